@@ -154,7 +154,7 @@ class Scene:
         return (1 if self.planar else z), y, x
 
     def _key(self, purpose: int) -> np.uint64:
-        return np.uint64(fold(fold(np.uint64(0), self.seed), purpose))
+        return np.uint64(fold(np.uint64(fold(np.uint64(0), self.seed)), purpose))
 
     def _bounds(self, region: tuple[slice, slice, slice]) -> tuple[Shape3, Shape3]:
         for part, length in zip(region, self.shape, strict=True):
