@@ -22,7 +22,7 @@ from terapose.simulate.randomness import field, fold, normals, uniform
 PITCH = 0.9  # side of a grid cell, in mean diameters
 SIZE_RANGE = (0.65, 1.45)
 MARGIN = 2  # grid cells before and after the scene: a nucleus beyond has no voxel in it
-REACH = 1.6  # 0.5 * 1.45 * longest axis 1.45 * deformation 1.4, rounded up
+REACH = 1.6  # at least 0.5 * 1.45 * longest axis 1.35 * deformation 1.4
 COLUMNS = 18
 """Columns of a nucleus's row: 0-2 centre (z, y, x; um), 3-11 matrix from um to the unit ball
 (row by row), 12-15 amplitudes of deformation, 16 brightness, 17 reach (um)."""
@@ -121,10 +121,9 @@ def _bodies(rows, k, centre, size, diameter, planar, dividing):  # type: ignore[
             )
             _body(rows[side], fold(k, 40 + side), turn, radii, moved, 1.9 * brightness, 0.06)
         return 2
-    longer = 1.0 + 0.45 * uniform(fold(k, 17)) ** 1.5
-    middle = 1.0 + 0.15 * (2.0 * uniform(fold(k, 18)) - 1.0)
-    radii = (radius / math.sqrt(longer * middle), radius * longer / math.sqrt(longer), radius)
-    radii = (radii[0], radii[1], radius * radius * radius / (radii[0] * radii[1]))
+    longer = math.sqrt(1.0 + 0.8 * uniform(fold(k, 17)) ** 1.5)
+    middle = math.sqrt(0.8 + 0.4 * uniform(fold(k, 18)))
+    radii = (radius / (longer * middle), radius * longer, radius * middle)
     _body(rows[0], k, turn, radii, centre, brightness, _DEFORMATION)
     return 1
 

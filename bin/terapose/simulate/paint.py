@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from terapose.simulate.randomness import field, fold, normals, poisson, uniform
+from terapose.simulate.randomness import field, field_line, fold, normals, poisson, uniform
 
 _EMPTY = np.float32(np.inf)
 
@@ -145,18 +145,20 @@ def expose(light, key, start, voxel, slow, brightness, background, gain, offset,
     """
     image = np.empty(light.shape, np.uint16)
     lamp, haze, grain = fold(key, 1), fold(key, 2), fold(key, 3)
+    count = light.shape[2]
+    scale = 1.0 / slow
     for z in range(light.shape[0]):
-        pz = (z + start[0] + 0.5) * voxel[0] / slow
+        pz = (z + start[0] + 0.5) * voxel[0] * scale
         key_z = fold(grain, z + start[0])
         for y in range(light.shape[1]):
-            py = (y + start[1] + 0.5) * voxel[1] / slow
+            py = (y + start[1] + 0.5) * voxel[1] * scale
             key_y = fold(key_z, y + start[1])
-            for x in range(light.shape[2]):
-                px = (x + start[2] + 0.5) * voxel[2] / slow
+            uneven = field_line(lamp, pz, py, start[2], count, voxel[2] * scale)
+            veil = field_line(haze, 1.7 * pz, 1.7 * py, start[2], count, 1.7 * voxel[2] * scale)
+            for x in range(count):
                 k = fold(key_y, x + start[2])
-                uneven = 0.7 + 0.5 * field(lamp, pz, py, px)
-                veil = 0.4 + 1.2 * field(haze, 1.7 * pz, 1.7 * py, 1.7 * px)
-                mean = (brightness * light[z, y, x] * uneven + background * veil) / gain
+                mean = brightness * light[z, y, x] * (0.7 + 0.5 * uneven[x])
+                mean = (mean + background * (0.4 + 1.2 * veil[x])) / gain
                 shot, read = normals(k)
                 counts = offset + gain * poisson(k, shot, mean) + read_noise * read
                 image[z, y, x] = np.uint16(min(65535.0, max(0.0, math.floor(counts + 0.5))))

@@ -60,6 +60,33 @@ def field(key, z, y, x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def field_line(key, z, y, first, count, scale):  # type: ignore[no-untyped-def]
+    """`field` at x = (first + 0.5) scale, (first + 1.5) scale, ...; hashes once a lattice point.
+
+    Returns float64 (count,). The x are made of integers, not by stepping: no sum depends on `first`.
+    """
+    line = np.empty(count)
+    z0, y0 = math.floor(z), math.floor(y)
+    fz, fy = _fade(z - z0), _fade(y - y0)
+    here = math.floor((first + 0.5) * scale) - 1.0
+    low = high = 0.0
+    for i in range(count):
+        at = (first + i + 0.5) * scale
+        x0 = math.floor(at)
+        if x0 != here:
+            here, low, high = x0, 0.0, 0.0
+            for dz in range(2):
+                key_z = fold(key, np.int64(z0) + dz)
+                for dy in range(2):
+                    key_y = fold(key_z, np.int64(y0) + dy)
+                    weight = (fz if dz else 1.0 - fz) * (fy if dy else 1.0 - fy)
+                    low += weight * uniform(fold(key_y, np.int64(x0)))
+                    high += weight * uniform(fold(key_y, np.int64(x0) + 1))
+        line[i] = low + _fade(at - x0) * (high - low)
+    return line
+
+
+@njit(cache=True, nogil=True)
 def normals(key):  # type: ignore[no-untyped-def]
     """Two independent standard normal numbers of one key (Box and Muller 1958)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(fold(key, 1))))

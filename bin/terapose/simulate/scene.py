@@ -68,11 +68,11 @@ class Scene:
     diameter: float = 12.0
     density: float = 0.7
     dividing: float = 0.04
-    blur: Size3 = (2.0, 0.65, 0.65)
-    texture: float = 0.5
+    blur: Size3 = (2.4, 0.65, 0.65)
+    texture: float = 0.6
     brightness: float = 300.0
-    background: float = 12.0
-    gain: float = 4.0
+    background: float = 15.0
+    gain: float = 8.0
     offset: float = 100.0
     read_noise: float = 4.0
     channels: int = 1
