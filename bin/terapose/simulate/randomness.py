@@ -63,7 +63,7 @@ def field(key, z, y, x):  # type: ignore[no-untyped-def]
 def field_line(key, z, y, first, count, scale):  # type: ignore[no-untyped-def]
     """`field` at x = (first + 0.5) scale, (first + 1.5) scale, ...; hashes once a lattice point.
 
-    Returns float64 (count,). The x are made of integers, not by stepping: no sum depends on `first`.
+    Returns float64 (count,). Each x is made of integers: nothing is summed up from `first` on.
     """
     line = np.empty(count)
     z0, y0 = math.floor(z), math.floor(y)

@@ -1,0 +1,52 @@
+"""Images on disk that are indexed like arrays, so that a function need not know which it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from terapose.image import Image
+
+Slices = tuple[slice, slice, slice]
+
+
+class Voxels(Protocol):
+    """What a NumPy array, a zarr array and `Lazy` have in common: (Z, Y, X), read by slices."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(Z, Y, X)."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the voxels."""
+        ...
+
+    def __getitem__(self, region: Any, /) -> Any:
+        """Read a region."""
+        ...
+
+
+class Lazy:
+    """One channel of an opened image, indexed by three slices of step 1.
+
+    Parameters
+    ----------
+    image
+        From `terapose.image.open_image`.
+    channel
+        From 1.
+    """
+
+    def __init__(self, image: Image, channel: int = 1) -> None:
+        self.image = image
+        self.channel = channel
+        self.shape: tuple[int, ...] = image.shape
+        self.dtype: Any = image.dtype
+
+    def __getitem__(self, region: Slices) -> np.ndarray:
+        """Read a region: (Z, Y, X), of the image's dtype."""
+        return self.image.read(region, self.channel)

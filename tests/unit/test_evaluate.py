@@ -1,0 +1,105 @@
+"""Scores equal Cellpose's, whatever the blocks, and hold at the edges."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from scipy.ndimage import zoom
+from terapose.errors import InputError
+from terapose.evaluate import average_precision, compare
+
+THRESHOLDS = (0.3, 0.5, 0.6, 0.75, 0.9)
+
+
+def labels_pair(seed: int, shape: tuple[int, ...] = (12, 40, 40)) -> tuple[Any, Any]:
+    """Two label images of blobs that agree in part: shifted, merged, split, missing, added."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 60, [max(1, n // 6) for n in shape])
+    coarse[0, 0] = 0  # Cellpose counts an instance too few where there is no background
+    reference = zoom(coarse, [n / m for n, m in zip(shape, coarse.shape, strict=True)], order=0)
+    predicted = np.roll(reference, rng.integers(0, 3, reference.ndim), range(reference.ndim))
+    predicted[predicted == 3] = 4
+    predicted[predicted == 5] = 0
+    predicted[(predicted == 7) & (rng.random(shape) < 0.5)] = 200
+    predicted[rng.random(shape) < 0.05] = 0
+    return reference, predicted
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_equals_cellpose(seed: int) -> None:
+    cellpose_metrics = pytest.importorskip("cellpose.metrics")
+    reference, predicted = labels_pair(seed)
+    expected = cellpose_metrics.average_precision(reference, predicted, list(THRESHOLDS))
+    scores = average_precision(reference, predicted, THRESHOLDS)
+    assert np.any(np.diff(scores.true_positives))  # the thresholds tell images apart
+    np.testing.assert_allclose(scores.average_precision, expected[0], rtol=1e-6)
+    np.testing.assert_array_equal(scores.true_positives, expected[1])
+    np.testing.assert_array_equal(scores.false_positives, expected[2])
+    np.testing.assert_array_equal(scores.false_negatives, expected[3])
+
+
+def test_ties_at_one_half_match_one_to_one() -> None:
+    cellpose_metrics = pytest.importorskip("cellpose.metrics")
+    # Instance 1 is cut in equal halves, both with IoU 0.5; 2 and 3 are two halves merged.
+    reference = np.array([0, 1, 1, 1, 1, 0, 2, 2, 3, 3, 0])
+    predicted = np.array([0, 8, 8, 9, 9, 0, 4, 4, 4, 4, 0])
+    expected = cellpose_metrics.average_precision(reference, predicted, [0.5])
+    scores = average_precision(reference, predicted, [0.5])
+    assert scores.true_positives == (2,) == tuple(expected[1])
+    assert scores.mean_iou == 0.5
+    assert scores.panoptic_quality == pytest.approx(2 * 0.5 / 3)
+
+
+@pytest.mark.parametrize("block", [(12, 40, 40), (5, 7, 40), (1, 13, 11)])
+def test_blocks_change_nothing(block: tuple[int, int, int], tmp_path: Any) -> None:
+    reference, predicted = labels_pair(1)
+    stored = zarr.create_array(str(tmp_path / "p.zarr"), data=predicted.astype("uint32"))
+    seen: list[tuple[int, int]] = []
+    scores = compare(
+        reference, stored, block, thresholds=THRESHOLDS, progress=lambda *done: seen.append(done)
+    )
+    assert scores == average_precision(reference, predicted, THRESHOLDS)
+    assert seen[-1][0] == seen[-1][1] == len(seen)
+
+
+def test_perfect_and_numbers_by_hand() -> None:
+    labels = np.zeros((2, 4, 4), np.uint64)
+    labels[0, :2, :2], labels[1, 2:, 2:] = 7, 2**40 + 1
+    perfect = average_precision(labels, labels)
+    assert perfect.average_precision == (1.0, 1.0, 1.0)
+    assert (perfect.panoptic_quality, perfect.mean_iou, perfect.reference) == (1.0, 1.0, 2)
+    predicted = labels.copy()
+    predicted[0, 0, 0] = 0  # IoU 3/4
+    predicted[predicted > 2**40] = 0  # missed
+    scores = average_precision(labels, predicted)
+    assert scores.true_positives == (1, 1, 0)
+    assert scores.average_precision == (0.5, 0.5, 0.0)
+    assert scores.recall == (0.5, 0.5, 0.0)
+    assert scores.precision == (1.0, 1.0, 0.0)
+    assert scores.mean_iou == 0.75
+    assert scores.panoptic_quality == 0.75 / 1.5
+
+
+def test_without_instances() -> None:
+    empty, full = np.zeros((2, 3, 3), int), np.ones((2, 3, 3), int)
+    assert average_precision(full, empty).average_precision == (0.0, 0.0, 0.0)
+    assert average_precision(full, empty).false_negatives == (1, 1, 1)
+    assert average_precision(full, full).average_precision == (1.0, 1.0, 1.0)  # no background
+    nothing = average_precision(empty, empty)
+    assert math.isnan(nothing.average_precision[0])
+    assert json.loads(json.dumps(nothing.as_dict(), allow_nan=False))["mean_iou"] is None
+
+
+def test_bad_input_is_named() -> None:
+    labels = np.ones((2, 3, 3), int)
+    with pytest.raises(InputError, match="predicted: the two label images differ in shape; got 2"):
+        average_precision(labels, labels[:, :2])
+    with pytest.raises(InputError, match="reference: a label image has whole numbers; got float64"):
+        average_precision(labels.astype(float), labels)
+    with pytest.raises(InputError, match=r"thresholds: out of range; got 1\.5"):
+        average_precision(labels, labels, [1.5])
