@@ -1,0 +1,11 @@
+"""Opens images of every supported format without reading their pixels.
+
+`open_image` is the only way in; what it returns reads any region of any channel as (Z, Y, X).
+"""
+
+from __future__ import annotations
+
+from terapose.image.model import Image, check_channels
+from terapose.image.opening import open_image
+
+__all__ = ["Image", "check_channels", "open_image"]

@@ -1,0 +1,127 @@
+"""Local paths and URLs: what exists there, and what identifies its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from terapose.errors import InputError
+
+_ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+
+
+def is_url(address: str) -> bool:
+    """Whether the address names something on a server or object store."""
+    return "://" in address
+
+
+def localise(address: str) -> str:
+    """Turn a file:// URL and a leading ~ into a plain path; other addresses stay as they are."""
+    if address.startswith("file://"):
+        return unquote(urlsplit(address).path)
+    return address if is_url(address) else os.path.expanduser(address)
+
+
+def join(address: str, *parts: str) -> str:
+    """Put path parts after an address."""
+    return "/".join([address.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def filesystem(address: str) -> tuple[Any, str]:
+    """Find the file system of an address and the address on it.
+
+    Credentials, regions and endpoints come from the environment, as fsspec reads them
+    (AWS_PROFILE, AWS_ENDPOINT_URL, FSSPEC_S3_ANON, GOOGLE_APPLICATION_CREDENTIALS and others).
+
+    Raises
+    ------
+    InputError
+        If the kind of address is unknown or its driver is not installed.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        fs, path = url_to_fs(address)
+    except (ValueError, ImportError) as error:
+        raise InputError(
+            "addresses of this kind cannot be read",
+            where=address,
+            got=str(error),
+            allowed="a local path, file://, s3://, gs://, http:// or https://",
+            remedy="install the fsspec driver it names, or copy the image to a local disk",
+        ) from error
+    return fs, path
+
+
+def read_bytes(address: str, start: int | None = None, end: int | None = None) -> bytes | None:
+    """Read a small file or the start of one; None where it does not exist.
+
+    Raises
+    ------
+    InputError
+        If the server or the file system refuses.
+    """
+    fs, path = filesystem(address)
+    try:
+        content = fs.cat_file(path, start=start, end=end)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except Exception as error:  # every driver has kinds of its own
+        raise InputError(
+            "the address cannot be read",
+            where=address,
+            got=f"{type(error).__name__}: {error}",
+            remedy="check the address, the network and your permissions",
+        ) from error
+    return bytes(content)
+
+
+def zarr_documents(address: str) -> dict[str, bytes]:
+    """Read the metadata documents of one Zarr node, by name; empty where it is no Zarr node."""
+    found = {name: read_bytes(join(address, name)) for name in _ZARR_DOCUMENTS}
+    return {name: content for name, content in found.items() if content is not None}
+
+
+def digest(*parts: object) -> str:
+    """Hex SHA-256 of a sequence of parts."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def file_identity(address: str, *files: str) -> str:
+    """Identify one or several files by name, size and time of change (or the server's word)."""
+    parts: list[object] = []
+    for file in sorted(files or (address,)):
+        if is_url(file):
+            fs, path = filesystem(file)
+            parts.append((Path(path).name, fs.ukey(path)))
+        else:
+            status = os.stat(file)
+            parts.append((Path(file).name, status.st_size, status.st_mtime_ns))
+    return digest("files", *parts)
+
+
+def zarr_identity(address: str, documents: dict[str, bytes], level_path: str) -> str:
+    """Identify a Zarr image by its metadata and, on a local disk, the level's chunk files."""
+    level = join(address, level_path) if level_path else address
+    parts: list[object] = [sorted(documents.items()), sorted(zarr_documents(level).items())]
+    if not is_url(level):
+        parts.append(_count_files(level))
+    return digest("zarr", *parts)
+
+
+def _count_files(folder: str) -> tuple[int, int, int]:
+    number = size = newest = 0
+    folders = [folder]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                    continue
+                status = entry.stat()
+                number, size = number + 1, size + status.st_size
+                newest = max(newest, status.st_mtime_ns)
+    return number, size, newest

@@ -1,0 +1,300 @@
+"""What an opened image is, and how a region of it is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from terapose.errors import InputError
+from terapose.image.units import VoxelSize
+
+Region = tuple[slice, slice, slice]
+Shape = tuple[int, int, int]
+
+DTYPES = (
+    "uint8",
+    "uint16",
+    "uint32",
+    "int8",
+    "int16",
+    "int32",
+    "float16",
+    "float32",
+    "float64",
+)
+
+
+class Source(Protocol):
+    """An array in the axes of its file, read by indexing: zarr, HDF5, memory map, TIFF pages."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Read a region."""
+        ...
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of which nothing has been read yet but its metadata.
+
+    An image may be sent to another process: each process opens the file for itself, because
+    processes that share a file handle share its position too.
+
+    Attributes
+    ----------
+    address
+        Path or URL, as given.
+    format
+        "ome-zarr-0.4", "ome-zarr-0.5", "zarr", "tiff", "ome-tiff" or "hdf5".
+    axes
+        Axes as found, upper case, in file order ("TCZYX").
+    shape
+        (Z, Y, X) at this level; Z is 1 for a single plane.
+    channels
+        Number of channels.
+    channel_names
+        One name a channel; "channel 1" and so on where the file has none.
+    dtype
+        Type of the voxels, in native byte order.
+    voxel_size
+        (z, y, x) in micrometres at this level, or None where the file does not say.
+    level
+        Pyramid level, 0 the finest.
+    levels_shape
+        (Z, Y, X) of every level.
+    chunks
+        (Z, Y, X) of what is stored and decoded in one piece.
+    is_lazy
+        Whether a region can be read without decoding much more than it.
+    """
+
+    address: str
+    format: str
+    axes: str
+    shape: Shape
+    channels: int
+    channel_names: tuple[str, ...]
+    dtype: np.dtype[Any]
+    voxel_size: VoxelSize | None
+    level: int
+    levels_shape: tuple[Shape, ...]
+    chunks: Shape
+    is_lazy: bool
+    open_source: Callable[[], Source] = field(repr=False, compare=False)
+    find_identity: Callable[[], str] = field(repr=False, compare=False)
+
+    @property
+    def levels(self) -> int:
+        """Number of pyramid levels."""
+        return len(self.levels_shape)
+
+    @cached_property
+    def identity(self) -> str:
+        """Hex SHA-256 of what identifies the content.
+
+        A file: its name, size and time of change. A local Zarr: its metadata, and the number,
+        total size and newest time of change of the level's chunk files. A URL: what the server
+        says of it (entity tag, size, date) and the metadata.
+        """
+        return self.find_identity()
+
+    def read(self, region: Region, channel: int = 1) -> np.ndarray:
+        """Read a region of one channel.
+
+        Parameters
+        ----------
+        region
+            Slices of step 1 in (Z, Y, X), within `shape`.
+        channel
+            Number of the channel, from 1.
+
+        Returns
+        -------
+        numpy.ndarray
+            (Z, Y, X) in the image's own dtype.
+
+        Raises
+        ------
+        InputError
+            If there is no such channel, or the region cannot be read or decoded.
+        ValueError
+            If the region does not lie within the image.
+        """
+        check_channels(self, [channel])
+        wanted = dict(zip("ZYX", _bounds(region, self.shape), strict=True))
+        index = tuple(_index(axis, wanted, channel - 1, self.axes) for axis in self.axes)
+        try:
+            block = np.asarray(self._source[index])
+        except MemoryError:
+            raise
+        except Exception as error:  # each codec raises a kind of its own
+            place = ", ".join(f"{axis.lower()} {s.start}:{s.stop}" for axis, s in wanted.items())
+            raise InputError(
+                f"the region {place} of channel {channel} cannot be read",
+                where=self.address,
+                got=f"{type(error).__name__}: {error}",
+                remedy="the file is damaged or incomplete, write or copy it again",
+            ) from error
+        kept = [spatial_axis(axis, self.axes) for axis in self.axes]
+        order = [axis for axis in kept if axis]
+        block = block.transpose([order.index(axis) for axis in "ZYX" if axis in order])
+        expected = tuple(s.stop - s.start for s in wanted.values())
+        return np.ascontiguousarray(block.reshape(expected), dtype=self.dtype)
+
+    @cached_property
+    def _opened(self) -> dict[int, Source]:
+        return {}
+
+    @property
+    def _source(self) -> Source:
+        process = os.getpid()
+        if process not in self._opened:
+            self._opened.clear()
+            self._opened[process] = self.open_source()
+        return self._opened[process]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_opened"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+def check_channels(image: Image, channels: Sequence[int]) -> None:
+    """Raise InputError unless every channel number (from 1) is one of the image's.
+
+    Parameters
+    ----------
+    image
+        The image.
+    channels
+        Channel numbers, from 1.
+    """
+    wrong = [channel for channel in channels if not 1 <= channel <= image.channels]
+    if wrong:
+        raise InputError(
+            "there is no such channel",
+            where=image.address,
+            got=", ".join(map(str, wrong)),
+            allowed="1" if image.channels == 1 else f"1 to {image.channels}",
+            remedy="channels are counted from 1",
+        )
+
+
+def spatial_axis(axis: str, axes: str) -> str:
+    """Which of Z, Y, X an axis of the file is; empty where it is none of them.
+
+    A file without a Z axis may have one of unknown meaning (tifffile calls it Q or I, a plain
+    sequence of pages): it is taken for Z.
+    """
+    if axis in "ZYX":
+        return axis
+    if "Z" not in axes and axis == next((a for a in axes if a not in "TCSYX"), None):
+        return "Z"
+    return ""
+
+
+def normalise(
+    address: str, axes: str, shape: Sequence[int], dtype: np.dtype[Any]
+) -> tuple[Shape, int]:
+    """Check an array against what can be segmented.
+
+    Parameters
+    ----------
+    address
+        For the message.
+    axes, shape
+        Axes and their lengths in the order of the file.
+    dtype
+        Type of the voxels.
+
+    Returns
+    -------
+    shape : tuple of int
+        (Z, Y, X).
+    channels : int
+        Number of channels.
+
+    Raises
+    ------
+    InputError
+        If the type is not a real number of 8 to 64 bits, an axis is empty or of unknown meaning,
+        or there are several time points.
+    """
+    if dtype.newbyteorder("=").name not in DTYPES:
+        raise InputError(
+            "voxels of this type cannot be segmented",
+            where=address,
+            got=str(dtype),
+            allowed=", ".join(DTYPES),
+            remedy="convert the image to one of these types",
+        )
+    sizes: dict[str, int] = {"Z": 1, "C": 1}
+    for axis, size in zip(axes, shape, strict=True):
+        name = spatial_axis(axis, axes) or ("C" if axis in "CS" else axis)
+        if size == 0:
+            raise InputError(
+                f"the image is empty: its axis {axis} has length 0",
+                where=address,
+                got=f"{axes} {tuple(shape)}",
+                remedy="give an image with at least one voxel",
+            )
+        if name not in "ZCYX" and size > 1:
+            what = "several time points" if name == "T" else f"an axis {axis} of unknown meaning"
+            raise InputError(
+                f"the image has {what}",
+                where=address,
+                got=f"{axes} {tuple(shape)}",
+                allowed="axes Z, C, Y and X",
+                remedy="save each one as an image of its own",
+            )
+        sizes[name] = size
+    if "Y" not in sizes or "X" not in sizes:
+        raise InputError(
+            "the image has no plane of Y and X",
+            where=address,
+            got=f"{axes or 'no axes'} {tuple(shape)}",
+            allowed="2 to 5 axes, Y and X among them",
+            remedy="give an image of at least two dimensions",
+        )
+    return (sizes["Z"], sizes["Y"], sizes["X"]), sizes["C"]
+
+
+def check_level(address: str, level: int, levels: int) -> None:
+    """Raise InputError unless the pyramid has the level."""
+    if not 0 <= level < levels:
+        raise InputError(
+            "there is no such pyramid level",
+            where=address,
+            got=level,
+            allowed="0" if levels == 1 else f"0 to {levels - 1}",
+            remedy="level 0 is the full resolution",
+        )
+
+
+def names_of(found: Sequence[str | None], channels: int) -> tuple[str, ...]:
+    """Name every channel, with "channel N" where the file has no name for it."""
+    padded = [*found, *[None] * channels][:channels]
+    return tuple(name or f"channel {number}" for number, name in enumerate(padded, 1))
+
+
+def _bounds(region: Region, shape: Shape) -> list[slice]:
+    bounds = []
+    for part, size in zip(region, shape, strict=True):
+        start = 0 if part.start is None else int(part.start)
+        stop = size if part.stop is None else int(part.stop)
+        if part.step not in (None, 1) or not 0 <= start <= stop <= size:
+            raise ValueError(f"region {region} does not lie within the image's shape {shape}")
+        bounds.append(slice(start, stop))
+    return bounds
+
+
+def _index(axis: str, wanted: dict[str, slice], channel: int, axes: str) -> int | slice:
+    name = spatial_axis(axis, axes)
+    if name:
+        return wanted[name]
+    return channel if axis in "CS" else 0

@@ -1,0 +1,97 @@
+"""Finds out what an address holds and opens it with the reader of that format."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+
+from terapose.errors import InputError
+from terapose.image import address as addresses
+from terapose.image import hdf5, tiffs, zarrs
+from terapose.image.model import Image
+
+_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_HDF5 = b"\x89HDF"
+_FORMATS = "OME-Zarr 0.4 and 0.5, plain Zarr, TIFF, OME-TIFF, HDF5"
+
+
+def open_image(
+    address: str | os.PathLike[str],
+    *,
+    level: int = 0,
+    voxel_size: tuple[float, float, float] | None = None,
+) -> Image:
+    """Open an image without reading its pixels.
+
+    Parameters
+    ----------
+    address
+        A local path, or a URL that fsspec reads (s3://, gs://, http://, https://, file://). The
+        path goes on inside a Zarr group or HDF5 file to choose an image there: `plate.zarr/A/1/0`,
+        `volume.h5/raw` (without a name, an HDF5 file's `raw` or its only dataset is taken).
+    level
+        Pyramid level, 0 the finest.
+    voxel_size
+        (z, y, x) in micrometres at that level; overrides what the file says.
+
+    Returns
+    -------
+    Image
+        Shape, channels, type, voxel size, and a `read` that gives any region as (Z, Y, X).
+
+    Raises
+    ------
+    InputError
+        If there is nothing at the address, it is no image, it is damaged, or it is one that cannot
+        be segmented (colour, several time points, complex or boolean voxels, an empty axis).
+    """
+    place = addresses.localise(os.fspath(address))
+    image = _open(place, level)
+    if voxel_size is None:
+        return image
+    if len(voxel_size) != 3 or not all(math.isfinite(v) and v > 0 for v in voxel_size):
+        raise InputError(
+            "a voxel size has three positive lengths in micrometres, z, y and x",
+            where="voxel_size",
+            got=voxel_size,
+            remedy="for example 2.0, 0.5, 0.5",
+        )
+    z, y, x = (float(v) for v in voxel_size)
+    return replace(image, voxel_size=(z, y, x))
+
+
+def _open(place: str, level: int) -> Image:
+    documents = addresses.zarr_documents(place)
+    if documents:
+        return zarrs.open_zarr(place, documents, level)
+    head = addresses.read_bytes(place, 0, 8)
+    if head is None:
+        file, dataset = hdf5.split(place)
+        if dataset:
+            return hdf5.open_hdf5(file, dataset, level)
+        raise _nothing(place)
+    if head[:4] in _TIFF:
+        return tiffs.open_tiff(place, level)
+    if head[:4] == _HDF5:
+        return hdf5.open_hdf5(place, "", level)
+    raise InputError(
+        "the file is empty" if not head else "this is not an image that can be read",
+        where=place,
+        got=None if not head else f"a file that starts with {head!r}",
+        allowed=_FORMATS,
+        remedy="convert it, for example with bioformats2raw",
+    )
+
+
+def _nothing(place: str) -> InputError:
+    if not addresses.is_url(place) and os.path.isdir(place):
+        return InputError(
+            "the folder is no Zarr: it holds neither zarr.json nor .zgroup nor .zarray",
+            where=place,
+            allowed=_FORMATS,
+            remedy="name the image inside it",
+        )
+    return InputError(
+        "there is no such file", where=place, remedy="check the path, and that this machine sees it"
+    )

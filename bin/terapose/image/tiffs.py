@@ -1,0 +1,250 @@
+"""TIFF, BigTIFF, ImageJ and OME-TIFF, read by region.
+
+How a region is read depends on how the file is laid out: tiles are decoded one by one, one
+contiguous uncompressed array is mapped into memory, and of planes in strips only those strips
+are decoded that hold wanted rows (`is_lazy` is False: a strip spans the whole width).
+
+Of several images in one file the largest is taken if the others are clearly smaller (thumbnail,
+label, macro).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from terapose.errors import InputError
+from terapose.image import address as addresses
+from terapose.image.model import Image, Shape, Source, check_level, names_of, normalise
+from terapose.image.tiff_metadata import channel_names, voxel_size
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPageSeries
+
+_COMPARABLE = 0.25
+_COLOUR = ("RGB", "YCBCR", "PALETTE", "CIELAB", "SEPARATED")
+
+
+def open_tiff(address: str, level: int) -> Image:
+    """Open a TIFF file (see `open_image`)."""
+    with _opened(address) as file, _said_by_tifffile() as complaints:
+        try:
+            number = _choose(address, file)
+            series = file.series[number]
+            pyramid = list(series.levels)
+        except InputError:
+            raise
+        except Exception as error:  # tifffile raises whatever the damaged bytes lead to
+            raise _damaged(address, f"{type(error).__name__}: {error}") from error
+        check_level(address, level, len(pyramid))
+        chosen = pyramid[level]
+        _refuse_colour(address, chosen)
+        axes = _axes(chosen)
+        shapes = [normalise(address, axes, entry.shape, entry.dtype) for entry in pyramid]
+        _check_complete(address, file, chosen, complaints)
+        shape, channels = shapes[level]
+        return Image(
+            address=address,
+            format="ome-tiff" if series.kind == "ome" else "tiff",
+            axes=axes,
+            shape=shape,
+            channels=channels,
+            channel_names=names_of(channel_names(file, number), channels),
+            dtype=chosen.dtype.newbyteorder("="),
+            voxel_size=voxel_size(file, number, shapes[0][0], shape),
+            level=level,
+            levels_shape=tuple(entry[0] for entry in shapes),
+            chunks=_chunks(chosen, shape),
+            is_lazy=chosen.keyframe.is_tiled or _is_mappable(address, chosen),
+            open_source=partial(_open_source, address, number, level),
+            find_identity=partial(addresses.file_identity, address, *_files(chosen)),
+        )
+
+
+class StripPages:
+    """Planes of strips, indexed like the array they make; decodes only the strips it needs."""
+
+    def __init__(self, series: TiffPageSeries) -> None:
+        self._series = series
+        self._lead = series.shape[:-2]
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
+        """Read a region; the last two entries are slices of Y and X."""
+        rows, columns = index[-2:]
+        if not isinstance(rows, slice) or not isinstance(columns, slice):
+            raise TypeError("rows and columns are chosen by slices")
+        # Numbers of the pages wanted, in an array of the result's leading axes.
+        count = math.prod(self._lead)
+        pages = np.asarray(np.arange(count).reshape(self._lead)[index[:-2]])
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        block = np.zeros((pages.size, height, width), self._series.dtype)
+        for plane, page in zip(block, pages.ravel(), strict=True):
+            self._read_plane(int(page), rows, columns, plane)
+        return block.reshape((*pages.shape, height, width))
+
+    def _read_plane(self, number: int, rows: slice, columns: slice, out: np.ndarray) -> None:
+        page = self._series.pages[number]
+        if page is None or rows.start == rows.stop:
+            return
+        keyframe = self._series.keyframe
+        high = keyframe.rowsperstrip
+        strips = range(rows.start // high, -(-rows.stop // high))
+        handle = page.parent.filehandle
+        segments = handle.read_segments(
+            page.dataoffsets[strips.start : strips.stop],
+            page.databytecounts[strips.start : strips.stop],
+            indices=strips,
+            lock=handle.lock,
+            flat=True,
+        )
+        for encoded, strip in cast("Iterator[tuple[bytes | None, int]]", segments):
+            data, _, _ = keyframe.decode(encoded, strip)
+            if data is None:  # a strip of length 0: a sparse file, zeros
+                continue
+            top = strip * high
+            first, last = max(rows.start, top), min(rows.stop, top + high)
+            part = data.reshape(-1, keyframe.imagewidth)[first - top : last - top, columns]
+            out[first - rows.start : last - rows.start] = part
+
+
+@contextmanager
+def _said_by_tifffile() -> Iterator[list[str]]:
+    """Collect what tifffile logs of a damaged file, in place of printing it."""
+    logger = logging.getLogger("tifffile")
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+
+
+@contextmanager
+def _opened(address: str) -> Iterator[TiffFile]:
+    file = _open_file(address)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def _open_file(address: str) -> TiffFile:
+    import tifffile
+
+    with _said_by_tifffile():
+        try:
+            if not addresses.is_url(address):
+                return tifffile.TiffFile(address)
+            fs, path = addresses.filesystem(address)
+            return tifffile.TiffFile(fs.open(path, "rb"), name=path)
+        except Exception as error:  # struct, value, key and tifffile's own errors
+            raise _damaged(address, f"{type(error).__name__}: {error}") from error
+
+
+def _open_source(address: str, series: int, level: int) -> Source:
+    file = _open_file(address)
+    chosen = file.series[series].levels[level]
+    page = chosen.keyframe
+    if _is_mappable(address, chosen):
+        file.close()
+        return _mapped(address, chosen, file.byteorder)
+    in_planes = len(chosen.pages) == math.prod(chosen.shape[:-2]) and not chosen.is_multifile
+    if not page.is_tiled and in_planes and page.samplesperpixel == 1 and page.imagedepth == 1:
+        return StripPages(chosen)
+    import zarr
+
+    return cast(Source, zarr.open_array(chosen.aszarr(), mode="r"))
+
+
+def _mapped(address: str, series: TiffPageSeries, byteorder: str) -> Source:
+    dtype: np.dtype[Any] = np.dtype(byteorder + series.dtype.char)
+    offset = int(series.dataoffset or 0)
+    shape = tuple(map(int, series.shape))
+    return cast(Source, np.memmap(address, dtype, mode="r", offset=offset, shape=shape))
+
+
+def _is_mappable(address: str, series: TiffPageSeries) -> bool:
+    return series.dataoffset is not None and not addresses.is_url(address)
+
+
+def _choose(address: str, file: TiffFile) -> int:
+    """The number of the largest image; an error if others are nearly as large."""
+    if not file.series:
+        raise _damaged(address, "no image in it")
+    sizes = [series.size for series in file.series]
+    number = sizes.index(max(sizes))
+    if sum(size > _COMPARABLE * sizes[number] for size in sizes) > 1:
+        raise InputError(
+            "the file holds several images",
+            where=address,
+            got=f"{len(sizes)}, the largest {file.series[number].axes} {file.series[number].shape}",
+            allowed="one image (and smaller ones, such as a thumbnail)",
+            remedy="save each as a file of its own, or convert with bioformats2raw and name one",
+        )
+    return number
+
+
+def _refuse_colour(address: str, series: TiffPageSeries) -> None:
+    photometric = getattr(series.keyframe.photometric, "name", "")
+    if photometric in _COLOUR:
+        raise InputError(
+            "this is a colour image, whose colours are no channels of their own",
+            where=address,
+            got=f"{photometric} {series.axes} {series.shape}",
+            allowed="grey channels of one value a voxel",
+            remedy="split the colours into channels (in ImageJ: Image > Color > Split Channels)",
+        )
+
+
+def _axes(series: TiffPageSeries) -> str:
+    """Axes as tifffile finds them; samples that are no colours are channels."""
+    return str(series.axes).replace("S", "C" if "C" not in series.axes else "S")
+
+
+def _check_complete(
+    address: str, file: TiffFile, series: TiffPageSeries, complaints: list[str]
+) -> None:
+    """Refuse a file that ends before the data of the image's last page does."""
+    size = int(file.filehandle.size)
+    pages = [page for page in series.pages if page is not None]
+    last = pages[-1]
+    ends = [a + b for a, b in zip(last.dataoffsets, last.databytecounts, strict=True)]
+    if series.dataoffset is not None:
+        ends.append(series.dataoffset + series.nbytes)
+    if not series.is_multifile and max(ends, default=0) > size:
+        raise _damaged(address, f"{size} bytes where its image ends at byte {max(ends)}")
+    if complaints:
+        raise _damaged(address, complaints[0])
+
+
+def _damaged(address: str, reason: str) -> InputError:
+    return InputError(
+        "the TIFF file is damaged or incomplete",
+        where=address,
+        got=reason,
+        remedy="write or copy the file again",
+    )
+
+
+def _files(series: TiffPageSeries) -> list[str]:
+    """The other files of an OME-TIFF that is spread over several; none for the usual one."""
+    if not series.is_multifile:
+        return []
+    return sorted({page.parent.filehandle.path for page in series.pages if page is not None})
+
+
+def _chunks(series: TiffPageSeries, shape: Shape) -> Shape:
+    page = series.keyframe
+    if page.is_tiled:
+        return page.tiledepth, page.tilelength, page.tilewidth
+    return 1, min(page.rowsperstrip, shape[1]), shape[2]

@@ -1,0 +1,257 @@
+"""OME-Zarr (0.1 to 0.5, Zarr v2 and v3) and plain Zarr arrays.
+
+Axes of a plain array: its dimension names where it has them (Zarr v3, or xarray's attribute in
+v2) and they are among t, c, z, y, x; else YX, ZYX, CZYX or TCZYX by the number of dimensions.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any, cast
+
+from terapose.errors import InputError
+from terapose.image import address as addresses
+from terapose.image.model import Image, Shape, Source, check_level, names_of, normalise
+from terapose.image.units import VoxelSize, micrometres, product, voxel_size_of
+
+_BY_DIMENSIONS = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
+_DAMAGED = "the metadata is damaged, write or copy the image again"
+
+
+def open_zarr(address: str, documents: dict[str, bytes], level: int) -> Image:
+    """Open a Zarr node whose metadata documents have been read (see `open_image`)."""
+    parsed = {name: _parse(address, name, content) for name, content in documents.items()}
+    node = parsed.get("zarr.json", {})
+    attributes = node.get("attributes") if node else parsed.get(".zattrs")
+    attributes = attributes or {}
+    if ".zarray" in parsed or node.get("node_type") == "array":
+        return _open_plain(address, documents, attributes, level)
+    metadata = attributes.get("ome", attributes)
+    if "bioformats2raw.layout" in metadata and "plate" not in metadata:
+        return _open_series(address, metadata, level)
+    _refuse_collections(address, metadata)
+    return _open_multiscale(address, documents, metadata, level)
+
+
+def open_array(address: str) -> Any:
+    """Open a Zarr array for reading.
+
+    Raises
+    ------
+    InputError
+        If there is none, or its metadata cannot be understood.
+    """
+    import zarr
+
+    try:
+        return zarr.open_array(address, mode="r")
+    except FileNotFoundError as error:
+        raise InputError(
+            "the array that the metadata names is not there", where=address, remedy=_DAMAGED
+        ) from error
+    except (KeyError, TypeError, ValueError, NotImplementedError) as error:
+        raise InputError(
+            "the array cannot be opened",
+            where=address,
+            got=f"{type(error).__name__}: {error}",
+            remedy=_DAMAGED,
+        ) from error
+
+
+def _open_source(address: str) -> Source:
+    return cast(Source, open_array(address))
+
+
+def _open_series(address: str, metadata: dict[str, Any], level: int) -> Image:
+    """Open the only image of a group as bioformats2raw writes it."""
+    series = metadata.get("series") or [
+        name for name in ("0", "1") if addresses.zarr_documents(addresses.join(address, name))
+    ]
+    if len(series) != 1:
+        raise InputError(
+            "the group holds several images" if series else "the group holds no image",
+            where=address,
+            remedy=f"name one of them, for example {addresses.join(address, '0')}",
+        )
+    inner = addresses.join(address, series[0])
+    return open_zarr(inner, addresses.zarr_documents(inner), level)
+
+
+def _refuse_collections(address: str, metadata: dict[str, Any]) -> None:
+    examples = {"plate": "A/1/0", "well": "0", "labels": "the name of a label image"}
+    kind = next((kind for kind in examples if kind in metadata), None)
+    if kind and "multiscales" not in metadata:
+        raise InputError(
+            f"this is a {kind} group, a collection of images",
+            where=address,
+            remedy=f"name one image inside it, as in {addresses.join(address, examples[kind])}",
+        )
+    if len(metadata.get("multiscales") or []) > 1:
+        names = [entry.get("name") for entry in metadata["multiscales"]]
+        raise InputError(
+            "the group holds several multiscale images",
+            where=address,
+            got=", ".join(map(str, names)),
+            remedy=f"name one array inside it, as in {addresses.join(address, '0')}",
+        )
+    if not metadata.get("multiscales"):
+        raise InputError(
+            "this Zarr group has no image metadata (multiscales)",
+            where=address,
+            remedy=f"name one array inside it, as in {addresses.join(address, '0')}",
+        )
+
+
+def _open_multiscale(
+    address: str, documents: dict[str, bytes], metadata: dict[str, Any], level: int
+) -> Image:
+    multiscale = metadata["multiscales"][0]
+    try:
+        axes, units = _axes(multiscale)
+        paths = [str(dataset["path"]) for dataset in multiscale["datasets"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            "the multiscales metadata cannot be understood",
+            where=address,
+            got=f"{type(error).__name__}: {error}",
+            remedy=_DAMAGED,
+        ) from error
+    check_level(address, level, len(paths))
+    arrays = [open_array(addresses.join(address, path)) for path in paths]
+    for path, array in zip(paths, arrays, strict=True):
+        if array.ndim != len(axes):
+            raise InputError(
+                f"the array {path} does not have the axes that the metadata gives",
+                where=address,
+                got=f"shape {array.shape}",
+                allowed=f"axes {axes}",
+                remedy=_DAMAGED,
+            )
+    shapes = tuple(normalise(address, axes, a.shape, a.dtype)[0] for a in arrays)
+    channels = normalise(address, axes, arrays[level].shape, arrays[level].dtype)[1]
+    version = metadata.get("version") or multiscale.get("version") or "0.4"
+    return Image(
+        address=address,
+        format=f"ome-zarr-{version}",
+        axes=axes,
+        shape=shapes[level],
+        channels=channels,
+        channel_names=names_of(_channel_names(metadata), channels),
+        dtype=arrays[level].dtype.newbyteorder("="),
+        voxel_size=_voxel_size(multiscale, axes, units, level, shapes[level][0]),
+        level=level,
+        levels_shape=shapes,
+        chunks=_spatial_chunks(axes, arrays[level]),
+        is_lazy=True,
+        open_source=partial(_open_source, addresses.join(address, paths[level])),
+        find_identity=partial(addresses.zarr_identity, address, documents, paths[level]),
+    )
+
+
+def _open_plain(
+    address: str, documents: dict[str, bytes], attributes: dict[str, Any], level: int
+) -> Image:
+    array = open_array(address)
+    check_level(address, level, 1)
+    names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
+    axes = "".join(str(name) for name in names or ()).upper()
+    if len(axes) != array.ndim or not set(axes) <= set("TCZYX") or len(set(axes)) < len(axes):
+        axes = _BY_DIMENSIONS.get(array.ndim, "")
+    if not axes:
+        raise InputError(
+            "the array has too few or too many dimensions",
+            where=address,
+            got=f"shape {array.shape}",
+            allowed="YX, ZYX, CZYX or TCZYX",
+            remedy="save the image with these axes",
+        )
+    shape, channels = normalise(address, axes, array.shape, array.dtype)
+    return Image(
+        address=address,
+        format="zarr",
+        axes=axes,
+        shape=shape,
+        channels=channels,
+        channel_names=names_of((), channels),
+        dtype=array.dtype.newbyteorder("="),
+        voxel_size=None,
+        level=level,
+        levels_shape=(shape,),
+        chunks=_spatial_chunks(axes, array),
+        is_lazy=True,
+        open_source=partial(_open_source, address),
+        find_identity=partial(addresses.zarr_identity, address, documents, ""),
+    )
+
+
+def _parse(address: str, name: str, content: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(content)
+    except ValueError as error:
+        raise InputError(
+            f"its {name} is not valid JSON", where=address, got=str(error), remedy=_DAMAGED
+        ) from error
+    if not isinstance(parsed, dict):
+        raise InputError(
+            f"its {name} is not a JSON object", where=address, got=parsed, remedy=_DAMAGED
+        )
+    return parsed
+
+
+def _axes(multiscale: dict[str, Any]) -> tuple[str, list[str | None]]:
+    """Axes and their units; version 0.3 has plain names, 0.1 and 0.2 have always TCZYX."""
+    entries = multiscale.get("axes") or list("tczyx")
+    named = [entry if isinstance(entry, dict) else {"name": entry} for entry in entries]
+    axes = "".join(_letter(entry) for entry in named)
+    return axes, [entry.get("unit") for entry in named]
+
+
+def _letter(axis: dict[str, Any]) -> str:
+    kinds = {"time": "T", "channel": "C"}
+    return kinds.get(axis.get("type") or "") or str(axis["name"])[0].upper()
+
+
+def _voxel_size(
+    multiscale: dict[str, Any], axes: str, units: list[str | None], level: int, planes: int
+) -> VoxelSize | None:
+    """Micrometres at a level: the dataset's scale times the multiscale's.
+
+    Without units, scales other than 1 at the finest level are taken for micrometres, as nearly
+    all writers mean them; scales of 1 without units say nothing.
+    """
+    shared = _scale(multiscale, len(axes))
+    finest = _scale(multiscale["datasets"][0], len(axes))
+    own = _scale(multiscale["datasets"][level], len(axes))
+    if shared is None or finest is None or own is None:
+        return None
+    space = [index for index, axis in enumerate(axes) if axis in "ZYX"]
+    if not any(units[i] for i in space):
+        if all(finest[i] * shared[i] == 1 for i in space):
+            return None
+        units = ["micrometer"] * len(axes)
+    sizes = {axes[i]: micrometres(product((own[i], shared[i])) or 0, units[i]) for i in space}
+    return voxel_size_of(sizes.get("Z"), sizes.get("Y"), sizes.get("X"), planes)
+
+
+def _scale(holder: dict[str, Any], dimensions: int) -> list[float] | None:
+    """The scale among a level's transformations; None where it is kept in a file or malformed."""
+    total = [1.0] * dimensions
+    for transformation in holder.get("coordinateTransformations") or []:
+        if transformation.get("type") != "scale":
+            continue
+        values = transformation.get("scale")
+        if not isinstance(values, list) or len(values) != dimensions:
+            return None
+        total = [a * float(b) for a, b in zip(total, values, strict=True)]
+    return total
+
+
+def _channel_names(metadata: dict[str, Any]) -> list[str | None]:
+    channels = (metadata.get("omero") or {}).get("channels") or []
+    return [channel.get("label") for channel in channels]
+
+
+def _spatial_chunks(axes: str, array: Any) -> Shape:
+    sizes = {"Z": 1, **dict(zip(axes, array.chunks, strict=True))}
+    return sizes["Z"], sizes["Y"], sizes["X"]
