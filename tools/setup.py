@@ -1,0 +1,90 @@
+"""Make `.venv`: the pinned Python environment of `make`, in seconds and only when it changed.
+
+1. `python -m venv .venv`
+2. uv, pinned by hash, through pip (where uv has no build for the machine, pip does its work)
+3. everything in requirements/dev.txt, by hash, and nothing else
+4. Terapose itself, editable
+5. numba's compiled code into .venv/cache/numba, so that no task compiles
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import ssl
+import sys
+from pathlib import Path
+
+from common import (
+    REQUIREMENTS,
+    ROOT,
+    VENV,
+    Command,
+    SetupError,
+    digest,
+    install_command,
+    run,
+    script,
+)
+
+PYTHON = VENV / "bin" / "python"
+UV = VENV / "bin" / "uv"
+STAMP = VENV / "terapose-setup"
+NUMBA_CACHE = VENV / "cache" / "numba"
+
+
+def main() -> None:
+    """Bring `.venv` up to date."""
+    # The real Python, also when make is called with the environment activated.
+    base = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
+    state = f"{base} {sys.version} {ROOT} {_digest()}"
+    if STAMP.is_file() and STAMP.read_text() == state:
+        return
+    STAMP.unlink(missing_ok=True)
+    print("setup: making .venv (a minute or a few, depending on the network)", flush=True)
+    _create(base)
+    _install()
+    _warm()
+    STAMP.write_text(state)
+    print(f"setup: ready in {VENV}; to use it by hand: source .venv/bin/activate")
+
+
+def _digest() -> str:
+    """Return a digest of everything that decides what is in the environment."""
+    pins = (REQUIREMENTS / "uv.txt", REQUIREMENTS / "dev.txt")
+    return digest(*pins, ROOT / "pyproject.toml", Path(__file__))
+
+
+def _create(base: Path) -> None:
+    if importlib.util.find_spec("ensurepip") is None:
+        raise SetupError(
+            f"{base} cannot make virtual environments; "
+            f"install what it lacks with: {install_command('venv')}"
+        )
+    run([base, "-m", "venv", "--clear", VENV])
+
+
+def _install() -> None:
+    pip: Command = [PYTHON, "-m", "pip", "--disable-pip-version-check"]
+    hashed: Command = ["--require-hashes", "-r"]
+    try:
+        run([*pip, "install", "--only-binary", ":all:", *hashed, REQUIREMENTS / "uv.txt"])
+    except SetupError as error:
+        print(f"setup: uv is not to be had here, pip does its work (slower): {error}")
+        run([*pip, "install", *hashed, REQUIREMENTS / "dev.txt"])
+        run([*pip, "install", "--no-deps", "--no-build-isolation", "-e", ROOT])
+        return
+    # uv trusts its own list of authorities; an institute's proxy is known to the machine only.
+    known = ssl.create_default_context().cert_store_stats()["x509_ca"]
+    target: Command = ["--python", PYTHON, *(["--system-certs"] if known else [])]
+    uv: Command = [UV, "pip"]
+    run([*uv, "sync", *target, "--require-hashes", REQUIREMENTS / "dev.txt"])
+    run([*uv, "install", *target, "--no-deps", "--no-build-isolation", "-e", ROOT])
+
+
+def _warm() -> None:
+    run([PYTHON, "-m", "terapose.warm"], env={**os.environ, "NUMBA_CACHE_DIR": str(NUMBA_CACHE)})
+
+
+if __name__ == "__main__":
+    script(main)
