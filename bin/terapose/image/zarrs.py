@@ -79,7 +79,7 @@ def _open_series(address: str, metadata: dict[str, Any], level: int) -> Image:
 
 
 def _refuse_collections(address: str, metadata: dict[str, Any]) -> None:
-    examples = {"plate": "A/1/0", "well": "0", "labels": "the name of a label image"}
+    examples = {"plate": "A/1/0", "well": "0", "labels": (metadata.get("labels") or ["cells"])[0]}
     kind = next((kind for kind in examples if kind in metadata), None)
     if kind and "multiscales" not in metadata:
         raise InputError(
