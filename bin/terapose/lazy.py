@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -50,3 +51,37 @@ class Lazy:
     def __getitem__(self, region: Slices) -> np.ndarray:
         """Read a region: (Z, Y, X), of the image's dtype."""
         return self.image.read(region, self.channel)
+
+
+def open_labels(address: str | os.PathLike[str]) -> Lazy:
+    """Open a label image.
+
+    Parameters
+    ----------
+    address
+        As for `terapose.image.open_image`, or an OME-Zarr labels group with a single label image.
+
+    Returns
+    -------
+    Lazy
+
+    Raises
+    ------
+    InputError
+        If there is none, or the group holds several.
+    """
+    import json
+
+    from terapose.image import address as addresses
+    from terapose.image import open_image
+
+    place = addresses.localise(os.fspath(address))
+    for name, content in addresses.zarr_documents(place).items():
+        if name not in ("zarr.json", ".zattrs"):
+            continue
+        document = json.loads(content)
+        attributes = document.get("attributes", {}) if name == "zarr.json" else document
+        names = attributes.get("ome", attributes).get("labels", [])
+        if len(names) == 1:
+            return Lazy(open_image(addresses.join(place, names[0])))
+    return Lazy(open_image(place))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
+from click.testing import CliRunner
 from scipy.ndimage import zoom
+from terapose.cli.evaluate import command
 from terapose.errors import InputError
 from terapose.evaluate import average_precision, compare
 
@@ -103,3 +107,18 @@ def test_bad_input_is_named() -> None:
         average_precision(labels.astype(float), labels)
     with pytest.raises(InputError, match=r"thresholds: out of range; got 1\.5"):
         average_precision(labels, labels, [1.5])
+
+
+def test_command(tmp_path: Path) -> None:
+    reference, predicted = labels_pair(2)
+    tifffile.imwrite(tmp_path / "a.tif", reference.astype("uint16"))
+    zarr.create_array(str(tmp_path / "b.zarr"), data=predicted.astype("uint32"))
+    report = tmp_path / "scores.json"
+    result = CliRunner().invoke(
+        command, [str(tmp_path / "a.tif"), str(tmp_path / "b.zarr"), "--json", str(report)]
+    )
+    assert result.exit_code == 0, result.output
+    scores = average_precision(reference, predicted)
+    assert json.loads(report.read_text()) == scores.as_dict()
+    assert f"{scores.average_precision[0]:.3f}" in result.output
+    assert f"{scores.reference} instances in the reference" in result.output

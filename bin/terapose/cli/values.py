@@ -1,0 +1,42 @@
+"""Option values with several numbers: `--shape 96,256,256`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]
+    """Comma-separated numbers.
+
+    Parameters
+    ----------
+    counts
+        How many there may be.
+    kind
+        int or float.
+    """
+
+    name = "numbers"
+
+    def __init__(self, *counts: int, kind: type[int] | type[float] = int) -> None:
+        self.counts = counts
+        self.kind = kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Turn the text into a tuple."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(self.kind(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) not in self.counts or not all(math.isfinite(n) for n in numbers):
+            counts = " or ".join(map(str, self.counts))
+            whole = "whole " if self.kind is int else ""
+            self.fail(f"{value!r} is not {counts} {whole}numbers with commas between", param, ctx)
+        return numbers

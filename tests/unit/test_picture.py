@@ -1,0 +1,112 @@
+"""Pictures are true to scale, show what they should, and read no more than they must."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from terapose.cli.picture import command
+from terapose.errors import InputError
+from terapose.picture import three_views
+from terapose.simulate import Scene, write
+
+
+class Counting:
+    """An array that counts the voxels read from it."""
+
+    def __init__(self, array: np.ndarray, shape: tuple[int, int, int]) -> None:
+        self.array, self.shape, self.dtype, self.read = array, shape, array.dtype, 0
+
+    def __getitem__(self, region: Any) -> np.ndarray:
+        size = tuple(part.stop - part.start for part in region)
+        self.read += int(np.prod(size))
+        return np.broadcast_to(self.array, size)
+
+
+def box_volume() -> tuple[np.ndarray, np.ndarray]:
+    labels = np.zeros((10, 40, 60), np.uint32)
+    labels[2:6, 5:20, 30:50] = 9
+    labels[2:6, 20:30, 30:50] = 10
+    return (labels > 0).astype(np.uint16) * 500 + 100, labels
+
+
+def pixels(path: Path) -> np.ndarray:
+    return matplotlib.image.imread(path)[..., :3]
+
+
+def test_panels_are_true_to_scale(tmp_path: Path) -> None:
+    image, labels = box_volume()
+    for size, ratio in (((1.0, 1.0, 1.0), 1.0), ((4.0, 1.0, 1.0), 4.0)):
+        path = tmp_path / "picture.png"
+        three_views(image, np.zeros_like(labels), path, voxel_size=size, at=(3, 10, 40))
+        shown = pixels(path).mean(-1)
+        # The boxes are all that is bright in the first panel: 25 by 20 voxels.
+        panel = shown[:, : int(shown.shape[1] * 60 / (60 + 10 * ratio))]
+        rows = np.flatnonzero((panel > 0.6).sum(1) > 40)
+        first = rows[: np.flatnonzero(np.diff(rows) > 20)[0] + 1]
+        below = rows[np.flatnonzero(np.diff(rows) > 20)[-1] + 1 :]
+        pixel = len(first) / 25
+        assert len(below) == pytest.approx(4 * ratio * pixel, rel=0.12)
+
+
+def test_each_instance_has_its_colour_and_the_reference_is_white(tmp_path: Path) -> None:
+    image, labels = box_volume()
+    grey, own, both = tmp_path / "grey.png", tmp_path / "own.png", tmp_path / "both.png"
+    three_views(image, np.zeros_like(labels), grey, at=(3, 10, 40))
+    three_views(image, labels, own, at=(3, 10, 40))
+    three_views(image, np.zeros_like(labels), both, at=(3, 10, 40), reference=labels)
+    saturation = np.ptp(pixels(own), axis=-1)
+    assert np.ptp(pixels(grey), axis=-1).max() < 0.1
+    coloured = pixels(own)[saturation > 0.5]
+    hues = {tuple(np.round(c / c.max(), 1)) for c in coloured}
+    assert len(coloured) > 500
+    assert len(hues) >= 2
+    assert np.ptp(pixels(both), axis=-1).max() < 0.1
+    assert (np.abs(pixels(both) - pixels(grey)) > 0.2).any()
+
+
+def test_shows_the_fullest_sections(tmp_path: Path) -> None:
+    image, labels = box_volume()
+    z, y, x = three_views(image, labels, tmp_path / "p.png")
+    assert (2 <= z < 6, 5 <= y < 30, 30 <= x < 50) == (True, True, True)
+    empty = three_views(image, np.zeros_like(labels), tmp_path / "p.png")
+    assert empty == (5, 20, 30)
+
+
+def test_large_volumes_are_read_by_planes(tmp_path: Path) -> None:
+    shape = (400, 3200, 3000)
+    image = Counting(np.full((1, 1, 1), 7, np.uint16), shape)
+    labels = Counting(np.zeros((1, 1, 1), np.uint32), shape)
+    assert three_views(image, labels, tmp_path / "p.png") == (200, 1600, 1500)
+    assert image.read == labels.read == 400 * 3200 + 400 * 3000 + 3200 * 3000
+
+
+def test_single_planes_have_one_panel(tmp_path: Path) -> None:
+    image, labels = box_volume()
+    three_views(image[3:4], labels[3:4], tmp_path / "p.png", title="A slide\nwith nuclei")
+    height, width = pixels(tmp_path / "p.png").shape[:2]
+    assert height / width == pytest.approx(40 / 60, abs=0.12)
+
+
+def test_bad_input_is_named(tmp_path: Path) -> None:
+    image, labels = box_volume()
+    with pytest.raises(InputError, match="labels: not the shape of the image"):
+        three_views(image, labels[1:], tmp_path / "p.png")
+    with pytest.raises(InputError, match="at: outside of the image"):
+        three_views(image, labels, tmp_path / "p.png", at=(10, 0, 0))
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_command(tmp_path: Path) -> None:
+    image, labels = write(Scene((8, 40, 40), seed=1), tmp_path / "a.zarr")
+    out = tmp_path / "a.png"
+    result = CliRunner().invoke(
+        command, [str(image), str(labels), str(out), "--at", "4,20,20", "--reference", str(labels)]
+    )
+    assert result.exit_code == 0, result.output
+    assert "sections through voxel 4, 20, 20" in result.output
+    assert pixels(out).shape[1] == 1650
