@@ -7,6 +7,8 @@ export PATH := $(ROOT)/.engine:$(ROOT)/.venv/bin:$(PATH)
 export NUMBA_CACHE_DIR := $(ROOT)/.venv/cache/numba
 
 INPUT ?=
+# More parameters for the workflow, as in ARGS="--diameter 12".
+ARGS ?=
 OUTDIR ?= demo
 DATA ?= ../shared/data
 # A worker per core, and each keeps to one core.
@@ -33,7 +35,7 @@ lint-engine: setup
 		echo "lint: no strict-syntax check of the Nextflow files here (it is required where CI=true)"; }
 
 demo: engine ## segment a simulated volume, or INPUT=my.tif; results in OUTDIR=demo
-	@python tools/demo.py --outdir "$(OUTDIR)" $(if $(INPUT),--input "$(INPUT)")
+	@python tools/demo.py --outdir "$(OUTDIR)" $(if $(INPUT),--input "$(INPUT)") $(ARGS)
 
 test: engine lint ## lint, then every test
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(TESTS)

@@ -35,18 +35,31 @@ NUMBA_CACHE = VENV / "cache" / "numba"
 
 def main() -> None:
     """Bring `.venv` up to date."""
+    state, made_with = _stamp()
+    wanted = f"{ROOT} {_digest()}"
     # The real Python, also when make is called with the environment activated.
-    base = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
-    state = f"{base} {sys.version} {ROOT} {_digest()}"
-    if STAMP.is_file() and STAMP.read_text() == state:
+    base = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    usable = PYTHON.exists() and bool(made_with)
+    if usable and "PYTHON" not in os.environ:
+        base = made_with
+    if usable and base == made_with and state == wanted:
         return
-    STAMP.unlink(missing_ok=True)
     print("setup: making .venv (a minute or a few, depending on the network)", flush=True)
-    _create(base)
+    STAMP.unlink(missing_ok=True)
+    if not usable or base != made_with:
+        _create(base)
     _install()
     _warm()
-    STAMP.write_text(state)
+    STAMP.write_text(f"{wanted}\n{base}\n")
     print(f"setup: ready in {VENV}; to use it by hand: source .venv/bin/activate")
+
+
+def _stamp() -> tuple[str, str]:
+    """Return what the environment was last made from, and with which Python; "" where unknown."""
+    if not STAMP.is_file():
+        return "", ""
+    state, _, base = STAMP.read_text().strip().partition("\n")
+    return state, base
 
 
 def _digest() -> str:
@@ -55,7 +68,7 @@ def _digest() -> str:
     return digest(*pins, ROOT / "pyproject.toml", Path(__file__))
 
 
-def _create(base: Path) -> None:
+def _create(base: str) -> None:
     if importlib.util.find_spec("ensurepip") is None:
         raise SetupError(
             f"{base} cannot make virtual environments; "
