@@ -1,0 +1,110 @@
+"""What every network looks like to the stages: tiles in, flows and cell probability out."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+class Tilewise(nn.Module):
+    """Runs a network on a CPU one tile at a time, each tile on one thread, tiles side by side.
+
+    oneDNN and BLAS pick other kernels, which sum in another order, for another batch size or
+    thread count: measured differences up to 4e-7 of either. Here neither can matter, because every
+    tile is computed alone on one thread; as many tiles as torch has threads run at once. On other
+    devices the whole batch goes through the network.
+
+    Parameters
+    ----------
+    net
+        Module with ``device`` and ``dtype`` that returns (output, style).
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.net.device  # type: ignore[return-value]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self.net.dtype  # type: ignore[return-value]
+
+    def _run(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():  # holds for one thread only, so it is set in each
+            output, style = self.net(tiles)[:2]
+        return output, style
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """Output, shape (N, 3, Y, X), and style, shape (N, 256), of tiles, shape (N, C, Y, X)."""
+        if tiles.device.type != "cpu":
+            return self._run(tiles)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                results = list(pool.map(self._run, torch.split(tiles, 1)))
+        finally:
+            torch.set_num_threads(threads)
+        outputs, styles = zip(*results, strict=True)
+        return torch.cat(outputs), torch.cat(styles)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded network.
+
+    Attributes
+    ----------
+    family
+        "unet" (Cellpose 1 to 3 and our own) or "cellpose4".
+    tile
+        Edge in pixels of the tiles it is run on.
+    channels
+        Number of input channels.
+    diam_mean
+        Object diameter in pixels at which it works: images are scaled by diam_mean / diameter.
+    precision
+        "float32" or "bfloat16".
+    module
+        The torch module, with ``device`` and ``dtype``, returning (output, style): what
+        ``cellpose.core.run_net`` and ``run_3D`` take.
+    """
+
+    family: str
+    tile: int
+    channels: int
+    diam_mean: float
+    precision: str
+    module: Tilewise
+
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run normalised tiles.
+
+        On a CPU the result for a tile depends neither on the other tiles nor on torch's number of
+        threads; give at least as many tiles at once as there are threads to keep all of them busy.
+
+        Parameters
+        ----------
+        tiles
+            float32, shape (N, C, Y, X).
+
+        Returns
+        -------
+        output
+            float32, shape (N, 3, Y, X): 5 x Y flow, 5 x X flow, logit of the cell probability.
+        """
+        if len(tiles) == 0:
+            return np.zeros((0, 3, *tiles.shape[2:]), np.float32)
+        batch = torch.from_numpy(np.ascontiguousarray(tiles))
+        output, _ = self.module(batch.to(self.module.device, self.module.dtype))
+        return np.ascontiguousarray(output.to("cpu", torch.float32).numpy())
