@@ -11,7 +11,7 @@ from pathlib import Path
 from common import ROOT, Command
 
 # A few hundred nuclei, minutes on two cores.
-SHAPE = "64,256,256"
+SHAPE = "48,160,160"
 SEED = "7"
 
 

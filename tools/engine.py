@@ -62,8 +62,9 @@ LINT = Release(
 WRAPPER = """\
 #!/bin/sh
 # Nextflow {version} from its jars; written by tools/engine.py.
-# NXF_OFFLINE=false lets it fetch plugins, which Terapose does not need.
+# NXF_OFFLINE=false lets it fetch plugins (a cloud's executor); Terapose itself needs none.
 export NXF_OFFLINE="${{NXF_OFFLINE:-true}}"
+[ "$NXF_OFFLINE" != true ] || export NXF_PLUGINS_DEFAULT="${{NXF_PLUGINS_DEFAULT:-false}}"
 export NXF_PLUGINS_MODE="${{NXF_PLUGINS_MODE:-prod}}"
 export NXF_PLUGINS_DIR="${{NXF_PLUGINS_DIR:-{engine}/plugins}}"
 [ -n "${{HOME:-}}" ] || export NXF_HOME="${{NXF_HOME:-{engine}/home}}"
