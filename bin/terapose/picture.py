@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def three_views(
     Raises
     ------
     InputError
-        If shapes differ or `at` is outside.
+        If shapes differ, `at` is outside or the file cannot be written.
     """
     for name, other in (("labels", labels), ("reference", reference)):
         if other is not None and tuple(other.shape) != tuple(image.shape):
@@ -115,8 +116,22 @@ def three_views(
         if len(views) > 1:
             _cross(axes, view, (z, y, x), size)
     _scale_bar(panels[0], extent[2], "µm" if voxel_size else "voxels")
-    figure.savefig(path, format="png", dpi=_DPI, facecolor=_PAPER)
+    _save(figure, Path(path))
     return z, y, x
+
+
+def _save(figure: Figure, path: Path) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        figure.savefig(partial, format="png", dpi=_DPI, facecolor=_PAPER)
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(
+            "the picture cannot be written",
+            where=path,
+            got=f"{type(error).__name__}: {error}",
+            remedy="choose a folder that exists and that you may write to",
+        ) from error
 
 
 def _fullest(labels: Voxels) -> tuple[int, int, int]:

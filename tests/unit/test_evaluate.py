@@ -122,3 +122,7 @@ def test_command(tmp_path: Path) -> None:
     assert json.loads(report.read_text()) == scores.as_dict()
     assert f"{scores.average_precision[0]:.3f}" in result.output
     assert f"{scores.reference} instances in the reference" in result.output
+    wrong = CliRunner().invoke(
+        command, [str(tmp_path / "a.tif"), str(tmp_path / "b.zarr"), "--json", f"{tmp_path}/no/a"]
+    )
+    assert "the scores cannot be written" in str(wrong.exception)

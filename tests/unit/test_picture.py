@@ -98,7 +98,9 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         three_views(image, labels[1:], tmp_path / "p.png")
     with pytest.raises(InputError, match="at: outside of the image"):
         three_views(image, labels, tmp_path / "p.png", at=(10, 0, 0))
-    assert not (tmp_path / "p.png").exists()
+    with pytest.raises(InputError, match="the picture cannot be written"):
+        three_views(image, labels, tmp_path / "none" / "p.png")
+    assert not list(tmp_path.iterdir())
 
 
 def test_command(tmp_path: Path) -> None:

@@ -52,9 +52,23 @@ def command(
         )
     _print(scores)
     if report is not None:
-        partial = report.with_name(f".{report.name}.partial")
+        _save(scores, report)
+
+
+def _save(scores: Scores, path: Path) -> None:
+    from terapose.errors import InputError
+
+    partial = path.with_name(f".{path.name}.partial")
+    try:
         partial.write_text(json.dumps(scores.as_dict(), indent=2, allow_nan=False) + "\n")
-        os.replace(partial, report)
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(
+            "the scores cannot be written",
+            where=path,
+            got=f"{type(error).__name__}: {error}",
+            remedy="choose a folder that exists and that you may write to",
+        ) from error
 
 
 def _print(scores: Scores) -> None:

@@ -68,7 +68,7 @@ class Scene:
     diameter: float = 12.0
     density: float = 0.7
     dividing: float = 0.04
-    blur: Size3 = (2.4, 0.65, 0.65)
+    blur: Size3 = (1.8, 0.6, 0.6)
     texture: float = 0.6
     brightness: float = 300.0
     background: float = 15.0
