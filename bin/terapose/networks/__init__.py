@@ -1,11 +1,27 @@
 """Networks: load a weight file, run tiles.
 
 ``load`` and ``identify`` take a local file; :func:`terapose.networks.weights.resolve` turns a
-model's name or URL into one, without importing torch.
+model's name or URL into one. What needs torch is imported when it is first asked for, so that
+stages that only look a file up do without.
 """
 
-from terapose.networks.base import Network
-from terapose.networks.files import ModelInfo, identify
-from terapose.networks.loading import load
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from terapose.networks.base import Network
+    from terapose.networks.files import ModelInfo, identify
+    from terapose.networks.loading import load
 
 __all__ = ["ModelInfo", "Network", "identify", "load"]
+
+_HOMES = {"Network": "base", "ModelInfo": "files", "identify": "files", "load": "loading"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

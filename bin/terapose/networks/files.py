@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from terapose.errors import InputError
 from terapose.networks.unet import shape_of
+from terapose.networks.weights import sha256
 
 _ALLOWED = "a network of Cellpose 1 to 3 or of terapose train, or one of Cellpose 4"
 _UNET_KEY = "downsample.down.res_down_0.conv.conv_0.2.weight"
@@ -53,12 +53,6 @@ class ModelInfo:
     tile: int
     diam_mean: float
     licence: str | None
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

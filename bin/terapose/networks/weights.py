@@ -1,0 +1,171 @@
+"""From what a person calls a model to a weight file on this machine; imports no torch.
+
+1. ``nuclei-small`` or ``auto``: the network shipped with Terapose.
+2. A URL: fetched once into a cache, in one piece, and checked against its digest.
+3. A path.
+4. The name of a model that Cellpose has fetched before (``cpsam``, ``cyto3``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import fsspec
+
+from terapose.errors import InputError
+
+SHIPPED = "nuclei-small"
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None = None) -> Path:
+    """Find a model's weight file, fetching it if it has to be.
+
+    Parameters
+    ----------
+    model
+        ``nuclei-small`` or ``auto``, a path, a URL (any that fsspec reads: https, s3, ...), or
+        the name of a model in Cellpose's own folder. A URL may end in ``#sha256=...``.
+    digest
+        Expected SHA-256 of the file, hexadecimal; a file that has another is refused.
+    cache
+        Folder for fetched files; default ``$TERAPOSE_CACHE``, else ``~/.cache/terapose``.
+
+    Returns
+    -------
+    path
+        An existing local file.
+
+    Raises
+    ------
+    InputError
+        There is no such model, it cannot be fetched, or its digest is another one.
+    """
+    name = str(model)
+    if _URL.match(name):
+        url, _, given = name.partition("#sha256=")
+        return _fetched(url, digest or given or None, cache or _cache())
+    path = _shipped() if name in (SHIPPED, "auto") else Path(name).expanduser()
+    if not path.is_file():
+        path = _cellpose_folder() / name
+    if not path.is_file():
+        raise InputError(
+            "no such model",
+            where=name,
+            allowed=f"{SHIPPED}, the path or URL of a weight file, or a file in {path.parent}",
+        )
+    if digest is not None:
+        _check(path, digest, name)
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _shipped() -> Path:
+    """The shipped weights: beside bin/ in the repository, in the package when installed."""
+    package = Path(__file__).resolve().parents[1]
+    beside = package.parents[1] / "assets" / f"{SHIPPED}.pth"
+    return beside if beside.is_file() else package / "assets" / f"{SHIPPED}.pth"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("TERAPOSE_CACHE") or Path.home() / ".cache" / "terapose")
+
+
+def _cellpose_folder() -> Path:
+    default = Path.home() / ".cellpose" / "models"
+    return Path(os.environ.get("CELLPOSE_LOCAL_MODELS_PATH") or default)
+
+
+def _fetched(url: str, digest: str | None, cache: Path) -> Path:
+    """The cached file of a URL, fetched now if it is not there.
+
+    The file's own name comes last, so that what is in the cache can be recognised; the hash of the
+    address before it keeps equal names of different places apart.
+    """
+    base = re.sub(r"[^A-Za-z0-9._-]", "_", url.rstrip("/").rsplit("/", 1)[-1]) or "model"
+    target = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{base}"
+    if target.is_file() and (digest is None or sha256(target) == digest.lower()):
+        return target
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=cache, prefix=f".{target.name}.")
+    except OSError as error:
+        raise InputError(
+            "the model cache cannot be written",
+            where=cache,
+            got=error.strerror,
+            remedy="set TERAPOSE_CACHE to a folder that can",
+        ) from error
+    partial = Path(temporary)
+    try:
+        with os.fdopen(handle, "wb") as sink:
+            _download(url, sink, target)
+        if digest is not None:
+            _check(partial, digest, url)
+        # mkstemp makes files for their owner alone; a cache may be shared.
+        partial.chmod(0o644)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _download(url: str, sink: IO[bytes], target: Path) -> None:
+    try:
+        with fsspec.open(url, "rb") as source:
+            shutil.copyfileobj(source, sink, 1 << 20)
+    except Exception as error:  # each kind of storage raises its own errors
+        raise InputError(
+            "the model cannot be fetched",
+            where=url,
+            got=f"{type(error).__name__}: {error}",
+            remedy=f"on a machine with access run 'terapose fetch {url} --output FILE' and give "
+            f"FILE as the model, or put the file at {target}",
+        ) from error
+
+
+def _check(path: Path, digest: str, origin: str) -> None:
+    found = sha256(path)
+    if found != digest.lower():
+        raise InputError(
+            "the file is not the one its digest names",
+            where=origin,
+            got=f"sha256 {found}",
+            allowed=f"sha256 {digest}",
+            remedy="correct the digest, or find out why the file has changed",
+        )
+
+
+def copy(path: Path, output: Path) -> Path:
+    """Copy a weight file in one piece; a folder as ``output`` keeps the file's name.
+
+    Returns
+    -------
+    path
+        The copy.
+
+    Raises
+    ------
+    InputError
+        The copy cannot be written.
+    """
+    target = output / path.name if output.is_dir() else output
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, partial)
+        os.replace(partial, target)
+    except OSError as error:
+        raise InputError("cannot be written", where=target, got=error.strerror) from error
+    return target
