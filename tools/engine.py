@@ -64,7 +64,8 @@ WRAPPER = """\
 # Nextflow {version} from its jars; written by tools/engine.py.
 # NXF_OFFLINE=false lets it fetch plugins (a cloud's executor); Terapose itself needs none.
 export NXF_OFFLINE="${{NXF_OFFLINE:-true}}"
-[ "$NXF_OFFLINE" != true ] || export NXF_PLUGINS_DEFAULT="${{NXF_PLUGINS_DEFAULT:-false}}"
+# A Seqera token in the environment alone would make it look for a plugin.
+[ "$NXF_OFFLINE" != true ] || unset TOWER_ACCESS_TOKEN
 export NXF_PLUGINS_MODE="${{NXF_PLUGINS_MODE:-prod}}"
 export NXF_PLUGINS_DIR="${{NXF_PLUGINS_DIR:-{engine}/plugins}}"
 [ -n "${{HOME:-}}" ] || export NXF_HOME="${{NXF_HOME:-{engine}/home}}"
