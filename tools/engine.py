@@ -69,7 +69,7 @@ export NXF_OFFLINE="${{NXF_OFFLINE:-true}}"
 export NXF_PLUGINS_MODE="${{NXF_PLUGINS_MODE:-prod}}"
 export NXF_PLUGINS_DIR="${{NXF_PLUGINS_DIR:-{engine}/plugins}}"
 [ -n "${{HOME:-}}" ] || export NXF_HOME="${{NXF_HOME:-{engine}/home}}"
-[ -n "${{COLUMNS:-}}" ] || ! [ -t 1 ] || export COLUMNS="$(tput cols)"
+[ -n "${{COLUMNS:-}}" ] || ! [ -t 1 ] || export COLUMNS="$(tput cols || echo 80)"
 exec "{java}" -Dfile.encoding=UTF-8 -Djava.awt.headless=true -XX:TieredStopAtLevel=1 \\
     {opens} \\
     ${{NXF_OPTS:-}} ${{NXF_JVM_ARGS:-}} -cp "{jars}/*" nextflow.cli.Launcher {arguments}
