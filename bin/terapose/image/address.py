@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from terapose.errors import InputError
 
-_ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+_ZARR_V3 = ("zarr.json",)
+_ZARR_V2 = (".zgroup", ".zattrs", ".zarray")
 
 
 def is_url(address: str) -> bool:
@@ -81,8 +82,12 @@ def read_bytes(address: str, start: int | None = None, end: int | None = None) -
 
 def zarr_documents(address: str) -> dict[str, bytes]:
     """Read the metadata documents of one Zarr node, by name; empty where it is no Zarr node."""
-    found = {name: read_bytes(join(address, name)) for name in _ZARR_DOCUMENTS}
-    return {name: content for name, content in found.items() if content is not None}
+    for names in (_ZARR_V3, _ZARR_V2):
+        found = {name: read_bytes(join(address, name)) for name in names}
+        documents = {name: content for name, content in found.items() if content is not None}
+        if documents:
+            return documents
+    return {}
 
 
 def digest(*parts: object) -> str:

@@ -126,6 +126,9 @@ class Image:
         """
         check_channels(self, [channel])
         wanted = dict(zip("ZYX", _bounds(region, self.shape), strict=True))
+        shape = tuple(s.stop - s.start for s in wanted.values())
+        if 0 in shape:
+            return np.zeros(shape, self.dtype)
         index = tuple(_index(axis, wanted, channel - 1, self.axes) for axis in self.axes)
         try:
             block = np.asarray(self._source[index])
@@ -142,8 +145,7 @@ class Image:
         kept = [spatial_axis(axis, self.axes) for axis in self.axes]
         order = [axis for axis in kept if axis]
         block = block.transpose([order.index(axis) for axis in "ZYX" if axis in order])
-        expected = tuple(s.stop - s.start for s in wanted.values())
-        return np.ascontiguousarray(block.reshape(expected), dtype=self.dtype)
+        return np.ascontiguousarray(block.reshape(shape), dtype=self.dtype)
 
     @cached_property
     def _opened(self) -> dict[int, Source]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,41 +31,52 @@ if TYPE_CHECKING:
 _COMPARABLE = 0.25
 _COLOUR = ("RGB", "YCBCR", "PALETTE", "CIELAB", "SEPARATED")
 
+# What tifffile logs where it goes on with less than the file should hold. Its other warnings are
+# about tags and descriptions that do no harm.
+_MISSING = re.compile(
+    r"invalid page offset|corrupted file|[Mm]issing|expected \d+ frames|index out of range"
+    r"|incompletely written|level \d+ is empty|failed to reshape"
+)
+
 
 def open_tiff(address: str, level: int) -> Image:
     """Open a TIFF file (see `open_image`)."""
-    with _opened(address) as file, _said_by_tifffile() as complaints:
+    with _said_by_tifffile() as complaints, _opened(address) as file:
         try:
-            number = _choose(address, file)
-            series = file.series[number]
-            pyramid = list(series.levels)
+            return _describe(address, file, level, complaints)
         except InputError:
             raise
         except Exception as error:  # tifffile raises whatever the damaged bytes lead to
             raise _damaged(address, f"{type(error).__name__}: {error}") from error
-        check_level(address, level, len(pyramid))
-        chosen = pyramid[level]
-        _refuse_colour(address, chosen)
-        axes = _axes(chosen)
-        shapes = [normalise(address, axes, entry.shape, entry.dtype) for entry in pyramid]
-        _check_complete(address, file, chosen, complaints)
-        shape, channels = shapes[level]
-        return Image(
-            address=address,
-            format="ome-tiff" if series.kind == "ome" else "tiff",
-            axes=axes,
-            shape=shape,
-            channels=channels,
-            channel_names=names_of(channel_names(file, number), channels),
-            dtype=chosen.dtype.newbyteorder("="),
-            voxel_size=voxel_size(file, number, shapes[0][0], shape),
-            level=level,
-            levels_shape=tuple(entry[0] for entry in shapes),
-            chunks=_chunks(chosen, shape),
-            is_lazy=chosen.keyframe.is_tiled or _is_mappable(address, chosen),
-            open_source=partial(_open_source, address, number, level),
-            find_identity=partial(addresses.file_identity, address, *_files(chosen)),
-        )
+
+
+def _describe(address: str, file: TiffFile, level: int, complaints: list[str]) -> Image:
+    number = _choose(address, file)
+    series = file.series[number]
+    pyramid = list(series.levels)
+    check_level(address, level, len(pyramid))
+    chosen = pyramid[level]
+    _check_complete(address, file, chosen, complaints)
+    _refuse_colour(address, chosen, has_display_colours=file.is_imagej or file.is_ome)
+    axes = _axes(chosen)
+    shapes = [normalise(address, axes, entry.shape, entry.dtype) for entry in pyramid]
+    shape, channels = shapes[level]
+    return Image(
+        address=address,
+        format="ome-tiff" if series.kind == "ome" else "tiff",
+        axes=axes,
+        shape=shape,
+        channels=channels,
+        channel_names=names_of(channel_names(file, number), channels),
+        dtype=chosen.dtype.newbyteorder("="),
+        voxel_size=voxel_size(file, number, shapes[0][0], shape),
+        level=level,
+        levels_shape=tuple(entry[0] for entry in shapes),
+        chunks=_chunks(chosen, shape),
+        is_lazy=chosen.keyframe.is_tiled or _is_mappable(address, chosen),
+        open_source=partial(_open_source, address, number, level),
+        find_identity=partial(addresses.file_identity, address, *_files(chosen)),
+    )
 
 
 class StripPages:
@@ -194,8 +206,11 @@ def _choose(address: str, file: TiffFile) -> int:
     return number
 
 
-def _refuse_colour(address: str, series: TiffPageSeries) -> None:
+def _refuse_colour(address: str, series: TiffPageSeries, *, has_display_colours: bool) -> None:
+    """Refuse colours, but for a palette that only says how to show the values (ImageJ's LUT)."""
     photometric = getattr(series.keyframe.photometric, "name", "")
+    if photometric == "PALETTE" and has_display_colours:
+        return
     if photometric in _COLOUR:
         raise InputError(
             "this is a colour image, whose colours are no channels of their own",
@@ -214,17 +229,19 @@ def _axes(series: TiffPageSeries) -> str:
 def _check_complete(
     address: str, file: TiffFile, series: TiffPageSeries, complaints: list[str]
 ) -> None:
-    """Refuse a file that ends before the data of the image's last page does."""
-    size = int(file.filehandle.size)
-    pages = [page for page in series.pages if page is not None]
-    last = pages[-1]
-    ends = [a + b for a, b in zip(last.dataoffsets, last.databytecounts, strict=True)]
+    """Refuse a file that ends before the data of the image does."""
     if series.dataoffset is not None:
-        ends.append(series.dataoffset + series.nbytes)
-    if not series.is_multifile and max(ends, default=0) > size:
-        raise _damaged(address, f"{size} bytes where its image ends at byte {max(ends)}")
-    if complaints:
-        raise _damaged(address, complaints[0])
+        end = int(series.dataoffset) + int(series.nbytes)
+    else:
+        page = next(page for page in reversed(series.pages) if page is not None)
+        ends = (a + b for a, b in zip(page.dataoffsets, page.databytecounts, strict=True))
+        end = max(ends, default=0)
+    size = int(file.filehandle.size)
+    if end > size and not series.is_multifile:
+        raise _damaged(address, f"{size} bytes where its image ends at byte {end}")
+    missing = next((said for said in complaints if _MISSING.search(said)), None)
+    if missing:
+        raise _damaged(address, missing)
 
 
 def _damaged(address: str, reason: str) -> InputError:

@@ -50,7 +50,7 @@ def open_array(address: str) -> Any:
         raise InputError(
             "the array that the metadata names is not there", where=address, remedy=_DAMAGED
         ) from error
-    except (KeyError, TypeError, ValueError, NotImplementedError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError) as error:
         raise InputError(
             "the array cannot be opened",
             where=address,
