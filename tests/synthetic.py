@@ -13,6 +13,11 @@ import zarr
 VoxelSize = tuple[float, float, float]
 
 
+def voxels(*shape: int, dtype: str = "uint16") -> np.ndarray:
+    """Random numbers from 0 to 249, the same every time."""
+    return np.random.default_rng(0).integers(0, 250, shape).astype(dtype)
+
+
 def nuclei(
     shape: tuple[int, int, int], *, seed: int = 0, radius: float = 5.0, spacing: int = 14
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -39,20 +44,18 @@ def nuclei(
     axes = [np.arange(min(spacing // 2, n // 2), n, spacing) for n in shape]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     centres = grid + rng.uniform(-0.1, 0.1, grid.shape) * spacing
-    coordinates = np.indices(shape, dtype=np.float32)
     nearest = np.full(shape, np.inf, np.float32)
     labels = np.zeros(shape, np.uint32)
-    for number, (z, y, x) in enumerate(centres, 1):
+    for number, centre in enumerate(centres, 1):
         size = radius * rng.uniform(0.8, 1.2)
-        distance = (
-            np.sqrt(
-                (coordinates[0] - z) ** 2 + (coordinates[1] - y) ** 2 + (coordinates[2] - x) ** 2
-            )
-            / size
-        )
-        inside = (distance <= 1) & (distance < nearest)
-        labels[inside] = number
-        nearest[inside] = distance[inside]
+        first = np.maximum(np.floor(centre - size), 0).astype(int)
+        last = np.minimum(np.ceil(centre + size) + 1, shape).astype(int)
+        box = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+        z, y, x = (np.arange(a, b) - c for a, b, c in zip(first, last, centre, strict=True))
+        distance = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2) / size
+        inside = (distance <= 1) & (distance < nearest[box])
+        labels[box][inside] = number
+        nearest[box][inside] = distance[inside]
     labels = np.unique(labels, return_inverse=True)[1].astype(np.uint32).reshape(shape)
     level = np.concatenate([[0], rng.uniform(600, 1500, int(labels.max()))])
     clean = 100 + level[labels] * np.where(labels > 0, 1 - 0.5 * np.minimum(nearest, 1) ** 2, 0)

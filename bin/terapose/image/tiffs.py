@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
 _COMPARABLE = 0.25
+
+# Bytes fetched beyond what is asked for: enough for a run of directories, not many tiles.
+_AHEAD = 2**18
 _COLOUR = ("RGB", "YCBCR", "PALETTE", "CIELAB", "SEPARATED")
 
 # What tifffile logs where it goes on with less than the file should hold. Its other warnings are
@@ -158,7 +161,7 @@ def _open_file(address: str) -> TiffFile:
             if not addresses.is_url(address):
                 return tifffile.TiffFile(address)
             fs, path = addresses.filesystem(address)
-            return tifffile.TiffFile(fs.open(path, "rb"), name=path)
+            return tifffile.TiffFile(fs.open(path, "rb", block_size=_AHEAD), name=path)
         except Exception as error:  # struct, value, key and tifffile's own errors
             raise _damaged(address, f"{type(error).__name__}: {error}") from error
 

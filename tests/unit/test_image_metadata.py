@@ -1,0 +1,187 @@
+"""Addresses, identities and voxel sizes of images."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import pickle
+import re
+import threading
+from collections.abc import Iterator
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+from terapose.image import open_image
+from terapose.image.units import micrometres
+
+from tests.checks import REGION, refuses, same
+from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff
+
+VOXEL_SIZE = (2.0, 0.5, 0.25)
+KINDS: tuple[TiffKind, ...] = ("tiled", "strips", "contiguous", "ome", "imagej")
+
+
+class _Ranges(http.server.SimpleHTTPRequestHandler):
+    """Serves parts of files, as object stores do."""
+
+    def do_GET(self) -> None:
+        wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        path = Path(self.translate_path(self.path))
+        if wanted is None or not path.is_file():
+            return super().do_GET()
+        content = path.read_bytes()
+        first, last = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
+        part = content[first : last + 1]
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    handler = partial(_Ranges, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+def test_images_on_a_server(tmp_path: Path, server: str) -> None:
+    array = voxels(5, 33, 47)
+    write_ome_zarr(tmp_path / "a.zarr", array, voxel_size=VOXEL_SIZE, chunks=(2, 16, 16))
+    image = open_image(f"{server}/a.zarr")
+    assert image.voxel_size == VOXEL_SIZE
+    assert same(image, array[None])
+    assert image.identity == open_image(f"{server}/a.zarr").identity
+    for kind in KINDS:
+        write_tiff(tmp_path / f"{kind}.tif", array, kind=kind)
+        assert same(open_image(f"{server}/{kind}.tif"), array[None])
+    refuses("there is no such file", f"{server}/b.tif")
+    refuses("the address cannot be read", "http://127.0.0.1:9/a.tif")
+
+
+def test_local_url(tmp_path: Path) -> None:
+    array = voxels(5, 33, 47)
+    path = write_tiff(tmp_path / "a b.tif", array)
+    assert same(open_image(path.as_uri()), array[None])
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "zarr", "hdf5"])
+def test_another_process_reads_the_same(tmp_path: Path, kind: Any) -> None:
+    array = voxels(5, 33, 47)
+    if kind == "zarr":
+        path = write_ome_zarr(tmp_path / "a.zarr", array)
+    elif kind == "hdf5":
+        path = tmp_path / "a.h5"
+        with h5py.File(path, "w") as file:
+            file["raw"] = array
+    else:
+        path = write_tiff(tmp_path / "a.tif", array, kind=kind)
+    image = open_image(path)
+    image.read(REGION)  # a handle is open when the process forks and when the image is pickled
+    assert same(pickle.loads(pickle.dumps(image)), array[None])
+    with get_context("fork").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(image.read, (REGION,)), array[REGION])
+
+
+def test_identity_changes_with_the_content(tmp_path: Path) -> None:
+    array = voxels(5, 33, 47)
+    for path in (
+        write_tiff(tmp_path / "a.tif", array),
+        write_ome_zarr(tmp_path / "a.zarr", array, chunks=(5, 16, 47)),
+    ):
+        before = open_image(path).identity
+        assert before == open_image(path).identity
+        assert re.fullmatch("[0-9a-f]{64}", before)
+        changed = path if path.is_file() else path / "0/c/0/1/0"
+        changed.write_bytes(changed.read_bytes())
+        os.utime(changed, ns=(0, 2**62))
+        assert open_image(path).identity != before
+    renamed = (tmp_path / "a.tif").rename(tmp_path / "b.tif")
+    moved = tmp_path / "folder/b.tif"
+    moved.parent.mkdir()
+    identity = open_image(renamed).identity
+    assert open_image(renamed.rename(moved)).identity == identity  # the folder does not count
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        (230, "nm", 0.23),
+        (230, "nanometer", 0.23),
+        (2.5, "µm", 2.5),
+        (2.5, "μm", 2.5),
+        (2.5, "\\u00B5m", 2.5),
+        (2.5, "micron", 2.5),
+        (0.001, "millimeter", 1.0),
+        (0.002, "mm", 2.0),
+        (1e-6, "meter", 1.0),
+        (5000, "angstrom", 0.5),
+        (5000, "Å", 0.5),
+        (2, "inch", 50800),
+        (1, "pixel", None),
+        (1, None, None),
+        (0, "µm", None),
+        (float("nan"), "µm", None),
+    ],
+)
+def test_micrometres(value: float, unit: str | None, expected: float | None) -> None:
+    got = micrometres(value, unit)
+    assert got is None if expected is None else got == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej"])
+@pytest.mark.parametrize(("unit", "factor"), [("µm", 1), ("nm", 1000), ("mm", 0.001)])
+def test_tiff_voxel_size(tmp_path: Path, kind: TiffKind, unit: str, factor: float) -> None:
+    z, y, x = (size * factor for size in VOXEL_SIZE)
+    path = write_tiff(
+        tmp_path / "a.tif", voxels(5, 33, 47), kind=kind, voxel_size=(z, y, x), unit=unit
+    )
+    assert open_image(path).voxel_size == pytest.approx(VOXEL_SIZE, rel=1e-6)
+
+
+def test_tiff_resolution_tags(tmp_path: Path) -> None:
+    plane, path = voxels(33, 47), tmp_path / "a.tif"
+    options: dict[str, Any] = {"photometric": "minisblack", "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, plane, resolution=(40000, 20000), **options)
+    assert open_image(path).voxel_size == (0.5, 0.5, 0.25)  # one plane is as thick as a row
+    tifffile.imwrite(path, plane, resolution=(300, 300), resolutionunit="INCH")
+    assert open_image(path).voxel_size is None  # a printing resolution
+    tifffile.imwrite(path, voxels(5, 33, 47), resolution=(40000, 20000), **options)
+    assert open_image(path).voxel_size is None  # the distance of planes is not known
+
+
+def test_voxel_size_of_ome_zarr_without_units(tmp_path: Path) -> None:
+    array = voxels(5, 33, 47)
+    known = write_ome_zarr(tmp_path / "a.zarr", array, voxel_size=VOXEL_SIZE, unit=None)
+    assert open_image(known).voxel_size == VOXEL_SIZE
+    unknown = write_ome_zarr(tmp_path / "b.zarr", array, factors=(1, 2))
+    assert open_image(unknown).voxel_size is None
+    assert open_image(unknown, level=1).voxel_size is None
+    pixels = write_ome_zarr(tmp_path / "c.zarr", array, voxel_size=VOXEL_SIZE, unit="pixel")
+    assert open_image(pixels).voxel_size is None
+
+
+def test_given_voxel_size_wins(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a.zarr", voxels(5, 33, 47), voxel_size=VOXEL_SIZE)
+    assert open_image(path, voxel_size=(3, 2, 1)).voxel_size == (3.0, 2.0, 1.0)
+    refuses("three positive lengths", path, voxel_size=(3.0, 0.0, 1.0))
+    refuses("three positive lengths", path, voxel_size=(3.0, float("nan"), 1.0))
+
+
+def test_ome_zarr_channel_names(tmp_path: Path) -> None:
+    path = write_ome_zarr(
+        tmp_path / "a.zarr", voxels(3, 5, 9, 9), axes="czyx", channel_names=("DNA", "")
+    )
+    assert open_image(path).channel_names == ("DNA", "channel 2", "channel 3")
