@@ -12,10 +12,11 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-import common
-import engine
 import pytest
 from packaging.requirements import Requirement
+
+import common
+import engine
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
