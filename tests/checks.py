@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from terapose.errors import InputError
 from terapose.image import Image, open_image
 

@@ -13,11 +13,11 @@ import tifffile
 import zarr
 from ome_zarr.format import FormatV04, FormatV05
 from ome_zarr.writer import write_image
-from terapose.errors import InputError
-from terapose.image import open_image
-
 from tests.checks import refuses, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff, write_zarr
+
+from terapose.errors import InputError
+from terapose.image import open_image
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 KINDS: tuple[TiffKind, ...] = ("tiled", "strips", "contiguous", "ome", "imagej")
@@ -226,6 +226,18 @@ def test_hdf5(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["one"] = file["group/two"] = array
     refuses("several datasets; allowed: group/two, one; name one", tmp_path / "b.h5")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "is_lazy"),
+    [((1, 1024, 2049), False), ((1, 1024, 1024), True), ((2, 512, 2049), True)],
+)
+def test_chunks_of_large_planes_are_not_lazy(tmp_path: Path, chunks: Any, is_lazy: bool) -> None:
+    array = zarr.create_array(
+        str(tmp_path / "a.zarr"), shape=(9, 1024, 2049), chunks=chunks, dtype="uint16"
+    )
+    assert array.nbytes_stored() < 10_000  # nothing but metadata
+    assert open_image(tmp_path / "a.zarr").is_lazy == is_lazy
 
 
 def test_real_embryo() -> None:

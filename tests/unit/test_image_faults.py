@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from terapose.errors import InputError
-from terapose.image import check_channels, open_image
-
 from tests.checks import REGION, refuses, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff, write_zarr
+
+from terapose.errors import InputError
+from terapose.image import check_channels, open_image
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 KINDS: tuple[TiffKind, ...] = ("tiled", "strips", "contiguous", "ome", "imagej")

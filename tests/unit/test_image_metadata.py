@@ -17,11 +17,11 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from terapose.image import open_image
-from terapose.image.units import micrometres
-
 from tests.checks import REGION, refuses, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff
+
+from terapose.image import open_image
+from terapose.image.units import micrometres
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 KINDS: tuple[TiffKind, ...] = ("tiled", "strips", "contiguous", "ome", "imagej")

@@ -21,11 +21,11 @@ from ome_zarr import OMEZarrLabels
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Label, Reader
 from ome_zarr_models import open_ome_zarr
+from tests.synthetic import nuclei, write_ome_zarr
+
 from terapose import labels
 from terapose.errors import InputError
 from terapose.image import open_image
-
-from tests.synthetic import nuclei, write_ome_zarr
 
 SHAPE = (20, 150, 130)
 VOXEL_SIZE = (2.0, 0.5, 0.5)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image.model import Image, Source, check_level, names_of, normalise
+from terapose.image.model import Image, Source, check_level, is_cut_in_planes, names_of, normalise
 from terapose.image.units import VoxelSize, micrometres, voxel_size_of
 
 _AXES = {2: "YX", 3: "ZYX", 4: "CZYX"}
@@ -41,7 +41,8 @@ def open_hdf5(address: str, dataset: str, level: int) -> Image:
             array = _choose(address, file, dataset)
             axes = _AXES.get(array.ndim, "")
             shape, channels = normalise(address, axes, array.shape if axes else (), array.dtype)
-            chunks = array.chunks or array.shape
+            # A dataset without chunks lies in one piece, of which any row can be read.
+            z, y, x = (1, 1, *(array.chunks or (1, 1, shape[2])))[-3:]
             voxel_size = _voxel_size(array, shape[0])
             name, dtype = str(array.name), array.dtype.newbyteorder("=")
     except OSError as error:
@@ -51,7 +52,6 @@ def open_hdf5(address: str, dataset: str, level: int) -> Image:
             got=str(error),
             remedy="the file is damaged or incomplete, copy it again",
         ) from error
-    z, y, x = (1, 1, *chunks)[-3:]
     return Image(
         address=address,
         format="hdf5",
@@ -64,7 +64,7 @@ def open_hdf5(address: str, dataset: str, level: int) -> Image:
         level=level,
         levels_shape=(shape,),
         chunks=(z, y, x),
-        is_lazy=True,
+        is_lazy=not is_cut_in_planes((z, y, x), shape, dtype),
         open_source=partial(_open_source, address, name),
         find_identity=partial(addresses.file_identity, address),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ DTYPES = (
     "float32",
     "float64",
 )
+
+
+# A chunk of whole planes up to this size costs little, even if most of it is not wanted.
+_SMALL_CHUNK = 4 * 2**20
 
 
 class Source(Protocol):
@@ -276,6 +281,12 @@ def check_level(address: str, level: int, levels: int) -> None:
             allowed="0" if levels == 1 else f"0 to {levels - 1}",
             remedy="level 0 is the full resolution",
         )
+
+
+def is_cut_in_planes(chunks: Shape, shape: Shape, dtype: np.dtype[Any]) -> bool:
+    """Whether chunks of one or more whole planes make passes across Y and X decode everything."""
+    spans = chunks[1] >= shape[1] and chunks[2] >= shape[2]
+    return spans and math.prod(chunks) * dtype.itemsize > _SMALL_CHUNK
 
 
 def names_of(found: Sequence[str | None], channels: int) -> tuple[str, ...]:

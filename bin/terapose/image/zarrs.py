@@ -12,7 +12,15 @@ from typing import Any, cast
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image.model import Image, Shape, Source, check_level, names_of, normalise
+from terapose.image.model import (
+    Image,
+    Shape,
+    Source,
+    check_level,
+    is_cut_in_planes,
+    names_of,
+    normalise,
+)
 from terapose.image.units import VoxelSize, micrometres, product, voxel_size_of
 
 _BY_DIMENSIONS = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
@@ -131,6 +139,7 @@ def _open_multiscale(
     shapes = tuple(normalise(address, axes, a.shape, a.dtype)[0] for a in arrays)
     channels = normalise(address, axes, arrays[level].shape, arrays[level].dtype)[1]
     version = metadata.get("version") or multiscale.get("version") or "0.4"
+    chunks = _spatial_chunks(axes, arrays[level])
     return Image(
         address=address,
         format=f"ome-zarr-{version}",
@@ -142,8 +151,8 @@ def _open_multiscale(
         voxel_size=_voxel_size(multiscale, axes, units, level, shapes[level][0]),
         level=level,
         levels_shape=shapes,
-        chunks=_spatial_chunks(axes, arrays[level]),
-        is_lazy=True,
+        chunks=chunks,
+        is_lazy=not is_cut_in_planes(chunks, shapes[level], arrays[level].dtype),
         open_source=partial(_open_source, addresses.join(address, paths[level])),
         find_identity=partial(addresses.zarr_identity, address, documents, paths[level]),
     )
@@ -167,6 +176,7 @@ def _open_plain(
             remedy="save the image with these axes",
         )
     shape, channels = normalise(address, axes, array.shape, array.dtype)
+    chunks = _spatial_chunks(axes, array)
     return Image(
         address=address,
         format="zarr",
@@ -178,8 +188,8 @@ def _open_plain(
         voxel_size=None,
         level=level,
         levels_shape=(shape,),
-        chunks=_spatial_chunks(axes, array),
-        is_lazy=True,
+        chunks=chunks,
+        is_lazy=not is_cut_in_planes(chunks, shape, array.dtype),
         open_source=partial(_open_source, address),
         find_identity=partial(addresses.zarr_identity, address, documents, ""),
     )
