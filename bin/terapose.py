@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""The command `terapose` where the package is not installed: it lies beside this file."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from terapose.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The command line: parses and calls; a user's mistake is one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+
+import click
+
+import terapose
+from terapose.errors import InputError
+
+COMMANDS = {
+    "segment": "segment",
+    "simulate": "simulate",
+    "evaluate": "evaluate",
+    "picture": "picture",
+    "train": "train",
+    "fetch": "fetch",
+    "check": "check",
+    "plan": "plan",
+    "convert": "scattered",
+    "intensities": "scattered",
+    "gradients": "scattered",
+    "combine": "scattered",
+    "follow": "scattered",
+    "peaks": "scattered",
+    "masks": "scattered",
+    "export": "scattered",
+    "percentiles": "gathers",
+    "gather": "gathers",
+    "seeds": "gathers",
+    "relabel": "gathers",
+    "finish": "gathers",
+}
+"""Module of each command; loaded when the command is called, so that help is quick."""
+
+
+class Commands(click.Group):
+    """Commands that are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, those for people first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import a command."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"terapose.cli.{COMMANDS[name]}")
+        found: click.Command = module.commands[name] if hasattr(module, "commands") else module.command
+        return found
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Example:
+  terapose segment nuclei.zarr results --diameter 14
+""",
+)
+@click.version_option(terapose.__version__, prog_name="terapose")
+def group() -> None:
+    """Segment cells in images that fit on no single machine."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.captureWarnings(True)
+
+
+def _disk_full(error: OSError) -> InputError:
+    return InputError(
+        error.strerror or "cannot be written",
+        where=error.filename,
+        remedy="make room or choose another folder, and run again: finished work is kept",
+    )
+
+
+def main() -> None:
+    """Run a command; what a user can put right is said in one sentence."""
+    if not sys.stderr.isatty():
+        # one line a message in a log, whatever its width
+        os.environ.setdefault("COLUMNS", "10000")
+    try:
+        group(standalone_mode=False)
+    except InputError as error:
+        fault: Exception = error
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except PermissionError as error:
+        fault = _disk_full(error)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        fault = _disk_full(error)
+    else:
+        return
+    click.echo(f"terapose: {fault}", err=True)
+    sys.exit(2)
+
+
+_NO_ROOM = {28, 30, 122}
+"""No space left, read-only file system, quota exceeded."""

@@ -1,0 +1,53 @@
+"""`terapose check`: everything that can be wrong with a run, in seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from terapose.cli.options import parameters
+from terapose.errors import InputError
+from terapose.params import Parameters
+
+_EPILOG = """\b
+Example:
+  terapose check nuclei.zarr --diameter 14 --output results
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("image")
+@click.option("--sample", default="sample", show_default=True, help="Name of the sample.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option(
+    "--params-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="JSON file with parameters; options given beside it come first.",
+)
+@parameters(Parameters.model_fields)
+def command(
+    image: str, sample: str, output: Path | None, params_file: Path | None, **options: Any
+) -> None:
+    """Check the parameters, IMAGE, the network and the folder for the results.
+
+    Prints the line from which the workflow starts the sample.
+    """
+    from terapose.params import check
+    from terapose.stages.check import run
+
+    given = _read(params_file) if params_file else {}
+    given.update({k: v for k, v in options.items() if v is not None})
+    click.echo(run(sample, image, check(given), output), nl=False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise InputError("is not JSON", where=path, got=str(error)) from error
+    if not isinstance(values, dict):
+        raise InputError("holds no parameters", where=path, allowed="a JSON object")
+    return values

@@ -1,0 +1,73 @@
+"""`terapose plan`: fix the work and tell what it will need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from terapose.cli.options import parameters
+from terapose.params import STAGES
+
+_EPILOG = """\b
+Examples:
+  terapose plan brain.zarr --model nuclei.pth --diameter 9
+  terapose plan brain.zarr --model nuclei.pth --output plan.json --store store --tasks tasks
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("image")
+@click.option("--model-file", type=click.Path(path_type=Path), help="The network's file.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the plan here (JSON).")
+@click.option("--store", help="Make the store here: a folder or a URL.")
+@click.option(
+    "--tasks", type=click.Path(path_type=Path), help="Write one CSV of tasks for each stage here."
+)
+@click.option("--use-gpu/--no-use-gpu", default=False, help="Plan for a network on a GPU.")
+@parameters(STAGES["plan"])
+def command(
+    image: str,
+    model_file: Path | None,
+    output: Path | None,
+    store: str | None,
+    tasks: Path | None,
+    **options: Any,
+) -> None:
+    """Plan the segmentation of IMAGE: geometry, tasks, memory and disk. Computes nothing yet."""
+    from terapose.networks import identify
+    from terapose.networks.weights import resolve
+    from terapose.params import check
+    from terapose.plan import SCATTERED
+    from terapose.stages import plan as stage
+    from terapose.store import Store
+
+    params = check(options)
+    opened = stage.open_checked(image, params)
+    plan = stage.make_plan(opened, identify(model_file or resolve(params.model)), params)
+    if store is not None:
+        stage.run(plan, Store(store))
+    if tasks is not None:
+        tasks.mkdir(parents=True, exist_ok=True)
+        for name in SCATTERED:
+            (tasks / f"{name}.csv").write_text(plan.tasks_csv(name))
+    if output is not None:
+        output.write_text(plan.dump())
+    click.echo(describe(plan))
+
+
+def describe(plan: Any) -> str:
+    """A plan in a few lines."""
+    need = plan.projection
+    shape, grid = (" x ".join(map(str, s)) for s in (plan.image.shape, plan.network_shape))
+    lines = [
+        f"image    {shape} voxels (Z, Y, X), {plan.image.dtype}, {plan.image.format}",
+        f"network  {plan.model.name} ({plan.model.family}, {plan.model.precision}) on {grid}",
+        f"store    {need.store / 1e9:.2f} GB at its peak",
+    ]
+    for name, runs in plan.tasks.items():
+        if runs:
+            memory = need.memory[name] / 1e9
+            lines.append(f"{name:<14} {len(runs):>5} tasks, up to {memory:.1f} GB of memory each")
+    return "\n".join(lines)

@@ -1,0 +1,112 @@
+"""One command for each scattered stage: run one of its tasks and write the receipt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from terapose.cli.options import parameters
+from terapose.params import STAGES, Parameters
+
+_HELP = {
+    "convert": "Copy planes of an image that cannot be read by region into the store.",
+    "intensities": "Count the intensities of blocks.",
+    "gradients": "Run the network over slabs of planes of one orientation.",
+    "combine": "Bring the summed flows of blocks to the image's grid, and smooth them.",
+    "follow": "Follow the flows of blocks to their end points.",
+    "peaks": "Count end points and find the seeds of blocks.",
+    "masks": "Grow seeds, label blocks and measure whole objects.",
+    "export": "Write regions of the final label image.",
+}
+
+
+def before_option(required: bool) -> Any:
+    """The option that names the summary of the stage before."""
+    return click.option(
+        "--before",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        required=required,
+        help="Summary of the gather before this stage.",
+    )
+
+
+def plan_options(function: Any) -> Any:
+    """The options that name plan and store."""
+    plan = click.option(
+        "--plan",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        required=True,
+        help="The plan (plan.json).",
+    )
+    return plan(click.option("--store", required=True, help="The store's address.")(function))
+
+
+def read_summary(path: Path | None) -> dict[str, Any]:
+    """A gather's summary; empty where there is none."""
+    return json.loads(path.read_text()) if path else {}
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a receipt or a summary."""
+    path.write_text(json.dumps(value, sort_keys=True))
+
+
+def _make(stage: str) -> click.Command:
+    @click.command(
+        name=stage,
+        help=f"{_HELP[stage]} One task of the stage.",
+        epilog=f"""\b
+Example:
+  terapose {stage} --plan plan.json --store store --task 0 --output receipt.json""",
+    )
+    @plan_options
+    @before_option(stage not in ("convert", "intensities"))
+    @click.option("--task", type=click.IntRange(0), required=True, help="Number of the task.")
+    @click.option(
+        "--output",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="Write the receipt here (JSON).",
+    )
+    @parameters(STAGES.get(stage, ()))
+    def command(
+        plan: Path,
+        store: str,
+        before: Path | None,
+        task: int,
+        output: Path,
+        axis: str | None = None,
+        model_file: Path | None = None,
+        **options: Any,
+    ) -> None:
+        from terapose.job import Job, run
+        from terapose.params import check
+        from terapose.plan import load
+        from terapose.store import Store
+
+        checked: Parameters = check(options)
+        params: dict[str, Any] = {name: getattr(checked, name) for name in options}
+        name = stage
+        if stage == "gradients":
+            name = f"{stage}-{axis}"
+            params["model_file"] = str(model_file)
+        job = Job(load(plan), Store(store), name, task, params, read_summary(before))
+        write_json(output, run(job))
+
+    if stage == "gradients":
+        command = click.option(
+            "--axis", type=click.Choice(["yx", "zx", "zy"]), required=True, help="Orientation."
+        )(command)
+        command = click.option(
+            "--model-file",
+            type=click.Path(path_type=Path, exists=True),
+            required=True,
+            help="The network's file.",
+        )(command)
+    return command
+
+
+commands = {stage: _make(stage) for stage in _HELP}

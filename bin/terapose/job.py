@@ -1,0 +1,246 @@
+"""One task of a stage: what it is given, how it is run once, and the receipt it leaves.
+
+A scattered stage is a module with ``run(job) -> dict``: it writes its arrays and returns what the
+receipt should say. Running a task again, after a crash or beside an orphaned twin, gives the same
+bytes; a task that finds its marker hands out the receipt it left. Stages that drop what they were
+the last to need do so item by item, each after its own marker (`Job.each`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from terapose.errors import StoreError
+from terapose.geometry import Box
+from terapose.image import Image, open_image
+from terapose.plan import Plan, key_of
+from terapose.store import Store
+
+Receipt = dict[str, Any]
+Summary = dict[str, Any]
+
+
+class AlreadyDone(Exception):
+    """A twin of this task has left its marker."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task of a scattered stage, or a gather.
+
+    Attributes
+    ----------
+    plan, store
+        The plan and where its arrays are.
+    stage
+        Name of the stage; the passes of the network are ``gradients-yx`` and so on.
+    task
+        Number of the task.
+    params
+        The stage's own parameters, by name.
+    before
+        Summary of the gather that this stage comes after.
+    """
+
+    plan: Plan
+    store: Store
+    stage: str
+    task: int
+    params: Mapping[str, Any]
+    before: Summary
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of all parameters after the plan that shape this stage's results."""
+        return stage_key(self.stage, self.params, self.before)
+
+    @property
+    def items(self) -> range:
+        """Blocks, slabs or regions to work on."""
+        return self.plan.batch(self.stage, self.task)
+
+    @property
+    def marker(self) -> str:
+        """Name of the task's marker in the store."""
+        return f"done/{self.stage}-{self.key}/task-{self.task}.json"
+
+    def item_marker(self, item: int) -> str:
+        """Name of the marker of one item, in stages that finish item by item."""
+        return f"done/{self.stage}-{self.key}/{item}.json"
+
+    def each(self, item: int, work: Callable[[], Any]) -> Any:
+        """Do one item unless its marker says it is done; returns what ``work`` returned."""
+        name = self.item_marker(item)
+        if not self.store.has(name):
+            try:
+                self.store.put_json(name, work())
+            except (AlreadyDone, StoreError):
+                if not self.store.has(name):
+                    raise
+        return self.store.get_json(name)
+
+    def name(self, array: str) -> str:
+        """Name in the store of something this stage writes."""
+        return f"{self.stage}-{self.key}/{array}"
+
+    def confirm(self, item: int) -> None:
+        """Call between reading and writing where a twin could drop what was read.
+
+        Raises
+        ------
+        AlreadyDone
+            If a twin has left the item's marker.
+        """
+        if self.store.has(self.item_marker(item)):
+            raise AlreadyDone
+
+    @cached_property
+    def image(self) -> Image:
+        """The image as the user gave it."""
+        return open_image(self.plan.image.address, level=self.plan.image.level)
+
+    def read_image(self, box: Box, channel: int) -> NDArray[Any]:
+        """Read a box of the image, or of its converted copy in the store."""
+        if self.plan.image.convert:
+            return self.store.read(source(channel), box)
+        return self.image.read(box.slices, channel)
+
+
+def source(channel: int) -> str:
+    """Name of the converted copy of a channel."""
+    return f"source/{channel}"
+
+
+# parameters that say how a stage runs or what it keeps, not what comes out
+_SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_file"}
+
+
+def stage_key(stage: str, params: Mapping[str, Any], before: Summary) -> str:
+    """Digest of all parameters after the plan that shape a stage's results."""
+    shaping = {k: v for k, v in params.items() if k not in _SILENT}
+    return key_of(stage, shaping, before.get("key", ""))
+
+
+def module(stage: str) -> Any:
+    """The module of a stage."""
+    return importlib.import_module(f"terapose.stages.{stage.split('-')[0]}")
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # not getrusage: its figure starts at what the parent process had
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def run(job: Job) -> Receipt:
+    """Run one task of a scattered stage and return its receipt."""
+    implementation = module(job.stage)
+    begin = time.perf_counter()
+    if not job.store.has(job.marker):
+        result = implementation.run(job)
+        receipt = {
+            "stage": job.stage,
+            "key": job.key,
+            "plan": job.plan.digest,
+            "task": job.task,
+            "items": [job.items.start, job.items.stop],
+            "seconds": round(time.perf_counter() - begin, 3),
+            "peak_memory": peak_memory(),
+            "result": result,
+        }
+        job.store.put_json(job.marker, receipt)
+    done: Receipt = job.store.get_json(job.marker)
+    return done
+
+
+def run_gather(job: Job, receipts: Sequence[Receipt]) -> Summary:
+    """Gather a scattered stage: its own way if it has one, else just checked and summed up."""
+    implementation = module(job.stage)
+    if hasattr(implementation, "summarize"):
+        summary: Summary = implementation.summarize(job, receipts)
+    else:
+        summary = gather(job.plan, job.stage, receipts)
+    results = summary.pop("results", None)
+    return summary if results is None else {**summary, "checksum": key_of(results)}
+
+
+def read_receipts(paths: Iterable[str | Path]) -> list[Receipt]:
+    """Read receipts from files; a folder stands for all JSON files in it."""
+    receipts = []
+    for path in map(Path, paths):
+        files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        receipts += [json.loads(file.read_text()) for file in files]
+    return receipts
+
+
+def gather(plan: Plan, stage: str, receipts: Sequence[Receipt]) -> Summary:
+    """Check that every item of a stage has exactly one receipt, and sum them up.
+
+    Parameters
+    ----------
+    plan
+        The plan that says which items there are.
+    stage
+        Name of the scattered stage.
+    receipts
+        One for each task, in any order.
+
+    Returns
+    -------
+    dict
+        ``stage``, ``key``, ``plan``, ``tasks``, ``seconds``, ``peak_memory`` and ``results``: what
+        the tasks' receipts say, in the order of their tasks.
+
+    Raises
+    ------
+    StoreError
+        If an item has no receipt or two, or receipts are of different runs.
+    """
+    faults = []
+    strange = {(r["stage"], r["plan"]) for r in receipts} - {(stage, plan.digest)}
+    if strange:
+        faults.append(f"receipts of another run or stage: {sorted(strange)}")
+    keys = sorted({r["key"] for r in receipts})
+    if len(keys) > 1:
+        faults.append(f"receipts made with different parameters: {keys}")
+    covered: dict[int, int] = {}
+    for receipt in receipts:
+        for item in range(*receipt["items"]):
+            covered[item] = covered.get(item, 0) + 1
+    missing = [i for i in range(plan.items(stage)) if i not in covered]
+    doubled = [i for i, times in covered.items() if times > 1]
+    if missing:
+        faults.append(f"no receipt for {len(missing)} of {plan.items(stage)}: {missing[:10]}")
+    if doubled:
+        faults.append(f"more than one receipt for {sorted(doubled)[:10]}")
+    if faults:
+        raise StoreError(
+            "; ".join(faults), where=f"stage {stage}", remedy="run again with -resume"
+        )
+    ordered = sorted(receipts, key=lambda r: r["items"])
+    return {
+        "stage": stage,
+        "key": keys[0] if keys else "",
+        "plan": plan.digest,
+        "tasks": len(ordered),
+        "seconds": round(sum(r["seconds"] for r in ordered), 3),
+        "peak_memory": max((r["peak_memory"] for r in ordered), default=0),
+        "results": [r["result"] for r in ordered],
+    }
+

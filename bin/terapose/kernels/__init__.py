@@ -1,0 +1,1 @@
+"""Compiled kernels: what is done once per voxel and decides speed and memory."""

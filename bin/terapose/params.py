@@ -1,0 +1,248 @@
+"""All parameters: names, types, defaults, ranges, and which stage each one shapes.
+
+The same definitions make the command line's options, the workflow's schema and the check that
+reports all faults of a params file in one message.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from terapose.errors import InputError
+
+
+def _parts(value: object) -> object:
+    """Let ``64,256,256`` stand for a list, as on a command line."""
+    if isinstance(value, str):
+        return [part for part in value.replace(",", " ").split() if part]
+    return [value] if isinstance(value, int | float) else value
+
+
+def _blank(value: object) -> object:
+    """Let an empty string stand for "not given"."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _list(value: object) -> object:
+    return _parts(_blank(value))
+
+
+Shape = Annotated[tuple[int, int, int] | None, BeforeValidator(_list)]
+Sizes = Annotated[tuple[float, float, float] | None, BeforeValidator(_list)]
+Pair = Annotated[tuple[float, float] | None, BeforeValidator(_list)]
+Number = Annotated[float | None, BeforeValidator(_blank)]
+Count = Annotated[int | None, BeforeValidator(_blank)]
+
+
+class Parameters(BaseModel):
+    """Parameters of a segmentation, under the names that users and scripts rely on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    mode: Literal["auto", "3d"] = Field("auto", description="What to segment: a 3D volume.")
+    level: int = Field(0, ge=0, description="Pyramid level to segment; 0 is the finest.")
+    channels: Annotated[tuple[int, ...], BeforeValidator(_parts)] = Field(
+        (1,),
+        min_length=1,
+        max_length=2,
+        description="Channels to segment, counted from 1: cell, then nucleus.",
+    )
+    voxel_size: Sizes = Field(
+        None, description="Voxel size Z,Y,X in micrometres, where the image does not tell it."
+    )
+    model: str = Field("auto", min_length=1, description="Network: a name, a file or a URL.")
+    model_digest: str = Field(
+        "", pattern="^([0-9a-f]{64})?$", description="SHA-256 that the network's file must have."
+    )
+    diameter: Number = Field(
+        None,
+        gt=0,
+        description="Typical diameter of a cell in pixels of Y and X; without it the image is "
+        "taken to have the network's own.",
+    )
+    anisotropy: Number = Field(
+        None, gt=0, description="Z step over pixel size; default from the voxel size."
+    )
+    normalize: Literal["global", "none", "lowhigh"] = Field(
+        "global", description="Intensities: global percentiles, as they are, or given ends."
+    )
+    percentiles: Annotated[tuple[float, float], BeforeValidator(_parts)] = Field(
+        (1.0, 99.0), description="Percentiles that become 0 and 1."
+    )
+    percentile_sampling: Literal["exact", "cellpose"] = Field(
+        "exact", description="All voxels, or the strided grid that Cellpose takes."
+    )
+    lowhigh: Pair = Field(None, description="Intensities that become 0 and 1 (normalize lowhigh).")
+    invert: bool = Field(False, description="Dark cells on a bright background.")
+    foreground_min: Number = Field(
+        None, description="Voxels below this intensity do not count for the percentiles."
+    )
+    tile_overlap: float = Field(
+        0.1, ge=0.05, le=0.5, description="Fraction of a tile that neighbours share."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Arithmetic of the network; auto is exact on a CPU."
+    )
+    block_shape: Shape = Field(None, description="Block Z,Y,X in voxels; default by size.")
+    slab_planes: Annotated[Count, Field(ge=1)] = Field(
+        None, description="Planes of a slab of the network's passes; default by size."
+    )
+    max_tasks: Annotated[Count, Field(ge=1)] = Field(
+        None,
+        description="Most tasks of a stage; default as many as are worth their start, up to 2000.",
+    )
+    ome_zarr_version: Literal["0.5", "0.4"] = Field("0.5", description="Format of the labels.")
+    batch_size: int = Field(8, ge=1, description="Tiles a call of the network.")
+    use_gpu: bool = Field(False, description="Run the network on a GPU.")
+    flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(_parts)] = Field(
+        (0.0,), description="Standard deviation of the flows' smoothing: one, or Z,Y,X (voxels)."
+    )
+    cellprob_threshold: float = Field(
+        0.0, description="Voxels whose cell probability is above belong to cells."
+    )
+    niter: Count = Field(
+        None, ge=0, description="Steps along the flows; default 200 * diameter / 30."
+    )
+    min_size: int = Field(15, description="Smallest cell in voxels.")
+    max_size_fraction: float = Field(
+        0.4, gt=0, le=1, description="Largest cell as a fraction of the image."
+    )
+    min_median_fraction: float = Field(
+        0.0, ge=0, lt=1, description="Drop cells below this fraction of the median volume."
+    )
+    border: Literal["keep", "drop"] = Field("keep", description="Cells that touch the border.")
+    keep_intermediates: Literal["flows", "all", "none"] = Field(
+        "flows", description="What stays in the store: what a new threshold needs, all, nothing."
+    )
+
+
+STAGES: dict[str, tuple[str, ...]] = {
+    "plan": (
+        "mode",
+        "level",
+        "channels",
+        "voxel_size",
+        "model",
+        "diameter",
+        "anisotropy",
+        "normalize",
+        "percentiles",
+        "percentile_sampling",
+        "lowhigh",
+        "invert",
+        "foreground_min",
+        "tile_overlap",
+        "precision",
+        "block_shape",
+        "slab_planes",
+        "max_tasks",
+        "ome_zarr_version",
+    ),
+    "fetch": ("model", "model_digest"),
+    "gradients": ("batch_size", "use_gpu", "keep_intermediates"),
+    "combine": ("flow3d_smooth", "keep_intermediates"),
+    "follow": ("cellprob_threshold", "niter"),
+    "relabel": (
+        "min_size",
+        "max_size_fraction",
+        "min_median_fraction",
+        "border",
+        "keep_intermediates",
+    ),
+    "export": ("keep_intermediates",),
+    "finish": ("keep_intermediates",),
+}
+"""Parameters of each stage; changing one runs its stage again and those after it."""
+
+
+def _fault(error: ErrorDetails) -> str:
+    """One fault of a parameter in words."""
+    name = str(error["loc"][0]) if error["loc"] else "the parameters"
+    got = error["input"]
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, Parameters.model_fields, n=1)
+        return f"{name}: no such parameter" + (f" (did you mean {near[0]}?)" if near else "")
+    allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+    return f"{name}: got {got!r}, allowed: {allowed}"
+
+
+def _across(params: Parameters) -> list[str]:
+    """Faults between parameters that are each fine by themselves."""
+    faults = []
+    if min(params.channels) < 1:
+        faults.append(f"channels: got {list(params.channels)}, allowed: numbers from 1 up")
+    low, high = params.percentiles
+    if not 0 <= low < high <= 100:
+        faults.append(f"percentiles: got {[low, high]}, allowed: 0 <= low < high <= 100")
+    if params.normalize == "lowhigh" and params.lowhigh is None:
+        faults.append("lowhigh: nothing given, allowed: two intensities with normalize 'lowhigh'")
+    if params.lowhigh is not None and not params.lowhigh[0] < params.lowhigh[1]:
+        faults.append(f"lowhigh: got {list(params.lowhigh)}, allowed: low < high")
+    if params.lowhigh is not None and params.normalize != "lowhigh":
+        faults.append("lowhigh: given, allowed: only with normalize 'lowhigh'")
+    if params.invert and params.normalize == "none":
+        faults.append("invert: true, allowed: only with a normalisation")
+    for name in ("block_shape", "voxel_size"):
+        values = getattr(params, name)
+        if values is not None and min(values) <= 0:
+            faults.append(f"{name}: got {list(values)}, allowed: three numbers above 0")
+    smooth = params.flow3d_smooth
+    if len(smooth) not in (1, 3) or min(smooth) < 0:
+        faults.append(f"flow3d_smooth: got {list(smooth)}, allowed: one or three numbers from 0 up")
+    return faults
+
+
+def check(values: Mapping[str, Any]) -> Parameters:
+    """Make parameters of what a user gave.
+
+    Parameters
+    ----------
+    values
+        By name, as from a params file or a command line; None and "" mean "not given".
+
+    Raises
+    ------
+    InputError
+        Naming all faults at once.
+    """
+    given = {k: v for k, v in values.items() if v is not None and v != ""}
+    try:
+        params = Parameters.model_validate(given)
+        faults = _across(params)
+    except ValidationError as error:
+        # a union or a tuple reports one fault for each member: the first says enough
+        found = {str(e["loc"][:1]): _fault(e) for e in reversed(error.errors())}
+        faults = sorted(found.values())
+    if faults:
+        raise InputError(
+            "; ".join(faults),
+            where="parameters",
+            remedy="docs/parameters.md lists them all",
+        )
+    return params
+
+
+def as_option(name: str, value: object) -> list[str]:
+    """A parameter as words of a command line."""
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{name.replace('_', '-')}"]
+    if isinstance(value, tuple | list):
+        return [flag, ",".join(str(v) for v in value)]
+    return [flag, str(value)]
+
+
+def arguments(params: Parameters, names: Iterable[str]) -> str:
+    """Parameters as part of a shell command; those not given are left out."""
+    words: list[str] = []
+    for name in names:
+        value = getattr(params, name)
+        if value is not None and value != "":
+            words += as_option(name, value)
+    return shlex.join(words)

@@ -1,0 +1,63 @@
+"""What a plan will need, before it starts: memory of a task, and the store's peak.
+
+The terms are the arrays a task holds at once, in bytes a voxel, times the voxels it reads. They
+are upper bounds: a test holds measured peaks against them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from terapose.plan import AXES, CONVERT_PLANES, Plan, Projection
+
+MB = 10**6
+BASE = 400 * MB
+"""Python with numba, zarr and scipy."""
+NETWORK_BASE = 2_000 * MB
+"""The same with torch, a network and a batch of its activations."""
+MARGIN = 64
+"""Voxels around a block for which room is projected; only outliers are carried farther."""
+
+
+def project(plan: Plan) -> Projection:
+    """Project memory and disk.
+
+    Parameters
+    ----------
+    plan
+        A plan whose tasks may still be missing.
+
+    Returns
+    -------
+    Projection
+        Bytes of memory for a task of each stage, and bytes of the store at its peak.
+    """
+    shape, grid, block = plan.image.shape, plan.network_shape, plan.block
+    item = np.dtype(plan.image.dtype).itemsize
+    core = math.prod(block)
+    seen = math.prod(min(b + 2 * MARGIN, n) for b, n in zip(block, shape, strict=True))
+    slabs = [plan.slabs[a] * math.prod(grid) // grid[a] for a in range(len(AXES))]
+    planes = min(CONVERT_PLANES, shape[0]) * shape[1] * shape[2]
+    channels = plan.model.channels
+    resized = 40 if plan.resized else 0
+    memory = {
+        "convert": BASE + planes * item * 4,
+        "intensities": BASE + core * (item + 40),
+        **{
+            f"gradients-{axis}": NETWORK_BASE + n * (channels * (item + 20) + resized + 40)
+            for axis, n in zip(AXES, slabs, strict=True)
+        },
+        "combine": BASE + (seen * 64 if plan.resized else 0),
+        "follow": BASE + seen * 40 + core * 80,
+        "peaks": BASE + seen * 60,
+        "masks": BASE + seen * 90,
+        "export": BASE + math.prod(plan.output.chunks) * 100,
+    }
+    voxels, network = math.prod(shape), math.prod(grid)
+    # the last sum while the one before still stands for the slabs in flight
+    flight = max(min(1.0, 2 * s / n) for s, n in zip(plan.slabs, grid, strict=True))
+    store = network * 16 * (1 + flight) + (voxels * 16 if plan.resized else 0)
+    store += voxels * item * len(plan.image.channels) * plan.image.convert
+    return Projection(memory=memory, store=int(store))

@@ -1,0 +1,286 @@
+"""All stages in one command on one machine: the same functions and the same bytes as the workflow.
+
+The stages run one after another; the tasks of a stage run in a pool of processes. The store lies
+beside the results and is named by the plan's digest, so a run that was stopped goes on where it
+was: tasks that left their marker are not repeated.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.errors import InputError
+from terapose.job import Job, Receipt, Summary, run, run_gather
+from terapose.params import STAGES, Parameters, check
+from terapose.plan import AXES, Plan
+from terapose.store import Store
+
+Report = Callable[[str, int, int], None]
+"""Called with a stage's name, its tasks done, and its tasks in all."""
+
+
+def _quiet(stage: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@lru_cache(maxsize=1)
+def _parse(plan: str) -> Plan:
+    return Plan.model_validate_json(plan)
+
+
+def _work(
+    plan: str, address: str, stage: str, task: int, params: Mapping[str, Any], before: Summary
+) -> Receipt:
+    """Run one task in a process of the pool."""
+    return run(Job(_parse(plan), Store(address), stage, task, params, before))
+
+
+_THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass
+class Runner:
+    """Runs the tasks of one plan.
+
+    Attributes
+    ----------
+    plan, store
+        The plan and where its arrays are.
+    pool
+        Processes; None runs everything in this one.
+    report
+        Told of progress.
+    """
+
+    plan: Plan
+    store: Store
+    pool: ProcessPoolExecutor | None = None
+    report: Report = _quiet
+    history: list[Summary] = field(default_factory=list)
+
+    def job(self, stage: str, params: Mapping[str, Any], before: Summary, task: int = 0) -> Job:
+        """A job of this plan."""
+        return Job(self.plan, self.store, stage, task, params, before)
+
+    def scatter(self, stage: str, params: Mapping[str, Any], before: Summary) -> list[Receipt]:
+        """Run all tasks of a stage."""
+        total = len(self.plan.tasks[stage])
+        self.report(stage, 0, total)
+        if self.pool is None:
+            receipts = []
+            for task in range(total):
+                receipts.append(run(self.job(stage, params, before, task)))
+                self.report(stage, task + 1, total)
+            return receipts
+        text = self.plan.dump()
+        futures = [
+            self.pool.submit(_work, text, self.store.address, stage, task, dict(params), before)
+            for task in range(total)
+        ]
+        for done, _ in enumerate(_completed(futures), 1):
+            self.report(stage, done, total)
+        return [f.result() for f in futures]
+
+    def gathered(self, stage: str, params: Mapping[str, Any], before: Summary) -> Summary:
+        """Run a stage and gather its receipts."""
+        receipts = self.scatter(stage, params, before)
+        return self.note(run_gather(self.job(stage, params, before), receipts))
+
+    def note(self, summary: Summary) -> Summary:
+        """Remember a summary for the record."""
+        self.history.append(summary)
+        return summary
+
+
+def _completed(futures: list[Any]) -> Iterator[Any]:
+    """Futures as they finish; the first failure cancels the rest."""
+    for future in as_completed(futures):
+        if future.exception():
+            for other in futures:
+                other.cancel()
+        yield future.result()
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    """A pool of fresh processes, or None for a single one."""
+    if workers == 1:
+        yield None
+        return
+    before = {k: os.environ.get(k) for k in _THREADS}
+    # libraries read these when they are imported: set them before the processes start
+    share = str(max(1, (os.cpu_count() or 1) // workers))
+    os.environ.update(dict.fromkeys(_THREADS, share))
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            yield pool
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process of the pool was killed",
+            got="most likely too little memory",
+            remedy="use fewer processes (--jobs) or smaller blocks (--block-shape); "
+            "running again goes on where this run stopped",
+        ) from error
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def stage_params(params: Parameters, stage: str) -> dict[str, Any]:
+    """The parameters of a stage, by name."""
+    return {name: getattr(params, name) for name in STAGES.get(stage, ())}
+
+
+def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -> dict[str, Any]:
+    """Run every stage after the plan.
+
+    Parameters
+    ----------
+    runner
+        With the plan and a store in which `terapose.stages.plan.run` made the arrays.
+    params
+        All parameters.
+    model_file
+        The network's file.
+    output
+        Folder for the results.
+
+    Returns
+    -------
+    dict
+        The record of the run.
+    """
+    from terapose.stages import finish, percentiles, relabel, seeds
+
+    def of(stage: str) -> dict[str, Any]:
+        return stage_params(params, stage)
+
+    if runner.plan.image.convert:
+        runner.gathered("convert", {}, {})
+    counted = runner.scatter("intensities", {}, {})
+    scale = runner.note(percentiles.run(runner.job("percentiles", {}, {}), counted))
+    for axis in AXES:
+        passes = {**of("gradients"), "model_file": model_file}
+        summary = runner.gathered(f"gradients-{axis}", passes, scale)
+    combined = runner.gathered("combine", of("combine"), summary)
+    followed = runner.gathered("follow", of("follow"), combined)
+    peaks = runner.scatter("peaks", {}, followed)
+    numbered = runner.note(seeds.run(runner.job("seeds", {}, followed), peaks))
+    masks = runner.scatter("masks", {}, numbered)
+    cells = runner.note(relabel.run(runner.job("relabel", of("relabel"), numbered), masks))
+    exported = runner.scatter("export", of("export"), cells)
+    last = runner.job("finish", of("finish"), cells)
+    return finish.run(last, exported, output, runner.history)
+
+
+def segment_file(
+    image: str,
+    output: str | Path,
+    params: Parameters,
+    *,
+    workers: int = 1,
+    report: Report = _quiet,
+) -> dict[str, Any]:
+    """Segment an image on this machine.
+
+    Parameters
+    ----------
+    image
+        Path or URL.
+    output
+        Folder for the results; the store of intermediates lies in it, under ``.terapose``.
+    params
+        All parameters.
+    workers
+        Processes.
+    report
+        Told of progress.
+
+    Returns
+    -------
+    dict
+        The record of the run, as in ``provenance.json``.
+
+    Raises
+    ------
+    InputError
+        For everything a user can put right.
+    """
+    from terapose.networks import identify
+    from terapose.networks.weights import resolve
+    from terapose.stages import check as check_stage
+    from terapose.stages import plan as plan_stage
+
+    folder = Path(output)
+    opened = plan_stage.open_checked(image, params)
+    check_stage.check_output(folder, image)
+    model_file = resolve(params.model, digest=params.model_digest or None)
+    plan = plan_stage.make_plan(opened, identify(model_file), params)
+    store = Store(str(folder.resolve() / ".terapose" / plan.digest))
+    plan_stage.run(plan, store)
+    with _pool(workers) as pool:
+        runner = Runner(plan, store, pool, report)
+        record = run_all(runner, params, str(model_file), folder)
+    if params.keep_intermediates == "none":
+        shutil.rmtree(folder / ".terapose")
+    return record
+
+
+def segment(
+    image: NDArray[Any] | str | Path, *, workers: int = 1, **params: Any
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Segment an image and return its labels.
+
+    Parameters
+    ----------
+    image
+        (Z, Y, X) or (C, Z, Y, X) array of numbers, or the path or URL of an image.
+    workers
+        Processes.
+    **params
+        Any of `terapose.params.Parameters`.
+
+    Returns
+    -------
+    (Z, Y, X) uint32 or uint64
+        Label image; 0 is background, cells are numbered from 1 by position.
+
+    Raises
+    ------
+    InputError
+        For everything a user can put right.
+
+    Examples
+    --------
+    >>> labels = terapose.segment(volume, diameter=14, anisotropy=2)  # doctest: +SKIP
+    """
+    import zarr
+
+    from terapose.labels import open_level
+
+    checked = check(params)
+    with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
+        address = str(image)
+        if isinstance(image, np.ndarray):
+            address = f"{folder}/image.zarr"
+            zarr.save_array(address, image)
+        segment_file(address, Path(folder) / "out", checked, workers=workers)
+        return np.asarray(open_level(f"{folder}/out/labels.zarr", 0)[:])

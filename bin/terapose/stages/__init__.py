@@ -1,0 +1,1 @@
+"""The stages: one module each, one process of the workflow, one command."""

@@ -1,0 +1,129 @@
+"""check: all that can be wrong with a run, before anything is computed.
+
+It runs first, and every time: it costs seconds, so that nothing is found out after hours. It
+checks all parameters together, opens the image, looks at the network's file and at the folder for
+the results. What it prints is the line from which the workflow starts a sample: the identity of
+the image and of the network (a changed file must not meet cached tasks), and for each stage its
+parameters as words of a command line.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+from terapose.errors import InputError
+from terapose.params import STAGES, Parameters, arguments
+from terapose.plan import key_of, package_digest
+from terapose.stages.plan import open_checked
+
+COLUMNS = ("sample", "address", "identity", *STAGES)
+
+
+def check_output(folder: Path, address: str) -> None:
+    """Refuse a result folder that cannot be used.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written to, or holds the results of another image.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    probe = folder / ".terapose-probe"
+    try:
+        probe.write_bytes(b"\0" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    record = folder / "provenance.json"
+    if record.exists():
+        try:
+            other = json.loads(record.read_text())["image"]["address"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            other = "something that is not readable"
+        if not _same(other, address):
+            raise InputError(
+                "holds the results of another image",
+                where=folder,
+                got=other,
+                allowed=address,
+                remedy="choose another folder, or remove this one",
+            )
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two addresses name the same image."""
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        "results cannot be written",
+        where=folder,
+        got=error.strerror or str(error),
+        remedy="choose a folder you may write to, on a disk with room",
+    )
+
+
+def check_room(folder: Path, voxels: int) -> None:
+    """Refuse a disk that cannot hold the labels (at most 4 bytes a voxel; mostly far less).
+
+    Raises
+    ------
+    InputError
+        If not even a hundredth of that is free.
+    """
+    free = shutil.disk_usage(folder).free
+    needed = max(10**6, voxels * 4 // 100)
+    if free < needed:
+        raise InputError(
+            "no room for the results",
+            where=folder,
+            got=f"{free / 1e6:.1f} MB free",
+            allowed=f"{needed / 1e6:.1f} MB or more",
+            remedy="choose a folder on a larger disk",
+        )
+
+
+def _model_identity(params: Parameters) -> str:
+    """What tells a network's file from another one; a URL is downloaded only once, later."""
+    if "://" in params.model:
+        return params.model + params.model_digest
+    from terapose.networks.weights import resolve
+
+    path = resolve(params.model, digest=params.model_digest or None)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def run(sample: str, address: str, params: Parameters, output: Path | None) -> str:
+    """Check one sample; returns the line (CSV with a header) the workflow starts it from.
+
+    Raises
+    ------
+    InputError
+        For the first thing that is wrong; faults of parameters are named all at once.
+    """
+    image = open_checked(address, params)
+    model = _model_identity(params)
+    if output is not None:
+        check_output(output, address)
+        check_room(output, image.shape[0] * image.shape[1] * image.shape[2])
+    row = {
+        "sample": sample,
+        "address": address,
+        "identity": key_of(image.identity, model, package_digest()),
+        **{stage: arguments(params, names) for stage, names in STAGES.items()},
+    }
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerow(row)
+    return text.getvalue()

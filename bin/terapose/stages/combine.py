@@ -1,0 +1,118 @@
+"""combine: bring the summed flows from the network's grid to the image's, and smooth them.
+
+dZ = ZX0 + ZY0, dY = YX0 + ZY1, dX = YX1 + ZX1 and the cell probability is the sum of the three
+(sums, not means, as Cellpose has it: thresholds scale accordingly); the passes of ``gradients``
+have added them up already. Here each block
+
+1. reads the sum with a halo of one voxel for resizing and ``int(4 * sigma + 0.5)`` for smoothing;
+2. resizes flows and probability as if the whole were resized (flows are not divided by the
+   anisotropy: Cellpose does not either) and smooths the flows with a Gaussian;
+3. writes its block, and nothing beyond it.
+
+Where neither is asked for the sum itself is the result, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from terapose.geometry import ZYX, Box, Grid
+from terapose.job import Job, Receipt, Summary, gather
+from terapose.plan import AXES
+from terapose.resize import resize, source_box
+from terapose.stages.gradients import sums
+
+
+def sigmas(smooth: Sequence[float]) -> tuple[float, float, float]:
+    """Standard deviations along Z, Y and X (voxels)."""
+    z, y, x = smooth if len(smooth) == 3 else (*smooth, *smooth, *smooth)
+    return (z, y, x)
+
+
+def halo(smooth: Sequence[float]) -> ZYX:
+    """Voxels that smoothing reads beyond its block (scipy truncates at four sigmas)."""
+    z, y, x = (int(4.0 * s + 0.5) for s in sigmas(smooth))
+    return (z, y, x)
+
+
+def is_identity(job: Job) -> bool:
+    """Whether the sum of the passes is already the result."""
+    return not job.plan.resized and not any(job.params["flow3d_smooth"])
+
+
+def _needed(job: Job, item: int) -> tuple[Box, Box]:
+    """What a block reads, on the image's grid and on the network's."""
+    shape = job.plan.image.shape
+    box = job.plan.grid[item].grow(halo(job.params["flow3d_smooth"])).clip(shape)
+    return box, source_box(box, job.plan.network_shape, shape)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Combine the blocks of one task."""
+    if is_identity(job):
+        return {"checksums": []}
+    plan, name = job.plan, job.name("flows")
+    job.store.create(name, (4, *plan.image.shape), (4, *plan.block), "float32")
+    checksums = []
+    for item in job.items:
+        checksums.append(job.each(item, partial(_block, job, name, item)))
+        if job.params["keep_intermediates"] != "all":
+            _drop(job, item)
+    return {"checksums": checksums}
+
+
+def _block(job: Job, name: str, item: int) -> int:
+    """Resize and smooth one block."""
+    plan = job.plan
+    box, source = _needed(job, item)
+    flows = job.store.read(sums(AXES[-1]), source)
+    job.confirm(item)
+    if plan.resized:
+        flows = resize(flows, box, plan.network_shape, plan.image.shape)
+    if any(job.params["flow3d_smooth"]):
+        flows[:3] = gaussian_filter(flows[:3], [0, *sigmas(job.params["flow3d_smooth"])])
+    block = plan.grid[item]
+    kept = np.ascontiguousarray(flows[(slice(None), *block.within(box))])
+    return job.store.write(name, block, kept)
+
+
+def _readers(job: Job, chunk: Box) -> list[int]:
+    """Blocks that read a chunk of the sum."""
+    plan = job.plan
+    ratios = [i / n for i, n in zip(plan.image.shape, plan.network_shape, strict=True)]
+    # two voxels more than the taps of the resizing can be apart; sorted out exactly below
+    near = Box(
+        _zyx(math.floor(a * r) - 2 for a, r in zip(chunk.start, ratios, strict=True)),
+        _zyx(math.ceil(b * r) + 2 for b, r in zip(chunk.stop, ratios, strict=True)),
+    ).grow(halo(job.params["flow3d_smooth"]))
+    return [i for i in plan.grid.touching(near) if _needed(job, i)[1].intersect(chunk).size]
+
+
+def _zyx(values: Iterable[int]) -> ZYX:
+    z, y, x = values
+    return (z, y, x)
+
+
+def _drop(job: Job, item: int) -> None:
+    """Drop the chunks of the sum that all blocks have read by now.
+
+    A block leaves its marker before it looks for those of the others: the last one sees them all.
+    """
+    chunks = Grid(job.plan.network_shape, job.plan.slabs)
+    for chunk in chunks.touching(_needed(job, item)[1]):
+        readers = _readers(job, chunks[chunk])
+        if all(job.store.has(job.item_marker(reader)) for reader in readers):
+            job.store.drop_box(sums(AXES[-1]), chunks[chunk])
+
+
+def summarize(job: Job, receipts: list[Receipt]) -> Summary:
+    """Check the receipts; ``flows`` names the array that the next stages read."""
+    summary = gather(job.plan, "combine", receipts)
+    flows = sums(AXES[-1]) if is_identity(job) else f"combine-{summary['key']}/flows"
+    return {**summary, "flows": flows}

@@ -1,0 +1,44 @@
+"""convert: copy an image that cannot be read by region into the store.
+
+A striped or compressed TIFF can only be decoded by whole planes: passes across Y and X would
+decode all of it again for every slab. Each item decodes ``CONVERT_PLANES`` planes once and writes
+them as chunks that any pass can read. Images that are stored in tiles or chunks are not copied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from terapose.geometry import Box
+from terapose.job import Job, source
+from terapose.plan import CONVERT_PLANES, Plan
+from terapose.store import INTEGER, Store
+
+EDGE = 64
+"""Edge of the copy's chunks along Y and X."""
+
+
+def prepare(plan: Plan, store: Store) -> None:
+    """Make the copies' arrays, if the plan asks for them."""
+    if plan.image.convert:
+        for channel in plan.image.channels:
+            store.create(
+                source(channel),
+                plan.image.shape,
+                (CONVERT_PLANES, EDGE, EDGE),
+                plan.image.dtype,
+                INTEGER,
+            )
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Copy the planes of one task."""
+    depth, height, width = job.plan.image.shape
+    checksums = []
+    for item in job.items:
+        first = item * CONVERT_PLANES
+        box = Box((first, 0, 0), (min(first + CONVERT_PLANES, depth), height, width))
+        for channel in job.plan.image.channels:
+            planes = job.image.read(box.slices, channel)
+            checksums.append(job.store.write(source(channel), box, planes))
+    return {"checksums": checksums}

@@ -1,0 +1,139 @@
+"""finish: check that all is exported, complete the pyramid, and lay the results out.
+
+The label image is not copied: its files are linked into the result folder (copied where the file
+system cannot link). The record of the run, ``provenance.json``, is written last: where it stands,
+the rest is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import terapose
+from terapose.geometry import ZYX, Box, Grid
+from terapose.job import Job, Receipt, Summary, gather
+from terapose.labels import downsample, level_region, level_shape, open_level
+from terapose.plan import key_of, package_digest
+from terapose.stages.export import address, levels_here
+
+
+def run(
+    job: Job, receipts: list[Receipt], output: Path, history: Sequence[Summary]
+) -> dict[str, Any]:
+    """Lay out the results.
+
+    Parameters
+    ----------
+    job
+        The stage; ``before`` is the summary of ``relabel``.
+    receipts
+        Of all tasks of ``export``.
+    output
+        Folder for ``labels.zarr``, ``cells.csv``, ``cells.parquet`` and ``provenance.json``.
+    history
+        Summaries of the stages before, for the record.
+
+    Returns
+    -------
+    dict
+        The record.
+    """
+    summary = gather(job.plan, "export", receipts)
+    summary["checksum"] = key_of(summary.pop("results"))
+    _coarse_levels(job)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "provenance.json").unlink(missing_ok=True)
+    _place(address(job), output / "labels.zarr")
+    cells = pd.DataFrame(job.store.get_table(f"{job.before['relabel']}/cells.npz"))
+    _whole(output / "cells.csv", lambda path: cells.to_csv(path, index=False, float_format="%.6g"))
+    _whole(output / "cells.parquet", lambda path: cells.to_parquet(path, index=False))
+    record = _record(job, [*history, summary])
+    text = json.dumps(record, indent=1)
+    _whole(output / "provenance.json", lambda path: path.write_text(text))
+    if job.params["keep_intermediates"] == "none":
+        for name in (job.before["flows"], job.before["labels"]):
+            job.store.drop(name)
+    return record
+
+
+def _coarse_levels(job: Job) -> None:
+    """Make the levels that are coarser than a region, from the last one that is there."""
+    factors = job.plan.output.factors
+    here = levels_here(factors)
+    for level in range(here, len(factors)):
+        step = tuple(a // b for a, b in zip(factors[level], factors[level - 1], strict=True))
+        source, target = open_level(address(job), level - 1), open_level(address(job), level)
+        shape = _zyx(level_shape(job.plan.image.shape, factors[level]))
+        for box in Grid(shape, _zyx(target.chunks)):
+            fine = Box(
+                _zyx([a * s for a, s in zip(box.start, step, strict=True)]),
+                _zyx([b * s for b, s in zip(box.stop, step, strict=True)]),
+            ).clip(_zyx(source.shape))
+            values = downsample(np.asarray(source[fine.slices]), step, fine.start)
+            target[level_region(fine.start, fine.stop, step)] = values
+
+
+def _zyx(values: Sequence[int]) -> ZYX:
+    return (values[0], values[1], values[2])
+
+
+def _place(source: str, target: Path) -> None:
+    """Link or copy a folder of the store to where it is wanted, as a whole."""
+    aside = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    if "://" in source:
+        import fsspec
+
+        fs, path = fsspec.core.url_to_fs(source)
+        fs.get(path, str(aside), recursive=True)
+    else:
+        leftovers = shutil.ignore_patterns("*.partial")
+        try:
+            shutil.copytree(source, aside, copy_function=os.link, ignore=leftovers)
+        except (OSError, shutil.Error):
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.copytree(source, aside, ignore=leftovers)
+    if target.exists():
+        shutil.rmtree(target)
+    aside.rename(target)
+
+
+def _whole(path: Path, write: Any) -> None:
+    """Write a file aside and rename it, so that it is there whole or not at all."""
+    aside = path.with_name(f".{path.name}.partial")
+    write(aside)
+    aside.replace(path)
+
+
+def _record(job: Job, history: Sequence[Summary]) -> dict[str, Any]:
+    """What was done, with what, and what it took."""
+    plan = job.plan
+    return {
+        "terapose": terapose.__version__,
+        "package_digest": package_digest(),
+        "plan_digest": plan.digest,
+        "image": plan.image.model_dump(mode="json"),
+        "model": plan.model.model_dump(mode="json"),
+        "intensity": plan.intensity.model_dump(mode="json", exclude={"windows"}),
+        "network_shape": list(plan.network_shape),
+        "rescale": plan.rescale,
+        "anisotropy": plan.anisotropy,
+        "cells": job.before["cells"],
+        "stages": {s["stage"]: _brief(s) for s in history},
+        "projection": plan.projection.model_dump(mode="json"),
+    }
+
+
+def _brief(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary without what only the next stage needs."""
+    hidden = {"stage", "plan", "results", "dtype", "labels", "relabel", "flows", "ends"}
+    hidden |= {"displacements", "seeds", "counts", "objects", "patches"}
+    return {k: v for k, v in summary.items() if k not in hidden}

@@ -1,0 +1,135 @@
+"""follow: follow the flows from every cell voxel of a block to its end point.
+
+1. A voxel belongs to a cell where its probability is above ``cellprob_threshold``; flows outside
+   of cells are zero, all flows are divided by 5, as Cellpose does.
+2. Points move in the frame of the whole image (`terapose.kernels.follow`), through the flows of
+   the block and a halo around it. The halo is a guess. A trajectory that would leave what was
+   read is not clipped: it is followed again, from its start, with twice the halo.
+3. Each voxel is followed by exactly one block, the one it lies in. Written is where it ends, as a
+   displacement (three int16 a voxel); voxels outside of cells hold `NOWHERE`.
+
+The receipt proves the halo: ``max_excursion`` (of any trajectory, in voxels), ``halo`` (that which
+sufficed) and ``refollowed`` (points that needed more than the first guess). The largest
+displacement of each block tells the later stages how far they have to look.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.errors import InputError
+from terapose.geometry import Box
+from terapose.job import Job, Receipt, Summary, gather
+from terapose.kernels.follow import follow, scale_flows
+from terapose.store import INTEGER
+
+FIRST_HALO = 24
+NOWHERE = -(2**15)
+CHUNK = 128
+"""Largest edge of the chunks of displacements: neighbours read thin margins of them."""
+
+
+def chunk_of(block: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Chunks of an array that is written by blocks: an even part of a block."""
+    z, y, x = (n // k if n % (k := math.ceil(n / CHUNK)) == 0 else n for n in block)
+    return (z, y, x)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Follow the blocks of one task."""
+    plan, name = job.plan, job.name("ends")
+    shape = plan.image.shape
+    if max(shape) >= 2**24:
+        raise InputError(
+            "an axis is too long to tell neighbouring voxels apart in float32",
+            where=plan.image.address,
+            got=max(shape),
+            allowed=f"below {2**24}",
+            remedy="segment a coarser pyramid level (level)",
+        )
+    job.store.create(name, (3, *shape), (3, *chunk_of(plan.block)), "int16", INTEGER)
+    blocks = [_block(job, name, item) for item in job.items]
+    return {
+        "max_excursion": max(b["excursion"] for b in blocks),
+        "halo": max(b["halo"] for b in blocks),
+        "refollowed": sum(b["refollowed"] for b in blocks),
+        "voxels": sum(b["voxels"] for b in blocks),
+        "displacements": [b["displacement"] for b in blocks],
+        "checksums": [b["checksum"] for b in blocks],
+    }
+
+
+def _block(job: Job, name: str, item: int) -> dict[str, Any]:
+    """Follow one block and write where its voxels end."""
+    plan, core = job.plan, job.plan.grid[item]
+    niter = plan.default_niter if job.params["niter"] in (None, 0) else job.params["niter"]
+    threshold = np.float32(job.params["cellprob_threshold"])
+    probability = job.store.read(job.before["flows"], core)[3]
+    starts = (np.argwhere(probability > threshold) + core.start).astype(np.int32)
+    ends = np.empty_like(starts)
+    todo = np.arange(len(starts))
+    halo, excursion, refollowed = FIRST_HALO, 0.0, 0
+    while len(todo):
+        box = core.grow(halo).clip(plan.image.shape)
+        field = job.store.read(job.before["flows"], box)
+        flows = scale_flows(field[:3], field[3] > threshold, plan.image.shape)
+        found, far, lost = follow(flows, box.start, plan.image.shape, starts[todo], niter)
+        ends[todo] = found
+        excursion = max(excursion, float(far[~lost].max(initial=0)))
+        todo = todo[lost]
+        refollowed += len(todo)
+        halo *= 2 if len(todo) else 1
+    displacement = ends - starts
+    largest = int(np.abs(displacement).max(initial=0))
+    if largest > -NOWHERE - 1:
+        raise InputError(
+            "a voxel is carried farther than a displacement can hold",
+            where=f"block {item}",
+            got=f"{largest} voxels",
+            allowed=-NOWHERE - 1,
+            remedy="check diameter and niter",
+        )
+    written = np.full((3, *core.shape), NOWHERE, np.int16)
+    written[(slice(None), *(starts - core.start).T)] = displacement.T
+    return {
+        "excursion": round(excursion, 3),
+        "halo": halo,
+        "refollowed": refollowed,
+        "voxels": len(starts),
+        "displacement": largest,
+        "checksum": job.store.write(name, core, written),
+    }
+
+
+def read_ends(
+    job: Job, name: str, box: Box
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Start and end voxels, (N, 3) int32 each, of all points that start in a box."""
+    displacement = job.store.read(name, box)
+    inside = np.argwhere(displacement[0] != NOWHERE)
+    moved = displacement[(slice(None), *inside.T)].T
+    starts = (inside + box.start).astype(np.int32)
+    return starts, starts + moved
+
+
+def summarize(job: Job, receipts: list[Receipt]) -> Summary:
+    """Check the receipts; put each block's largest displacement where the next stages find it."""
+    summary = gather(job.plan, "follow", receipts)
+    results = summary.pop("results")
+    name = f"follow-{summary['key']}/displacements.npz"
+    farthest = np.array([d for r in results for d in r["displacements"]], np.int32)
+    job.store.put_table(name, {"displacement": farthest})
+    return {
+        **summary,
+        "flows": job.before["flows"],
+        "ends": f"follow-{summary['key']}/ends",
+        "displacements": name,
+        "max_excursion": max(r["max_excursion"] for r in results),
+        "halo": max(r["halo"] for r in results),
+        "refollowed": sum(r["refollowed"] for r in results),
+        "voxels": sum(r["voxels"] for r in results),
+    }

@@ -1,0 +1,156 @@
+"""gradients: run the network over whole planes of one orientation and add up the flows.
+
+For a slab of the pass across axis ``i`` (YX: planes of Z, ZX: planes of Y, ZY: planes of X):
+
+1. read the slab's voxels (with one more voxel on each side where the image is resized),
+   normalise them with the global percentiles, resize them to the network's grid as if the whole
+   image had been resized;
+2. run the network on each plane, on the plane's own tile grid (`terapose.tiles`): planes are
+   whole, so slabs need no halo;
+3. add the result to the sum of the earlier passes and write the new sum, slab by slab. Cellpose
+   adds in the same order (YX, ZX, ZY), so the bits are the same.
+
+Each pass reads the previous sum and writes a new array, never in place: a task that is killed
+half-way can be repeated. The chunks' edges are the slabs' thicknesses, so the chunks of the old
+sum that a slab reads are read by no other one: its task drops them once the slab's marker is there.
+
+Components are dZ, dY, dX and the cell probability; the first pass has no dZ yet.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.errors import InputError
+from terapose.geometry import ZYX, Box
+from terapose.intensity import normalize
+from terapose.job import Job
+from terapose.plan import AXES, Plan
+from terapose.resize import resize, source_box
+from terapose.store import Store
+from terapose.tiles import run_planes
+
+if TYPE_CHECKING:
+    from terapose.networks import Network
+
+_ADDS = ((0, 1, 2), (0, 2, 3), (0, 1, 3))
+"""Components of the sum to which a pass adds its three outputs; the first sum has no dZ."""
+
+
+def prepare(plan: Plan, store: Store) -> None:
+    """Make the three sums' arrays."""
+    for number, axis in enumerate(AXES):
+        components = 4 if number else 3
+        store.create(
+            sums(axis),
+            (components, *plan.network_shape),
+            (components, *plan.slabs),
+            "float32",
+        )
+
+
+def sums(axis: str) -> str:
+    """Name of the sum that a pass writes."""
+    return f"gradients-{axis}"
+
+
+@lru_cache(maxsize=1)
+def _network(path: str, device: str, precision: str) -> tuple[Network, str]:
+    """A loaded network and its file's digest; torch is imported here and nowhere else."""
+    from terapose.networks import identify, load
+
+    return load(path, device=device, precision=precision), identify(path).digest
+
+
+def read_input(job: Job, box: Box) -> NDArray[np.float32]:
+    """The network's input in a box of its grid: (C, Z, Y, X) float32, normalised and resized."""
+    planned, rules = job.plan.image, job.plan.intensity
+    shape, grid = planned.shape, job.plan.network_shape
+    needed = source_box(box, shape, grid)
+    result = np.zeros((job.plan.model.channels, *box.shape), np.float32)
+    for n, channel in enumerate(planned.channels):
+        values = job.read_image(needed, channel)
+        if rules.mode == "none":
+            scaled = values.astype(np.float32)
+        else:
+            scaled = normalize(
+                values,
+                job.before["low"][n],
+                job.before["high"][n],
+                invert=rules.invert,
+                checked=rules.mode == "global",
+            )
+        result[n] = resize(scaled, box, shape, grid)
+    return result
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Run one task of a pass."""
+    axis = AXES.index(job.stage.removeprefix("gradients-"))
+    device = "cuda" if job.params["use_gpu"] else "cpu"
+    network, digest = _network(
+        str(job.params["model_file"]), device, job.plan.model.precision
+    )
+    if digest != job.plan.model.digest:
+        raise InputError(
+            "is not the network that was planned with",
+            where=job.params["model_file"],
+            got=f"SHA-256 {digest[:16]}...",
+            allowed=f"{job.plan.model.digest[:16]}...",
+            remedy="run again, so that the plan is made with this file",
+        )
+    checksums = []
+    for item in job.items:
+        checksums.append(job.each(item, partial(_slab, job, axis, item, network)))
+        if axis and job.params["keep_intermediates"] != "all":
+            # read by no other task, and the item's marker is in place
+            job.store.drop_box(sums(AXES[axis - 1]), job.plan.slab(axis, item))
+    return {"checksums": checksums}
+
+
+def _slab(job: Job, axis: int, item: int, network: Network) -> list[int]:
+    """Run the network over one slab and write the new sum."""
+    box = job.plan.slab(axis, item)
+    planes = np.moveaxis(read_input(job, box), axis + 1, 0)
+    output = run_planes(
+        network,
+        planes,
+        tile=network.tile,
+        overlap=job.plan.model.overlap,
+        batch_size=job.params["batch_size"],
+    )
+    # (planes, 3, a, b) to (3, Z, Y, X)
+    output = np.moveaxis(np.moveaxis(output, 1, 0), 1, axis + 1)
+    checksums = []
+    for row in _rows(job.plan, axis, box):
+        part = output[(slice(None), *row.within(box))]
+        total = np.zeros((4 if axis else 3, *row.shape), np.float32)
+        if axis:
+            before = job.store.read(sums(AXES[axis - 1]), row)
+            total[4 - len(before) :] = before
+            job.confirm(item)
+        for component, values in zip(_ADDS[axis], part, strict=True):
+            total[component] += values
+        checksums.append(job.store.write(sums(AXES[axis]), row, total))
+    return checksums
+
+
+def _rows(plan: Plan, axis: int, box: Box) -> list[Box]:
+    """A slab cut along another axis where chunks end, so that sums are added in little memory."""
+    other = 1 if axis == 0 else 0
+    step: int = plan.slabs[other]
+    rows = []
+    for first in range(0, box.stop[other], step):
+        start, stop = list(box.start), list(box.stop)
+        start[other], stop[other] = first, min(first + step, box.stop[other])
+        rows.append(Box(_zyx(start), _zyx(stop)))
+    return rows
+
+
+def _zyx(values: list[int]) -> ZYX:
+    return (values[0], values[1], values[2])
+

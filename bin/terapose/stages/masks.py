@@ -1,0 +1,107 @@
+"""masks: grow the seeds, give every voxel its seed's ID, and measure whole objects.
+
+Let D be how far a point can get (known, see ``follow``), 5 the growth of a seed. All voxels of an
+object lie within D + 5 of its seed, so the block that holds the seed can see the whole object:
+
+1. the block labels itself and a margin ``reach(D + 5)``: each point that starts there is looked up
+   at its end point, which lies within D of that;
+2. seeds within 5 of such an end point are grown, in the histogram within 10 of it;
+3. written are the labels of the block alone (provisional IDs), and a table of the objects whose
+   seed lies in the block: each object has exactly one row, from a task that saw all of it;
+4. for these objects the voxels that filling its holes would add are listed with what lies under
+   them. Which of them are filled depends on filters that come later, so nothing is filled yet.
+
+Nothing is cut and nothing has to be merged, whatever the number of blocks an object crosses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.geometry import Box, reach
+from terapose.job import Job
+from terapose.kernels.objects import COLUMNS, find_holes, measure
+from terapose.kernels.seeds import GROWTH, assign, grow_seeds
+from terapose.stages.follow import chunk_of, read_ends
+from terapose.stages.seeds import seeds_in
+from terapose.store import INTEGER
+
+Table = dict[str, NDArray[Any]]
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Label the blocks of one task."""
+    plan = job.plan
+    name = job.name("labels")
+    job.store.create(
+        name, plan.image.shape, chunk_of(plan.block), job.before["dtype"], INTEGER
+    )
+    farthest = job.store.get_table(job.before["displacements"])["displacement"].tolist()
+    objects, holes, checksums = [], [], []
+    for item in job.items:
+        core = plan.grid[item]
+        seen = core.grow(reach(plan.grid, farthest, item, GROWTH)).clip(plan.image.shape)
+        labels = _label(job, seen, farthest)
+        checksums.append(job.store.write(name, core, np.ascontiguousarray(labels[core.within(seen)])))
+        found, filled = _objects(job, labels, core, seen)
+        objects.append(found)
+        holes.append(filled)
+    columns = {c: np.concatenate([t[c] for t in objects]) for c in objects[0]}
+    columns |= {f"hole_{c}": np.concatenate([t[c] for t in holes]) for c in holes[0]}
+    table = job.name(f"{job.task}.npz")
+    job.store.put_table(table, columns)
+    return {"objects": table, "found": len(columns["id"]), "checksums": checksums}
+
+
+def _label(job: Job, seen: Box, farthest: list[int]) -> NDArray[Any]:
+    """Provisional labels of a box, each voxel by itself: (Z, Y, X) of the planned dtype."""
+    plan, shape = job.plan, job.plan.image.shape
+    starts, ends = read_ends(job, job.before["ends"], seen)
+    labels = np.zeros(seen.shape, job.before["dtype"])
+    travel = max(farthest[n] for n in plan.grid.touching(seen))
+    looked_up = seen.grow(travel).clip(shape)
+    near = looked_up.grow(GROWTH).clip(shape)
+    voxels, counts, ids = seeds_in(job.store, job.before, near, shape)
+    if not len(ids):
+        return labels
+    window = near.grow(GROWTH).clip(shape)
+    histogram = job.store.read(job.before["counts"], window)
+    # IDs rise with the linear index: more end points win, then the larger index
+    rank = np.empty(len(ids), np.int64)
+    rank[np.lexsort((ids, counts))] = np.arange(len(ids))
+    owner = grow_seeds(histogram, voxels - window.start, rank)
+    assign(starts, ends, owner, window.start, ids.astype(labels.dtype), labels, seen.start)
+    return labels
+
+
+def _objects(job: Job, labels: NDArray[Any], core: Box, seen: Box) -> tuple[Table, Table]:
+    """Rows of the objects whose seed lies in the block, and the voxels of their holes."""
+    shape = job.plan.image.shape
+    _, _, ids = seeds_in(job.store, job.before, core, shape)
+    local = _own(labels, ids)
+    probability = job.store.read(job.before["flows"], seen)[3]
+    rows = measure(local, len(ids), seen.start, shape, probability)
+    found = rows["count"] > 0
+    table: Table = {"id": ids[found], **{c: rows[c][found] for c in COLUMNS}}
+    row, voxel = find_holes(local, len(ids))
+    at = tuple(voxel.T)
+    holes = {
+        "id": ids[row],
+        "voxel": np.ravel_multi_index(tuple((voxel + seen.start).T), shape).astype(np.int64),
+        "under": labels[at].astype(np.int64),
+        "probability": probability[at],
+    }
+    return table, holes
+
+
+def _own(labels: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Rows (from 1) of the given IDs in a label image, 0 for all other labels."""
+    if not len(ids):
+        return np.zeros(labels.shape, np.int32)
+    # IDs of a block are spread over the table: look up by bisection, background stays 0
+    row = np.searchsorted(ids, labels.ravel()).clip(max=len(ids) - 1)
+    mine = ids[row] == labels.ravel()
+    return np.where(mine, row + 1, 0).astype(np.int32).reshape(labels.shape)

@@ -1,0 +1,43 @@
+"""peaks: count end points per voxel and find the seeds of each block.
+
+A block's histogram needs every point that ends in it, wherever that starts. How far away that can
+be is known by now: the margin is the largest displacement of all blocks that come so near
+(`terapose.geometry.reach`). Seeds are maxima of a 5-wide window, so the histogram is counted two
+voxels beyond the block. Written are the block's histogram (mostly zeros) and its seeds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from terapose.geometry import reach
+from terapose.job import Job
+from terapose.kernels.seeds import PEAK, count_ends, find_seeds
+from terapose.stages.follow import chunk_of, read_ends
+from terapose.store import INTEGER
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Count the blocks of one task and write their seeds as a table."""
+    plan, shape = job.plan, job.plan.image.shape
+    farthest = job.store.get_table(job.before["displacements"])["displacement"].tolist()
+    job.store.create(job.name("counts"), shape, chunk_of(plan.block), "int32", INTEGER)
+    positions, counts, checksums = [], [], []
+    for item in job.items:
+        core = plan.grid[item]
+        margin = reach(plan.grid, farthest, item, PEAK)
+        _, ends = read_ends(job, job.before["ends"], core.grow(margin).clip(shape))
+        seen = core.grow(PEAK).clip(shape)
+        histogram = count_ends(ends, seen.start, seen.shape)
+        seeds = find_seeds(histogram) + seen.start
+        mine = seeds[((seeds >= core.start) & (seeds < core.stop)).all(axis=1)]
+        positions.append(np.ravel_multi_index(tuple(mine.T), shape).astype(np.uint64))
+        counts.append(histogram[tuple((mine - seen.start).T)])
+        block = np.ascontiguousarray(histogram[core.within(seen)])
+        checksums.append(job.store.write(job.name("counts"), core, block))
+    table = job.name(f"{job.task}.npz")
+    columns = {"position": np.concatenate(positions), "count": np.concatenate(counts)}
+    job.store.put_table(table, columns)
+    return {"seeds": table, "found": len(columns["position"]), "checksums": checksums}

@@ -1,0 +1,290 @@
+"""plan: open the image, check what can be wrong, fix the geometry, project the needs.
+
+1. the image at its level, its channels and voxel size; a single plane is refused;
+2. the network's grid: 1 voxel of it is ``diameter / diam_mean`` image pixels, and Z is stretched
+   by the anisotropy (default: the Z step over the pixel size);
+3. slabs for the network's passes, blocks for everything else, regions for the output, and their
+   division into tasks: at most ``max_tasks`` a stage;
+4. for images whose values are too many to count one by one: in which bins percentiles lie,
+   estimated from a sample. A wrong estimate costs time later, never exactness;
+5. memory of a task of each stage, and the peak of the store.
+
+The plan makes the arrays that depend on nothing else, so that tasks only ever fill them.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import terapose
+from terapose.errors import InputError
+from terapose.geometry import ZYX, Box, Grid, batches
+from terapose.image import Image, check_channels, open_image
+from terapose.intensity import Histogram, WindowMissed
+from terapose.labels import CHUNKS, pyramid_factors
+from terapose.params import Parameters
+from terapose.plan import (
+    AXES,
+    CONVERT_PLANES,
+    SCATTERED,
+    ImagePlan,
+    IntensityPlan,
+    ModelPlan,
+    OutputPlan,
+    Plan,
+    Projection,
+    choose_block,
+    choose_slabs,
+    items,
+    network_shape,
+    package_digest,
+)
+from terapose.projection import project
+from terapose.stages import convert, gradients
+from terapose.stages.export import REGION_FACTOR
+from terapose.store import Store
+from terapose.tiles import tile_grid
+
+if TYPE_CHECKING:
+    from terapose.networks import ModelInfo
+
+
+def open_checked(address: str, params: Parameters) -> Image:
+    """Open an image and check it against the parameters.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened, has no such channel, or is no volume.
+    """
+    image = open_image(address, level=params.level, voxel_size=params.voxel_size)
+    check_channels(image, params.channels)
+    if min(image.shape) < 2:
+        raise InputError(
+            "is not a volume",
+            where=address,
+            got=f"shape {image.shape} (Z, Y, X)",
+            allowed="at least 2 voxels along each axis in mode 3d",
+            remedy="give a Z stack; if its planes are separate files, join them first",
+        )
+    return image
+
+
+def anisotropy_of(image: Image, params: Parameters) -> float:
+    """Z step over pixel size: as given, or from the voxel size, else 1."""
+    if params.anisotropy is not None:
+        return params.anisotropy
+    if image.voxel_size is None:
+        return 1.0
+    z, y, x = image.voxel_size
+    if not math.isclose(y, x, rel_tol=0.01):
+        raise InputError(
+            "pixels are not square",
+            where=image.address,
+            got=f"voxel size {image.voxel_size} micrometres (Z, Y, X)",
+            allowed="the same size along Y and X, within 1 %",
+            remedy="resample the image, or give its true voxel_size",
+        )
+    return float(z / y)
+
+
+def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
+    """Fix everything that shapes the store and the network's work.
+
+    Parameters
+    ----------
+    image
+        From `open_checked`.
+    info
+        What the network's file is (`terapose.networks.identify`).
+    params
+        All parameters; only those of the plan stage are looked at.
+    """
+    anisotropy = anisotropy_of(image, params)
+    rescale = info.diam_mean / params.diameter if params.diameter else 1.0
+    grid = network_shape(image.shape, rescale, anisotropy)
+    _check_grid(image, grid, rescale, anisotropy)
+    if len(params.channels) > info.channels:
+        raise InputError(
+            "the network has fewer inputs than channels are given",
+            where="channels",
+            got=list(params.channels),
+            allowed=f"{info.channels} for {params.model}",
+            remedy="give fewer channels or another model",
+        )
+    factors = tuple(pyramid_factors(image.shape, image.voxel_size))
+    chunks = _zyx(min(c, n) for c, n in zip(CHUNKS, image.shape, strict=True))
+    fields = {
+        "version": terapose.__version__,
+        "package": package_digest(),
+        "image": _image_plan(image, params),
+        "model": _model_plan(info, params),
+        "intensity": _intensity_plan(image, params),
+        "output": OutputPlan(
+            version=params.ome_zarr_version,
+            chunks=chunks,
+            factors=factors,
+            region=_zyx(c * REGION_FACTOR for c in chunks),
+        ),
+        "network_shape": grid,
+        "rescale": rescale,
+        "anisotropy": anisotropy,
+        "block": choose_block(image.shape, params.block_shape),
+        "slabs": choose_slabs(grid, params.slab_planes),
+    }
+    draft = Plan.model_construct(
+        **fields, tasks={}, projection=Projection(memory={}, store=0)
+    )
+    tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
+    return Plan(**fields, tasks=tasks, projection=project(draft))
+
+
+MOST_TASKS = 2000
+_TASK_TILES = 128
+_TASK_VOXELS = 2**23
+
+
+def _tasks(plan: Plan, stage: str, most: int | None) -> tuple[tuple[int, int], ...]:
+    """Batches of a stage's items: a task should do more than start (10 s with a network)."""
+    count = items(plan, stage)
+    if not count:
+        return ()
+    if most is not None:
+        return tuple(batches(count, most))
+    if stage.startswith("gradients-"):
+        axis = AXES.index(stage.removeprefix("gradients-"))
+        height, width = (n for i, n in enumerate(plan.network_shape) if i != axis)
+        tiles = len(tile_grid((height, width), plan.model.tile, plan.model.overlap).corners)
+        least = math.ceil(_TASK_TILES / (tiles * plan.slabs[axis]))
+    elif stage == "convert":
+        least = math.ceil(_TASK_VOXELS / math.prod((CONVERT_PLANES, *plan.image.shape[1:])))
+    else:
+        least = math.ceil(_TASK_VOXELS / math.prod(plan.block)) if stage != "export" else 1
+    return tuple(batches(count, MOST_TASKS, least))
+
+
+def _zyx(values: object) -> ZYX:
+    z, y, x = values  # type: ignore[misc]
+    return (z, y, x)
+
+
+def _image_plan(image: Image, params: Parameters) -> ImagePlan:
+    return ImagePlan(
+        address=image.address,
+        identity=image.identity,
+        format=image.format,
+        level=image.level,
+        channels=params.channels,
+        channel_names=image.channel_names,
+        shape=image.shape,
+        dtype=str(image.dtype),
+        voxel_size=image.voxel_size,
+        convert=not image.is_lazy,
+    )
+
+
+def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
+    half = params.use_gpu and info.family == "cellpose4"
+    automatic = "bfloat16" if half else "float32"
+    return ModelPlan(
+        name=params.model,
+        digest=info.digest,
+        family=info.family,
+        licence=info.licence,
+        channels=info.channels,
+        tile=info.tile,
+        diam_mean=info.diam_mean,
+        precision=automatic if params.precision == "auto" else params.precision,
+        overlap=params.tile_overlap,
+    )
+
+
+def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:
+    return IntensityPlan(
+        mode=params.normalize,
+        percentiles=params.percentiles,
+        sampling=params.percentile_sampling,
+        lowhigh=params.lowhigh,
+        invert=params.invert,
+        foreground_min=params.foreground_min,
+        windows=tuple(_windows(image, c, params) for c in params.channels),
+    )
+
+
+def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
+    """Bins in which the percentiles are expected, for values of more than 16 bits."""
+    if not Histogram(image.dtype).wide or params.normalize != "global":
+        return ()
+    sample = Histogram.empty(image.dtype)
+    shape = image.shape
+    places = Grid(shape, _zyx(max(1, math.ceil(n / 4)) for n in shape))
+    for place in places:
+        middle = [(a + b) // 2 for a, b in zip(place.start, place.stop, strict=True)]
+        box = Box(_zyx(middle), _zyx(m + 1 for m in middle)).grow((2, 24, 24)).clip(shape)
+        values = image.read(box.slices, channel)
+        values = values[np.isfinite(values)]
+        if params.foreground_min is not None:
+            values = values[values >= params.foreground_min]
+        sample.add(values)
+    if not sample.count:
+        return ()
+    bins: set[int] = set()
+    for percent in params.percentiles:
+        edges = []
+        for q in (percent - 0.4, percent + 0.4):
+            try:
+                sample.percentiles([min(max(q, 0.0), 100.0)])
+            except WindowMissed as missed:
+                edges += [min(missed.windows), max(missed.windows)]
+        bins |= set(range(max(min(edges) - 1, 0), min(max(edges) + 2, 65536)))
+    # more than this is memory without use: the gather reads again where it misses
+    return tuple(sorted(bins)[:256])
+
+
+def _check_grid(image: Image, grid: ZYX, rescale: float, anisotropy: float) -> None:
+    if min(grid) < 2:
+        raise InputError(
+            "the image shrinks to nothing on the network's grid",
+            where=image.address,
+            got=f"{image.shape} voxels become {grid} "
+            f"(scale {rescale:.3g}, anisotropy {anisotropy:.3g})",
+            allowed="at least 2 voxels along each axis",
+            remedy="give a smaller diameter or check the voxel size",
+        )
+    if math.prod(grid) > 64 * math.prod(image.shape):
+        raise InputError(
+            "the image would grow more than 64 times on the network's grid",
+            where=image.address,
+            got=f"{image.shape} voxels become {grid} "
+            f"(scale {rescale:.3g}, anisotropy {anisotropy:.3g})",
+            remedy="check diameter (in pixels), voxel_size and anisotropy",
+        )
+
+
+def run(plan: Plan, store: Store) -> None:
+    """Make the store and the arrays that the plan alone decides.
+
+    Raises
+    ------
+    InputError
+        If the disk has less room than the projection asks for.
+    """
+    if store.is_local:
+        Path(store.address).mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(store.address).free
+        if free < plan.projection.store:
+            raise InputError(
+                "not enough room for the intermediates",
+                where=store.address,
+                got=f"{free / 1e9:.1f} GB free",
+                allowed=f"{plan.projection.store / 1e9:.1f} GB or more",
+                remedy="choose a work folder on a larger disk",
+            )
+    convert.prepare(plan, store)
+    gradients.prepare(plan, store)
+    store.put("plan.json", plan.dump().encode())

@@ -1,0 +1,56 @@
+#!/usr/bin/env nextflow
+
+include { SEGMENT } from './modules/segment'
+
+// Parameters that steer the workflow itself; all others go to `terapose check` as they are.
+def own_parameters() {
+    return ['input', 'outdir', 'publish_mode']
+}
+
+// An image's name without what tells its format.
+def sample_name(address) {
+    return address.tokenize('/').last().replaceFirst(/(?i)(\.ome)?\.(zarr|tiff?|h5|hdf5)$/, '')
+}
+
+// [sample, address, file to stage]: local images are staged, so that containers can see them.
+def sample(name, address) {
+    def is_url = address.contains('://')
+    def image = is_url ? [] : file(address, checkIfExists: false)
+    return tuple(name, is_url ? address : image.toString(), is_url || !image.exists() ? [] : image)
+}
+
+workflow {
+    main:
+    if (!params.input) {
+        error("terapose: parameters: input: nothing given, allowed: an image, a glob or a samplesheet (CSV)")
+    }
+    samples = params.input.toString().endsWith('.csv')
+        ? channel.fromPath(params.input).splitCsv(header: true).map { row -> sample(row.sample, row.image) }
+        : channel.fromList(files_of(params.input.toString())).map { address -> sample(sample_name(address), address) }
+    given = params.findAll { name, _value -> !(name in own_parameters()) && !name.contains('-') }
+    params_file = channel
+        .of(groovy.json.JsonOutput.toJson(given))
+        .collectFile(name: 'params.json')
+        .first()
+
+    SEGMENT(samples, params_file, file(params.outdir).toString())
+
+    workflow.onComplete = {
+        if (workflow.success) {
+            println("\nResults: ${file(params.outdir)}")
+        }
+        else {
+            // the sentence of the stage that failed, last and alone
+            def said = (workflow.errorMessage ?: '').readLines().findAll { line -> line.startsWith('terapose: ') }
+            System.err.println("\n${said ? said.last() : 'terapose: the run stopped: see .nextflow.log'}")
+        }
+    }
+}
+
+// The images an input names: one, or all that a glob matches.
+def files_of(input) {
+    if (!(input =~ /[*?{]/) || input.contains('://')) {
+        return [input]
+    }
+    return files(input, type: 'any').collect { path -> path.toString() }.toSorted()
+}

@@ -1,0 +1,25 @@
+// Completes the pyramid and lays the results of a sample out.
+process FINISH {
+    tag "${sample}"
+    label 'gather'
+    publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, saveAs: { name -> file(name).name }
+
+    input:
+    tuple val(sample), path(plan), val(store), path(before), path(history, stageAs: 'history/*'), val(args), path(receipts, stageAs: 'receipts/*')
+
+    output:
+    tuple val(sample), path('results/labels.zarr'), path('results/cells.csv'), path('results/cells.parquet'), path('results/provenance.json')
+
+    script:
+    def summaries = history.collect { summary -> "--history ${summary}" }.join(' ')
+    """
+    terapose.py finish --plan ${plan} --store '${store}' --before ${before} ${summaries} \\
+        --output results ${args} receipts
+    """
+
+    stub:
+    """
+    mkdir -p results/labels.zarr
+    touch results/cells.csv results/cells.parquet results/provenance.json
+    """
+}

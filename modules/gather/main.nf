@@ -1,0 +1,23 @@
+// Checks that every item of a stage has exactly one receipt: no silent holes.
+process GATHER {
+    tag "${sample} ${stage}"
+    label 'gather'
+
+    input:
+    tuple val(sample), val(stage), path(plan), val(store), path(before, stageAs: 'before.json'), val(args), path(receipts, stageAs: 'receipts/*')
+
+    output:
+    tuple val(sample), path("${stage}.json")
+
+    script:
+    def before_option = before ? '--before before.json' : ''
+    """
+    terapose.py gather --stage ${stage} --plan ${plan} --store '${store}' ${before_option} \\
+        --output ${stage}.json ${args} receipts
+    """
+
+    stub:
+    """
+    touch ${stage}.json
+    """
+}

@@ -1,0 +1,22 @@
+// Runs the network over slabs of whole planes of one orientation: the only process for a GPU.
+process GRADIENTS {
+    tag "${sample} ${axis} ${task_number}"
+    label 'network'
+
+    input:
+    tuple val(sample), val(axis), val(task_number), path(plan), val(store), path(percentiles), path(barrier, stageAs: 'barrier.json'), path(model), path(image), val(args)
+
+    output:
+    tuple val(sample), path("${task_number}.json")
+
+    script:
+    """
+    terapose.py gradients --axis ${axis} --plan ${plan} --store '${store}' --before ${percentiles} \\
+        --model-file ${model} --task ${task_number} --output ${task_number}.json ${args}
+    """
+
+    stub:
+    """
+    touch ${task_number}.json
+    """
+}

@@ -1,0 +1,22 @@
+// Counts the intensities of blocks.
+process INTENSITIES {
+    tag "${sample} ${task_number}"
+    label 'blocks'
+
+    input:
+    tuple val(sample), val(task_number), path(plan), val(store), path(image), path(converted)
+
+    output:
+    tuple val(sample), path("${task_number}.json")
+
+    script:
+    """
+    terapose.py intensities --plan ${plan} --store '${store}' --task ${task_number} \\
+        --output ${task_number}.json
+    """
+
+    stub:
+    """
+    touch ${task_number}.json
+    """
+}

@@ -1,0 +1,29 @@
+// Fixes the geometry and makes the store: an output of this task, so that Nextflow notices when it
+// is gone. Later tasks get its address as a value.
+process PLAN {
+    tag "${sample}"
+    label 'small'
+
+    input:
+    tuple val(sample), val(address), val(identity), val(args), path(image), path(model)
+
+    output:
+    tuple val(sample), path('plan.json'), path('store'), emit: plan
+    tuple val(sample), path('tasks/*.csv'), emit: tasks
+
+    script:
+    """
+    terapose.py plan '${address}' --model-file ${model} --store "\$PWD/store" --tasks tasks \\
+        --output plan.json ${args}
+    """
+
+    stub:
+    """
+    mkdir store tasks
+    touch plan.json
+    for stage in intensities gradients-yx gradients-zx gradients-zy combine follow peaks masks export; do
+        printf 'task,first,stop\\n0,0,1\\n1,1,2\\n' > tasks/\$stage.csv
+    done
+    printf 'task,first,stop\\n' > tasks/convert.csv
+    """
+}

@@ -1,0 +1,141 @@
+// The whole of it on one page: what follows what. Stages that are scattered over blocks or slabs
+// take their tasks from the plan; each gather waits for the receipts of all of them.
+
+include { CHECK } from './check/main'
+include { FETCH } from './fetch/main'
+include { PLAN } from './plan/main'
+include { CONVERT } from './convert/main'
+include { INTENSITIES } from './intensities/main'
+include { PERCENTILES } from './percentiles/main'
+include { GRADIENTS as GRADIENTS_YX } from './gradients/main'
+include { GRADIENTS as GRADIENTS_ZX } from './gradients/main'
+include { GRADIENTS as GRADIENTS_ZY } from './gradients/main'
+include { COMBINE } from './combine/main'
+include { FOLLOW } from './follow/main'
+include { PEAKS } from './peaks/main'
+include { SEEDS } from './seeds/main'
+include { MASKS } from './masks/main'
+include { RELABEL } from './relabel/main'
+include { EXPORT } from './export/main'
+include { FINISH } from './finish/main'
+include { GATHER as GATHER_CONVERT } from './gather/main'
+include { GATHER as GATHER_YX } from './gather/main'
+include { GATHER as GATHER_ZX } from './gather/main'
+include { GATHER as GATHER_ZY } from './gather/main'
+include { GATHER as GATHER_COMBINE } from './gather/main'
+include { GATHER as GATHER_FOLLOW } from './gather/main'
+
+// The lines of a stage's table of tasks.
+def rows(files, stage) {
+    return files.find { table -> table.name == "${stage}.csv" }.splitCsv(header: true)
+}
+
+// [sample, task, plan, store] for each task of a stage.
+def scatter(planned, stage) {
+    return planned.flatMap { sample, plan, store, files ->
+        rows(files, stage).collect { row -> tuple(sample, row.task, plan, store) }
+    }
+}
+
+// [sample, receipts] once all receipts of a stage are in; a sample without tasks gives none.
+def receipts(received, planned, stage) {
+    return received
+        .combine(planned.map { sample, _plan, _store, files -> tuple(sample, rows(files, stage).size()) }, by: 0)
+        .map { sample, receipt, count -> tuple(groupKey(sample, count), receipt) }
+        .groupTuple()
+        .map { key, list -> tuple(key.toString(), list.toSorted { receipt -> receipt.name }) }
+}
+
+// What GATHER takes, with the summary the stage came after and its parameters.
+def gathering(received, planned, stage, before, args) {
+    return planned
+        .map { sample, plan, store, _files -> tuple(sample, stage, plan, store) }
+        .join(before)
+        .join(args)
+        .join(receipts(received, planned, stage))
+}
+
+workflow SEGMENT {
+    take:
+    samples // [sample, address of the image, image to stage or []]
+    params_file // all parameters of the run, JSON
+    outdir
+
+    main:
+    CHECK(samples, params_file, outdir)
+    checked = CHECK.out.splitCsv(header: true)
+    images = samples.map { sample, _address, image -> tuple(sample, image) }
+    none = checked.map { row -> tuple(row.sample, []) }
+    no_args = checked.map { row -> tuple(row.sample, '') }
+    arguments = { stage -> checked.map { row -> tuple(row.sample, row[stage]) } }
+
+    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) })
+    PLAN(
+        checked
+            .map { row -> tuple(row.sample, row.address, row.identity, row.plan) }
+            .join(images)
+            .join(FETCH.out)
+    )
+    planned = PLAN.out.plan
+        .map { sample, plan, store -> tuple(sample, plan, store.toUriString()) }
+        .join(PLAN.out.tasks)
+    base = planned.map { sample, plan, store, _files -> tuple(sample, plan, store) }
+
+    // an image that cannot be read by region is copied into the store first
+    CONVERT(scatter(planned, 'convert').combine(images, by: 0))
+    GATHER_CONVERT(gathering(CONVERT.out, planned, 'convert', none, no_args))
+    converted = planned
+        .filter { _sample, _plan, _store, files -> rows(files, 'convert').isEmpty() }
+        .map { sample, _plan, _store, _files -> tuple(sample, []) }
+        .mix(GATHER_CONVERT.out)
+
+    INTENSITIES(scatter(planned, 'intensities').combine(images.join(converted), by: 0))
+    PERCENTILES(base.join(images).join(receipts(INTENSITIES.out, planned, 'intensities')))
+
+    // each pass adds to the sum of the one before, so it waits for all of it
+    network = FETCH.out.join(images).join(arguments('gradients'))
+    GRADIENTS_YX(passes(planned, 'yx', PERCENTILES.out.join(none).join(network)))
+    GATHER_YX(gathering(GRADIENTS_YX.out, planned, 'gradients-yx', none, no_args))
+    GRADIENTS_ZX(passes(planned, 'zx', PERCENTILES.out.join(GATHER_YX.out).join(network)))
+    GATHER_ZX(gathering(GRADIENTS_ZX.out, planned, 'gradients-zx', none, no_args))
+    GRADIENTS_ZY(passes(planned, 'zy', PERCENTILES.out.join(GATHER_ZX.out).join(network)))
+    GATHER_ZY(gathering(GRADIENTS_ZY.out, planned, 'gradients-zy', none, no_args))
+
+    COMBINE(scatter(planned, 'combine').combine(GATHER_ZY.out.join(arguments('combine')), by: 0))
+    GATHER_COMBINE(gathering(COMBINE.out, planned, 'combine', GATHER_ZY.out, arguments('combine')))
+    FOLLOW(scatter(planned, 'follow').combine(GATHER_COMBINE.out.join(arguments('follow')), by: 0))
+    GATHER_FOLLOW(gathering(FOLLOW.out, planned, 'follow', GATHER_COMBINE.out, no_args))
+
+    PEAKS(scatter(planned, 'peaks').combine(GATHER_FOLLOW.out.join(no_args), by: 0))
+    SEEDS(base.join(GATHER_FOLLOW.out).join(no_args).join(receipts(PEAKS.out, planned, 'peaks')))
+    MASKS(scatter(planned, 'masks').combine(SEEDS.out.join(no_args), by: 0))
+    RELABEL(base.join(SEEDS.out).join(arguments('relabel')).join(receipts(MASKS.out, planned, 'masks')))
+
+    EXPORT(scatter(planned, 'export').combine(RELABEL.out.join(arguments('export')), by: 0))
+    history = PERCENTILES.out
+        .join(GATHER_YX.out)
+        .join(GATHER_ZX.out)
+        .join(GATHER_ZY.out)
+        .join(GATHER_COMBINE.out)
+        .join(GATHER_FOLLOW.out)
+        .join(SEEDS.out)
+        .join(RELABEL.out)
+        .map { fields -> tuple(fields[0], fields.drop(1)) }
+    FINISH(
+        base
+            .join(RELABEL.out)
+            .join(history)
+            .join(arguments('finish'))
+            .join(receipts(EXPORT.out, planned, 'export'))
+    )
+
+    emit:
+    results = FINISH.out // [sample, labels.zarr, cells.csv, cells.parquet, provenance.json]
+}
+
+// What GRADIENTS takes: [sample, axis, task, plan, store, percentiles, barrier, model, image, args].
+def passes(planned, axis, inputs) {
+    return scatter(planned, "gradients-${axis}")
+        .combine(inputs, by: 0)
+        .map { fields -> tuple(fields[0], axis, *fields.drop(1)) }
+}
