@@ -1,20 +1,19 @@
-"""Weight files: what is in them, without running them."""
+"""Weight files: what network is in them, without running it and without torch."""
 
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from terapose.errors import InputError
-from terapose.networks.unet import shape_of
+from terapose.networks.outline import Array, outline
 from terapose.networks.weights import sha256
 
-_ALLOWED = "a network of Cellpose 1 to 3 or of terapose train, or one of Cellpose 4"
+ALLOWED = "a network of Cellpose 1 to 3 or of terapose train, or one of Cellpose 4"
 _UNET_KEY = "downsample.down.res_down_0.conv.conv_0.2.weight"
 
 
@@ -55,39 +54,6 @@ class ModelInfo:
     licence: str | None
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Weights of a torch file by name, mapped into memory where its format allows.
-
-    Raises
-    ------
-    InputError
-        The file is missing, damaged, or holds no network.
-    """
-    if not path.is_file():
-        raise InputError(
-            "no model file here",
-            where=path,
-            remedy="give the path or URL of a model, or nuclei-small for the shipped one",
-        )
-    try:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # files older than torch 1.6 are no archives and cannot be mapped
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(
-            "not a torch weight file, or a damaged one",
-            where=path,
-            got=f"{path.stat().st_size} bytes",
-            allowed=_ALLOWED,
-            remedy="fetch it again, with its digest: terapose fetch URL#sha256=...",
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError("a torch file without plain weights", where=path, allowed=_ALLOWED)
-    # Networks trained on several GPUs carry a prefix in all their names.
-    return {name.removeprefix("module."): value for name, value in state.items()}
-
-
 def identify(path: str | Path) -> ModelInfo:
     """Find out what a weight file is, without running it.
 
@@ -102,8 +68,7 @@ def identify(path: str | Path) -> ModelInfo:
         The file is missing, damaged, or of a network Terapose cannot run.
     """
     path = Path(path)
-    state = read_state(path)
-    family, backbone, channels, tile, diameter = _describe(state, path)
+    family, backbone, channels, tile, diameter = _describe(_outline(path), path)
     return ModelInfo(
         path=path,
         family=family,
@@ -117,10 +82,68 @@ def identify(path: str | Path) -> ModelInfo:
     )
 
 
-def _describe(state: Mapping[str, Tensor], path: Path) -> tuple[str, str, int, int, float]:
+def unet_shape(arrays: Mapping[str, Any]) -> tuple[tuple[int, ...], int, int]:
+    """Architecture of a U-Net, from the shapes of its weights by name.
+
+    Returns
+    -------
+    widths, outputs, size
+        As :class:`terapose.networks.unet.UNet` takes them.
+    """
+    first = arrays[_UNET_KEY].shape
+    widths = [first[1], first[0]]
+    while (key := f"downsample.down.res_down_{len(widths) - 1}.proj.1.weight") in arrays:
+        widths.append(arrays[key].shape[0])
+    return tuple(widths), arrays["output.2.weight"].shape[0], first[2]
+
+
+def damaged(path: Path) -> InputError:
+    """The error for a file that cannot be read as weights."""
+    return InputError(
+        "not a torch weight file, or a damaged one",
+        where=path,
+        got=f"{path.stat().st_size} bytes",
+        allowed=ALLOWED,
+        remedy="fetch it again, with its digest: terapose fetch URL#sha256=...",
+    )
+
+
+def _outline(path: Path) -> dict[str, Array]:
+    """Arrays by name, without the prefix that training on several GPUs leaves."""
+    if not path.is_file():
+        raise InputError(
+            "no model file here",
+            where=path,
+            remedy="give the path or URL of a model, or nuclei-small for the shipped one",
+        )
+    try:
+        arrays = outline(path) if zipfile.is_zipfile(path) else _old_outline(path)
+    except (zipfile.BadZipFile, pickle.UnpicklingError, KeyError, ValueError, EOFError) as error:
+        raise damaged(path) from error
+    return {name.removeprefix("module."): array for name, array in arrays.items()}
+
+
+def _old_outline(path: Path) -> dict[str, Array]:
+    """Arrays of a file written before torch 1.6, which only torch itself can read."""
+    with path.open("rb") as file:
+        if file.read(2) != b"\x80\x02":
+            raise pickle.UnpicklingError("neither a zip archive nor a pickle")
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except RuntimeError as error:
+        raise pickle.UnpicklingError("damaged") from error
+    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
+        raise pickle.UnpicklingError("holds more than plain weights")
+    single = {n: float(v) for n, v in state.items() if v.numel() == 1}
+    return {name: Array(tuple(v.shape), single.get(name)) for name, v in state.items()}
+
+
+def _describe(arrays: Mapping[str, Array], path: Path) -> tuple[str, str, int, int, float]:
     """Family, backbone, channels, tile and diameter."""
-    if _UNET_KEY in state and "output.2.weight" in state:
-        widths, outputs, _ = shape_of(state)
+    if _UNET_KEY in arrays and "output.2.weight" in arrays:
+        widths, outputs, _ = unet_shape(arrays)
         if outputs != 3:
             raise InputError(
                 "the network does not predict flows and a cell probability",
@@ -128,20 +151,20 @@ def _describe(state: Mapping[str, Tensor], path: Path) -> tuple[str, str, int, i
                 got=f"{outputs} outputs",
                 allowed="3",
             )
-        diameter = float(state["diam_mean"]) if "diam_mean" in state else 30.0
-        return "unet", "unet", widths[0], 224, diameter
-    if "W2" in state and "encoder.cls_token" in state:
+        diameter = arrays["diam_mean"].value if "diam_mean" in arrays else None
+        return "unet", "unet", widths[0], 224, diameter or 30.0
+    if "W2" in arrays and "encoder.cls_token" in arrays:
         kinds = {1024: "dino_vitl", 768: "dino_vitb"}
-        width = state["encoder.patch_embed.proj.weight"].shape[0]
+        width = arrays["encoder.patch_embed.proj.weight"].shape[0]
         if width in kinds:
             return "cellpose4", kinds[width], 3, 384, 30.0
-    elif "W2" in state and "encoder.patch_embed.proj.weight" in state:
+    elif "W2" in arrays and "encoder.patch_embed.proj.weight" in arrays:
         return "cellpose4", "sam_vitl", 3, 256, 30.0
     raise InputError(
         "the weights are of no network known here",
         where=path,
-        got=f"{len(state)} arrays, first {next(iter(state), 'none')}",
-        allowed=_ALLOWED,
+        got=f"{len(arrays)} arrays, first {next(iter(arrays), 'none')}",
+        allowed=ALLOWED,
     )
 
 

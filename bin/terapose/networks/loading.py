@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -10,8 +11,8 @@ from torch import nn
 from terapose.errors import InputError
 from terapose.networks import cellpose4
 from terapose.networks.base import Network, Tilewise
-from terapose.networks.files import identify, read_state
-from terapose.networks.unet import UNet, shape_of
+from terapose.networks.files import damaged, identify, unet_shape
+from terapose.networks.unet import UNet
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -36,7 +37,7 @@ def load(path: str | Path, *, device: str = "cpu", precision: str = "auto") -> N
         The file, the device or the precision will not do.
     """
     info = identify(path)
-    state = read_state(info.path)
+    state = _read(info.path)
     place = _device(device)
     if precision == "auto":
         low = info.family == "cellpose4" and place.type != "cpu"
@@ -47,7 +48,7 @@ def load(path: str | Path, *, device: str = "cpu", precision: str = "auto") -> N
         )
     net: nn.Module
     if info.family == "unet":
-        widths, outputs, size = shape_of(state)
+        widths, outputs, size = unet_shape(state)
         net = UNet(widths, outputs=outputs, size=size, diameter=info.diam_mean)
         _fill(net, state, info.path)
         # Kernels for this memory layout are up to twice as fast on a CPU.
@@ -62,6 +63,15 @@ def load(path: str | Path, *, device: str = "cpu", precision: str = "auto") -> N
         precision=precision,
         module=Tilewise(net.to(place)),
     )
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    """Weights by name, without the prefix that training on several GPUs leaves."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise damaged(path) from error
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _fill(net: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:

@@ -14,7 +14,7 @@ Attribute names follow Cellpose because they are the keys of its weight files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as functional
@@ -180,18 +180,3 @@ class UNet(nn.Module):
         output: Tensor = self.output(self.upsample(used, features))
         missing = max(0, STYLE_WIDTH - style.shape[1])
         return output, functional.pad(style, (0, missing))
-
-
-def shape_of(state: Mapping[str, Tensor]) -> tuple[tuple[int, ...], int, int]:
-    """Read the architecture from the weights.
-
-    Returns
-    -------
-    widths, outputs, size
-        As :class:`UNet` takes them.
-    """
-    first = state["downsample.down.res_down_0.conv.conv_0.2.weight"]
-    widths = [first.shape[1], first.shape[0]]
-    while (key := f"downsample.down.res_down_{len(widths) - 1}.proj.1.weight") in state:
-        widths.append(state[key].shape[0])
-    return tuple(widths), state["output.2.weight"].shape[0], first.shape[2]

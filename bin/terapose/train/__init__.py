@@ -1,1 +1,1 @@
-"""Training of the small U-Nets."""
+"""Training of the small U-Nets: data, crops, loop, scores, model card."""

@@ -90,22 +90,22 @@ def split(
     holdout, exclude
         Shell patterns of file names to hold out, or to leave out of both.
     every
-        Every n-th pair by sorted name is held out as well; 0 for none.
+        Where no pattern of ``holdout`` matches, every n-th pair, counted over all of them, is held
+        out; 0 for none.
 
     Returns
     -------
     training, held_out
     """
-    training, held_out = [], []
-    held, dropped = tuple(holdout), tuple(exclude)
-    for index, pair in enumerate(pairs):
-        if any(pair[0].match(pattern) for pattern in dropped):
-            continue
-        chosen = every > 0 and index % every == 0
-        if chosen or any(pair[0].match(pattern) for pattern in held):
-            held_out.append(pair)
-        else:
-            training.append(pair)
+    training: list[tuple[Path, Path]] = []
+    held_out: list[tuple[Path, Path]] = []
+    patterns, dropped = tuple(holdout), tuple(exclude)
+    named = [any(pair[0].match(pattern) for pattern in patterns) for pair in pairs]
+    if every and not any(named):
+        named = [index % every == 0 for index in range(len(pairs))]
+    for pair, held in zip(pairs, named, strict=True):
+        if not any(pair[0].match(pattern) for pattern in dropped):
+            (held_out if held else training).append(pair)
     return training, held_out
 
 

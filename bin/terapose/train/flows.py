@@ -68,7 +68,7 @@ def _centre(pixels: NDArray[np.int64]) -> int:
     return int(((local - mean) ** 2).sum(axis=1).argmin())
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _spread(
     window: NDArray[np.int32], pixels: NDArray[np.int64], centre: int, rounds: int
 ) -> NDArray[np.float64]:

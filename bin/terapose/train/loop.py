@@ -64,6 +64,16 @@ class Settings:
     seed: int = 0
     precision: str = "float32"
 
+    def __post_init__(self) -> None:
+        multiple = 2 ** (len(self.widths) - 2)
+        if self.edge % multiple:
+            raise InputError(
+                "the crop cannot be halved once per level of the network",
+                where="crop",
+                got=self.edge,
+                allowed=f"multiples of {multiple}",
+            )
+
 
 def loss_of(output: Tensor, target: Tensor) -> Tensor:
     """Half the mean squared error on 5 x flow plus cross entropy on the object mask.
@@ -124,7 +134,7 @@ class Trainer:
             return self.settings.rate * (step + 1) / warm
         return self.settings.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (total - warm)))
 
-    def run_epoch(self, items: Sequence[Item], advance: Callable[[], None]) -> float:
+    def run_epoch(self, items: Sequence[Item], show: Callable[[int, int], None]) -> float:
         """Train for one epoch; returns the mean loss."""
         self.network.train()
         losses = []
@@ -138,7 +148,7 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             losses.append(loss.item())
-            advance()
+            show(step + 1, self.settings.epochs * self.settings.steps)
         self.epoch += 1
         return float(np.mean(losses))
 
@@ -209,6 +219,39 @@ def save_weights(network: UNet, path: Path) -> None:
     _write(state, path)
 
 
+def checkpoint_of(output: Path) -> Path:
+    """Where the checkpoint of a training that writes ``output`` lies."""
+    return output.with_suffix(".checkpoint")
+
+
+def prepare(trainer: Trainer, output: Path, *, resume: bool, overwrite: bool) -> None:
+    """Continue from the checkpoint of ``output`` if asked to, else make sure nothing is lost.
+
+    With ``overwrite`` an earlier training's output and checkpoint are removed.
+
+    Raises
+    ------
+    InputError
+        There is no checkpoint to resume from, there is an output that would be replaced, or its
+        folder cannot be written.
+    """
+    checkpoint = checkpoint_of(output)
+    if resume:
+        trainer.restore(checkpoint)
+        return
+    present = [path for path in (checkpoint, output) if path.exists()]
+    if present and not overwrite:
+        raise InputError(
+            "there is a training already",
+            where=present[0],
+            remedy="give --resume to continue it, --overwrite, or another --output",
+        )
+    for path in present:
+        path.unlink()
+    if not os.access(output.parent, os.W_OK):
+        raise InputError("no folder that can be written", where=output.parent.resolve())
+
+
 def fit(
     trainer: Trainer,
     training: Sequence[Item],
@@ -216,10 +259,10 @@ def fit(
     output: Path,
     *,
     report: Callable[[str], None],
-    advance: Callable[[], None] = lambda: None,
+    show: Callable[[int, int], None] = lambda done, total: None,
     scored: int = 16,
 ) -> None:
-    """Train to the last epoch, with a checkpoint beside ``output`` after each.
+    """Train to the last epoch; a checkpoint lies beside ``output`` until then.
 
     Parameters
     ----------
@@ -231,15 +274,14 @@ def fit(
         The weights, written after each epoch as well as at the end.
     report
         Called with one plain line per epoch.
-    advance
-        Called after each step.
+    show
+        Called after each step with the steps done and the steps in all.
     scored
         Number of whole held-out images to score after each epoch.
     """
-    checkpoint = output.with_suffix(".checkpoint")
     while trainer.epoch < trainer.settings.epochs:
         start = time.perf_counter()
-        loss = trainer.run_epoch(training, advance)
+        loss = trainer.run_epoch(training, show)
         line = {"epoch": trainer.epoch, "loss": loss}
         if held_out:
             chosen = held_out[:: max(1, len(held_out) // scored)][:scored]
@@ -247,6 +289,7 @@ def fit(
             line["ap50"], line["ap75"] = average_precision(trainer.network, chosen)
         line["seconds"] = time.perf_counter() - start
         trainer.history.append(line)
-        trainer.save(checkpoint)
+        trainer.save(checkpoint_of(output))
         save_weights(trainer.network, output)
         report("  ".join(f"{key} {value:.4g}" for key, value in line.items()))
+    checkpoint_of(output).unlink(missing_ok=True)

@@ -35,7 +35,7 @@ def simulated_items(count: int, source: int, *, seed: int) -> Iterator[Item]:
         depth, height, width = (
             round(length / size) for length, size in zip(lengths, voxel_size, strict=True)
         )
-        sharp = float(rng.uniform(0.4, 0.9))
+        sharp = float(rng.uniform(0.4, 0.8))
         image, labels = volume(
             (depth, height, width),
             seed=int(rng.integers(2**31)),
@@ -43,7 +43,7 @@ def simulated_items(count: int, source: int, *, seed: int) -> Iterator[Item]:
             diameter=float(rng.uniform(9.0, 14.0)),
             density=float(rng.uniform(0.3, 1.0)),
             dividing=float(rng.uniform(0.0, 0.1)),
-            blur=(sharp * float(rng.uniform(2.0, 4.0)), sharp, sharp),
+            blur=(sharp * float(rng.uniform(1.5, 3.5)), sharp, sharp),
             texture=float(rng.uniform(0.2, 1.0)),
             brightness=float(np.exp(rng.uniform(np.log(60), np.log(800)))),
             background=float(rng.uniform(5, 40)),
