@@ -28,12 +28,17 @@ workflow {
         ? channel.fromPath(params.input).splitCsv(header: true).map { row -> sample(row.sample, row.image) }
         : channel.fromList(files_of(params.input.toString())).map { address -> sample(sample_name(address), address) }
     given = params.findAll { name, _value -> !(name in own_parameters()) && !name.contains('-') }
+    // a network's file of one's own: tasks run in folders of theirs, so its path has to be absolute
+    own_model = local_file(given.model)
+    if (own_model) {
+        given = given + [model: own_model.toString()]
+    }
     params_file = channel
         .of(groovy.json.JsonOutput.toJson(given))
         .collectFile(name: 'params.json')
         .first()
 
-    SEGMENT(samples, params_file, file(params.outdir).toString())
+    SEGMENT(samples, params_file, own_model ?: [], file(params.outdir).toString())
 
     workflow.onComplete = {
         if (workflow.success) {
@@ -42,9 +47,20 @@ workflow {
         else {
             // the sentence of the stage that failed, last and alone
             def said = (workflow.errorMessage ?: '').readLines().findAll { line -> line.startsWith('terapose: ') }
-            System.err.println("\n${said ? said.last() : 'terapose: the run stopped: see .nextflow.log'}")
+            def last_words = said ? said.last() : 'terapose: the run stopped: see .nextflow.log'
+            // Nextflow has more to log after this: wait until it is really over
+            Runtime.getRuntime().addShutdownHook(new Thread({ -> System.err.println("\n${last_words}") }))
         }
     }
+}
+
+// The local file that a parameter names, or null.
+def local_file(value) {
+    if (!value || value.toString().contains('://')) {
+        return null
+    }
+    def path = file(value.toString())
+    return path.exists() ? path : null
 }
 
 // The images an input names: one, or all that a glob matches.

@@ -46,6 +46,11 @@ def receipts(received, planned, stage) {
         .map { key, list -> tuple(key.toString(), list.toSorted { receipt -> receipt.name }) }
 }
 
+// [sample, a stage's parameters as words of a command line].
+def arguments(checked, stage) {
+    return checked.map { row -> tuple(row.sample, row[stage]) }
+}
+
 // What GATHER takes, with the summary the stage came after and its parameters.
 def gathering(received, planned, stage, before, args) {
     return planned
@@ -55,21 +60,28 @@ def gathering(received, planned, stage, before, args) {
         .join(receipts(received, planned, stage))
 }
 
+// What GRADIENTS takes: [sample, axis, task, plan, store, percentiles, barrier, model, image, args].
+def passes(planned, axis, inputs) {
+    return scatter(planned, "gradients-${axis}")
+        .combine(inputs, by: 0)
+        .map { fields -> [fields[0], axis] + fields.drop(1) }
+}
+
 workflow SEGMENT {
     take:
     samples // [sample, address of the image, image to stage or []]
     params_file // all parameters of the run, JSON
+    model // the network's file to stage, or []
     outdir
 
     main:
-    CHECK(samples, params_file, outdir)
-    checked = CHECK.out.splitCsv(header: true)
+    CHECK(samples, params_file, model, outdir)
+    checked = CHECK.out.splitCsv(header: true, sep: '\t')
     images = samples.map { sample, _address, image -> tuple(sample, image) }
     none = checked.map { row -> tuple(row.sample, []) }
     no_args = checked.map { row -> tuple(row.sample, '') }
-    arguments = { stage -> checked.map { row -> tuple(row.sample, row[stage]) } }
 
-    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) })
+    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }, model)
     PLAN(
         checked
             .map { row -> tuple(row.sample, row.address, row.identity, row.plan) }
@@ -93,7 +105,7 @@ workflow SEGMENT {
     PERCENTILES(base.join(images).join(receipts(INTENSITIES.out, planned, 'intensities')))
 
     // each pass adds to the sum of the one before, so it waits for all of it
-    network = FETCH.out.join(images).join(arguments('gradients'))
+    network = FETCH.out.join(images).join(arguments(checked, 'gradients'))
     GRADIENTS_YX(passes(planned, 'yx', PERCENTILES.out.join(none).join(network)))
     GATHER_YX(gathering(GRADIENTS_YX.out, planned, 'gradients-yx', none, no_args))
     GRADIENTS_ZX(passes(planned, 'zx', PERCENTILES.out.join(GATHER_YX.out).join(network)))
@@ -101,17 +113,17 @@ workflow SEGMENT {
     GRADIENTS_ZY(passes(planned, 'zy', PERCENTILES.out.join(GATHER_ZX.out).join(network)))
     GATHER_ZY(gathering(GRADIENTS_ZY.out, planned, 'gradients-zy', none, no_args))
 
-    COMBINE(scatter(planned, 'combine').combine(GATHER_ZY.out.join(arguments('combine')), by: 0))
-    GATHER_COMBINE(gathering(COMBINE.out, planned, 'combine', GATHER_ZY.out, arguments('combine')))
-    FOLLOW(scatter(planned, 'follow').combine(GATHER_COMBINE.out.join(arguments('follow')), by: 0))
+    COMBINE(scatter(planned, 'combine').combine(GATHER_ZY.out.join(arguments(checked, 'combine')), by: 0))
+    GATHER_COMBINE(gathering(COMBINE.out, planned, 'combine', GATHER_ZY.out, arguments(checked, 'combine')))
+    FOLLOW(scatter(planned, 'follow').combine(GATHER_COMBINE.out.join(arguments(checked, 'follow')), by: 0))
     GATHER_FOLLOW(gathering(FOLLOW.out, planned, 'follow', GATHER_COMBINE.out, no_args))
 
     PEAKS(scatter(planned, 'peaks').combine(GATHER_FOLLOW.out.join(no_args), by: 0))
     SEEDS(base.join(GATHER_FOLLOW.out).join(no_args).join(receipts(PEAKS.out, planned, 'peaks')))
     MASKS(scatter(planned, 'masks').combine(SEEDS.out.join(no_args), by: 0))
-    RELABEL(base.join(SEEDS.out).join(arguments('relabel')).join(receipts(MASKS.out, planned, 'masks')))
+    RELABEL(base.join(SEEDS.out).join(arguments(checked, 'relabel')).join(receipts(MASKS.out, planned, 'masks')))
 
-    EXPORT(scatter(planned, 'export').combine(RELABEL.out.join(arguments('export')), by: 0))
+    EXPORT(scatter(planned, 'export').combine(RELABEL.out.join(arguments(checked, 'export')), by: 0))
     history = PERCENTILES.out
         .join(GATHER_YX.out)
         .join(GATHER_ZX.out)
@@ -125,17 +137,10 @@ workflow SEGMENT {
         base
             .join(RELABEL.out)
             .join(history)
-            .join(arguments('finish'))
+            .join(arguments(checked, 'finish'))
             .join(receipts(EXPORT.out, planned, 'export'))
     )
 
     emit:
     results = FINISH.out // [sample, labels.zarr, cells.csv, cells.parquet, provenance.json]
-}
-
-// What GRADIENTS takes: [sample, axis, task, plan, store, percentiles, barrier, model, image, args].
-def passes(planned, axis, inputs) {
-    return scatter(planned, "gradients-${axis}")
-        .combine(inputs, by: 0)
-        .map { fields -> tuple(fields[0], axis, *fields.drop(1)) }
 }

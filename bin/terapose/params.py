@@ -144,7 +144,6 @@ STAGES: dict[str, tuple[str, ...]] = {
         "max_tasks",
         "ome_zarr_version",
     ),
-    "fetch": ("model", "model_digest"),
     "gradients": ("batch_size", "use_gpu", "keep_intermediates"),
     "combine": ("flow3d_smooth", "keep_intermediates"),
     "follow": ("cellprob_threshold", "niter"),
@@ -212,13 +211,16 @@ def check(values: Mapping[str, Any]) -> Parameters:
         Naming all faults at once.
     """
     given = {k: v for k, v in values.items() if v is not None and v != ""}
+    faults: list[str] = []
     try:
         params = Parameters.model_validate(given)
-        faults = _across(params)
     except ValidationError as error:
         # a union or a tuple reports one fault for each member: the first says enough
         found = {str(e["loc"][:1]): _fault(e) for e in reversed(error.errors())}
         faults = sorted(found.values())
+        wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
+        params = Parameters.model_validate({k: v for k, v in given.items() if k not in wrong})
+    faults += _across(params)
     if faults:
         raise InputError(
             "; ".join(faults),

@@ -7,20 +7,21 @@ process CHECK {
     input:
     tuple val(sample), val(address), path(image)
     path params_file
+    path model, stageAs: 'model/*'
     val output
 
     output:
-    path 'sample.csv'
+    path 'sample.tsv'
 
     script:
     """
     terapose.py check '${address}' --sample '${sample}' --params-file ${params_file} \\
-        --output '${output}/${sample}' > sample.csv
+        --output '${output}/${sample}' > sample.tsv
     """
 
     stub:
     """
-    echo 'sample,address,identity,plan,fetch,gradients,combine,follow,relabel,export,finish' > sample.csv
-    echo '${sample},${address},stub,,,,,,,,' >> sample.csv
+    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\tgradients\\tcombine\\tfollow\\trelabel\\texport\\tfinish\\n' > sample.tsv
+    printf '%s\\t%s\\tstub\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
     """
 }

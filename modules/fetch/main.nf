@@ -5,6 +5,7 @@ process FETCH {
 
     input:
     tuple val(sample), val(identity), val(args)
+    path model, stageAs: 'model/*'
 
     output:
     tuple val(sample), path('network.pth')

@@ -87,7 +87,9 @@ def main() -> None:
     except InputError as error:
         fault: Exception = error
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        place = f"; {context.command_path} --help tells what it takes" if context else ""
+        click.echo(f"terapose: {error.format_message().rstrip('.')}{place}", err=True)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)

@@ -75,7 +75,7 @@ Example:
 @before_option(False)
 @click.option("--stage", required=True, help="Stage whose receipts these are.")
 @_OUTPUT
-@parameters(STAGES["combine"][:1])
+@parameters(STAGES["combine"])
 @_RECEIPTS
 def gather(
     plan: Path,

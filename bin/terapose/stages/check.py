@@ -9,11 +9,10 @@ parameters as words of a command line.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -21,9 +20,6 @@ from terapose.errors import InputError
 from terapose.params import STAGES, Parameters, arguments
 from terapose.plan import key_of, package_digest
 from terapose.stages.plan import open_checked
-
-COLUMNS = ("sample", "address", "identity", *STAGES)
-
 
 def check_output(folder: Path, address: str) -> None:
     """Refuse a result folder that cannot be used.
@@ -103,8 +99,12 @@ def _model_identity(params: Parameters) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _digest_option(params: Parameters) -> list[str]:
+    return ["--digest", params.model_digest] if params.model_digest else []
+
+
 def run(sample: str, address: str, params: Parameters, output: Path | None) -> str:
-    """Check one sample; returns the line (CSV with a header) the workflow starts it from.
+    """Check one sample; returns the line (tab-separated, with a header) the workflow starts it from.
 
     Raises
     ------
@@ -120,10 +120,7 @@ def run(sample: str, address: str, params: Parameters, output: Path | None) -> s
         "sample": sample,
         "address": address,
         "identity": key_of(image.identity, model, package_digest()),
+        "fetch": shlex.join([params.model, *_digest_option(params)]),
         **{stage: arguments(params, names) for stage, names in STAGES.items()},
     }
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerow(row)
-    return text.getvalue()
+    return "\t".join(row) + "\n" + "\t".join(row.values()) + "\n"
