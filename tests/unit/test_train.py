@@ -1,0 +1,303 @@
+"""Training: data, crops, loss, resuming, command."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from cellpose.train import _loss_fn_seg
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from terapose.cli.train import command
+from terapose.errors import InputError
+from terapose.networks import identify, load
+from terapose.train.augment import crop
+from terapose.train.data import (
+    Item,
+    find_twins,
+    items_of,
+    make_item,
+    median_diameter,
+    normalise,
+    split,
+    split_pieces,
+)
+from terapose.train.dataset import read_dataset
+from terapose.train.loop import Settings, Trainer, batch_of, fit, loss_of, prepare
+from terapose.train.score import average_precision, segment
+from terapose.train.simulated import simulated_items
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks are slower on several threads, and much slower on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+SMALL = Settings(epochs=4, steps=3, batch=2, edge=32, widths=(1, 4, 6, 8), diameter=10.0)
+
+
+def discs(seed: int, edge: int = 80) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """An image of bright discs of 9 to 15 pixels, and their labels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:edge, :edge]
+    labels = np.zeros((edge, edge), np.int32)
+    for number, (row, column) in enumerate(np.ndindex(4, 4), start=1):
+        centre = 10 + 20 * np.array([row, column]) + rng.uniform(-3, 3, 2)
+        labels[np.hypot(y - centre[0], x - centre[1]) < rng.uniform(4.5, 7.5)] = number
+    image = (labels > 0) * 100.0 + rng.normal(20, 4, labels.shape)
+    return image.astype(np.float32), labels
+
+
+def item(seed: int, edge: int = 80) -> Item:
+    image, labels = discs(seed, edge)
+    return make_item(f"{seed}.tif", 0, normalise(image), labels, median_diameter(labels))
+
+
+def write(folder: Path, name: str, image: NDArray[Any], labels: NDArray[Any]) -> None:
+    for kind, array in (("images", image), ("labels", labels)):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(folder / kind / name, array)
+
+
+# -- data -------------------------------------------------------------------------------------
+
+
+def test_pieces_become_objects() -> None:
+    labels = np.zeros((9, 9), np.uint16)
+    labels[0:2, 0:2] = labels[6:8, 6:8] = 700
+    labels[2:4, 0:2] = 3
+    pieces = split_pieces(labels)
+    assert sorted(np.unique(pieces)) == [0, 1, 2, 3]
+    assert len({pieces[0, 0], pieces[7, 7], pieces[3, 0]}) == 3
+    assert np.array_equal(pieces > 0, labels > 0)
+    assert (split_pieces(np.ones((4, 4), int)) == 1).all()
+
+
+def test_diameter_is_that_of_the_largest_section() -> None:
+    z, y, x = np.mgrid[-12:13, -12:13, -12:13]
+    ball = (z**2 + y**2 + x**2 <= 100).astype(np.uint8)
+    assert median_diameter(ball) == pytest.approx(20, rel=0.03)
+    assert median_diameter(ball[12]) == pytest.approx(20, rel=0.03)
+    assert median_diameter(np.zeros((4, 4), int)) == 0.0
+
+
+def test_volume_is_cut_three_ways_at_one_scale(tmp_path: Path) -> None:
+    z, y, x = np.mgrid[-10:10, -20:20, -25:25]
+    ball = ((2 * z) ** 2 + y**2 + x**2 < 144).astype(np.uint8)
+    write(tmp_path, "ball.tif", (ball * 50 + 10).astype(np.uint8), ball)
+    (pair,) = find_twins(tmp_path)
+    items = items_of(pair, 5, voxel_size=(2.0, 1.0, 1.0), plane_step=10)
+    shapes = {item.name.split(":")[1][:2]: item.image.shape for item in items}
+    assert shapes == {"YX": (40, 50), "ZX": (40, 50), "ZY": (40, 40)}
+    assert {item.diameter for item in items} == {items[0].diameter}
+    assert {item.source for item in items} == {5}
+    largest = [
+        max(median_diameter(item.labels) for item in items if f":{way}" in item.name)
+        for way in ("YX", "ZX", "ZY")
+    ]
+    assert largest == pytest.approx([24, 24, 24], rel=0.1)
+
+
+def test_split_holds_out_what_it_is_told(tmp_path: Path) -> None:
+    pairs = [(Path(f"images/{n:02d}.tif"), Path(f"labels/{n:02d}.tif")) for n in range(10)]
+
+    def names(part: list[tuple[Path, Path]]) -> list[int]:
+        return [int(pair[0].stem) for pair in part]
+
+    kept, held = split(pairs, holdout=[], exclude=["05.tif", "06*"], every=5)
+    assert (names(kept), names(held)) == ([1, 2, 3, 4, 7, 8, 9], [0])
+    kept, held = split(pairs, holdout=["03.tif"], exclude=[], every=5)
+    assert (names(kept), names(held)) == ([0, 1, 2, 4, 5, 6, 7, 8, 9], [3])
+
+
+def test_lists_of_names(tmp_path: Path) -> None:
+    for seed in range(4):
+        write(tmp_path / "cells", f"{seed}.tif", *discs(seed))
+    (tmp_path / "held.txt").write_text("1.tif\n\n2.tif\n")
+    (tmp_path / "out.json").write_text(json.dumps(["3.tif"]))
+    dataset = read_dataset(
+        [tmp_path / "cells"],
+        holdout=[f"@{tmp_path / 'held.txt'}"],
+        exclude=[f"@{tmp_path / 'out.json'}"],
+    )
+    assert [item.name for item in dataset.training] == ["0.tif"]
+    assert [item.name for item in dataset.held_out] == ["1.tif", "2.tif"]
+    assert dataset.sources == [{"data": "cells", "files": 1, "items": 1, "held out": 2}]
+
+
+def test_faulty_data(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no training data here"):
+        find_twins(tmp_path)
+    image, labels = discs(0)
+    write(tmp_path, "a.tif", image, labels[:-1])
+    with pytest.raises(InputError, match=r"not twins.*\(80, 80\) and \(79, 80\)"):
+        read_dataset([tmp_path])
+    write(tmp_path, "a.tif", np.stack([image] * 3), np.stack([labels] * 3))
+    with pytest.raises(InputError, match="needs its voxel size"):
+        read_dataset([tmp_path])
+    with pytest.raises(InputError, match="nothing is left to train on"):
+        read_dataset([tmp_path], exclude=["*"])
+    (tmp_path / "labels" / "a.tif").unlink()
+    with pytest.raises(InputError, match="an image has no labels"):
+        find_twins(tmp_path)
+
+
+def test_simulated_volumes_depend_on_the_seed_alone() -> None:
+    first, again, other = (list(simulated_items(1, 2, seed=seed)) for seed in (4, 4, 5))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0].image, other[0].image)
+    assert sum(item.labels.max() > 0 for item in first) > len(first) / 2
+
+
+# -- crops and loss ---------------------------------------------------------------------------
+
+
+def test_flows_turn_with_the_image() -> None:
+    """The flow of a crop points where the objects of the crop itself lie."""
+    whole = item(1)
+    for seed in range(8):
+        image, target = crop(whole, np.random.default_rng(seed), edge=64, diameter=10.0)
+        assert image.shape == (1, 64, 64) and target.shape == (3, 64, 64)
+        assert image.dtype == target.dtype == np.float32
+        inside = target[2] > 0
+        pieces = split_pieces(inside.astype(int))
+        again = make_item("", 0, image[0], pieces, 10.0).target
+        # Inside an object the flows from the turned masks and the turned flows agree in direction.
+        lengths = np.hypot(*target[:2]) * np.hypot(*again[:2])
+        cosine = (target[:2] * again[:2]).sum(axis=0)[lengths > 0] / lengths[lengths > 0]
+        assert np.median(cosine) > 0.95
+
+
+def test_crops_have_objects_of_the_asked_size() -> None:
+    whole = item(2)
+    sizes = []
+    for seed in range(30):
+        _, target = crop(whole, np.random.default_rng(seed), edge=128, diameter=20.0)
+        sizes.append(median_diameter(split_pieces(target[2].astype(int))))
+    assert min(sizes) > 20 * 0.6 and max(sizes) < 20 * 1.5
+    assert np.median(sizes) == pytest.approx(20, rel=0.15)
+
+
+def test_loss_is_cellposes() -> None:
+    rng = np.random.default_rng(0)
+    output = torch.from_numpy(rng.normal(size=(2, 3, 8, 8)).astype(np.float32))
+    flows = rng.normal(size=(2, 2, 8, 8)).astype(np.float32)
+    mask = (rng.random((2, 1, 8, 8)) > 0.5).astype(np.float32)
+    lbl = torch.from_numpy(np.concatenate([mask, flows], 1))
+    theirs = _loss_fn_seg(lbl, output, torch.device("cpu"))
+    ours = loss_of(output, torch.from_numpy(np.concatenate([flows, mask], 1)))
+    assert float(ours) == pytest.approx(float(theirs))
+
+
+def test_every_source_is_drawn_alike() -> None:
+    few, many = item(0), [item(1)] * 50
+    few = Item("few", 1, few.image * 0 + 7, few.labels, few.target, few.diameter)
+    images, _ = batch_of([few, *many], Settings(batch=200, edge=16), (0, 0))
+    assert 60 < (images.amax(dim=(1, 2, 3)) > 4).sum() < 140
+
+
+# -- loop -------------------------------------------------------------------------------------
+
+
+def trained(tmp_path: Path, name: str, *, stop: int | None = None, resume: bool = False) -> bytes:
+    trainer = Trainer(SMALL)
+    output = tmp_path / f"{name}.pth"
+    prepare(trainer, output, resume=resume, overwrite=False)
+
+    def report(line: str) -> None:
+        if stop is not None and line.startswith(f"epoch {stop}"):
+            raise KeyboardInterrupt
+
+    fit(trainer, [item(0), item(1)], [item(2)], output, report=report)
+    return b"".join(v.numpy().tobytes() for v in trainer.network.state_dict().values())
+
+
+def test_resumed_training_is_bit_identical(tmp_path: Path) -> None:
+    whole = trained(tmp_path, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, "broken", stop=2)
+    assert (tmp_path / "broken.checkpoint").exists()
+    assert trained(tmp_path, "broken", resume=True) == whole
+    assert not (tmp_path / "broken.checkpoint").exists()
+    names = ("whole.pth", "broken.pth")
+    states = [torch.load(tmp_path / name, weights_only=True) for name in names]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_nothing_is_overwritten_or_mixed_up(tmp_path: Path) -> None:
+    output = tmp_path / "net.pth"
+    with pytest.raises(InputError, match="not a checkpoint"):
+        prepare(Trainer(SMALL), output, resume=True, overwrite=False)
+    Trainer(SMALL).save(tmp_path / "net.checkpoint")
+    with pytest.raises(InputError, match="there is a training already"):
+        prepare(Trainer(SMALL), output, resume=False, overwrite=False)
+    other = Settings(**{**SMALL.__dict__, "rate": 0.5})
+    with pytest.raises(InputError, match=r"other settings; got rate 0.5; allowed: rate 0.002"):
+        prepare(Trainer(other), output, resume=True, overwrite=False)
+    prepare(Trainer(SMALL), output, resume=False, overwrite=True)
+    assert not (tmp_path / "net.checkpoint").exists()
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    trainer = Trainer(Settings(epochs=10, steps=100, rate=1.0))
+    rates = [trainer.rate_at(step) for step in range(1000)]
+    assert rates[0] == pytest.approx(1 / 20)
+    assert max(rates) == rates[20] == 1.0
+    assert rates[-1] < 1e-5
+    assert rates[510] == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
+
+
+def test_crop_must_fit_the_levels() -> None:
+    with pytest.raises(InputError, match="multiples of 8"):
+        Settings(edge=100, widths=(1, 4, 8, 16, 32))
+
+
+@pytest.mark.slow
+def test_a_short_training_learns_discs(tmp_path: Path) -> None:
+    settings = Settings(
+        epochs=1, steps=90, batch=4, edge=48, widths=(1, 8, 12, 16), diameter=12.0, rate=5e-3
+    )
+    trainer = Trainer(settings)
+    output = tmp_path / "discs.pth"
+    fit(trainer, [item(n) for n in range(6)], [], output, report=print)
+    test = [item(100), item(101)]
+    assert average_precision(trainer.network, test)[0] > 0.7
+    found = segment(trainer.network, test[0].image, test[0].diameter)
+    assert found.shape == test[0].image.shape and 12 <= found.max() <= 24
+    network = load(output)
+    assert (network.channels, network.diam_mean) == (1, 12.0)
+
+
+# -- command ----------------------------------------------------------------------------------
+
+
+def test_command(tmp_path: Path) -> None:
+    for seed in range(3):
+        write(tmp_path / "cells", f"{seed}.tif", *discs(seed))
+    output = tmp_path / "models" / "cells.pth"
+    output.parent.mkdir()
+    small = ["--epochs", "1", "--steps", "2", "--batch", "2", "--crop", "32"]
+    small += ["--widths", "4,8", "--holdout-every", "3"]
+    given = [str(tmp_path / "cells"), "--output", str(output), *small, "--licence", "CC0-1.0"]
+    done = CliRunner().invoke(command, given, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "2 items to train on, 1 held out" in done.output
+    assert "held_out_loss" in done.output
+    info = identify(output)
+    assert (info.licence, info.diam_mean) == ("CC0-1.0", 17.0)
+    card = output.with_suffix(".md").read_text()
+    assert info.digest in card and "| cells | 2 | 2 | 1 |" in card
+    with pytest.raises(InputError, match="there is a training already"):
+        CliRunner().invoke(command, given, catch_exceptions=False)

@@ -1,0 +1,220 @@
+"""Weight files: what is in them, finding and fetching them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from tests.unets import WIDTHS, State, random_unet, save, tiles
+
+from terapose.cli.fetch import command as fetch
+from terapose.errors import InputError
+from terapose.networks import identify, load
+from terapose.networks.unet import UNet
+from terapose.networks.weights import resolve
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    state = random_unet(diameter=19.5).state_dict()
+    return save(state, tmp_path_factory.mktemp("weights") / "lab.pth")
+
+
+# -- weight files -----------------------------------------------------------------------------
+
+
+def test_identify(weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "lab.pth"
+    path.write_bytes(weights.read_bytes())
+    (tmp_path / "lab.md").write_text("---\nlicense: CC0-1.0\n---\n# lab\n")
+    info = identify(str(path))
+    assert (info.family, info.channels, info.tile, info.diam_mean) == ("unet", 2, 224, 19.5)
+    assert info.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert info.size == path.stat().st_size
+    assert info.licence == "CC0-1.0"
+    assert identify(weights).licence is None
+
+
+def test_identify_needs_no_torch(weights: Path) -> None:
+    code = (
+        "import sys; from terapose.networks import identify; identify(sys.argv[1]);"
+        "from terapose.networks.weights import resolve; resolve('auto');"
+        "assert 'torch' not in sys.modules and 'cellpose' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(weights)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_files_of_other_makes(tmp_path: Path) -> None:
+    """Torch before 1.6, several GPUs, no diameter: all are the same network."""
+    net = random_unet()
+    x = tiles(1, 2)
+    expected = load(save(net.state_dict(), tmp_path / "new.pth"))(x)
+    state = {f"module.{name}": value for name, value in net.state_dict().items()}
+    del state["module.diam_mean"], state["module.diam_labels"]
+    for path, options in (
+        (tmp_path / "gpus.pth", {}),
+        (tmp_path / "old.pth", {"_use_new_zipfile_serialization": False}),
+    ):
+        torch.save(state, path, **options)
+        assert identify(path).diam_mean == 30.0
+        assert np.array_equal(load(path)(x), expected)
+
+
+def _without(name: str) -> State:
+    return {n: v for n, v in random_unet().state_dict().items() if n != name}
+
+
+def _damaged(case: str, path: Path, weights: Path) -> None:
+    """Write one of the files that are no model."""
+    content = weights.read_bytes()
+    if case == "empty":
+        path.write_bytes(b"")
+    elif case == "text":
+        path.write_text("<html>not found</html>")
+    elif case == "cut short":
+        path.write_bytes(content[: len(content) // 2])
+    elif case == "pickle":
+        path.write_bytes(pickle.dumps({"a": 1}, protocol=2))
+    elif case == "list":
+        torch.save([1, 2], path)
+    elif case == "other network":
+        torch.save({"fc.weight": torch.zeros(3, 3)}, path)
+    elif case == "two outputs":
+        torch.save(UNet(WIDTHS, outputs=2).state_dict(), path)
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("missing", "no model file here"),
+        ("empty", "not a torch weight file"),
+        ("text", "not a torch weight file"),
+        ("cut short", "not a torch weight file"),
+        ("pickle", "not a torch weight file"),
+        ("list", "not a torch weight file"),
+        ("other network", "no network known here"),
+        ("two outputs", "got 2 outputs; allowed: 3"),
+    ],
+)
+def test_files_that_are_no_model(case: str, words: str, tmp_path: Path, weights: Path) -> None:
+    path = tmp_path / "model.pth"
+    _damaged(case, path, weights)
+    for function in (identify, load):
+        with pytest.raises(InputError) as error:
+            function(path)
+        assert words in str(error.value) and str(path) in str(error.value)
+
+
+def test_missing_and_misshapen_weights_are_not_made_up(tmp_path: Path) -> None:
+    name = "upsample.up.res_up_1.conv.conv_2.full.bias"
+    with pytest.raises(InputError, match=r"lacks weights; got 1 missing.*res_up_1"):
+        load(save(_without(name), tmp_path / "a.pth"))
+    state = {**_without(name), name: torch.zeros(99)}
+    with pytest.raises(InputError, match="do not fit"):
+        load(save(state, tmp_path / "b.pth"))
+
+
+def test_a_file_cannot_run_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    torch.save({"W2": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(InputError, match="not a torch weight file"):
+        identify(tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_shipped_network() -> None:
+    info = identify(resolve("auto"))
+    assert (info.family, info.channels) == ("unet", 1)
+    assert info.size <= 8_000_000
+    assert info.licence
+    output = load(info.path)(tiles(1, 1, 224))
+    assert output.shape == (1, 3, 224, 224)
+    assert np.isfinite(output).all()
+
+
+# -- finding and fetching ---------------------------------------------------------------------
+
+
+def _sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_resolve_shipped_and_local(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve("auto") == resolve("nuclei-small")
+    assert resolve(str(weights), digest=_sha(weights).upper()) == weights
+    with pytest.raises(InputError, match="not the one its digest names"):
+        resolve(weights, digest="0" * 64)
+    monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(weights.parent))
+    assert resolve("lab.pth") == weights
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(InputError, match=r"cyto99: no such model; allowed: nuclei-small"):
+        resolve("cyto99")
+
+
+def test_url_is_fetched_once(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERAPOSE_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "source.pth"
+    source.write_bytes(weights.read_bytes())
+    url = f"file://{source}"
+    fetched = resolve(url)
+    assert fetched.parent == tmp_path / "cache" and _sha(fetched) == _sha(weights)
+    source.unlink()
+    assert resolve(url) == resolve(f"{url}#sha256={_sha(weights)}") == fetched
+    assert list(fetched.parent.iterdir()) == [fetched]
+
+
+def test_wrong_digest_leaves_nothing(weights: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(InputError, match="not the one its digest names"):
+        resolve(f"file://{weights}#sha256={'0' * 64}", cache=cache)
+    assert not list(cache.iterdir())
+
+
+def test_damaged_cache_is_fetched_again(weights: Path, tmp_path: Path) -> None:
+    url = f"file://{weights}#sha256={_sha(weights)}"
+    fetched = resolve(url, cache=tmp_path)
+    fetched.write_bytes(b"half a file")
+    assert _sha(resolve(url, cache=tmp_path)) == _sha(weights)
+
+
+def test_offline_says_where_to_put_the_file(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/model.pth"
+    with pytest.raises(InputError) as error:
+        resolve(url, cache=tmp_path)
+    message = str(error.value)
+    assert f"{url}: the model cannot be fetched" in message
+    assert f"terapose fetch {url} --output FILE" in message
+    place = Path(message.rsplit(" ", 1)[-1])
+    place.write_bytes(b"put here by hand")
+    assert resolve(url, cache=tmp_path) == place
+
+
+def test_fetch_command(weights: Path, tmp_path: Path) -> None:
+    target = tmp_path / "models" / "copy.pth"
+    target.parent.mkdir()
+    done = CliRunner().invoke(fetch, [str(weights), "--output", str(target)])
+    assert done.exit_code == 0
+    assert done.output == f"{target}\nsha256={_sha(weights)}\n"
+    assert target.read_bytes() == weights.read_bytes()
+    assert "Examples" in CliRunner().invoke(fetch, ["--help"]).output
