@@ -150,5 +150,3 @@ def _own_filters(objects: Table, shape: ZYX, rules: Mapping[str, Any]) -> Table:
         least = rules["min_median_fraction"] * np.median(objects["count"])
         objects = select(objects, objects["count"] >= least)
     return select(objects, ~objects["border"]) if rules["border"] == "drop" else objects
-
-

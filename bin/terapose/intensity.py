@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+
 class WindowMissed(LookupError):
     """A percentile lies in a bin whose values were not counted one by one."""
 

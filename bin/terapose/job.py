@@ -128,8 +128,12 @@ _SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_file"}
 
 def stage_key(stage: str, params: Mapping[str, Any], before: Summary) -> str:
     """Digest of all parameters after the plan that shape a stage's results."""
-    shaping = {k: v for k, v in params.items() if k not in _SILENT}
-    return key_of(stage, shaping, before.get("key", ""))
+    return key_of(stage, shaping(params), before.get("key", ""))
+
+
+def shaping(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that decide what comes out."""
+    return {k: v for k, v in params.items() if k not in _SILENT}
 
 
 def module(stage: str) -> Any:
@@ -160,6 +164,7 @@ def run(job: Job) -> Receipt:
             "plan": job.plan.digest,
             "task": job.task,
             "items": [job.items.start, job.items.stop],
+            "params": shaping(job.params),
             "seconds": round(time.perf_counter() - begin, 3),
             "peak_memory": peak_memory(),
             "result": result,
@@ -230,17 +235,15 @@ def gather(plan: Plan, stage: str, receipts: Sequence[Receipt]) -> Summary:
     if doubled:
         faults.append(f"more than one receipt for {sorted(doubled)[:10]}")
     if faults:
-        raise StoreError(
-            "; ".join(faults), where=f"stage {stage}", remedy="run again with -resume"
-        )
+        raise StoreError("; ".join(faults), where=f"stage {stage}", remedy="run again with -resume")
     ordered = sorted(receipts, key=lambda r: r["items"])
     return {
         "stage": stage,
         "key": keys[0] if keys else "",
         "plan": plan.digest,
+        "params": ordered[0]["params"] if ordered else {},
         "tasks": len(ordered),
         "seconds": round(sum(r["seconds"] for r in ordered), 3),
         "peak_memory": max((r["peak_memory"] for r in ordered), default=0),
         "results": [r["result"] for r in ordered],
     }
-

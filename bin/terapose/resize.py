@@ -53,9 +53,7 @@ def source_box(box: Box, old: ZYX, new: ZYX) -> Box:
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def resize(
-    values: NDArray[np.float32], box: Box, old: ZYX, new: ZYX
-) -> NDArray[np.float32]:
+def resize(values: NDArray[np.float32], box: Box, old: ZYX, new: ZYX) -> NDArray[np.float32]:
     """Resize a region.
 
     Parameters

@@ -24,7 +24,9 @@ def main() -> None:
     owner = grow_seeds(counts, seeds, np.arange(len(seeds)))
     for dtype in (np.uint32, np.uint64):
         labels = np.zeros(shape, dtype)
-        assign(starts, ends, owner, (0, 0, 0), np.arange(len(seeds), dtype=dtype), labels, (0, 0, 0))
+        assign(
+            starts, ends, owner, (0, 0, 0), np.arange(len(seeds), dtype=dtype), labels, (0, 0, 0)
+        )
     measure(np.ones(shape, np.int32), 1, (0, 0, 0), shape, np.zeros(shape, np.float32))
     run_planes(lambda tiles: np.zeros((len(tiles), 3, 224, 224), np.float32),
                np.zeros((1, 1, 8, 8), np.float32), tile=224)  # fmt: skip

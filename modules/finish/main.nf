@@ -2,7 +2,7 @@
 process FINISH {
     tag "${sample}"
     label 'gather'
-    publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, saveAs: { name -> file(name).name }
+    publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, overwrite: true, saveAs: { name -> file(name).name }
 
     input:
     tuple val(sample), path(plan), val(store), path(before), path(history, stageAs: 'history/*'), val(args), path(receipts, stageAs: 'receipts/*')

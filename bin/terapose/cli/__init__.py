@@ -50,7 +50,9 @@ class Commands(click.Group):
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"terapose.cli.{COMMANDS[name]}")
-        found: click.Command = module.commands[name] if hasattr(module, "commands") else module.command
+        found: click.Command = (
+            module.commands[name] if hasattr(module, "commands") else module.command
+        )
         return found
 
 

@@ -20,9 +20,7 @@ _OUTPUT = click.option(
 )
 
 
-def _job(
-    stage: str, plan: Path, store: str, before: Path | None, options: dict[str, Any]
-) -> Any:
+def _job(stage: str, plan: Path, store: str, before: Path | None, options: dict[str, Any]) -> Any:
     from terapose.job import Job
     from terapose.params import check
     from terapose.plan import load
@@ -59,9 +57,7 @@ Example:
         from terapose.job import module, read_receipts
 
         run: Callable[..., Any] = module(stage).run
-        write_json(
-            output, run(_job(stage, plan, store, before, options), read_receipts(receipts))
-        )
+        write_json(output, run(_job(stage, plan, store, before, options), read_receipts(receipts)))
 
     return command
 

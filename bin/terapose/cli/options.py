@@ -12,9 +12,7 @@ from terapose.params import Parameters
 F = TypeVar("F", bound=Callable[..., Any])
 
 # a bool's flag, by the parameter's name
-_FLAGS = {
-    name for name, field in Parameters.model_fields.items() if field.annotation is bool
-}
+_FLAGS = {name for name, field in Parameters.model_fields.items() if field.annotation is bool}
 
 
 def _shown(value: Any) -> str:
@@ -44,4 +42,3 @@ def parameters(names: Iterable[str]) -> Callable[[F], F]:
         return function
 
     return decorate
-

@@ -35,8 +35,9 @@ def command(image: str, out: Path, jobs: int | None, **options: Any) -> None:
 
     params = check(options)
     with stages() as report:
-        record = segment_file(image, out, params, workers=jobs or os.cpu_count() or 1, report=report)
+        record = segment_file(
+            image, out, params, workers=jobs or os.cpu_count() or 1, report=report
+        )
     click.echo(f"cells:  {record['cells']}", err=True)
     click.echo(f"labels: {out / 'labels.zarr'}")
     click.echo(f"table:  {out / 'cells.csv'}")
-

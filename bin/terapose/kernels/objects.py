@@ -89,9 +89,7 @@ def measure(
     return {**{n: whole[:, i] for i, n in enumerate(names[:-1])}, names[-1]: real}
 
 
-def find_holes(
-    local: NDArray[np.int32], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def find_holes(local: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Voxels that filling each object by itself would add (`fill_voids.fill`, 6-connected).
 
     Parameters

@@ -21,6 +21,7 @@ from terapose.params import STAGES, Parameters, arguments
 from terapose.plan import key_of, package_digest
 from terapose.stages.plan import open_checked
 
+
 def check_output(folder: Path, address: str) -> None:
     """Refuse a result folder that cannot be used.
 

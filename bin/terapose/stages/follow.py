@@ -105,9 +105,7 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     }
 
 
-def read_ends(
-    job: Job, name: str, box: Box
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def read_ends(job: Job, name: str, box: Box) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Start and end voxels, (N, 3) int32 each, of all points that start in a box."""
     displacement = job.store.read(name, box)
     inside = np.argwhere(displacement[0] != NOWHERE)

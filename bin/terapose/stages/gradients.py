@@ -92,9 +92,7 @@ def run(job: Job) -> dict[str, Any]:
     """Run one task of a pass."""
     axis = AXES.index(job.stage.removeprefix("gradients-"))
     device = "cuda" if job.params["use_gpu"] else "cpu"
-    network, digest = _network(
-        str(job.params["model_file"]), device, job.plan.model.precision
-    )
+    network, digest = _network(str(job.params["model_file"]), device, job.plan.model.precision)
     if digest != job.plan.model.digest:
         raise InputError(
             "is not the network that was planned with",
@@ -153,4 +151,3 @@ def _rows(plan: Plan, axis: int, box: Box) -> list[Box]:
 
 def _zyx(values: list[int]) -> ZYX:
     return (values[0], values[1], values[2])
-

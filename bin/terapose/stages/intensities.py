@@ -69,15 +69,11 @@ def run(job: Job) -> dict[str, Any]:
     """Count the blocks of one task; the histograms go to the store."""
     planned, rules = job.plan.image, job.plan.intensity
     steps = stride(planned.shape, rules.sampling)
-    histograms = [
-        Histogram.empty(np.dtype(planned.dtype), windows) for windows in rules.windows
-    ]
+    histograms = [Histogram.empty(np.dtype(planned.dtype), windows) for windows in rules.windows]
     extremes = [[np.inf, -np.inf] for _ in planned.channels]
     for item in job.items:
         box = job.plan.grid[item]
-        for channel, histogram, extreme in zip(
-            planned.channels, histograms, extremes, strict=True
-        ):
+        for channel, histogram, extreme in zip(planned.channels, histograms, extremes, strict=True):
             values = job.read_image(box, channel)
             check_finite(values, box, planned.address, channel)
             extreme[0] = min(extreme[0], float(values.min()))

@@ -36,16 +36,16 @@ def run(job: Job) -> dict[str, Any]:
     """Label the blocks of one task."""
     plan = job.plan
     name = job.name("labels")
-    job.store.create(
-        name, plan.image.shape, chunk_of(plan.block), job.before["dtype"], INTEGER
-    )
+    job.store.create(name, plan.image.shape, chunk_of(plan.block), job.before["dtype"], INTEGER)
     farthest = job.store.get_table(job.before["displacements"])["displacement"].tolist()
     objects, holes, checksums = [], [], []
     for item in job.items:
         core = plan.grid[item]
         seen = core.grow(reach(plan.grid, farthest, item, GROWTH)).clip(plan.image.shape)
         labels = _label(job, seen, farthest)
-        checksums.append(job.store.write(name, core, np.ascontiguousarray(labels[core.within(seen)])))
+        checksums.append(
+            job.store.write(name, core, np.ascontiguousarray(labels[core.within(seen)]))
+        )
         found, filled = _objects(job, labels, core, seen)
         objects.append(found)
         holes.append(filled)

@@ -137,9 +137,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         "block": choose_block(image.shape, params.block_shape),
         "slabs": choose_slabs(grid, params.slab_planes),
     }
-    draft = Plan.model_construct(
-        **fields, tasks={}, projection=Projection(memory={}, store=0)
-    )
+    draft = Plan.model_construct(**fields, tasks={}, projection=Projection(memory={}, store=0))
     tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
     return Plan(**fields, tasks=tasks, projection=project(draft))
 

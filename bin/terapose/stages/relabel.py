@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from terapose import labels
 from terapose.filters import Table, resolve
 from terapose.geometry import Box
-from terapose.job import Job, Receipt, Summary, gather
+from terapose.job import Job, Receipt, Summary, gather, shaping
 from terapose.stages.seeds import put_column
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         **summary,
         "key": job.key,
         "stage": "relabel",
+        "params": shaping(job.params),
         "labels": provisional,
         "relabel": name,
         "patches": len(patches["voxel"]),
