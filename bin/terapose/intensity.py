@@ -7,8 +7,8 @@
    percentile) every single value is counted as well.
 3. Histograms add up. A percentile is read off at NumPy's position ``(n - 1) * q / 100`` with
    NumPy's linear interpolation, in float32, as Cellpose computes it.
-4. A percentile that falls outside every window is not guessed: `WindowMissed` names the windows
-   to count instead.
+4. A percentile that falls outside every window is not guessed: `WindowMissedError` names the
+   windows to count instead.
 
 Float64 images are converted to float32 first, as Cellpose converts everything it normalises.
 """
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class WindowMissed(LookupError):
+class WindowMissedError(LookupError):
     """A percentile lies in a bin whose values were not counted one by one."""
 
     def __init__(self, windows: set[int]) -> None:
@@ -108,7 +108,7 @@ class Histogram:
 
         Raises
         ------
-        WindowMissed
+        WindowMissedError
             If one lies in a bin whose values were not counted one by one.
         """
         ends = np.cumsum(self.coarse)
@@ -117,7 +117,7 @@ class Histogram:
             return values_of(bins.astype(np.uint16), self.dtype)
         missed = {int(b) for b in bins} - set(self.fine)
         if missed:
-            raise WindowMissed(missed)
+            raise WindowMissedError(missed)
         found = []
         for rank, b in zip(ranks, bins, strict=True):
             before = int(ends[b] - self.coarse[b])
@@ -135,7 +135,7 @@ class Histogram:
 
         Raises
         ------
-        WindowMissed
+        WindowMissedError
             See `order_statistics`.
         """
         result = []

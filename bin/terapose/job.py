@@ -31,7 +31,7 @@ Receipt = dict[str, Any]
 Summary = dict[str, Any]
 
 
-class AlreadyDone(Exception):
+class AlreadyDoneError(Exception):
     """A twin of this task has left its marker."""
 
 
@@ -85,7 +85,7 @@ class Job:
         if not self.store.has(name):
             try:
                 self.store.put_json(name, work())
-            except (AlreadyDone, StoreError):
+            except (AlreadyDoneError, StoreError):
                 if not self.store.has(name):
                     raise
         return self.store.get_json(name)
@@ -99,11 +99,11 @@ class Job:
 
         Raises
         ------
-        AlreadyDone
+        AlreadyDoneError
             If a twin has left the item's marker.
         """
         if self.store.has(self.item_marker(item)):
-            raise AlreadyDone
+            raise AlreadyDoneError
 
     @cached_property
     def image(self) -> Image:

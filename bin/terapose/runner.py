@@ -281,6 +281,6 @@ def segment(
         address = str(image)
         if isinstance(image, np.ndarray):
             address = f"{folder}/image.zarr"
-            zarr.save_array(address, image)
+            zarr.create_array(address, data=image)
         segment_file(address, Path(folder) / "out", checked, workers=workers)
         return np.asarray(open_level(f"{folder}/out/labels.zarr", 0)[:])

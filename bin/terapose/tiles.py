@@ -89,7 +89,7 @@ def taper(tile: int) -> NDArray[np.float64]:
     at = np.abs(np.arange(edge) - (edge - 1) / 2)
     line = 1 / (1 + np.exp((at - (edge / 2 - 20)) / 7.5))
     first = edge // 2 - tile // 2
-    plane = line * line[:, np.newaxis]
+    plane: NDArray[np.float64] = line * line[:, np.newaxis]
     return plane[first : first + tile, first : first + tile]
 
 

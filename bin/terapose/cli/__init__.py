@@ -50,9 +50,8 @@ class Commands(click.Group):
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"terapose.cli.{COMMANDS[name]}")
-        found: click.Command = (
-            module.commands[name] if hasattr(module, "commands") else module.command
-        )
+        several: dict[str, click.Command] = getattr(module, "commands", {})
+        found: click.Command = several.get(name) or module.command
         return found
 
 

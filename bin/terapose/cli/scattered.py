@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from terapose.cli.options import parameters
 from terapose.params import STAGES, Parameters
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _HELP = {
     "convert": "Copy planes of an image that cannot be read by region into the store.",
@@ -23,7 +26,7 @@ _HELP = {
 }
 
 
-def before_option(required: bool) -> Any:
+def before_option(required: bool) -> Callable[[F], F]:
     """The option that names the summary of the stage before."""
     return click.option(
         "--before",
@@ -33,7 +36,7 @@ def before_option(required: bool) -> Any:
     )
 
 
-def plan_options(function: Any) -> Any:
+def plan_options(function: F) -> F:
     """The options that name plan and store."""
     plan = click.option(
         "--plan",

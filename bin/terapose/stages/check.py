@@ -105,7 +105,7 @@ def _digest_option(params: Parameters) -> list[str]:
 
 
 def run(sample: str, address: str, params: Parameters, output: Path | None) -> str:
-    """Check one sample; returns the line (tab-separated, with a header) the workflow starts it from.
+    """Check one sample; returns the line (tab-separated, with a header) that starts it.
 
     Raises
     ------

@@ -84,7 +84,7 @@ def final_labels(job: Job, box: Box) -> NDArray[Any]:
     provisional = job.store.read(summary["labels"], box)
     low, high = int(provisional.min()), int(provisional.max())
     lookup = job.store.read(f"{summary['relabel']}/lookup", Box((0, 0, low), (1, 1, high + 1)))
-    labels = lookup[0, 0][provisional - low]
+    labels: NDArray[Any] = lookup[0, 0][provisional - low]
     shape = job.plan.image.shape
     plane = shape[1] * shape[2]
     voxel, patch = column_in(

@@ -60,7 +60,7 @@ def _label(job: Job, seen: Box, farthest: list[int]) -> NDArray[Any]:
     """Provisional labels of a box, each voxel by itself: (Z, Y, X) of the planned dtype."""
     plan, shape = job.plan, job.plan.image.shape
     starts, ends = read_ends(job, job.before["ends"], seen)
-    labels = np.zeros(seen.shape, job.before["dtype"])
+    labels: NDArray[Any] = np.zeros(seen.shape, job.before["dtype"])
     travel = max(farthest[n] for n in plan.grid.touching(seen))
     looked_up = seen.grow(travel).clip(shape)
     near = looked_up.grow(GROWTH).clip(shape)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from terapose.errors import InputError
-from terapose.intensity import Histogram, WindowMissed
+from terapose.intensity import Histogram, WindowMissedError
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.stages.intensities import counted, sampled, stride, unpack
 
@@ -76,7 +76,7 @@ def _ends(job: Job, histogram: Histogram, channel: int) -> tuple[float, float]:
         )
     try:
         low, high = histogram.percentiles(rules.percentiles)
-    except WindowMissed:
+    except WindowMissedError:
         low, high = _recount(job, histogram, channel).percentiles(rules.percentiles)
     return float(low), float(high)
 
@@ -88,7 +88,7 @@ def _recount(job: Job, histogram: Histogram, channel: int) -> Histogram:
     for percent in job.plan.intensity.percentiles:
         try:
             Histogram(histogram.dtype, histogram.coarse).percentiles([percent])
-        except WindowMissed as missed:
+        except WindowMissedError as missed:
             windows |= missed.windows
     again = Histogram.empty(histogram.dtype, windows)
     steps = stride(job.plan.image.shape, job.plan.intensity.sampling)

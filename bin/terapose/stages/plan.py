@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ import terapose
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Box, Grid, batches
 from terapose.image import Image, check_channels, open_image
-from terapose.intensity import Histogram, WindowMissed
+from terapose.intensity import Histogram, WindowMissedError
 from terapose.labels import CHUNKS, pyramid_factors
 from terapose.params import Parameters
 from terapose.plan import (
@@ -119,7 +120,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         )
     factors = tuple(pyramid_factors(image.shape, image.voxel_size))
     chunks = _zyx(min(c, n) for c, n in zip(CHUNKS, image.shape, strict=True))
-    fields = {
+    fields: dict[str, Any] = {
         "version": terapose.__version__,
         "package": package_digest(),
         "image": _image_plan(image, params),
@@ -166,8 +167,8 @@ def _tasks(plan: Plan, stage: str, most: int | None) -> tuple[tuple[int, int], .
     return tuple(batches(count, MOST_TASKS, least))
 
 
-def _zyx(values: object) -> ZYX:
-    z, y, x = values  # type: ignore[misc]
+def _zyx(values: Iterable[int]) -> ZYX:
+    z, y, x = values
     return (z, y, x)
 
 
@@ -237,7 +238,7 @@ def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
         for q in (percent - 0.4, percent + 0.4):
             try:
                 sample.percentiles([min(max(q, 0.0), 100.0)])
-            except WindowMissed as missed:
+            except WindowMissedError as missed:
                 edges += [min(missed.windows), max(missed.windows)]
         bins |= set(range(max(min(edges) - 1, 0), min(max(edges) + 2, 65536)))
     # more than this is memory without use: the gather reads again where it misses
