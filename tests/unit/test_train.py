@@ -149,6 +149,11 @@ def test_faulty_data(tmp_path: Path) -> None:
         read_dataset([tmp_path])
     with pytest.raises(InputError, match="nothing is left to train on"):
         read_dataset([tmp_path], exclude=["*"])
+    with pytest.raises(InputError, match=r"needs its voxel size; got \(0.0, 1.0, 1.0\)"):
+        read_dataset([tmp_path], voxel_size=(0.0, 1.0, 1.0))
+    (tmp_path / "images" / "a.tif").write_text("no image")
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        read_dataset([tmp_path])
     (tmp_path / "labels" / "a.tif").unlink()
     with pytest.raises(InputError, match="an image has no labels"):
         find_twins(tmp_path)
@@ -257,6 +262,14 @@ def test_learning_rate_rises_and_falls() -> None:
     assert max(rates) == rates[20] == 1.0
     assert rates[-1] < 1e-5
     assert rates[510] == pytest.approx(0.5 * (1 + math.cos(math.pi / 2)))
+
+
+def test_divergence_stops_the_training() -> None:
+    trainer = Trainer(SMALL)
+    broken = item(0)
+    broken.image[:] = np.nan
+    with pytest.raises(InputError, match=r"step 1: the training has diverged; got loss nan"):
+        trainer.run_epoch([broken], lambda done, total: None)
 
 
 def test_crop_must_fit_the_levels() -> None:

@@ -110,30 +110,45 @@ def split(
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """Read a TIFF, PNG or HDF5 image; of an HDF5 file the only data set, or ``raw``/``label``."""
-    if path.suffix.lower() == ".png":
-        import cv2
+    """Read a TIFF or PNG image, or the only data set of an HDF5 file.
 
-        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if image is None:
-            raise InputError("not a readable PNG image", where=path)
-        return np.asarray(image)
-    if path.suffix.lower() in (".h5", ".hdf5"):
-        import h5py
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    try:
+        if path.suffix.lower() in (".h5", ".hdf5"):
+            return _read_hdf5(path)
+        if path.suffix.lower() == ".png":
+            import cv2
 
-        with h5py.File(path) as file:
-            names = [name for name in file if isinstance(file[name], h5py.Dataset)]
-            if len(names) != 1:
-                raise InputError(
-                    "cannot tell which data set to read",
-                    where=path,
-                    got=", ".join(names) or "none",
-                    allowed="a file with one data set",
-                )
-            return np.asarray(file[names[0]])
-    import tifffile
+            image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            if image is None:
+                raise ValueError("not a PNG image")
+            return np.asarray(image)
+        import tifffile
 
-    return np.asarray(tifffile.imread(path))
+        return np.asarray(tifffile.imread(path))
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # of all three libraries
+        raise InputError("cannot be read as an image", where=path, got=str(error)) from error
+
+
+def _read_hdf5(path: Path) -> NDArray[Any]:
+    import h5py
+
+    with h5py.File(path) as file:
+        names = [name for name in file if isinstance(file[name], h5py.Dataset)]
+        if len(names) != 1:
+            raise InputError(
+                "cannot tell which data set to read",
+                where=path,
+                got=", ".join(names) or "none",
+                allowed="a file with one data set",
+            )
+        return np.asarray(file[names[0]])
 
 
 def normalise(image: NDArray[Any]) -> NDArray[np.float32]:
@@ -229,9 +244,12 @@ def items_of(
     if image.ndim == 2:
         size = median_diameter(labels)
         return [make_item(pair[0].name, source, normalise(image), labels, size)]
-    if voxel_size is None:
+    if voxel_size is None or min(voxel_size) <= 0:
         raise InputError(
-            "a volume needs its voxel size", where=pair[0], remedy="give --voxel-size Z,Y,X"
+            "a volume needs its voxel size",
+            where=pair[0],
+            got=voxel_size,
+            remedy="give --voxel-size Z,Y,X, each above 0",
         )
     return planes_of(pair[0].name, source, image, labels, voxel_size, plane_step)
 

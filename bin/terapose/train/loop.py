@@ -148,6 +148,13 @@ class Trainer:
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise InputError(
+                    "the training has diverged",
+                    where=f"step {step + 1}",
+                    got=f"loss {losses[-1]}",
+                    remedy="start again with a lower --rate",
+                )
             show(step + 1, self.settings.epochs * self.settings.steps)
         self.epoch += 1
         return float(np.mean(losses))
@@ -252,6 +259,17 @@ def prepare(trainer: Trainer, output: Path, *, resume: bool, overwrite: bool) ->
         raise InputError("no folder that can be written", where=output.parent.resolve())
 
 
+def _sample(items: Sequence[Item], count: int) -> list[Item]:
+    """About ``count`` items, as many of each source, evenly spaced."""
+    sources = sorted({item.source for item in items})
+    share = max(1, count // len(sources))
+    chosen: list[Item] = []
+    for source in sources:
+        group = [item for item in items if item.source == source]
+        chosen += group[:: max(1, len(group) // share)][:share]
+    return chosen
+
+
 def fit(
     trainer: Trainer,
     training: Sequence[Item],
@@ -284,8 +302,8 @@ def fit(
         loss = trainer.run_epoch(training, show)
         line = {"epoch": trainer.epoch, "loss": loss}
         if held_out:
-            chosen = held_out[:: max(1, len(held_out) // scored)][:scored]
             line["held_out_loss"] = trainer.validate(held_out)
+            chosen = _sample(held_out, scored)
             line["ap50"], line["ap75"] = average_precision(trainer.network, chosen)
         line["seconds"] = time.perf_counter() - start
         trainer.history.append(line)
