@@ -29,6 +29,11 @@ def _blank(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def _text(value: object) -> object:
+    """Let 0.4 be the text "0.4": Nextflow makes numbers of options that look like one."""
+    return str(value) if isinstance(value, float) else value
+
+
 def _list(value: object) -> object:
     return _parts(_blank(value))
 
@@ -97,7 +102,9 @@ class Parameters(BaseModel):
         None,
         description="Most tasks of a stage; default as many as are worth their start, up to 2000.",
     )
-    ome_zarr_version: Literal["0.5", "0.4"] = Field("0.5", description="Format of the labels.")
+    ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(_text)] = Field(
+        "0.5", description="Version of OME-Zarr in which the labels are written."
+    )
     batch_size: int = Field(8, ge=1, description="Tiles a call of the network.")
     use_gpu: bool = Field(False, description="Run the network on a GPU.")
     flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(_parts)] = Field(
@@ -107,7 +114,9 @@ class Parameters(BaseModel):
         0.0, description="Voxels whose cell probability is above belong to cells."
     )
     niter: Count = Field(
-        None, ge=0, description="Steps along the flows; default 200 * diameter / 30."
+        None,
+        ge=0,
+        description="Steps along the flows; default 200 * diameter / the network's own diameter.",
     )
     min_size: int = Field(15, description="Smallest cell in voxels.")
     max_size_fraction: float = Field(
@@ -154,7 +163,6 @@ STAGES: dict[str, tuple[str, ...]] = {
         "border",
         "keep_intermediates",
     ),
-    "export": ("keep_intermediates",),
     "finish": ("keep_intermediates",),
 }
 """Parameters of each stage; changing one runs its stage again and those after it."""
