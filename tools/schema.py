@@ -1,0 +1,236 @@
+"""Write nextflow_schema.json and docs/parameters.md from the parameters' definitions.
+
+The definitions are those of `terapose.params`; the few parameters that steer the workflow alone
+are described here. Run it after changing one (`make docs`); `--check` fails where the two files are
+out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from common import ROOT
+from terapose.job import shaping
+from terapose.params import STAGES, Parameters
+
+SCHEMA = ROOT / "nextflow_schema.json"
+PAGE = ROOT / "docs" / "parameters.md"
+
+Json = dict[str, Any]
+
+WORKFLOW: dict[str, Json] = {
+    "input": {
+        "type": "string",
+        "description": "Image: a path, a URL, a glob in quotes, or a samplesheet (CSV with the "
+        "columns sample and image).",
+    },
+    "outdir": {
+        "type": "string",
+        "default": "results",
+        "description": "Folder for the results; each sample has a folder in it.",
+    },
+    "publish_mode": {
+        "type": "string",
+        "enum": ["copy", "link", "symlink", "rellink"],
+        "default": "copy",
+        "description": "How Nextflow brings results to outdir.",
+    },
+}
+"""Parameters of main.nf that `terapose` does not know."""
+
+GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "workflow": ("Workflow (`nextflow run` only)", tuple(WORKFLOW)),
+    "image": ("Image", ("mode", "level", "channels", "voxel_size", "anisotropy")),
+    "network": (
+        "Network",
+        (
+            *("model", "model_digest", "diameter", "tile_overlap"),
+            *("precision", "batch_size", "use_gpu"),
+        ),
+    ),
+    "intensities": (
+        "Intensities",
+        (
+            *("normalize", "percentiles", "percentile_sampling"),
+            *("lowhigh", "invert", "foreground_min"),
+        ),
+    ),
+    "cells": ("From flows to cells", ("flow3d_smooth", "cellprob_threshold", "niter")),
+    "filters": (
+        "Which cells stay",
+        ("min_size", "max_size_fraction", "min_median_fraction", "border"),
+    ),
+    "work": (
+        "How the work is cut, and what is kept",
+        ("block_shape", "slab_planes", "max_tasks", "keep_intermediates", "ome_zarr_version"),
+    ),
+}
+"""Title and parameters of each group, in the order of the page."""
+
+_HEAD = """# Parameters
+
+Made by `make docs` from `bin/terapose/params.py`; not to be edited by hand.
+
+The same names everywhere: `"min_size": 50` in a file for `nextflow run . -params-file`,
+`--min_size 50` after `nextflow run .`, `--min-size 50` after `terapose segment`,
+`min_size=50` in Python. Lists are `[64, 256, 256]` in JSON and `64,256,256` on a command line.
+All parameters are checked together before anything is computed, and all faults are named in one
+message.
+
+The last column says what runs again when a parameter is changed and the workflow is run with
+`-resume`: the stage named, and all that follow it
+([the stages in their order](architecture.md#the-stages)). What comes before is taken from the
+earlier run. "Nothing" means that the parameter does not change the result: tasks that take it may
+start again, but find their work done and end at once.
+
+What an earlier run has dropped cannot be read again: with `keep_intermediates` `none` a new
+threshold or filter needs a run without `-resume`. With `flows`, the default, every parameter from
+`cellprob_threshold` down can be changed; another `flow3d_smooth` may need `all`, because the sum
+that it smooths is dropped once it has been read. A run that misses something stops and says so.
+"""
+
+
+def groups() -> dict[str, dict[str, Json]]:
+    """The parameters of each group as JSON schema.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is in no group or in two.
+    """
+    known = {**WORKFLOW, **Parameters.model_json_schema()["properties"]}
+    listed = [name for _, names in GROUPS.values() for name in names]
+    if sorted(listed) != sorted(known):
+        raise ValueError(f"GROUPS is out of step: {sorted(set(listed) ^ set(known))}")
+    return {
+        group: {name: _property(known[name]) for name in names}
+        for group, (_, names) in GROUPS.items()
+    }
+
+
+def _property(given: Json) -> Json:
+    """A parameter as nextflow_schema.json has it: no null, and lists may be written as text."""
+    found = {k: v for k, v in given.items() if k not in ("title", "anyOf", "ge")}
+    found |= next((part for part in given.get("anyOf", ()) if part["type"] != "null"), {})
+    if "ge" in given:
+        found["minimum"] = given["ge"]
+    if found["type"] == "array":
+        found["items"] = found.pop("prefixItems", [found.get("items")])[0]
+        # one number stands for a list of one, and "64,256,256" for a list of three
+        found["type"] = ["array", "string"] + ["number"] * (found.get("minItems", 1) == 1)
+    if found.get("default", 0) in (None, ""):
+        del found["default"]
+    return found
+
+
+def schema() -> str:
+    """The text of nextflow_schema.json."""
+    defined = {}
+    for group, properties in groups().items():
+        defined[group] = {
+            "title": GROUPS[group][0].replace("`", ""),
+            "type": "object",
+            "properties": properties,
+        }
+    defined["workflow"]["required"] = ["input"]
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Terapose pipeline parameters",
+        "description": "Cell segmentation for images that fit on no single machine",
+        "type": "object",
+        "$defs": defined,
+        "allOf": [{"$ref": f"#/$defs/{group}"} for group in defined],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def page() -> str:
+    """The text of docs/parameters.md."""
+    parts = [_HEAD]
+    for group, properties in groups().items():
+        parts += [
+            f"\n## {GROUPS[group][0]}\n\n"
+            "| name | type | default | allowed | what it does | runs again from |\n"
+            "| --- | --- | --- | --- | --- | --- |\n"
+        ]
+        parts += [_row(name, found) for name, found in properties.items()]
+    return "".join(parts)
+
+
+def _row(name: str, found: Json) -> str:
+    columns = (
+        f"`{name}`",
+        _type(found),
+        f"`{_text(found['default'])}`" if "default" in found else "-",
+        _allowed(found),
+        found["description"],
+        rerun(name),
+    )
+    return f"| {' | '.join(columns)} |\n"
+
+
+def _type(found: Json) -> str:
+    """A type in words."""
+    if "enum" in found:
+        return "choice"
+    words = {"string": "text", "boolean": "true or false", "integer": "whole number"}
+    if isinstance(found["type"], str):
+        return words.get(found["type"], found["type"])
+    kind = words.get(found["items"]["type"], found["items"]["type"]) + "s"
+    least, most = found.get("minItems", 1), found.get("maxItems")
+    if least == most:
+        return f"{least} {kind}"
+    return f"{least} or {most} {kind}" if most else f"one or more {kind}"
+
+
+def _text(value: Any) -> str:
+    """A default as one would give it on a command line."""
+    if isinstance(value, list):
+        return ",".join(f"{part:g}" for part in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _allowed(found: Json) -> str:
+    """What may be given, as far as the type does not say it."""
+    if "enum" in found:
+        return ", ".join(f"`{value}`" for value in found["enum"])
+    signs = {"exclusiveMinimum": "> ", "minimum": "≥ ", "exclusiveMaximum": "< ", "maximum": "≤ "}
+    bounds = [f"{sign}{found[key]:g}" for key, sign in signs.items() if key in found]
+    if "pattern" in found:
+        bounds.append("64 hexadecimal digits")
+    return ", ".join(bounds) or "-"
+
+
+def rerun(name: str) -> str:
+    """The first stage that another value runs again."""
+    if name in WORKFLOW:
+        return {"input": "plan", "outdir": "nothing"}.get(name, "finish")
+    if not shaping({name: None}):
+        return "nothing"
+    # not the digest itself, but the file is looked at again: a new file, a new plan
+    return next((stage for stage, names in STAGES.items() if name in names), "fetch")
+
+
+def main() -> int:
+    """Write both files, or check them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if out of date")
+    options = parser.parse_args()
+    code = 0
+    for path, text in ((SCHEMA, schema()), (PAGE, page())):
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        if options.check:
+            print(f"{path.relative_to(ROOT)} is out of date: run make docs", file=sys.stderr)
+            code = 1
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
