@@ -38,7 +38,9 @@ workflow {
         .collectFile(name: 'params.json')
         .first()
 
-    SEGMENT(samples, params_file, own_model ?: [], file(params.outdir).toString())
+    // a folder of an object store is made by writing to it: nothing to check there
+    def is_url = params.outdir.toString().contains('://')
+    SEGMENT(samples, params_file, own_model ?: [], is_url ? '' : file(params.outdir).toString())
 
     workflow.onComplete = {
         if (workflow.success) {

@@ -123,7 +123,7 @@ workflow SEGMENT {
     MASKS(scatter(planned, 'masks').combine(SEEDS.out.join(no_args), by: 0))
     RELABEL(base.join(SEEDS.out).join(arguments(checked, 'relabel')).join(receipts(MASKS.out, planned, 'masks')))
 
-    EXPORT(scatter(planned, 'export').combine(RELABEL.out.join(arguments(checked, 'export')), by: 0))
+    EXPORT(scatter(planned, 'export').combine(RELABEL.out.join(no_args), by: 0))
     history = PERCENTILES.out
         .join(GATHER_YX.out)
         .join(GATHER_ZX.out)

@@ -186,7 +186,7 @@ def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -
     numbered = runner.note(seeds.run(runner.job("seeds", {}, followed), peaks))
     masks = runner.scatter("masks", {}, numbered)
     cells = runner.note(relabel.run(runner.job("relabel", of("relabel"), numbered), masks))
-    exported = runner.scatter("export", of("export"), cells)
+    exported = runner.scatter("export", {}, cells)
     last = runner.job("finish", of("finish"), cells)
     return finish.run(last, exported, output, runner.history)
 

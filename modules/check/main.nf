@@ -14,14 +14,15 @@ process CHECK {
     path 'sample.tsv'
 
     script:
+    def output_option = output ? "--output '${output}/${sample}'" : ''
     """
     terapose.py check '${address}' --sample '${sample}' --params-file ${params_file} \\
-        --output '${output}/${sample}' > sample.tsv
+        ${output_option} > sample.tsv
     """
 
     stub:
     """
-    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\tgradients\\tcombine\\tfollow\\trelabel\\texport\\tfinish\\n' > sample.tsv
-    printf '%s\\t%s\\tstub\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
+    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\tgradients\\tcombine\\tfollow\\trelabel\\tfinish\\n' > sample.tsv
+    printf '%s\\t%s\\tstub\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
     """
 }

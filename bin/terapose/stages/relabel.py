@@ -112,9 +112,6 @@ def _make_labels(job: Job, name: str, dtype: str) -> None:
 
 def _drop(job: Job) -> None:
     """Drop what the tasks of ``masks`` were the last to read."""
-    if job.params["keep_intermediates"] == "all":
-        return
-    job.store.drop(job.before["ends"])
-    job.store.drop(job.before["counts"])
-    if job.params["keep_intermediates"] == "none":
-        job.store.drop(job.before["flows"])
+    if job.params["keep_intermediates"] != "all":
+        job.store.drop(job.before["ends"])
+        job.store.drop(job.before["counts"])
