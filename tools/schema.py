@@ -58,7 +58,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
             *("lowhigh", "invert", "foreground_min"),
         ),
     ),
-    "cells": ("From flows to cells", ("flow3d_smooth", "cellprob_threshold", "niter")),
+    "cells": (
+        "From flows to cells",
+        ("flow_scaling", "flow3d_smooth", "cellprob_threshold", "niter"),
+    ),
     "filters": (
         "Which cells stay",
         ("min_size", "max_size_fraction", "min_median_fraction", "border"),

@@ -110,6 +110,11 @@ class Parameters(BaseModel):
     flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(_parts)] = Field(
         (0.0,), description="Standard deviation of the flows' smoothing: one, or Z,Y,X (voxels)."
     )
+    flow_scaling: Literal["cellpose", "anisotropy"] = Field(
+        "cellpose",
+        description="Flows along Z as Cellpose has them, or divided by the anisotropy: no rings "
+        "and fewer lost voxels where Z is sampled coarsely.",
+    )
     cellprob_threshold: float = Field(
         0.0, description="Voxels whose cell probability is above belong to cells."
     )
@@ -154,7 +159,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "ome_zarr_version",
     ),
     "gradients": ("batch_size", "use_gpu", "keep_intermediates"),
-    "combine": ("flow3d_smooth", "keep_intermediates"),
+    "combine": ("flow3d_smooth", "flow_scaling", "keep_intermediates"),
     "follow": ("cellprob_threshold", "niter"),
     "relabel": (
         "min_size",

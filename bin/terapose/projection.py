@@ -49,7 +49,7 @@ def project(plan: Plan) -> Projection:
             f"gradients-{axis}": NETWORK_BASE + n * (channels * (item + 20) + resized + 40)
             for axis, n in zip(AXES, slabs, strict=True)
         },
-        "combine": BASE + (seen * 64 if plan.resized else 0),
+        "combine": BASE + seen * 64,
         "follow": BASE + seen * 40 + core * 80,
         "peaks": BASE + seen * 60,
         "masks": BASE + seen * 90,

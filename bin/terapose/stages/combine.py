@@ -5,8 +5,10 @@ dZ = ZX0 + ZY0, dY = YX0 + ZY1, dX = YX1 + ZX1 and the cell probability is the s
 have added them up already. Here each block
 
 1. reads the sum with a halo of one voxel for resizing and ``int(4 * sigma + 0.5)`` for smoothing;
-2. resizes flows and probability as if the whole were resized (flows are not divided by the
-   anisotropy: Cellpose does not either) and smooths the flows with a Gaussian;
+2. resizes flows and probability as if the whole were resized, and smooths the flows with a
+   Gaussian. dZ still counts steps of the network's grid, where Z is stretched: Cellpose leaves it
+   so (``flow_scaling: cellpose``), and points overshoot the middle of flat cells, which leaves
+   rings and stripes. ``flow_scaling: anisotropy`` divides dZ by the anisotropy;
 3. writes its block, and nothing beyond it.
 
 Where neither is asked for the sum itself is the result, and nothing is written.
@@ -43,7 +45,8 @@ def halo(smooth: Sequence[float]) -> ZYX:
 
 def is_identity(job: Job) -> bool:
     """Whether the sum of the passes is already the result."""
-    return not job.plan.resized and not any(job.params["flow3d_smooth"])
+    scaled = job.params["flow_scaling"] == "anisotropy" and job.plan.anisotropy != 1
+    return not (job.plan.resized or scaled or any(job.params["flow3d_smooth"]))
 
 
 def _needed(job: Job, item: int) -> tuple[Box, Box]:
@@ -75,6 +78,8 @@ def _block(job: Job, name: str, item: int) -> int:
     job.confirm(item)
     if plan.resized:
         flows = resize(flows, box, plan.network_shape, plan.image.shape)
+    if job.params["flow_scaling"] == "anisotropy":
+        flows[0] /= np.float32(plan.anisotropy)
     if any(job.params["flow3d_smooth"]):
         flows[:3] = gaussian_filter(flows[:3], [0, *sigmas(job.params["flow3d_smooth"])])
     block = plan.grid[item]
