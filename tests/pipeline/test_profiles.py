@@ -15,7 +15,12 @@ ROOT = Path(__file__).parents[2]
 def settings(folder: Path, *profiles: str) -> dict[str, dict[str, str]]:
     """Settings of each label of a process, as Nextflow resolves them."""
     path = f"{ROOT / '.engine'}{os.pathsep}{os.environ['PATH']}"
-    command = ["nextflow", "config", ROOT, *(["-profile", ",".join(profiles)] if profiles else [])]
+    command = [
+        "nextflow",
+        "config",
+        str(ROOT),
+        *(["-profile", ",".join(profiles)] if profiles else []),
+    ]
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
     )
