@@ -91,8 +91,9 @@ start again, but find their work done and end at once.
 
 What an earlier run has dropped cannot be read again: with `keep_intermediates` `none` a new
 threshold or filter needs a run without `-resume`. With `flows`, the default, every parameter from
-`cellprob_threshold` down can be changed; another `flow3d_smooth` may need `all`, because the sum
-that it smooths is dropped once it has been read. A run that misses something stops and says so.
+`cellprob_threshold` down can be changed; another `flow_scaling` or `flow3d_smooth` may need `all`,
+because the sum that they change is dropped once it has been read. A run that misses something
+stops and says so.
 """
 
 
