@@ -185,6 +185,33 @@ def run_gather(job: Job, receipts: Sequence[Receipt]) -> Summary:
     return summary if results is None else {**summary, "checksum": key_of(results)}
 
 
+def gathered(job: Job, scattered: Summary, begin: float, **fields: Any) -> Summary:
+    """Summary of a gather that does work of its own, and of the tasks it gathered.
+
+    Parameters
+    ----------
+    job
+        The gather.
+    scattered
+        What `gather` made of the receipts; its key goes on.
+    begin
+        ``time.perf_counter()`` when the gather began.
+    **fields
+        What the next stages need.
+    """
+    tasks = ("stage", "tasks", "params", "seconds", "peak_memory")
+    return {
+        "stage": job.stage,
+        "key": scattered["key"],
+        "plan": job.plan.digest,
+        "params": shaping(job.params),
+        "seconds": round(time.perf_counter() - begin, 3),
+        "peak_memory": peak_memory(),
+        "of": {name: scattered[name] for name in tasks},
+        **fields,
+    }
+
+
 def read_receipts(paths: Iterable[str | Path]) -> list[Receipt]:
     """Read receipts from files; a folder stands for all JSON files in it."""
     receipts = []

@@ -116,6 +116,11 @@ def _whole(path: Path, write: Any) -> None:
 def _record(job: Job, history: Sequence[Summary]) -> dict[str, Any]:
     """What was done, with what, and what it took."""
     plan = job.plan
+    stages = {}
+    for summary in history:
+        if "of" in summary:
+            stages[summary["of"]["stage"]] = _brief(summary["of"])
+        stages[summary["stage"]] = _brief(summary)
     return {
         "terapose": terapose.__version__,
         "package_digest": package_digest(),
@@ -127,13 +132,13 @@ def _record(job: Job, history: Sequence[Summary]) -> dict[str, Any]:
         "rescale": plan.rescale,
         "anisotropy": plan.anisotropy,
         "cells": job.before["cells"],
-        "stages": {s["stage"]: _brief(s) for s in history},
+        "stages": stages,
         "projection": plan.projection.model_dump(mode="json"),
     }
 
 
 def _brief(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary without what only the next stage needs."""
-    hidden = {"stage", "plan", "results", "dtype", "labels", "relabel", "flows", "ends"}
+    hidden = {"stage", "plan", "of", "results", "dtype", "labels", "relabel", "flows", "ends"}
     hidden |= {"displacements", "seeds", "counts", "objects", "patches"}
     return {k: v for k, v in summary.items() if k not in hidden}

@@ -7,13 +7,14 @@ it), the image is read once more, for those bins only. The result is exact eithe
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import numpy as np
 
 from terapose.errors import InputError
 from terapose.intensity import Histogram, WindowMissedError
-from terapose.job import Job, Receipt, Summary, gather
+from terapose.job import Job, Receipt, Summary, gather, gathered
 from terapose.stages.intensities import counted, sampled, stride, unpack
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gather`, with ``low`` and ``high`` of each channel as they are applied.
+        As `terapose.job.gathered`, with ``low`` and ``high`` of each channel as they are applied.
 
     Raises
     ------
@@ -33,6 +34,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         If a channel is constant.
     """
     planned, rules = job.plan.image, job.plan.intensity
+    begin = time.perf_counter()
     summary = gather(job.plan, "intensities", receipts)
     results = summary.pop("results")
     lows, highs = [], []
@@ -57,7 +59,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         low, high = _ends(job, histograms[n], channel)
         lows.append(low)
         highs.append(high)
-    return {**summary, "low": lows, "high": highs, "mode": rules.mode}
+    return gathered(job, summary, begin, low=lows, high=highs, mode=rules.mode)
 
 
 def _ends(job: Job, histogram: Histogram, channel: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ filling adds, and the table of cells. End points and histograms have been read f
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from terapose import labels
 from terapose.filters import Table, resolve
 from terapose.geometry import Box
-from terapose.job import Job, Receipt, Summary, gather, shaping
+from terapose.job import Job, Receipt, Summary, gather, gathered
 from terapose.stages.seeds import put_column
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,9 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gather`, with ``cells`` (their number) and the names of what is written.
+        As `terapose.job.gathered`, with ``cells`` (their number) and the names of what is written.
     """
-    plan = job.plan
+    plan, begin = job.plan, time.perf_counter()
     summary = gather(plan, "masks", receipts)
     tables = [job.store.get_table(r["objects"]) for r in summary.pop("results")]
     merged = {c: np.concatenate([t[c] for t in tables]) for c in tables[0]}
@@ -59,19 +60,19 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     job.store.put_table(f"{name}/cells.npz", _cells(objects, plan.image.voxel_size))
     _make_labels(job, name, dtype)
     _drop(job)
-    return {
-        **summary,
-        "key": job.key,
-        "stage": "relabel",
-        "params": shaping(job.params),
-        "labels": provisional,
-        "relabel": name,
-        "patches": len(patches["voxel"]),
-        "objects": found,
-        "cells": cells,
-        "dtype": dtype,
-        "flows": job.before["flows"],
-    }
+    return gathered(
+        job,
+        summary,
+        begin,
+        key=job.key,
+        labels=provisional,
+        relabel=name,
+        patches=len(patches["voxel"]),
+        objects=found,
+        cells=cells,
+        dtype=dtype,
+        flows=job.before["flows"],
+    )
 
 
 def _cells(objects: Table, voxel_size: tuple[float, float, float] | None) -> Table:

@@ -8,13 +8,14 @@ around it by bisection.
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terapose.geometry import ZYX, Box
-from terapose.job import Job, Receipt, Summary, gather
+from terapose.job import Job, Receipt, Summary, gather, gathered
 from terapose.store import INTEGER, Store
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,9 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gather`, with the names of the arrays the next stage reads.
+        As `terapose.job.gathered`, with the names of the arrays the next stage reads.
     """
+    begin = time.perf_counter()
     summary = gather(job.plan, "peaks", receipts)
     results = summary.pop("results")
     tables = [job.store.get_table(r["seeds"]) for r in results]
@@ -41,14 +43,16 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     name = f"seeds-{summary['key']}"
     for column, values in (("position", position[order]), ("count", count[order])):
         put_column(job.store, f"{name}/{column}", values)
-    return {
-        **summary,
-        "seeds": name,
-        "found": len(order),
-        "counts": f"peaks-{summary['key']}/counts",
-        "dtype": "uint32" if len(order) < 2**32 else "uint64",
+    return gathered(
+        job,
+        summary,
+        begin,
+        seeds=name,
+        found=len(order),
+        counts=f"peaks-{summary['key']}/counts",
+        dtype="uint32" if len(order) < 2**32 else "uint64",
         **{k: job.before[k] for k in ("flows", "ends", "displacements", "max_excursion")},
-    }
+    )
 
 
 def put_column(store: Store, name: str, values: NDArray[np.integer[Any]]) -> None:
