@@ -21,12 +21,7 @@ def sample(name, address) {
 
 workflow {
     main:
-    if (!params.input) {
-        error("terapose: parameters: input: nothing given, allowed: an image, a glob or a samplesheet (CSV)")
-    }
-    samples = params.input.toString().endsWith('.csv')
-        ? channel.fromPath(params.input).splitCsv(header: true).map { row -> sample(row.sample, row.image) }
-        : channel.fromList(files_of(params.input.toString())).map { address -> sample(sample_name(address), address) }
+    samples = channel.fromList(listed(params.input)).map { name, address -> sample(name, address) }
     given = params.findAll { name, _value -> !(name in own_parameters()) && !name.contains('-') }
     // a network's file of one's own: tasks run in folders of theirs, so its path has to be absolute
     own_model = local_file(given.model)
@@ -63,6 +58,42 @@ def local_file(value) {
     }
     def path = file(value.toString())
     return path.exists() ? path : null
+}
+
+// [sample, address] of each image the input names: an image, all that a glob matches, or those of
+// a samplesheet.
+def listed(input) {
+    if (!input) {
+        refuse('input: nothing given, allowed: an image, a glob or a samplesheet (CSV)')
+    }
+    def is_sheet = input.toString().endsWith('.csv')
+    if (is_sheet && !file(input).exists()) {
+        refuse("${input}: there is no such samplesheet; check the path")
+    }
+    def found = is_sheet
+        ? file(input).splitCsv(header: true).collect { row -> [row.sample?.trim(), row.image?.trim()] }
+        : files_of(input.toString()).collect { address -> [sample_name(address), address] }
+    if (!found) {
+        refuse("${input}: names no image; check the pattern or the samplesheet")
+    }
+    if (found.any { name, address -> !name || !address }) {
+        refuse("${input}: a line lacks sample or image; allowed: columns sample,image, filled")
+    }
+    def strange = found.findAll { name, address -> name =~ /['\/\\]/ || address.contains("'") }
+    if (strange) {
+        refuse("${input}: no name for a sample; got ${strange[0]}; allowed: no quotes, no slash in sample")
+    }
+    def names = found.collect { name, _address -> name }
+    def doubled = names.findAll { name -> names.count(name) > 1 }.unique()
+    if (doubled) {
+        refuse("${input}: samples of one name; got ${doubled.join(', ')}; name each in a samplesheet")
+    }
+    return found
+}
+
+// Stop with one sentence.
+def refuse(sentence) {
+    error("terapose: ${sentence}")
 }
 
 // The images an input names: one, or all that a glob matches.
