@@ -84,7 +84,7 @@ def main() -> None:
         # one line a message in a log, whatever its width
         os.environ.setdefault("COLUMNS", "10000")
     try:
-        group(standalone_mode=False)
+        group(prog_name="terapose", standalone_mode=False)
     except InputError as error:
         fault: Exception = error
     except click.ClickException as error:
