@@ -1,0 +1,57 @@
+"""Call the command line in this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from terapose.cli import main
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Terapose:
+    """Runs `terapose` as a shell does, without starting a new Python."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+        self._patch = patch
+        self._capture = capture
+
+    def __call__(self, *words: object) -> Said:
+        """Run a command line."""
+        self._patch.setattr("sys.argv", ["terapose", *map(str, words)])
+        self._patch.setenv("COLUMNS", "10000")
+        self._capture.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        out, err = self._capture.readouterr()
+        return Said(code, out, err)
+
+    def refuses(self, *words: object) -> str:
+        """Run a command line that has to fail with one sentence; returns it without its prefix."""
+        said = self(*words)
+        assert said.code == 2, said
+        lines = said.err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("terapose: "), said.err
+        assert not said.out
+        return lines[0].removeprefix("terapose: ")
+
+
+def finished(folder: Path) -> list[str]:
+    """Names of results in a folder, whole or half-written."""
+    names = {"labels.zarr", "cells.csv", "cells.parquet", "provenance.json"}
+    return sorted(
+        p.name for p in folder.glob("*") if p.name.strip(".").split(".partial")[0] in names
+    )

@@ -1,0 +1,221 @@
+"""Start the real Nextflow in a folder, read what it says, and end it in unkind ways."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 400.0
+"""Seconds after which a run counts as hanging."""
+
+_STARTED = re.compile(r"(Submitted|Cached) process > (?:SEGMENT:)?(\w+)(?: \((.*)\))?")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def environment() -> dict[str, str]:
+    """The environment of `make test`, whoever started the tests."""
+    tools = [ROOT / ".engine", ROOT / ".venv" / "bin"]
+    path = os.pathsep.join([*(str(t) for t in tools if t.exists()), os.environ["PATH"]])
+    cache = ROOT / ".venv" / "cache" / "numba"
+    known = {"NUMBA_CACHE_DIR": str(cache)} if cache.exists() else {}
+    return {**known, **os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def needs_engine() -> None:
+    """Skip where there is no Nextflow; fail where there has to be one."""
+    if shutil.which("nextflow", path=environment()["PATH"]) is None:
+        assert os.environ.get("CI") != "true", "no nextflow on PATH nor in .engine"
+        pytest.skip("no Nextflow: make engine")
+
+
+def tree(folder: Path) -> str:
+    """Digest of the names and bytes of all files in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        data = path.read_bytes()
+        digest.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode() + data)
+    return digest.hexdigest()
+
+
+def results(folder: Path) -> tuple[str, bytes]:
+    """What has to be the same however the work was cut and disturbed: labels and table."""
+    return tree(folder / "labels.zarr"), (folder / "cells.csv").read_bytes()
+
+
+def segment(image: Path, out: Path, *words: object) -> tuple[str, bytes]:
+    """Run `terapose segment` on one process; returns `results`."""
+    command = [ROOT / "bin" / "terapose.py", "segment", image, out, "--jobs", 1, *words]
+    done = subprocess.run([*map(str, command)], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return results(out)
+
+
+@dataclass
+class Run:
+    """One call of Nextflow, alone in its process group."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """All it printed so far, without colours."""
+        return _COLOURS.sub("", self.log.read_text(errors="replace"))
+
+    @property
+    def last(self) -> str:
+        """The last line that is not empty."""
+        return next(line for line in reversed(self.said.splitlines()) if line.strip())
+
+    def _processes(self, how: str) -> list[str]:
+        return [name for kind, name, _ in _STARTED.findall(self.said) if kind == how]
+
+    @property
+    def submitted(self) -> set[str]:
+        """Names of the processes of which a task was started."""
+        return set(self._processes("Submitted"))
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks started."""
+        return len(self._processes("Submitted"))
+
+    @property
+    def cached(self) -> set[str]:
+        """Names of the processes of which a task was taken from an earlier run."""
+        return set(self._processes("Cached"))
+
+    def wait(self) -> Run:
+        """Wait for the end."""
+        self.process.wait(PATIENCE)
+        return self
+
+    def wait_for(self, tasks: int = 0, process: str | None = None) -> bool:
+        """Wait until so many tasks, or one of a process, were started; False if it ended first."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if self.tasks >= tasks and (process is None or process in self.submitted):
+                return True
+            if self.process.poll() is not None:
+                return False
+            time.sleep(0.1)
+        raise TimeoutError(self.said)
+
+    def kill_engine(self) -> None:
+        """SIGKILL to Nextflow alone: its tasks live on as orphans."""
+        self.process.kill()
+        self.process.wait()
+
+    def kill_all(self) -> None:
+        """SIGKILL to Nextflow and everything it started."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        finally:
+            self.process.wait()
+
+
+@dataclass
+class Launch:
+    """A folder from which runs are launched, one after the other, sharing their work."""
+
+    path: Path
+    workflow: Path = ROOT
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def out(self) -> Path:
+        """Where results go."""
+        return self.path / "out"
+
+    @property
+    def work(self) -> Path:
+        """Where tasks run."""
+        return self.path / "work"
+
+    def start(self, *words: object, terminal: bool = False) -> Run:
+        """Start the workflow; `terminal` gives it a terminal, as a person has one."""
+        command = ["nextflow", "run", self.workflow, "--outdir", self.out, *words]
+        if not terminal:
+            command += ["-ansi-log", "false"]
+        log = self.path / f"run-{len(self.runs)}.log"
+        options: dict[str, Any] = {"cwd": self.path, "env": environment()}
+        options["start_new_session"] = True
+        if terminal:
+            process = _on_terminal([*map(str, command)], log, **options)
+        else:
+            with log.open("wb") as file:
+                process = subprocess.Popen(
+                    [*map(str, command)], stdout=file, stderr=subprocess.STDOUT, **options
+                )
+        self.runs.append(Run(process, log))
+        return self.runs[-1]
+
+    def run(self, *words: object, terminal: bool = False) -> Run:
+        """Run the workflow to its end."""
+        return self.start(*words, terminal=terminal).wait()
+
+    def done(self, *words: object) -> Run:
+        """Run the workflow, which has to succeed."""
+        run = self.run(*words)
+        assert run.process.returncode == 0, run.said
+        return run
+
+    def task_processes(self) -> list[int]:
+        """Process IDs of tasks' Python that run in this folder's work."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+                inside = Path(os.readlink(entry / "cwd")).is_relative_to(self.work)
+            except OSError:
+                continue  # it has ended meanwhile
+            if inside and b"python" in command[0] and any(b"terapose.py" in w for w in command):
+                found.append(int(entry.name))
+        return found
+
+    def kill_task(self, rng: random.Random) -> bool:
+        """SIGKILL to a random running task; False if none ran in time."""
+        for _ in range(300):
+            running = self.task_processes()
+            if running:
+                os.kill(rng.choice(running), signal.SIGKILL)
+                return True
+            time.sleep(0.05)
+        return False
+
+    def stores(self) -> Iterable[Path]:
+        """The stores of intermediates of this folder's runs."""
+        return self.work.glob("*/*/store")
+
+    def end(self) -> None:
+        """Leave no process behind."""
+        for run in self.runs:
+            run.kill_all()
+
+
+def _on_terminal(command: list[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a command on a terminal of its own; what it shows goes to the log."""
+    shell = f"stty columns 300; {shlex.join(command)}"
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            ["script", "--quiet", "--return", "--command", shell, os.devnull],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            **options,
+        )

@@ -1,0 +1,131 @@
+"""The whole workflow through the real Nextflow: its results, and what -resume runs again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
+from tests.pipeline.conftest import Launches
+from tests.pipeline.launch import Launch, Run, results
+from tests.synthetic import nuclei, write_ome_zarr
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+Again = Callable[..., Run]
+
+CUT = ("--block_shape", "14,20,24", "--slab_planes", 16)
+LAST = {"RELABEL", "EXPORT", "FINISH"}
+FROM_FOLLOW = {"FOLLOW", "GATHER_FOLLOW", "PEAKS", "SEEDS", "MASKS", *LAST}
+ALL = {
+    *("CHECK", "FETCH", "PLAN", "INTENSITIES", "PERCENTILES"),
+    *(f"{process}_{axis}" for process in ("GRADIENTS", "GATHER") for axis in ("YX", "ZX", "ZY")),
+    *("COMBINE", "GATHER_COMBINE", *FROM_FOLLOW),
+}
+
+
+@pytest.fixture(scope="module")
+def launch(launches: Launches, image: Path) -> Launch:
+    """A folder in which the workflow ran once."""
+    launch = launches("workflow")
+    assert launch.done("--input", image, *CUT).submitted == ALL
+    return launch
+
+
+@pytest.fixture
+def again(launch: Launch, image: Path) -> Again:
+    """Run the workflow again with -resume."""
+
+    def run(*words: object) -> Run:
+        return launch.done("--input", image, *CUT, "-resume", *words)
+
+    return run
+
+
+def test_results_are_complete_and_agree(launch: Launch, voxels: np.ndarray) -> None:
+    out = launch.out / "nuclei"
+    nodes = list(Reader(parse_url(str(out / "labels.zarr" / "cells")))())
+    labels = np.asarray(nodes[0].data[0])
+    assert labels.shape == voxels.shape
+    cells = pd.read_csv(out / "cells.csv")
+    # the synthetic volume is easy: nearly every ball is found
+    assert 8 <= len(cells) <= 16
+    numbers, counts = np.unique(labels[labels > 0], return_counts=True)
+    np.testing.assert_array_equal(numbers, cells["CellID"])
+    np.testing.assert_array_equal(counts, cells["Volume"])
+    parquet = pd.read_parquet(out / "cells.parquet")
+    pd.testing.assert_frame_equal(parquet, cells, check_exact=False, rtol=1e-5, check_dtype=False)
+    record = json.loads((out / "provenance.json").read_text())
+    assert record["cells"] == len(cells)
+    assert set(record["stages"]) >= {"intensities", "gradients-zy", "follow", "relabel", "export"}
+    told = launch.out / "pipeline_info"
+    assert {p.name for p in told.iterdir()} == {"report.html", "timeline.html", "trace.txt"}
+    trace = pd.read_csv(told / "trace.txt", sep="\t")
+    assert len(trace) == launch.runs[0].tasks and set(trace["exit"]) == {0}
+
+
+def test_same_bytes_as_the_command_and_as_uncut(
+    launch: Launch, undisturbed: tuple[str, bytes]
+) -> None:
+    assert results(launch.out / "nuclei") == undisturbed
+
+
+def test_new_filter_and_new_threshold_run_only_what_they_shape(
+    launch: Launch, again: Again, undisturbed: tuple[str, bytes]
+) -> None:
+    out = launch.out / "nuclei"
+    assert again("--min_size", 700).submitted == {"CHECK", *LAST}
+    fewer = results(out)
+    assert fewer != undisturbed
+    threshold = ("--cellprob_threshold", 3)
+    assert again(*threshold).submitted == {"CHECK", *FROM_FOLLOW}
+    assert results(out) not in (fewer, undisturbed)
+
+    # back to the first parameters: nothing runs, and nothing of the other results stays
+    (out / "labels.zarr" / "cells" / "0" / "stale").touch()
+    assert again().submitted == {"CHECK"}
+    assert results(out) == undisturbed
+
+
+def test_changed_image_runs_everything(launch: Launch, image: Path) -> None:
+    aside = image.with_name("aside")
+    image.rename(aside)
+    try:
+        write_ome_zarr(image, nuclei((14, 40, 48), seed=1)[0], voxel_size=(1.0, 1.0, 1.0))
+        run = launch.start("--input", image, *CUT, "-resume")
+        assert run.wait_for(process="GRADIENTS_YX"), run.said
+        run.kill_all()
+    finally:
+        shutil.rmtree(image)
+        aside.rename(image)
+    assert not run.cached
+
+
+def test_thinned_store_is_told_last_on_the_terminal(launch: Launch, image: Path) -> None:
+    removed = [store / "gradients-zy" for store in launch.stores()]
+    for array in removed:
+        shutil.rmtree(array, ignore_errors=True)
+    words = ("--input", image, *CUT, "-resume", "--cellprob_threshold", 2)
+    run = launch.run(*words, terminal=True)
+    assert run.process.returncode != 0
+    assert run.last.startswith("terapose: "), run.said
+    assert "is not in the store any more, though an earlier task wrote it" in run.last
+    assert "run again without -resume" in run.last
+    # the earlier results stand
+    assert (launch.out / "nuclei" / "provenance.json").exists()
+
+
+def test_removed_store_is_computed_again(
+    launch: Launch, again: Again, undisturbed: tuple[str, bytes]
+) -> None:
+    for store in list(launch.stores()):
+        shutil.rmtree(store)
+    run = again()
+    assert run.submitted == ALL - {"FETCH"}
+    assert results(launch.out / "nuclei") == undisturbed

@@ -1,0 +1,135 @@
+"""The command line: quick help with an example everywhere, exit codes, results."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.command import Terapose
+from tests.synthetic import nuclei, write_ome_zarr
+
+import terapose
+from terapose.cli import COMMANDS
+from terapose.labels import open_level
+
+BIN = Path(terapose.__file__).parents[1]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
+    return Terapose(monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(command: Terapose, name: str) -> None:
+    said = command(name, "--help")
+    assert said.code == 0 and not said.err
+    assert said.out.startswith(f"Usage: terapose {name} ")
+    assert f"\n    terapose {name} " in said.out.split("Example")[1]
+
+
+def test_help_lists_all_commands_and_needs_no_heavy_library() -> None:
+    code = (
+        "import sys; sys.argv = ['terapose', '--help']\n"
+        "from terapose.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'cellpose', 'zarr', 'numba', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BIN, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("[]\n"), done.stdout
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+
+
+def test_stages_import_no_network_library() -> None:
+    stages = sorted(p.stem for p in (BIN / "terapose" / "stages").glob("[a-z]*.py"))
+    modules = ", ".join(f"terapose.stages.{name}" for name in stages)
+    code = f"import sys, {modules}; print({{'torch', 'cellpose'}} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BIN, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_version(command: Terapose) -> None:
+    assert command("--version").out == f"terapose, version {terapose.__version__}\n"
+
+
+def test_unknown_command_and_option_are_one_sentence(command: Terapose) -> None:
+    assert command.refuses("segmnet") == (
+        "No such command 'segmnet'; terapose --help tells what it takes"
+    )
+    assert command.refuses("segment", "a", "b", "--diametre", "3") == (
+        "No such option '--diametre'. Did you mean '--diameter'?; "
+        "terapose segment --help tells what it takes"
+    )
+    assert command.refuses("segment", "a") == (
+        "Missing argument 'OUT'; terapose segment --help tells what it takes"
+    )
+
+
+def test_executable_runs_from_any_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [BIN / "terapose.py", "--version"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == f"terapose, version {terapose.__version__}\n", done.stderr
+
+
+def test_segment_says_where_the_results_are(
+    command: Terapose, tmp_path: Path, tiny_model: Path
+) -> None:
+    image = write_ome_zarr(tmp_path / "nuclei.zarr", nuclei((6, 24, 28))[0])
+    out = tmp_path / "out"
+    said = command("segment", image, out, "--model", tiny_model, "--jobs", 1)
+    assert said.code == 0, said.err
+    assert said.out == f"labels: {out / 'labels.zarr'}\ntable:  {out / 'cells.csv'}\n"
+    assert "gradients-zy: 1 of 1\n" in said.err
+    labels = np.asarray(open_level(str(out / "labels.zarr"), 0)[:])
+    cells = len(pd.read_csv(out / "cells.csv"))
+    assert labels.max() == cells
+    assert f"cells:  {cells}\n" in said.err
+    assert json.loads((out / "provenance.json").read_text())["cells"] == cells
+
+
+def test_plan_tells_the_needs_and_writes_the_tasks(
+    command: Terapose, tmp_path: Path, tiny_model: Path
+) -> None:
+    image = write_ome_zarr(tmp_path / "nuclei.zarr", nuclei((6, 24, 28))[0])
+    words = ("--model-file", tiny_model, "--block-shape", "6,12,28", "--max-tasks", 2)
+    said = command("plan", image, *words, "--tasks", tmp_path / "tasks")
+    assert said.code == 0, said.err
+    assert said.out.startswith("image    6 x 24 x 28 voxels (Z, Y, X), uint16, ")
+    assert "follow             2 tasks, up to " in said.out
+    assert (tmp_path / "tasks" / "follow.csv").read_text() == "task,first,stop\n0,0,1\n1,1,2\n"
+
+
+def test_check_answers_with_the_line_of_the_sample(
+    command: Terapose, tmp_path: Path, tiny_model: Path
+) -> None:
+    image = write_ome_zarr(tmp_path / "nuclei.zarr", nuclei((6, 24, 28))[0])
+    given = tmp_path / "params.json"
+    given.write_text(json.dumps({"model": str(tiny_model), "diameter": 12, "min_size": 40}))
+
+    def row(*words: object) -> dict[str, str]:
+        said = command("check", image, "--sample", "one", "--params-file", given, *words)
+        assert said.code == 0, said.err
+        names, values = said.out.splitlines()
+        return dict(zip(names.split("\t"), values.split("\t"), strict=True))
+
+    first = row()
+    assert first["sample"] == "one" and first["address"] == str(image)
+    assert "--diameter 12.0" in first["plan"] and "--min-size 40" in first["relabel"]
+    # thresholds and filters are no part of the identity or of the plan; the image is
+    other = row("--min-size", 50)
+    assert (other["identity"], other["plan"]) == (first["identity"], first["plan"])
+    assert "--min-size 50" in other["relabel"]
+    write_ome_zarr(tmp_path / "new.zarr", nuclei((6, 24, 28), seed=1)[0])
+    (tmp_path / "nuclei.zarr").rename(tmp_path / "old.zarr")
+    (tmp_path / "new.zarr").rename(tmp_path / "nuclei.zarr")
+    assert row()["identity"] != first["identity"]
