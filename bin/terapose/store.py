@@ -210,8 +210,8 @@ class Store:
             where=f"{self.address}/{name}",
             remedy=(
                 "it was removed by hand, or dropped after use (keep_intermediates); "
-                "run again without -resume (terapose segment: remove .terapose in its output first); "
-                "keep_intermediates 'all' drops nothing"
+                "run again without -resume (terapose segment: first remove .terapose in its "
+                "output); keep_intermediates 'all' drops nothing"
             ),
         )
 
