@@ -22,7 +22,7 @@ def sample(name, address) {
 workflow {
     main:
     samples = channel.fromList(listed(params.input)).map { name, address -> sample(name, address) }
-    given = params.findAll { name, _value -> !(name in own_parameters()) && !name.contains('-') }
+    given = params.findAll { name, _value -> !(name in own_parameters()) }
     // a network's file of one's own: tasks run in folders of theirs, so its path has to be absolute
     own_model = local_file(given.model)
     if (own_model) {
