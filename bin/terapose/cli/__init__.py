@@ -70,12 +70,8 @@ def group() -> None:
     logging.captureWarnings(True)
 
 
-def _disk_full(error: OSError) -> InputError:
-    return InputError(
-        error.strerror or "cannot be written",
-        where=error.filename,
-        remedy="make room or choose another folder, and run again: finished work is kept",
-    )
+def _system_fault(error: OSError, remedy: str) -> InputError:
+    return InputError(error.strerror or "cannot be used", where=error.filename, remedy=remedy)
 
 
 def main() -> None:
@@ -95,11 +91,12 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except PermissionError as error:
-        fault = _disk_full(error)
+        fault = _system_fault(error, "make sure that you may read it, or write there")
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        fault = _disk_full(error)
+        remedy = "make room or choose another folder, and run again: finished work is kept"
+        fault = _system_fault(error, remedy)
     else:
         return
     click.echo(f"terapose: {fault}", err=True)

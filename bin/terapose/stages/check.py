@@ -9,7 +9,6 @@ parameters as words of a command line.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shlex
@@ -17,9 +16,10 @@ import shutil
 from pathlib import Path
 
 from terapose.errors import InputError
+from terapose.image import Image
 from terapose.params import STAGES, Parameters, arguments
 from terapose.plan import key_of, package_digest
-from terapose.stages.plan import open_checked
+from terapose.stages.plan import make_plan, open_checked
 
 
 def check_output(folder: Path, address: str) -> None:
@@ -90,14 +90,19 @@ def check_room(folder: Path, voxels: int) -> None:
         )
 
 
-def _model_identity(params: Parameters) -> str:
-    """What tells a network's file from another one; a URL is downloaded only once, later."""
+def _check_model(params: Parameters, image: Image) -> str:
+    """Refuse a network that will not do; returns what tells its file from another one.
+
+    A URL is downloaded only once, later: then it is the plan that checks the file.
+    """
     if "://" in params.model:
         return params.model + params.model_digest
+    from terapose.networks import identify
     from terapose.networks.weights import resolve
 
-    path = resolve(params.model, digest=params.model_digest or None)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    info = identify(resolve(params.model, digest=params.model_digest or None))
+    make_plan(image, info, params)
+    return info.digest
 
 
 def _digest_option(params: Parameters) -> list[str]:
@@ -113,7 +118,7 @@ def run(sample: str, address: str, params: Parameters, output: Path | None) -> s
         For the first thing that is wrong; faults of parameters are named all at once.
     """
     image = open_checked(address, params)
-    model = _model_identity(params)
+    model = _check_model(params, image)
     if output is not None:
         check_output(output, address)
         check_room(output, image.shape[0] * image.shape[1] * image.shape[2])
