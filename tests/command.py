@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from terapose.cli import main
+
+_PROGRESS = re.compile(r"[a-z-]+: \d+ of \d+")
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,10 @@ class Terapose:
         """Run a command line that has to fail with one sentence; returns it without its prefix."""
         said = self(*words)
         assert said.code == 2, said
-        lines = said.err.splitlines()
-        assert len(lines) == 1 and lines[0].startswith("terapose: "), said.err
-        assert not said.out
-        return lines[0].removeprefix("terapose: ")
+        *progress, sentence = said.err.splitlines()
+        assert all(_PROGRESS.fullmatch(line) for line in progress), said.err
+        assert sentence.startswith("terapose: ") and not said.out
+        return sentence.removeprefix("terapose: ")
 
 
 def finished(folder: Path) -> list[str]:

@@ -1,0 +1,91 @@
+"""Killed at random moments and started again: the same bytes as an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.pipeline.conftest import Launches
+from tests.pipeline.launch import PATIENCE, ROOT, Launch, Run, environment, results
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kill")]
+
+# several tasks of each stage that is no network's
+CUT = ("--block_shape", "7,20,24", "--slab_planes", 24)
+SEED = int(os.environ.get("TERAPOSE_KILL_SEED", "0"))
+ROUNDS = int(os.environ.get("TERAPOSE_KILL_ROUNDS", "1"))
+
+
+def _kill_all(launch: Launch, run: Run, rng: random.Random) -> None:
+    run.kill_all()
+
+
+def _kill_engine(launch: Launch, run: Run, rng: random.Random) -> None:
+    """Nextflow alone: the next run meets its orphaned tasks."""
+    run.kill_engine()
+
+
+def _kill_task(launch: Launch, run: Run, rng: random.Random) -> None:
+    """A task alone: Nextflow runs it again."""
+    launch.kill_task(rng)
+
+
+Kill = Callable[[Launch, Run, random.Random], None]
+KILLS: tuple[Kill, ...] = (_kill_task, _kill_all, _kill_engine)
+
+
+def _disturbed(launch: Launch, image: Path, kills: list[Kill], rng: random.Random) -> Run:
+    """Run until done, with each of the kills at a random moment."""
+    words = ("--input", image, *CUT, "-resume")
+    run = launch.start(*words)
+    for kill in kills:
+        if run.process.poll() is not None:
+            run = launch.start(*words)
+        # a run has about 21 tasks; those of earlier runs are cached
+        if run.wait_for(tasks=run.tasks + rng.randint(1, 6)):
+            time.sleep(rng.uniform(0, 2))
+            kill(launch, run, rng)
+    run.wait()
+    return launch.done(*words) if run.process.returncode else run
+
+
+@pytest.mark.parametrize("turn", range(ROUNDS))
+def test_killed_run_resumes_to_the_same_bytes(
+    launches: Launches, image: Path, undisturbed: tuple[str, bytes], turn: int
+) -> None:
+    rng = random.Random(SEED + turn)
+    launch = launches("kill")
+    kills = [*KILLS, *rng.choices(KILLS[1:], k=1)]
+    rng.shuffle(kills)
+    _disturbed(launch, image, kills, rng)
+    names = [kill.__name__ for kill in kills]
+    assert results(launch.out / "nuclei") == undisturbed, names
+
+
+@pytest.mark.parametrize("turn", range(ROUNDS))
+def test_killed_command_goes_on_to_the_same_bytes(
+    image: Path, undisturbed: tuple[str, bytes], tmp_path: Path, turn: int
+) -> None:
+    rng = random.Random(SEED + turn)
+    out = tmp_path / "out"
+    words = [ROOT / "bin" / "terapose.py", "segment", image, out, "--jobs", 2]
+    words += ["--block-shape", "7,20,24", "--slab-planes", "24"]
+    command = [str(word) for word in words]
+    killed = 0
+    for _ in range(3):
+        with subprocess.Popen(
+            command, env=environment(), start_new_session=True, stderr=subprocess.DEVNULL
+        ) as process:
+            time.sleep(rng.uniform(1, 5))
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                killed += 1
+    assert killed
+    subprocess.run(command, env=environment(), check=True, timeout=PATIENCE)
+    assert results(out) == undisturbed

@@ -1,0 +1,345 @@
+"""Everything a user can get wrong: one sentence, exit code 2, nothing that looks finished."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+from tests.command import Terapose, finished
+from tests.synthetic import nuclei, write_ome_zarr, write_zarr
+
+import terapose
+from terapose.labels import open_level
+
+SHAPE = (6, 24, 28)
+EXECUTABLE = Path(terapose.__file__).parents[1] / "terapose.py"
+
+
+def _segment(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run `terapose segment` in a Python of its own."""
+    command = [sys.executable, EXECUTABLE, "segment", *words]
+    return subprocess.run([*map(str, command)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small image without fault."""
+    return write_ome_zarr(tmp_path_factory.mktemp("good") / "good.zarr", nuclei(SHAPE)[0])
+
+
+@pytest.fixture
+def refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    tiny_model: Path,
+) -> Callable[..., str]:
+    """Segment what cannot be; returns the sentence, with the image's folder left out."""
+    command = Terapose(monkeypatch, capsys)
+
+    def run(image: Path | str, *words: object, out: Path = tmp_path / "out") -> str:
+        if "--model" not in words:
+            words = (*words, "--model", tiny_model)
+        said = command.refuses("segment", image, out, "--jobs", 1, *words)
+        assert not finished(out)
+        return said.replace(f"{Path(image).parent}/", "")
+
+    return run
+
+
+IMAGES = {
+    "not there": "there is no such file; check the path, and that this machine sees it",
+    "text": "this is not an image that can be read; got a file that starts with b'hello'; "
+    "allowed: OME-Zarr 0.4 and 0.5, plain Zarr, TIFF, OME-TIFF, HDF5; "
+    "convert it, for example with bioformats2raw",
+    "plane": "is not a volume; got shape (1, 24, 28) (Z, Y, X); "
+    "allowed: at least 2 voxels along each axis in mode 3d; "
+    "give a Z stack; if its planes are separate files, join them first",
+    "empty": "the image is empty: its axis Z has length 0; got ZYX (0, 24, 28); "
+    "give an image with at least one voxel",
+    "nan": "channel 1: the image has voxels that are not finite numbers; "
+    "got nan at z, y, x = (3, 4, 5) and 0 more in its block; allowed: finite intensities; "
+    "replace them, for example with 0",
+    "infinite": "channel 1: the image has voxels that are not finite numbers; "
+    "got inf at z, y, x = (3, 4, 5) and 0 more in its block; allowed: finite intensities; "
+    "replace them, for example with 0",
+    "constant": "channel 1: the image is constant; got 7 in every voxel; "
+    "allowed: an image with something in it; check the channel and the pyramid level",
+}
+
+
+def _write(kind: str, folder: Path) -> Path:
+    volume = nuclei(SHAPE)[0]
+    if kind == "text":
+        (folder / "text.tif").write_text("hello")
+        return folder / "text.tif"
+    if kind == "plane":
+        tifffile.imwrite(folder / "plane.tif", volume[0])
+        return folder / "plane.tif"
+    if kind == "empty":
+        return write_zarr(folder / "empty.zarr", volume[:0], chunks=(1, 8, 8))
+    if kind in ("nan", "infinite"):
+        with_hole = volume.astype(np.float32)
+        with_hole[3, 4, 5] = float(kind[:3])
+        return write_ome_zarr(folder / f"{kind}.zarr", with_hole)
+    if kind == "constant":
+        return write_ome_zarr(folder / "constant.zarr", np.full(SHAPE, 7, np.uint16))
+    return folder / "missing.zarr"
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_image(refused: Callable[..., str], tmp_path: Path, kind: str) -> None:
+    image = _write(kind, tmp_path)
+    separator = ", " if IMAGES[kind].startswith("channel") else ": "
+    assert refused(image) == f"{image.name}{separator}{IMAGES[kind]}"
+
+
+def test_fault_found_in_another_process_is_the_same_sentence(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    image = _write("nan", tmp_path)
+    done = _segment(image, tmp_path / "out", "--jobs", 2, "--model", tiny_model)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"terapose: {image}, {IMAGES['nan']}"
+    assert "Traceback" not in done.stderr
+    assert not finished(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ("--channels", "2"),
+            "good.zarr: there is no such channel; got 2; allowed: 1; channels are counted from 1",
+        ),
+        (
+            ("--level", "3"),
+            "good.zarr: there is no such pyramid level; got 3; allowed: 0; "
+            "level 0 is the full resolution",
+        ),
+        (
+            ("--diameter", "0"),
+            "parameters: diameter: got '0', allowed: greater than 0; "
+            "docs/parameters.md lists them all",
+        ),
+        (
+            ("--diameter", "1000"),
+            "good.zarr: the image shrinks to nothing on the network's grid; got (6, 24, 28) "
+            "voxels become (0, 0, 0) (scale 0.03, anisotropy 1); allowed: at least 2 voxels along "
+            "each axis; give a smaller diameter or check the voxel size",
+        ),
+        (
+            ("--diameter", "0.1"),
+            "good.zarr: the image would grow more than 64 times on the network's grid; got "
+            "(6, 24, 28) voxels become (1800, 7200, 8400) (scale 300, anisotropy 1); "
+            "check diameter (in pixels), voxel_size and anisotropy",
+        ),
+        (
+            ("--diameter", "x", "--min-size", "1.5", "--percentiles", "99,1", "--mode", "2e"),
+            "parameters: diameter: got 'x', allowed: a valid number, unable to parse string as a "
+            "number; min_size: got '1.5', allowed: a valid integer, unable to parse string as an "
+            "integer; mode: got '2e', allowed: 'auto' or '3d'; percentiles: got [99.0, 1.0], "
+            "allowed: 0 <= low < high <= 100; docs/parameters.md lists them all",
+        ),
+    ],
+)
+def test_parameters(
+    refused: Callable[..., str], good: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    assert refused(good, *words) == sentence
+
+
+def test_more_channels_than_the_network_takes(
+    refused: Callable[..., str], good: Path, tiny_model: Path
+) -> None:
+    assert refused(good, "--channels", "1,1") == (
+        "channels: the network has fewer inputs than channels are given; got [1, 1]; "
+        f"allowed: 1 for {tiny_model}; give fewer channels or another model"
+    )
+
+
+def test_all_faults_of_a_params_file_in_one_message(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    good: Path,
+) -> None:
+    command = Terapose(monkeypatch, capsys)
+    path = tmp_path / "params.json"
+    faulty = {"diametre": 3, "min_size": "a", "nosuchthing": 1, "diameter": -3, "border": "cut"}
+    path.write_text(json.dumps(faulty))
+    assert command.refuses("check", good, "--params-file", path) == (
+        "parameters: border: got 'cut', allowed: 'keep' or 'drop'; "
+        "diameter: got -3, allowed: greater than 0; "
+        "diametre: no such parameter (did you mean diameter?); "
+        "min_size: got 'a', allowed: a valid integer, unable to parse string as an integer; "
+        "nosuchthing: no such parameter; docs/parameters.md lists them all"
+    )
+    path.write_text("diameter = 3")
+    assert command.refuses("check", good, "--params-file", path).startswith(
+        f"{path}: is not JSON; got Expecting value"
+    )
+    path.write_text("[3]")
+    assert command.refuses("check", good, "--params-file", path) == (
+        f"{path}: holds no parameters; allowed: a JSON object"
+    )
+
+
+MODELS = {
+    "missing": "no such model; allowed: nuclei-small, the path or URL of a weight file, or a file",
+    "text": "not a torch weight file, or a damaged one; got 5 bytes; allowed: a network of",
+    "half": "not a torch weight file, or a damaged one; got ",
+    "foreign": "the weights are of no network known here; got 1 arrays, first a; allowed: ",
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("command", ["segment", "check"])
+def test_model(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    good: Path,
+    tiny_model: Path,
+    kind: str,
+    command: str,
+) -> None:
+    model, out = tmp_path / "model.pth", tmp_path / "out"
+    if kind == "text":
+        model.write_text("hello")
+    elif kind == "half":
+        data = tiny_model.read_bytes()
+        model.write_bytes(data[: len(data) // 2])
+    elif kind == "foreign":
+        torch.save({"a": torch.zeros(3)}, model)
+    words = (good, out, "--jobs", 1) if command == "segment" else (good, "--output", out)
+    said = Terapose(monkeypatch, capsys).refuses(command, *words, "--model", model)
+    assert said.startswith(f"{model}: {MODELS[kind]}")
+    assert not finished(out)
+
+
+def test_model_with_another_digest(
+    refused: Callable[..., str], good: Path, tiny_model: Path
+) -> None:
+    said = refused(good, "--model-digest", "0" * 64)
+    assert said.startswith(f"{tiny_model}: the file is not the one its digest names; got sha256 ")
+    assert f"allowed: sha256 {'0' * 64}; correct the digest" in said
+
+
+def test_folder_that_cannot_be_made(
+    refused: Callable[..., str], good: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    remedy = "choose a folder you may write to, on a disk with room"
+    assert refused(good, out=blocked) == (
+        f"{blocked}: results cannot be written; got File exists; {remedy}"
+    )
+    assert refused(good, out=blocked / "out") == (
+        f"{blocked / 'out'}: results cannot be written; got Not a directory; {remedy}"
+    )
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Make a file system in memory; skip where that is not permitted."""
+    made: list[Path] = []
+
+    def make(options: str) -> Path:
+        folder = tmp_path / "mounted"
+        folder.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True)
+        except FileNotFoundError:
+            pytest.skip("no mount command")
+        if done.returncode:
+            pytest.skip(f"may not mount: {done.stderr.strip()}")
+        made.append(folder)
+        return folder
+
+    yield make
+    for folder in made:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_folder_that_is_read_only(
+    refused: Callable[..., str], good: Path, mount: Callable[[str], Path]
+) -> None:
+    out = mount("ro,size=1m") / "out"
+    assert refused(good, out=out) == (
+        f"{out}: results cannot be written; got Read-only file system; "
+        "choose a folder you may write to, on a disk with room"
+    )
+
+
+def test_disk_that_is_full(
+    refused: Callable[..., str], good: Path, mount: Callable[[str], Path]
+) -> None:
+    disk = mount("size=60k")
+    said = refused(good, out=disk / "out")
+    assert "not enough room for the intermediates; got 0.0 GB free" in said
+    (disk / "filler").write_bytes(b"\0" * 30_000)
+    with (disk / "more").open("wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(b"\0" * 512)
+    said = refused(good, out=disk / "out")
+    assert "No space left on device" in said and "disk with room" in said
+
+
+def test_disk_that_fills_up_on_the_way(
+    good: Path, tiny_model: Path, mount: Callable[[str], Path]
+) -> None:
+    disk = mount("nr_inodes=60,size=50m")
+    done = _segment(good, disk / "out", "--jobs", 1, "--model", tiny_model)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("terapose: ") and "No space left on device" in last
+    assert "make room or choose another folder, and run again: finished work is kept" in last
+    assert not finished(disk / "out")
+
+
+def test_folder_with_another_runs_results(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    good: Path,
+    tiny_model: Path,
+) -> None:
+    command, out = Terapose(monkeypatch, capsys), tmp_path / "out"
+    words = ("--jobs", 1, "--model", tiny_model)
+    assert command("segment", good, out, *words).code == 0
+    record = (out / "provenance.json").read_bytes()
+    other = write_ome_zarr(tmp_path / "other.zarr", nuclei(SHAPE, seed=1)[0])
+    sentence = (
+        f"{out}: holds the results of another image; got {good}; allowed: {other}; "
+        "choose another folder, or remove this one"
+    )
+    assert command.refuses("segment", other, out, *words) == sentence
+    assert command.refuses("check", other, "--output", out) == sentence
+    assert (out / "provenance.json").read_bytes() == record
+
+
+def test_no_cells_is_an_empty_result_and_a_warning(
+    good: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("--cellprob-threshold", 1000)
+    done = _segment(good, out, "--jobs", 1, "--model", tiny_model, *words)
+    assert done.returncode == 0
+    assert "WARNING: no cells found: the label image and the table are empty\n" in done.stderr
+    assert not np.asarray(open_level(str(out / "labels.zarr"), 0)[:]).any()
+    cells = pd.read_csv(out / "cells.csv")
+    assert len(cells) == 0 and list(cells.columns[:4]) == [
+        "CellID", "X_centroid", "Y_centroid", "Z_centroid",
+    ]  # fmt: skip
+    assert json.loads((out / "provenance.json").read_text())["cells"] == 0
