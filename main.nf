@@ -1,27 +1,28 @@
 #!/usr/bin/env nextflow
 
+include { LOOK } from './modules/look'
 include { SEGMENT } from './modules/segment'
+include { SIMULATE } from './modules/simulate/main'
+include { listed ; sample } from './modules/samples'
 
 // Parameters that steer the workflow itself; all others go to `terapose check` as they are.
 def own_parameters() {
-    return ['input', 'outdir', 'publish_mode']
-}
-
-// An image's name without what tells its format.
-def sample_name(address) {
-    return address.tokenize('/').last().replaceFirst(/(?i)(\.ome)?\.(zarr|tiff?|h5|hdf5)$/, '')
-}
-
-// [sample, address, file to stage]: local images are staged, so that containers can see them.
-def sample(name, address) {
-    def is_url = address.contains('://')
-    def image = is_url ? [] : file(address, checkIfExists: false)
-    return tuple(name, is_url ? address : image.toString(), is_url || !image.exists() ? [] : image)
+    return ['input', 'outdir', 'publish_mode', 'simulate']
 }
 
 workflow {
     main:
-    samples = channel.fromList(listed(params.input)).map { name, address -> sample(name, address) }
+    if (params.simulate && !params.input) {
+        SIMULATE(params.simulate)
+        simulated = SIMULATE.out.map { image, _labels -> sample('nuclei', image.toString()) }
+        reference = SIMULATE.out.map { _image, labels -> tuple('nuclei', labels) }
+    }
+    else {
+        simulated = channel.empty()
+        reference = channel.empty()
+    }
+    given_images = params.simulate && !params.input ? [] : listed(params.input)
+    samples = channel.fromList(given_images).map { name, address -> sample(name, address) }.mix(simulated)
     given = params.findAll { name, _value -> !(name in own_parameters()) }
     // a network's file of one's own: tasks run in folders of theirs, so its path has to be absolute
     own_model = local_file(given.model)
@@ -36,6 +37,7 @@ workflow {
     // a folder of an object store is made by writing to it: nothing to check there
     def is_url = params.outdir.toString().contains('://')
     SEGMENT(samples, params_file, own_model ?: [], is_url ? '' : file(params.outdir).toString())
+    LOOK(SEGMENT.out.labels, samples, reference)
 
     workflow.onComplete = {
         if (workflow.success) {
@@ -58,48 +60,4 @@ def local_file(value) {
     }
     def path = file(value.toString())
     return path.exists() ? path : null
-}
-
-// [sample, address] of each image the input names: an image, all that a glob matches, or those of
-// a samplesheet.
-def listed(input) {
-    if (!input) {
-        refuse('input: nothing given, allowed: an image, a glob or a samplesheet (CSV)')
-    }
-    def is_sheet = input.toString().endsWith('.csv')
-    if (is_sheet && !file(input).exists()) {
-        refuse("${input}: there is no such samplesheet; check the path")
-    }
-    def found = is_sheet
-        ? file(input).splitCsv(header: true).collect { row -> [row.sample?.trim(), row.image?.trim()] }
-        : files_of(input.toString()).collect { address -> [sample_name(address), address] }
-    if (!found) {
-        refuse("${input}: names no image; check the pattern or the samplesheet")
-    }
-    if (found.any { name, address -> !name || !address }) {
-        refuse("${input}: a line lacks sample or image; allowed: columns sample,image, filled")
-    }
-    def strange = found.findAll { name, address -> name =~ /['\/\\]/ || address.contains("'") }
-    if (strange) {
-        refuse("${input}: no name for a sample; got ${strange[0]}; allowed: no quotes, no slash in sample")
-    }
-    def names = found.collect { name, _address -> name }
-    def doubled = names.findAll { name -> names.count(name) > 1 }.unique()
-    if (doubled) {
-        refuse("${input}: samples of one name; got ${doubled.join(', ')}; name each in a samplesheet")
-    }
-    return found
-}
-
-// Stop with one sentence.
-def refuse(sentence) {
-    error("terapose: ${sentence}")
-}
-
-// The images an input names: one, or all that a glob matches.
-def files_of(input) {
-    if (!(input =~ /[*?{]/) || input.contains('://')) {
-        return [input]
-    }
-    return files(input, type: 'any').collect { path -> path.toString() }.toSorted()
 }

@@ -300,8 +300,8 @@ def page(rows: Sequence[Row], facts: dict[str, str], command: str) -> str:
         f"`flow_scaling: {FLOW_SCALING}`; the diameter is one for a whole data set, stated with "
         "the data, not fitted to the images. Average precision (AP) is TP / (TP + FP + FN) at an "
         "intersection over union (IoU) of 0.5 and 0.75; recall is the share of reference objects "
-        "matched at 0.5, matched IoU the mean IoU of these matches. Means are over volumes, counts and "
-        "seconds are sums, memory is the largest.",
+        "matched at 0.5, matched IoU the mean IoU of these matches. Means are over volumes, counts "
+        "and seconds are sums, memory is the largest.",
     ]
     for data_set in DATA_SETS:
         own = [row for row in rows if row.data_set == data_set.name]

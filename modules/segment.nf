@@ -142,5 +142,5 @@ workflow SEGMENT {
     )
 
     emit:
-    results = FINISH.out // [sample, labels.zarr, cells.csv, cells.parquet, provenance.json]
+    labels = FINISH.out.map { sample, labels, _csv, _parquet, _record -> tuple(sample, labels) }
 }

@@ -38,6 +38,11 @@ WORKFLOW: dict[str, Json] = {
         "default": "copy",
         "description": "How Nextflow brings results to outdir.",
     },
+    "simulate": {
+        "type": "string",
+        "description": "Without an input: simulate nuclei in a volume of this shape (Z,Y,X), "
+        "segment it and score the result.",
+    },
 }
 """Parameters of main.nf that `terapose` does not know."""
 

@@ -21,6 +21,9 @@ Examples:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--channel", type=int, default=1, show_default=True, help="Channel, from 1.")
 @click.option(
+    "--level", type=click.IntRange(0), default=0, show_default=True, help="Level of the pyramid."
+)
+@click.option(
     "--at", type=Numbers(3), help="Voxel Z,Y,X to look at (default: where most cells are)."
 )
 @click.option(
@@ -35,6 +38,7 @@ def command(
     labels: str,
     out: Path,
     channel: int,
+    level: int,
     at: tuple[int, int, int] | None,
     voxel_size: tuple[float, float, float] | None,
     reference: str | None,
@@ -45,7 +49,7 @@ def command(
     from terapose.lazy import Lazy, open_labels
     from terapose.picture import three_views
 
-    opened = open_image(image, voxel_size=voxel_size)
+    opened = open_image(image, level=level, voxel_size=voxel_size)
     check_channels(opened, [channel])
     shown = three_views(
         Lazy(opened, channel),

@@ -1,0 +1,22 @@
+// Scores against reference labels.
+process EVALUATE {
+    tag "${sample}"
+    label 'small'
+    publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, overwrite: true
+
+    input:
+    tuple val(sample), path(labels), path(reference)
+
+    output:
+    tuple val(sample), path('scores.json')
+
+    script:
+    """
+    terapose.py evaluate ${reference} ${labels} --json scores.json
+    """
+
+    stub:
+    """
+    touch scores.json
+    """
+}

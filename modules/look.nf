@@ -1,0 +1,15 @@
+// Results to look at: a picture of each sample, and scores where there is a reference.
+
+include { EVALUATE } from './evaluate/main'
+include { PICTURE } from './picture/main'
+
+workflow LOOK {
+    take:
+    labels // [sample, labels.zarr]
+    samples // [sample, address of the image, image to stage or []]
+    reference // [sample, reference labels]
+
+    main:
+    PICTURE(labels.join(samples))
+    EVALUATE(labels.join(reference))
+}

@@ -1,0 +1,23 @@
+// The outlines of the cells on the image, in three sections.
+process PICTURE {
+    tag "${sample}"
+    label 'small'
+    publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, overwrite: true
+
+    input:
+    tuple val(sample), path(labels), val(address), path(image)
+
+    output:
+    tuple val(sample), path('picture.png')
+
+    script:
+    def level = params.level ? "--level ${params.level}" : ''
+    """
+    terapose.py picture '${address}' ${labels} picture.png ${level}
+    """
+
+    stub:
+    """
+    touch picture.png
+    """
+}

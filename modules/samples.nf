@@ -1,0 +1,57 @@
+// What `input` names: images, and what to call them.
+
+// An image's name without what tells its format.
+def sample_name(address) {
+    return address.tokenize('/').last().replaceFirst(/(?i)(\.ome)?\.(zarr|tiff?|h5|hdf5)$/, '')
+}
+
+// [sample, address, file to stage]: local images are staged, so that containers can see them.
+def sample(name, address) {
+    def is_url = address.contains('://')
+    def image = is_url ? [] : file(address, checkIfExists: false)
+    return tuple(name, is_url ? address : image.toString(), is_url || !image.exists() ? [] : image)
+}
+
+// [sample, address] of each image the input names: an image, all that a glob matches, or those of
+// a samplesheet.
+def listed(input) {
+    if (!input) {
+        refuse('input: nothing given, allowed: an image, a glob or a samplesheet (CSV)')
+    }
+    def is_sheet = input.toString().endsWith('.csv')
+    if (is_sheet && !file(input).exists()) {
+        refuse("${input}: there is no such samplesheet; check the path")
+    }
+    def found = is_sheet
+        ? file(input).splitCsv(header: true).collect { row -> [row.sample?.trim(), row.image?.trim()] }
+        : files_of(input.toString()).collect { address -> [sample_name(address), address] }
+    if (!found) {
+        refuse("${input}: names no image; check the pattern or the samplesheet")
+    }
+    if (found.any { name, address -> !name || !address }) {
+        refuse("${input}: a line lacks sample or image; allowed: columns sample,image, filled")
+    }
+    def strange = found.findAll { name, address -> name =~ /['\/\\]/ || address.contains("'") }
+    if (strange) {
+        refuse("${input}: no name for a sample; got ${strange[0]}; allowed: no quotes, no slash in sample")
+    }
+    def names = found.collect { name, _address -> name }
+    def doubled = names.findAll { name -> names.count(name) > 1 }.unique()
+    if (doubled) {
+        refuse("${input}: samples of one name; got ${doubled.join(', ')}; name each in a samplesheet")
+    }
+    return found
+}
+
+// Stop with one sentence.
+def refuse(sentence) {
+    error("terapose: ${sentence}")
+}
+
+// The images an input names: one, or all that a glob matches.
+def files_of(input) {
+    if (!(input =~ /[*?{]/) || input.contains('://')) {
+        return [input]
+    }
+    return files(input, type: 'any').collect { path -> path.toString() }.toSorted()
+}
