@@ -230,6 +230,8 @@ def segment_file(
     from terapose.stages import plan as plan_stage
 
     folder = Path(output)
+    # the record and the store's name hold the address: it has to mean the same from any folder
+    image = image if "://" in image else os.path.abspath(image)
     opened = plan_stage.open_checked(image, params)
     check_stage.check_output(folder, image)
     model_file = resolve(params.model, digest=params.model_digest or None)

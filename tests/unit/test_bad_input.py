@@ -318,6 +318,9 @@ def test_folder_with_another_runs_results(
     command, out = Terapose(monkeypatch, capsys), tmp_path / "out"
     words = ("--jobs", 1, "--model", tiny_model)
     assert command("segment", good, out, *words).code == 0
+    # the same image by another address is no other one
+    monkeypatch.chdir(good.parent)
+    assert command("segment", good.name, out, *words).code == 0
     record = (out / "provenance.json").read_bytes()
     other = write_ome_zarr(tmp_path / "other.zarr", nuclei(SHAPE, seed=1)[0])
     sentence = (
