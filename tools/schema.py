@@ -144,7 +144,6 @@ def schema() -> str:
             "type": "object",
             "properties": properties,
         }
-    defined["workflow"]["required"] = ["input"]
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Terapose pipeline parameters",
@@ -216,7 +215,7 @@ def _allowed(found: Json) -> str:
 def rerun(name: str) -> str:
     """The first stage that another value runs again."""
     if name in WORKFLOW:
-        return {"input": "plan", "outdir": "nothing"}.get(name, "finish")
+        return {"publish_mode": "finish", "outdir": "nothing"}.get(name, "plan")
     if not shaping({name: None}):
         return "nothing"
     # not the digest itself, but the file is looked at again: a new file, a new plan
