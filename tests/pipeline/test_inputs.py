@@ -1,0 +1,147 @@
+"""What the workflow is given: samplesheets, globs, formats, edited code, mistakes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.command import finished
+from tests.pipeline.conftest import Launches
+from tests.pipeline.launch import ROOT, Launch, results
+from tests.synthetic import nuclei, write_ome_zarr, write_tiff
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("inputs")]
+
+
+def test_samplesheet_with_an_image_that_is_converted(
+    launches: Launches, image: Path, voxels: np.ndarray, undisturbed: tuple[str, bytes]
+) -> None:
+    launch = launches("samplesheet")
+    # one strip after the other cannot be read by region
+    write_tiff(launch.path / "strips.tif", voxels, kind="strips")
+    sheet = launch.path / "samples.csv"
+    sheet.write_text(f"sample,image\nconverted,strips.tif\nlazy,{image}\n")
+    cut = ("--block_shape", "10,40,31", "--slab_planes", 5, "--voxel_size", "1,1,1")
+    run = launch.done("--input", sheet.name, *cut)
+    assert "CONVERT (converted 0)" in run.said and "CONVERT (lazy" not in run.said
+    assert results(launch.out / "lazy") == undisturbed
+    assert results(launch.out / "converted") == undisturbed
+
+
+def test_glob_and_stubs(launches: Launches) -> None:
+    launch = launches("stub")
+    for name in ("one.ome.tif", "two.tiff", "other.png"):
+        (launch.path / name).touch()
+    run = launch.done("--input", "*.tif*", "-stub-run")
+    assert {p.name for p in launch.out.iterdir()} == {"one", "two", "pipeline_info"}
+    for sample in ("one", "two"):
+        names = {p.name for p in (launch.out / sample).iterdir()}
+        assert names == {"labels.zarr", "cells.csv", "cells.parquet", "provenance.json"}
+    # a stub plans two tasks of each scattered stage, but no conversion
+    assert run.said.count("FOLLOW (one ") == 3 and "CONVERT" not in run.submitted
+
+
+def test_edited_code_invalidates_what_it_computed(launches: Launches, image: Path) -> None:
+    launch = launches("edited")
+    launch.workflow = launch.path / "workflow"
+    for name in ("main.nf", "nextflow.config", "conf", "modules", "bin", "assets"):
+        source, target = ROOT / name, launch.workflow / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        else:
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy2(source, target)
+
+    def run_until_intensities() -> set[str]:
+        run = launch.start("--input", image, "-resume")
+        assert run.wait_for(process="INTENSITIES"), run.said
+        run.kill_all()
+        return run.cached
+
+    assert run_until_intensities() == set()
+    assert run_until_intensities() == {"FETCH", "PLAN"}
+    with (launch.workflow / "bin" / "terapose" / "tiles.py").open("a") as module:
+        module.write("# a comment\n")
+    assert run_until_intensities() == set()
+
+
+@pytest.fixture(scope="module")
+def mistakes(launches: Launches) -> Launch:
+    """A folder for runs that fail, with a good image in it."""
+    launch = launches("mistakes")
+    write_ome_zarr(launch.path / "good.zarr", nuclei((6, 24, 28))[0])
+    return launch
+
+
+def _last_words(launch: Launch, *words: object, terminal: bool = False) -> str:
+    """Run what has to fail; returns its last line on the terminal, without its prefix."""
+    run = launch.run(*words, terminal=terminal)
+    assert run.process.returncode not in (0, None), run.said
+    assert run.last.startswith("terapose: "), run.said
+    assert "\tat " not in run.said and "Traceback" not in run.said
+    return run.last.removeprefix("terapose: ").replace(f"{launch.path}/", "")
+
+
+def test_faults_of_a_params_file_are_the_last_words_on_a_terminal(mistakes: Launch) -> None:
+    faulty = {"input": "good.zarr", "diametre": 3, "min_size": "a"}
+    (mistakes.path / "params.json").write_text(json.dumps(faulty))
+    assert _last_words(mistakes, "-params-file", "params.json", terminal=True) == (
+        "parameters: diametre: no such parameter (did you mean diameter?); "
+        "min_size: got 'a', allowed: a valid integer, unable to parse string as an integer; "
+        "docs/parameters.md lists them all"
+    )
+
+
+def test_fault_of_an_image_that_a_later_stage_finds(mistakes: Launch) -> None:
+    volume = nuclei((6, 24, 28))[0].astype(np.float32)
+    volume[1, 2, 3] = np.nan
+    write_ome_zarr(mistakes.path / "nan.zarr", volume)
+    said = _last_words(mistakes, "--input", "nan.zarr")
+    assert said.startswith("nan.zarr, channel 1: the image has voxels that are not finite numbers")
+    assert not finished(mistakes.out / "nan")
+
+
+def test_folder_for_results_that_cannot_be_made(mistakes: Launch) -> None:
+    (mistakes.path / "file").touch()
+    assert _last_words(mistakes, "--input", "good.zarr", "--outdir", "file") == (
+        "file/good: results cannot be written; got Not a directory; "
+        "choose a folder you may write to, on a disk with room"
+    )
+
+
+def test_folder_with_results_of_another_image(mistakes: Launch) -> None:
+    record = mistakes.out / "good" / "provenance.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"image": {"address": "/elsewhere/good.zarr"}}))
+    said = _last_words(mistakes, "--input", "good.zarr", "--model", "nuclei-small")
+    assert said == (
+        "out/good: holds the results of another image; got /elsewhere/good.zarr; "
+        "allowed: good.zarr; choose another folder, or remove this one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sheet", "sentence"),
+    [
+        (
+            "sample,image\na,good.zarr\na,other.zarr\n",
+            "samples.csv: samples of one name; got a; name each in a samplesheet",
+        ),
+        (
+            "name,image\na,good.zarr\n",
+            "samples.csv: a line lacks sample or image; allowed: columns sample,image, filled",
+        ),
+    ],
+)
+def test_samplesheet_with_faults(mistakes: Launch, sheet: str, sentence: str) -> None:
+    (mistakes.path / "samples.csv").write_text(sheet)
+    assert _last_words(mistakes, "--input", "samples.csv") == sentence
+
+
+def test_glob_that_matches_nothing(mistakes: Launch) -> None:
+    assert _last_words(mistakes, "--input", "*.nrrd") == (
+        "*.nrrd: names no image; check the pattern or the samplesheet"
+    )
