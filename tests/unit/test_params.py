@@ -1,0 +1,116 @@
+"""Parameters: every fault in one message, and each parameter in the stage that it shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from terapose.errors import InputError
+from terapose.params import STAGES, Parameters, arguments, as_option, check
+
+FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"diameter": 0}, "diameter: got 0, allowed: greater than 0"),
+    ({"diameter": "wide"}, "diameter: got 'wide', allowed: a valid number"),
+    ({"min_sise": 3}, "min_sise: no such parameter (did you mean min_size?)"),
+    ({"quux": 3}, "quux: no such parameter"),
+    ({"mode": "4d"}, "mode: got '4d', allowed: 'auto' or '3d'"),
+    ({"channels": [1, 2, 3]}, "channels: got"),
+    ({"channels": [0]}, "channels: got [0], allowed: numbers from 1 up"),
+    ({"percentiles": [99, 1]}, "percentiles: got [99.0, 1.0], allowed: 0 <= low < high <= 100"),
+    ({"percentiles": [1, 101]}, "percentiles: got [1.0, 101.0]"),
+    ({"normalize": "lowhigh"}, "lowhigh: nothing given"),
+    ({"normalize": "lowhigh", "lowhigh": [5, 5]}, "lowhigh: got [5.0, 5.0], allowed: low < high"),
+    ({"lowhigh": [0, 5]}, "lowhigh: given, allowed: only with normalize 'lowhigh'"),
+    ({"invert": True, "normalize": "none"}, "invert: true, allowed: only with a normalisation"),
+    ({"block_shape": [64, 0, 64]}, "block_shape: got [64, 0, 64], allowed: three numbers above 0"),
+    ({"block_shape": [64, 64]}, "block_shape: got"),
+    ({"voxel_size": [1, -1, 1]}, "voxel_size: got [1.0, -1.0, 1.0]"),
+    ({"flow3d_smooth": [1, 2]}, "flow3d_smooth: got [1.0, 2.0], allowed: one or three numbers"),
+    ({"slab_planes": 0}, "slab_planes: got 0, allowed: greater than or equal to 1"),
+    ({"cellprob_threshold": float("nan")}, "cellprob_threshold: got nan, allowed: a finite number"),
+    ({"max_size_fraction": 1.5}, "max_size_fraction: got 1.5, allowed: less than or equal to 1"),
+    ({"min_size": 1.5}, "min_size: got 1.5, allowed: a valid integer"),
+    ({"model_digest": "abc"}, "model_digest: got 'abc'"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), FAULTS, ids=[m.split(":")[0] for _, m in FAULTS])
+def test_each_fault_is_named(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check(given)
+    text = str(caught.value)
+    assert message in text
+    assert "\n" not in text
+    assert text.startswith("parameters: ")
+    assert text.endswith("docs/parameters.md lists them all")
+
+
+def test_all_faults_are_named_at_once() -> None:
+    given = {
+        "diameter": -3,
+        "min_sise": 3,
+        "niter": "many",
+        "percentiles": [50, 50],
+        "invert": True,
+        "normalize": "none",
+    }
+    with pytest.raises(InputError) as caught:
+        check(given)
+    faults = str(caught.value).removeprefix("parameters: ").split("; ")[:-1]
+    assert {f.split(":")[0] for f in faults} == {
+        "diameter",
+        "min_sise",
+        "niter",
+        "percentiles",
+        "invert",
+    }
+    assert len(faults) == 5
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    params = check({})
+    assert params.percentiles == (1.0, 99.0)
+    assert (params.cellprob_threshold, params.min_size, params.max_size_fraction) == (0.0, 15, 0.4)
+    assert (params.tile_overlap, params.ome_zarr_version) == (0.1, "0.5")
+    assert (params.keep_intermediates, params.percentile_sampling) == ("flows", "exact")
+
+
+def test_what_a_command_line_gives_is_understood() -> None:
+    params = check(
+        {
+            "block_shape": "64,256,256",
+            "channels": "2 1",
+            "diameter": "14.5",
+            "niter": "",
+            "flow3d_smooth": 1,
+            "lowhigh": None,
+        }
+    )
+    assert params.block_shape == (64, 256, 256)
+    assert params.channels == (2, 1)
+    assert params.diameter == 14.5
+    assert params.niter is None
+    assert params.flow3d_smooth == (1.0,)
+
+
+def test_options_give_the_same_parameters_back() -> None:
+    params = check({"block_shape": [8, 9, 10], "invert": True, "min_size": -1, "model": "a b.pth"})
+    words = arguments(params, Parameters.model_fields)
+    assert "--block-shape 8,9,10 " in words
+    assert "'a b.pth'" in words
+    assert "--min-size -1" in words
+    assert "--invert" in words
+    assert "--no-use-gpu" in words
+    assert "diameter" not in words
+    assert as_option("min_size", -1) == ["--min-size", "-1"]
+
+
+def test_every_parameter_belongs_to_a_stage() -> None:
+    staged = {name for names in STAGES.values() for name in names}
+    # the digest is checked where the file is fetched, before any stage
+    assert staged == set(Parameters.model_fields) - {"model_digest"}
+    filters = {"min_size", "max_size_fraction", "min_median_fraction", "border"}
+    assert filters <= set(STAGES["relabel"])
+    later = {"cellprob_threshold", "niter", "flow3d_smooth", "keep_intermediates", *filters}
+    assert not later & set(STAGES["plan"])

@@ -1,0 +1,218 @@
+"""The plan: what changes its digest, what it cuts into tasks, what it refuses."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unets import random_unet, save
+
+from terapose.errors import InputError
+from terapose.geometry import ZYX
+from terapose.networks import identify
+from terapose.params import check
+from terapose.plan import (
+    AXES,
+    SCATTERED,
+    Plan,
+    choose_block,
+    choose_slabs,
+    load,
+    network_shape,
+    package_digest,
+)
+from terapose.stages.plan import _tasks, make_plan, open_checked, run
+from terapose.store import Store
+
+IMAGE = np.random.default_rng(0).integers(0, 500, (20, 40, 50)).astype(np.uint16)
+MakePlan = Callable[..., Plan]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("plan") / "image.zarr"
+    zarr.save_array(str(path), np.stack([IMAGE, IMAGE + 1]))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def two_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(random_unet((2, 2)).state_dict(), tmp_path_factory.mktemp("model") / "two.pth")
+
+
+@pytest.fixture(scope="module")
+def plan_of(address: str, two_inputs: Path) -> MakePlan:
+    def make(model: Path = two_inputs, **params: Any) -> Plan:
+        checked = check({"model": str(model), **params})
+        return make_plan(open_checked(address, checked), identify(model), checked)
+
+    return make
+
+
+SHAPING = {
+    "channels": [2],
+    "diameter": 25.0,
+    "anisotropy": 1.5,
+    "normalize": "none",
+    "percentiles": [2, 98],
+    "percentile_sampling": "cellpose",
+    "invert": True,
+    "foreground_min": 10.0,
+    "tile_overlap": 0.2,
+    "precision": "bfloat16",
+    "block_shape": [10, 40, 50],
+    "slab_planes": 4,
+    "max_tasks": 2,
+    "ome_zarr_version": "0.4",
+    "voxel_size": [1.0, 1.0, 1.0],
+}
+
+
+@pytest.mark.parametrize("name", SHAPING)
+def test_what_shapes_the_work_changes_the_digest(name: str, plan_of: MakePlan) -> None:
+    assert plan_of(**{name: SHAPING[name]}).digest != plan_of().digest
+
+
+def test_thresholds_and_filters_do_not(plan_of: MakePlan) -> None:
+    later = {
+        "cellprob_threshold": 1.0,
+        "niter": 30,
+        "min_size": 3,
+        "max_size_fraction": 0.1,
+        "min_median_fraction": 0.2,
+        "border": "drop",
+        "flow3d_smooth": [1.0],
+        "keep_intermediates": "all",
+        "batch_size": 2,
+    }
+    assert plan_of(**later).digest == plan_of().digest
+
+
+def test_other_weights_and_another_image_change_it(
+    plan_of: MakePlan, tiny_model: Path, tmp_path: Path, two_inputs: Path
+) -> None:
+    plain = plan_of()
+    assert plan_of(model=tiny_model).digest != plain.digest
+    params = check({"model": str(two_inputs)})
+    digests = set()
+    path = tmp_path / "image.zarr"
+    for image in (IMAGE, IMAGE + 1, IMAGE[:19]):
+        shutil.rmtree(path, ignore_errors=True)
+        zarr.save_array(str(path), image)
+        digests.add(make_plan(open_checked(str(path), params), identify(two_inputs), params).digest)
+    assert len(digests | {plain.digest}) == 4
+
+
+@given(
+    st.tuples(st.integers(2, 20), st.integers(2, 40), st.integers(2, 50)),
+    st.integers(1, 30),
+    st.none() | st.integers(1, 40),
+)
+@settings(max_examples=25)
+def test_tasks_hold_every_item_once(
+    plan_of: MakePlan, block: ZYX, planes: int, most: int | None
+) -> None:
+    plan = plan_of(block_shape=block, slab_planes=planes, max_tasks=most)
+    for stage in SCATTERED:
+        items = [i for task in range(len(plan.tasks[stage])) for i in plan.batch(stage, task)]
+        assert items == list(range(plan.items(stage)))
+        assert len(plan.tasks[stage]) <= (most or 2000)
+        lines = plan.tasks_csv(stage).splitlines()
+        assert lines[0] == "task,first,stop"
+        assert lines[1:] == [f"{n},{a},{b}" for n, (a, b) in enumerate(plan.tasks[stage])]
+    for axis in range(len(AXES)):
+        count = plan.items(f"gradients-{AXES[axis]}")
+        planes_done = [
+            p
+            for n in range(count)
+            for p in range(plan.slab(axis, n).start[axis], plan.slab(axis, n).stop[axis])
+        ]
+        assert planes_done == list(range(plan.network_shape[axis]))
+
+
+def test_a_teravoxel_image_has_no_more_than_2000_tasks(plan_of: MakePlan) -> None:
+    small = plan_of()
+    shape = (5000, 20000, 20000)
+    large = small.model_copy(
+        update={
+            "image": small.image.model_copy(update={"shape": shape}),
+            "network_shape": shape,
+            "block": choose_block(shape, None),
+            "slabs": choose_slabs(shape, None),
+        }
+    )
+    for stage in SCATTERED:
+        tasks = _tasks(large, stage, None)
+        assert len(tasks) <= 2000
+        assert not tasks or tasks[-1][1] == large.items(stage)
+
+
+@pytest.mark.parametrize(
+    ("rescale", "anisotropy", "expected"),
+    [(1.0, 1.0, (20, 40, 50)), (1.0, 2.5, (50, 40, 50)), (0.75, 1.0, (15, 30, 37))],
+)
+def test_the_networks_grid(rescale: float, anisotropy: float, expected: ZYX) -> None:
+    assert network_shape((20, 40, 50), rescale, anisotropy) == expected
+
+
+def test_anisotropy_comes_from_the_voxel_size(plan_of: MakePlan) -> None:
+    assert plan_of(voxel_size=[2.0, 0.5, 0.5]).network_shape == (80, 40, 50)
+    assert plan_of(voxel_size=[2.0, 0.5, 0.5], anisotropy=2.0).network_shape == (40, 40, 50)
+    assert plan_of(diameter=60.0).default_niter == 400
+    assert plan_of().default_niter == 200
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"voxel_size": [1.0, 0.5, 0.6]}, "pixels are not square"),
+        ({"channels": [1, 3]}, "channel"),
+        ({"diameter": 2000.0}, "shrinks to nothing"),
+        ({"diameter": 1.0}, "grow more than 64 times"),
+    ],
+)
+def test_what_cannot_be_segmented_is_refused(
+    plan_of: MakePlan, params: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        plan_of(**params)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_channels_than_the_network_has_are_refused(
+    plan_of: MakePlan, tiny_model: Path
+) -> None:
+    with pytest.raises(InputError, match="fewer inputs than channels are given; got"):
+        plan_of(model=tiny_model, channels=[1, 2])
+
+
+def test_a_single_plane_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "plane.zarr")
+    zarr.save_array(path, IMAGE[:1])
+    with pytest.raises(InputError, match="is not a volume; got shape"):
+        open_checked(path, check({}))
+
+
+def test_a_plan_comes_back_from_its_file(plan_of: MakePlan, tmp_path: Path) -> None:
+    plan = plan_of(block_shape=(7, 8, 9))
+    path = tmp_path / "plan.json"
+    path.write_text(plan.dump())
+    assert load(path) == plan
+    assert load(path).digest == plan.digest
+    path.write_text(plan.dump().replace(package_digest(), "0" * 64))
+    with pytest.raises(InputError, match="was made by other code than is running now"):
+        load(path)
+
+
+def test_a_full_disk_is_refused_before_anything_runs(plan_of: MakePlan, tmp_path: Path) -> None:
+    plan = plan_of()
+    huge = plan.projection.model_copy(update={"store": 10**18})
+    with pytest.raises(InputError, match="not enough room for the intermediates"):
+        run(plan.model_copy(update={"projection": huge}), Store(str(tmp_path / "store")))

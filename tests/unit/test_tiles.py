@@ -1,0 +1,52 @@
+"""Tiles of a plane and the network over a stack of planes against Cellpose's ``run_net``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cellpose import core, transforms
+from unets import random_unet
+
+from terapose.networks.base import Network, Tilewise
+from terapose.tiles import run_planes, taper, tile_grid
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    module = Tilewise(random_unet((2, 2)))
+    return Network("unet", 224, 2, 30.0, "float32", module)
+
+
+@pytest.mark.parametrize("shape", [(40, 231), (224, 208), (500, 300), (8, 8), (1000, 64)])
+@pytest.mark.parametrize(("tile", "overlap"), [(224, 0.1), (256, 0.1), (256, 0.5)])
+def test_tiles_lie_where_cellpose_has_them(
+    shape: tuple[int, int], tile: int, overlap: float
+) -> None:
+    plane = np.random.default_rng(0).random((3, *shape)).astype(np.float32)
+    before_y, after_y, before_x, after_x = transforms.get_pad_yx(*shape, min_size=(tile, tile))
+    padded = np.pad(plane, ((0, 0), (before_y, after_y), (before_x, after_x)))
+    tiles, ysub, xsub, height, width = transforms.make_tiles(
+        padded, bsize=tile, tile_overlap=overlap
+    )
+    grid = tile_grid(shape, tile, overlap)
+    assert grid.pad == (before_y, before_x)
+    assert grid.padded == (height, width)
+    assert grid.corners == [(y[0], x[0]) for y, x in zip(ysub, xsub, strict=True)]
+    assert len(grid.corners) == tiles.shape[0] * tiles.shape[1]
+
+
+@pytest.mark.parametrize("tile", [224, 256, 384])
+def test_the_taper_is_cellposes(tile: int) -> None:
+    np.testing.assert_array_equal(taper(tile), transforms._taper_mask(ly=tile, lx=tile))
+
+
+@pytest.mark.parametrize("shape", [(3, 30, 40), (2, 250, 100)])
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_the_network_over_planes(
+    shape: tuple[int, int, int], batch_size: int, network: Network
+) -> None:
+    planes = np.random.default_rng(1).random((*shape, 2)).astype(np.float32)
+    expected, _ = core.run_net(network.module, planes, bsize=224, rsz=None)
+    found = run_planes(network, np.moveaxis(planes, -1, 1), tile=224, batch_size=batch_size)
+    np.testing.assert_array_equal(np.moveaxis(found, 1, -1), expected)
+    assert found.std() > 0
