@@ -2,7 +2,8 @@
 process SIMULATE {
     tag "${shape}"
     label 'small'
-    storeDir { "${params.outdir}/simulated" }
+    // a folder for each shape: what is stored is not made again
+    storeDir { "${params.outdir}/simulated/${shape.toString().replace(',', 'x')}" }
 
     input:
     val shape
