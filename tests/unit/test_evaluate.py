@@ -13,6 +13,7 @@ import tifffile
 import zarr
 from click.testing import CliRunner
 from scipy.ndimage import zoom
+
 from terapose.cli.evaluate import command
 from terapose.errors import InputError
 from terapose.evaluate import average_precision, compare

@@ -9,6 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from terapose.cli.picture import command
 from terapose.errors import InputError
 from terapose.picture import three_views

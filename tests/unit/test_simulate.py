@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 from scipy import ndimage
+
 from terapose.cli.simulate import command
 from terapose.errors import InputError
 from terapose.image import open_image
