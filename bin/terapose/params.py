@@ -153,6 +153,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "foreground_min",
         "tile_overlap",
         "precision",
+        "use_gpu",
         "block_shape",
         "slab_planes",
         "max_tasks",

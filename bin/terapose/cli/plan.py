@@ -25,7 +25,6 @@ Examples:
 @click.option(
     "--tasks", type=click.Path(path_type=Path), help="Write one CSV of tasks for each stage here."
 )
-@click.option("--use-gpu/--no-use-gpu", default=False, help="Plan for a network on a GPU.")
 @parameters(STAGES["plan"])
 def command(
     image: str,
