@@ -39,7 +39,8 @@ def test_glob_and_stubs(launches: Launches) -> None:
     assert {p.name for p in launch.out.iterdir()} == {"one", "two", "pipeline_info"}
     for sample in ("one", "two"):
         names = {p.name for p in (launch.out / sample).iterdir()}
-        assert names == {"labels.zarr", "cells.csv", "cells.parquet", "provenance.json"}
+        tables = {"cells.csv", "cells.parquet", "provenance.json"}
+        assert names == {"labels.zarr", "picture.png", *tables}
     # a stub plans two tasks of each scattered stage, but no conversion
     assert run.said.count("FOLLOW (one ") == 3 and "CONVERT" not in run.submitted
 

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 Again = Callable[..., Run]
 
 CUT = ("--block_shape", "14,20,24", "--slab_planes", 16)
-LAST = {"RELABEL", "EXPORT", "FINISH"}
+LAST = {"RELABEL", "EXPORT", "FINISH", "PICTURE"}
 FROM_FOLLOW = {"FOLLOW", "GATHER_FOLLOW", "PEAKS", "SEEDS", "MASKS", *LAST}
 ALL = {
     *("CHECK", "FETCH", "PLAN", "INTENSITIES", "PERCENTILES"),
