@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from unets import random_unet, save
+from tests.unets import random_unet, save
 
 settings.register_profile(
     "terapose",
@@ -26,4 +26,5 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # flows of either sign and a probability around 0, so that some voxels belong to cells
     state["output.2.weight"] *= 40
     state["output.2.bias"] = torch.zeros(3)
-    return save(state, tmp_path_factory.mktemp("model") / "tiny.pth")
+    path: Path = save(state, tmp_path_factory.mktemp("model") / "tiny.pth")
+    return path

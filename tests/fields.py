@@ -41,7 +41,7 @@ def balls(shape: ZYX, *, seed: int, count: int, radius: float) -> Labels:
     rng = np.random.default_rng(seed)
     centres = rng.uniform(0, 1, (count, 3)) * np.array(shape)
     sizes = radius * rng.uniform(0.7, 1.3, count)
-    grid = np.stack(np.indices(shape), -1)
+    grid = np.moveaxis(np.indices(shape), 0, -1)
     labels, nearest = np.zeros(shape, np.int64), np.full(shape, 1.0)
     for number, (centre, size) in enumerate(zip(centres, sizes, strict=True), 1):
         distance = np.linalg.norm(grid - centre, axis=-1) / size
@@ -114,7 +114,7 @@ def prepared(folder: Path, model: Path, values: NDArray[Any], **params: Any) -> 
     """A plan for an image of these values, and its store with the planned arrays."""
     image = folder / "image.zarr"
     if not image.exists():
-        zarr.save_array(str(image), values)
+        zarr.save_array(str(image), np.asarray(values))  # type: ignore[arg-type]
     checked = check({"model": str(model), **params})
     plan = plan_stage.make_plan(
         plan_stage.open_checked(str(image), checked), identify(model), checked

@@ -6,7 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fields import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.fields import (
     balls,
     cellpose_masks,
     check_table,
@@ -15,8 +17,6 @@ from fields import (
     segment_field,
     to_centres,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 edges = st.integers(12, 28)
 

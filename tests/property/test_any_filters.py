@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from cellpose import utils
-from fields import same_partition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.fields import same_partition
 
 from terapose.filters import Table, resolve
 from terapose.geometry import Box

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from cellpose import dynamics
-from fields import same_partition, stable_sort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.fields import same_partition, stable_sort
 
 from terapose.geometry import ZYX, Box
 from terapose.kernels.seeds import GROWTH, PEAK, assign, count_ends, find_seeds, grow_seeds

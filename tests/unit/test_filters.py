@@ -9,7 +9,7 @@ import pytest
 from cellpose import utils
 from numpy.typing import NDArray
 
-from terapose.filters import resolve
+from terapose.filters import Table, resolve
 from terapose.geometry import Box
 from terapose.kernels.objects import measure
 
@@ -30,9 +30,14 @@ def rods() -> NDArray[np.int32]:
 def kept(**rules: Any) -> list[int]:
     labels = rods()
     probability = np.zeros(SHAPE, np.float32)
-    objects = {"id": np.arange(1, 5), **measure(labels, 4, (0, 0, 0), SHAPE, probability)}
+    objects: Table = {"id": np.arange(1, 5), **measure(labels, 4, (0, 0, 0), SHAPE, probability)}
     none = np.zeros(0, np.int64)
-    holes = {"id": none, "voxel": none, "under": none, "probability": np.zeros(0, np.float32)}
+    holes: Table = {
+        "id": none,
+        "voxel": none,
+        "under": none,
+        "probability": np.zeros(0, np.float32),
+    }
     plain = {"min_size": 1, "max_size_fraction": 1, "min_median_fraction": 0, "border": "keep"}
 
     def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:

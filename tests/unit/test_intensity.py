@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from cellpose import transforms
-from fields import prepared, scatter
 from numpy.typing import NDArray
+from tests.fields import prepared, scatter
 
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Grid

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fields import balls, prepared, scatter, segment_field, to_centres
+from tests.fields import balls, prepared, scatter, segment_field, to_centres
 
 from terapose.errors import StoreError
 from terapose.geometry import Box

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cellpose import core, dynamics, transforms
-from fields import (
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from tests.fields import (
     NETWORK,
     Field,
     Labels,
@@ -32,8 +34,6 @@ from fields import (
     to_centres,
     towards,
 )
-from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from terapose import networks
 from terapose.geometry import ZYX, Box

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cellpose import core, transforms
-from unets import random_unet
+from tests.unets import random_unet
 
 from terapose.networks.base import Network, Tilewise
 from terapose.tiles import run_planes, taper, tile_grid
