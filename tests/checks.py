@@ -34,7 +34,7 @@ def same(image: Image, expected: np.ndarray) -> bool:
     return True
 
 
-def refuses(message: str, address: str | Path, **options: Any) -> None:
+def assert_refused(message: str, address: str | Path, **options: Any) -> None:
     """Opening fails with one sentence that names the place and the fault."""
     with pytest.raises(InputError, match=message) as caught:
         open_image(address, **options)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 400.0
 """Seconds after which a run counts as hanging."""
 
-_STARTED = re.compile(r"(Submitted|Cached) process > (?:SEGMENT:)?(\w+)(?: \((.*)\))?")
+_STARTED = re.compile(r"(Submitted|Cached) process > (?:\w+:)*(\w+)(?: \((.*)\))?")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

@@ -13,7 +13,7 @@ import tifffile
 import zarr
 from ome_zarr.format import FormatV04, FormatV05
 from ome_zarr.writer import write_image
-from tests.checks import refuses, same
+from tests.checks import assert_refused, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff, write_zarr
 
 from terapose.errors import InputError
@@ -95,7 +95,7 @@ def test_bioformats2raw_group_with_one_image(tmp_path: Path) -> None:
     write_ome_zarr(tmp_path / "a.zarr/0", array, version="0.4")
     assert same(open_image(tmp_path / "a.zarr"), array[None])
     write_ome_zarr(tmp_path / "a.zarr/1", array, version="0.4")
-    refuses("holds several images; .*name one of them", tmp_path / "a.zarr")
+    assert_refused("holds several images; .*name one of them", tmp_path / "a.zarr")
     assert same(open_image(tmp_path / "a.zarr/1"), array[None])
 
 
@@ -222,10 +222,10 @@ def test_hdf5(tmp_path: Path) -> None:
     assert (image.voxel_size, image.chunks) == (VOXEL_SIZE, (1, 16, 16))
     assert same(image, array[None])
     assert same(open_image(tmp_path / "a.h5/label"), array[None] // 2)
-    refuses("no such dataset; got nothing; allowed: label, raw", tmp_path / "a.h5/nothing")
+    assert_refused("no such dataset; got nothing; allowed: label, raw", tmp_path / "a.h5/nothing")
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["one"] = file["group/two"] = array
-    refuses("several datasets; allowed: group/two, one; name one", tmp_path / "b.h5")
+    assert_refused("several datasets; allowed: group/two, one; name one", tmp_path / "b.h5")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from tests.checks import REGION, refuses, same
+from tests.checks import REGION, assert_refused, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff, write_zarr
 
 from terapose.errors import InputError
@@ -23,22 +23,22 @@ KINDS: tuple[TiffKind, ...] = ("tiled", "strips", "contiguous", "ome", "imagej")
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    refuses(r"a\.tif: there is no such file; check the path", tmp_path / "a.tif")
+    assert_refused(r"a\.tif: there is no such file; check the path", tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("content", [b"", b"some text\n", b"\x89PNG\r\n\x1a\n123456"])
 def test_not_an_image(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tif").write_bytes(content)
     what = "this is not an image" if content else "the file is empty"
-    refuses(rf"a\.tif: {what}.*; allowed: OME-Zarr.*; convert it", tmp_path / "a.tif")
+    assert_refused(rf"a\.tif: {what}.*; allowed: OME-Zarr.*; convert it", tmp_path / "a.tif")
 
 
 def test_folder_without_metadata(tmp_path: Path) -> None:
-    refuses("the folder is no Zarr", tmp_path)
+    assert_refused("the folder is no Zarr", tmp_path)
 
 
 def test_unknown_kind_of_address() -> None:
-    refuses("addresses of this kind cannot be read.*allowed: a local path", "nope://a/b.tif")
+    assert_refused("addresses of this kind cannot be read.*allowed: a local path", "nope://a/b.tif")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -47,7 +47,7 @@ def test_truncated_tiff(tmp_path: Path, kind: TiffKind, part: float) -> None:
     path = write_tiff(tmp_path / "a.tif", voxels(5, 64, 64), kind=kind)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * part)])
-    refuses("the TIFF file is damaged or incomplete", path)
+    assert_refused("the TIFF file is damaged or incomplete", path)
 
 
 def test_truncated_tiff_that_does_not_say_how_many_planes_it_has(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_truncated_tiff_that_does_not_say_how_many_planes_it_has(tmp_path: Path)
             ends.append(file.filehandle.tell())
     content = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "a.tif").write_bytes(content[: ends[2]])  # three planes, all there
-    refuses("damaged or incomplete; got .*invalid page offset", tmp_path / "a.tif")
+    assert_refused("damaged or incomplete; got .*invalid page offset", tmp_path / "a.tif")
 
 
 def test_harmless_warnings_are_no_damage(tmp_path: Path, caplog: Any) -> None:
@@ -93,14 +93,14 @@ def test_ome_tiff_in_several_files(tmp_path: Path) -> None:
     os.utime(tmp_path / names[1], ns=(0, 2**62))
     assert open_image(tmp_path / names[0]).identity != identity
     (tmp_path / names[1]).unlink()
-    refuses("damaged or incomplete; got .*Missing data are zeroed", tmp_path / names[0])
+    assert_refused("damaged or incomplete; got .*Missing data are zeroed", tmp_path / names[0])
 
 
 def test_broken_ome_xml(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.ome.tif", voxels(5, 33, 47), kind="ome", voxel_size=VOXEL_SIZE)
     content = path.read_bytes()
     path.write_bytes(content.replace(b'PhysicalSizeX="0.25"', b'PhysicalSizeX="0,25"'))
-    refuses("damaged or incomplete; got ValueError: .*0,25", path)
+    assert_refused("damaged or incomplete; got ValueError: .*0,25", path)
 
 
 def test_truncated_hdf5(tmp_path: Path) -> None:
@@ -108,18 +108,18 @@ def test_truncated_hdf5(tmp_path: Path) -> None:
         file["raw"] = voxels(5, 64, 64)
     content = (tmp_path / "a.h5").read_bytes()
     (tmp_path / "a.h5").write_bytes(content[: len(content) // 2])
-    refuses("the HDF5 file cannot be opened", tmp_path / "a.h5")
+    assert_refused("the HDF5 file cannot be opened", tmp_path / "a.h5")
 
 
 def test_zero_size(tmp_path: Path) -> None:
     path = write_zarr(tmp_path / "a.zarr", np.zeros((0, 4, 4), np.uint8), chunks=(1, 4, 4))
-    refuses(r"the image is empty: its axis Z has length 0; got ZYX \(0, 4, 4\)", path)
+    assert_refused(r"the image is empty: its axis Z has length 0; got ZYX \(0, 4, 4\)", path)
 
 
 @pytest.mark.parametrize("dtype", ["bool", "complex64", "int64", "uint64"])
 def test_unsupported_type(tmp_path: Path, dtype: str) -> None:
     path = write_zarr(tmp_path / "a.zarr", voxels(5, 9, 9, dtype=dtype))
-    refuses(rf"cannot be segmented; got {dtype}; allowed: uint8, .*float64; convert", path)
+    assert_refused(rf"cannot be segmented; got {dtype}; allowed: uint8, .*float64; convert", path)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint32", "int32", "float16", "float64"])
@@ -130,27 +130,27 @@ def test_supported_type(tmp_path: Path, dtype: str) -> None:
 
 def test_level_out_of_range(tmp_path: Path) -> None:
     zarr_ = write_ome_zarr(tmp_path / "a.zarr", voxels(5, 33, 47), factors=(1, 2))
-    refuses("no such pyramid level; got 2; allowed: 0 to 1", zarr_, level=2)
+    assert_refused("no such pyramid level; got 2; allowed: 0 to 1", zarr_, level=2)
     tiff = write_tiff(tmp_path / "a.tif", voxels(5, 33, 47))
-    refuses("no such pyramid level; got 1; allowed: 0;", tiff, level=1)
+    assert_refused("no such pyramid level; got 1; allowed: 0;", tiff, level=1)
     plain = write_zarr(tmp_path / "b.zarr", voxels(5, 33, 47))
-    refuses("no such pyramid level; got -1; allowed: 0;", plain, level=-1)
+    assert_refused("no such pyramid level; got -1; allowed: 0;", plain, level=-1)
 
 
 def test_several_time_points(tmp_path: Path) -> None:
     array = voxels(2, 5, 9, 9)
     path = write_ome_zarr(tmp_path / "a.zarr", array, axes="tzyx")
-    refuses("several time points; got TZYX .*; save each one", path)
-    refuses("several time points", write_tiff(tmp_path / "a.tif", array, axes="TZYX"))
+    assert_refused("several time points; got TZYX .*; save each one", path)
+    assert_refused("several time points", write_tiff(tmp_path / "a.tif", array, axes="TZYX"))
 
 
 def test_unknown_axis_beside_z(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", voxels(2, 5, 9, 9), axes="QZYX")
-    refuses("an axis Q of unknown meaning", path)
+    assert_refused("an axis Q of unknown meaning", path)
 
 
 def test_one_dimension(tmp_path: Path) -> None:
-    refuses("too few or too many dim", write_zarr(tmp_path / "a.zarr", voxels(9)))
+    assert_refused("too few or too many dim", write_zarr(tmp_path / "a.zarr", voxels(9)))
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])
@@ -158,7 +158,7 @@ def test_colour(tmp_path: Path, planar: Any) -> None:
     shape = (3, 32, 32) if planar == "separate" else (32, 32, 3)
     options: dict[str, Any] = {"photometric": "rgb", "planarconfig": planar}
     tifffile.imwrite(tmp_path / "a.tif", voxels(*shape, dtype="uint8"), **options)
-    refuses("this is a colour image.*; got RGB.*Split Channels", tmp_path / "a.tif")
+    assert_refused("this is a colour image.*; got RGB.*Split Channels", tmp_path / "a.tif")
 
 
 def test_palette_of_imagej_is_for_display(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_palette_of_imagej_is_for_display(tmp_path: Path) -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
     options: dict[str, Any] = {"photometric": "palette", "colormap": ramp}
     tifffile.imwrite(tmp_path / "a.tif", array, metadata=None, **options)
-    refuses("this is a colour image.*; got PALETTE", tmp_path / "a.tif")
+    assert_refused("this is a colour image.*; got PALETTE", tmp_path / "a.tif")
     tifffile.imwrite(
         tmp_path / "a.tif", array, description="ImageJ=1.54f\n", metadata=None, **options
     )
@@ -184,7 +184,7 @@ def test_several_images_in_a_tiff(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
         for size in (32, 40):
             file.write(voxels(3, size, size), metadata={"axes": "ZYX"}, photometric="minisblack")
-    refuses("the file holds several images; got 2, the largest ZYX", tmp_path / "a.ome.tif")
+    assert_refused("the file holds several images; got 2, the largest ZYX", tmp_path / "a.ome.tif")
 
 
 def test_channel_out_of_range(tmp_path: Path) -> None:
@@ -224,13 +224,13 @@ def test_wrong_metadata(tmp_path: Path, change: Any, message: str) -> None:
         key: value for key, value in content["attributes"]["ome"].items() if value is not None
     }
     document.write_text(json.dumps(content))
-    refuses(message, path)
+    assert_refused(message, path)
 
 
 def test_label_group_names_its_image(tmp_path: Path) -> None:
     attributes = {"ome": {"version": "0.5", "labels": ["nuclei"]}}
     zarr.create_group(str(tmp_path / "a.zarr"), attributes=attributes)
-    refuses("a labels group.*as in .*/nuclei", tmp_path / "a.zarr")
+    assert_refused("a labels group.*as in .*/nuclei", tmp_path / "a.zarr")
 
 
 @pytest.mark.parametrize("file", ["zarr.json", "0/zarr.json"])
@@ -238,7 +238,7 @@ def test_label_group_names_its_image(tmp_path: Path) -> None:
 def test_corrupt_json(tmp_path: Path, file: str, content: str) -> None:
     path = write_ome_zarr(tmp_path / "a.zarr", voxels(5, 9, 9))
     (path / file).write_text(content)
-    refuses(r"zarr\.json is not (valid|a) JSON|the array cannot be opened", path)
+    assert_refused(r"zarr\.json is not (valid|a) JSON|the array cannot be opened", path)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x28\xb5\x2f\xfd" + b"\x00" * 60])

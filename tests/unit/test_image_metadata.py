@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from tests.checks import REGION, refuses, same
+from tests.checks import REGION, assert_refused, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff
 
 from terapose.image import open_image
@@ -67,8 +67,8 @@ def test_images_on_a_server(tmp_path: Path, server: str) -> None:
     for kind in KINDS:
         write_tiff(tmp_path / f"{kind}.tif", array, kind=kind)
         assert same(open_image(f"{server}/{kind}.tif"), array[None])
-    refuses("there is no such file", f"{server}/b.tif")
-    refuses("the address cannot be read", "http://127.0.0.1:9/a.tif")
+    assert_refused("there is no such file", f"{server}/b.tif")
+    assert_refused("the address cannot be read", "http://127.0.0.1:9/a.tif")
 
 
 def test_local_url(tmp_path: Path) -> None:
@@ -176,8 +176,8 @@ def test_voxel_size_of_ome_zarr_without_units(tmp_path: Path) -> None:
 def test_given_voxel_size_wins(tmp_path: Path) -> None:
     path = write_ome_zarr(tmp_path / "a.zarr", voxels(5, 33, 47), voxel_size=VOXEL_SIZE)
     assert open_image(path, voxel_size=(3, 2, 1)).voxel_size == (3.0, 2.0, 1.0)
-    refuses("three positive lengths", path, voxel_size=(3.0, 0.0, 1.0))
-    refuses("three positive lengths", path, voxel_size=(3.0, float("nan"), 1.0))
+    assert_refused("three positive lengths", path, voxel_size=(3.0, 0.0, 1.0))
+    assert_refused("three positive lengths", path, voxel_size=(3.0, float("nan"), 1.0))
 
 
 def test_ome_zarr_channel_names(tmp_path: Path) -> None:
