@@ -38,7 +38,7 @@ demo: engine ## segment a simulated volume, or INPUT=my.tif; results in OUTDIR=d
 	@python tools/demo.py --outdir "$(OUTDIR)" $(if $(INPUT),--input "$(INPUT)") $(ARGS)
 
 test: engine lint ## lint, then every test
-	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 lint: setup lint-engine ## ruff, mypy --strict, nextflow lint
 	ruff check

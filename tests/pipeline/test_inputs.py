@@ -13,7 +13,7 @@ from tests.pipeline.conftest import Launches
 from tests.pipeline.launch import ROOT, Launch, results
 from tests.synthetic import nuclei, write_ome_zarr, write_tiff
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("inputs")]
+pytestmark = pytest.mark.slow
 
 
 def test_samplesheet_with_an_image_that_is_converted(

@@ -14,7 +14,7 @@ import pytest
 from tests.pipeline.conftest import Launches
 from tests.pipeline.launch import PATIENCE, ROOT, Launch, Run, environment, results
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kill")]
+pytestmark = pytest.mark.slow
 
 # several tasks of each stage that is no network's
 CUT = ("--block_shape", "7,20,24", "--slab_planes", 24)

@@ -16,7 +16,7 @@ from tests.pipeline.conftest import Launches
 from tests.pipeline.launch import Launch, Run, results
 from tests.synthetic import nuclei, write_ome_zarr
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 Again = Callable[..., Run]
 
