@@ -25,8 +25,8 @@ def test_regions_of_a_resized_image(old: ZYX, new: ZYX, seed: int, data: st.Data
     values = np.random.default_rng(seed).normal(0, 3, (2, *old)).astype(np.float32)
     whole = of_region(values, Box.whole(new), old, new)
     expected = transforms.resize_image_3d(np.moveaxis(values, 0, -1).copy(), new)
-    # OpenCV rounds twice at the end of rows that do not fill its vectors
-    np.testing.assert_allclose(np.moveaxis(whole, 0, -1), expected, atol=5e-6)
+    # for images this small OpenCV takes another way, with positions in float32
+    np.testing.assert_allclose(np.moveaxis(whole, 0, -1), expected, atol=3e-5)
     edges = [sorted(data.draw(st.tuples(st.integers(0, n - 1), st.integers(1, n)))) for n in new]
     box = Box(*(tuple(e[i] for e in edges) for i in range(2)))  # type: ignore[arg-type]
     if not box.size:
