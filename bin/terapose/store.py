@@ -214,7 +214,3 @@ class Store:
                 "output); keep_intermediates 'all' drops nothing"
             ),
         )
-
-    def size(self) -> int:
-        """Bytes that everything takes."""
-        return int(self._fs.du(self._root)) if self._fs.exists(self._root) else 0
