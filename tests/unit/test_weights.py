@@ -19,7 +19,7 @@ from terapose.cli.fetch import command as fetch
 from terapose.errors import InputError
 from terapose.networks import identify, load
 from terapose.networks.unet import UNet
-from terapose.networks.weights import resolve
+from terapose.networks.weights import copy, resolve
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +154,12 @@ def test_shipped_network() -> None:
 
 def _sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_copy_of_the_shipped_network_keeps_its_licence(tmp_path: Path) -> None:
+    original = resolve("auto")
+    copied = copy(original, tmp_path / "network.pth")
+    assert identify(copied).licence == identify(original).licence
 
 
 def test_resolve_shipped_and_local(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

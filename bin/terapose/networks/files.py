@@ -11,7 +11,7 @@ from typing import Any
 
 from terapose.errors import InputError
 from terapose.networks.outline import Array, outline
-from terapose.networks.weights import sha256
+from terapose.networks.weights import sha256, shipped
 
 ALLOWED = "a network of Cellpose 1 to 3 or of terapose train, or one of Cellpose 4"
 _UNET_KEY = "downsample.down.res_down_0.conv.conv_0.2.weight"
@@ -40,7 +40,7 @@ class ModelInfo:
     diam_mean
         Object diameter in pixels at which it works.
     licence
-        As the model card beside it (same name, ``.md``) states it; None without a card.
+        As its model card states it (beside it, same name, ``.md``); None without a card.
     """
 
     path: Path
@@ -69,16 +69,17 @@ def identify(path: str | Path) -> ModelInfo:
     """
     path = Path(path)
     family, backbone, channels, tile, diameter = _describe(_outline(path), path)
+    digest = sha256(path)
     return ModelInfo(
         path=path,
         family=family,
         backbone=backbone,
-        digest=sha256(path),
+        digest=digest,
         size=path.stat().st_size,
         channels=channels,
         tile=tile,
         diam_mean=diameter,
-        licence=_licence(path.with_suffix(".md")),
+        licence=_licence(_card(path, digest)),
     )
 
 
@@ -166,6 +167,15 @@ def _describe(arrays: Mapping[str, Array], path: Path) -> tuple[str, str, int, i
         got=f"{len(arrays)} arrays, first {next(iter(arrays), 'none')}",
         allowed=ALLOWED,
     )
+
+
+def _card(path: Path, digest: str) -> Path:
+    """The model card beside a file; a copy of the shipped network has that of the original."""
+    beside = path.with_suffix(".md")
+    original = shipped()
+    if not beside.is_file() and original.is_file() and sha256(original) == digest:
+        return original.with_suffix(".md")
+    return beside
 
 
 def _licence(card: Path) -> str | None:

@@ -51,7 +51,7 @@ def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None 
     if _URL.match(name):
         url, _, given = name.partition("#sha256=")
         return _fetched(url, digest or given or None, cache or _cache())
-    path = _shipped() if name in (SHIPPED, "auto") else Path(name).expanduser()
+    path = shipped() if name in (SHIPPED, "auto") else Path(name).expanduser()
     if not path.is_file():
         path = _cellpose_folder() / name
     if not path.is_file():
@@ -71,7 +71,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _shipped() -> Path:
+def shipped() -> Path:
     """The shipped weights: beside bin/ in the repository, in the package when installed."""
     package = Path(__file__).resolve().parents[1]
     beside = package.parents[1] / "assets" / f"{SHIPPED}.pth"
