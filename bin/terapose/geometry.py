@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 ZYX = tuple[int, int, int]
+
+
+def zyx(values: Iterable[int]) -> ZYX:
+    """Three numbers as a tuple of three."""
+    z, y, x = values
+    return (z, y, x)
 
 
 @dataclass(frozen=True, order=True)

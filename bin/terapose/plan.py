@@ -20,6 +20,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 import terapose
+from terapose.errors import InputError
 from terapose.geometry import ZYX, Box, Grid, slab
 
 AXES = ("yx", "zx", "zy")
@@ -199,8 +200,6 @@ def load(path: str | Path) -> Plan:
     terapose.errors.InputError
         If it was made by other code: results of both would mix.
     """
-    from terapose.errors import InputError
-
     plan = Plan.model_validate_json(Path(path).read_text())
     if plan.package != package_digest():
         raise InputError(

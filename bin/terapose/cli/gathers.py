@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import parameters
-from terapose.cli.scattered import before_option, plan_options, read_summary, write_json
+from terapose.cli.scattered import before_option, make_job, plan_options, read_summary, write_json
 from terapose.params import STAGES
 
 _RECEIPTS = click.argument(
@@ -18,17 +18,6 @@ _RECEIPTS = click.argument(
 _OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="Write the summary here."
 )
-
-
-def _job(stage: str, plan: Path, store: str, before: Path | None, options: dict[str, Any]) -> Any:
-    from terapose.job import Job
-    from terapose.params import check
-    from terapose.plan import load
-    from terapose.store import Store
-
-    checked = check(options)
-    params = {name: getattr(checked, name) for name in options}
-    return Job(load(plan), Store(store), stage, 0, params, read_summary(before))
 
 
 def _gather(stage: str, text: str, needs_before: bool) -> click.Command:
@@ -57,7 +46,9 @@ Example:
         from terapose.job import module, read_receipts
 
         run: Callable[..., Any] = module(stage).run
-        write_json(output, run(_job(stage, plan, store, before, options), read_receipts(receipts)))
+        write_json(
+            output, run(make_job(stage, plan, store, before, options), read_receipts(receipts))
+        )
 
     return command
 
@@ -88,7 +79,7 @@ def gather(
     """
     from terapose.job import read_receipts, run_gather
 
-    job = _job(stage, plan, store, before, options)
+    job = make_job(stage, plan, store, before, options)
     write_json(output, run_gather(job, read_receipts(receipts)))
 
 
@@ -129,7 +120,7 @@ def finish(
     from terapose.job import read_receipts
     from terapose.stages.finish import run
 
-    job = _job("finish", plan, store, before, options)
+    job = make_job("finish", plan, store, before, options)
     summaries = [read_summary(path) for path in history]
     run(job, read_receipts(receipts), output, summaries)
 

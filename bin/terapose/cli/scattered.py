@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from terapose.cli.options import parameters
-from terapose.params import STAGES, Parameters
+from terapose.params import STAGES
+
+if TYPE_CHECKING:
+    from terapose.job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,6 +60,28 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, sort_keys=True))
 
 
+def make_job(
+    stage: str,
+    plan: Path,
+    store: str,
+    before: Path | None,
+    options: dict[str, Any],
+    *,
+    task: int = 0,
+    **more: Any,
+) -> Job:
+    """A job from a command's options; ``more`` are parameters that no user gives."""
+    from terapose.job import Job
+    from terapose.params import check
+    from terapose.plan import load
+    from terapose.store import Store
+
+    checked = check(options)
+    params = {name: getattr(checked, name) for name in options}
+    summary = read_summary(before)
+    return Job(load(plan), Store(store), stage, task, {**params, **more}, summary)
+
+
 def _make(stage: str) -> click.Command:
     @click.command(
         name=stage,
@@ -85,19 +110,12 @@ Example:
         model_file: Path | None = None,
         **options: Any,
     ) -> None:
-        from terapose.job import Job, run
-        from terapose.params import check
-        from terapose.plan import load
-        from terapose.store import Store
+        from terapose.job import run
 
-        checked: Parameters = check(options)
-        params: dict[str, Any] = {name: getattr(checked, name) for name in options}
-        name = stage
+        name, more = stage, {}
         if stage == "gradients":
-            name = f"{stage}-{axis}"
-            params["model_file"] = str(model_file)
-        job = Job(load(plan), Store(store), name, task, params, read_summary(before))
-        write_json(output, run(job))
+            name, more = f"{stage}-{axis}", {"model_file": str(model_file)}
+        write_json(output, run(make_job(name, plan, store, before, options, task=task, **more)))
 
     if stage == "gradients":
         command = click.option(

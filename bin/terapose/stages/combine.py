@@ -17,14 +17,14 @@ Where neither is asked for the sum itself is the result, and nothing is written.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from terapose.geometry import ZYX, Box, Grid
+from terapose.geometry import ZYX, Box, Grid, zyx
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.plan import AXES
 from terapose.resize import resize, source_box
@@ -93,15 +93,10 @@ def _readers(job: Job, chunk: Box) -> list[int]:
     ratios = [i / n for i, n in zip(plan.image.shape, plan.network_shape, strict=True)]
     # two voxels more than the taps of the resizing can be apart; sorted out exactly below
     near = Box(
-        _zyx(math.floor(a * r) - 2 for a, r in zip(chunk.start, ratios, strict=True)),
-        _zyx(math.ceil(b * r) + 2 for b, r in zip(chunk.stop, ratios, strict=True)),
+        zyx(math.floor(a * r) - 2 for a, r in zip(chunk.start, ratios, strict=True)),
+        zyx(math.ceil(b * r) + 2 for b, r in zip(chunk.stop, ratios, strict=True)),
     ).grow(halo(job.params["flow3d_smooth"]))
     return [i for i in plan.grid.touching(near) if _needed(job, i)[1].intersect(chunk).size]
-
-
-def _zyx(values: Iterable[int]) -> ZYX:
-    z, y, x = values
-    return (z, y, x)
 
 
 def _drop(job: Job, item: int) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import terapose
-from terapose.geometry import ZYX, Box, Grid
+from terapose.geometry import Box, Grid, zyx
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.labels import downsample, level_region, level_shape, open_level
 from terapose.plan import key_of, package_digest
@@ -71,18 +71,14 @@ def _coarse_levels(job: Job) -> None:
     for level in range(here, len(factors)):
         step = tuple(a // b for a, b in zip(factors[level], factors[level - 1], strict=True))
         source, target = open_level(address(job), level - 1), open_level(address(job), level)
-        shape = _zyx(level_shape(job.plan.image.shape, factors[level]))
-        for box in Grid(shape, _zyx(target.chunks)):
+        shape = zyx(level_shape(job.plan.image.shape, factors[level]))
+        for box in Grid(shape, zyx(target.chunks)):
             fine = Box(
-                _zyx([a * s for a, s in zip(box.start, step, strict=True)]),
-                _zyx([b * s for b, s in zip(box.stop, step, strict=True)]),
-            ).clip(_zyx(source.shape))
+                zyx([a * s for a, s in zip(box.start, step, strict=True)]),
+                zyx([b * s for b, s in zip(box.stop, step, strict=True)]),
+            ).clip(zyx(source.shape))
             values = downsample(np.asarray(source[fine.slices]), step, fine.start)
             target[level_region(fine.start, fine.stop, step)] = values
-
-
-def _zyx(values: Sequence[int]) -> ZYX:
-    return (values[0], values[1], values[2])
 
 
 def _place(source: str, target: Path) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.errors import InputError
-from terapose.geometry import ZYX, Box
+from terapose.geometry import Box, zyx
 from terapose.intensity import normalize
 from terapose.job import Job
 from terapose.plan import AXES, Plan
@@ -145,9 +145,5 @@ def _rows(plan: Plan, axis: int, box: Box) -> list[Box]:
     for first in range(0, box.stop[other], step):
         start, stop = list(box.start), list(box.stop)
         start[other], stop[other] = first, min(first + step, box.stop[other])
-        rows.append(Box(_zyx(start), _zyx(stop)))
+        rows.append(Box(zyx(start), zyx(stop)))
     return rows
-
-
-def _zyx(values: list[int]) -> ZYX:
-    return (values[0], values[1], values[2])

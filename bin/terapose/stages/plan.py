@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ import numpy as np
 
 import terapose
 from terapose.errors import InputError
-from terapose.geometry import ZYX, Box, Grid, batches
+from terapose.geometry import ZYX, Box, Grid, batches, zyx
 from terapose.image import Image, check_channels, open_image
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.labels import CHUNKS, pyramid_factors
@@ -119,7 +118,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
             remedy="give fewer channels or another model",
         )
     factors = tuple(pyramid_factors(image.shape, image.voxel_size))
-    chunks = _zyx(min(c, n) for c, n in zip(CHUNKS, image.shape, strict=True))
+    chunks = zyx(min(c, n) for c, n in zip(CHUNKS, image.shape, strict=True))
     fields: dict[str, Any] = {
         "version": terapose.__version__,
         "package": package_digest(),
@@ -130,7 +129,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
             version=params.ome_zarr_version,
             chunks=chunks,
             factors=factors,
-            region=_zyx(c * REGION_FACTOR for c in chunks),
+            region=zyx(c * REGION_FACTOR for c in chunks),
         ),
         "network_shape": grid,
         "rescale": rescale,
@@ -165,11 +164,6 @@ def _tasks(plan: Plan, stage: str, most: int | None) -> tuple[tuple[int, int], .
     else:
         least = math.ceil(_TASK_VOXELS / math.prod(plan.block)) if stage != "export" else 1
     return tuple(batches(count, MOST_TASKS, least))
-
-
-def _zyx(values: Iterable[int]) -> ZYX:
-    z, y, x = values
-    return (z, y, x)
 
 
 def _image_plan(image: Image, params: Parameters) -> ImagePlan:
@@ -221,10 +215,10 @@ def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
         return ()
     sample = Histogram.empty(image.dtype)
     shape = image.shape
-    places = Grid(shape, _zyx(max(1, math.ceil(n / 4)) for n in shape))
+    places = Grid(shape, zyx(max(1, math.ceil(n / 4)) for n in shape))
     for place in places:
         middle = [(a + b) // 2 for a, b in zip(place.start, place.stop, strict=True)]
-        box = Box(_zyx(middle), _zyx(m + 1 for m in middle)).grow((2, 24, 24)).clip(shape)
+        box = Box(zyx(middle), zyx(m + 1 for m in middle)).grow((2, 24, 24)).clip(shape)
         values = image.read(box.slices, channel)
         values = values[np.isfinite(values)]
         if params.foreground_min is not None:
