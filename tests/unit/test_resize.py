@@ -10,6 +10,7 @@ from terapose.geometry import ZYX, Box
 from terapose.resize import resize, source_box
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -17,12 +18,15 @@ from terapose.resize import resize, source_box
         ((20, 30, 40), (34, 51, 68)),
         ((21, 33, 45), (7, 11, 15)),  # a third: taps skip voxels
         ((16, 40, 24), (8, 20, 12)),  # a half
+        ((1, 1, 24), (3, 7, 110)),  # single voxels
+        ((5, 34, 39), (5, 15, 15)),  # new voxels that lie on old ones
     ],
 )
-def test_cellpose_resizes_the_same(old: ZYX, new: ZYX) -> None:
-    values = np.random.default_rng(0).normal(100, 30, (4, *old)).astype(np.float32)
+def test_cellpose_resizes_the_same(old: ZYX, new: ZYX, channels: int) -> None:
+    values = np.random.default_rng(0).normal(100, 30, (channels, *old)).astype(np.float32)
     box = Box.whole(new)
-    found = resize(values[(slice(None), *source_box(box, old, new).slices)], box, old, new)
+    part = values[(slice(None), *source_box(box, old, new).slices)]
+    found = resize(part, box, old, new, channels)
     expected = transforms.resize_image_3d(np.moveaxis(values, 0, -1).copy(), new)
     np.testing.assert_array_equal(np.moveaxis(found, 0, -1), expected)
 
