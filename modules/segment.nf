@@ -15,6 +15,12 @@ include { FOLLOW } from './follow/main'
 include { PEAKS } from './peaks/main'
 include { SEEDS } from './seeds/main'
 include { MASKS } from './masks/main'
+include { OBJECTS } from './objects/main'
+include { ERRORS } from './errors/main'
+include { PLANES } from './planes/main'
+include { OVERLAPS } from './overlaps/main'
+include { STITCH } from './stitch/main'
+include { VOIDS } from './voids/main'
 include { RELABEL } from './relabel/main'
 include { EXPORT } from './export/main'
 include { FINISH } from './finish/main'
@@ -24,6 +30,8 @@ include { GATHER as GATHER_ZX } from './gather/main'
 include { GATHER as GATHER_ZY } from './gather/main'
 include { GATHER as GATHER_COMBINE } from './gather/main'
 include { GATHER as GATHER_FOLLOW } from './gather/main'
+include { GATHER as GATHER_ERRORS } from './gather/main'
+include { GATHER as GATHER_VOIDS } from './gather/main'
 
 // The lines of a stage's table of tasks.
 def rows(files, stage) {
@@ -60,7 +68,22 @@ def gathering(received, planned, stage, before, args) {
         .join(receipts(received, planned, stage))
 }
 
-// What GRADIENTS takes: [sample, axis, task, plan, store, percentiles, barrier, model, image, args].
+// [sample, plan, store] of the samples of which a stage has tasks.
+def having(planned, stage) {
+    return planned
+        .filter { _sample, _plan, _store, files -> rows(files, stage) }
+        .map { sample, plan, store, _files -> tuple(sample, plan, store) }
+}
+
+// [sample, summary] of those of which it has none: they go on with what came before.
+def passing(planned, stage, before) {
+    return planned
+        .filter { _sample, _plan, _store, files -> rows(files, stage).isEmpty() }
+        .map { sample, _plan, _store, _files -> tuple(sample) }
+        .join(before)
+}
+
+// What GRADIENTS takes: [sample, axis, task, plan, store, before, model, image, args].
 def passes(planned, axis, inputs) {
     return scatter(planned, "gradients-${axis}")
         .combine(inputs, by: 0)
@@ -96,49 +119,57 @@ workflow SEGMENT {
     // an image that cannot be read by region is copied into the store first
     CONVERT(scatter(planned, 'convert').combine(images, by: 0))
     GATHER_CONVERT(gathering(CONVERT.out, planned, 'convert', none, no_args))
-    converted = planned
-        .filter { _sample, _plan, _store, files -> rows(files, 'convert').isEmpty() }
-        .map { sample, _plan, _store, _files -> tuple(sample, []) }
-        .mix(GATHER_CONVERT.out)
+    converted = passing(planned, 'convert', none).mix(GATHER_CONVERT.out)
 
     INTENSITIES(scatter(planned, 'intensities').combine(images.join(converted), by: 0))
-    PERCENTILES(base.join(images).join(receipts(INTENSITIES.out, planned, 'intensities')))
+    PERCENTILES(base.join(images).join(converted).join(receipts(INTENSITIES.out, planned, 'intensities')))
 
-    // each pass adds to the sum of the one before, so it waits for all of it
+    // each pass adds to the sum of the one before, so it waits for all of it; planes that stand by
+    // themselves have the first one only
     network = FETCH.out.join(images).join(arguments(checked, 'gradients'))
-    GRADIENTS_YX(passes(planned, 'yx', PERCENTILES.out.join(none).join(network)))
-    GATHER_YX(gathering(GRADIENTS_YX.out, planned, 'gradients-yx', none, no_args))
-    GRADIENTS_ZX(passes(planned, 'zx', PERCENTILES.out.join(GATHER_YX.out).join(network)))
-    GATHER_ZX(gathering(GRADIENTS_ZX.out, planned, 'gradients-zx', none, no_args))
-    GRADIENTS_ZY(passes(planned, 'zy', PERCENTILES.out.join(GATHER_ZX.out).join(network)))
-    GATHER_ZY(gathering(GRADIENTS_ZY.out, planned, 'gradients-zy', none, no_args))
+    GRADIENTS_YX(passes(planned, 'yx', PERCENTILES.out.join(network)))
+    GATHER_YX(gathering(GRADIENTS_YX.out, planned, 'gradients-yx', PERCENTILES.out, no_args))
+    GRADIENTS_ZX(passes(planned, 'zx', GATHER_YX.out.join(network)))
+    GATHER_ZX(gathering(GRADIENTS_ZX.out, planned, 'gradients-zx', GATHER_YX.out, no_args))
+    GRADIENTS_ZY(passes(planned, 'zy', GATHER_ZX.out.join(network)))
+    GATHER_ZY(gathering(GRADIENTS_ZY.out, planned, 'gradients-zy', GATHER_ZX.out, no_args))
+    summed = passing(planned, 'gradients-zy', GATHER_YX.out).mix(GATHER_ZY.out)
 
-    COMBINE(scatter(planned, 'combine').combine(GATHER_ZY.out.join(arguments(checked, 'combine')), by: 0))
-    GATHER_COMBINE(gathering(COMBINE.out, planned, 'combine', GATHER_ZY.out, arguments(checked, 'combine')))
+    COMBINE(scatter(planned, 'combine').combine(summed.join(arguments(checked, 'combine')), by: 0))
+    GATHER_COMBINE(gathering(COMBINE.out, planned, 'combine', summed, arguments(checked, 'combine')))
     FOLLOW(scatter(planned, 'follow').combine(GATHER_COMBINE.out.join(arguments(checked, 'follow')), by: 0))
     GATHER_FOLLOW(gathering(FOLLOW.out, planned, 'follow', GATHER_COMBINE.out, no_args))
 
     PEAKS(scatter(planned, 'peaks').combine(GATHER_FOLLOW.out.join(no_args), by: 0))
     SEEDS(base.join(GATHER_FOLLOW.out).join(no_args).join(receipts(PEAKS.out, planned, 'peaks')))
     MASKS(scatter(planned, 'masks').combine(SEEDS.out.join(no_args), by: 0))
-    RELABEL(base.join(SEEDS.out).join(arguments(checked, 'relabel')).join(receipts(MASKS.out, planned, 'masks')))
+    OBJECTS(base.join(SEEDS.out).join(arguments(checked, 'objects')).join(receipts(MASKS.out, planned, 'masks')))
 
+    // errors of flows cost time, so they are found only where a threshold asks for them
+    judged = planned.join(checked.filter { row -> row.errors }.map { row -> tuple(row.sample) })
+    ERRORS(scatter(judged, 'errors').combine(OBJECTS.out.join(no_args), by: 0))
+    GATHER_ERRORS(gathering(ERRORS.out, judged, 'errors', OBJECTS.out, no_args))
+    found = checked
+        .filter { row -> !row.errors }
+        .map { row -> tuple(row.sample) }
+        .join(OBJECTS.out)
+        .mix(GATHER_ERRORS.out)
+
+    // mode stitch: objects of planes become cells of the volume
+    PLANES(having(planned, 'overlaps').join(found).join(arguments(checked, 'planes')))
+    OVERLAPS(scatter(planned, 'overlaps').combine(PLANES.out.join(no_args), by: 0))
+    STITCH(
+        base.join(PLANES.out).join(arguments(checked, 'stitch')).join(receipts(OVERLAPS.out, planned, 'overlaps'))
+    )
+    VOIDS(scatter(planned, 'voids').combine(STITCH.out.join(no_args), by: 0))
+    GATHER_VOIDS(gathering(VOIDS.out, planned, 'voids', STITCH.out, no_args))
+
+    RELABEL(
+        base.join(passing(planned, 'voids', found).mix(GATHER_VOIDS.out)).join(arguments(checked, 'relabel'))
+    )
     EXPORT(scatter(planned, 'export').combine(RELABEL.out.join(no_args), by: 0))
-    history = PERCENTILES.out
-        .join(GATHER_YX.out)
-        .join(GATHER_ZX.out)
-        .join(GATHER_ZY.out)
-        .join(GATHER_COMBINE.out)
-        .join(GATHER_FOLLOW.out)
-        .join(SEEDS.out)
-        .join(RELABEL.out)
-        .map { fields -> tuple(fields[0], fields.drop(1)) }
     FINISH(
-        base
-            .join(RELABEL.out)
-            .join(history)
-            .join(arguments(checked, 'finish'))
-            .join(receipts(EXPORT.out, planned, 'export'))
+        base.join(RELABEL.out).join(arguments(checked, 'finish')).join(receipts(EXPORT.out, planned, 'export'))
     )
 
     emit:

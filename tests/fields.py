@@ -24,16 +24,16 @@ from terapose.job import Job, Receipt, Summary, run, run_gather
 from terapose.labels import open_level
 from terapose.networks import identify
 from terapose.params import check
-from terapose.plan import Plan
+from terapose.plan import Plan, flow_threshold
 from terapose.runner import stage_params
-from terapose.stages import export, relabel, seeds
+from terapose.stages import export, objects, planes, relabel, seeds, stitch
 from terapose.stages import plan as plan_stage
 from terapose.store import Store
 
 Labels = NDArray[np.int64]
 Field = NDArray[np.float32]
 NETWORK = "gradients-zy"
-"""The network's last sum: what ``combine`` reads."""
+"""The network's last sum over a volume: what ``combine`` reads."""
 
 
 def balls(shape: ZYX, *, seed: int, count: int, radius: float) -> Labels:
@@ -141,22 +141,35 @@ def run_stages(plan: Plan, store: Store, **params: Any) -> Result:
     def of(stage: str) -> dict[str, Any]:
         return stage_params(checked, stage)
 
+    def job(stage: str) -> Job:
+        return Job(plan, store, stage, 0, of(stage), summary)
+
+    def gathered(stage: str) -> Summary:
+        return run_gather(job(stage), scatter(plan, store, stage, of(stage), summary))
+
     for stage in ("combine", "follow"):
-        receipts = scatter(plan, store, stage, of(stage), summary)
-        summary = run_gather(Job(plan, store, stage, 0, of(stage), summary), receipts)
-        summaries[stage] = summary
-    for stage, gatherer, inner in (("seeds", seeds, "peaks"), ("relabel", relabel, "masks")):
+        summary = summaries[stage] = gathered(stage)
+    for stage, gatherer, inner in (("seeds", seeds, "peaks"), ("objects", objects, "masks")):
         receipts = scatter(plan, store, inner, of(inner), summary)
-        summary = gatherer.run(Job(plan, store, stage, 0, of(stage), summary), receipts)
-        summaries[stage] = summary
+        summary = summaries[stage] = gatherer.run(job(stage), receipts)
+    if flow_threshold(plan.mode, checked.flow_threshold):
+        summary = summaries["errors"] = gathered("errors")
+    if plan.mode == "stitch":
+        summary = planes.run(job("planes"))
+        receipts = scatter(plan, store, "overlaps", {}, summary)
+        summary = summaries["stitch"] = stitch.run(job("stitch"), receipts)
+        summary = gathered("voids")
+    summary = summaries["relabel"] = relabel.run(job("relabel"))
     scatter(plan, store, "export", of("export"), summary)
-    job = Job(plan, store, "export", 0, of("export"), summary)
-    labels = np.asarray(open_level(export.address(job), 0)[:])
+    labels = np.asarray(open_level(export.address(job("export")), 0)[:])
     cells = store.get_table(f"{summary['relabel']}/cells.npz")
     return Result(plan, store, labels, cells, summaries)
 
 
-PLANNED = ("block_shape", "slab_planes", "max_tasks", "diameter", "anisotropy", "voxel_size")
+PLANNED = (
+    *("mode", "block_shape", "slab_planes", "rectangle", "max_tasks"),
+    *("diameter", "anisotropy", "voxel_size"),
+)
 
 
 def segment_field(folder: Path, model: Path, field: Field, **params: Any) -> Result:
@@ -177,7 +190,7 @@ def segment_field(folder: Path, model: Path, field: Field, **params: Any) -> Res
     planned = {k: params.pop(k) for k in PLANNED if k in params}
     plan, store = prepared(folder, model, np.zeros(shape, np.uint8), **planned)
     assert plan.network_shape == field.shape[1:]
-    store.write(NETWORK, Box.whole(plan.network_shape), field)
+    store.write(f"gradients-{plan.axes[-1]}", Box.whole(plan.network_shape), field)
     return run_stages(plan, store, **params)
 
 

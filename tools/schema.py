@@ -59,7 +59,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "intensities": (
         "Intensities",
         (
-            *("normalize", "percentiles", "percentile_sampling"),
+            *("normalize", "percentiles", "percentile_sampling", "normalize_tile"),
             *("lowhigh", "invert", "foreground_min"),
         ),
     ),
@@ -69,11 +69,17 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "filters": (
         "Which cells stay",
-        ("min_size", "max_size_fraction", "min_median_fraction", "border"),
+        (
+            *("flow_threshold", "stitch_threshold", "min_size"),
+            *("max_size_fraction", "min_median_fraction", "border"),
+        ),
     ),
     "work": (
         "How the work is cut, and what is kept",
-        ("block_shape", "slab_planes", "max_tasks", "keep_intermediates", "ome_zarr_version"),
+        (
+            *("block_shape", "slab_planes", "rectangle", "max_tasks"),
+            *("flow_precision", "keep_intermediates", "ome_zarr_version"),
+        ),
     ),
 }
 """Title and parameters of each group, in the order of the page."""

@@ -3,7 +3,8 @@
 `cellpose.dynamics.compute_masks` and `cellpose.utils.fill_holes_and_remove_small_masks`, on a
 table of whole objects instead of an array:
 
-1. objects of more than ``max_size_fraction`` of the image go;
+1. objects of more than ``max_size_fraction`` of the image go (`small_enough`), then those whose
+   flows are wrong by more than ``flow_threshold``;
 2. objects below ``min_size`` voxels go;
 3. holes are filled, object by object in the order of their first voxels; what lies in a hole is
    overwritten, other objects too;
@@ -20,12 +21,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import fill_voids
 import numpy as np
 from numpy.typing import NDArray
 
 from terapose.geometry import ZYX, Box
-from terapose.kernels.objects import measure
+from terapose.kernels.objects import fill, measure
 
 Table = dict[str, NDArray[Any]]
 ReadBox = Callable[[Box], tuple[NDArray[Any], NDArray[np.float32]]]
@@ -37,24 +37,41 @@ def select(table: Table, keep: NDArray[Any]) -> Table:
     return {name: values[keep] for name, values in table.items()}
 
 
+def small_enough(
+    objects: Table, shape: ZYX, fraction: float, *, flat: bool = False
+) -> NDArray[np.bool_]:
+    """Which objects are no larger than a fraction of the image, or of their plane if ``flat``."""
+    whole = np.prod(shape[1:] if flat else shape, dtype=np.float64)
+    return np.asarray(objects["count"] <= whole * fraction)
+
+
 def resolve(
-    objects: Table, holes: Table, shape: ZYX, rules: Mapping[str, Any], read: ReadBox
+    objects: Table,
+    holes: Table,
+    shape: ZYX,
+    rules: Mapping[str, Any],
+    read: ReadBox,
+    *,
+    flat: bool = False,
 ) -> tuple[Table, Table]:
     """Apply the rules.
 
     Parameters
     ----------
     objects
-        ``id`` (rising) and `terapose.kernels.objects.COLUMNS` of every object, holes not filled.
+        ``id`` (rising) and `terapose.kernels.objects.COLUMNS` of every object, holes not filled,
+        and where it was measured ``sum_error``, the error of its flows times ``measured`` voxels.
     holes
         ``id``, ``voxel`` (linear index), ``under`` (ID found there, 0 for none) and
         ``probability`` of every voxel of a hole.
     shape
         Shape of the image.
     rules
-        ``min_size``, ``max_size_fraction``, ``min_median_fraction`` and ``border``.
+        ``flow_threshold`` (0 is off), ``min_size``, ``min_median_fraction`` and ``border``.
     read
         Reads a box of the label image, for conflict groups.
+    flat
+        Whether each object lies in one plane and is filled there.
 
     Returns
     -------
@@ -64,8 +81,9 @@ def resolve(
         ``voxel`` and ``id``: voxels that change hands, by rising voxel; `read` has them otherwise.
     """
     least = rules["min_size"]
-    keep = objects["count"] <= np.prod(shape, dtype=np.float64) * rules["max_size_fraction"]
-    keep &= (objects["count"] >= least) | (least <= 0)
+    keep = (objects["count"] >= least) | (least <= 0)
+    if rules["flow_threshold"]:
+        keep &= ~(objects["sum_error"] / objects["measured"] > rules["flow_threshold"])
     objects = select(objects, keep)
     holes = select(holes, np.isin(holes["id"], objects["id"]))
     groups = _conflicts(objects, holes)
@@ -74,12 +92,12 @@ def resolve(
     _add_plain(objects, plain, shape)
     voxels, owners = [plain["voxel"]], [plain["id"]]
     for group in groups:
-        changed, owner = _fill_group(objects, group, shape, read)
+        changed, owner = _fill_group(objects, group, shape, read, flat)
         voxels.append(changed)
         owners.append(owner)
     keep = (objects["count"] >= least) | (least <= 0)
     keep &= objects["count"] > 0
-    objects = _own_filters(select(objects, keep), shape, rules)
+    objects = _own_filters(select(objects, keep), shape, rules, flat)
     voxel, owner = np.concatenate(voxels), np.concatenate(owners)
     order = np.argsort(voxel, kind="stable")
     return objects, {"voxel": voxel[order], "id": owner[order]}
@@ -114,7 +132,7 @@ def _add_plain(objects: Table, holes: Table, shape: ZYX) -> None:
 
 
 def _fill_group(
-    objects: Table, group: list[int], shape: ZYX, read: ReadBox
+    objects: Table, group: list[int], shape: ZYX, read: ReadBox, flat: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Fill the objects of a conflict group one after another; returns the changed voxels."""
     rows = np.searchsorted(objects["id"], group)
@@ -133,7 +151,7 @@ def _fill_group(
             (int(objects["z1"][row]), int(objects["y1"][row]), int(objects["x1"][row])),
         ).within(box)
         part = local[a]
-        part[fill_voids.fill(part == n + 1).astype(bool)] = n + 1
+        part[fill(part == n + 1, flat=flat)] = n + 1
     for name, values in measure(local, len(group), box.start, shape, probability).items():
         objects[name][rows] = values
     changed = np.argwhere(local != before)
@@ -141,11 +159,12 @@ def _fill_group(
     return np.ravel_multi_index(tuple((changed + start).T), shape).astype(np.int64), owner
 
 
-def _own_filters(objects: Table, shape: ZYX, rules: Mapping[str, Any]) -> Table:
+def _own_filters(objects: Table, shape: ZYX, rules: Mapping[str, Any], flat: bool) -> Table:
     """Filters that Cellpose lacks: objects far below the median, objects at the border."""
     objects["border"] = np.zeros(len(objects["id"]), bool)
     for axis, length in zip("zyx", shape, strict=True):
-        objects["border"] |= (objects[f"{axis}0"] == 0) | (objects[f"{axis}1"] == length)
+        if not flat or axis != "z":
+            objects["border"] |= (objects[f"{axis}0"] == 0) | (objects[f"{axis}1"] == length)
     if rules["min_median_fraction"] and len(objects["id"]):
         least = rules["min_median_fraction"] * np.median(objects["count"])
         objects = select(objects, objects["count"] >= least)

@@ -1,8 +1,8 @@
-"""Blocks, slabs and boxes: pure integers, checked when made.
+"""Blocks and boxes: pure integers, checked when made.
 
 A *box* is a half-open region of a ZYX grid. A *grid* cuts a shape into blocks, numbered in
-C order. A *slab* is a run of whole planes along one axis. What a task may write and what it
-has to read are two boxes: ``block`` and ``block.grow(halo).clip(shape)``.
+C order. What a task may write and what it has to read are two boxes: ``block`` and
+``block.grow(halo).clip(shape)``.
 """
 
 from __future__ import annotations
@@ -129,13 +129,6 @@ class Grid:
         return [(z * ny + y) * nx + x for z, y, x in itertools.product(*ranges)]
 
 
-def slab(shape: ZYX, axis: int, planes: int, number: int) -> Box:
-    """Slab ``number``: ``planes`` whole planes across ``axis`` of an array of ``shape``."""
-    thick = list(shape)
-    thick[axis] = planes
-    return Grid(shape, (thick[0], thick[1], thick[2]))[number]
-
-
 def batches(items: int, most: int, least: int = 1) -> list[tuple[int, int]]:
     """Cut ``range(items)`` into at most ``most`` even runs of at least ``least`` items."""
     count = max(1, min(most, items // max(1, least)))
@@ -143,8 +136,8 @@ def batches(items: int, most: int, least: int = 1) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def reach(grid: Grid, distances: Sequence[int], number: int, extra: int) -> int:
-    """How far outside block ``number`` anything can start that ends within ``extra`` of it.
+def reach(grid: Grid, distances: Sequence[int], here: Box, extra: int) -> int:
+    """How far outside a box anything can start that ends within ``extra`` of it.
 
     Parameters
     ----------
@@ -152,17 +145,16 @@ def reach(grid: Grid, distances: Sequence[int], number: int, extra: int) -> int:
         The blocks.
     distances
         For every block, the farthest that anything starting in it gets (voxels, max norm).
-    number
-        The block that receives.
+    here
+        The box that receives.
     extra
-        How far from the block's voxels an arrival still counts.
+        How far from the box's voxels an arrival still counts.
 
     Returns
     -------
     int
         The margin to read: the largest ``distance + extra`` of all blocks that come that near.
     """
-    here = grid[number]
     farthest = max(distances, default=0)
     near = grid.touching(here.grow(farthest + extra))
     return max(

@@ -158,28 +158,31 @@ def position(count: int, percent: float) -> tuple[int, int, float]:
 
 
 def normalize(
-    values: NDArray[Any], low: float, high: float, *, invert: bool = False, checked: bool = True
+    values: NDArray[Any], low: float, high: float, *, invert: bool = False, given: bool = False
 ) -> NDArray[np.float32]:
     """Scale so that ``low`` becomes 0 and ``high`` becomes 1, without clipping.
 
-    `cellpose.transforms.normalize99`: a range of at most 1e-3 gives zeros.
+    Percentiles are float32, as `cellpose.transforms.normalize99` has them; a range of at most 1e-3
+    gives zeros. Ends that a user gave are float64, as in `cellpose.transforms.normalize_img`, and
+    are used as they are.
 
     Parameters
     ----------
     values
         Voxels of any shape and real dtype.
     low, high
-        Global intensities.
+        Intensities.
     invert
         Return ``1 - x``.
-    checked
-        Whether a tiny range gives zeros (percentiles) or is used as it is (given by the user).
+    given
+        Whether a user gave the ends.
     """
     result = values.astype(np.float32)
-    lower, upper = np.float32(low), np.float32(high)
-    if checked and not upper - lower > 1e-3:
+    kind = np.float64 if given else np.float32
+    lower, upper = kind(low), kind(high)
+    if not given and not upper - lower > 1e-3:
         result[:] = 0
     else:
-        result -= lower
-        result /= upper - lower
+        np.subtract(result, lower, out=result, casting="same_kind")
+        np.divide(result, upper - lower, out=result, casting="same_kind")
     return np.float32(1) - result if invert else result

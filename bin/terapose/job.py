@@ -182,10 +182,10 @@ def run_gather(job: Job, receipts: Sequence[Receipt]) -> Summary:
     else:
         summary = gather(job.plan, job.stage, receipts)
     results = summary.pop("results", None)
-    return summary if results is None else {**summary, "checksum": key_of(results)}
+    return extended(job, summary if results is None else {**summary, "checksum": key_of(results)})
 
 
-def gathered(job: Job, scattered: Summary, begin: float, **fields: Any) -> Summary:
+def gathered(job: Job, scattered: Summary | None, begin: float, **fields: Any) -> Summary:
     """Summary of a gather that does work of its own, and of the tasks it gathered.
 
     Parameters
@@ -193,23 +193,41 @@ def gathered(job: Job, scattered: Summary, begin: float, **fields: Any) -> Summa
     job
         The gather.
     scattered
-        What `gather` made of the receipts; its key goes on.
+        What `gather` made of the receipts, if there were any.
     begin
         ``time.perf_counter()`` when the gather began.
     **fields
         What the next stages need.
     """
-    tasks = ("stage", "tasks", "params", "seconds", "peak_memory")
-    return {
+    summary = {
         "stage": job.stage,
-        "key": scattered["key"],
+        "key": job.key,
         "plan": job.plan.digest,
         "params": shaping(job.params),
         "seconds": round(time.perf_counter() - begin, 3),
         "peak_memory": peak_memory(),
-        "of": {name: scattered[name] for name in tasks},
         **fields,
     }
+    return extended(job, summary, scattered)
+
+
+_OWN = {"stage", "key", "params", "tasks", "seconds", "peak_memory", "checksum", "history"}
+_NEEDED_LATER = {"key", "plan", "flows", "ends", "counts", "displacements", "labels", "seeds"}
+_NEEDED_LATER |= {"scale", "object_table", "hole_table", "errors", "lookup", "dtype", "pieces"}
+
+
+def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:
+    """A summary with what the one before it says and this one does not, and the history.
+
+    Stages hand names of arrays on that a later one reads; the history tells what each of them did.
+    """
+    inherited = {k: v for k, v in job.before.items() if k not in _OWN}
+    told = [
+        {k: v for k, v in step.items() if k not in _NEEDED_LATER}
+        for step in (*before, summary)
+        if step is not None
+    ]
+    return {**inherited, **summary, "history": [*job.before.get("history", []), *told]}
 
 
 def read_receipts(paths: Iterable[str | Path]) -> list[Receipt]:

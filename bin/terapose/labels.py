@@ -34,6 +34,8 @@ from terapose.errors import InputError
 Version = Literal["0.4", "0.5"]
 
 CHUNKS = (128, 128, 128)
+FLAT_CHUNKS = (1, 1024, 1024)
+"""Chunks of a volume and of a single plane."""
 NAME = "cells"
 _LEVEL = 5
 

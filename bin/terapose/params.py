@@ -40,7 +40,7 @@ def _list(value: object) -> object:
 
 Shape = Annotated[tuple[int, int, int] | None, BeforeValidator(_list)]
 Sizes = Annotated[tuple[float, float, float] | None, BeforeValidator(_list)]
-Pair = Annotated[tuple[float, float] | None, BeforeValidator(_list)]
+Ends = Annotated[tuple[float, ...] | None, BeforeValidator(_list)]
 Number = Annotated[float | None, BeforeValidator(_blank)]
 Count = Annotated[int | None, BeforeValidator(_blank)]
 
@@ -50,7 +50,11 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    mode: Literal["auto", "3d"] = Field("auto", description="What to segment: a 3D volume.")
+    mode: Literal["auto", "3d", "2d", "stitch"] = Field(
+        "auto",
+        description="Cells of a volume (3d), of each plane (2d), or of planes, joined along Z "
+        "(stitch); auto is 3d where there are several planes.",
+    )
     level: int = Field(0, ge=0, description="Pyramid level to segment; 0 is the finest.")
     channels: Annotated[tuple[int, ...], BeforeValidator(_parts)] = Field(
         (1,),
@@ -74,8 +78,13 @@ class Parameters(BaseModel):
     anisotropy: Number = Field(
         None, gt=0, description="Z step over pixel size; default from the voxel size."
     )
-    normalize: Literal["global", "none", "lowhigh"] = Field(
-        "global", description="Intensities: global percentiles, as they are, or given ends."
+    normalize: Literal["global", "plane", "tile", "none", "lowhigh"] = Field(
+        "global",
+        description="Intensities: percentiles of all, of each plane, or of tiles; as they are; "
+        "or given ends.",
+    )
+    normalize_tile: int = Field(
+        100, ge=8, description="Edge of the tiles of normalize tile, in pixels."
     )
     percentiles: Annotated[tuple[float, float], BeforeValidator(_parts)] = Field(
         (1.0, 99.0), description="Percentiles that become 0 and 1."
@@ -83,7 +92,11 @@ class Parameters(BaseModel):
     percentile_sampling: Literal["exact", "cellpose"] = Field(
         "exact", description="All voxels, or the strided grid that Cellpose takes."
     )
-    lowhigh: Pair = Field(None, description="Intensities that become 0 and 1 (normalize lowhigh).")
+    lowhigh: Ends = Field(
+        None,
+        description="Intensities that become 0 and 1 (normalize lowhigh): one pair, or one for "
+        "each channel.",
+    )
     invert: bool = Field(False, description="Dark cells on a bright background.")
     foreground_min: Number = Field(
         None, description="Voxels below this intensity do not count for the percentiles."
@@ -98,6 +111,11 @@ class Parameters(BaseModel):
     slab_planes: Annotated[Count, Field(ge=1)] = Field(
         None, description="Planes of a slab of the network's passes; default by size."
     )
+    rectangle: Annotated[Count, Field(ge=1)] = Field(
+        None,
+        description="Edge of the rectangles into which the network's planes are cut, in pixels of "
+        "its grid; default whole planes, up to 8192.",
+    )
     max_tasks: Annotated[Count, Field(ge=1)] = Field(
         None,
         description="Most tasks of a stage; default as many as are worth their start, up to 2000.",
@@ -105,8 +123,12 @@ class Parameters(BaseModel):
     ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(_text)] = Field(
         "0.5", description="Version of OME-Zarr in which the labels are written."
     )
+    flow_precision: Literal["float32", "float16"] = Field(
+        "float32",
+        description="Storage of flows between tasks; float16 takes half the disk and is not exact.",
+    )
     batch_size: int = Field(8, ge=1, description="Tiles a call of the network.")
-    use_gpu: bool = Field(False, description="Run the network on a GPU.")
+    use_gpu: bool = Field(False, description="Run the network and follow flows on a GPU.")
     flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(_parts)] = Field(
         (0.0,), description="Standard deviation of the flows' smoothing: one, or Z,Y,X (voxels)."
     )
@@ -123,9 +145,17 @@ class Parameters(BaseModel):
         ge=0,
         description="Steps along the flows; default 200 * diameter / the network's own diameter.",
     )
+    flow_threshold: Annotated[Number, Field(ge=0)] = Field(
+        None,
+        description="Largest error of a cell's flows against those of its mask; 0 is off; default "
+        "0.4 in 2d and stitch, off in 3d.",
+    )
+    stitch_threshold: float = Field(
+        0.25, gt=0, le=1, description="Least overlap (IoU) of cells joined along Z (mode stitch)."
+    )
     min_size: int = Field(15, description="Smallest cell in voxels.")
     max_size_fraction: float = Field(
-        0.4, gt=0, le=1, description="Largest cell as a fraction of the image."
+        0.4, gt=0, le=1, description="Largest cell as a fraction of the image (2d: of its plane)."
     )
     min_median_fraction: float = Field(
         0.0, ge=0, lt=1, description="Drop cells below this fraction of the median volume."
@@ -148,6 +178,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "normalize",
         "percentiles",
         "percentile_sampling",
+        "normalize_tile",
         "lowhigh",
         "invert",
         "foreground_min",
@@ -156,19 +187,18 @@ STAGES: dict[str, tuple[str, ...]] = {
         "use_gpu",
         "block_shape",
         "slab_planes",
+        "rectangle",
+        "flow_precision",
         "max_tasks",
         "ome_zarr_version",
     ),
     "gradients": ("batch_size", "use_gpu", "keep_intermediates"),
     "combine": ("flow3d_smooth", "flow_scaling", "keep_intermediates"),
-    "follow": ("cellprob_threshold", "niter"),
-    "relabel": (
-        "min_size",
-        "max_size_fraction",
-        "min_median_fraction",
-        "border",
-        "keep_intermediates",
-    ),
+    "follow": ("cellprob_threshold", "niter", "use_gpu"),
+    "objects": ("max_size_fraction", "keep_intermediates"),
+    "planes": ("flow_threshold",),
+    "stitch": ("stitch_threshold",),
+    "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border"),
     "finish": ("keep_intermediates",),
 }
 """Parameters of each stage; changing one runs its stage again and those after it."""
@@ -195,12 +225,18 @@ def _across(params: Parameters) -> list[str]:
         faults.append(f"percentiles: got {[low, high]}, allowed: 0 <= low < high <= 100")
     if params.normalize == "lowhigh" and params.lowhigh is None:
         faults.append("lowhigh: nothing given, allowed: two intensities with normalize 'lowhigh'")
-    if params.lowhigh is not None and not params.lowhigh[0] < params.lowhigh[1]:
-        faults.append(f"lowhigh: got {list(params.lowhigh)}, allowed: low < high")
+    ends = params.lowhigh
+    if ends is not None and len(ends) not in (2, 2 * len(params.channels)):
+        faults.append(f"lowhigh: got {list(ends)}, allowed: two numbers, or two for each channel")
+    elif ends is not None and not all(a < b for a, b in zip(ends[::2], ends[1::2], strict=True)):
+        faults.append(f"lowhigh: got {list(ends)}, allowed: low < high")
     if params.lowhigh is not None and params.normalize != "lowhigh":
         faults.append("lowhigh: given, allowed: only with normalize 'lowhigh'")
     if params.invert and params.normalize == "none":
         faults.append("invert: true, allowed: only with a normalisation")
+    counting = ("global", "plane")
+    if params.foreground_min is not None and params.normalize not in counting:
+        faults.append("foreground_min: given, allowed: only with normalize 'global' or 'plane'")
     for name in ("block_shape", "voxel_size"):
         values = getattr(params, name)
         if values is not None and min(values) <= 0:

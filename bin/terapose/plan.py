@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 import terapose
 from terapose.errors import InputError
-from terapose.geometry import ZYX, Box, Grid, slab
+from terapose.geometry import ZYX, Box, Grid, zyx
 
 AXES = ("yx", "zx", "zy")
 """Orientation of the network's passes, in Cellpose's order; pass ``i`` runs across axis ``i``."""
@@ -34,6 +34,9 @@ SCATTERED = (
     "follow",
     "peaks",
     "masks",
+    "errors",
+    "overlaps",
+    "voids",
     "export",
 )
 """Stages whose work is split into tasks, in the order of the data's way."""
@@ -96,18 +99,20 @@ class IntensityPlan(BaseModel):
     mode: str
     percentiles: tuple[float, float]
     sampling: str
-    lowhigh: tuple[float, float] | None
+    lowhigh: tuple[float, ...] | None
     invert: bool
     foreground_min: float | None
+    tile: int
     windows: tuple[tuple[int, ...], ...]
 
 
 class OutputPlan(BaseModel):
-    """How the labels are stored."""
+    """How the labels are stored: in ``dimensions`` (2 for a single plane) of Z, Y, X."""
 
     model_config = ConfigDict(frozen=True)
 
     version: str
+    dimensions: int
     chunks: ZYX
     factors: tuple[ZYX, ...]
     region: ZYX
@@ -123,12 +128,28 @@ class Projection(BaseModel):
 
 
 class Plan(BaseModel):
-    """The plan of one image."""
+    """The plan of one image.
+
+    Attributes
+    ----------
+    mode
+        "3d", "2d" (cells of planes) or "stitch" (cells of planes, joined along Z).
+    block
+        Shape of the blocks of the image.
+    slabs
+        Edges of the chunks of the network's sums, on its grid.
+    passes
+        For each pass of the network, the shape of the boxes it works on: slabs of whole planes, or
+        rectangles of them; whole chunks.
+    flow_precision
+        Storage of flows.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     version: str
     package: str
+    mode: str
     image: ImagePlan
     model: ModelPlan
     intensity: IntensityPlan
@@ -138,6 +159,8 @@ class Plan(BaseModel):
     anisotropy: float
     block: ZYX
     slabs: ZYX
+    passes: tuple[ZYX, ...]
+    flow_precision: str
     tasks: dict[str, tuple[tuple[int, int], ...]]
     projection: Projection
 
@@ -161,9 +184,37 @@ class Plan(BaseModel):
         """Whether the network works on another grid than the image's."""
         return self.network_shape != self.image.shape
 
-    def slab(self, axis: int, number: int) -> Box:
-        """Slab of a pass of the network, on the network's grid."""
-        return slab(self.network_shape, axis, self.slabs[axis], number)
+    @property
+    def flat(self) -> bool:
+        """Whether planes are segmented by themselves."""
+        return self.mode != "3d"
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Orientations of the network's passes."""
+        return AXES[: len(self.passes)]
+
+    @property
+    def components(self) -> int:
+        """Flows and cell probability: dY, dX, p of planes, dZ, dY, dX, p of a volume."""
+        return 3 if self.flat else 4
+
+    @property
+    def chunk(self) -> ZYX:
+        """Chunks of arrays that are written by blocks: an even part of a block.
+
+        Neighbours read thin margins of them, so they are smaller than blocks.
+        """
+        most = FLAT_CHUNK if self.flat else CHUNK
+        return zyx(n // k if n % (k := math.ceil(n / most)) == 0 else n for n in self.block)
+
+    def around(self, box: Box, margin: int) -> Box:
+        """A box of the image and a margin; in the plane alone where planes stand by themselves."""
+        return box.grow((0 if self.flat else margin, margin, margin)).clip(self.image.shape)
+
+    def pass_grid(self, axis: int) -> Grid:
+        """The boxes of a pass of the network, on the network's grid."""
+        return Grid(self.network_shape, self.passes[axis])
 
     def items(self, stage: str) -> int:
         """Number of blocks, slabs or regions of a scattered stage."""
@@ -218,20 +269,57 @@ def items(plan: Plan, stage: str) -> int:
         return math.ceil(plan.image.shape[0] / CONVERT_PLANES) if plan.image.convert else 0
     if stage.startswith("gradients-"):
         axis = AXES.index(stage.removeprefix("gradients-"))
-        return math.ceil(plan.network_shape[axis] / plan.slabs[axis])
+        return len(plan.pass_grid(axis)) if axis < len(plan.passes) else 0
+    if stage == "intensities" and plan.intensity.mode == "plane":
+        return math.ceil(plan.image.shape[0] / STATISTICS_PLANES)
+    if stage in ("overlaps", "voids") and plan.mode != "stitch":
+        return 0
     return len(plan.regions) if stage == "export" else len(plan.grid)
+
+
+def flow_threshold(mode: str, given: float | None) -> float:
+    """Largest error of flows: as given, else Cellpose's 0.4 for planes; 0 is off."""
+    return given if given is not None else 0.0 if mode == "3d" else 0.4
 
 
 CONVERT_PLANES = 16
 """Planes of a converted image that one item writes, and edge of its chunks along Z."""
+STATISTICS_PLANES = 8
+"""Planes of which an item of ``intensities`` finds the percentiles, with normalize plane."""
+CHUNK = 128
+FLAT_CHUNK = 512
+"""Largest edge of the chunks of arrays that are written by blocks, of volumes and of planes."""
+MOST_RECTANGLE = 8192
+"""Longest edge of a plane that is given to the network as a whole."""
 
 
-def network_shape(shape: ZYX, rescale: float, anisotropy: float) -> ZYX:
+def network_shape(shape: ZYX, rescale: float, anisotropy: float, *, flat: bool = False) -> ZYX:
     """Shape of the grid on which the network works (`CellposeModel._run_net`)."""
     z, y, x = shape
-    if rescale == 1.0 and anisotropy == 1.0:
+    if rescale == 1.0 and (flat or anisotropy == 1.0):
         return shape
-    return (int(z * anisotropy * rescale), int(y * rescale), int(x * rescale))
+    depth = z if flat else int(z * anisotropy * rescale)
+    return (depth, int(y * rescale), int(x * rescale))
+
+
+def choose_passes(shape: ZYX, slabs: ZYX, count: int, rectangle: int | None) -> tuple[ZYX, ...]:
+    """Shape of the boxes of each pass: a slab of planes, whole or cut into rectangles of chunks."""
+    edge = rectangle or MOST_RECTANGLE
+    # whole chunks, so that no other box of the pass reads what this one drops
+    whole = [
+        n if n <= edge else min(n, c * max(1, edge // c)) for n, c in zip(shape, slabs, strict=True)
+    ]
+    return tuple(
+        zyx(slabs[i] if i == axis else whole[i] for i in range(3)) for axis in range(count)
+    )
+
+
+def choose_flat_slabs(shape: ZYX, planes: int | None) -> ZYX:
+    """Chunks of the network's result on planes: some planes, in squares."""
+    z, y, x = shape
+    rectangle = min(y, MOST_RECTANGLE) * min(x, MOST_RECTANGLE)
+    fits = max(1, 2**30 // (rectangle * 12))
+    return (min(planes or min(32, fits), z), min(FLAT_CHUNK, y), min(FLAT_CHUNK, x))
 
 
 def choose_slabs(shape: ZYX, planes: int | None) -> ZYX:
@@ -257,10 +345,15 @@ def _axis_limit(axis: int) -> int:
     return 32 if axis == 0 else 64
 
 
-def choose_block(shape: ZYX, block: Sequence[int] | None) -> ZYX:
-    """Shape of a block: as given, else 256 voxels or less so that small images give some."""
+def choose_block(shape: ZYX, block: Sequence[int] | None, *, flat: bool = False) -> ZYX:
+    """Shape of a block: as given, else 256 voxels or less so that small images give some.
+
+    Blocks of planes are 1024 pixels wide or less, and as many planes as make 8 million pixels.
+    """
     if block is not None:
-        z, y, x = (min(b, n) for b, n in zip(block, shape, strict=True))
-        return (z, y, x)
+        return zyx(min(b, n) for b, n in zip(block, shape, strict=True))
+    if flat:
+        y, x = (min(1024, max(64, math.ceil(n / 2)), n) for n in shape[1:])
+        return (min(shape[0], max(1, 2**23 // (y * x))), y, x)
     z, y, x = (min(256, max(64, math.ceil(n / 2))) for n in shape)
     return (min(z, shape[0]), min(y, shape[1]), min(x, shape[2]))

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from terapose.plan import AXES, CONVERT_PLANES, Plan, Projection
+from terapose.plan import CONVERT_PLANES, Plan, Projection
 
 MB = 10**6
 BASE = 400 * MB
@@ -37,8 +37,11 @@ def project(plan: Plan) -> Projection:
     shape, grid, block = plan.image.shape, plan.network_shape, plan.block
     item = np.dtype(plan.image.dtype).itemsize
     core = math.prod(block)
-    seen = math.prod(min(b + 2 * MARGIN, n) for b, n in zip(block, shape, strict=True))
-    slabs = [plan.slabs[a] * math.prod(grid) // grid[a] for a in range(len(AXES))]
+    seen = math.prod(
+        b if axis == 0 and plan.flat else min(b + 2 * MARGIN, n)
+        for axis, (b, n) in enumerate(zip(block, shape, strict=True))
+    )
+    slabs = [_window(plan, axis) for axis in range(len(plan.passes))]
     planes = min(CONVERT_PLANES, shape[0]) * shape[1] * shape[2]
     channels = plan.model.channels
     resized = 40 if plan.resized else 0
@@ -47,17 +50,31 @@ def project(plan: Plan) -> Projection:
         "intensities": BASE + core * (item + 40),
         **{
             f"gradients-{axis}": NETWORK_BASE + n * (channels * (item + 20) + resized + 40)
-            for axis, n in zip(AXES, slabs, strict=True)
+            for axis, n in zip(plan.axes, slabs, strict=True)
         },
         "combine": BASE + seen * 64,
         "follow": BASE + seen * 40 + core * 80,
         "peaks": BASE + seen * 60,
         "masks": BASE + seen * 90,
+        "errors": BASE + seen * 90,
+        "overlaps": BASE + core * 60,
+        "voids": BASE + seen * 90,
         "export": BASE + math.prod(plan.output.chunks) * 100,
     }
     voxels, network = math.prod(shape), math.prod(grid)
     # the last sum while the one before still stands for the slabs in flight
     flight = max(min(1.0, 2 * s / n) for s, n in zip(plan.slabs, grid, strict=True))
-    store = network * 16 * (1 + flight) + (voxels * 16 if plan.resized else 0)
+    flows = plan.components * np.dtype(plan.flow_precision).itemsize
+    store = network * flows * (1 if plan.flat else 1 + flight) + voxels * flows * plan.resized
+    # end points, histogram and labels, where nothing compresses
+    store += voxels * 14 * plan.flat
     store += voxels * item * len(plan.image.channels) * plan.image.convert
     return Projection(memory=memory, store=int(store))
+
+
+def _window(plan: Plan, axis: int) -> int:
+    """Voxels of the network's grid that a task of a pass reads: its box and the tiles around it."""
+    return math.prod(
+        n if i == axis else min(n + 2 * plan.model.tile, whole)
+        for i, (n, whole) in enumerate(zip(plan.passes[axis], plan.network_shape, strict=True))
+    )

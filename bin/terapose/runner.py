@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from terapose.errors import InputError
 from terapose.job import Job, Receipt, Summary, run, run_gather
 from terapose.params import STAGES, Parameters, check
-from terapose.plan import AXES, Plan
+from terapose.plan import Plan, flow_threshold
 from terapose.store import Store
 
 Report = Callable[[str, int, int], None]
@@ -70,7 +70,6 @@ class Runner:
     store: Store
     pool: ProcessPoolExecutor | None = None
     report: Report = _quiet
-    history: list[Summary] = field(default_factory=list)
 
     def job(self, stage: str, params: Mapping[str, Any], before: Summary, task: int = 0) -> Job:
         """A job of this plan."""
@@ -95,15 +94,15 @@ class Runner:
             self.report(stage, done, total)
         return [f.result() for f in futures]
 
-    def gathered(self, stage: str, params: Mapping[str, Any], before: Summary) -> Summary:
+    def gathered(
+        self,
+        stage: str,
+        params: Mapping[str, Any],
+        before: Summary,
+    ) -> Summary:
         """Run a stage and gather its receipts."""
         receipts = self.scatter(stage, params, before)
-        return self.note(run_gather(self.job(stage, params, before), receipts))
-
-    def note(self, summary: Summary) -> Summary:
-        """Remember a summary for the record."""
-        self.history.append(summary)
-        return summary
+        return run_gather(self.job(stage, params, before), receipts)
 
 
 def _completed(futures: list[Any]) -> Iterator[Any]:
@@ -168,27 +167,35 @@ def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -
     dict
         The record of the run.
     """
-    from terapose.stages import finish, percentiles, relabel, seeds
+    from terapose.stages import finish, objects, percentiles, planes, relabel, seeds, stitch
+
+    plan = runner.plan
 
     def of(stage: str) -> dict[str, Any]:
         return stage_params(params, stage)
 
-    if runner.plan.image.convert:
-        runner.gathered("convert", {}, {})
+    def job(stage: str, before: Summary) -> Job:
+        return runner.job(stage, of(stage), before)
+
+    before = runner.gathered("convert", {}, {}) if plan.image.convert else {}
     counted = runner.scatter("intensities", {}, {})
-    scale = runner.note(percentiles.run(runner.job("percentiles", {}, {}), counted))
-    for axis in AXES:
+    before = percentiles.run(job("percentiles", before), counted)
+    for axis in plan.axes:
         passes = {**of("gradients"), "model_file": model_file}
-        summary = runner.gathered(f"gradients-{axis}", passes, scale)
-    combined = runner.gathered("combine", of("combine"), summary)
-    followed = runner.gathered("follow", of("follow"), combined)
-    peaks = runner.scatter("peaks", {}, followed)
-    numbered = runner.note(seeds.run(runner.job("seeds", {}, followed), peaks))
-    masks = runner.scatter("masks", {}, numbered)
-    cells = runner.note(relabel.run(runner.job("relabel", of("relabel"), numbered), masks))
-    exported = runner.scatter("export", {}, cells)
-    last = runner.job("finish", of("finish"), cells)
-    return finish.run(last, exported, output, runner.history)
+        before = runner.gathered(f"gradients-{axis}", passes, before)
+    for stage in ("combine", "follow"):
+        before = runner.gathered(stage, of(stage), before)
+    before = seeds.run(job("seeds", before), runner.scatter("peaks", {}, before))
+    before = objects.run(job("objects", before), runner.scatter("masks", {}, before))
+    if flow_threshold(plan.mode, params.flow_threshold):
+        before = runner.gathered("errors", {}, before)
+    if plan.mode == "stitch":
+        before = planes.run(job("planes", before))
+        before = stitch.run(job("stitch", before), runner.scatter("overlaps", {}, before))
+        before = runner.gathered("voids", {}, before)
+    before = relabel.run(job("relabel", before))
+    exported = runner.scatter("export", {}, before)
+    return finish.run(job("finish", before), exported, output)
 
 
 def segment_file(
@@ -247,14 +254,20 @@ def segment_file(
 
 
 def segment(
-    image: NDArray[Any] | str | Path, *, workers: int = 1, **params: Any
+    image: NDArray[Any] | str | Path,
+    *,
+    axes: str | None = None,
+    workers: int = 1,
+    **params: Any,
 ) -> NDArray[np.unsignedinteger[Any]]:
     """Segment an image and return its labels.
 
     Parameters
     ----------
     image
-        (Z, Y, X) or (C, Z, Y, X) array of numbers, or the path or URL of an image.
+        (Y, X), (Z, Y, X) or (C, Z, Y, X) array of numbers, or the path or URL of an image.
+    axes
+        Axes of an array, if they are others: "cyx" for a plane with channels.
     workers
         Processes.
     **params
@@ -262,7 +275,7 @@ def segment(
 
     Returns
     -------
-    (Z, Y, X) uint32 or uint64
+    (Z, Y, X) or (Y, X) uint32 or uint64
         Label image; 0 is background, cells are numbered from 1 by position.
 
     Raises
@@ -283,6 +296,6 @@ def segment(
         address = str(image)
         if isinstance(image, np.ndarray):
             address = f"{folder}/image.zarr"
-            zarr.create_array(address, data=image)
+            zarr.create_array(address, data=image, dimension_names=list(axes) if axes else None)
         segment_file(address, Path(folder) / "out", checked, workers=workers)
         return np.asarray(open_level(f"{folder}/out/labels.zarr", 0)[:])

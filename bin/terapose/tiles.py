@@ -6,21 +6,27 @@
 3. Tiles are averaged with a logistic taper (20 px from the edge, sigma 7.5), summed in row-major
    order: float32 sums of float64 products, as NumPy computes Cellpose's expression.
 
-On a CPU in float32 a tile's result does not depend on which other tiles are in its batch, so
-batches run across planes.
+A tile's result does not depend on which other tiles are in its batch (see
+`terapose.networks.base`), so batches run across planes.
+
+A plane that is too large for one task is cut into rectangles. A rectangle needs the tiles of the
+plane's grid that touch it, and what lies under those tiles: its *window*. Tiles are still added in
+row-major order, so each pixel gets the same sum; tiles at a cut are run on both sides of it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Rectangle = tuple[tuple[int, int], tuple[int, int]]
+"""Part of a plane: (start, stop) along Y and along X."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,22 @@ class TileGrid:
     def corners(self) -> list[tuple[int, int]]:
         """First row and column of each tile, in row-major order."""
         return [(y, x) for y in self.starts[0] for x in self.starts[1]]
+
+    def touching(self, region: Rectangle) -> TileGrid:
+        """The same grid with only the tiles that touch a region of the plane."""
+        starts = tuple(
+            tuple(s for s in along if s < stop + pad and s + self.tile > start + pad)
+            for along, pad, (start, stop) in zip(self.starts, self.pad, region, strict=True)
+        )
+        return replace(self, starts=(starts[0], starts[1]))
+
+    def window(self, shape: tuple[int, int]) -> Rectangle:
+        """The part of the plane that lies under the tiles."""
+        (y, x) = (
+            (max(along[0] - pad, 0), min(along[-1] + self.tile - pad, length))
+            for along, pad, length in zip(self.starts, self.pad, shape, strict=True)
+        )
+        return (y, x)
 
 
 def _pad(length: int, tile: int) -> tuple[int, int]:
@@ -102,6 +124,13 @@ def _add_tile(total, tile, weight, row, column):  # type: ignore[no-untyped-def]
                 total[c, row + y, column + x] = np.float32(at + tile[c, y, x] * weight[y, x])
 
 
+def window(
+    shape: tuple[int, int], region: Rectangle, *, tile: int, overlap: float = 0.1
+) -> Rectangle:
+    """The part of a plane that the network has to see for a region of it."""
+    return tile_grid(shape, tile, overlap).touching(region).window(shape)
+
+
 def run_planes(
     forward: Forward,
     planes: NDArray[np.float32],
@@ -109,21 +138,27 @@ def run_planes(
     tile: int,
     overlap: float = 0.1,
     batch_size: int = 8,
+    shape: tuple[int, int] | None = None,
+    region: Rectangle | None = None,
 ) -> NDArray[np.float32]:
-    """Run a network over a stack of planes.
+    """Run a network over a stack of planes, or over the same region of each.
 
     Parameters
     ----------
     forward
         The network: (N, C, tile, tile) float32 to (N, 3, tile, tile) float32.
     planes
-        (P, C, Y, X) float32 normalised planes.
+        (P, C, Y, X) float32 normalised planes; with a region, what `window` says of them.
     tile
         Edge of the network's tiles (px).
     overlap
         Fraction of a tile that neighbours share.
     batch_size
         Tiles a call.
+    shape
+        (Y, X) of whole planes, where only windows are given.
+    region
+        The region, in pixels of the whole plane.
 
     Returns
     -------
@@ -131,32 +166,38 @@ def run_planes(
         Flow along the plane's first axis, along its second, and cell probability (logit).
     """
     count, channels, height, width = planes.shape
-    grid = tile_grid((height, width), tile, overlap)
+    height, width = shape or (height, width)
+    region = region or ((0, height), (0, width))
+    grid = tile_grid((height, width), tile, overlap).touching(region)
+    # everything below is laid out from the first tile's corner on
+    origin = (grid.starts[0][0], grid.starts[1][0])
+    extent = tuple(s[-1] - o + tile for s, o in zip(grid.starts, origin, strict=True))
+    corners = [(y - origin[0], x - origin[1]) for y, x in grid.corners]
     weight = taper(tile)
-    norm = np.zeros(grid.padded)
-    for row, column in grid.corners:
+    norm = np.zeros(extent)
+    for row, column in corners:
         norm[row : row + tile, column : column + tile] += weight
-    inner = (
-        slice(grid.pad[0], grid.pad[0] + height),
-        slice(grid.pad[1], grid.pad[1] + width),
+    source, inner = (
+        tuple(slice(a + p - o, b + p - o) for (a, b), p, o in zip(r, grid.pad, origin, strict=True))
+        for r in (grid.window((height, width)), region)
     )
-    result = np.empty((count, 3, height, width), np.float32)
-    jobs = [(plane, corner) for plane in range(count) for corner in grid.corners]
-    padded = np.zeros((channels, *grid.padded), np.float32)
-    total = np.zeros((3, *grid.padded), np.float32)
-    loaded, last = -1, len(grid.corners) - 1
+    result = np.empty((count, 3, *(b - a for a, b in region)), np.float32)
+    jobs = [(plane, corner) for plane in range(count) for corner in corners]
+    padded = np.zeros((channels, *extent), np.float32)
+    total = np.zeros((3, *extent), np.float32)
+    loaded = -1
     for begin in range(0, len(jobs), batch_size):
         batch = jobs[begin : begin + batch_size]
         tiles = np.empty((len(batch), channels, tile, tile), np.float32)
         for i, (plane, (row, column)) in enumerate(batch):
             if plane != loaded:
-                padded[:, inner[0], inner[1]] = planes[plane]
+                padded[:, *source] = planes[plane]
                 loaded = plane
             tiles[i] = padded[:, row : row + tile, column : column + tile]
         outputs = forward(tiles)
         for (plane, (row, column)), output in zip(batch, outputs, strict=True):
             _add_tile(total, output, weight, row, column)
-            if (row, column) == grid.corners[last]:
-                result[plane] = (total / norm)[:, inner[0], inner[1]]
+            if (row, column) == corners[-1]:
+                result[plane] = total[:, *inner] / norm[inner]
                 total[:] = 0
     return result

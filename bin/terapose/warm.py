@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from terapose.kernels.errors import flow_errors_2d, flow_errors_3d
 from terapose.kernels.follow import follow, scale_flows
 from terapose.kernels.objects import measure
 from terapose.kernels.seeds import assign, count_ends, find_seeds, grow_seeds
@@ -16,13 +17,20 @@ from terapose.tiles import run_planes
 def main() -> None:
     """Run each kernel on a few voxels, with the types that the stages use."""
     shape = (4, 4, 4)
-    flows = scale_flows(np.zeros((3, *shape), np.float32), np.ones(shape, bool), shape)
     starts = np.argwhere(np.ones(shape)).astype(np.int32)
+    planar = scale_flows(np.zeros((2, *shape), np.float32), np.ones(shape, bool), shape)
+    follow(planar, (0, 0, 0), shape, starts, 2)
+    flows = scale_flows(np.zeros((3, *shape), np.float32), np.ones(shape, bool), shape)
     ends, _, _ = follow(flows, (0, 0, 0), shape, starts, 2)
     counts = count_ends(ends, (0, 0, 0), shape) + np.int32(20)
     seeds = find_seeds(counts)
     owner = grow_seeds(counts, seeds, np.arange(len(seeds)))
+    rounds, wanted = np.full(4, 2), np.array([1])
     for dtype in (np.uint32, np.uint64):
+        ones = np.ones(shape, dtype)
+        flow_errors_3d(ones, flows, wanted)
+        for single in (False, True):
+            flow_errors_2d(ones[:1], flows[:2, :1], wanted, rounds[:1], single)
         labels = np.zeros(shape, dtype)
         assign(
             starts, ends, owner, (0, 0, 0), np.arange(len(seeds), dtype=dtype), labels, (0, 0, 0)

@@ -22,7 +22,7 @@ process CHECK {
 
     stub:
     """
-    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\tgradients\\tcombine\\tfollow\\trelabel\\tfinish\\n' > sample.tsv
-    printf '%s\\t%s\\tstub\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
+    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tfinish\\n' > sample.tsv
+    printf '%s\\t%s\\tstub\\t-\\t-\\tyes\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
     """
 }

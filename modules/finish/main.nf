@@ -5,15 +5,14 @@ process FINISH {
     publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, overwrite: true, saveAs: { name -> file(name).name }
 
     input:
-    tuple val(sample), path(plan), val(store), path(before), path(history, stageAs: 'history/*'), val(args), path(receipts, stageAs: 'receipts/*')
+    tuple val(sample), path(plan), val(store), path(before), val(args), path(receipts, stageAs: 'receipts/*')
 
     output:
     tuple val(sample), path('results/labels.zarr'), path('results/cells.csv'), path('results/cells.parquet'), path('results/provenance.json')
 
     script:
-    def summaries = history.collect { summary -> "--history ${summary}" }.join(' ')
     """
-    terapose.py finish --plan ${plan} --store '${store}' --before ${before} ${summaries} \\
+    terapose.py finish --plan ${plan} --store '${store}' --before ${before} \\
         --output results ${args} receipts
     """
 

@@ -4,14 +4,14 @@ process GRADIENTS {
     label 'network'
 
     input:
-    tuple val(sample), val(axis), val(task_number), path(plan), val(store), path(percentiles), path(barrier, stageAs: 'barrier.json'), path(model), path(image), val(args)
+    tuple val(sample), val(axis), val(task_number), path(plan), val(store), path(before), path(model), path(image), val(args)
 
     output:
     tuple val(sample), path("${task_number}.json")
 
     script:
     """
-    terapose.py gradients --axis ${axis} --plan ${plan} --store '${store}' --before ${percentiles} \\
+    terapose.py gradients --axis ${axis} --plan ${plan} --store '${store}' --before ${before} \\
         --model-file ${model} --task ${task_number} --output ${task_number}.json ${args}
     """
 

@@ -1,17 +1,19 @@
-// Merges the histograms of all blocks into the global low and high of each channel.
+// Finds what becomes 0 and 1 in each channel.
 process PERCENTILES {
     tag "${sample}"
     label 'gather'
 
     input:
-    tuple val(sample), path(plan), val(store), path(image), path(receipts, stageAs: 'receipts/*')
+    tuple val(sample), path(plan), val(store), path(image), path(before, stageAs: 'before.json'), path(receipts, stageAs: 'receipts/*')
 
     output:
     tuple val(sample), path('percentiles.json')
 
     script:
+    def before_option = before ? '--before before.json' : ''
     """
-    terapose.py percentiles --plan ${plan} --store '${store}' --output percentiles.json receipts
+    terapose.py percentiles --plan ${plan} --store '${store}' ${before_option} \\
+        --output percentiles.json receipts
     """
 
     stub:

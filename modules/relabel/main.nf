@@ -1,10 +1,10 @@
-// Decides which objects stay, and numbers them.
+// Decides which cells stay, and numbers them.
 process RELABEL {
     tag "${sample}"
     label 'gather'
 
     input:
-    tuple val(sample), path(plan), val(store), path(before), val(args), path(receipts, stageAs: 'receipts/*')
+    tuple val(sample), path(plan), val(store), path(before), val(args)
 
     output:
     tuple val(sample), path('relabel.json')
@@ -12,7 +12,7 @@ process RELABEL {
     script:
     """
     terapose.py relabel --plan ${plan} --store '${store}' --before ${before} \\
-        --output relabel.json ${args} receipts
+        --output relabel.json ${args}
     """
 
     stub:

@@ -22,7 +22,7 @@ Again = Callable[..., Run]
 
 CUT = ("--block_shape", "14,20,24", "--slab_planes", 16)
 LAST = {"RELABEL", "EXPORT", "FINISH", "PICTURE"}
-FROM_FOLLOW = {"FOLLOW", "GATHER_FOLLOW", "PEAKS", "SEEDS", "MASKS", *LAST}
+FROM_FOLLOW = {"FOLLOW", "GATHER_FOLLOW", "PEAKS", "SEEDS", "MASKS", "OBJECTS", *LAST}
 ALL = {
     *("CHECK", "FETCH", "PLAN", "INTENSITIES", "PERCENTILES"),
     *(f"{process}_{axis}" for process in ("GRADIENTS", "GATHER") for axis in ("YX", "ZX", "ZY")),

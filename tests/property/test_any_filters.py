@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.fields import same_partition
 
-from terapose.filters import Table, resolve
+from terapose.filters import Table, resolve, select, small_enough
 from terapose.geometry import Box
 from terapose.kernels.objects import COLUMNS, find_holes, measure
 
@@ -62,12 +62,9 @@ def test_the_rules_of_cellpose(seed: int, count: int, least: int, fraction: floa
     labels = nested_boxes(rng, count)
     probability = rng.normal(0, 1, SHAPE).astype(np.float32)
     objects, holes = tables(labels, probability)
-    rules = {
-        "min_size": least,
-        "max_size_fraction": fraction,
-        "min_median_fraction": 0,
-        "border": "keep",
-    }
+    rules = {"min_size": least, "flow_threshold": 0, "min_median_fraction": 0, "border": "keep"}
+    objects = select(objects, small_enough(objects, SHAPE, fraction))
+    holes = select(holes, np.isin(holes["id"], objects["id"]))
 
     def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:
         return labels[box.slices].copy(), probability[box.slices]

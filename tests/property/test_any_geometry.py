@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terapose.geometry import ZYX, Box, Grid, batches, reach, slab
+from terapose.geometry import ZYX, Box, Grid, batches, reach
 
 small = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
 grids = st.builds(Grid, small, small)
@@ -78,20 +78,6 @@ def test_batches_hold_every_item_once_and_are_even(items: int, most: int, least:
     assert min(sizes) >= min(least, items)
 
 
-@given(small, st.integers(0, 2), st.integers(1, 9))
-def test_slabs_hold_every_plane_once(shape: ZYX, axis: int, planes: int) -> None:
-    count = -(-shape[axis] // planes)
-    covered = [p for n in range(count) for p in range(*_along(slab(shape, axis, planes, n), axis))]
-    assert covered == list(range(shape[axis]))
-    for n in range(count):
-        others = [s for i, s in enumerate(slab(shape, axis, planes, n).shape) if i != axis]
-        assert others == [s for i, s in enumerate(shape) if i != axis]
-
-
-def _along(box: Box, axis: int) -> tuple[int, int]:
-    return box.start[axis], box.stop[axis]
-
-
 @given(st.builds(Grid, small, small), st.data())
 @settings(max_examples=60)
 def test_reach_sees_all_that_arrives(grid: Grid, data: st.DataObject) -> None:
@@ -100,7 +86,7 @@ def test_reach_sees_all_that_arrives(grid: Grid, data: st.DataObject) -> None:
     number = data.draw(st.integers(0, len(grid) - 1))
     extra = data.draw(st.integers(0, 3))
     core = grid[number]
-    seen = voxels(core.grow(reach(grid, distances, number, extra)))
+    seen = voxels(core.grow(reach(grid, distances, grid[number], extra)))
     for far, block in zip(distances, grid, strict=True):
         arriving = voxels(core.grow(extra + far)) & voxels(block)
         assert arriving <= seen

@@ -60,9 +60,8 @@ IMAGES = {
     "text": "this is not an image that can be read; got a file that starts with b'hello'; "
     "allowed: OME-Zarr 0.4 and 0.5, plain Zarr, TIFF, OME-TIFF, HDF5; "
     "convert it, for example with bioformats2raw",
-    "plane": "is not a volume; got shape (1, 24, 28) (Z, Y, X); "
-    "allowed: at least 2 voxels along each axis in mode 3d; "
-    "give a Z stack; if its planes are separate files, join them first",
+    "thin": "is too small; got shape (6, 1, 28) (Z, Y, X); allowed: at least 2 pixels along Y "
+    "and X; check the axes of the file",
     "empty": "the image is empty: its axis Z has length 0; got ZYX (0, 24, 28); "
     "give an image with at least one voxel",
     "nan": "channel 1: the image has voxels that are not finite numbers; "
@@ -81,9 +80,9 @@ def _write(kind: str, folder: Path) -> Path:
     if kind == "text":
         (folder / "text.tif").write_text("hello")
         return folder / "text.tif"
-    if kind == "plane":
-        tifffile.imwrite(folder / "plane.tif", volume[0])
-        return folder / "plane.tif"
+    if kind == "thin":
+        tifffile.imwrite(folder / "thin.tif", volume[:, :1])
+        return folder / "thin.tif"
     if kind == "empty":
         return write_zarr(folder / "empty.zarr", volume[:0], chunks=(1, 8, 8))
     if kind in ("nan", "infinite"):
@@ -143,11 +142,26 @@ def test_fault_found_in_another_process_is_the_same_sentence(
             "check diameter (in pixels), voxel_size and anisotropy",
         ),
         (
+            ("--mode", "stitch", "--flow3d-smooth", "1"),
+            "flow3d_smooth: flows are smoothed along Z, Y and X in mode 3d only; got [1.0]; "
+            "allowed: 0 in mode stitch",
+        ),
+        (
+            ("--normalize", "lowhigh", "--lowhigh", "1,2,3"),
+            "parameters: lowhigh: got [1.0, 2.0, 3.0], allowed: two numbers, or two for each "
+            "channel; docs/parameters.md lists them all",
+        ),
+        (
+            ("--normalize", "tile", "--foreground-min", "3"),
+            "parameters: foreground_min: given, allowed: only with normalize 'global' or 'plane'; "
+            "docs/parameters.md lists them all",
+        ),
+        (
             ("--diameter", "x", "--min-size", "1.5", "--percentiles", "99,1", "--mode", "2e"),
             "parameters: diameter: got 'x', allowed: a valid number, unable to parse string as a "
             "number; min_size: got '1.5', allowed: a valid integer, unable to parse string as an "
-            "integer; mode: got '2e', allowed: 'auto' or '3d'; percentiles: got [99.0, 1.0], "
-            "allowed: 0 <= low < high <= 100; docs/parameters.md lists them all",
+            "integer; mode: got '2e', allowed: 'auto', '3d', '2d' or 'stitch'; percentiles: got "
+            "[99.0, 1.0], allowed: 0 <= low < high <= 100; docs/parameters.md lists them all",
         ),
     ],
 )

@@ -142,15 +142,16 @@ print(run(Job(plan, Store(address), stage, 0, params, before))["peak_memory"])
 def test_memory_stays_below_what_was_projected(edge: int, tmp_path: Path, tiny_model: Path) -> None:
     shape = (edge, edge, edge)
     field = to_centres(checkerboard(shape, 12), noise=0.5)
-    planned = {"block_shape": shape, "keep_intermediates": "all"}
+    planned = {"block_shape": shape, "keep_intermediates": "all", "flow_threshold": 0.9}
     result = segment_field(tmp_path, tiny_model, field, **planned)
     plan, store = result.plan, result.store
     everything = {**check({}).model_dump(mode="json"), "model_file": str(tiny_model)}
     names = {
         "intensities": ((), {}),
-        "follow": (("cellprob_threshold", "niter"), result.summaries["combine"]),
+        "follow": (("cellprob_threshold", "niter", "use_gpu"), result.summaries["combine"]),
         "peaks": ((), result.summaries["follow"]),
         "masks": ((), result.summaries["seeds"]),
+        "errors": ((), result.summaries["objects"]),
         "export": (("keep_intermediates",), result.summaries["relabel"]),
     }
     root = Path(__file__).parents[2] / "bin"

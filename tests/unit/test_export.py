@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from tests.fields import NETWORK, balls, prepared, run_stages, scatter, to_centres
 
+from terapose.columns import column_in, put_column
 from terapose.geometry import Box
 from terapose.job import Job
 from terapose.labels import open_level
 from terapose.plan import OutputPlan, Plan, items
-from terapose.stages import export, finish, seeds
+from terapose.stages import export, finish
 
 SHAPE = (22, 75, 90)
 FACTORS = ((1, 1, 1), (1, 2, 2), (2, 4, 4), (4, 8, 8), (8, 16, 16))
@@ -22,7 +23,9 @@ FACTORS = ((1, 1, 1), (1, 2, 2), (2, 4, 4), (4, 8, 8), (8, 16, 16))
 
 def small_chunks(plan: Plan, version: str) -> Plan:
     """The plan with chunks so small that there are regions, and levels coarser than a region."""
-    output = OutputPlan(version=version, chunks=(8, 8, 8), factors=FACTORS, region=(32, 32, 32))
+    output = OutputPlan(
+        version=version, dimensions=3, chunks=(8, 8, 8), factors=FACTORS, region=(32, 32, 32)
+    )
     plan = plan.model_copy(update={"output": output})
     count = items(plan, "export")
     tasks = {**plan.tasks, "export": tuple((n, min(n + 2, count)) for n in range(0, count, 2))}
@@ -40,7 +43,7 @@ def test_levels_are_the_nearest_voxels(tiny_model: Path, tmp_path: Path, version
     job = Job(plan, store, "finish", 0, {"keep_intermediates": "flows"}, cells)
     receipts = scatter(plan, store, "export", {}, cells)
     output = tmp_path / "results"
-    finish.run(job, receipts, output, list(result.summaries.values()))
+    finish.run(job, receipts, output)
 
     finest = np.asarray(open_level(str(output / "labels.zarr"), 0)[:])
     assert finest.max() > 20
@@ -60,10 +63,10 @@ def test_levels_are_the_nearest_voxels(tiny_model: Path, tmp_path: Path, version
 def test_columns_longer_than_a_chunk_are_searched(tiny_model: Path, tmp_path: Path) -> None:
     _, store = prepared(tmp_path, tiny_model, np.random.default_rng(0).random((4, 20, 20)))
     keys = np.arange(0, 3_000_000, 3, dtype=np.int64)
-    seeds.put_column(store, "a/key", keys)
-    seeds.put_column(store, "a/value", keys * 2)
+    put_column(store, "a/key", keys)
+    put_column(store, "a/value", keys * 2)
     for low, high in ((0, 10), (786_430, 786_440), (1_500_000, 2_100_001), (2_999_999, 4_000_000)):
-        found, value = seeds.column_in(store, ("a/key", "a/value"), len(keys), (low, high))
+        found, value = column_in(store, ("a/key", "a/value"), len(keys), (low, high))
         expected = keys[(keys >= low) & (keys < high)]
         np.testing.assert_array_equal(found, expected)
         np.testing.assert_array_equal(value, expected * 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from cellpose import utils
 from numpy.typing import NDArray
 
-from terapose.filters import Table, resolve
+from terapose.filters import Table, resolve, small_enough
 from terapose.geometry import Box
 from terapose.kernels.objects import measure
 
@@ -27,10 +28,11 @@ def rods() -> NDArray[np.int32]:
     return labels
 
 
-def kept(**rules: Any) -> list[int]:
+def kept(errors: Sequence[float] = (0, 0, 0, 0), **rules: Any) -> list[int]:
     labels = rods()
     probability = np.zeros(SHAPE, np.float32)
     objects: Table = {"id": np.arange(1, 5), **measure(labels, 4, (0, 0, 0), SHAPE, probability)}
+    objects |= {"sum_error": np.array(errors) * objects["count"], "measured": objects["count"]}
     none = np.zeros(0, np.int64)
     holes: Table = {
         "id": none,
@@ -38,7 +40,7 @@ def kept(**rules: Any) -> list[int]:
         "under": none,
         "probability": np.zeros(0, np.float32),
     }
-    plain = {"min_size": 1, "max_size_fraction": 1, "min_median_fraction": 0, "border": "keep"}
+    plain = {"min_size": 1, "flow_threshold": 0, "min_median_fraction": 0, "border": "keep"}
 
     def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:
         raise AssertionError("nothing is nested: the label image need not be read")
@@ -61,7 +63,17 @@ def test_smallest_size(least: int) -> None:
 )
 def test_largest_size(fraction: float, expected: list[int]) -> None:
     """40 voxels are exactly a tenth of the image: not more than that."""
-    assert kept(max_size_fraction=fraction) == expected
+    objects: Table = {"count": np.array(list(SIZES.values()))}
+    kept = small_enough(objects, SHAPE, fraction)
+    assert [i for i, small in zip(SIZES, kept, strict=True) if small] == expected
+    in_planes = small_enough(objects, SHAPE, 4 * fraction, flat=True)
+    np.testing.assert_array_equal(in_planes, kept)
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(0.0, [1, 2, 3, 4]), (0.4, [2, 3, 4])])
+def test_wrong_flows(threshold: float, expected: list[int]) -> None:
+    """An error that equals the threshold is no reason to go."""
+    assert kept(flow_threshold=threshold, errors=[0.41, 0.4, 0.1, 0]) == expected
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(0.9, [1, 2, 3, 4]), (0.95, [2, 3, 4])])

@@ -31,6 +31,6 @@ def test_there_is_no_such_block(number: int) -> None:
 def test_only_blocks_that_come_near_widen_the_margin() -> None:
     grid = Grid((1, 1, 40), (1, 1, 10))
     # the last block is 21 voxels away: 18 + 2 do not arrive, 25 do
-    assert reach(grid, [3, 0, 0, 0], 0, 2) == 5
-    assert reach(grid, [3, 0, 0, 25], 0, 2) == 27
-    assert reach(grid, [3, 0, 0, 18], 0, 2) == 5
+    assert reach(grid, [3, 0, 0, 0], grid[0], 2) == 5
+    assert reach(grid, [3, 0, 0, 25], grid[0], 2) == 27
+    assert reach(grid, [3, 0, 0, 18], grid[0], 2) == 5

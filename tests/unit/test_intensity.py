@@ -182,7 +182,7 @@ def test_normalised_as_cellpose(dtype: str) -> None:
     np.testing.assert_array_equal(inverted, 1 - transforms.normalize99(image))
     flat = np.full(SHAPE, 7.0, np.float32)
     assert not normalize(flat, 7.0, 7.0005).any()
-    assert normalize(flat + 1, 7.0, 7.0005, checked=False).min() > 1000
+    assert normalize(flat + 1, 7.0, 7.0005, given=True).min() > 1000
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -76,7 +76,7 @@ def test_a_task_runs_once(planned: tuple[Plan, Store]) -> None:
     receipt = run(job)
     assert receipt["items"] == [0, 2]
     assert receipt["plan"] == plan.digest
-    table = receipt["result"]["histograms"]
+    table = receipt["result"]["table"]
     store.drop(table)
     assert run(job) == receipt
     assert not store.has(table)

@@ -14,7 +14,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"diameter": "wide"}, "diameter: got 'wide', allowed: a valid number"),
     ({"min_sise": 3}, "min_sise: no such parameter (did you mean min_size?)"),
     ({"quux": 3}, "quux: no such parameter"),
-    ({"mode": "4d"}, "mode: got '4d', allowed: 'auto' or '3d'"),
+    ({"mode": "4d"}, "mode: got '4d', allowed: 'auto', '3d', '2d' or 'stitch'"),
     ({"channels": [1, 2, 3]}, "channels: got"),
     ({"channels": [0]}, "channels: got [0], allowed: numbers from 1 up"),
     ({"percentiles": [99, 1]}, "percentiles: got [99.0, 1.0], allowed: 0 <= low < high <= 100"),
@@ -110,7 +110,8 @@ def test_every_parameter_belongs_to_a_stage() -> None:
     staged = {name for names in STAGES.values() for name in names}
     # the digest is checked where the file is fetched, before any stage
     assert staged == set(Parameters.model_fields) - {"model_digest"}
-    filters = {"min_size", "max_size_fraction", "min_median_fraction", "border"}
+    filters = {"min_size", "min_median_fraction", "border", "flow_threshold"}
     assert filters <= set(STAGES["relabel"])
     later = {"cellprob_threshold", "niter", "flow3d_smooth", "keep_intermediates", *filters}
+    later |= {"max_size_fraction", "stitch_threshold"}
     assert not later & set(STAGES["plan"])

@@ -132,7 +132,7 @@ def test_tasks_hold_every_item_once(
         planes_done = [
             p
             for n in range(count)
-            for p in range(plan.slab(axis, n).start[axis], plan.slab(axis, n).stop[axis])
+            for p in range(plan.pass_grid(axis)[n].start[axis], plan.pass_grid(axis)[n].stop[axis])
         ]
         assert planes_done == list(range(plan.network_shape[axis]))
 
@@ -193,11 +193,14 @@ def test_more_channels_than_the_network_has_are_refused(
         plan_of(model=tiny_model, channels=[1, 2])
 
 
-def test_a_single_plane_is_refused(tmp_path: Path) -> None:
+def test_a_single_plane_is_no_volume(tmp_path: Path) -> None:
     path = str(tmp_path / "plane.zarr")
     zarr.save_array(path, IMAGE[:1])  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="is not a volume; got shape"):
-        open_checked(path, check({}))
+    for mode in ("3d", "stitch"):
+        with pytest.raises(InputError, match="is not a volume; got shape"):
+            open_checked(path, check({"mode": mode}))
+    for mode in ("auto", "2d"):
+        assert open_checked(path, check({"mode": mode})).shape[0] == 1
 
 
 def test_a_plan_comes_back_from_its_file(plan_of: MakePlan, tmp_path: Path) -> None:

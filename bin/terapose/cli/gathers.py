@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import parameters
-from terapose.cli.scattered import before_option, make_job, plan_options, read_summary, write_json
+from terapose.cli.scattered import before_option, make_job, plan_options, write_json
 from terapose.params import STAGES
 
 _RECEIPTS = click.argument(
@@ -20,37 +20,38 @@ _OUTPUT = click.option(
 )
 
 
-def _gather(stage: str, text: str, needs_before: bool) -> click.Command:
-    """A gather with a module of its own."""
+def _gather(stage: str, text: str, *, first: bool = False, scattered: bool = True) -> click.Command:
+    """A gather with a module of its own: of a scattered stage's receipts, or of a summary alone."""
+    about, words = (
+        (" RECEIPTS are files or folders of them.", " receipts") if scattered else ("", "")
+    )
 
     @click.command(
         name=stage,
-        help=f"{text} RECEIPTS are files or folders of them.",
+        help=text + about,
         epilog=f"""\b
 Example:
-  terapose {stage} --plan plan.json --store store --output {stage}.json receipts""",
+  terapose {stage} --plan plan.json --store store --output {stage}.json{words}""",
     )
     @plan_options
-    @before_option(needs_before)
+    @before_option(not first)
     @_OUTPUT
     @parameters(STAGES.get(stage, ()))
-    @_RECEIPTS
     def command(
         plan: Path,
         store: str,
         before: Path | None,
         output: Path,
-        receipts: tuple[Path, ...],
+        receipts: tuple[Path, ...] = (),
         **options: Any,
     ) -> None:
         from terapose.job import module, read_receipts
 
         run: Callable[..., Any] = module(stage).run
-        write_json(
-            output, run(make_job(stage, plan, store, before, options), read_receipts(receipts))
-        )
+        job = make_job(stage, plan, store, before, options)
+        write_json(output, run(job, read_receipts(receipts)) if scattered else run(job))
 
-    return command
+    return _RECEIPTS(command) if scattered else command
 
 
 @click.command(
@@ -96,12 +97,6 @@ Example:
     required=True,
     help="Folder for labels.zarr, cells.csv, cells.parquet and provenance.json.",
 )
-@click.option(
-    "--history",
-    type=click.Path(path_type=Path, exists=True),
-    multiple=True,
-    help="Summary of an earlier stage, for the record; may be given several times.",
-)
 @parameters(STAGES["finish"])
 @_RECEIPTS
 def finish(
@@ -109,7 +104,6 @@ def finish(
     store: str,
     before: Path | None,
     output: Path,
-    history: tuple[Path, ...],
     receipts: tuple[Path, ...],
     **options: Any,
 ) -> None:
@@ -121,14 +115,18 @@ def finish(
     from terapose.stages.finish import run
 
     job = make_job("finish", plan, store, before, options)
-    summaries = [read_summary(path) for path in history]
-    run(job, read_receipts(receipts), output, summaries)
+    run(job, read_receipts(receipts), output)
 
 
 commands = {
     "gather": gather,
     "finish": finish,
-    "percentiles": _gather("percentiles", "Merge histograms into global percentiles.", False),
-    "seeds": _gather("seeds", "Number the seeds of all blocks.", True),
-    "relabel": _gather("relabel", "Decide which objects stay, and number them.", True),
+    "percentiles": _gather("percentiles", "Find what becomes 0 and 1.", first=True),
+    "seeds": _gather("seeds", "Number the seeds of all blocks."),
+    "objects": _gather("objects", "Make one table of all objects."),
+    "planes": _gather(
+        "planes", "Decide which objects of planes stay (mode stitch).", scattered=False
+    ),
+    "stitch": _gather("stitch", "Join the objects of neighbouring planes (mode stitch)."),
+    "relabel": _gather("relabel", "Decide which cells stay, and number them.", scattered=False),
 }

@@ -25,6 +25,9 @@ _HELP = {
     "follow": "Follow the flows of blocks to their end points.",
     "peaks": "Count end points and find the seeds of blocks.",
     "masks": "Grow seeds, label blocks and measure whole objects.",
+    "errors": "Find the errors of the flows of whole objects.",
+    "overlaps": "Count the pixels that objects of neighbouring planes share (mode stitch).",
+    "voids": "Find the holes of cells that were joined from planes (mode stitch).",
     "export": "Write regions of the final label image.",
 }
 

@@ -89,8 +89,15 @@ def measure(
     return {**{n: whole[:, i] for i, n in enumerate(names[:-1])}, names[-1]: real}
 
 
-def find_holes(local: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Voxels that filling each object by itself would add (`fill_voids.fill`, 6-connected).
+def fill(mask: NDArray[np.bool_], *, flat: bool) -> NDArray[np.bool_]:
+    """An object with its holes filled (`fill_voids.fill`): 6-connected, in a plane 4-connected."""
+    return np.asarray(fill_voids.fill(mask[0])[np.newaxis] if flat else fill_voids.fill(mask), bool)
+
+
+def find_holes(
+    local: NDArray[np.int32], count: int, *, flat: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Voxels that filling each object by itself would add.
 
     Parameters
     ----------
@@ -98,6 +105,8 @@ def find_holes(local: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64],
         (Z, Y, X) int32: object ``n`` has the value ``n + 1``.
     count
         Number of objects.
+    flat
+        Whether each object lies in one plane and is filled there.
 
     Returns
     -------
@@ -111,7 +120,7 @@ def find_holes(local: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64],
         if place is None:
             continue
         mask = local[place] == n + 1
-        added = fill_voids.fill(mask).astype(bool) & ~mask
+        added = fill(mask, flat=flat) & ~mask
         if added.any():
             found = np.argwhere(added) + [s.start for s in place]
             rows.append(np.full(len(found), n))

@@ -10,6 +10,8 @@ As `cellpose.dynamics.get_masks_torch` does it on the whole image:
    larger linear index (Cellpose leaves equals to an unstable sort);
 5. a voxel belongs to the seed that holds its end point.
 
+Planes that are segmented by themselves (``flat``) have windows and growth in the plane alone.
+
 All of it depends on nothing farther than ``WINDOW + GROWTH`` voxels from an end point, so a box
 with that margin gives the same result as the whole image.
 """
@@ -57,24 +59,28 @@ def count_ends(
     return counts
 
 
-def find_seeds(counts: NDArray[np.int32]) -> NDArray[np.int64]:
+def find_seeds(counts: NDArray[np.int32], *, flat: bool = False) -> NDArray[np.int64]:
     """Voxels of a histogram that are seeds, in C order.
 
     Parameters
     ----------
     counts
         (Z, Y, X) int32 histogram. Within `PEAK` voxels of a cut face the answer may be wrong.
+    flat
+        Whether each plane stands by itself.
 
     Returns
     -------
     (N, 3) int64 ZYX, relative to ``counts``.
     """
-    highest = maximum_filter(counts, size=2 * PEAK + 1, mode="constant", cval=0)
+    width = 2 * PEAK + 1
+    size = (1 if flat else width, width, width)
+    highest = maximum_filter(counts, size=size, mode="constant", cval=0)
     return np.argwhere((counts == highest) & (counts > LEAST_SEED))
 
 
 @numba.njit(nogil=True, cache=True)
-def _grow(counts, seeds, order, owner):  # type: ignore[no-untyped-def]
+def _grow(counts, seeds, order, owner, deep):  # type: ignore[no-untyped-def]
     nz, ny, nx = counts.shape
     width = 2 * GROWTH + 1
     seen = np.zeros((width, width, width), np.int32)
@@ -89,7 +95,7 @@ def _grow(counts, seeds, order, owner):  # type: ignore[no-untyped-def]
         for _ in range(GROWTH):
             last = end
             for k in range(begin, last):
-                for dz in range(-1, 2):
+                for dz in range(-deep, deep + 1):
                     z = front[k, 0] + dz
                     if z < 0 or z >= nz:
                         continue
@@ -112,7 +118,11 @@ def _grow(counts, seeds, order, owner):  # type: ignore[no-untyped-def]
 
 
 def grow_seeds(
-    counts: NDArray[np.int32], seeds: NDArray[np.int64], rank: NDArray[np.int64]
+    counts: NDArray[np.int32],
+    seeds: NDArray[np.int64],
+    rank: NDArray[np.int64],
+    *,
+    flat: bool = False,
 ) -> NDArray[np.int32]:
     """Grow seeds in a histogram.
 
@@ -124,6 +134,8 @@ def grow_seeds(
         (N, 3) int64 ZYX, relative to ``counts`` and inside of it.
     rank
         (N,) int64: who wins where grown seeds meet; the higher one does.
+    flat
+        Whether each plane stands by itself.
 
     Returns
     -------
@@ -132,7 +144,7 @@ def grow_seeds(
     """
     owner = np.full(counts.shape, -1, np.int32)
     if len(seeds):
-        _grow(counts, seeds, np.argsort(rank, kind="stable"), owner)
+        _grow(counts, seeds, np.argsort(rank, kind="stable"), owner, 0 if flat else 1)
     return owner
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from terapose.errors import InputError
 from terapose.image import Image
 from terapose.params import STAGES, Parameters, arguments
-from terapose.plan import key_of, package_digest
-from terapose.stages.plan import make_plan, open_checked
+from terapose.plan import flow_threshold, key_of, package_digest
+from terapose.stages.plan import make_plan, mode_of, open_checked
 
 
 def check_output(folder: Path, address: str) -> None:
@@ -122,11 +122,14 @@ def run(sample: str, address: str, params: Parameters, output: Path | None) -> s
     if output is not None:
         check_output(output, address)
         check_room(output, image.shape[0] * image.shape[1] * image.shape[2])
+    threshold = flow_threshold(mode_of(image, params), params.flow_threshold)
     row = {
         "sample": sample,
         "address": address,
         "identity": key_of(image.identity, model, package_digest()),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
+        # whether the errors of flows are wanted at all
+        "errors": "yes" if threshold else "",
         **{stage: arguments(params, names) for stage, names in STAGES.items()},
     }
     return "\t".join(row) + "\n" + "\t".join(row.values()) + "\n"

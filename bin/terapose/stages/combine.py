@@ -2,7 +2,8 @@
 
 dZ = ZX0 + ZY0, dY = YX0 + ZY1, dX = YX1 + ZX1 and the cell probability is the sum of the three
 (sums, not means, as Cellpose has it: thresholds scale accordingly); the passes of ``gradients``
-have added them up already. Here each block
+have added them up already. Planes by themselves have dY, dX and the probability of one pass. Here
+each block
 
 1. reads the sum with a halo of one voxel for resizing and ``int(4 * sigma + 0.5)`` for smoothing;
 2. resizes flows and probability as if the whole were resized, and smooths the flows with a
@@ -22,11 +23,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from terapose.geometry import ZYX, Box, Grid, zyx
 from terapose.job import Job, Receipt, Summary, gather
-from terapose.plan import AXES
 from terapose.resize import resize, source_box
 from terapose.stages.gradients import sums
 
@@ -61,7 +62,8 @@ def run(job: Job) -> dict[str, Any]:
     if is_identity(job):
         return {"checksums": []}
     plan, name = job.plan, job.name("flows")
-    job.store.create(name, (4, *plan.image.shape), (4, *plan.block), "float32")
+    shape, chunks = (plan.components, *plan.image.shape), (plan.components, *plan.chunk)
+    job.store.create(name, shape, chunks, plan.flow_precision)
     checksums = []
     for item in job.items:
         checksums.append(job.each(item, partial(_block, job, name, item)))
@@ -74,17 +76,22 @@ def _block(job: Job, name: str, item: int) -> int:
     """Resize and smooth one block."""
     plan = job.plan
     box, source = _needed(job, item)
-    flows = job.store.read(sums(AXES[-1]), source)
+    flows = read_flows(job, sums(plan.axes[-1]), source)
     job.confirm(item)
     if plan.resized:
         flows = resize(flows, box, plan.network_shape, plan.image.shape)
-    if job.params["flow_scaling"] == "anisotropy":
+    if job.params["flow_scaling"] == "anisotropy" and not plan.flat:
         flows[0] /= np.float32(plan.anisotropy)
     if any(job.params["flow3d_smooth"]):
         flows[:3] = gaussian_filter(flows[:3], [0, *sigmas(job.params["flow3d_smooth"])])
     block = plan.grid[item]
     kept = np.ascontiguousarray(flows[(slice(None), *block.within(box))])
-    return job.store.write(name, block, kept)
+    return job.store.write(name, block, kept.astype(plan.flow_precision))
+
+
+def read_flows(job: Job, name: str, box: Box) -> NDArray[np.float32]:
+    """Flows and cell probability of a box: (C, Z, Y, X) float32, the probability last."""
+    return job.store.read(name, box).astype(np.float32, copy=False)
 
 
 def _readers(job: Job, chunk: Box) -> list[int]:
@@ -108,11 +115,12 @@ def _drop(job: Job, item: int) -> None:
     for chunk in chunks.touching(_needed(job, item)[1]):
         readers = _readers(job, chunks[chunk])
         if all(job.store.has(job.item_marker(reader)) for reader in readers):
-            job.store.drop_box(sums(AXES[-1]), chunks[chunk])
+            job.store.drop_box(sums(job.plan.axes[-1]), chunks[chunk])
 
 
 def summarize(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts; ``flows`` names the array that the next stages read."""
     summary = gather(job.plan, "combine", receipts)
-    flows = sums(AXES[-1]) if is_identity(job) else f"combine-{summary['key']}/flows"
+    last = sums(job.plan.axes[-1])
+    flows = last if is_identity(job) else f"combine-{summary['key']}/flows"
     return {**summary, "flows": flows}

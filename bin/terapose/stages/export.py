@@ -16,12 +16,13 @@ import zlib
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from terapose.geometry import Box, Grid
 from terapose.job import Job
 from terapose.labels import downsample, level_region, open_level
-from terapose.stages.seeds import column_in
+from terapose.naming import named_labels
 
 REGION_FACTOR = 4
 """Edge of a region in chunks, and the largest factor of a level that is written with it."""
@@ -52,8 +53,8 @@ def run(job: Job) -> dict[str, Any]:
         ]  # fmt: skip
         checksum = 0
         for box in chunks_of(region, plan.output.chunks):
-            labels = final_labels(job, box)
-            arrays[0][box.slices] = labels
+            labels = named_labels(job, box)
+            put(arrays[0], box.slices, labels)
             checksum = zlib.crc32(np.ascontiguousarray(labels).view(np.uint8).data, checksum)
             for part, factor in zip(coarse, factors[1:], strict=True):
                 inside = level_region(
@@ -63,9 +64,14 @@ def run(job: Job) -> dict[str, Any]:
                 )
                 part[inside] = downsample(labels, factor, box.start)
         for array, part, factor in zip(arrays[1:], coarse, factors[1:], strict=True):
-            array[level_region(region.start, region.stop, factor)] = part
+            put(array, level_region(region.start, region.stop, factor), part)
         checksums.append(checksum)
     return {"checksums": checksums}
+
+
+def put(array: zarr.Array[Any], place: tuple[slice, ...], values: NDArray[Any]) -> None:
+    """Write ZYX values to an array of three dimensions, or of two, which is a single plane."""
+    array[place[-array.ndim :]] = values if array.ndim == 3 else values[0]
 
 
 def chunks_of(region: Box, chunk: tuple[int, int, int]) -> list[Box]:
@@ -76,24 +82,3 @@ def chunks_of(region: Box, chunk: tuple[int, int, int]) -> list[Box]:
             (b.stop[0] + z, b.stop[1] + y, b.stop[2] + x))
         for b in Grid(region.shape, chunk)
     ]  # fmt: skip
-
-
-def final_labels(job: Job, box: Box) -> NDArray[Any]:
-    """Final labels of a box."""
-    summary = job.before
-    provisional = job.store.read(summary["labels"], box)
-    low, high = int(provisional.min()), int(provisional.max())
-    lookup = job.store.read(f"{summary['relabel']}/lookup", Box((0, 0, low), (1, 1, high + 1)))
-    labels: NDArray[Any] = lookup[0, 0][provisional - low]
-    shape = job.plan.image.shape
-    plane = shape[1] * shape[2]
-    voxel, patch = column_in(
-        job.store,
-        (f"{summary['relabel']}/patch_voxel", f"{summary['relabel']}/patch_label"),
-        summary["patches"],
-        (box.start[0] * plane, box.stop[0] * plane),
-    )
-    at = np.stack(np.unravel_index(voxel, shape), axis=1)
-    inside = ((at >= box.start) & (at < box.stop)).all(axis=1)
-    labels[tuple((at[inside] - box.start).T)] = patch[inside]
-    return labels

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,13 @@ import pandas as pd
 
 import terapose
 from terapose.geometry import Box, Grid, zyx
-from terapose.job import Job, Receipt, Summary, gather
+from terapose.job import Job, Receipt, Summary, extended, gather
 from terapose.labels import downsample, level_region, level_shape, open_level
 from terapose.plan import key_of, package_digest
-from terapose.stages.export import address, levels_here
+from terapose.stages.export import address, levels_here, put
 
 
-def run(
-    job: Job, receipts: list[Receipt], output: Path, history: Sequence[Summary]
-) -> dict[str, Any]:
+def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
     """Lay out the results.
 
     Parameters
@@ -38,8 +35,6 @@ def run(
         Of all tasks of ``export``.
     output
         Folder for ``labels.zarr``, ``cells.csv``, ``cells.parquet`` and ``provenance.json``.
-    history
-        Summaries of the stages before, for the record.
 
     Returns
     -------
@@ -55,7 +50,7 @@ def run(
     cells = pd.DataFrame(job.store.get_table(f"{job.before['relabel']}/cells.npz"))
     _whole(output / "cells.csv", lambda path: cells.to_csv(path, index=False, float_format="%.6g"))
     _whole(output / "cells.parquet", lambda path: cells.to_parquet(path, index=False))
-    record = _record(job, [*history, summary])
+    record = _record(job, summary)
     text = json.dumps(record, indent=1)
     _whole(output / "provenance.json", lambda path: path.write_text(text))
     if job.params["keep_intermediates"] == "none":
@@ -71,14 +66,17 @@ def _coarse_levels(job: Job) -> None:
     for level in range(here, len(factors)):
         step = tuple(a // b for a, b in zip(factors[level], factors[level - 1], strict=True))
         source, target = open_level(address(job), level - 1), open_level(address(job), level)
-        shape = zyx(level_shape(job.plan.image.shape, factors[level]))
-        for box in Grid(shape, zyx(target.chunks)):
+        shapes = [zyx(level_shape(job.plan.image.shape, factors[n])) for n in (level, level - 1)]
+        # a single plane has two dimensions in the label image
+        chunks = zyx((1,) * (3 - target.ndim) + target.chunks)
+        for box in Grid(shapes[0], chunks):
             fine = Box(
                 zyx([a * s for a, s in zip(box.start, step, strict=True)]),
                 zyx([b * s for b, s in zip(box.stop, step, strict=True)]),
-            ).clip(zyx(source.shape))
-            values = downsample(np.asarray(source[fine.slices]), step, fine.start)
-            target[level_region(fine.start, fine.stop, step)] = values
+            ).clip(shapes[1])
+            read = np.asarray(source[fine.slices[-source.ndim :]]).reshape(fine.shape)
+            values = downsample(read, step, fine.start)
+            put(target, level_region(fine.start, fine.stop, step), values)
 
 
 def _place(source: str, target: Path) -> None:
@@ -109,32 +107,23 @@ def _whole(path: Path, write: Any) -> None:
     aside.replace(path)
 
 
-def _record(job: Job, history: Sequence[Summary]) -> dict[str, Any]:
+def _record(job: Job, exported: Summary) -> dict[str, Any]:
     """What was done, with what, and what it took."""
     plan = job.plan
-    stages = {}
-    for summary in history:
-        if "of" in summary:
-            stages[summary["of"]["stage"]] = _brief(summary["of"])
-        stages[summary["stage"]] = _brief(summary)
+    done = extended(job, exported)["history"]
     return {
         "terapose": terapose.__version__,
         "package_digest": package_digest(),
         "plan_digest": plan.digest,
+        "mode": plan.mode,
         "image": plan.image.model_dump(mode="json"),
         "model": plan.model.model_dump(mode="json"),
         "intensity": plan.intensity.model_dump(mode="json", exclude={"windows"}),
         "network_shape": list(plan.network_shape),
         "rescale": plan.rescale,
         "anisotropy": plan.anisotropy,
+        "flow_precision": plan.flow_precision,
         "cells": job.before["cells"],
-        "stages": stages,
+        "stages": {step["stage"]: {k: v for k, v in step.items() if k != "stage"} for step in done},
         "projection": plan.projection.model_dump(mode="json"),
     }
-
-
-def _brief(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary without what only the next stage needs."""
-    hidden = {"stage", "plan", "of", "results", "dtype", "labels", "relabel", "flows", "ends"}
-    hidden |= {"displacements", "seeds", "counts", "objects", "patches"}
-    return {k: v for k, v in summary.items() if k not in hidden}

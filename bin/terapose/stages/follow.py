@@ -3,8 +3,9 @@
 1. A voxel belongs to a cell where its probability is above ``cellprob_threshold``; flows outside
    of cells are zero, all flows are divided by 5, as Cellpose does.
 2. Points move in the frame of the whole image (`terapose.kernels.follow`), through the flows of
-   the block and a halo around it. The halo is a guess. A trajectory that would leave what was
-   read is not clipped: it is followed again, from its start, with twice the halo.
+   the block and a halo around it (only in the plane where planes stand by themselves). The halo is
+   a guess. A trajectory that would leave what was read is not clipped: it is followed again, from
+   its start, with twice the halo.
 3. Each voxel is followed by exactly one block, the one it lies in. Written is where it ends, as a
    displacement (three int16 a voxel); voxels outside of cells hold `NOWHERE`.
 
@@ -15,7 +16,8 @@ displacement of each block tells the later stages how far they have to look.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,18 +27,11 @@ from terapose.errors import InputError
 from terapose.geometry import Box
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.kernels.follow import follow, scale_flows
+from terapose.stages.combine import read_flows
 from terapose.store import INTEGER
 
 FIRST_HALO = 24
 NOWHERE = -(2**15)
-CHUNK = 128
-"""Largest edge of the chunks of displacements: neighbours read thin margins of them."""
-
-
-def chunk_of(block: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Chunks of an array that is written by blocks: an even part of a block."""
-    z, y, x = (n // k if n % (k := math.ceil(n / CHUNK)) == 0 else n for n in block)
-    return (z, y, x)
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -51,7 +46,7 @@ def run(job: Job) -> dict[str, Any]:
             allowed=f"below {2**24}",
             remedy="segment a coarser pyramid level (level)",
         )
-    job.store.create(name, (3, *shape), (3, *chunk_of(plan.block)), "int16", INTEGER)
+    job.store.create(name, (3, *shape), (3, *plan.chunk), "int16", INTEGER)
     blocks = [_block(job, name, item) for item in job.items]
     return {
         "max_excursion": max(b["excursion"] for b in blocks),
@@ -68,16 +63,17 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     plan, core = job.plan, job.plan.grid[item]
     niter = plan.default_niter if job.params["niter"] in (None, 0) else job.params["niter"]
     threshold = np.float32(job.params["cellprob_threshold"])
-    probability = job.store.read(job.before["flows"], core)[3]
+    move = _mover(job.params["use_gpu"])
+    probability = read_flows(job, job.before["flows"], core)[-1]
     starts = (np.argwhere(probability > threshold) + core.start).astype(np.int32)
     ends = np.empty_like(starts)
     todo = np.arange(len(starts))
     halo, excursion, refollowed = FIRST_HALO, 0.0, 0
     while len(todo):
-        box = core.grow(halo).clip(plan.image.shape)
-        field = job.store.read(job.before["flows"], box)
-        flows = scale_flows(field[:3], field[3] > threshold, plan.image.shape)
-        found, far, lost = follow(flows, box.start, plan.image.shape, starts[todo], niter)
+        box = plan.around(core, halo)
+        field = read_flows(job, job.before["flows"], box)
+        flows = scale_flows(field[:-1], field[-1] > threshold, plan.image.shape)
+        found, far, lost = move(flows, box.start, plan.image.shape, starts[todo], niter)
         ends[todo] = found
         excursion = max(excursion, float(far[~lost].max(initial=0)))
         todo = todo[lost]
@@ -105,6 +101,15 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     }
 
 
+def _mover(use_gpu: bool) -> Callable[..., tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """What follows points, on a CPU or on a GPU; torch is imported only for the latter."""
+    if not use_gpu:
+        return follow
+    from terapose.kernels import follow_torch
+
+    return partial(follow_torch.follow, device="cuda")
+
+
 def read_ends(job: Job, name: str, box: Box) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Start and end voxels, (N, 3) int32 each, of all points that start in a box."""
     displacement = job.store.read(name, box)
@@ -117,13 +122,12 @@ def read_ends(job: Job, name: str, box: Box) -> tuple[NDArray[np.int32], NDArray
 def summarize(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts; put each block's largest displacement where the next stages find it."""
     summary = gather(job.plan, "follow", receipts)
-    results = summary.pop("results")
+    results = summary["results"]
     name = f"follow-{summary['key']}/displacements.npz"
     farthest = np.array([d for r in results for d in r["displacements"]], np.int32)
     job.store.put_table(name, {"displacement": farthest})
     return {
         **summary,
-        "flows": job.before["flows"],
         "ends": f"follow-{summary['key']}/ends",
         "displacements": name,
         "max_excursion": max(r["max_excursion"] for r in results),

@@ -3,18 +3,20 @@
 For a slab of the pass across axis ``i`` (YX: planes of Z, ZX: planes of Y, ZY: planes of X):
 
 1. read the slab's voxels (with one more voxel on each side where the image is resized),
-   normalise them with the global percentiles, resize them to the network's grid as if the whole
-   image had been resized;
+   normalise them with what is known of the whole image, resize them to the network's grid as if
+   the whole image had been resized;
 2. run the network on each plane, on the plane's own tile grid (`terapose.tiles`): planes are
-   whole, so slabs need no halo;
+   whole, so slabs need no halo. Planes too large for one task are cut into rectangles, which also
+   read what lies under the tiles that touch them;
 3. add the result to the sum of the earlier passes and write the new sum, slab by slab. Cellpose
    adds in the same order (YX, ZX, ZY), so the bits are the same.
 
 Each pass reads the previous sum and writes a new array, never in place: a task that is killed
-half-way can be repeated. The chunks' edges are the slabs' thicknesses, so the chunks of the old
-sum that a slab reads are read by no other one: its task drops them once the slab's marker is there.
+half-way can be repeated. The boxes of a pass are whole chunks in all axes, so the chunks of the
+old sum that a box reads are read by no other one: its task drops them once its marker is there.
 
-Components are dZ, dY, dX and the cell probability; the first pass has no dZ yet.
+Components are dZ, dY, dX and the cell probability; the first pass has no dZ yet. Planes that are
+segmented by themselves (modes 2d and stitch) have one pass and three components.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ from terapose.job import Job
 from terapose.plan import AXES, Plan
 from terapose.resize import resize, source_box
 from terapose.store import Store
-from terapose.tiles import run_planes
+from terapose.tilenorm import normalize_tiles
+from terapose.tiles import run_planes, window
 
 if TYPE_CHECKING:
     from terapose.networks import Network
@@ -43,14 +46,10 @@ _ADDS = ((0, 1, 2), (0, 2, 3), (0, 1, 3))
 
 def prepare(plan: Plan, store: Store) -> None:
     """Make the three sums' arrays."""
-    for number, axis in enumerate(AXES):
+    for number, axis in enumerate(plan.axes):
         components = 4 if number else 3
-        store.create(
-            sums(axis),
-            (components, *plan.network_shape),
-            (components, *plan.slabs),
-            "float32",
-        )
+        shape, chunks = (components, *plan.network_shape), (components, *plan.slabs)
+        store.create(sums(axis), shape, chunks, plan.flow_precision)
 
 
 def sums(axis: str) -> str:
@@ -68,23 +67,49 @@ def _network(path: str, device: str, precision: str) -> tuple[Network, str]:
 
 def read_input(job: Job, box: Box) -> NDArray[np.float32]:
     """The network's input in a box of its grid: (C, Z, Y, X) float32, normalised and resized."""
-    planned, rules = job.plan.image, job.plan.intensity
+    planned = job.plan.image
     shape, grid = planned.shape, job.plan.network_shape
     needed = source_box(box, shape, grid)
     result = np.zeros((job.plan.model.channels, *box.shape), np.float32)
     for n, channel in enumerate(planned.channels):
-        values = job.read_image(needed, channel)
-        if rules.mode == "none":
-            scaled = values.astype(np.float32)
-        else:
-            scaled = normalize(
-                values,
-                job.before["low"][n],
-                job.before["high"][n],
-                invert=rules.invert,
-                checked=rules.mode == "global",
-            )
-        result[n] = resize(scaled, box, shape, grid)
+        scaled = _normalized(job, job.read_image(needed, channel), needed, n)
+        result[n] = resize(scaled, box, shape, grid, len(planned.channels))
+    return result
+
+
+@lru_cache(maxsize=1)
+def _scale(address: str, name: str) -> dict[str, NDArray[np.float32]]:
+    """The table of percentiles of planes or of tiles."""
+    return Store(address).get_table(name)
+
+
+def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.float32]:
+    """Voxels of a box of the ``n``-th channel in use, as the network wants them."""
+    rules, before = job.plan.intensity, job.before
+    if rules.mode == "none":
+        return np.asarray(values, np.float32)
+    if rules.mode in ("global", "lowhigh"):
+        given = rules.mode == "lowhigh"
+        return normalize(
+            values, before["low"][n], before["high"][n], invert=rules.invert, given=given
+        )
+    scale = _scale(job.store.address, before["scale"])
+    result = np.zeros(values.shape, np.float32)
+    for i, z in enumerate(range(box.start[0], box.stop[0])):
+        if rules.mode == "plane":
+            low, high = scale["low"][z, n], scale["high"][z, n]
+            # a constant plane stays 0: it has nothing that could be dark or bright
+            if not np.isnan(low):
+                result[i] = normalize(values[i], low, high, invert=rules.invert)
+            continue
+        # one pair of maps for all planes, or one for each
+        low, high = (scale[end][min(z, len(scale[end]) - 1), n] for end in ("low", "high"))
+        plane = Box((z, *box.start[1:]), (z + 1, *box.stop[1:]))
+        channels = len(job.plan.image.channels)
+        scaled = normalize_tiles(
+            values[i : i + 1], plane, job.plan.image.shape, low, high, channels
+        )[0]
+        result[i] = np.float32(1) - scaled if rules.invert else scaled
     return result
 
 
@@ -103,28 +128,41 @@ def run(job: Job) -> dict[str, Any]:
         )
     checksums = []
     for item in job.items:
-        checksums.append(job.each(item, partial(_slab, job, axis, item, network)))
+        checksums.append(job.each(item, partial(_box, job, axis, item, network)))
         if axis and job.params["keep_intermediates"] != "all":
             # read by no other task, and the item's marker is in place
-            job.store.drop_box(sums(AXES[axis - 1]), job.plan.slab(axis, item))
+            job.store.drop_box(sums(AXES[axis - 1]), job.plan.pass_grid(axis)[item])
     return {"checksums": checksums}
 
 
-def _slab(job: Job, axis: int, item: int, network: Network) -> list[int]:
-    """Run the network over one slab and write the new sum."""
-    box = job.plan.slab(axis, item)
-    planes = np.moveaxis(read_input(job, box), axis + 1, 0)
+def _box(job: Job, axis: int, item: int, network: Network) -> list[int]:
+    """Do one slab, or one rectangle of it."""
+    plan = job.plan
+    box = plan.pass_grid(axis)[item]
+    first, second = (a for a in range(3) if a != axis)
+    shape = (plan.network_shape[first], plan.network_shape[second])
+    region = ((box.start[first], box.stop[first]), (box.start[second], box.stop[second]))
+    tile, overlap = network.tile, plan.model.overlap
+    start, stop = list(box.start), list(box.stop)
+    (start[first], stop[first]), (start[second], stop[second]) = window(
+        shape, region, tile=tile, overlap=overlap
+    )
+    values = read_input(job, Box(zyx(start), zyx(stop)))
+    # (C, Z, Y, X) to (planes, C, a, b)
+    planes = np.moveaxis(np.moveaxis(values, axis + 1, 1), 0, 1)
     output = run_planes(
         network,
         planes,
-        tile=network.tile,
-        overlap=job.plan.model.overlap,
+        tile=tile,
+        overlap=overlap,
         batch_size=job.params["batch_size"],
+        shape=shape,
+        region=region,
     )
     # (planes, 3, a, b) to (3, Z, Y, X)
     output = np.moveaxis(np.moveaxis(output, 1, 0), 1, axis + 1)
     checksums = []
-    for row in _rows(job.plan, axis, box):
+    for row in _rows(plan, axis, box):
         part = output[(slice(None), *row.within(box))]
         total = np.zeros((4 if axis else 3, *row.shape), np.float32)
         if axis:
@@ -133,16 +171,16 @@ def _slab(job: Job, axis: int, item: int, network: Network) -> list[int]:
             job.confirm(item)
         for component, values in zip(_ADDS[axis], part, strict=True):
             total[component] += values
-        checksums.append(job.store.write(sums(AXES[axis]), row, total))
+        checksums.append(job.store.write(sums(AXES[axis]), row, total.astype(plan.flow_precision)))
     return checksums
 
 
 def _rows(plan: Plan, axis: int, box: Box) -> list[Box]:
-    """A slab cut along another axis where chunks end, so that sums are added in little memory."""
+    """A box cut along another axis where chunks end, so that sums are added in little memory."""
     other = 1 if axis == 0 else 0
     step: int = plan.slabs[other]
     rows = []
-    for first in range(0, box.stop[other], step):
+    for first in range(box.start[other], box.stop[other], step):
         start, stop = list(box.start), list(box.stop)
         start[other], stop[other] = first, min(first + step, box.stop[other])
         rows.append(Box(zyx(start), zyx(stop)))

@@ -25,7 +25,8 @@ from terapose.geometry import Box, reach
 from terapose.job import Job
 from terapose.kernels.objects import COLUMNS, find_holes, measure
 from terapose.kernels.seeds import GROWTH, assign, grow_seeds
-from terapose.stages.follow import chunk_of, read_ends
+from terapose.stages.combine import read_flows
+from terapose.stages.follow import read_ends
 from terapose.stages.seeds import seeds_in
 from terapose.store import INTEGER
 
@@ -36,12 +37,12 @@ def run(job: Job) -> dict[str, Any]:
     """Label the blocks of one task."""
     plan = job.plan
     name = job.name("labels")
-    job.store.create(name, plan.image.shape, chunk_of(plan.block), job.before["dtype"], INTEGER)
+    job.store.create(name, plan.image.shape, plan.chunk, job.before["dtype"], INTEGER)
     farthest = job.store.get_table(job.before["displacements"])["displacement"].tolist()
     objects, holes, checksums = [], [], []
     for item in job.items:
         core = plan.grid[item]
-        seen = core.grow(reach(plan.grid, farthest, item, GROWTH)).clip(plan.image.shape)
+        seen = plan.around(core, reach(plan.grid, farthest, core, GROWTH))
         labels = _label(job, seen, farthest)
         checksums.append(
             job.store.write(name, core, np.ascontiguousarray(labels[core.within(seen)]))
@@ -49,11 +50,16 @@ def run(job: Job) -> dict[str, Any]:
         found, filled = _objects(job, labels, core, seen)
         objects.append(found)
         holes.append(filled)
-    columns = {c: np.concatenate([t[c] for t in objects]) for c in objects[0]}
-    columns |= {f"hole_{c}": np.concatenate([t[c] for t in holes]) for c in holes[0]}
-    table = job.name(f"{job.task}.npz")
-    job.store.put_table(table, columns)
-    return {"objects": table, "found": len(columns["id"]), "checksums": checksums}
+    columns = merged(objects)
+    tables = {"objects": job.name(f"{job.task}.npz"), "holes": job.name(f"{job.task}-holes.npz")}
+    job.store.put_table(tables["objects"], columns)
+    job.store.put_table(tables["holes"], merged(holes))
+    return {**tables, "found": len(columns["id"]), "checksums": checksums}
+
+
+def merged(tables: list[Table]) -> Table:
+    """Tables one after another."""
+    return {c: np.concatenate([t[c] for t in tables]) for c in tables[0]}
 
 
 def _label(job: Job, seen: Box, farthest: list[int]) -> NDArray[Any]:
@@ -62,17 +68,16 @@ def _label(job: Job, seen: Box, farthest: list[int]) -> NDArray[Any]:
     starts, ends = read_ends(job, job.before["ends"], seen)
     labels: NDArray[Any] = np.zeros(seen.shape, job.before["dtype"])
     travel = max(farthest[n] for n in plan.grid.touching(seen))
-    looked_up = seen.grow(travel).clip(shape)
-    near = looked_up.grow(GROWTH).clip(shape)
+    near = plan.around(seen, travel + GROWTH)
     voxels, counts, ids = seeds_in(job.store, job.before, near, shape)
     if not len(ids):
         return labels
-    window = near.grow(GROWTH).clip(shape)
+    window = plan.around(near, GROWTH)
     histogram = job.store.read(job.before["counts"], window)
     # IDs rise with the linear index: more end points win, then the larger index
     rank = np.empty(len(ids), np.int64)
     rank[np.lexsort((ids, counts))] = np.arange(len(ids))
-    owner = grow_seeds(histogram, voxels - window.start, rank)
+    owner = grow_seeds(histogram, voxels - window.start, rank, flat=plan.flat)
     assign(starts, ends, owner, window.start, ids.astype(labels.dtype), labels, seen.start)
     return labels
 
@@ -81,23 +86,38 @@ def _objects(job: Job, labels: NDArray[Any], core: Box, seen: Box) -> tuple[Tabl
     """Rows of the objects whose seed lies in the block, and the voxels of their holes."""
     shape = job.plan.image.shape
     _, _, ids = seeds_in(job.store, job.before, core, shape)
-    local = _own(labels, ids)
-    probability = job.store.read(job.before["flows"], seen)[3]
+    local = own(labels, ids)
+    probability = read_flows(job, job.before["flows"], seen)[-1]
     rows = measure(local, len(ids), seen.start, shape, probability)
     found = rows["count"] > 0
     table: Table = {"id": ids[found], **{c: rows[c][found] for c in COLUMNS}}
-    row, voxel = find_holes(local, len(ids))
+    return table, holes_of(job, local, ids, labels, probability, seen)
+
+
+def holes_of(
+    job: Job,
+    local: NDArray[np.int32],
+    ids: NDArray[np.int64],
+    labels: NDArray[Any],
+    probability: NDArray[np.float32],
+    seen: Box,
+) -> Table:
+    """The voxels that filling each object would add, as `terapose.filters.resolve` wants them.
+
+    ``local`` holds the objects by row (from 1), ``labels`` everything by its ID.
+    """
+    row, voxel = find_holes(local, len(ids), flat=job.plan.flat and job.stage == "masks")
     at = tuple(voxel.T)
-    holes = {
+    place = tuple((voxel + seen.start).T)
+    return {
         "id": ids[row],
-        "voxel": np.ravel_multi_index(tuple((voxel + seen.start).T), shape).astype(np.int64),
+        "voxel": np.ravel_multi_index(place, job.plan.image.shape).astype(np.int64),
         "under": labels[at].astype(np.int64),
         "probability": probability[at],
     }
-    return table, holes
 
 
-def _own(labels: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.int32]:
+def own(labels: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.int32]:
     """Rows (from 1) of the given IDs in a label image, 0 for all other labels."""
     if not len(ids):
         return np.zeros(labels.shape, np.int32)

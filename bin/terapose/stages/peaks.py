@@ -15,7 +15,7 @@ import numpy as np
 from terapose.geometry import reach
 from terapose.job import Job
 from terapose.kernels.seeds import PEAK, count_ends, find_seeds
-from terapose.stages.follow import chunk_of, read_ends
+from terapose.stages.follow import read_ends
 from terapose.store import INTEGER
 
 
@@ -23,15 +23,15 @@ def run(job: Job) -> dict[str, Any]:
     """Count the blocks of one task and write their seeds as a table."""
     plan, shape = job.plan, job.plan.image.shape
     farthest = job.store.get_table(job.before["displacements"])["displacement"].tolist()
-    job.store.create(job.name("counts"), shape, chunk_of(plan.block), "int32", INTEGER)
+    job.store.create(job.name("counts"), shape, plan.chunk, "int32", INTEGER)
     positions, counts, checksums = [], [], []
     for item in job.items:
         core = plan.grid[item]
-        margin = reach(plan.grid, farthest, item, PEAK)
-        _, ends = read_ends(job, job.before["ends"], core.grow(margin).clip(shape))
-        seen = core.grow(PEAK).clip(shape)
+        margin = reach(plan.grid, farthest, core, PEAK)
+        _, ends = read_ends(job, job.before["ends"], plan.around(core, margin))
+        seen = plan.around(core, PEAK)
         histogram = count_ends(ends, seen.start, seen.shape)
-        seeds = find_seeds(histogram) + seen.start
+        seeds = find_seeds(histogram, flat=plan.flat) + seen.start
         mine = seeds[((seeds >= core.start) & (seeds < core.stop)).all(axis=1)]
         positions.append(np.ravel_multi_index(tuple(mine.T), shape).astype(np.uint64))
         counts.append(histogram[tuple((mine - seen.start).T)])

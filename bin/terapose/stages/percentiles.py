@@ -1,7 +1,12 @@
-"""percentiles (gather): merge the histograms into the global low and high of each channel.
+"""percentiles (gather): what becomes 0 and 1 in each channel: everywhere, by plane, or by place.
 
-Where a percentile lies in a bin that was not counted value by value (the plan's sample missed
-it), the image is read once more, for those bins only. The result is exact either way.
+- ``global``: the histograms are merged; the summary holds ``low`` and ``high``;
+- ``plane``: a table of ``low`` and ``high``, (Z, C) float32, named ``scale`` in the summary;
+- ``tile``: a table of maps ``low`` and ``high``, (P, C, rows, columns) float32, one map for the
+  whole volume or, in mode 2d, one for each plane.
+
+Where a global percentile lies in a bin that was not counted value by value (the plan's sample
+missed it), the image is read once more, for those bins only. The result is exact either way.
 """
 
 from __future__ import annotations
@@ -11,11 +16,13 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terapose.errors import InputError
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.job import Job, Receipt, Summary, gather, gathered
 from terapose.stages.intensities import counted, sampled, stride, unpack
+from terapose.tilenorm import tile_maps
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +44,6 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     begin = time.perf_counter()
     summary = gather(job.plan, "intensities", receipts)
     results = summary.pop("results")
-    lows, highs = [], []
-    histograms = [Histogram.empty(np.dtype(planned.dtype)) for _ in planned.channels]
-    for result in results:
-        columns = job.store.get_table(result["histograms"])
-        for total, part in zip(
-            histograms, unpack(columns, planned.dtype, len(histograms)), strict=True
-        ):
-            total.merge(part)
     for n, channel in enumerate(planned.channels):
         least = min(r["extremes"][n][0] for r in results)
         most = max(r["extremes"][n][1] for r in results)
@@ -56,19 +55,44 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
                 allowed="an image with something in it",
                 remedy="check the channel and the pyramid level",
             )
-        low, high = _ends(job, histograms[n], channel)
-        lows.append(low)
-        highs.append(high)
+    tables = [job.store.get_table(r["table"]) for r in results]
+    if rules.mode in ("plane", "tile"):
+        merged = {c: np.concatenate([t[c] for t in tables]) for c in tables[0]}
+        name = job.name("scale.npz")
+        job.store.put_table(name, merged if rules.mode == "plane" else _maps(job, merged))
+        return gathered(job, summary, begin, scale=name, mode=rules.mode)
+    ends = [_ends(job, tables, n) for n in range(len(planned.channels))]
+    lows, highs = ([e[i] for e in ends] for i in range(2))
     return gathered(job, summary, begin, low=lows, high=highs, mode=rules.mode)
 
 
-def _ends(job: Job, histogram: Histogram, channel: int) -> tuple[float, float]:
-    """What becomes 0 and 1 in a channel."""
-    rules = job.plan.intensity
+def _maps(job: Job, tiles: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    """Maps of the percentiles of tiles, from a table of tiles in any order."""
+    depth = job.plan.image.shape[0]
+    place = tiles["place"]
+    _, rows, columns = place.max(axis=0) + 1
+    channels = len(job.plan.image.channels)
+    low, high = (np.zeros((channels, depth, rows, columns), np.float32) for _ in range(2))
+    low[:, *place.T], high[:, *place.T] = tiles["low"].T, tiles["high"].T
+    groups = [slice(z, z + 1) for z in range(depth)] if job.plan.mode == "2d" else [slice(None)]
+    maps = [[tile_maps(low[n, g], high[n, g], channels) for n in range(channels)] for g in groups]
+    stacked = np.array(maps, np.float32)
+    return {"low": stacked[:, :, 0], "high": stacked[:, :, 1]}
+
+
+def _ends(job: Job, tables: list[dict[str, NDArray[Any]]], n: int) -> tuple[float, float]:
+    """What becomes 0 and 1 in the ``n``-th channel in use."""
+    planned, rules = job.plan.image, job.plan.intensity
+    channel = planned.channels[n]
     if rules.mode == "none":
         return 0.0, 1.0
     if rules.lowhigh is not None:
-        return rules.lowhigh
+        # one pair for all channels, or a pair for each
+        first = 2 * n % len(rules.lowhigh)
+        return rules.lowhigh[first], rules.lowhigh[first + 1]
+    histogram = Histogram.empty(np.dtype(planned.dtype))
+    for table in tables:
+        histogram.merge(unpack(table, planned.dtype, len(planned.channels))[n])
     if not histogram.count:
         raise InputError(
             "no voxel reaches foreground_min",

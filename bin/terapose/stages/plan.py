@@ -1,10 +1,11 @@
 """plan: open the image, check what can be wrong, fix the geometry, project the needs.
 
-1. the image at its level, its channels and voxel size; a single plane is refused;
+1. the image at its level, its channels and voxel size, and whether it is a volume or planes;
 2. the network's grid: 1 voxel of it is ``diameter / diam_mean`` image pixels, and Z is stretched
-   by the anisotropy (default: the Z step over the pixel size);
-3. slabs for the network's passes, blocks for everything else, regions for the output, and their
-   division into tasks: at most ``max_tasks`` a stage;
+   by the anisotropy (default: the Z step over the pixel size), but not in modes 2d and stitch;
+3. slabs for the network's passes (planes too large for one task are cut into rectangles), blocks
+   for everything else, regions for the output, and their division into tasks: at most
+   ``max_tasks`` a stage;
 4. for images whose values are too many to count one by one: in which bins percentiles lie,
    estimated from a sample. A wrong estimate costs time later, never exactness;
 5. memory of a task of each stage, and the peak of the store.
@@ -23,15 +24,16 @@ import numpy as np
 
 import terapose
 from terapose.errors import InputError
-from terapose.geometry import ZYX, Box, Grid, batches, zyx
+from terapose.geometry import Box, Grid, batches, zyx
 from terapose.image import Image, check_channels, open_image
 from terapose.intensity import Histogram, WindowMissedError
-from terapose.labels import CHUNKS, pyramid_factors
+from terapose.labels import CHUNKS, FLAT_CHUNKS, pyramid_factors
 from terapose.params import Parameters
 from terapose.plan import (
     AXES,
     CONVERT_PLANES,
     SCATTERED,
+    STATISTICS_PLANES,
     ImagePlan,
     IntensityPlan,
     ModelPlan,
@@ -39,6 +41,8 @@ from terapose.plan import (
     Plan,
     Projection,
     choose_block,
+    choose_flat_slabs,
+    choose_passes,
     choose_slabs,
     items,
     network_shape,
@@ -64,15 +68,38 @@ def open_checked(address: str, params: Parameters) -> Image:
     """
     image = open_image(address, level=params.level, voxel_size=params.voxel_size)
     check_channels(image, params.channels)
-    if min(image.shape) < 2:
+    mode = mode_of(image, params)
+    if min(image.shape[1:]) < 2:
+        raise InputError(
+            "is too small",
+            where=address,
+            got=f"shape {image.shape} (Z, Y, X)",
+            allowed="at least 2 pixels along Y and X",
+            remedy="check the axes of the file",
+        )
+    if image.shape[0] < 2 and mode != "2d":
         raise InputError(
             "is not a volume",
             where=address,
             got=f"shape {image.shape} (Z, Y, X)",
-            allowed="at least 2 voxels along each axis in mode 3d",
-            remedy="give a Z stack; if its planes are separate files, join them first",
+            allowed=f"at least 2 planes in mode {mode}",
+            remedy="give mode 2d, or a Z stack (if its planes are separate files, join them first)",
+        )
+    if mode != "3d" and any(params.flow3d_smooth):
+        raise InputError(
+            "flows are smoothed along Z, Y and X in mode 3d only",
+            where="flow3d_smooth",
+            got=list(params.flow3d_smooth),
+            allowed=f"0 in mode {mode}",
         )
     return image
+
+
+def mode_of(image: Image, params: Parameters) -> str:
+    """The mode: as given, else 3d where there are several planes."""
+    if params.mode != "auto":
+        return params.mode
+    return "3d" if image.shape[0] > 1 else "2d"
 
 
 def anisotropy_of(image: Image, params: Parameters) -> float:
@@ -105,10 +132,12 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     params
         All parameters; only those of the plan stage are looked at.
     """
-    anisotropy = anisotropy_of(image, params)
+    mode = mode_of(image, params)
+    flat = mode != "3d"
+    anisotropy = 1.0 if flat else anisotropy_of(image, params)
     rescale = info.diam_mean / params.diameter if params.diameter else 1.0
-    grid = network_shape(image.shape, rescale, anisotropy)
-    _check_grid(image, grid, rescale, anisotropy)
+    grid = network_shape(image.shape, rescale, anisotropy, flat=flat)
+    _check_grid(image, grid[1:] if flat else grid, rescale, anisotropy)
     if len(params.channels) > info.channels:
         raise InputError(
             "the network has fewer inputs than channels are given",
@@ -117,25 +146,22 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
             allowed=f"{info.channels} for {params.model}",
             remedy="give fewer channels or another model",
         )
-    factors = tuple(pyramid_factors(image.shape, image.voxel_size))
-    chunks = zyx(min(c, n) for c, n in zip(CHUNKS, image.shape, strict=True))
+    slabs = (choose_flat_slabs if flat else choose_slabs)(grid, params.slab_planes)
     fields: dict[str, Any] = {
         "version": terapose.__version__,
         "package": package_digest(),
+        "mode": mode,
         "image": _image_plan(image, params),
         "model": _model_plan(info, params),
         "intensity": _intensity_plan(image, params),
-        "output": OutputPlan(
-            version=params.ome_zarr_version,
-            chunks=chunks,
-            factors=factors,
-            region=zyx(c * REGION_FACTOR for c in chunks),
-        ),
+        "output": _output_plan(image, params),
         "network_shape": grid,
         "rescale": rescale,
         "anisotropy": anisotropy,
-        "block": choose_block(image.shape, params.block_shape),
-        "slabs": choose_slabs(grid, params.slab_planes),
+        "block": choose_block(image.shape, params.block_shape, flat=flat),
+        "slabs": slabs,
+        "passes": choose_passes(grid, slabs, 1 if flat else len(AXES), params.rectangle),
+        "flow_precision": params.flow_precision,
     }
     draft = Plan.model_construct(**fields, tasks={}, projection=Projection(memory={}, store=0))
     tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
@@ -156,9 +182,11 @@ def _tasks(plan: Plan, stage: str, most: int | None) -> tuple[tuple[int, int], .
         return tuple(batches(count, most))
     if stage.startswith("gradients-"):
         axis = AXES.index(stage.removeprefix("gradients-"))
-        height, width = (n for i, n in enumerate(plan.network_shape) if i != axis)
+        height, width = (n for i, n in enumerate(plan.passes[axis]) if i != axis)
         tiles = len(tile_grid((height, width), plan.model.tile, plan.model.overlap).corners)
         least = math.ceil(_TASK_TILES / (tiles * plan.slabs[axis]))
+    elif stage == "intensities" and count != len(plan.grid):
+        least = math.ceil(_TASK_VOXELS / math.prod((STATISTICS_PLANES, *plan.image.shape[1:])))
     elif stage == "convert":
         least = math.ceil(_TASK_VOXELS / math.prod((CONVERT_PLANES, *plan.image.shape[1:])))
     else:
@@ -197,9 +225,23 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
     )
 
 
+def _output_plan(image: Image, params: Parameters) -> OutputPlan:
+    single = image.shape[0] == 1 and "Z" not in image.axes
+    wanted = FLAT_CHUNKS if image.shape[0] == 1 else CHUNKS
+    chunks = zyx(min(c, n) for c, n in zip(wanted, image.shape, strict=True))
+    return OutputPlan(
+        version=params.ome_zarr_version,
+        dimensions=2 if single else 3,
+        chunks=chunks,
+        factors=tuple(pyramid_factors(image.shape, image.voxel_size)),
+        region=zyx(c * REGION_FACTOR for c in chunks),
+    )
+
+
 def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:
     return IntensityPlan(
         mode=params.normalize,
+        tile=params.normalize_tile,
         percentiles=params.percentiles,
         sampling=params.percentile_sampling,
         lowhigh=params.lowhigh,
@@ -239,7 +281,8 @@ def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
     return tuple(sorted(bins)[:256])
 
 
-def _check_grid(image: Image, grid: ZYX, rescale: float, anisotropy: float) -> None:
+def _check_grid(image: Image, grid: tuple[int, ...], rescale: float, anisotropy: float) -> None:
+    """Refuse a grid that makes no sense; ``grid`` is (Z, Y, X), or (Y, X) of planes."""
     if min(grid) < 2:
         raise InputError(
             "the image shrinks to nothing on the network's grid",
@@ -249,7 +292,7 @@ def _check_grid(image: Image, grid: ZYX, rescale: float, anisotropy: float) -> N
             allowed="at least 2 voxels along each axis",
             remedy="give a smaller diameter or check the voxel size",
         )
-    if math.prod(grid) > 64 * math.prod(image.shape):
+    if math.prod(grid) > 64 * math.prod(image.shape[-len(grid) :]):
         raise InputError(
             "the image would grow more than 64 times on the network's grid",
             where=image.address,

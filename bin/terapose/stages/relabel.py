@@ -1,9 +1,9 @@
-"""relabel (gather): decide which objects stay, and number them.
+"""relabel (gather): decide which cells stay, and number them.
 
-The tasks of ``masks`` have seen every object whole, so there is nothing to merge: the filters and
-the filling of holes (`terapose.filters`) work on the table. What stays is numbered 1..N by the
-position of its seed (z, y, x). Written are a lookup from provisional to final IDs, the voxels that
-filling adds, and the table of cells. End points and histograms have been read for the last time.
+The tasks of ``masks`` have seen every object whole (in mode stitch ``stitch`` has joined those of
+the planes), so the filters and the filling of holes (`terapose.filters`) work on tables. What stays
+is numbered 1..N by position: that of its seed, or of its first voxel where planes were joined.
+Written are a naming (`terapose.naming`) and the table of cells.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose import labels
-from terapose.filters import Table, resolve
+from terapose.filters import ReadBox, Table, resolve
 from terapose.geometry import Box
-from terapose.job import Job, Receipt, Summary, gather, gathered
-from terapose.stages.seeds import put_column
+from terapose.job import Job, Summary, gathered
+from terapose.naming import get_naming, named_labels, put_naming
+from terapose.plan import Plan, flow_threshold
+from terapose.stages.combine import read_flows
 
 log = logging.getLogger(__name__)
 
 
-def run(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts of ``masks`` and number the cells.
+def run(job: Job) -> Summary:
+    """Number the cells.
 
     Returns
     -------
@@ -33,63 +35,70 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         As `terapose.job.gathered`, with ``cells`` (their number) and the names of what is written.
     """
     plan, begin = job.plan, time.perf_counter()
-    summary = gather(plan, "masks", receipts)
-    tables = [job.store.get_table(r["objects"]) for r in summary.pop("results")]
-    merged = {c: np.concatenate([t[c] for t in tables]) for c in tables[0]}
-    holes = {c.removeprefix("hole_"): v for c, v in merged.items() if c.startswith("hole_")}
-    objects = {c: v for c, v in merged.items() if not c.startswith("hole_")}
-    order = np.argsort(objects["id"], kind="stable")
-    objects = {c: v[order] for c, v in objects.items()}
-    provisional = f"masks-{summary['key']}/labels"
-
-    def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        return job.store.read(provisional, box), job.store.read(job.before["flows"], box)[3]
-
-    found = len(objects["id"])
-    objects, patches = resolve(objects, holes, plan.image.shape, job.params, read)
+    objects = job.store.get_table(job.before["object_table"])
+    holes = job.store.get_table(job.before["hole_table"])
+    # flows of planes were judged before these were joined
+    joined = plan.mode == "stitch"
+    threshold = 0.0 if joined else flow_threshold(plan.mode, job.params["flow_threshold"])
+    rules = {**job.params, "flow_threshold": threshold}
+    flat = plan.flat and not joined
+    objects, patches = resolve(objects, holes, plan.image.shape, rules, read_labels(job), flat=flat)
     cells = len(objects["id"])
     if not cells:
         log.warning("no cells found: the label image and the table are empty")
     dtype = "uint32" if cells < 2**32 else "uint64"
-    lookup = np.zeros(job.before["found"] + 1, dtype)
-    lookup[objects["id"]] = np.arange(1, cells + 1)
+    before = get_naming(job)
+    names = np.zeros(int(before.lookup.max(initial=0)) + 1, dtype)
+    names[objects["id"]] = np.arange(1, cells + 1)
+    naming = before.renamed(names, patches["voxel"], patches["id"])
     name = f"relabel-{job.key}"
-    put_column(job.store, f"{name}/lookup", lookup)
-    put_column(job.store, f"{name}/patch_voxel", patches["voxel"])
-    put_column(job.store, f"{name}/patch_label", lookup[patches["id"]])
-    job.store.put_table(f"{name}/cells.npz", _cells(objects, plan.image.voxel_size))
+    put_naming(job.store, f"{name}/naming", naming)
+    job.store.put_table(f"{name}/cells.npz", _cells(objects, plan))
     _make_labels(job, name, dtype)
-    _drop(job)
     return gathered(
         job,
-        summary,
+        None,
         begin,
-        key=job.key,
-        labels=provisional,
+        naming=f"{name}/naming",
+        patches=len(naming.voxel),
         relabel=name,
-        patches=len(patches["voxel"]),
-        objects=found,
         cells=cells,
-        dtype=dtype,
-        flows=job.before["flows"],
     )
 
 
-def _cells(objects: Table, voxel_size: tuple[float, float, float] | None) -> Table:
+def read_labels(job: Job) -> ReadBox:
+    """What `resolve` reads boxes with: labels under the naming so far, and cell probability."""
+
+    def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        named = "naming" in job.before
+        found = named_labels(job, box) if named else job.store.read(job.before["labels"], box)
+        return found, read_flows(job, job.before["flows"], box)[-1]
+
+    return read
+
+
+def _cells(objects: Table, plan: Plan) -> Table:
     """The table of cells: centroids in voxels (0-based) and, where known, micrometres."""
+    # a single plane has pixels and areas, a stack has voxels and volumes
+    flat = plan.output.dimensions == 2
+    axes = "yx" if flat else "zyx"
+    size = "Area" if plan.mode == "2d" else "Volume"
     count = objects["count"]
-    center = {a: objects[f"sum_{a}"] / np.maximum(count, 1) for a in "zyx"}
+    center = {a: objects[f"sum_{a}"] / np.maximum(count, 1) for a in axes}
     table: Table = {"CellID": np.arange(1, len(count) + 1)}
-    table |= {f"{a.upper()}_centroid": center[a] for a in "xyz"}
-    table["Volume"] = count
-    if voxel_size is not None:
-        sizes = dict(zip("zyx", voxel_size, strict=True))
-        table |= {f"{a.upper()}_centroid_um": center[a] * sizes[a] for a in "xyz"}
-        table["Volume_um3"] = count * float(np.prod(voxel_size))
-    for a in "zyx":
+    table |= {f"{a.upper()}_centroid": center[a] for a in reversed(axes)}
+    table[size] = count
+    if plan.image.voxel_size is not None:
+        sizes = dict(zip("zyx", plan.image.voxel_size, strict=True))
+        table |= {f"{a.upper()}_centroid_um": center[a] * sizes[a] for a in reversed(axes)}
+        extent = [sizes[a] for a in ("yx" if plan.mode == "2d" else "zyx")]
+        table[f"{size}_um{len(extent)}"] = count * float(np.prod(extent))
+    for a in axes:
         table[f"BoundingBox_{a}0"] = objects[f"{a}0"]
         table[f"BoundingBox_{a}1"] = objects[f"{a}1"]
     table["CellProbability"] = objects["sum_probability"] / np.maximum(count, 1)
+    if "sum_error" in objects:
+        table["FlowError"] = objects["sum_error"] / objects["measured"]
     table["TouchesBorder"] = objects["border"]
     return table
 
@@ -101,7 +110,7 @@ def _make_labels(job: Job, name: str, dtype: str) -> None:
         output = job.plan.output
         labels.create(
             f"{job.store.address}/{name}/labels.zarr",
-            shape=job.plan.image.shape,
+            shape=job.plan.image.shape[-output.dimensions :],
             dtype=dtype,
             voxel_size=job.plan.image.voxel_size,
             factors=output.factors,
@@ -109,10 +118,3 @@ def _make_labels(job: Job, name: str, dtype: str) -> None:
             version="0.5" if output.version == "0.5" else "0.4",
         )
         job.store.put(ready, b"")
-
-
-def _drop(job: Job) -> None:
-    """Drop what the tasks of ``masks`` were the last to read."""
-    if job.params["keep_intermediates"] != "all":
-        job.store.drop(job.before["ends"])
-        job.store.drop(job.before["counts"])

@@ -1,0 +1,93 @@
+"""Names of objects: from the provisional labels that ``masks`` wrote to what they became.
+
+No gather rewrites the label image. It writes a *naming*: a lookup from provisional ID to new ID
+(0: the object is gone), and the voxels that filling holes gave to an object, with its ID, sorted.
+A naming can be renamed: that is another lookup on top, and more voxels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.columns import column_in, put_column
+from terapose.geometry import Box
+from terapose.job import Job
+from terapose.store import Store
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What provisional labels became.
+
+    Attributes
+    ----------
+    lookup
+        (N + 1,) new ID of each provisional one; entry 0 is the background.
+    voxel
+        (P,) int64 linear indices of voxels that changed hands, rising and each once.
+    label
+        (P,) their new IDs.
+    """
+
+    lookup: NDArray[Any]
+    voxel: NDArray[np.int64]
+    label: NDArray[Any]
+
+    @classmethod
+    def identity(cls, count: int) -> Naming:
+        """Every object keeps its provisional ID."""
+        return cls(np.arange(count + 1), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def renamed(self, names: NDArray[Any], voxel: NDArray[np.int64], label: NDArray[Any]) -> Naming:
+        """Apply another lookup, and then give these voxels (rising) to these IDs of its."""
+        both = np.concatenate([voxel, self.voxel])
+        ids = np.concatenate([names[label], names[self.label]])
+        # the first of equal voxels stays: what was filled last
+        where, first = np.unique(both, return_index=True)
+        return Naming(names[self.lookup], where, ids[first])
+
+
+def put_naming(store: Store, name: str, naming: Naming) -> None:
+    """Write a naming under a name."""
+    put_column(store, f"{name}/lookup", naming.lookup)
+    put_column(store, f"{name}/patch_voxel", naming.voxel)
+    put_column(store, f"{name}/patch_label", naming.label)
+
+
+def get_naming(job: Job) -> Naming:
+    """The naming of the stage before; the identity if there is none yet."""
+    name = job.before.get("naming")
+    count = job.before["found"]
+    if name is None:
+        return Naming.identity(count)
+    lookup = job.store.read(f"{name}/lookup", Box((0, 0, 0), (1, 1, count + 1)))[0, 0]
+    patches = Box((0, 0, 0), (1, 1, job.before["patches"]))
+    voxel, label = (
+        job.store.read(f"{name}/patch_{column}", patches)[0, 0] for column in ("voxel", "label")
+    )
+    return Naming(lookup, voxel.astype(np.int64), label)
+
+
+def named_labels(job: Job, box: Box) -> NDArray[Any]:
+    """Labels of a box under the naming of the stage before: (Z, Y, X)."""
+    name = job.before["naming"]
+    provisional = job.store.read(job.before["labels"], box)
+    low, high = int(provisional.min()), int(provisional.max())
+    lookup = job.store.read(f"{name}/lookup", Box((0, 0, low), (1, 1, high + 1)))
+    labels: NDArray[Any] = lookup[0, 0][provisional - low]
+    shape = job.plan.image.shape
+    plane = shape[1] * shape[2]
+    voxel, patch = column_in(
+        job.store,
+        (f"{name}/patch_voxel", f"{name}/patch_label"),
+        job.before["patches"],
+        (box.start[0] * plane, box.stop[0] * plane),
+    )
+    at = np.stack(np.unravel_index(voxel, shape), axis=1)
+    inside = ((at >= box.start) & (at < box.stop)).all(axis=1)
+    labels[tuple((at[inside] - box.start).T)] = patch[inside]
+    return labels

@@ -1,0 +1,81 @@
+"""errors: how far the flows of each object are from those that its mask would have.
+
+Runs only where ``flow_threshold`` asks for it (by itself in modes 2d and stitch, as Cellpose does).
+Each block does the objects whose seed lies in it. Let D be how far a point can get: an object lies
+within ``D + 5`` of its seed. In a volume each object stands by itself. In planes the neighbours
+count, because Cellpose takes the gradient of the heat across the border of touching objects
+(`terapose.kernels.errors`): a neighbour's seed lies within ``D + 5`` of the voxel that touches, and
+all of the neighbour within another ``D + 5``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.geometry import reach
+from terapose.job import Job, Receipt, Summary, gather
+from terapose.kernels.errors import flow_errors_2d, flow_errors_3d
+from terapose.kernels.seeds import GROWTH
+from terapose.stages.combine import read_flows
+from terapose.stages.masks import merged
+from terapose.stages.seeds import seeds_in
+
+_SINGLE = 4e7
+"""Pixels of a padded plane above which Cellpose computes in float32."""
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Find the errors of one task's objects; they go to the store as a table."""
+    farthest = job.store.get_table(job.before["displacements"])["displacement"].tolist()
+    pieces = job.store.get_table(job.before["pieces"])
+    tables = [_block(job, item, farthest, pieces) for item in job.items]
+    name = job.name(f"{job.task}.npz")
+    job.store.put_table(name, merged(tables))
+    return {"errors": name}
+
+
+def _block(
+    job: Job, item: int, farthest: list[int], pieces: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """IDs and errors of the objects whose seed lies in a block."""
+    plan, core = job.plan, job.plan.grid[item]
+    _, _, ids = seeds_in(job.store, job.before, core, plan.image.shape)
+    ids = np.setdiff1d(ids, pieces["dropped"])
+    seen = plan.around(core, reach(plan.grid, farthest, core, GROWTH))
+    if plan.flat:
+        touched = plan.around(seen, 1)
+        travel = max(farthest[n] for n in plan.grid.touching(touched))
+        seeds = plan.around(touched, travel + GROWTH)
+        seen = plan.around(seeds, reach(plan.grid, farthest, seeds, GROWTH))
+    labels = job.store.read(job.before["labels"], seen)
+    ids = np.intersect1d(ids, labels)
+    if not len(ids):
+        return {"id": ids, "error": np.zeros(0)}
+    labels[np.isin(labels, pieces["dropped"])] = 0
+    flows = read_flows(job, job.before["flows"], seen)[:-1]
+    if not plan.flat:
+        return {"id": ids, "error": flow_errors_3d(labels, flows, ids)}
+    rounds = pieces["rounds"][seen.start[0] : seen.stop[0]]
+    _, height, width = plan.image.shape
+    single = (height + 2) * (width + 2) > _SINGLE
+    return {"id": ids, "error": flow_errors_2d(labels, flows, ids, rounds, single)}
+
+
+def summarize(job: Job, receipts: list[Receipt]) -> Summary:
+    """Check the receipts; put the errors into the table of objects."""
+    summary = gather(job.plan, "errors", receipts)
+    errors = merged([job.store.get_table(r["errors"]) for r in summary.pop("results")])
+    order = np.argsort(errors["id"], kind="stable")
+    objects = job.store.get_table(job.before["object_table"])
+    if not np.array_equal(errors["id"][order], objects["id"]):
+        raise AssertionError("an object has no error, or two")
+    error = errors["error"][order]
+    name = f"errors-{summary['key']}/objects.npz"
+    # sums, like all columns: errors of planes are averaged over the voxels of a stitched cell
+    count = objects["count"]
+    columns = {**objects, "sum_error": error * count, "measured": count}
+    job.store.put_table(name, columns)
+    return {**summary, "object_table": name}

@@ -1,0 +1,58 @@
+"""planes (gather, mode stitch): decide which objects of the planes stay, before they are joined.
+
+As `cellpose.models.CellposeModel.eval` does for a stack that is to be stitched: objects of bad
+flows go and holes are filled plane by plane, but nothing is too small yet. What stays is numbered
+1..N in the order of its plane and of its first pixel there.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from terapose.filters import resolve, select
+from terapose.job import Job, Summary, gathered
+from terapose.naming import Naming, put_naming
+from terapose.plan import flow_threshold
+from terapose.stages.relabel import read_labels
+
+
+def run(job: Job) -> Summary:
+    """Resolve the objects of planes.
+
+    Returns
+    -------
+    dict
+        As `terapose.job.gathered`, with the names of the table of objects (``id`` is the new
+        number) and of the naming.
+    """
+    begin = time.perf_counter()
+    objects = job.store.get_table(job.before["object_table"])
+    holes = job.store.get_table(job.before["hole_table"])
+    rules = {
+        "flow_threshold": flow_threshold(job.plan.mode, job.params["flow_threshold"]),
+        "min_size": 0,
+        "min_median_fraction": 0.0,
+        "border": "keep",
+    }
+    shape = job.plan.image.shape
+    objects, patches = resolve(objects, holes, shape, rules, read_labels(job), flat=True)
+    # Cellpose numbers the objects of a plane as a scan of it meets them
+    objects = select(objects, np.argsort(objects["first"], kind="stable"))
+    cells = len(objects["id"])
+    names = np.zeros(job.before["found"] + 1, np.int64)
+    names[objects["id"]] = np.arange(1, cells + 1)
+    naming = Naming.identity(job.before["found"]).renamed(names, patches["voxel"], patches["id"])
+    put_naming(job.store, job.name("naming"), naming)
+    table = job.name("objects.npz")
+    job.store.put_table(table, {**objects, "id": np.arange(1, cells + 1)})
+    return gathered(
+        job,
+        None,
+        begin,
+        naming=job.name("naming"),
+        patches=len(naming.voxel),
+        object_table=table,
+        kept=cells,
+    )

@@ -1,0 +1,22 @@
+// Finds the holes of cells that were joined from planes (mode stitch).
+process VOIDS {
+    tag "${sample} ${task_number}"
+    label 'blocks'
+
+    input:
+    tuple val(sample), val(task_number), path(plan), val(store), path(before), val(args)
+
+    output:
+    tuple val(sample), path("${task_number}.json")
+
+    script:
+    """
+    terapose.py voids --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+        --output ${task_number}.json ${args}
+    """
+
+    stub:
+    """
+    touch ${task_number}.json
+    """
+}

@@ -1,0 +1,63 @@
+"""Planes, stitched planes and volumes through the real Nextflow: the bytes of one block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.pipeline.conftest import Launches
+from tests.pipeline.launch import results, segment
+from tests.synthetic import nuclei, write_ome_zarr
+
+pytestmark = pytest.mark.slow
+
+CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
+    "plane": (
+        ("--mode", "2d", "--normalize", "tile", "--normalize_tile", 40, "--diameter", 14),
+        (
+            ("--block_shape", "1,19,33", "--rectangle", 40, "--max_tasks", 3),
+            ("--block_shape", "1,96,31", "--rectangle", 70),
+        ),
+    ),
+    "stitch": (
+        ("--mode", "stitch", "--normalize", "plane", "--stitch_threshold", 0.2),
+        (("--block_shape", "3,14,50", "--slab_planes", 2, "--max_tasks", 4),),
+    ),
+    "volume": (
+        ("--flow_threshold", 0.6, "--anisotropy", 1.5, "--flow3d_smooth", 1, "--diameter", 12),
+        (("--block_shape", "7,40,17", "--slab_planes", 5, "--max_tasks", 2),),
+    ),
+}
+EXTRA = {"plane": {"ERRORS"}, "stitch": {"ERRORS", "STITCH", "VOIDS"}, "volume": {"ERRORS"}}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A plane and a volume of touching balls."""
+    folder = tmp_path_factory.mktemp("images")
+    volume, _ = nuclei((14, 60, 72), spacing=12, seed=4)
+    plane, _ = nuclei((9, 90, 100), spacing=12, seed=5)
+    return {
+        "plane": write_ome_zarr(folder / "plane.zarr", plane[4], axes="yx"),
+        "stitch": write_ome_zarr(folder / "stack.zarr", volume),
+        "volume": write_ome_zarr(folder / "volume.zarr", volume),
+    }
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_same_bytes_however_it_is_cut(
+    launches: Launches, images: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    image = images[name]
+    rules, cuts = CASES[name]
+    options = [word.replace("_", "-") if str(word).startswith("--") else word for word in rules]  # type: ignore[attr-defined]
+    whole = segment(image, tmp_path / "whole", *options, "--block-shape", "999,999,999")
+    for number, cut in enumerate(cuts):
+        launch = launches(f"{name}-{number}")
+        run = launch.done("--input", image, *rules, *cut)
+        assert run.submitted >= EXTRA[name]
+        out = launch.out / image.stem
+        assert results(out) == whole
+    cells = np.loadtxt(out / "cells.csv", delimiter=",", skiprows=1, usecols=0)
+    assert len(cells) > 5
