@@ -69,5 +69,15 @@ def test_blocks_do_not_show(tiny_model: Path, case: dict[str, Any]) -> None:
             **case["rules"],
         )
         same_result(cut, whole)
+        judged = [
+            segment_field(
+                folder, tiny_model, field, block_shape=block, flow_threshold=0.3, **case["rules"]
+            )
+            for block in (case["shape"], case["block"])
+        ]
+        same_result(*judged)
     check_table(whole)
+    check_table(judged[0])
+    assert (judged[0].cells["FlowError"] <= 0.3).all()
+    assert len(judged[0].cells["CellID"]) <= len(whole.cells["CellID"])
     assert same_partition(whole.labels, cellpose_masks(field, **case["rules"]))
