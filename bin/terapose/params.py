@@ -114,7 +114,7 @@ class Parameters(BaseModel):
     rectangle: Annotated[Count, Field(ge=1)] = Field(
         None,
         description="Edge of the rectangles into which the network's planes are cut, in pixels of "
-        "its grid; default whole planes, up to 8192.",
+        "its grid; default whole planes where they are not too large.",
     )
     max_tasks: Annotated[Count, Field(ge=1)] = Field(
         None,

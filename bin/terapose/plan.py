@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -289,71 +288,3 @@ STATISTICS_PLANES = 8
 CHUNK = 128
 FLAT_CHUNK = 512
 """Largest edge of the chunks of arrays that are written by blocks, of volumes and of planes."""
-MOST_RECTANGLE = 8192
-"""Longest edge of a plane that is given to the network as a whole."""
-
-
-def network_shape(shape: ZYX, rescale: float, anisotropy: float, *, flat: bool = False) -> ZYX:
-    """Shape of the grid on which the network works (`CellposeModel._run_net`)."""
-    z, y, x = shape
-    if rescale == 1.0 and (flat or anisotropy == 1.0):
-        return shape
-    depth = z if flat else int(z * anisotropy * rescale)
-    return (depth, int(y * rescale), int(x * rescale))
-
-
-def choose_passes(shape: ZYX, slabs: ZYX, count: int, rectangle: int | None) -> tuple[ZYX, ...]:
-    """Shape of the boxes of each pass: a slab of planes, whole or cut into rectangles of chunks."""
-    edge = rectangle or MOST_RECTANGLE
-    # whole chunks, so that no other box of the pass reads what this one drops
-    whole = [
-        n if n <= edge else min(n, c * max(1, edge // c)) for n, c in zip(shape, slabs, strict=True)
-    ]
-    return tuple(
-        zyx(slabs[i] if i == axis else whole[i] for i in range(3)) for axis in range(count)
-    )
-
-
-def choose_flat_slabs(shape: ZYX, planes: int | None) -> ZYX:
-    """Chunks of the network's result on planes: some planes, in squares."""
-    z, y, x = shape
-    rectangle = min(y, MOST_RECTANGLE) * min(x, MOST_RECTANGLE)
-    fits = max(1, 2**30 // (rectangle * 12))
-    return (min(planes or min(32, fits), z), min(FLAT_CHUNK, y), min(FLAT_CHUNK, x))
-
-
-def choose_slabs(shape: ZYX, planes: int | None) -> ZYX:
-    """Planes of a slab along each axis.
-
-    A slab is at once the edge of the chunks that two passes share. Thin slabs keep little in
-    flight (a pass writes a new sum while the old one still stands: about an eleventh of it here),
-    thick ones make fewer files. Its result, four float32 values a voxel, stays below 2 GiB.
-    """
-    if planes is not None:
-        z, y, x = (min(planes, n) for n in shape)
-        return (z, y, x)
-    chosen = []
-    for axis, length in enumerate(shape):
-        plane = math.prod(shape) // length
-        fits = max(1, 2**31 // (plane * 16))
-        chosen.append(min(max(math.ceil(length / 11), 8), 64, fits, length, _axis_limit(axis)))
-    return (chosen[0], chosen[1], chosen[2])
-
-
-def _axis_limit(axis: int) -> int:
-    """Chunks are at most 32 deep along Z, of which there is often little."""
-    return 32 if axis == 0 else 64
-
-
-def choose_block(shape: ZYX, block: Sequence[int] | None, *, flat: bool = False) -> ZYX:
-    """Shape of a block: as given, else 256 voxels or less so that small images give some.
-
-    Blocks of planes are 1024 pixels wide or less, and as many planes as make 8 million pixels.
-    """
-    if block is not None:
-        return zyx(min(b, n) for b, n in zip(block, shape, strict=True))
-    if flat:
-        y, x = (min(1024, max(64, math.ceil(n / 2)), n) for n in shape[1:])
-        return (min(shape[0], max(1, 2**23 // (y * x))), y, x)
-    z, y, x = (min(256, max(64, math.ceil(n / 2))) for n in shape)
-    return (min(z, shape[0]), min(y, shape[1]), min(x, shape[2]))

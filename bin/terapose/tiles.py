@@ -198,6 +198,8 @@ def run_planes(
         for (plane, (row, column)), output in zip(batch, outputs, strict=True):
             _add_tile(total, output, weight, row, column)
             if (row, column) == corners[-1]:
-                result[plane] = total[:, *inner] / norm[inner]
+                # one component at a time: the quotient is float64 before it is rounded
+                for c in range(3):
+                    result[plane, c] = total[c][inner] / norm[inner]
                 total[:] = 0
     return result

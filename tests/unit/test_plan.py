@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,20 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unets import random_unet, save
 
+from terapose.cutting import (
+    MOST_PIXELS,
+    MOST_VOXELS,
+    choose_block,
+    choose_flat_slabs,
+    choose_passes,
+    choose_slabs,
+    network_shape,
+)
 from terapose.errors import InputError
-from terapose.geometry import ZYX
+from terapose.geometry import ZYX, Grid
 from terapose.networks import identify
 from terapose.params import check
-from terapose.plan import (
-    AXES,
-    SCATTERED,
-    Plan,
-    choose_block,
-    choose_slabs,
-    load,
-    network_shape,
-    package_digest,
-)
+from terapose.plan import AXES, SCATTERED, Plan, load, package_digest
 from terapose.stages.plan import _tasks, make_plan, open_checked, run
 from terapose.store import Store
 
@@ -137,21 +138,47 @@ def test_tasks_hold_every_item_once(
         assert planes_done == list(range(plan.network_shape[axis]))
 
 
-def test_a_teravoxel_image_has_no_more_than_2000_tasks(plan_of: MakePlan) -> None:
+@pytest.mark.parametrize(
+    ("mode", "shape"), [("3d", (5000, 20000, 20000)), ("2d", (1, 90000, 120000))]
+)
+def test_no_size_makes_many_tasks_or_large_ones(plan_of: MakePlan, mode: str, shape: ZYX) -> None:
     small = plan_of()
-    shape = (5000, 20000, 20000)
+    flat = mode == "2d"
+    slabs = (choose_flat_slabs if flat else choose_slabs)(shape, None)
     large = small.model_copy(
         update={
+            "mode": mode,
             "image": small.image.model_copy(update={"shape": shape}),
             "network_shape": shape,
-            "block": choose_block(shape, None),
-            "slabs": choose_slabs(shape, None),
+            "block": choose_block(shape, None, flat=flat),
+            "slabs": slabs,
+            "passes": choose_passes(shape, slabs, 1 if flat else 3, None),
         }
     )
     for stage in SCATTERED:
         tasks = _tasks(large, stage, None)
         assert len(tasks) <= 2000
         assert not tasks or tasks[-1][1] == large.items(stage)
+    assert math.prod(slabs) >= 2**15
+    for box in large.passes:
+        assert math.prod(box) <= (MOST_PIXELS if flat else MOST_VOXELS)
+
+
+@pytest.mark.parametrize("rectangle", [None, 7, 25, 1000])
+def test_boxes_of_a_pass_are_whole_chunks(rectangle: int | None) -> None:
+    shape, slabs = (40, 90, 57), (8, 9, 6)
+    for axis, box in enumerate(choose_passes(shape, slabs, 3, rectangle)):
+        assert box[axis] == slabs[axis]
+        boxes = list(Grid(shape, box))
+        assert sum(b.size for b in boxes) == math.prod(shape)
+        for b in boxes:
+            for start, stop, chunk, length in zip(b.start, b.stop, slabs, shape, strict=True):
+                assert start % chunk == 0
+                assert stop % chunk == 0 or stop == length
+        if rectangle is None:
+            assert [n for i, n in enumerate(box) if i != axis] == [
+                n for i, n in enumerate(shape) if i != axis
+            ]
 
 
 @pytest.mark.parametrize(

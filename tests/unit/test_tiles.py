@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cellpose import core, transforms
+from numpy.typing import NDArray
 from tests.unets import random_unet
 
 from terapose.networks.base import Network, Tilewise
-from terapose.tiles import run_planes, taper, tile_grid
+from terapose.tiles import run_planes, taper, tile_grid, window
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +51,32 @@ def test_the_network_over_planes(
     found = run_planes(network, np.moveaxis(planes, -1, 1), tile=224, batch_size=batch_size)
     np.testing.assert_array_equal(np.moveaxis(found, 1, -1), expected)
     assert found.std() > 0
+
+
+@pytest.mark.parametrize("overlap", [0.1, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_rectangles_of_a_plane_are_parts_of_the_whole(seed: int, overlap: float) -> None:
+    """An output that depends on the pixel's place in its tile shows any tile that is missing."""
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(40, 400)), int(rng.integers(250, 500)))
+    planes = rng.random((2, 1, *shape)).astype(np.float32)
+    place = rng.random((3, 64, 64)).astype(np.float32)
+
+    def forward(tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        return tiles * place + tiles.mean(axis=(1, 2, 3))[:, None, None, None]
+
+    whole = run_planes(forward, planes, tile=64, overlap=overlap)
+    for _ in range(6):
+        (y0, y1), (x0, x1) = (sorted(rng.choice(n + 1, 2, replace=False)) for n in shape)
+        region = ((int(y0), int(y1)), (int(x0), int(x1)))
+        (a, b), (c, d) = window(shape, region, tile=64, overlap=overlap)
+        part = run_planes(
+            forward,
+            planes[..., a:b, c:d],
+            tile=64,
+            overlap=overlap,
+            batch_size=3,
+            shape=shape,
+            region=region,
+        )
+        np.testing.assert_array_equal(part, whole[..., y0:y1, x0:x1])

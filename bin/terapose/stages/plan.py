@@ -23,6 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import terapose
+from terapose.cutting import (
+    choose_block,
+    choose_flat_slabs,
+    choose_passes,
+    choose_slabs,
+    network_shape,
+)
 from terapose.errors import InputError
 from terapose.geometry import Box, Grid, batches, zyx
 from terapose.image import Image, check_channels, open_image
@@ -40,12 +47,7 @@ from terapose.plan import (
     OutputPlan,
     Plan,
     Projection,
-    choose_block,
-    choose_flat_slabs,
-    choose_passes,
-    choose_slabs,
     items,
-    network_shape,
     package_digest,
 )
 from terapose.projection import project
