@@ -53,7 +53,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Network",
         (
             *("model", "model_digest", "diameter", "tile_overlap"),
-            *("precision", "batch_size", "use_gpu"),
+            *("augment", "skip_empty", "precision", "batch_size", "use_gpu"),
         ),
     ),
     "intensities": (

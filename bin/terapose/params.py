@@ -104,6 +104,14 @@ class Parameters(BaseModel):
     tile_overlap: float = Field(
         0.1, ge=0.05, le=0.5, description="Fraction of a tile that neighbours share."
     )
+    augment: bool = Field(
+        False, description="Flip tiles in turn and let them overlap by half: slower, smoother."
+    )
+    skip_empty: Number = Field(
+        None,
+        description="Tiles without a pixel above this normalised intensity (0 to 1) are not sent "
+        "through the network; default only those of zeros, which is exact.",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the network; auto is exact on a CPU."
     )
@@ -183,6 +191,8 @@ STAGES: dict[str, tuple[str, ...]] = {
         "invert",
         "foreground_min",
         "tile_overlap",
+        "augment",
+        "skip_empty",
         "precision",
         "use_gpu",
         "block_shape",

@@ -88,6 +88,8 @@ class ModelPlan(BaseModel):
     diam_mean: float
     precision: str
     overlap: float
+    augment: bool
+    skip_empty: float | None
 
 
 class IntensityPlan(BaseModel):

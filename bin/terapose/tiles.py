@@ -9,6 +9,12 @@
 A tile's result does not depend on which other tiles are in its batch (see
 `terapose.networks.base`), so batches run across planes.
 
+With ``augment`` tiles overlap by half, and every second one along each axis is flipped before it
+goes through the network and flipped back after it, flows along the flipped axis negated.
+
+A tile of zeros always has the same answer: it is asked for once, and no such tile is run again. The
+same answer can be given to tiles that are nearly empty (``skip_empty``), which is not exact.
+
 A plane that is too large for one task is cut into rectangles. A rectangle needs the tiles of the
 plane's grid that touch it, and what lies under those tiles: its *window*. Tiles are still added in
 row-major order, so each pixel gets the same sum; tiles at a cut are run on both sides of it.
@@ -17,7 +23,7 @@ row-major order, so each pixel gets the same sum; tiles at a cut are run on both
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numba
@@ -43,25 +49,39 @@ class TileGrid:
         First row of the tiles along Y, first column along X, in the padded plane.
     tile
         Edge of a tile (px).
+    first
+        Number along Y and X of the first of these tiles in the grid of the whole plane.
     """
 
     pad: tuple[int, int]
     padded: tuple[int, int]
     starts: tuple[tuple[int, ...], tuple[int, ...]]
     tile: int
+    first: tuple[int, int] = (0, 0)
 
     @property
     def corners(self) -> list[tuple[int, int]]:
         """First row and column of each tile, in row-major order."""
         return [(y, x) for y in self.starts[0] for x in self.starts[1]]
 
+    @property
+    def flips(self) -> list[tuple[int, int]]:
+        """Steps along Y and X, 1 or -1, in which augmentation reads each tile, in that order."""
+        rows, columns = (range(f, f + len(s)) for f, s in zip(self.first, self.starts, strict=True))
+        # an odd column flips Y and an odd row flips X, as Cellpose has it
+        return [(-1 if i % 2 else 1, -1 if j % 2 else 1) for j in rows for i in columns]
+
     def touching(self, region: Rectangle) -> TileGrid:
         """The same grid with only the tiles that touch a region of the plane."""
-        starts = tuple(
-            tuple(s for s in along if s < stop + pad and s + self.tile > start + pad)
+        found = [
+            [n for n, s in enumerate(along) if s < stop + pad and s + self.tile > start + pad]
             for along, pad, (start, stop) in zip(self.starts, self.pad, region, strict=True)
+        ]
+        rows, columns = (
+            tuple(along[n] for n in numbers)
+            for along, numbers in zip(self.starts, found, strict=True)
         )
-        return replace(self, starts=(starts[0], starts[1]))
+        return replace(self, starts=(rows, columns), first=(found[0][0], found[1][0]))
 
     def window(self, shape: tuple[int, int]) -> Rectangle:
         """The part of the plane that lies under the tiles."""
@@ -78,7 +98,9 @@ def _pad(length: int, tile: int) -> tuple[int, int]:
     return 8 + fill // 2, 8 + fill - fill // 2
 
 
-def tile_grid(shape: tuple[int, int], tile: int, overlap: float) -> TileGrid:
+def tile_grid(
+    shape: tuple[int, int], tile: int, overlap: float, *, augment: bool = False
+) -> TileGrid:
     """Tiles of a plane.
 
     Parameters
@@ -89,6 +111,8 @@ def tile_grid(shape: tuple[int, int], tile: int, overlap: float) -> TileGrid:
         Edge of a tile (px).
     overlap
         Fraction of a tile that neighbours share; 0.05 to 0.5.
+    augment
+        Whether tiles are laid out for augmentation: two or more along each axis, half overlapping.
     """
     share = min(0.5, max(0.05, overlap))
     pads = [_pad(n, tile) for n in shape]
@@ -96,6 +120,8 @@ def tile_grid(shape: tuple[int, int], tile: int, overlap: float) -> TileGrid:
     starts = []
     for length in padded:
         count = 1 if length <= tile else math.ceil((1.0 + 2 * share) * length / tile)
+        if augment:
+            count = max(2, math.ceil(2.0 * length / tile))
         starts.append(tuple(int(v) for v in np.linspace(0, length - tile, count)))
     return TileGrid(
         pad=(pads[0][0], pads[1][0]),
@@ -125,10 +151,15 @@ def _add_tile(total, tile, weight, row, column):  # type: ignore[no-untyped-def]
 
 
 def window(
-    shape: tuple[int, int], region: Rectangle, *, tile: int, overlap: float = 0.1
+    shape: tuple[int, int],
+    region: Rectangle,
+    *,
+    tile: int,
+    overlap: float = 0.1,
+    augment: bool = False,
 ) -> Rectangle:
     """The part of a plane that the network has to see for a region of it."""
-    return tile_grid(shape, tile, overlap).touching(region).window(shape)
+    return tile_grid(shape, tile, overlap, augment=augment).touching(region).window(shape)
 
 
 def run_planes(
@@ -137,6 +168,8 @@ def run_planes(
     *,
     tile: int,
     overlap: float = 0.1,
+    augment: bool = False,
+    skip_empty: float | None = None,
     batch_size: int = 8,
     shape: tuple[int, int] | None = None,
     region: Rectangle | None = None,
@@ -153,6 +186,10 @@ def run_planes(
         Edge of the network's tiles (px).
     overlap
         Fraction of a tile that neighbours share.
+    augment
+        Whether tiles are flipped in turn.
+    skip_empty
+        Tiles without a pixel above this count as empty; None: only tiles of zeros do.
     batch_size
         Tiles a call.
     shape
@@ -168,38 +205,72 @@ def run_planes(
     count, channels, height, width = planes.shape
     height, width = shape or (height, width)
     region = region or ((0, height), (0, width))
-    grid = tile_grid((height, width), tile, overlap).touching(region)
+    grid = tile_grid((height, width), tile, overlap, augment=augment).touching(region)
     # everything below is laid out from the first tile's corner on
     origin = (grid.starts[0][0], grid.starts[1][0])
     extent = tuple(s[-1] - o + tile for s, o in zip(grid.starts, origin, strict=True))
     corners = [(y - origin[0], x - origin[1]) for y, x in grid.corners]
-    weight = taper(tile)
-    norm = np.zeros(extent)
-    for row, column in corners:
-        norm[row : row + tile, column : column + tile] += weight
+    flips = grid.flips if augment else [(1, 1)] * len(corners)
     source, inner = (
         tuple(slice(a + p - o, b + p - o) for (a, b), p, o in zip(r, grid.pad, origin, strict=True))
         for r in (grid.window((height, width)), region)
     )
-    result = np.empty((count, 3, *(b - a for a, b in region)), np.float32)
-    jobs = [(plane, corner) for plane in range(count) for corner in corners]
     padded = np.zeros((channels, *extent), np.float32)
+
+    def cut() -> Iterator[NDArray[np.float32]]:
+        for plane in planes:
+            padded[:, *source] = plane
+            for (row, column), (y, x) in zip(corners, flips, strict=True):
+                part = padded[:, row : row + tile, column : column + tile]
+                yield part[:, ::y, ::x].copy()
+
+    weight = taper(tile)
+    norm = np.zeros(extent)
+    for row, column in corners:
+        norm[row : row + tile, column : column + tile] += weight
     total = np.zeros((3, *extent), np.float32)
-    loaded = -1
-    for begin in range(0, len(jobs), batch_size):
-        batch = jobs[begin : begin + batch_size]
-        tiles = np.empty((len(batch), channels, tile, tile), np.float32)
-        for i, (plane, (row, column)) in enumerate(batch):
-            if plane != loaded:
-                padded[:, *source] = planes[plane]
-                loaded = plane
-            tiles[i] = padded[:, row : row + tile, column : column + tile]
-        outputs = forward(tiles)
-        for (plane, (row, column)), output in zip(batch, outputs, strict=True):
-            _add_tile(total, output, weight, row, column)
-            if (row, column) == corners[-1]:
-                # one component at a time: the quotient is float64 before it is rounded
-                for c in range(3):
-                    result[plane, c] = total[c][inner] / norm[inner]
-                total[:] = 0
+    result = np.empty((count, 3, *(b - a for a, b in region)), np.float32)
+    for n, output in enumerate(_answers(forward, cut(), batch_size, skip_empty)):
+        plane, at = divmod(n, len(corners))
+        y, x = flips[at]
+        if augment:
+            turned = np.array([y, x, 1], np.float32)[:, None, None]
+            output = np.ascontiguousarray(output[:, ::y, ::x]) * turned
+        _add_tile(total, output, weight, *corners[at])
+        if at == len(corners) - 1:
+            # one component at a time: the quotient is float64 before it is rounded
+            for c in range(3):
+                result[plane, c] = total[c][inner] / norm[inner]
+            total[:] = 0
     return result
+
+
+def _answers(
+    forward: Forward, tiles: Iterator[NDArray[np.float32]], batch_size: int, empty: float | None
+) -> Iterator[NDArray[np.float32]]:
+    """The network's output for each tile, in order; full batches of those that are not empty."""
+    blank: NDArray[np.float32] | None = None
+    waiting: list[NDArray[np.float32] | None] = []
+    for tile in tiles:
+        skipped = not (tile.any() if empty is None else (tile > empty).any())
+        if skipped and blank is None:
+            blank = forward(np.zeros((1, *tile.shape), np.float32))[0]
+        waiting.append(None if skipped else tile)
+        if sum(t is not None for t in waiting) == batch_size:
+            yield from _batch(forward, waiting, blank)
+            waiting = []
+    yield from _batch(forward, waiting, blank)
+
+
+def _batch(
+    forward: Forward, tiles: list[NDArray[np.float32] | None], blank: NDArray[np.float32] | None
+) -> Iterator[NDArray[np.float32]]:
+    """Outputs of a batch; None stands for an empty tile."""
+    full = [tile for tile in tiles if tile is not None]
+    outputs = iter(forward(np.stack(full))) if full else iter(())
+    for tile in tiles:
+        if tile is not None:
+            yield next(outputs)
+        else:
+            assert blank is not None
+            yield blank

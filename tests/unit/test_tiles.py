@@ -63,7 +63,7 @@ def test_rectangles_of_a_plane_are_parts_of_the_whole(seed: int, overlap: float)
     place = rng.random((3, 64, 64)).astype(np.float32)
 
     def forward(tiles: NDArray[np.float32]) -> NDArray[np.float32]:
-        return tiles * place + tiles.mean(axis=(1, 2, 3))[:, None, None, None]
+        return np.asarray(tiles * place + tiles.mean(axis=(1, 2, 3))[:, None, None, None])
 
     whole = run_planes(forward, planes, tile=64, overlap=overlap)
     for _ in range(6):
@@ -80,3 +80,46 @@ def test_rectangles_of_a_plane_are_parts_of_the_whole(seed: int, overlap: float)
             region=region,
         )
         np.testing.assert_array_equal(part, whole[..., y0:y1, x0:x1])
+
+
+@pytest.mark.parametrize("shape", [(2, 60, 250), (2, 224, 208), (1, 300, 470)])
+def test_augmented_tiles(shape: tuple[int, int, int], network: Network) -> None:
+    planes = np.random.default_rng(4).random((*shape, 2)).astype(np.float32)
+    expected, _ = core.run_net(network.module, planes, bsize=224, augment=True)
+    stack = np.moveaxis(planes, -1, 1)
+    found = run_planes(network, stack, tile=224, augment=True)
+    np.testing.assert_array_equal(np.moveaxis(found, 1, -1), expected)
+    region = ((shape[1] // 3, shape[1] - 5), (shape[2] // 2, shape[2]))
+    (a, b), (c, d) = window(shape[1:], region, tile=224, augment=True)
+    part = run_planes(
+        network, stack[..., a:b, c:d], tile=224, augment=True, shape=shape[1:], region=region
+    )
+    (a, b), (c, d) = region
+    np.testing.assert_array_equal(part, found[..., a:b, c:d])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_empty_tiles_are_run_once(batch_size: int) -> None:
+    rng = np.random.default_rng(5)
+    planes = np.zeros((3, 1, 150, 200), np.float32)
+    planes[1, 0, 90:, 120:] = rng.random((60, 80))
+    planes[2, 0, 3, 3] = 0.05
+    run: list[int] = []
+
+    def forward(tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        run.append(len(tiles))
+        return np.asarray(np.repeat(tiles * 2 - 1, 3, axis=1))
+
+    def found(skip_empty: float | None) -> NDArray[np.float32]:
+        run.clear()
+        return run_planes(forward, planes, tile=64, skip_empty=skip_empty, batch_size=batch_size)
+
+    exact = found(None)
+    np.testing.assert_allclose(exact[:, 2], planes[:, 0] * 2 - 1, atol=1e-6)
+    full = sum(run)
+    assert full < 3 * len(tile_grid((150, 200), 64, 0.1).corners) // 2
+    assert max(run) <= batch_size
+    skipped = found(0.1)
+    assert sum(run) < full
+    np.testing.assert_array_equal(skipped[1], exact[1])
+    assert skipped[2].max() < exact[2].max()

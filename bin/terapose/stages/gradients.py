@@ -142,10 +142,10 @@ def _box(job: Job, axis: int, item: int, network: Network) -> list[int]:
     first, second = (a for a in range(3) if a != axis)
     shape = (plan.network_shape[first], plan.network_shape[second])
     region = ((box.start[first], box.stop[first]), (box.start[second], box.stop[second]))
-    tile, overlap = network.tile, plan.model.overlap
+    tile, overlap, augment = network.tile, plan.model.overlap, plan.model.augment
     start, stop = list(box.start), list(box.stop)
     (start[first], stop[first]), (start[second], stop[second]) = window(
-        shape, region, tile=tile, overlap=overlap
+        shape, region, tile=tile, overlap=overlap, augment=augment
     )
     values = read_input(job, Box(zyx(start), zyx(stop)))
     # (C, Z, Y, X) to (planes, C, a, b)
@@ -155,6 +155,8 @@ def _box(job: Job, axis: int, item: int, network: Network) -> list[int]:
         planes,
         tile=tile,
         overlap=overlap,
+        augment=augment,
+        skip_empty=plan.model.skip_empty,
         batch_size=job.params["batch_size"],
         shape=shape,
         region=region,

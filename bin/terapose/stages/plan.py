@@ -54,7 +54,7 @@ from terapose.projection import project
 from terapose.stages import convert, gradients
 from terapose.stages.export import REGION_FACTOR
 from terapose.store import Store
-from terapose.tiles import tile_grid
+from terapose.tiles import TileGrid, tile_grid
 
 if TYPE_CHECKING:
     from terapose.networks import ModelInfo
@@ -185,7 +185,7 @@ def _tasks(plan: Plan, stage: str, most: int | None) -> tuple[tuple[int, int], .
     if stage.startswith("gradients-"):
         axis = AXES.index(stage.removeprefix("gradients-"))
         height, width = (n for i, n in enumerate(plan.passes[axis]) if i != axis)
-        tiles = len(tile_grid((height, width), plan.model.tile, plan.model.overlap).corners)
+        tiles = len(_grid(plan, (height, width)).corners)
         least = math.ceil(_TASK_TILES / (tiles * plan.slabs[axis]))
     elif stage == "intensities" and count != len(plan.grid):
         least = math.ceil(_TASK_VOXELS / math.prod((STATISTICS_PLANES, *plan.image.shape[1:])))
@@ -194,6 +194,11 @@ def _tasks(plan: Plan, stage: str, most: int | None) -> tuple[tuple[int, int], .
     else:
         least = math.ceil(_TASK_VOXELS / math.prod(plan.block)) if stage != "export" else 1
     return tuple(batches(count, MOST_TASKS, least))
+
+
+def _grid(plan: Plan, plane: tuple[int, int]) -> TileGrid:
+    model = plan.model
+    return tile_grid(plane, model.tile, model.overlap, augment=model.augment)
 
 
 def _image_plan(image: Image, params: Parameters) -> ImagePlan:
@@ -224,6 +229,8 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
         diam_mean=info.diam_mean,
         precision=automatic if params.precision == "auto" else params.precision,
         overlap=params.tile_overlap,
+        augment=params.augment,
+        skip_empty=params.skip_empty,
     )
 
 
