@@ -49,7 +49,7 @@ def project(plan: Plan) -> Projection:
         "convert": BASE + planes * item * 4,
         "intensities": BASE + core * (item + 40),
         **{
-            f"gradients-{axis}": NETWORK_BASE + n * (channels * (item + 20) + resized + 40)
+            f"gradients-{axis}": NETWORK_BASE + n * (channels * (item + 24) + resized + 40)
             for axis, n in zip(plan.axes, slabs, strict=True)
         },
         "combine": BASE + seen * 64,

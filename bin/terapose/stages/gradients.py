@@ -7,7 +7,7 @@ For a slab of the pass across axis ``i`` (YX: planes of Z, ZX: planes of Y, ZY: 
    the whole image had been resized;
 2. run the network on each plane, on the plane's own tile grid (`terapose.tiles`): planes are
    whole, so slabs need no halo. Planes too large for one task are cut into rectangles, which also
-   read what lies under the tiles that touch them;
+   read what lies under the tiles that touch them. The next slab is read meanwhile;
 3. add the result to the sum of the earlier passes and write the new sum, slab by slab. Cellpose
    adds in the same order (YX, ZX, ZY), so the bits are the same.
 
@@ -21,6 +21,8 @@ segmented by themselves (modes 2d and stitch) have one pass and three components
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +37,7 @@ from terapose.plan import AXES, Plan
 from terapose.resize import resize, source_box
 from terapose.store import Store
 from terapose.tilenorm import normalize_tiles
-from terapose.tiles import run_planes, window
+from terapose.tiles import Rectangle, run_planes, window
 
 if TYPE_CHECKING:
     from terapose.networks import Network
@@ -127,35 +129,67 @@ def run(job: Job) -> dict[str, Any]:
             remedy="run again, so that the plan is made with this file",
         )
     checksums = []
+    ahead = _Ahead(job, partial(_planes, job, axis))
     for item in job.items:
-        checksums.append(job.each(item, partial(_box, job, axis, item, network)))
+        checksums.append(job.each(item, partial(_box, job, axis, item, network, ahead)))
         if axis and job.params["keep_intermediates"] != "all":
             # read by no other task, and the item's marker is in place
             job.store.drop_box(sums(AXES[axis - 1]), job.plan.pass_grid(axis)[item])
     return {"checksums": checksums}
 
 
-def _box(job: Job, axis: int, item: int, network: Network) -> list[int]:
+class _Ahead:
+    """Reads the planes of the next item while the network works on those of the one before."""
+
+    def __init__(self, job: Job, read: Callable[[int], NDArray[np.float32]]) -> None:
+        self._read = read
+        self._job = job
+        self._found: dict[int, Future[NDArray[np.float32]]] = {}
+        self._reader = ThreadPoolExecutor(1)
+
+    def get(self, item: int) -> NDArray[np.float32]:
+        """Planes of an item; starts to read those of the next."""
+        planes = self._found.pop(item, None) or self._reader.submit(self._read, item)
+        following = item + 1
+        if following in self._job.items and not self._job.store.has(
+            self._job.item_marker(following)
+        ):
+            self._found[following] = self._reader.submit(self._read, following)
+        return planes.result()
+
+
+def _region(plan: Plan, axis: int, box: Box) -> tuple[tuple[int, int], Rectangle]:
+    """Shape of the planes of a pass, and where a box lies in them."""
+    first, second = (a for a in range(3) if a != axis)
+    shape = (plan.network_shape[first], plan.network_shape[second])
+    return shape, ((box.start[first], box.stop[first]), (box.start[second], box.stop[second]))
+
+
+def _planes(job: Job, axis: int, item: int) -> NDArray[np.float32]:
+    """What the network has to see for a box: (planes, C, a, b) float32."""
+    model = job.plan.model
+    box = job.plan.pass_grid(axis)[item]
+    shape, region = _region(job.plan, axis, box)
+    seen = window(shape, region, tile=model.tile, overlap=model.overlap, augment=model.augment)
+    start, stop = list(box.start), list(box.stop)
+    for a, (low, high) in zip((a for a in range(3) if a != axis), seen, strict=True):
+        start[a], stop[a] = low, high
+    values = read_input(job, Box(zyx(start), zyx(stop)))
+    # (C, Z, Y, X) to (planes, C, a, b)
+    return np.moveaxis(np.moveaxis(values, axis + 1, 1), 0, 1)
+
+
+def _box(job: Job, axis: int, item: int, network: Network, ahead: _Ahead) -> list[int]:
     """Do one slab, or one rectangle of it."""
     plan = job.plan
     box = plan.pass_grid(axis)[item]
-    first, second = (a for a in range(3) if a != axis)
-    shape = (plan.network_shape[first], plan.network_shape[second])
-    region = ((box.start[first], box.stop[first]), (box.start[second], box.stop[second]))
-    tile, overlap, augment = network.tile, plan.model.overlap, plan.model.augment
-    start, stop = list(box.start), list(box.stop)
-    (start[first], stop[first]), (start[second], stop[second]) = window(
-        shape, region, tile=tile, overlap=overlap, augment=augment
-    )
-    values = read_input(job, Box(zyx(start), zyx(stop)))
-    # (C, Z, Y, X) to (planes, C, a, b)
-    planes = np.moveaxis(np.moveaxis(values, axis + 1, 1), 0, 1)
+    shape, region = _region(plan, axis, box)
     output = run_planes(
         network,
-        planes,
-        tile=tile,
-        overlap=overlap,
-        augment=augment,
+        ahead.get(item),
+        tile=plan.model.tile,
+        overlap=plan.model.overlap,
+        augment=plan.model.augment,
         skip_empty=plan.model.skip_empty,
         batch_size=job.params["batch_size"],
         shape=shape,
