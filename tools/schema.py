@@ -222,7 +222,7 @@ def rerun(name: str) -> str:
     """The first stage that another value runs again."""
     if name in WORKFLOW:
         return {"publish_mode": "finish", "outdir": "nothing"}.get(name, "plan")
-    if not shaping({name: None}):
+    if not shaping({name: None}) and name not in STAGES["plan"]:
         return "nothing"
     # not the digest itself, but the file is looked at again: a new file, a new plan
     return next((stage for stage, names in STAGES.items() if name in names), "fetch")

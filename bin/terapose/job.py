@@ -213,7 +213,7 @@ def gathered(job: Job, scattered: Summary | None, begin: float, **fields: Any) -
 
 _OWN = {"stage", "key", "params", "tasks", "seconds", "peak_memory", "checksum", "history"}
 _NEEDED_LATER = {"key", "plan", "flows", "ends", "counts", "displacements", "labels", "seeds"}
-_NEEDED_LATER |= {"scale", "object_table", "hole_table", "errors", "lookup", "dtype", "pieces"}
+_NEEDED_LATER |= {"naming", "patches", "relabel", "scale", "object_table", "hole_table", "errors", "dtype", "pieces"}
 
 
 def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:

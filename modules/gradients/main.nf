@@ -1,4 +1,4 @@
-// Runs the network over slabs of whole planes of one orientation: the only process for a GPU.
+// Runs the network over slabs of planes of one orientation.
 process GRADIENTS {
     tag "${sample} ${axis} ${task_number}"
     label 'network'

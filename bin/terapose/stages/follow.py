@@ -105,8 +105,17 @@ def _mover(use_gpu: bool) -> Callable[..., tuple[NDArray[Any], NDArray[Any], NDA
     """What follows points, on a CPU or on a GPU; torch is imported only for the latter."""
     if not use_gpu:
         return follow
+    import torch
+
     from terapose.kernels import follow_torch
 
+    if not torch.cuda.is_available():
+        raise InputError(
+            "this device is not available",
+            where="use_gpu",
+            got="cuda",
+            remedy="run without use_gpu, ask for a GPU, or install a torch built for yours",
+        )
     return partial(follow_torch.follow, device="cuda")
 
 
