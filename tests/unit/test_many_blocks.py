@@ -1,0 +1,142 @@
+"""More blocks than the IDs of other systems can number, and more cells than 32 bits can.
+
+`cellpose.contrib.distributed_segmentation` writes a block's number in front of the five digits of
+a cell's in 32 bits: from block 42,949 on, different cells share IDs. Here a provisional ID is a row
+of one table of seeds, whatever the blocks are. An image of so many blocks takes hours, so its last
+blocks alone are run, on what their neighbours would have left.
+
+What comes after is in one table of cells that a gather holds in memory: it numbers them 1..N, and
+more than 2**32 of them cannot be tried here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from numpy.typing import NDArray
+from tests.fields import Labels, to_centres
+
+from terapose.errors import StoreError
+from terapose.geometry import Box
+from terapose.job import Job, Receipt, Summary, run, run_gather
+from terapose.networks import identify
+from terapose.params import check
+from terapose.plan import Plan
+from terapose.runner import stage_params
+from terapose.stages import gradients, seeds
+from terapose.stages.plan import make_plan, open_checked
+from terapose.stages.seeds import seeds_in
+from terapose.store import INTEGER, Store
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The last four tasks of a plan of 45,590 blocks, up to the table of seeds."""
+
+    plan: Plan
+    store: Store
+    labels: Labels
+    before: int
+    summary: Summary
+
+    def masks(self, **other: Any) -> tuple[NDArray[Any], Summary]:
+        """Labels of the last blocks, and what the receipt of their task says."""
+        last = len(self.plan.tasks["masks"]) - 1
+        job = Job(self.plan, self.store, "masks", last, {}, {**self.summary, **other})
+        result = run(job)["result"]
+        first = self.plan.grid[job.items[0]].start
+        box = Box(first, self.plan.image.shape)
+        return self.store.read(job.name("labels"), box), result
+
+
+@pytest.fixture(scope="module")
+def tail(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Tail:
+    """Two cells at the end of 4.6e9 voxels; receipts say that all blocks before hold a seed."""
+    folder = tmp_path_factory.mktemp("many")
+    block, count, size = (23, 66, 66), 45_590, 10
+    shape = (block[0] * count, *block[1:])
+    address = str(folder / "image.zarr")
+    zarr.create_array(address, shape=shape, chunks=block, dtype="uint8")
+    cut = {"block_shape": block, "slab_planes": block[0], "max_tasks": count // size}
+    params = check({"model": str(tiny_model), **cut})
+    plan = make_plan(open_checked(address, params), identify(tiny_model), params)
+    store = Store(str(folder / "store"))
+    gradients.prepare(plan, store)
+    depth = 4 * size * block[0]
+    labels = np.zeros((depth, *block[1:]), np.int64)
+    # over the face of the last two blocks, and in the last one
+    labels[depth - 29 : depth - 18, 15:26, 15:26] = 1
+    labels[depth - 14 : depth - 3, 45:56, 36:47] = 2
+    store.write("gradients-zy", Box((shape[0] - depth, 0, 0), shape), to_centres(labels))
+
+    def last(stage: str, tasks: int, before: Summary) -> list[Receipt]:
+        of, total = stage_params(params, stage), len(plan.tasks[stage])
+        return [run(Job(plan, store, stage, n, of, before)) for n in range(total - tasks, total)]
+
+    def all_of(stage: str, done: list[Receipt]) -> list[Receipt]:
+        """Receipts of all tasks: those before the last ones say what the first of these does."""
+        items = plan.tasks[stage][: -len(done)]
+        return [*({**done[0], "task": n, "items": [*i]} for n, i in enumerate(items)), *done]
+
+    begin = {"flows": "gradients-zy", "key": ""}
+    job = Job(plan, store, "follow", 0, stage_params(params, "follow"), begin)
+    summary = run_gather(job, all_of("follow", last("follow", 3, begin)))
+    receipts = all_of("peaks", last("peaks", 2, summary))
+    for receipt in receipts[:-2]:
+        name = f"before/{receipt['task']}.npz"
+        middle = (np.arange(*receipt["items"]) + 0.5) * math.prod(block)
+        columns: dict[str, NDArray[Any]] = {"position": middle.astype(np.uint64)}
+        columns["count"] = np.full(size, 11, np.int32)
+        store.put_table(name, columns)
+        receipt["result"] = {**receipt["result"], "seeds": name}
+    summary = seeds.run(Job(plan, store, "seeds", 0, {}, summary), receipts)
+    return Tail(plan, store, labels[-size * block[0] :], count - 2 * size, summary)
+
+
+def test_ids_do_not_overflow_with_many_blocks(tail: Tail) -> None:
+    """Cellpose gives each block 100,000 IDs of 32 bits: from block 42,949 on cells share them."""
+    assert len(tail.plan.grid) * 100_000 > 2**32
+    assert math.prod(tail.plan.image.shape) > 2**32
+    assert tail.summary["found"] == tail.before + 2
+    labels, told = tail.masks()
+    assert told["found"] == 2
+    expected = np.where(tail.labels > 0, tail.labels + tail.before, 0)
+    np.testing.assert_array_equal(labels, expected)
+    assert labels.dtype == np.uint32
+
+
+def test_ids_above_32_bits_stay_apart(tail: Tail) -> None:
+    """As if 2**32 + 500 cells lay before: of their table only what is read is there."""
+    before, plane = 2**32 + 500, math.prod(tail.plan.image.shape[1:])
+    box = Box((tail.plan.image.shape[0] - len(tail.labels), 0, 0), tail.plan.image.shape)
+    voxels, counts, _ = seeds_in(tail.store, tail.summary, box, tail.plan.image.shape)
+    position = voxels @ [plane, tail.plan.image.shape[2], 1]
+    assert position.min() > before
+    length, edge = before + len(position), 2**18
+    for column in ("position", "count"):
+        tail.store.create(f"vast/{column}", (1, 1, length), (1, 1, edge), "uint64", INTEGER)
+    vast = {"seeds": "vast", "found": length, "dtype": "uint64", "key": "vast"}
+    missing = True
+    while missing:
+        try:
+            seeds_in(tail.store, {**tail.summary, **vast}, box.grow(30), tail.plan.image.shape)
+            missing = False
+        except StoreError as gone:
+            first = int(str(gone.where).rsplit("/", 1)[1]) * edge
+            row = np.arange(first, min(first + edge, length), dtype=np.uint64)
+            chunk = Box((0, 0, first), (1, 1, first + len(row)))
+            for column, last, others in (("position", position, row), ("count", counts, row)):
+                values = others.copy()
+                values[row >= before] = last[row[row >= before].astype(np.int64) - before]
+                tail.store.write(f"vast/{column}", chunk, values[np.newaxis, np.newaxis])
+    labels, told = tail.masks(**vast)
+    assert told["found"] == 2
+    assert labels.dtype == np.uint64
+    expected = np.where(tail.labels > 0, tail.labels.astype(np.uint64) + np.uint64(before), 0)
+    np.testing.assert_array_equal(labels, expected)
