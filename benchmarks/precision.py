@@ -164,10 +164,10 @@ def page(rows: list[tuple[str, str, dict[str, float]]], command: str) -> str:
             [
                 "# What lower precision costs",
                 *TEXT,
-                f"`{command}` wrote this page: {made}. Each row is a mean over images; AP is that "
-                "of the cells at an IoU of 0.5, 0.75 or 0.9; changed voxels are a share of the "
-                "voxels in cells. Bytes are those of the flows in a store that keeps everything, by "
-                "voxels of the image (the network's grid of a volume has more of them).",
+                f"`{command}` wrote this page: {made}. Each row is a mean over images; AP is "
+                "that of the cells at an IoU of 0.5, 0.75 or 0.9; changed voxels are a share of "
+                "the voxels in cells. Bytes are those of the flows in a store that keeps "
+                "everything, by voxels of the image (the network's grid of a volume has more).",
                 table(rows),
             ]
         )

@@ -30,28 +30,30 @@ def network_shape(shape: ZYX, rescale: float, anisotropy: float, *, flat: bool =
     return (depth, int(y * rescale), int(x * rescale))
 
 
-def choose_slabs(shape: ZYX, planes: int | None) -> ZYX:
-    """Planes of a slab along each axis of a volume.
+def choose_slabs(shape: ZYX, planes: int | None, rectangle: int | None = None) -> ZYX:
+    """Planes of a slab along each axis of a volume; no more than a rectangle is wide.
 
     A slab is at once the edge of the chunks that two passes share. Thin slabs keep little in
     flight (a pass writes a new sum while the old one still stands: about an eleventh of it here),
     thick ones make fewer files. Chunks are at most 32 deep along Z, of which there is often little.
     """
+    most = rectangle or max(shape)
     if planes is not None:
-        return zyx(min(planes, n) for n in shape)
+        return zyx(min(planes, most, n) for n in shape)
     chosen = []
     for axis, length in enumerate(shape):
-        thick = min(max(math.ceil(length / 11), 8), 32 if axis == 0 else 64, length)
+        thick = min(max(math.ceil(length / 11), 8), 32 if axis == 0 else 64, most, length)
         uncut = MOST_VOXELS // (math.prod(shape) // length)
         chosen.append(min(thick, uncut) if uncut >= LEAST_SLAB else thick)
     return zyx(chosen)
 
 
-def choose_flat_slabs(shape: ZYX, planes: int | None) -> ZYX:
+def choose_flat_slabs(shape: ZYX, planes: int | None, rectangle: int | None = None) -> ZYX:
     """Chunks of the network's result on planes by themselves: some planes, in squares."""
     z, y, x = shape
     fits = max(1, MOST_PIXELS // (y * x))
-    return zyx((min(planes or min(32, fits), z), min(FLAT_CHUNK, y), min(FLAT_CHUNK, x)))
+    edge = min(FLAT_CHUNK, rectangle or FLAT_CHUNK)
+    return (min(planes or min(32, fits), z), min(edge, y), min(edge, x))
 
 
 def choose_passes(shape: ZYX, slabs: ZYX, count: int, rectangle: int | None) -> tuple[ZYX, ...]:

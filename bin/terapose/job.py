@@ -213,7 +213,8 @@ def gathered(job: Job, scattered: Summary | None, begin: float, **fields: Any) -
 
 _OWN = {"stage", "key", "params", "tasks", "seconds", "peak_memory", "checksum", "history"}
 _NEEDED_LATER = {"key", "plan", "flows", "ends", "counts", "displacements", "labels", "seeds"}
-_NEEDED_LATER |= {"naming", "patches", "relabel", "scale", "object_table", "hole_table", "errors", "dtype", "pieces"}
+_NEEDED_LATER |= {"naming", "patches", "relabel", "scale", "object_table", "hole_table", "errors"}
+_NEEDED_LATER |= {"dtype", "pieces"}
 
 
 def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:

@@ -166,7 +166,8 @@ def test_no_size_makes_many_tasks_or_large_ones(plan_of: MakePlan, mode: str, sh
 
 @pytest.mark.parametrize("rectangle", [None, 7, 25, 1000])
 def test_boxes_of_a_pass_are_whole_chunks(rectangle: int | None) -> None:
-    shape, slabs = (40, 90, 57), (8, 9, 6)
+    shape = (40, 90, 57)
+    slabs = choose_slabs(shape, 9, rectangle)
     for axis, box in enumerate(choose_passes(shape, slabs, 3, rectangle)):
         assert box[axis] == slabs[axis]
         boxes = list(Grid(shape, box))
@@ -175,7 +176,9 @@ def test_boxes_of_a_pass_are_whole_chunks(rectangle: int | None) -> None:
             for start, stop, chunk, length in zip(b.start, b.stop, slabs, shape, strict=True):
                 assert start % chunk == 0
                 assert stop % chunk == 0 or stop == length
-        if rectangle is None:
+        if rectangle is not None and rectangle < max(shape):
+            assert max(n for i, n in enumerate(box) if i != axis) <= rectangle
+        else:
             assert [n for i, n in enumerate(box) if i != axis] == [
                 n for i, n in enumerate(shape) if i != axis
             ]

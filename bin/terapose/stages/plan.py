@@ -148,7 +148,8 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
             allowed=f"{info.channels} for {params.model}",
             remedy="give fewer channels or another model",
         )
-    slabs = (choose_flat_slabs if flat else choose_slabs)(grid, params.slab_planes)
+    choose = choose_flat_slabs if flat else choose_slabs
+    slabs = choose(grid, params.slab_planes, params.rectangle)
     fields: dict[str, Any] = {
         "version": terapose.__version__,
         "package": package_digest(),
