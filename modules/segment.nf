@@ -173,5 +173,5 @@ workflow SEGMENT {
     )
 
     emit:
-    labels = FINISH.out.map { sample, labels, _csv, _parquet, _record -> tuple(sample, labels) }
+    labels = FINISH.out.map { sample, labels, _csv, _parquet, _record, _mask -> tuple(sample, labels) }
 }

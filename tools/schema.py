@@ -78,7 +78,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
         "How the work is cut, and what is kept",
         (
             *("block_shape", "slab_planes", "rectangle", "max_tasks"),
-            *("flow_precision", "keep_intermediates", "ome_zarr_version"),
+            *("flow_precision", "keep_intermediates", "ome_zarr_version", "mask_tiff"),
         ),
     ),
 }

@@ -169,6 +169,11 @@ class Parameters(BaseModel):
         0.0, ge=0, lt=1, description="Drop cells below this fraction of the median volume."
     )
     border: Literal["keep", "drop"] = Field("keep", description="Cells that touch the border.")
+    mask_tiff: str = Field(
+        "",
+        pattern=r"^([\w.-]+\.tiff?)?$",
+        description="Also write the label image as OME-TIFF under this name (mask.ome.tif).",
+    )
     keep_intermediates: Literal["flows", "all", "none"] = Field(
         "flows", description="What stays in the store: what a new threshold needs, all, nothing."
     )
@@ -209,7 +214,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "planes": ("flow_threshold",),
     "stitch": ("stitch_threshold",),
     "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border"),
-    "finish": ("keep_intermediates",),
+    "finish": ("mask_tiff", "keep_intermediates"),
 }
 """Parameters of each stage; changing one runs its stage again and those after it."""
 

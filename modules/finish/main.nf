@@ -8,7 +8,7 @@ process FINISH {
     tuple val(sample), path(plan), val(store), path(before), val(args), path(receipts, stageAs: 'receipts/*')
 
     output:
-    tuple val(sample), path('results/labels.zarr'), path('results/cells.csv'), path('results/cells.parquet'), path('results/provenance.json')
+    tuple val(sample), path('results/labels.zarr'), path('results/cells.csv'), path('results/cells.parquet'), path('results/provenance.json'), path('results/*.{tif,tiff}', arity: '0..*')
 
     script:
     """

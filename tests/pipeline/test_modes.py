@@ -14,7 +14,10 @@ pytestmark = pytest.mark.slow
 
 CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
     "plane": (
-        ("--mode", "2d", "--normalize", "tile", "--normalize_tile", 40, "--diameter", 14),
+        (
+            *("--mode", "2d", "--normalize", "tile", "--normalize_tile", 40, "--diameter", 14),
+            *("--mask_tiff", "cell.ome.tif"),
+        ),
         (
             ("--block_shape", "1,19,33", "--rectangle", 40, "--max_tasks", 3),
             ("--block_shape", "1,96,31", "--rectangle", 70),
@@ -59,5 +62,8 @@ def test_same_bytes_however_it_is_cut(
         assert run.submitted >= EXTRA[name]
         out = launch.out / image.stem
         assert results(out) == whole
+        for mask in tmp_path.glob("whole/*.ome.tif"):
+            assert (out / mask.name).read_bytes() == mask.read_bytes()
+    assert bool(list(out.glob("*.ome.tif"))) == ("--mask_tiff" in rules)
     cells = np.loadtxt(out / "cells.csv", delimiter=",", skiprows=1, usecols=0)
     assert len(cells) > 5

@@ -40,7 +40,7 @@ def test_levels_are_the_nearest_voxels(tiny_model: Path, tmp_path: Path, version
     store.write(NETWORK, Box.whole(SHAPE), field)
     result = run_stages(plan, store)
     cells = result.summaries["relabel"]
-    job = Job(plan, store, "finish", 0, {"keep_intermediates": "flows"}, cells)
+    job = Job(plan, store, "finish", 0, {"keep_intermediates": "flows", "mask_tiff": ""}, cells)
     receipts = scatter(plan, store, "export", {}, cells)
     output = tmp_path / "results"
     finish.run(job, receipts, output)

@@ -20,6 +20,7 @@ import terapose
 from terapose.geometry import Box, Grid, zyx
 from terapose.job import Job, Receipt, Summary, extended, gather
 from terapose.labels import downsample, level_region, level_shape, open_level
+from terapose.mask import write_mask
 from terapose.plan import key_of, package_digest
 from terapose.stages.export import address, levels_here, put
 
@@ -34,7 +35,8 @@ def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
     receipts
         Of all tasks of ``export``.
     output
-        Folder for ``labels.zarr``, ``cells.csv``, ``cells.parquet`` and ``provenance.json``.
+        Folder for ``labels.zarr``, ``cells.csv``, ``cells.parquet`` and ``provenance.json``, and
+        the mask if one is asked for.
 
     Returns
     -------
@@ -42,7 +44,9 @@ def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
         The record.
     """
     summary = gather(job.plan, "export", receipts)
-    summary["checksum"] = key_of(summary.pop("results"))
+    # of the regions, whatever tasks they were written by
+    regions = [c for result in summary.pop("results") for c in result["checksums"]]
+    summary["checksum"] = key_of(regions)
     _coarse_levels(job)
     output.mkdir(parents=True, exist_ok=True)
     (output / "provenance.json").unlink(missing_ok=True)
@@ -50,6 +54,14 @@ def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
     cells = pd.DataFrame(job.store.get_table(f"{job.before['relabel']}/cells.npz"))
     _whole(output / "cells.csv", lambda path: cells.to_csv(path, index=False, float_format="%.6g"))
     _whole(output / "cells.parquet", lambda path: cells.to_parquet(path, index=False))
+    if job.params["mask_tiff"]:
+        write_mask(
+            address(job),
+            output / job.params["mask_tiff"],
+            levels=len(job.plan.output.factors),
+            voxel_size=job.plan.image.voxel_size,
+            identity=summary["checksum"],
+        )
     record = _record(job, summary)
     text = json.dumps(record, indent=1)
     _whole(output / "provenance.json", lambda path: path.write_text(text))

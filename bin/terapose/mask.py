@@ -1,0 +1,87 @@
+"""The label image as one OME-TIFF, for tools that read nothing else (`cell.ome.tif`).
+
+BigTIFF, tiled, deflate with a horizontal predictor, physical sizes where they are known. A single
+plane has a pyramid in SubIFDs (nearest, the levels of ``labels.zarr``); a volume has its planes one
+after another. It is streamed tile by tile from the label image: memory does not depend on its size.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import zarr
+from numpy.typing import NDArray
+
+from terapose.labels import open_level
+
+TILE = 1024
+
+
+def write_mask(
+    address: str,
+    path: Path,
+    *,
+    levels: int,
+    voxel_size: tuple[float, float, float] | None,
+    identity: str,
+) -> None:
+    """Write a label image as OME-TIFF.
+
+    Parameters
+    ----------
+    address
+        Path or URL of the labels group.
+    path
+        File to write; it is there whole or not at all.
+    levels
+        Number of levels of the label image.
+    voxel_size
+        (z, y, x) in micrometres of the finest level, if known.
+    identity
+        What tells this result from others; OME wants a UUID, which is made of it.
+    """
+    arrays = [open_level(address, level) for level in range(levels)]
+    if arrays[0].ndim > 2:
+        arrays = arrays[:1]
+    axes = "ZYX"[-arrays[0].ndim :]
+    # not a random one: equal results are equal files
+    unique = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, identity)}"
+    metadata: dict[str, Any] = {"axes": axes, "Name": path.name, "UUID": unique}
+    for axis, size in zip("ZYX", voxel_size or (), strict=False):
+        if axis in axes:
+            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
+    aside = path.with_name(f".{path.name}.partial")
+    with tifffile.TiffWriter(aside, bigtiff=True, ome=True) as file:
+        for level, array in enumerate(arrays):
+            # TIFF wants tiles of multiples of 16
+            edge = min(TILE, -(-max(array.shape[-2:]) // 16) * 16)
+            file.write(
+                _tiles(array, edge),
+                shape=array.shape,
+                dtype=array.dtype,
+                tile=(edge, edge),
+                compression="zlib",
+                predictor=True,
+                photometric="minisblack",
+                subifds=len(arrays) - 1 if level == 0 else None,
+                subfiletype=1 if level else 0,
+                metadata=None if level else metadata,
+            )
+    aside.replace(path)
+
+
+def _tiles(array: zarr.Array[Any], edge: int) -> Iterator[NDArray[Any]]:
+    """Tiles of all planes in the file's order; those at the far edges are padded with zeros."""
+    height, width = array.shape[-2:]
+    for plane in np.ndindex(array.shape[:-2]):
+        for y in range(0, height, edge):
+            for x in range(0, width, edge):
+                part = np.asarray(array[(*plane, slice(y, y + edge), slice(x, x + edge))])
+                tile = np.zeros((edge, edge), array.dtype)
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile

@@ -1,0 +1,73 @@
+"""The label image as OME-TIFF: what tifffile reads back, of planes, volumes and any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from tests.command import Terapose
+from tests.synthetic import nuclei, write_ome_zarr
+
+from terapose.labels import create, downsample, open_level
+from terapose.mask import TILE, write_mask
+
+SIZE = (2.0, 0.5, 0.5)
+
+
+def label_image(folder: Path, labels: np.ndarray, factors: list[tuple[int, int, int]]) -> str:
+    address = str(folder / "labels.zarr")
+    create(
+        address,
+        shape=labels.shape,
+        dtype=labels.dtype,
+        voxel_size=SIZE,
+        factors=factors,
+        chunks=(1, 256, 256),
+    )
+    for level, factor in enumerate(factors):
+        open_level(address, level)[:] = downsample(
+            labels, factor[-labels.ndim :], (0,) * labels.ndim
+        )
+    return address
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (TILE + 30, 700), (3, 70, 90)])
+def test_the_mask_is_the_label_image(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    labels = np.random.default_rng(0).integers(0, 2**32, shape).astype(np.uint32)
+    factors = [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
+    address = label_image(tmp_path, labels, factors)
+    path = tmp_path / "mask.ome.tif"
+    write_mask(address, path, levels=3, voxel_size=SIZE, identity="one")
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        assert file.is_bigtiff and file.is_ome and series.dtype == np.uint32
+        page = file.pages.first
+        assert page.is_tiled and page.compression == 8 and page.predictor == 2
+        assert 'PhysicalSizeX="0.5"' in (file.ome_metadata or "")
+        levels = [level.asarray() for level in series.levels]
+    assert len(levels) == (3 if len(shape) == 2 else 1)
+    for level, factor in zip(levels, factors, strict=False):
+        step = tuple(slice(None, None, f) for f in factor[-len(shape) :])
+        np.testing.assert_array_equal(level, labels[step])
+    before = path.read_bytes()
+    write_mask(address, path, levels=3, voxel_size=SIZE, identity="one")
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob(".*partial"))
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
+    return Terapose(monkeypatch, capsys)
+
+
+def test_the_command_writes_it_where_asked(tmp_path: Path, command: Terapose) -> None:
+    plane = nuclei((3, 60, 70))[0][1]
+    image = write_ome_zarr(tmp_path / "plane.zarr", plane, axes="yx", voxel_size=(1.0, 0.5, 0.5))
+    words = ("--mode", "2d", "--jobs", "1", "--mask-tiff", "cell.ome.tif")
+    assert command("segment", image, tmp_path / "out", *words).code == 0
+    mask = tifffile.imread(tmp_path / "out" / "cell.ome.tif")
+    labels = np.asarray(open_level(str(tmp_path / "out" / "labels.zarr"), 0)[:])
+    assert labels.ndim == 2 and labels.max() > 3
+    np.testing.assert_array_equal(mask, labels)
