@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as functional
+import zarr
+from benchmarks.compare_cellpose3 import LIMIT, SMALL, SMALL_SHAPE, Case, picture, seeded
 from cellpose.core import run_net
+from numpy.typing import NDArray
 from tests.unets import State, random_unet, save, tiles
 from torch import Tensor
 
 from terapose.errors import InputError
 from terapose.networks import identify, load
 from terapose.networks.unet import UNet
+from terapose.params import check
+from terapose.stages.plan import make_plan, open_checked
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +126,79 @@ def test_style_can_be_ignored() -> None:
             for n, v in with_style.state_dict().items()
         }
         assert torch.allclose(net(x)[0], reference(zero, x, levels=3), atol=1e-5)
+
+
+# -- every variant of Cellpose 1 to 3 ---------------------------------------------------------
+
+
+RECORDED = json.loads(Path(__file__).with_name("cellpose3.json").read_text())
+"""Results of cellpose 3.1.1.3, and of 2.2.3's networks (`make compare-cellpose3`)."""
+
+
+def _net(case: Case) -> UNet:
+    return UNet(case.widths, residual=case.residual, concatenation=case.concatenation)
+
+
+def _result(path: Path, case: Case) -> NDArray[np.float32]:
+    """What Terapose makes of the recorded image: padded to 32 x 32 and cut, as Cellpose 3 does."""
+    image = picture(case.widths[0], SMALL_SHAPE)[0]
+    padded = np.pad(image.transpose(2, 0, 1), ((0, 0), (10, 10), (10, 10)))
+    output = load(path)(padded[None])[0, :, 10:-10, 10:-10]
+    return output.transpose(1, 2, 0)[::3, ::3]
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_results_of_cellpose_1_to_3(case: Case, tmp_path: Path) -> None:
+    path = save(seeded(_net(case).state_dict()), tmp_path / case.name)
+    found, expected = _result(path, case), np.array(RECORDED[case.name])
+    assert expected.std() > 0.03
+    np.testing.assert_allclose(found, expected, rtol=0, atol=LIMIT)
+
+
+def test_the_recorded_results_tell_every_variant_from_the_others() -> None:
+    results = [np.array(RECORDED[case.name]) for case in SMALL]
+    for n, one in enumerate(results):
+        assert all(np.abs(one - other).max() > 100 * LIMIT for other in results[:n])
+
+
+@pytest.mark.parametrize("name", ["running_mean", "proj.1.bias", "full.bias", "output.2.weight"])
+def test_the_recorded_results_tell_other_weights(name: str, tmp_path: Path) -> None:
+    case = next(c for c in SMALL if c.residual and c.style and c.concatenation)
+    state = seeded(_net(case).state_dict())
+    key = next(n for n in state if n.endswith(name))
+    state[key] += 0.01
+    found = _result(save(state, tmp_path / case.name), case)
+    assert np.abs(found - np.array(RECORDED[case.name])).max() > LIMIT
+
+
+def test_weights_of_another_variant_are_not_taken(tmp_path: Path) -> None:
+    """Files are told apart by their arrays, so what does not fit them is an error."""
+    state = random_unet(concatenation=True).state_dict()
+    name = "upsample.up.res_up_1.conv.conv_1.full.bias"
+    state[name] = state[name][: len(state[name]) // 2]
+    with pytest.raises(InputError, match="do not fit"):
+        load(save(state, tmp_path / "mixed.pth"))
+
+
+@pytest.mark.parametrize(
+    ("name", "diameter", "scale"),
+    [("lab", 17.0, 0.5), ("lab", None, 30 / 34), ("nucleitorch_0", None, 0.5)],
+)
+def test_images_are_scaled_to_the_diameter_of_the_file(
+    name: str, diameter: float | None, scale: float, tmp_path: Path
+) -> None:
+    state = random_unet(diameter=diameter or 99.0).state_dict()
+    if diameter is None:
+        del state["diam_mean"], state["diam_labels"]
+    path = save(state, tmp_path / name)
+    image = np.random.default_rng(0).integers(0, 9, (4, 50, 70)).astype(np.uint16)
+    address = str(tmp_path / "image.zarr")
+    zarr.save_array(address, image)  # type: ignore[arg-type]
+    for given, expected in ({"diameter": 34}, scale), ({}, 1.0):
+        params = check({"model": str(path), **given})
+        plan = make_plan(open_checked(address, params), identify(path), params)
+        assert plan.rescale == pytest.approx(expected)
+        assert plan.network_shape == tuple(int(n * expected) for n in image.shape)
 
 
 # -- loading and running ----------------------------------------------------------------------

@@ -18,6 +18,8 @@ from tests.unets import WIDTHS, State, random_unet, save, tiles
 from terapose.cli.fetch import command as fetch
 from terapose.errors import InputError
 from terapose.networks import identify, load
+from terapose.networks.files import UNetShape, unet_shape
+from terapose.networks.outline import outline
 from terapose.networks.unet import UNet
 from terapose.networks.weights import copy, resolve
 
@@ -43,9 +45,14 @@ def test_identify(weights: Path, tmp_path: Path) -> None:
     assert identify(weights).licence is None
 
 
-def test_identify_needs_no_torch(weights: Path) -> None:
+@pytest.mark.parametrize("new", [True, False])
+def test_identify_needs_no_torch(new: bool, tmp_path: Path) -> None:
+    weights = tmp_path / "lab.pth"
+    state = random_unet(diameter=19.5).state_dict()
+    torch.save(state, weights, _use_new_zipfile_serialization=new)
     code = (
-        "import sys; from terapose.networks import identify; identify(sys.argv[1]);"
+        "import sys; from terapose.networks import identify;"
+        "assert identify(sys.argv[1]).diam_mean == 19.5;"
         "from terapose.networks.weights import resolve; resolve('auto');"
         "assert 'torch' not in sys.modules and 'cellpose' not in sys.modules"
     )
@@ -74,6 +81,65 @@ def test_files_of_other_makes(tmp_path: Path) -> None:
         assert np.array_equal(load(path)(x), expected)
 
 
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("concatenation", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+def test_architecture_is_read_from_the_arrays(
+    residual: bool, concatenation: bool, old: bool, tmp_path: Path
+) -> None:
+    net = random_unet((3, 4, 6), residual=residual, concatenation=concatenation, size=5)
+    path = tmp_path / "lab.pth"
+    state = {f"module.{name}": value for name, value in net.state_dict().items()}
+    torch.save(state, path, _use_new_zipfile_serialization=not old)
+    shape = unet_shape({n.removeprefix("module."): a for n, a in outline(path).items()})
+    assert shape == UNetShape((3, 4, 6), 3, 5, residual, concatenation)
+    assert (identify(path).family, identify(path).channels) == ("unet", 3)
+    x = tiles(1, 3)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(x))[0].numpy()
+    assert np.allclose(load(path)(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [
+        ("cellpose_residual_on_style_off_concatenation_off_lab_2021_03_01", False),
+        ("0123456789abcdef-cellpose_residual_off_style_off_concatenation_on_lab", False),
+        ("cellpose_residual_on_style_on_concatenation_off_lab_2021_03_01", True),
+        ("style_off", True),
+    ],
+)
+def test_the_name_of_cellpose_1_says_whether_there_is_a_style(
+    name: str, style: bool, tmp_path: Path
+) -> None:
+    path = save(random_unet().state_dict(), tmp_path / name)
+    assert identify(path).style_on is style
+    x = tiles(1, 2)
+    with torch.no_grad():
+        expected, other = (
+            random_unet(style_on=on)(torch.from_numpy(x))[0].numpy() for on in (style, not style)
+        )
+    assert np.allclose(load(path)(x), expected, atol=1e-5)
+    assert not np.allclose(load(path)(x), other, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("name", "diameter"),
+    [
+        ("nucleitorch_0", 17.0),
+        ("0123456789abcdef-nucleitorch_3", 17.0),
+        ("cytotorch_0", 30.0),
+        ("nuclei_of_mine", 30.0),
+    ],
+)
+def test_diameter_of_files_that_hold_none(name: str, diameter: float, tmp_path: Path) -> None:
+    state = random_unet(diameter=12.0).state_dict()
+    assert identify(save(state, tmp_path / name)).diam_mean == 12.0
+    del state["diam_mean"], state["diam_labels"]
+    path = save(state, tmp_path / name)
+    assert identify(path).diam_mean == load(path).diam_mean == diameter
+
+
 def _without(name: str) -> State:
     return {n: v for n, v in random_unet().state_dict().items() if n != name}
 
@@ -95,6 +161,21 @@ def _damaged(case: str, path: Path, weights: Path) -> None:
         torch.save({"fc.weight": torch.zeros(3, 3)}, path)
     elif case == "two outputs":
         torch.save(UNet(WIDTHS, outputs=2).state_dict(), path)
+    elif case == "three classes":
+        torch.save(UNet(WIDTHS, residual=False, concatenation=True).state_dict(), path)
+    elif case == "volumes":
+        flat = random_unet().state_dict().items()
+        state = {n: v[..., None] if v.ndim == 4 else v for n, v in flat}
+        torch.save(state, path)
+    elif case.startswith("old"):
+        torch.save(random_unet().state_dict(), path, _use_new_zipfile_serialization=False)
+        content = path.read_bytes()
+        if case == "old, cut short":
+            path.write_bytes(content[: len(content) // 2])
+        elif case == "old, cut in its description":
+            path.write_bytes(content[:3000])
+        else:
+            path.write_bytes(content.replace(b"FloatStorage", b"FlaatStorage"))
 
 
 @pytest.mark.parametrize(
@@ -108,10 +189,16 @@ def _damaged(case: str, path: Path, weights: Path) -> None:
         ("list", "not a torch weight file"),
         ("other network", "no network known here"),
         ("two outputs", "got 2 outputs; allowed: 3"),
+        ("three classes", "predicts classes"),
+        ("volumes", "not for planes; got 3D convolutions"),
+        ("old, cut short", "not a torch weight file"),
+        ("old, cut in its description", "not a torch weight file"),
+        ("old, unknown numbers", "not a torch weight file"),
     ],
 )
 def test_files_that_are_no_model(case: str, words: str, tmp_path: Path, weights: Path) -> None:
-    path = tmp_path / "model.pth"
+    name = "unet3_residual_off_style_off_concatenation_on" if case == "three classes" else "model"
+    path = tmp_path / f"{name}.pth"
     _damaged(case, path, weights)
     for function in (identify, load):
         with pytest.raises(InputError) as error:

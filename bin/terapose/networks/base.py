@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from terapose.errors import InputError
+
+
+def fill(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Copy weights into a network.
+
+    Cellpose itself would run with random numbers in place of what is missing. Only the diameters
+    may be: files of Cellpose 1 lack them. What the network has no place for is ignored.
+
+    Parameters
+    ----------
+    net
+        Network to fill.
+    state
+        Weights by name.
+    path
+        Where the weights came from, for messages.
+
+    Raises
+    ------
+    InputError
+        The weights do not fit, or some are missing.
+    """
+    try:
+        missing, _ = net.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise InputError("the weights do not fit their network", where=path) from error
+    lost = [name for name in missing if not name.startswith("diam_")]
+    if lost:
+        raise InputError(
+            "the file lacks weights", where=path, got=f"{len(lost)} missing, first {lost[0]}"
+        )
 
 
 class Tilewise(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from terapose.errors import InputError
+from terapose.networks.base import fill
 
 
 def build(backbone: str, state: Mapping[str, Tensor], dtype: torch.dtype, path: Path) -> nn.Module:
@@ -48,14 +49,5 @@ def build(backbone: str, state: Mapping[str, Tensor], dtype: torch.dtype, path: 
             where=path,
             remedy="install dinov3 as the documentation of Cellpose says, or use cpsam",
         )
-    try:
-        missing, _ = net.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise InputError("the weights do not fit their network", where=path) from error
-    # Cellpose itself would run with random numbers in place of what is missing.
-    lost = [name for name in missing if not name.startswith("diam_")]
-    if lost:
-        raise InputError(
-            "the file lacks weights", where=path, got=f"{len(lost)} missing, first {lost[0]}"
-        )
+    fill(net, state, path)
     return net.to(dtype)

@@ -1,8 +1,15 @@
-"""Weight files: what network is in them, without running it and without torch."""
+"""Weight files: what network is in them, without running it and without torch.
+
+Names and shapes of the arrays say nearly everything. Three things only the file's name can say, as
+Cellpose 1 and 2 wrote it: ``cellpose_residual_on_style_off_concatenation_off_...`` ignores the
+style, ``unet3_residual_...`` predicts three classes, and ``nucleitorch_0`` to ``_3`` work at 17
+pixels where they hold no diameter, others at 30. A renamed file is taken for the usual network.
+"""
 
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +21,20 @@ from terapose.networks.outline import Array, outline
 from terapose.networks.weights import sha256, shipped
 
 ALLOWED = "a network of Cellpose 1 to 3 or of terapose train, or one of Cellpose 4"
-_UNET_KEY = "downsample.down.res_down_0.conv.conv_0.2.weight"
+_DAMAGED = (
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
+_FIRST = "downsample.down.{}_down_{}.conv.conv_0.2.weight"
+_NO_STYLE = re.compile(r"cellpose_residual_(on|off)_style_off_concatenation_(on|off)")
+_CLASSES = re.compile(r"unet\d_residual_(on|off)_")
+_OLD_NUCLEI = re.compile(r"nucleitorch_[0-3]$")
 
 
 @dataclass(frozen=True)
@@ -39,6 +59,8 @@ class ModelInfo:
         Edge in pixels of its tiles.
     diam_mean
         Object diameter in pixels at which it works.
+    style_on
+        False for a U-Net that was trained to ignore the style.
     licence
         As its model card states it (beside it, same name, ``.md``); None without a card.
     """
@@ -51,6 +73,7 @@ class ModelInfo:
     channels: int
     tile: int
     diam_mean: float
+    style_on: bool
     licence: str | None
 
 
@@ -79,23 +102,52 @@ def identify(path: str | Path) -> ModelInfo:
         channels=channels,
         tile=tile,
         diam_mean=diameter,
+        style_on=not _NO_STYLE.search(path.name),
         licence=_licence(_card(path, digest)),
     )
 
 
-def unet_shape(arrays: Mapping[str, Any]) -> tuple[tuple[int, ...], int, int]:
-    """Architecture of a U-Net, from the shapes of its weights by name.
+@dataclass(frozen=True)
+class UNetShape:
+    """Architecture of a U-Net, as :class:`terapose.networks.unet.UNet` takes it.
 
-    Returns
-    -------
-    widths, outputs, size
-        As :class:`terapose.networks.unet.UNet` takes them.
+    Attributes
+    ----------
+    widths
+        Channels of the input, then of each level.
+    outputs
+        Output channels.
+    size
+        Edge of the convolution kernels.
+    residual
+        Whether its blocks are residual.
+    concatenation
+        Whether features of the way down are concatenated instead of added.
     """
-    first = arrays[_UNET_KEY].shape
-    widths = [first[1], first[0]]
-    while (key := f"downsample.down.res_down_{len(widths) - 1}.proj.1.weight") in arrays:
+
+    widths: tuple[int, ...]
+    outputs: int
+    size: int
+    residual: bool
+    concatenation: bool
+
+
+def unet_shape(arrays: Mapping[str, Any]) -> UNetShape:
+    """Architecture of a U-Net, from the shapes of its weights by name."""
+    kind = "res" if _FIRST.format("res", 0) in arrays else "conv"
+    first = arrays[_FIRST.format(kind, 0)].shape
+    widths = [first[1]]
+    while (key := _FIRST.format(kind, len(widths) - 1)) in arrays:
         widths.append(arrays[key].shape[0])
-    return tuple(widths), arrays["output.2.weight"].shape[0], first[2]
+    # concatenation doubles what goes into this convolution, and so the style's offsets
+    joined = arrays.get(f"upsample.up.{kind}_up_0.conv.conv_1.full.bias")
+    return UNetShape(
+        widths=tuple(widths),
+        outputs=arrays["output.2.weight"].shape[0],
+        size=first[2],
+        residual=kind == "res",
+        concatenation=joined is not None and joined.shape[0] == 2 * widths[1],
+    )
 
 
 def damaged(path: Path) -> InputError:
@@ -118,42 +170,18 @@ def _outline(path: Path) -> dict[str, Array]:
             remedy="give the path or URL of a model, or nuclei-small for the shipped one",
         )
     try:
-        arrays = outline(path) if zipfile.is_zipfile(path) else _old_outline(path)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, KeyError, ValueError, EOFError) as error:
+        arrays = outline(path)
+    except _DAMAGED as error:
         raise damaged(path) from error
     return {name.removeprefix("module."): array for name, array in arrays.items()}
 
 
-def _old_outline(path: Path) -> dict[str, Array]:
-    """Arrays of a file written before torch 1.6, which only torch itself can read."""
-    with path.open("rb") as file:
-        if file.read(2) != b"\x80\x02":
-            raise pickle.UnpicklingError("neither a zip archive nor a pickle")
-    import torch
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except RuntimeError as error:
-        raise pickle.UnpicklingError("damaged") from error
-    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
-        raise pickle.UnpicklingError("holds more than plain weights")
-    single = {n: float(v) for n, v in state.items() if v.numel() == 1}
-    return {name: Array(tuple(v.shape), single.get(name)) for name, v in state.items()}
-
-
 def _describe(arrays: Mapping[str, Array], path: Path) -> tuple[str, str, int, int, float]:
     """Family, backbone, channels, tile and diameter."""
-    if _UNET_KEY in arrays and "output.2.weight" in arrays:
-        widths, outputs, _ = unet_shape(arrays)
-        if outputs != 3:
-            raise InputError(
-                "the network does not predict flows and a cell probability",
-                where=path,
-                got=f"{outputs} outputs",
-                allowed="3",
-            )
-        diameter = arrays["diam_mean"].value if "diam_mean" in arrays else None
-        return "unet", "unet", widths[0], 224, diameter or 30.0
+    if any(_FIRST.format(kind, 0) in arrays for kind in ("res", "conv")) and (
+        "output.2.weight" in arrays
+    ):
+        return "unet", "unet", _unet_channels(arrays, path), 224, _unet_diameter(arrays, path)
     if "W2" in arrays and "encoder.cls_token" in arrays:
         kinds = {1024: "dino_vitl", 768: "dino_vitb"}
         width = arrays["encoder.patch_embed.proj.weight"].shape[0]
@@ -167,6 +195,35 @@ def _describe(arrays: Mapping[str, Array], path: Path) -> tuple[str, str, int, i
         got=f"{len(arrays)} arrays, first {next(iter(arrays), 'none')}",
         allowed=ALLOWED,
     )
+
+
+def _unet_channels(arrays: Mapping[str, Array], path: Path) -> int:
+    """Input channels of a U-Net that can be run here."""
+    if (axes := len(arrays["output.2.weight"].shape) - 2) != 2:
+        raise InputError(
+            "the network is not for planes", where=path, got=f"{axes}D convolutions", allowed="2D"
+        )
+    shape = unet_shape(arrays)
+    if shape.outputs != 3:
+        raise InputError(
+            "the network does not predict flows and a cell probability",
+            where=path,
+            got=f"{shape.outputs} outputs",
+            allowed="3",
+        )
+    if _CLASSES.search(path.name):
+        raise InputError(
+            "the network predicts classes (a model of type unet), not flows and a cell probability",
+            where=path,
+            allowed=ALLOWED,
+        )
+    return shape.widths[0]
+
+
+def _unet_diameter(arrays: Mapping[str, Array], path: Path) -> float:
+    """Object diameter (px) at which a U-Net works; files of Cellpose 1 do not hold it."""
+    value = arrays["diam_mean"].value if "diam_mean" in arrays else None
+    return value or (17.0 if _OLD_NUCLEI.search(path.name) else 30.0)
 
 
 def _card(path: Path, digest: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from terapose.errors import InputError
 from terapose.networks import cellpose4
-from terapose.networks.base import Network, Tilewise
+from terapose.networks.base import Network, Tilewise, fill
 from terapose.networks.files import damaged, identify, unet_shape
 from terapose.networks.unet import UNet
 
@@ -48,9 +49,8 @@ def load(path: str | Path, *, device: str = "cpu", precision: str = "auto") -> N
         )
     net: nn.Module
     if info.family == "unet":
-        widths, outputs, size = unet_shape(state)
-        net = UNet(widths, outputs=outputs, size=size, diameter=info.diam_mean)
-        _fill(net, state, info.path)
+        net = UNet(**asdict(unet_shape(state)), style_on=info.style_on, diameter=info.diam_mean)
+        fill(net, state, info.path)
         # Kernels for this memory layout are up to twice as fast on a CPU.
         net = net.to(PRECISIONS[precision]).to(memory_format=torch.channels_last)
     else:
@@ -72,19 +72,6 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise damaged(path) from error
     return {name.removeprefix("module."): value for name, value in state.items()}
-
-
-def _fill(net: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
-    """Copy the weights of a U-Net; files of Cellpose 1 lack the diameters, newer ones add some."""
-    try:
-        missing, _ = net.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise InputError("the weights do not fit their network", where=path) from error
-    lost = [name for name in missing if not name.startswith("diam_")]
-    if lost:
-        raise InputError(
-            "the file lacks weights", where=path, got=f"{len(lost)} missing, first {lost[0]}"
-        )
 
 
 def _device(name: str) -> torch.device:

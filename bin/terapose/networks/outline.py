@@ -1,8 +1,9 @@
 """Names and shapes of the arrays in a torch weight file, read without torch.
 
 A file of ``torch.save`` is a zip archive: ``data.pkl`` describes the arrays, one member each holds
-their bytes. The description is unpickled with everything forbidden that plain weights do not need,
-so that reading a file from elsewhere runs none of its code.
+their bytes. Before torch 1.6, when most files of Cellpose 1 were written, it was a stream of the
+same description and bytes. The description is unpickled with everything forbidden that plain
+weights do not need, so that reading a file from elsewhere runs none of its code.
 """
 
 from __future__ import annotations
@@ -14,9 +15,23 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_SIZES = {
+    "BFloat16Storage": 2,
+    "BoolStorage": 1,
+    "ByteStorage": 1,
+    "CharStorage": 1,
+    "DoubleStorage": 8,
+    "FloatStorage": 4,
+    "HalfStorage": 2,
+    "IntStorage": 4,
+    "LongStorage": 8,
+    "ShortStorage": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,15 @@ class Array:
 
     shape: tuple[int, ...]
     value: float | None = None
+
+
+class _Tensor(NamedTuple):
+    """A tensor's description: where its numbers are, and its shape."""
+
+    kind: str
+    key: str
+    offset: int
+    shape: tuple[int, ...]
 
 
 def outline(path: Path) -> dict[str, Array]:
@@ -36,47 +60,95 @@ def outline(path: Path) -> dict[str, Array]:
         The file is no archive, or is cut short.
     pickle.UnpicklingError
         It holds more than plain weights.
-    KeyError, ValueError, EOFError
-        It is an archive of another kind, or damaged.
+    AttributeError, EOFError, IndexError, KeyError, TypeError, ValueError
+        It is a file of another kind, or damaged.
     """
+    return _archive(path) if zipfile.is_zipfile(path) else _stream(path)
+
+
+def _archive(path: Path) -> dict[str, Array]:
     with zipfile.ZipFile(path) as archive:
         (listing,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         folder = listing.removesuffix("data.pkl") + "data/"
 
-        def tensor(storage: tuple[str, str], offset: int, shape: tuple[int, ...], *_: Any) -> Array:
-            kind, key = storage
-            if kind != "FloatStorage" or shape not in ((), (1,)):
-                return Array(tuple(shape))
-            with archive.open(folder + key) as file:
-                file.seek(4 * offset)
-                return Array(tuple(shape), float(np.frombuffer(file.read(4), "<f4")[0]))
+        def number(tensor: _Tensor) -> bytes:
+            with archive.open(folder + tensor.key) as file:
+                file.seek(4 * tensor.offset)
+                return file.read(4)
 
-        state = _Reader(io.BytesIO(archive.read(listing)), tensor).load()
-    if not isinstance(state, dict) or not all(isinstance(v, Array) for v in state.values()):
+        return _arrays(_Reader(io.BytesIO(archive.read(listing))).load(), number)
+
+
+def _stream(path: Path) -> dict[str, Array]:
+    """Arrays of a file written before torch 1.6.
+
+    Pickles follow each other: a magic number, the version, the machine, the description and the
+    keys of the storages. Then comes each storage in this order: its length (int64) and its bytes.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != b"\x80\x02":
+            raise pickle.UnpicklingError("neither an archive nor a pickle")
+        file.seek(0)
+        if _Reader(file).load() != _MAGIC:
+            raise pickle.UnpicklingError("a pickle of something else")
+        _Reader(file).load()
+        _Reader(file).load()
+        description = _Reader(file)
+        state = description.load()
+        places = {}
+        for key in _Reader(file).load():
+            length = int.from_bytes(file.read(8), "little")
+            places[key] = file.tell()
+            file.seek(length * _SIZES[description.kinds[key]], io.SEEK_CUR)
+        if file.tell() > path.stat().st_size:
+            raise EOFError("the file is cut short")
+
+        def number(tensor: _Tensor) -> bytes:
+            file.seek(places[tensor.key] + 4 * tensor.offset)
+            return file.read(4)
+
+        return _arrays(state, number)
+
+
+def _arrays(state: Any, number: Callable[[_Tensor], bytes]) -> dict[str, Array]:
+    """Names and shapes; ``number`` gives the bytes of a single float32."""
+    if not isinstance(state, dict) or not all(isinstance(v, _Tensor) for v in state.values()):
         raise pickle.UnpicklingError("holds more than plain weights")
-    return dict(state)
+    arrays = {}
+    for name, tensor in state.items():
+        single = tensor.kind == "FloatStorage" and tensor.shape in ((), (1,))
+        value = float(np.frombuffer(number(tensor), "<f4")[0]) if single else None
+        arrays[name] = Array(tensor.shape, value)
+    return arrays
+
+
+def _tensor(storage: tuple[str, str], offset: int, shape: tuple[int, ...], *_: Any) -> _Tensor:
+    return _Tensor(*storage, offset, tuple(shape))
 
 
 class _Reader(pickle.Unpickler):
-    """Unpickles a dictionary of tensors, each made by ``tensor`` from its description."""
+    """Unpickles plain values and tensors; ``kinds`` has the kinds of storages met, by key."""
 
-    def __init__(self, file: io.BytesIO, tensor: Callable[..., Array]) -> None:
+    _KNOWN: ClassVar[dict[tuple[str, str], Any]] = {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+        ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
+    }
+
+    def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
-        self._known: dict[tuple[str, str], Any] = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): tensor,
-            ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-        }
+        self.kinds: dict[str, str] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """Allow tensors and nothing else."""
         if module == "torch" and name.endswith("Storage"):
             return name
-        if (module, name) not in self._known:
+        if (module, name) not in self._KNOWN:
             raise pickle.UnpicklingError(f"holds {module}.{name}, not plain weights")
-        return self._known[module, name]
+        return self._KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> tuple[str, str]:
-        """Kind and member name of a tensor's bytes."""
+        """Kind and key of a tensor's bytes."""
         _, kind, key, *_ = pid
+        self.kinds[key] = kind
         return kind, key

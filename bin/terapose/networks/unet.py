@@ -1,4 +1,4 @@
-"""The residual U-Net of Cellpose 1 to 3, with the same names for the same weights.
+"""The U-Nets of Cellpose 1 to 3, with the same names for the same weights.
 
 Architecture: Stringer et al., "Cellpose: a generalist algorithm for cellular segmentation",
 Nature Methods 18 (2021), and Pachitariu & Stringer, Nature Methods 19 (2022).
@@ -8,6 +8,10 @@ Nature Methods 18 (2021), and Pachitariu & Stringer, Nature Methods 19 (2022).
 3. Up: one residual block per level, fed with the level below (upsampled by two), the features of
    the way down (added) and the style (a learnt offset per channel, added before a convolution).
 4. Output: a 1 x 1 convolution to Y flow, X flow and cell probability.
+
+Cellpose 1 and 2 could be told to train three variants, in any combination: blocks of two
+convolutions without a residual, features of the way down concatenated instead of added, and no
+style (the offsets' biases remain). Cellpose 3 has the standard network only.
 
 Attribute names follow Cellpose because they are the keys of its weight files.
 """
@@ -38,11 +42,18 @@ def _project(n_in: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(_norm(n_in), nn.Conv2d(n_in, n_out, 1))
 
 
+def _convs(n_in: int, n_out: int, size: int, count: int) -> nn.Sequential:
+    convs = nn.Sequential()
+    for index in range(count):
+        convs.add_module(f"conv_{index}", _conv(n_out if index else n_in, n_out, size))
+    return convs
+
+
 class _StyledConv(nn.Module):
-    def __init__(self, channels: int, style: int, size: int) -> None:
+    def __init__(self, n_in: int, n_out: int, style: int, size: int) -> None:
         super().__init__()
-        self.conv = _conv(channels, channels, size)
-        self.full = nn.Linear(style, channels)
+        self.conv = _conv(n_in, n_out, size)
+        self.full = nn.Linear(style, n_in)
 
     def forward(self, style: Tensor, x: Tensor) -> Tensor:
         out: Tensor = self.conv(x + self.full(style)[:, :, None, None])
@@ -52,10 +63,7 @@ class _StyledConv(nn.Module):
 class _Down(nn.Module):
     def __init__(self, n_in: int, n_out: int, size: int) -> None:
         super().__init__()
-        widths = [n_in, n_out, n_out, n_out]
-        self.conv = nn.Sequential()
-        for index, width in enumerate(widths):
-            self.conv.add_module(f"conv_{index}", _conv(width, n_out, size))
+        self.conv = _convs(n_in, n_out, size, 4)
         self.proj = _project(n_in, n_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,27 +72,58 @@ class _Down(nn.Module):
         return out
 
 
-class _Up(nn.Module):
-    def __init__(self, n_in: int, n_out: int, style: int, size: int) -> None:
+class _PlainDown(nn.Module):
+    def __init__(self, n_in: int, n_out: int, size: int) -> None:
         super().__init__()
-        self.conv = nn.Sequential()
-        self.conv.add_module("conv_0", _conv(n_in, n_out, size))
-        for index in (1, 2, 3):
-            self.conv.add_module(f"conv_{index}", _StyledConv(n_out, style, size))
+        self.conv = _convs(n_in, n_out, size, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return out
+
+
+class _PlainUp(nn.Module):
+    """Two convolutions; ``twice`` concatenates the features of the way down."""
+
+    def __init__(self, n_in: int, n_out: int, style: int, size: int, *, twice: bool) -> None:
+        super().__init__()
+        self.twice = twice
+        self.conv = _convs(n_in, n_out, size, 1)
+        joined = 2 * n_out if twice else n_out
+        self.conv.add_module("conv_1", _StyledConv(joined, n_out, style, size))
+
+    def _first(self, x: Tensor, skip: Tensor, style: Tensor) -> Tensor:
+        x = self.conv[0](x)
+        x = torch.cat((skip, x), dim=1) if self.twice else x + skip
+        out: Tensor = self.conv[1](style, x)
+        return out
+
+    def forward(self, x: Tensor, skip: Tensor, style: Tensor) -> Tensor:
+        return self._first(x, skip, style)
+
+
+class _Up(_PlainUp):
+    """Two more convolutions, and what is added to each pair of them."""
+
+    def __init__(self, n_in: int, n_out: int, style: int, size: int, *, twice: bool) -> None:
+        super().__init__(n_in, n_out, style, size, twice=twice)
+        for index in (2, 3):
+            self.conv.add_module(f"conv_{index}", _StyledConv(n_out, n_out, style, size))
         self.proj = _project(n_in, n_out)
 
     def forward(self, x: Tensor, skip: Tensor, style: Tensor) -> Tensor:
-        x = self.proj(x) + self.conv[1](style, self.conv[0](x) + skip)
+        x = self.proj(x) + self._first(x, skip, style)
         out: Tensor = x + self.conv[3](style, self.conv[2](style, x))
         return out
 
 
 class _Encoder(nn.Module):
-    def __init__(self, widths: Sequence[int], size: int) -> None:
+    def __init__(self, widths: Sequence[int], size: int, *, residual: bool) -> None:
         super().__init__()
         self.down = nn.Sequential()
+        name, block = ("res_down", _Down) if residual else ("conv_down", _PlainDown)
         for level in range(len(widths) - 1):
-            self.down.add_module(f"res_down_{level}", _Down(widths[level], widths[level + 1], size))
+            self.down.add_module(f"{name}_{level}", block(widths[level], widths[level + 1], size))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         features: list[Tensor] = []
@@ -95,13 +134,13 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    def __init__(self, widths: Sequence[int], size: int) -> None:
+    def __init__(self, widths: Sequence[int], size: int, *, residual: bool, twice: bool) -> None:
         super().__init__()
         self.up = nn.Sequential()
+        name, block = ("res_up", _Up) if residual else ("conv_up", _PlainUp)
         for level in range(len(widths) - 1):
-            self.up.add_module(
-                f"res_up_{level}", _Up(widths[level + 1], widths[level], widths[-1], size)
-            )
+            n_in, n_out = widths[level + 1], widths[level]
+            self.up.add_module(f"{name}_{level}", block(n_in, n_out, widths[-1], size, twice=twice))
 
     def forward(self, style: Tensor, features: list[Tensor]) -> Tensor:
         x = features[-1]
@@ -113,7 +152,7 @@ class _Decoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """Residual U-Net with a style vector.
+    """U-Net with a style vector.
 
     Parameters
     ----------
@@ -124,8 +163,12 @@ class UNet(nn.Module):
         Output channels; 3 for Y flow, X flow, cell probability.
     size
         Edge of the convolution kernels.
+    residual
+        False for blocks of two convolutions without a residual.
+    concatenation
+        True concatenates the features of the way down instead of adding them.
     style_on
-        False ignores the style, as some networks of Cellpose 1 were trained.
+        False ignores the style, as some networks of Cellpose 1 and 2 were trained.
     diameter
         Mean diameter in pixels of the objects the network is made for.
     """
@@ -136,14 +179,17 @@ class UNet(nn.Module):
         *,
         outputs: int = 3,
         size: int = 3,
+        residual: bool = True,
+        concatenation: bool = False,
         style_on: bool = True,
         diameter: float = 30.0,
     ) -> None:
         super().__init__()
         self.widths = tuple(widths)
         self.style_on = style_on
-        self.downsample = _Encoder(self.widths, size)
-        self.upsample = _Decoder((*self.widths[1:], self.widths[-1]), size)
+        up = (*self.widths[1:], self.widths[-1])
+        self.downsample = _Encoder(self.widths, size, residual=residual)
+        self.upsample = _Decoder(up, size, residual=residual, twice=concatenation)
         self.output = _conv(self.widths[1], outputs, 1)
         self.diam_mean = nn.Parameter(torch.full((1,), diameter), requires_grad=False)
         self.diam_labels = nn.Parameter(torch.full((1,), diameter), requires_grad=False)
