@@ -48,7 +48,10 @@ WORKFLOW: dict[str, Json] = {
 
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "workflow": ("Workflow (`nextflow run` only)", tuple(WORKFLOW)),
-    "image": ("Image", ("mode", "level", "channels", "voxel_size", "anisotropy")),
+    "image": (
+        "Image",
+        ("mode", "level", "channels", "markers", "voxel_size", "pixel_size", "anisotropy"),
+    ),
     "network": (
         "Network",
         (
@@ -133,7 +136,10 @@ def _property(given: Json) -> Json:
     if "ge" in given:
         found["minimum"] = given["ge"]
     if found["type"] == "array":
-        found["items"] = found.pop("prefixItems", [found.get("items")])[0]
+        items = found.pop("prefixItems", [found.get("items")])[0]
+        found["items"] = {"type": [i["type"] for i in items.get("anyOf", [items])]}
+        if len(found["items"]["type"]) == 1:
+            found["items"] = items
         # one number stands for a list of one, and "64,256,256" for a list of three
         found["type"] = ["array", "string"] + ["number"] * (found.get("minItems", 1) == 1)
     if found.get("default", 0) in (None, ""):
@@ -193,11 +199,14 @@ def _type(found: Json) -> str:
     words = {"string": "text", "boolean": "true or false", "integer": "whole number"}
     if isinstance(found["type"], str):
         return words.get(found["type"], found["type"])
-    kind = words.get(found["items"]["type"], found["items"]["type"]) + "s"
+    types = found["items"]["type"]
+    types = [types] if isinstance(types, str) else types
+    kind = " or ".join(words.get(t, t) + "s" for t in types).replace("texts", "names")
     least, most = found.get("minItems", 1), found.get("maxItems")
     if least == most:
         return f"{least} {kind}"
-    return f"{least} or {most} {kind}" if most else f"one or more {kind}"
+    between = "or" if most == least + 1 else "to"
+    return f"{least} {between} {most} {kind}" if most else f"one or more {kind}"
 
 
 def _text(value: Any) -> str:

@@ -24,6 +24,19 @@ def _parts(value: object) -> object:
     return [value] if isinstance(value, int | float) else value
 
 
+def _channels(value: object) -> object:
+    """Let ``1,3`` and ``DNA 1,CD45`` stand for lists; names may hold spaces."""
+    if isinstance(value, str):
+        numbers = value.replace(",", " ").split()
+        names = [part.strip() for part in value.split(",") if part.strip()]
+        value = numbers if all(part.isdigit() for part in numbers) else names
+    if isinstance(value, int):
+        value = [value]
+    if isinstance(value, list | tuple):
+        return [int(v) if isinstance(v, str) and v.isdigit() else v for v in value]
+    return value
+
+
 def _blank(value: object) -> object:
     """Let an empty string stand for "not given"."""
     return None if isinstance(value, str) and not value.strip() else value
@@ -56,11 +69,18 @@ class Parameters(BaseModel):
         "(stitch); auto is 3d where there are several planes.",
     )
     level: int = Field(0, ge=0, description="Pyramid level to segment; 0 is the finest.")
-    channels: Annotated[tuple[int, ...], BeforeValidator(_parts)] = Field(
+    channels: Annotated[tuple[int | str, ...], BeforeValidator(_channels)] = Field(
         (1,),
         min_length=1,
-        max_length=2,
-        description="Channels to segment, counted from 1: cell, then nucleus.",
+        max_length=3,
+        description="Channels to segment, counted from 1 or by name: cell, then nucleus; for a "
+        "network of Cellpose 4 up to three in any order.",
+    )
+    markers: str = Field(
+        "", description="Names of the channels: a CSV file with the column marker_name."
+    )
+    pixel_size: Number = Field(
+        None, gt=0, description="Pixel size in micrometres, where a plane does not tell it."
     )
     voxel_size: Sizes = Field(
         None, description="Voxel size Z,Y,X in micrometres, where the image does not tell it."
@@ -184,7 +204,9 @@ STAGES: dict[str, tuple[str, ...]] = {
         "mode",
         "level",
         "channels",
+        "markers",
         "voxel_size",
+        "pixel_size",
         "model",
         "diameter",
         "anisotropy",
@@ -233,8 +255,10 @@ def _fault(error: ErrorDetails) -> str:
 def _across(params: Parameters) -> list[str]:
     """Faults between parameters that are each fine by themselves."""
     faults = []
-    if min(params.channels) < 1:
+    if any(isinstance(channel, int) and channel < 1 for channel in params.channels):
         faults.append(f"channels: got {list(params.channels)}, allowed: numbers from 1 up")
+    if params.pixel_size is not None and params.voxel_size is not None:
+        faults.append("pixel_size: given, allowed: only without voxel_size")
     low, high = params.percentiles
     if not 0 <= low < high <= 100:
         faults.append(f"percentiles: got {[low, high]}, allowed: 0 <= low < high <= 100")

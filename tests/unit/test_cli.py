@@ -70,7 +70,7 @@ def test_unknown_command_and_option_are_one_sentence(command: Terapose) -> None:
         "terapose segment --help tells what it takes"
     )
     assert command.refuses("segment", "a") == (
-        "Missing argument 'OUT'; terapose segment --help tells what it takes"
+        "give IMAGE and OUT, or --input and --outdir; terapose segment --help tells what it takes"
     )
 
 

@@ -71,3 +71,19 @@ def test_the_command_writes_it_where_asked(tmp_path: Path, command: Terapose) ->
     labels = np.asarray(open_level(str(tmp_path / "out" / "labels.zarr"), 0)[:])
     assert labels.ndim == 2 and labels.max() > 3
     np.testing.assert_array_equal(mask, labels)
+
+
+def test_the_call_of_mcmicro(tmp_path: Path, command: Terapose) -> None:
+    """Flags for input and output, channels after one flag with spaces between, options last."""
+    planes = np.stack([nuclei((3, 60, 70), seed=n)[0][1] for n in range(3)])
+    image = write_ome_zarr(tmp_path / "slide.zarr", planes, axes="cyx")
+    out = tmp_path / "out"
+    words = ("--outdir", out, "--input", image, "--channel", "3", "--jobs", "1")
+    assert command("segment", *words, "--min-size", "10", "--mode", "2d").code == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {"cell.ome.tif", "labels.zarr", "cells.csv", "cells.parquet", "provenance.json"}
+    assert command("segment", image, tmp_path / "plain", *words[4:], "--mode", "2d").code == 0
+    plain = np.asarray(open_level(str(tmp_path / "plain" / "labels.zarr"), 0)[:])
+    np.testing.assert_array_equal(tifffile.imread(out / "cell.ome.tif") > 0, plain > 0)
+    refused = command.refuses("segment", "--outdir", out, "--input", image, "--channel", "1", "3")
+    assert "fewer inputs than channels are given; got [1, 3]" in refused

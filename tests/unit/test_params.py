@@ -15,7 +15,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"min_sise": 3}, "min_sise: no such parameter (did you mean min_size?)"),
     ({"quux": 3}, "quux: no such parameter"),
     ({"mode": "4d"}, "mode: got '4d', allowed: 'auto', '3d', '2d' or 'stitch'"),
-    ({"channels": [1, 2, 3]}, "channels: got"),
+    ({"channels": [1, 2, 3, 4]}, "channels: got"),
     ({"channels": [0]}, "channels: got [0], allowed: numbers from 1 up"),
     ({"percentiles": [99, 1]}, "percentiles: got [99.0, 1.0], allowed: 0 <= low < high <= 100"),
     ({"percentiles": [1, 101]}, "percentiles: got [1.0, 101.0]"),

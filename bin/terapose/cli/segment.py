@@ -18,21 +18,56 @@ Examples:
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("image")
-@click.argument("out", type=click.Path(path_type=Path))
+class _Segment(click.Command):
+    """Takes several numbers after one ``--channel``, as MCMICRO gives them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the numbers that follow ``--channel`` or ``--channels``."""
+        joined: list[str] = []
+        for word in args:
+            before = joined[-2] if len(joined) > 1 else ""
+            several = before in ("--channel", "--channels") and word.isdigit()
+            if several and joined[-1].replace(",", "").isdigit():
+                joined[-1] += f",{word}"
+            else:
+                joined.append(word)
+        return super().parse_args(ctx, ["--channels" if w == "--channel" else w for w in joined])
+
+
+@click.command(cls=_Segment, epilog=_EPILOG)
+@click.argument("image", required=False)
+@click.argument("out", required=False, type=click.Path(path_type=Path))
+@click.option("--input", "given", help="The image, in place of IMAGE (as MCMICRO calls it).")
+@click.option(
+    "--outdir", type=click.Path(path_type=Path), help="Folder for the results, in place of OUT."
+)
 @click.option("--jobs", type=click.IntRange(1), help="Processes  [default: all cores]")
 @parameters(Parameters.model_fields)
-def command(image: str, out: Path, jobs: int | None, **options: Any) -> None:
+def command(
+    image: str | None,
+    out: Path | None,
+    given: str | None,
+    outdir: Path | None,
+    jobs: int | None,
+    **options: Any,
+) -> None:
     """Segment IMAGE and write labels.zarr, cells.csv and provenance.json into OUT.
 
     IMAGE is OME-Zarr, Zarr, TIFF, OME-TIFF or HDF5, a path or a URL. A run that was stopped goes
-    on where it was when the same command is given again.
+    on where it was when the same command is given again. With --input, as MCMICRO calls it, there
+    is also cell.ome.tif, and no intermediates stay.
     """
     from terapose.cli.progress import stages
     from terapose.params import check
     from terapose.runner import segment_file
 
+    if given is not None:
+        image, out = given, outdir
+        options["mask_tiff"] = options["mask_tiff"] or "cell.ome.tif"
+        options["keep_intermediates"] = options["keep_intermediates"] or "none"
+    out = out or outdir
+    if image is None or out is None:
+        raise click.UsageError("give IMAGE and OUT, or --input and --outdir")
     params = check(options)
     with stages() as report:
         record = segment_file(

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import terapose
+from terapose.channels import channel_numbers
 from terapose.cutting import (
     choose_block,
     choose_flat_slabs,
@@ -32,7 +33,7 @@ from terapose.cutting import (
 )
 from terapose.errors import InputError
 from terapose.geometry import Box, Grid, batches, zyx
-from terapose.image import Image, check_channels, open_image
+from terapose.image import Image, open_image
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.labels import CHUNKS, FLAT_CHUNKS, pyramid_factors
 from terapose.params import Parameters
@@ -68,9 +69,19 @@ def open_checked(address: str, params: Parameters) -> Image:
     InputError
         If it cannot be opened, has no such channel, or is no volume.
     """
-    image = open_image(address, level=params.level, voxel_size=params.voxel_size)
-    check_channels(image, params.channels)
+    size = params.voxel_size
+    if params.pixel_size is not None:
+        size = (params.pixel_size, params.pixel_size, params.pixel_size)
+    image = open_image(address, level=params.level, voxel_size=size)
+    channel_numbers(image, params.channels, params.markers)
     mode = mode_of(image, params)
+    if params.pixel_size is not None and mode != "2d":
+        raise InputError(
+            "a pixel size says nothing of the distance of planes",
+            where="pixel_size",
+            got=params.pixel_size,
+            remedy="give voxel_size: Z, Y, X",
+        )
     if min(image.shape[1:]) < 2:
         raise InputError(
             "is too small",
@@ -203,13 +214,14 @@ def _grid(plan: Plan, plane: tuple[int, int]) -> TileGrid:
 
 
 def _image_plan(image: Image, params: Parameters) -> ImagePlan:
+    numbers, names = channel_numbers(image, params.channels, params.markers)
     return ImagePlan(
         address=image.address,
         identity=image.identity,
         format=image.format,
         level=image.level,
-        channels=params.channels,
-        channel_names=image.channel_names,
+        channels=numbers,
+        channel_names=names,
         shape=image.shape,
         dtype=str(image.dtype),
         voxel_size=image.voxel_size,
@@ -249,6 +261,7 @@ def _output_plan(image: Image, params: Parameters) -> OutputPlan:
 
 
 def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:
+    numbers, _ = channel_numbers(image, params.channels, params.markers)
     return IntensityPlan(
         mode=params.normalize,
         tile=params.normalize_tile,
@@ -257,7 +270,7 @@ def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:
         lowhigh=params.lowhigh,
         invert=params.invert,
         foreground_min=params.foreground_min,
-        windows=tuple(_windows(image, c, params) for c in params.channels),
+        windows=tuple(_windows(image, c, params) for c in numbers),
     )
 
 

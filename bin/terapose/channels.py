@@ -1,0 +1,85 @@
+"""Channels by number (from 1) or by name: the image's own names, or those of a ``markers.csv``.
+
+A markers file lists one channel a line, in the order of the image, with a column ``marker_name``
+(and, if it has one, ``channel_number``), as MCMICRO has it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from terapose.errors import InputError
+from terapose.image import Image, check_channels
+
+
+def channel_numbers(
+    image: Image, wanted: Sequence[int | str], markers: str = ""
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Numbers of channels, and the names of all.
+
+    Parameters
+    ----------
+    image
+        The image.
+    wanted
+        Numbers from 1, or names.
+    markers
+        Path of a markers file; without one names are the image's own.
+
+    Raises
+    ------
+    InputError
+        If there is no such channel, a name stands for several, or the file does not fit the image.
+    """
+    names = _read(Path(markers), image) if markers else image.channel_names
+    numbers = [
+        w if isinstance(w, int) else _find(w, names, markers or image.address) for w in wanted
+    ]
+    check_channels(image, numbers)
+    return tuple(numbers), names
+
+
+def _find(name: str, names: Sequence[str], where: str) -> int:
+    found = [n for n, known in enumerate(names, 1) if known == name]
+    if len(found) != 1:
+        raise InputError(
+            "several channels have this name" if found else "there is no such channel",
+            where=where,
+            got=name,
+            allowed=", ".join(names),
+            remedy=f"give a number: {', '.join(map(str, found))}"
+            if found
+            else "check the spelling",
+        )
+    return found[0]
+
+
+def _read(path: Path, image: Image) -> tuple[str, ...]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError("cannot be read", where=path, got=error.strerror) from error
+    if not rows or "marker_name" not in rows[0]:
+        raise InputError(
+            "is not a table of markers",
+            where=path,
+            got=f"columns {', '.join(rows[0]) if rows else 'none'}",
+            allowed="a CSV file with the column marker_name",
+        )
+    numbers = [row.get("channel_number") or row.get("channel") or "" for row in rows]
+    if all(number.strip().isdigit() for number in numbers):
+        # the order of the image, whatever the order of the lines
+        rows = [
+            row for _, row in sorted(zip(map(int, numbers), rows, strict=True), key=lambda p: p[0])
+        ]
+    if len(rows) != image.channels:
+        raise InputError(
+            "the table of markers does not fit the image",
+            where=path,
+            got=f"{len(rows)} markers",
+            allowed=f"{image.channels}, one for each channel of {image.address}",
+        )
+    return tuple(row["marker_name"] or "" for row in rows)

@@ -1,0 +1,84 @@
+"""Channels by number and by name, from the image or from a markers file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.synthetic import write_ome_zarr
+
+from terapose.channels import channel_numbers
+from terapose.errors import InputError
+from terapose.image import Image, open_image
+from terapose.params import check
+
+NAMES = ("DNA 1", "CD3", "DNA 2", "CD3")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    array = np.zeros((4, 6, 7), np.uint16)
+    return open_image(
+        write_ome_zarr(tmp_path / "slide.zarr", array, axes="cyx", channel_names=NAMES)
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (2, (2,)),
+        ("3", (3,)),
+        ("3,1", (3, 1)),
+        ("3 1", (3, 1)),
+        ([1, 2, 4], (1, 2, 4)),
+        ("DNA 1", ("DNA 1",)),
+        ("DNA 2, CD3", ("DNA 2", "CD3")),
+        (["DNA 2", 1], ("DNA 2", 1)),
+    ],
+)
+def test_numbers_and_names_as_they_are_given(given: object, expected: tuple[object, ...]) -> None:
+    assert check({"channels": given}).channels == expected
+
+
+def test_names_become_numbers(image: Image) -> None:
+    assert channel_numbers(image, [3, "DNA 1"]) == ((3, 1), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ("DNA", "there is no such channel; got DNA; allowed: DNA 1, CD3, DNA 2, CD3"),
+        ("CD3", "several channels have this name; got CD3; .* give a number: 2, 4"),
+        (5, "there is no such channel; got 5; allowed: 1 to 4"),
+    ],
+)
+def test_what_there_is_not(image: Image, wanted: int | str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        channel_numbers(image, [wanted])
+
+
+def test_a_table_of_markers_gives_the_names(image: Image, tmp_path: Path) -> None:
+    table = tmp_path / "markers.csv"
+    table.write_text("cycle_number,marker_name\n1,nuclei\n1,a\n2,nuclei 2\n2,b\n")
+    assert channel_numbers(image, ["nuclei 2"], str(table))[0] == (3,)
+    # with numbers, lines may come in any order
+    table.write_text("channel_number,marker_name\n3,c\n1,a\n4,d\n2,b\n")
+    assert channel_numbers(image, ["d", "a"], str(table)) == ((4, 1), ("a", "b", "c", "d"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("marker_name\na\nb\n", "does not fit the image; got 2 markers; allowed: 4"),
+        ("name\na\n", "not a table of markers; got columns name"),
+        ("", "not a table of markers; got columns none"),
+    ],
+)
+def test_a_table_that_does_not_fit(image: Image, tmp_path: Path, text: str, sentence: str) -> None:
+    table = tmp_path / "markers.csv"
+    table.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        channel_numbers(image, ["a"], str(table))
+    with pytest.raises(InputError, match="cannot be read"):
+        channel_numbers(image, ["a"], str(tmp_path / "none.csv"))
