@@ -22,15 +22,14 @@ from terapose.networks import identify, load
 from terapose.train.augment import crop
 from terapose.train.data import (
     Item,
-    find_twins,
     items_of,
     make_item,
     median_diameter,
     normalise,
-    split,
     split_pieces,
 )
 from terapose.train.dataset import read_dataset
+from terapose.train.files import find_pairs, split
 from terapose.train.loop import Settings, Trainer, batch_of, fit, loss_of, prepare
 from terapose.train.score import average_precision, segment
 from terapose.train.simulated import simulated_items
@@ -62,7 +61,7 @@ def discs(seed: int, edge: int = 80) -> tuple[NDArray[np.float32], NDArray[np.in
 
 def item(seed: int, edge: int = 80) -> Item:
     image, labels = discs(seed, edge)
-    return make_item(f"{seed}.tif", 0, normalise(image), labels, median_diameter(labels))
+    return make_item(f"{seed}.tif", 0, normalise(image)[None], labels, median_diameter(labels))
 
 
 def write(folder: Path, name: str, image: NDArray[Any], labels: NDArray[Any]) -> None:
@@ -97,9 +96,9 @@ def test_volume_is_cut_three_ways_at_one_scale(tmp_path: Path) -> None:
     z, y, x = np.mgrid[-10:10, -20:20, -25:25]
     ball = ((2 * z) ** 2 + y**2 + x**2 < 144).astype(np.uint8)
     write(tmp_path, "ball.tif", (ball * 50 + 10).astype(np.uint8), ball)
-    (pair,) = find_twins(tmp_path)
+    (pair,) = find_pairs(tmp_path)
     items = items_of(pair, 5, voxel_size=(2.0, 1.0, 1.0), plane_step=10)
-    shapes = {item.name.split(":")[1][:2]: item.image.shape for item in items}
+    shapes = {item.name.split(":")[1][:2]: item.labels.shape for item in items}
     assert shapes == {"YX": (40, 50), "ZX": (40, 50), "ZY": (40, 40)}
     assert {item.diameter for item in items} == {items[0].diameter}
     assert {item.source for item in items} == {5}
@@ -134,17 +133,19 @@ def test_lists_of_names(tmp_path: Path) -> None:
     )
     assert [item.name for item in dataset.training] == ["0.tif"]
     assert [item.name for item in dataset.held_out] == ["1.tif", "2.tif"]
-    assert dataset.sources == [{"data": "cells", "files": 1, "items": 1, "held out": 2}]
+    assert dataset.sources == [
+        {"data": "cells", "files": 1, "items": 1, "held out": 2, "licence": "unstated"}
+    ]
 
 
 def test_faulty_data(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no training data here"):
-        find_twins(tmp_path)
+        find_pairs(tmp_path)
     image, labels = discs(0)
     write(tmp_path, "a.tif", image, labels[:-1])
     with pytest.raises(InputError, match=r"not twins.*\(80, 80\) and \(79, 80\)"):
         read_dataset([tmp_path])
-    write(tmp_path, "a.tif", np.stack([image] * 3), np.stack([labels] * 3))
+    write(tmp_path, "a.tif", np.stack([image] * 5), np.stack([labels] * 5))
     with pytest.raises(InputError, match="needs its voxel size"):
         read_dataset([tmp_path])
     with pytest.raises(InputError, match="nothing is left to train on"):
@@ -152,11 +153,11 @@ def test_faulty_data(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"needs its voxel size; got \(0.0, 1.0, 1.0\)"):
         read_dataset([tmp_path], voxel_size=(0.0, 1.0, 1.0))
     (tmp_path / "images" / "a.tif").write_text("no image")
-    with pytest.raises(InputError, match="cannot be read as an image"):
+    with pytest.raises(InputError, match="not an image that can be read"):
         read_dataset([tmp_path])
     (tmp_path / "labels" / "a.tif").unlink()
     with pytest.raises(InputError, match="an image has no labels"):
-        find_twins(tmp_path)
+        find_pairs(tmp_path)
 
 
 def test_simulated_volumes_depend_on_the_seed_alone() -> None:
@@ -178,7 +179,7 @@ def test_flows_turn_with_the_image() -> None:
         assert image.dtype == target.dtype == np.float32
         inside = target[2] > 0
         pieces = split_pieces(inside.astype(int))
-        again = make_item("", 0, image[0], pieces, 10.0).target
+        again = make_item("", 0, image, pieces, 10.0).target
         # Inside an object the flows from the turned masks and the turned flows agree in direction.
         lengths = np.hypot(*target[:2]) * np.hypot(*again[:2])
         cosine = (target[:2] * again[:2]).sum(axis=0)[lengths > 0] / lengths[lengths > 0]
@@ -288,7 +289,7 @@ def test_a_short_training_learns_discs(tmp_path: Path) -> None:
     test = [item(100), item(101)]
     assert average_precision(trainer.network, test)[0] > 0.7
     found = segment(trainer.network, test[0].image, test[0].diameter)
-    assert found.shape == test[0].image.shape and 12 <= found.max() <= 24
+    assert found.shape == test[0].labels.shape and 12 <= found.max() <= 24
     network = load(output)
     assert (network.channels, network.diam_mean) == (1, 12.0)
 
@@ -311,6 +312,7 @@ def test_command(tmp_path: Path) -> None:
     info = identify(output)
     assert (info.licence, info.diam_mean) == ("CC0-1.0", 17.0)
     card = output.with_suffix(".md").read_text()
-    assert info.digest in card and "| cells | 2 | 2 | 1 |" in card
+    assert info.digest in card and "| cells | 2 | 2 | 1 | unstated |" in card
+    assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="there is a training already"):
         CliRunner().invoke(command, given, catch_exceptions=False)

@@ -1,19 +1,24 @@
-"""`terapose train`: a small U-Net for one's own images."""
+"""`terapose train`: a network for one's own images, new or fine-tuned."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from terapose.cli.values import Numbers
 
+if TYPE_CHECKING:
+    from terapose.train.dataset import Dataset
+
 _EPILOG = """\b
 Examples:
   terapose train cells/ --output cells.pth --holdout-every 5
+  terapose train cells/ --init cyto3 --channels 2,1 --output mine.pth --holdout-every 5 \\
+    --patience 8
   terapose train nuclei2d/ embryos/ --voxel-size 1.75,0.8,0.8 --holdout 'Emb11*' --output n.pth
   terapose train cells/ --output cells.pth --holdout-every 5 --resume
 """
@@ -24,33 +29,53 @@ Examples:
     "data", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False)
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Weight file.")
+@click.option(
+    "--init",
+    metavar="MODEL",
+    help="Name, path or URL of what to fine-tune: a U-Net of Cellpose 1 to 3 or terapose train, or "
+    "a network of Cellpose 4.",
+)
+@click.option(
+    "--channels",
+    type=Numbers(1, 2, 3),
+    default=(),
+    help="Of images with several, from 1: cell, then nucleus.  [default: all]",
+)
 @click.option("--epochs", type=click.IntRange(1), default=40, show_default=True)
 @click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Per epoch.")
-@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Crops a step.")
-@click.option("--crop", type=click.IntRange(16), default=128, show_default=True, help="Pixels.")
-@click.option("--rate", type=float, default=2e-3, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    default=0,
+    help="Stop after N epochs without a better score, keep the best epoch.  [default: off]",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), help="Crops a step.  [default: 8; for Cellpose 4 1]"
+)
+@click.option("--crop", type=click.IntRange(16), help="Pixels.  [default: 7.5 diameters]")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Peak learning rate.  [default: 2e-3; fine-tuning 2e-4; Cellpose 4 1e-5]",
+)
 @click.option(
     "--diameter",
     type=click.FloatRange(4, 200),
-    default=17.0,
-    show_default=True,
-    help="Pixels that objects are scaled to; smaller is faster, larger finer.",
+    help="Pixels that objects are scaled to; smaller is faster, larger finer.  "
+    "[default: 17; fine-tuning: the file's]",
 )
 @click.option(
     "--widths",
     type=Numbers(2, 3, 4, 5),
-    default=(16, 32, 64, 96),
-    help="Channels of the network's levels.  [default: 16,32,64,96]",
+    help="Channels of a new network's levels.  [default: 16,32,64,96]",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="bfloat16 is faster where the processor has it.",
+    help="bfloat16 is faster where the processor has it.  [default: float32]",
 )
-@click.option("--voxel-size", type=Numbers(3, kind=float), help="Z,Y,X of volumes.")
+@click.option("--voxel-size", type=Numbers(3, kind=float), help="Z,Y,X where volumes tell none.")
 @click.option(
     "--plane-step", type=click.IntRange(1), default=4, show_default=True, help="Of volumes."
 )
@@ -66,26 +91,60 @@ Examples:
 @click.option("--resume", is_flag=True, help="Continue from OUTPUT's checkpoint.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and its checkpoint.")
 @click.option("--licence", default="unstated", help="Of the weights, for the model card.")
+@click.option(
+    "--data-licence", multiple=True, help="Of all DATA, or given once for each, for the model card."
+)
+@click.option("--use-gpu", is_flag=True, help="Train on a CUDA device.")
 @click.option("--threads", type=click.IntRange(1), help="Processors to use (default: all).")
 def command(
-    data: tuple[Path, ...], output: Path, resume: bool, overwrite: bool, **options: Any
+    data: tuple[Path, ...],
+    output: Path,
+    init: str | None,
+    resume: bool,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
-    """Train a network on folders DATA, each with images/ and labels/ of the same file names.
+    """Train a network on folders DATA of images with labels, or fine-tune one.
 
-    Images are 2D, or volumes that are cut into planes of three orientations. After each epoch there
-    is a line of scores, the weights in OUTPUT and a checkpoint beside it; at the end a model card.
+    A folder has images/ and labels/ with the same file names, or NAME.tif beside NAME_masks.tif, or
+    HDF5 files with raw and label. Images are 2D, or volumes that are cut into planes of three
+    orientations. After each epoch there is a line of scores, the weights in OUTPUT, a picture of
+    the scores and a checkpoint beside it; at the end a model card.
     """
     import torch
 
     from terapose.cli.progress import progress
+    from terapose.networks.weights import resolve
     from terapose.train.card import write_card
-    from terapose.train.dataset import read_dataset
-    from terapose.train.loop import Trainer, fit, prepare
+    from terapose.train.curve import curve_of
+    from terapose.train.saving import check_output
+    from terapose.train.start import begin
 
     if options["threads"]:
         torch.set_num_threads(options["threads"])
-    trainer = Trainer(_settings(options))
-    prepare(trainer, output, resume=resume, overwrite=overwrite)
+    source = None if init is None else resolve(init)
+    check_output(output, source)
+    start = begin({**options, "resume": resume}, init=source, output=output)
+    start.claim(output, resume=resume, overwrite=overwrite)
+    dataset = _read(data, options, start.limit)
+    with progress("training") as show:
+        history, kept = start.train(dataset, output, report=click.echo, show=show)
+    card = write_card(
+        output,
+        settings=start.settings,
+        sources=dataset.sources,
+        history=history,
+        kept=kept,
+        command=shlex.join(["terapose", *sys.argv[1:]]),
+        licence=options["licence"],
+    )
+    click.echo(f"weights: {output}\ncurve: {curve_of(output)}\ncard: {card}")
+
+
+def _read(data: tuple[Path, ...], options: dict[str, Any], limit: int) -> Dataset:
+    from terapose.cli.progress import progress
+    from terapose.train.dataset import read_dataset
+
     with progress("reading") as show:
         dataset = read_dataset(
             data,
@@ -94,42 +153,12 @@ def command(
             every=options["holdout_every"],
             voxel_size=options["voxel_size"],
             plane_step=options["plane_step"],
+            channels=options["channels"],
+            limit=limit,
+            licences=options["data_licence"],
             simulated=options["simulated"],
             seed=options["seed"],
             show=show,
         )
     click.echo(f"{len(dataset.training)} items to train on, {len(dataset.held_out)} held out")
-    with progress("training") as show:
-        fit(
-            trainer,
-            dataset.training,
-            dataset.held_out,
-            output,
-            report=click.echo,
-            show=show,
-        )
-    card = write_card(
-        output,
-        settings=trainer.settings,
-        sources=dataset.sources,
-        history=trainer.history,
-        command=shlex.join(["terapose", *sys.argv[1:]]),
-        licence=options["licence"],
-    )
-    click.echo(f"weights: {output}\ncard: {card}")
-
-
-def _settings(options: dict[str, Any]) -> Any:
-    from terapose.train.loop import Settings
-
-    return Settings(
-        epochs=options["epochs"],
-        steps=options["steps"],
-        batch=options["batch"],
-        edge=options["crop"],
-        rate=options["rate"],
-        widths=(1, *options["widths"]),
-        diameter=options["diameter"],
-        seed=options["seed"],
-        precision=options["precision"],
-    )
+    return dataset

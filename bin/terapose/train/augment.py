@@ -18,7 +18,8 @@ def crop(
 
     The image is turned by any angle, mirrored half of the time and scaled so that its objects have
     ``diameter`` x 0.7 to 1.4 pixels; flows are turned with it. What lies outside the image is
-    zero, as tiles are padded when the network runs.
+    zero, as tiles are padded when the network runs. Brightness, blur and noise vary by channel; a
+    channel of nothing but zeros stays so, as it is for an image that lacks it.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def crop(
     Returns
     -------
     image
-        Shape (1, edge, edge).
+        Shape (C, edge, edge).
     target
         Shape (3, edge, edge).
     """
@@ -45,7 +46,7 @@ def crop(
     # Output offset = linear @ input offset, both in (x, y).
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     linear = turn @ np.diag([mirror, 1.0])
-    middle = _centre(item.image.shape, rng, edge / scale / 2)
+    middle = _centre(item.labels.shape, rng, edge / scale / 2)
     shift = np.full(2, (edge - 1) / 2) - scale * linear @ middle
     affine = np.concatenate([scale * linear, shift[:, None]], axis=1)
 
@@ -61,7 +62,8 @@ def crop(
             (inside > 0.5).astype(np.float32),
         ]
     )
-    return _appearance(warp(item.image), rng)[None], target.astype(np.float32)
+    planes = [_appearance(warp(p), rng) if p.any() else warp(p) for p in item.image]
+    return np.stack(planes), target.astype(np.float32)
 
 
 def _centre(shape: tuple[int, ...], rng: np.random.Generator, half: float) -> NDArray[np.float64]:

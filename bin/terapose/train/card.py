@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from terapose import __version__
-from terapose.networks.weights import sha256
+from terapose.networks import identify
+from terapose.train.cellpose4 import Recipe
+from terapose.train.curve import curve_of
 from terapose.train.loop import Settings
 
 
 def write_card(
     weights: Path,
     *,
-    settings: Settings,
+    settings: Settings | Recipe,
     sources: Sequence[dict[str, str | int]],
     history: Sequence[dict[str, float]],
+    kept: int,
     command: str,
     licence: str,
 ) -> Path:
@@ -31,6 +34,8 @@ def write_card(
         The trained file; the card has its name and ends in ``.md``.
     settings, sources, history
         Of the training.
+    kept
+        The epoch whose weights the file holds.
     command
         The command line that repeats it.
     licence
@@ -41,19 +46,22 @@ def write_card(
     path
         The card.
     """
-    seconds = sum(line["seconds"] for line in history)
+    info = identify(weights)
+    minutes = sum(line.get("seconds", 0.0) for line in history) / 60
+    start = f", from the weights with SHA-256 `{settings.init}`" if settings.init else ""
+    kinds = {"unet": "A U-Net (architecture and weight names of Cellpose 1 to 3)"}
     lines = [
         "---",
         f"license: {licence}",
         "---",
         f"# {weights.stem}",
         "",
-        "A residual U-Net with a style vector (architecture and weight names of Cellpose 1 to 3), "
-        f"one input channel, for objects scaled to {settings.diameter:g} pixels.",
+        f"{kinds.get(info.family, 'A network of Cellpose 4')}, {_channels(info.channels)}, for "
+        f"objects of {info.diam_mean:g} pixels.",
         "",
-        f"- SHA-256: `{sha256(weights)}`",
+        f"- SHA-256: `{info.digest}`",
         f"- Trained with Terapose {__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}, {seconds / 60:.0f} minutes on a CPU",
+        f"Python {platform.python_version()}, {minutes:.0f} minutes{start}",
         f"- Command: `{command}`",
         "- Settings: " + ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
         "",
@@ -63,7 +71,11 @@ def write_card(
         "",
         "## Scores on what was held out",
         "",
-        *_table([{name: f"{value:.4g}" for name, value in history[-1].items()}]),
+        f"The file holds the weights of epoch {kept}.",
+        "",
+        *_table([_short(line) for line in _shown(history, kept)]),
+        "",
+        f"![Losses and average precision by epoch]({curve_of(weights).name})",
         "",
     ]
     card = weights.with_suffix(".md")
@@ -71,8 +83,22 @@ def write_card(
     return card
 
 
-def _table(rows: Sequence[dict[str, str | int]] | Sequence[dict[str, str]]) -> list[str]:
-    """Markdown table of rows with the same keys."""
-    names = list(rows[0])
-    body = ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]
+def _channels(count: int) -> str:
+    return "one input channel" if count == 1 else f"{count} input channels"
+
+
+def _shown(history: Sequence[dict[str, float]], kept: int) -> list[dict[str, float]]:
+    """What fine-tuning started from, what was kept, and what came last."""
+    shown = {0, kept, int(history[-1]["epoch"])}
+    return [line for line in history if line["epoch"] in shown]
+
+
+def _short(line: Mapping[str, float]) -> dict[str, str | int]:
+    return {name: f"{value:.4g}" for name, value in line.items()}
+
+
+def _table(rows: Sequence[Mapping[str, str | int]]) -> list[str]:
+    """Markdown table of rows; what a row lacks stays empty."""
+    names = list(dict.fromkeys(name for row in reversed(rows) for name in row))
+    body = ["| " + " | ".join(str(row.get(name, "")) for name in names) + " |" for row in rows]
     return ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names), *body]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from terapose.errors import InputError
-from terapose.train.data import Item, find_twins, items_of, split
+from terapose.train.data import Item, items_of
+from terapose.train.files import find_pairs, split
 
 
 @dataclass
@@ -20,7 +22,7 @@ class Dataset:
     training, held_out
         Items; the held-out ones never meet the optimiser.
     sources
-        Per data folder: its name, files and items trained on, files held out.
+        Per data folder: its name, files and items trained on, files held out, its licence.
     """
 
     training: list[Item] = field(default_factory=list)
@@ -36,6 +38,9 @@ def read_dataset(
     every: int = 0,
     voxel_size: Sequence[float] | None = None,
     plane_step: int = 4,
+    channels: Sequence[int] = (),
+    limit: int = 1,
+    licences: Sequence[str] = (),
     simulated: int = 0,
     seed: int = 0,
     show: Callable[[int, int], None] = lambda done, total: None,
@@ -45,7 +50,7 @@ def read_dataset(
     Parameters
     ----------
     folders
-        Each with ``images/`` and ``labels/``.
+        See :mod:`terapose.train.files` for their layouts.
     holdout, exclude
         Shell patterns of file names, or ``@FILE`` for a file with one on each line (or a JSON
         list): to hold out; to leave out of training and held-out data alike.
@@ -53,9 +58,13 @@ def read_dataset(
         Hold out every n-th file, by sorted name, of each folder in which no pattern of ``holdout``
         matches; 0 for none.
     voxel_size
-        Of the volumes, Z, Y, X.
+        Z, Y, X of volumes that do not tell their own.
     plane_step
         Every n-th plane of volumes is used.
+    channels, limit
+        See :func:`terapose.train.files.read_pair`.
+    licences
+        Of the data: one for all folders, or one for each; none is "unstated".
     simulated
         Number of simulated volumes to add to the training items.
     seed
@@ -66,41 +75,59 @@ def read_dataset(
     Raises
     ------
     InputError
-        A folder holds no twins, or nothing is left to train on.
+        A folder holds no pairs, nothing is left to train on, or licences do not match folders.
     """
+    stated = _licences(licences, len(folders))
     patterns, dropped = _patterns(holdout), _patterns(exclude)
     parts = []
     for folder in folders:
-        pairs = find_twins(folder)
+        pairs = find_pairs(folder)
         parts.append(split(pairs, holdout=patterns, exclude=dropped, every=every))
+    read = partial(
+        items_of, voxel_size=voxel_size, plane_step=plane_step, channels=channels, limit=limit
+    )
     dataset = Dataset()
     done, total = 0, sum(len(kept) + len(held) for kept, held in parts)
     for source, (folder, part) in enumerate(zip(folders, parts, strict=True)):
         before = len(dataset.training)
         for items, pairs in zip((dataset.training, dataset.held_out), part, strict=True):
             for pair in pairs:
-                items += items_of(pair, source, voxel_size=voxel_size, plane_step=plane_step)
+                items += read(pair, source)
                 done += 1
                 show(done, total)
-        _note(dataset, folder.resolve().name, len(part[0]), before, len(part[1]))
+        _note(dataset, folder.resolve().name, len(part[0]), before, len(part[1]), stated[source])
     if simulated:
         from terapose.train.simulated import simulated_items
 
         before = len(dataset.training)
         dataset.training += simulated_items(simulated, len(folders), seed=seed)
-        _note(dataset, "simulated by terapose", simulated, before, 0)
+        _note(dataset, "simulated by terapose", simulated, before, 0, "-")
     if not dataset.training:
         raise InputError("nothing is left to train on", remedy="hold out or exclude less")
     return dataset
 
 
-def _note(dataset: Dataset, name: str, files: int, before: int, held_out: int) -> None:
+def _licences(given: Sequence[str], folders: int) -> list[str]:
+    if len(given) not in (0, 1, folders):
+        raise InputError(
+            "licences do not match the data folders",
+            where="data licence",
+            got=f"{len(given)} for {folders} folders",
+            allowed="none, one for all, or one for each folder in their order",
+        )
+    return list(given) if len(given) == folders else [*given, "unstated"][:1] * folders
+
+
+def _note(
+    dataset: Dataset, name: str, files: int, before: int, held_out: int, licence: str
+) -> None:
     dataset.sources.append(
         {
             "data": name,
             "files": files,
             "items": len(dataset.training) - before,
             "held out": held_out,
+            "licence": licence,
         }
     )
 

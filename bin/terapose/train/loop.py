@@ -4,19 +4,21 @@
    often), which item, which crop. So a run is repeatable, and a resumed one continues bit for bit.
 2. AdamW; the learning rate rises over the first 2 % of the steps and falls along a half cosine.
 3. After each epoch: loss on fixed crops of what was held out, average precision on some whole held
-   out images, one line of progress, and a checkpoint written in one piece.
+   out images, one line of progress, and a checkpoint written in one piece. Fine-tuning scores the
+   file it starts from in the same way, as epoch 0.
+4. With patience, training ends once that many epochs have not been better than the best one, whose
+   weights are kept. Better is a higher average precision at an IoU of 0.5, and among equals (as
+   long as nothing is found at all) a lower held-out loss.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +28,10 @@ from torch import Tensor
 from terapose.errors import InputError
 from terapose.networks.unet import UNet
 from terapose.train.augment import crop
+from terapose.train.curve import curve_of, draw_curve
 from terapose.train.data import Item
-from terapose.train.score import average_precision
+from terapose.train.saving import checkpoint_of, claim, save_weights, write
+from terapose.train.score import average_precision, sample
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Settings:
     epochs, steps
         Number of epochs and of batches in each.
     batch, edge
-        Crops per batch and edge of a crop in pixels, a multiple of 8.
+        Crops per batch and edge of a crop in pixels, which every level but the last can halve.
     rate, decay
         Peak learning rate and weight decay of AdamW.
     widths
@@ -51,6 +55,12 @@ class Settings:
     precision
         "float32", or "bfloat16" for faster convolutions on machines that have them; the weights
         are float32 in either.
+    patience
+        Epochs without a better one after which to stop; 0 goes to the end and keeps the last.
+    channels
+        Channels of the images that are used; () for all they have.
+    init
+        SHA-256 of the weight file to start from; "" for random weights.
     """
 
     epochs: int = 40
@@ -63,6 +73,9 @@ class Settings:
     diameter: float = 17.0
     seed: int = 0
     precision: str = "float32"
+    patience: int = 0
+    channels: tuple[int, ...] = ()
+    init: str = ""
 
     def __post_init__(self) -> None:
         multiple = 2 ** (len(self.widths) - 2)
@@ -88,20 +101,24 @@ def loss_of(output: Tensor, target: Tensor) -> Tensor:
 def batch_of(
     items: Sequence[Item], settings: Settings, stream: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """The batch of crops that belongs to a seed sequence: images (N, 1, Y, X), targets."""
+    """The batch of crops that belongs to a seed sequence: images (N, C, Y, X), targets.
+
+    Channels that an item lacks are zero.
+    """
     rng = np.random.default_rng(list(stream))
     groups: dict[int, list[Item]] = {}
     for item in items:
         groups.setdefault(item.source, []).append(item)
     sources = sorted(groups)
-    images, targets = [], []
-    for _ in range(settings.batch):
+    shape = (settings.batch, settings.widths[0], settings.edge, settings.edge)
+    images, targets = np.zeros(shape, np.float32), []
+    for index in range(settings.batch):
         group = groups[sources[int(rng.integers(len(sources)))]]
         item = group[int(rng.integers(len(group)))]
         image, target = crop(item, rng, edge=settings.edge, diameter=settings.diameter)
-        images.append(image)
+        images[index, : len(image)] = image
         targets.append(target)
-    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
+    return torch.from_numpy(images), torch.from_numpy(np.stack(targets))
 
 
 class Trainer:
@@ -111,20 +128,60 @@ class Trainer:
     ----------
     settings
         See :class:`Settings`.
+    network
+        What to fine-tune; without it a network with random weights is made.
+    device
+        Where to train: "cpu" or "cuda".
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, network: UNet | None = None, device: str = "cpu"
+    ) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.epoch = 0
         self.history: list[dict[str, float]] = []
-        network = UNet(settings.widths, diameter=settings.diameter)
-        self.network = network.to(memory_format=torch.channels_last)
+        self.best: dict[str, Tensor] | None = None
+        self.tuned = network is not None
+        chosen = network or UNet(settings.widths, diameter=settings.diameter)
+        chosen.diam_mean.data.fill_(settings.diameter)
+        self.network = chosen.to(device).to(memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(
             [weight for weight in self.network.parameters() if weight.requires_grad],
             lr=settings.rate,
             weight_decay=settings.decay,
         )
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch that scored best, the earliest among equals; None where none was scored."""
+        scored = [line for line in self.history if "ap50" in line]
+        if not scored:
+            return None
+        return int(max(scored, key=lambda line: (line["ap50"], -line["held_out_loss"]))["epoch"])
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch whose weights are kept."""
+        best = self.best_epoch
+        return best if self.settings.patience and best is not None else self.epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is done, or patience has run out."""
+        waited = self.epoch - self.kept_epoch
+        return self.epoch >= self.settings.epochs or 0 < self.settings.patience <= waited
+
+    def record(self, line: dict[str, float]) -> None:
+        """Add an epoch's line to the history, and keep the weights if it is the best."""
+        self.history.append(line)
+        if self.settings.patience and self.best_epoch == self.epoch:
+            state = self.network.state_dict()
+            self.best = {name: value.detach().cpu().clone() for name, value in state.items()}
+
+    def kept(self) -> dict[str, Tensor]:
+        """The weights to keep: with patience the best epoch's, else the last one's."""
+        return self.best or self.network.state_dict()
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step counted from the start of training."""
@@ -171,11 +228,12 @@ class Trainer:
         return float(np.mean(losses))
 
     def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        images = images.contiguous(memory_format=torch.channels_last)
+        device = self.network.device
+        images = images.to(device).contiguous(memory_format=torch.channels_last)
         low = self.settings.precision == "bfloat16"
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
             output, _ = self.network(images)
-        return loss_of(output.float(), targets)
+        return loss_of(output.float(), targets.to(device))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that :meth:`restore` continues from."""
@@ -183,15 +241,16 @@ class Trainer:
             "settings": json.dumps(asdict(self.settings)),
             "epoch": self.epoch,
             "history": self.history,
+            "best": self.best,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        _write(state, path)
+        write(state, path)
 
     def restore(self, path: Path) -> None:
         """Continue from a checkpoint; its settings must be this trainer's."""
         try:
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
             theirs = json.loads(state["settings"])
         except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
             raise InputError(
@@ -210,25 +269,7 @@ class Trainer:
             )
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.epoch, self.history = state["epoch"], state["history"]
-
-
-def _write(state: dict[str, Any], path: Path) -> None:
-    """torch.save in one piece: a killed run leaves the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
-
-
-def save_weights(network: UNet, path: Path) -> None:
-    """Write the weights alone, under Cellpose's names, as a contiguous float32 state dict."""
-    state = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
-    _write(state, path)
-
-
-def checkpoint_of(output: Path) -> Path:
-    """Where the checkpoint of a training that writes ``output`` lies."""
-    return output.with_suffix(".checkpoint")
+        self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
 
 
 def prepare(trainer: Trainer, output: Path, *, resume: bool, overwrite: bool) -> None:
@@ -239,35 +280,12 @@ def prepare(trainer: Trainer, output: Path, *, resume: bool, overwrite: bool) ->
     Raises
     ------
     InputError
-        There is no checkpoint to resume from, there is an output that would be replaced, or its
-        folder cannot be written.
+        There is no checkpoint to resume from, or there is an output that would be replaced.
     """
-    checkpoint = checkpoint_of(output)
     if resume:
-        trainer.restore(checkpoint)
-        return
-    present = [path for path in (checkpoint, output) if path.exists()]
-    if present and not overwrite:
-        raise InputError(
-            "there is a training already",
-            where=present[0],
-            remedy="give --resume to continue it, --overwrite, or another --output",
-        )
-    for path in present:
-        path.unlink()
-    if not os.access(output.parent, os.W_OK):
-        raise InputError("no folder that can be written", where=output.parent.resolve())
-
-
-def _sample(items: Sequence[Item], count: int) -> list[Item]:
-    """About ``count`` items, as many of each source, evenly spaced."""
-    sources = sorted({item.source for item in items})
-    share = max(1, count // len(sources))
-    chosen: list[Item] = []
-    for source in sources:
-        group = [item for item in items if item.source == source]
-        chosen += group[:: max(1, len(group) // share)][:share]
-    return chosen
+        trainer.restore(checkpoint_of(output))
+    else:
+        claim(output, overwrite=overwrite)
 
 
 def fit(
@@ -280,7 +298,7 @@ def fit(
     show: Callable[[int, int], None] = lambda done, total: None,
     scored: int = 16,
 ) -> None:
-    """Train to the last epoch; a checkpoint lies beside ``output`` until then.
+    """Train to the end; a checkpoint lies beside ``output`` until then.
 
     Parameters
     ----------
@@ -289,25 +307,57 @@ def fit(
     training, held_out
         Items to learn from and to validate on; without the latter no scores are made.
     output
-        The weights, written after each epoch as well as at the end.
+        The weights to keep, written after each epoch, with a picture of the scores beside them.
     report
         Called with one plain line per epoch.
     show
         Called after each step with the steps done and the steps in all.
     scored
         Number of whole held-out images to score after each epoch.
+
+    Raises
+    ------
+    InputError
+        Patience is asked for and nothing is held out, or the training diverges.
     """
-    while trainer.epoch < trainer.settings.epochs:
+    if trainer.settings.patience and not held_out:
+        raise InputError(
+            "nothing is held out that could tell the best epoch",
+            where="patience",
+            remedy="give --holdout or --holdout-every",
+        )
+    sizes = [item.diameter for item in training if item.diameter]
+    trainer.network.diam_labels.data.fill_(
+        float(np.mean(sizes)) if sizes else trainer.settings.diameter
+    )
+    if trainer.tuned and held_out and not trainer.history:
+        _finish_epoch(trainer, {"epoch": 0}, held_out, scored, report)
+    while not trainer.finished:
         start = time.perf_counter()
         loss = trainer.run_epoch(training, show)
         line = {"epoch": trainer.epoch, "loss": loss}
-        if held_out:
-            line["held_out_loss"] = trainer.validate(held_out)
-            chosen = _sample(held_out, scored)
-            line["ap50"], line["ap75"] = average_precision(trainer.network, chosen)
-        line["seconds"] = time.perf_counter() - start
-        trainer.history.append(line)
+        _finish_epoch(trainer, line, held_out, scored, report, start)
+        draw_curve(trainer.history, curve_of(output), kept=trainer.kept_epoch)
         trainer.save(checkpoint_of(output))
-        save_weights(trainer.network, output)
-        report("  ".join(f"{key} {value:.4g}" for key, value in line.items()))
+        save_weights(trainer.kept(), output)
+    save_weights(trainer.kept(), output)
     checkpoint_of(output).unlink(missing_ok=True)
+
+
+def _finish_epoch(
+    trainer: Trainer,
+    line: dict[str, float],
+    held_out: Sequence[Item],
+    scored: int,
+    report: Callable[[str], None],
+    start: float | None = None,
+) -> None:
+    """Add scores and seconds to an epoch's line, record and report it."""
+    start = time.perf_counter() if start is None else start
+    if held_out:
+        line["held_out_loss"] = trainer.validate(held_out)
+        chosen = sample(held_out, scored)
+        line["ap50"], line["ap75"] = average_precision(trainer.network, chosen)
+    line["seconds"] = time.perf_counter() - start
+    trainer.record(line)
+    report("  ".join(f"{key} {value:.4g}" for key, value in line.items()))

@@ -49,4 +49,4 @@ def simulated_items(count: int, source: int, *, seed: int) -> Iterator[Item]:
             background=float(rng.uniform(5, 40)),
             gain=float(rng.uniform(1, 12)),
         )
-        yield from planes_of(f"simulated{index}", source, image, labels, voxel_size)
+        yield from planes_of(f"simulated{index}", source, image[None], labels, voxel_size)

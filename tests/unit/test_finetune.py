@@ -1,0 +1,445 @@
+"""Fine-tuning, early stopping, the picture of a training, Cellpose 4's own training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+import torch
+from cellpose import models, vit
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from tests.unets import random_unet, save
+from torch import Tensor, nn
+
+from terapose.cli.train import command
+from terapose.errors import InputError
+from terapose.networks import identify, load
+from terapose.networks.unet import UNet
+from terapose.train.augment import crop
+from terapose.train.cellpose4 import Recipe, arguments, finetune
+from terapose.train.curve import curve_of, draw_curve
+from terapose.train.data import Item, make_item, median_diameter, normalise
+from terapose.train.loop import Settings, Trainer, batch_of, fit, prepare
+from terapose.train.saving import check_output
+from terapose.train.score import segment
+from terapose.train.start import begin
+
+State = dict[str, Tensor]
+SMALL = Settings(epochs=5, steps=3, batch=2, edge=32, widths=(1, 4, 6, 8), diameter=12.0)
+OPTIONS = {
+    "channels": (),
+    "epochs": 3,
+    "steps": 2,
+    "batch": None,
+    "crop": None,
+    "rate": None,
+    "diameter": None,
+    "widths": None,
+    "seed": 0,
+    "precision": None,
+    "patience": 0,
+    "resume": False,
+    "use_gpu": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks are slower on several threads, and much slower on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def discs(seed: int, *, dark: bool = False) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """An image, 64 x 64 pixels, of discs of 9 to 15 pixels, and their labels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:64, :64]
+    labels = np.zeros((64, 64), np.int32)
+    for number, (row, column) in enumerate(np.ndindex(3, 3), start=1):
+        centre = 11 + 21 * np.array([row, column]) + rng.uniform(-3, 3, 2)
+        labels[np.hypot(y - centre[0], x - centre[1]) < rng.uniform(4.5, 7.5)] = number
+    image = ((labels > 0) ^ dark) * 100.0 + rng.normal(20, 4, labels.shape)
+    return image.astype(np.float32), labels
+
+
+def item(seed: int, *, dark: bool = False) -> Item:
+    image, labels = discs(seed, dark=dark)
+    return make_item(f"{seed}.tif", 0, normalise(image)[None], labels, median_diameter(labels))
+
+
+@pytest.fixture(scope="module")
+def bright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that finds bright discs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    settings = Settings(
+        epochs=1, steps=100, batch=4, edge=48, widths=(1, 8, 12, 16), diameter=12.0, rate=5e-3
+    )
+    output = tmp_path_factory.mktemp("bright") / "bright.pth"
+    fit(Trainer(settings), [item(n) for n in range(6)], [], output, report=print)
+    torch.set_num_threads(before)
+    return output
+
+
+def start(init: Path, **options: object) -> Trainer:
+    """A trainer of a U-Net file, as the command makes it."""
+    begun = begin({**OPTIONS, **options}, init=init, output=init.with_name("out.pth"))
+    assert hasattr(begun, "trainer")
+    return begun.trainer
+
+
+def weights(path: Path) -> State:
+    state: State = torch.load(path, weights_only=True)
+    return state
+
+
+def equal(one: State, other: State) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+# -- fine-tuning ------------------------------------------------------------------------------
+
+
+def test_fine_tuning_improves_the_score(bright: Path, tmp_path: Path) -> None:
+    """Dark discs are strange to a network of bright ones, until it has seen some."""
+    trainer = start(bright, epochs=2, steps=45, batch=4, crop=48, rate=3e-3)
+    dark = [item(n, dark=True) for n in range(6)]
+    fit(trainer, dark, [item(n, dark=True) for n in (50, 51)], tmp_path / "o.pth", report=print)
+    first, last = trainer.history[0], trainer.history[-1]
+    assert first["epoch"] == 0 and "loss" not in first and last["epoch"] == 2
+    assert first["ap50"] < 0.3 and last["ap50"] > 0.6
+    assert last["held_out_loss"] < first["held_out_loss"]
+
+
+def test_architecture_and_names_are_kept(tmp_path: Path) -> None:
+    """Of a file as `cyto` is: two channels, other widths, from training on several GPUs."""
+    for options in ({}, {"residual": False, "concatenation": True}):
+        net = random_unet((2, 8, 12, 16), diameter=19.5, **options)
+        before = {f"module.{name}": value for name, value in net.state_dict().items()}
+        init = save(before, tmp_path / "lab")
+        trainer = start(init, epochs=1, steps=1, batch=2)
+        assert trainer.settings.widths == (2, 8, 12, 16)
+        assert (trainer.settings.diameter, trainer.settings.rate) == (19.5, 2e-4)
+        assert trainer.settings.init == identify(init).digest
+        data = [item(0), item(1)]
+        output = tmp_path / "tuned.pth"
+        fit(trainer, data, [], output, report=print)
+        after = weights(output)
+        assert {f"module.{k}": v.shape for k, v in after.items()} == {
+            k: v.shape for k, v in before.items()
+        }
+        assert all(v.dtype == before[f"module.{k}"].dtype for k, v in after.items())
+        changed = [k for k in after if not torch.equal(after[k], before[f"module.{k}"])]
+        assert "output.2.weight" in changed and "diam_mean" not in changed
+        assert float(after["diam_labels"]) == pytest.approx(
+            (data[0].diameter + data[1].diameter) / 2
+        )
+        again = load(output)
+        assert (again.channels, again.diam_mean) == (2, 19.5)
+
+
+def test_diameter_can_be_given(tmp_path: Path) -> None:
+    init = save(random_unet(diameter=19.5).state_dict(), tmp_path / "lab")
+    trainer = start(init, diameter=25.0, epochs=1, steps=1, batch=1)
+    assert (trainer.settings.edge, trainer.settings.diameter) == (192, 25.0)
+    fit(trainer, [item(0)], [], tmp_path / "out.pth", report=print)
+    assert identify(tmp_path / "out.pth").diam_mean == 25.0
+
+
+def test_what_does_not_go_with_a_file(tmp_path: Path) -> None:
+    init = save(random_unet().state_dict(), tmp_path / "lab")
+    with pytest.raises(InputError, match=r"do not go with --init.*got --widths"):
+        start(init, widths=(4, 8))
+    with pytest.raises(InputError, match=r"more channels than the network takes; got 1,2,3"):
+        start(init, channels=(1, 2, 3))
+    with pytest.raises(InputError, match="a U-Net takes up to two channels"):
+        begin({**OPTIONS, "channels": (1, 2, 3)}, init=None, output=init)
+    deaf = random_unet(style_on=False).state_dict()
+    name = "cellpose_residual_on_style_off_concatenation_off_lab"
+    init = save(deaf, tmp_path / name)
+    with pytest.raises(InputError, match=f"ignores the style.*a name with {name[:-4]}"):
+        start(init)
+    begun = begin(OPTIONS, init=init, output=tmp_path / f"{name}_tuned")
+    assert not begun.trainer.network.style_on  # type: ignore[union-attr]
+
+
+def test_outputs_that_are_refused(tmp_path: Path) -> None:
+    init = save(random_unet().state_dict(), tmp_path / "lab")
+    with pytest.raises(InputError, match="are written beside the weights"):
+        check_output(tmp_path / "net.png", None)
+    with pytest.raises(InputError, match="the file to start from cannot be the output"):
+        check_output(tmp_path / "lab", init)
+    with pytest.raises(InputError, match="no folder that can be written"):
+        check_output(tmp_path / "nowhere" / "net.pth", init)
+
+
+# -- channels ---------------------------------------------------------------------------------
+
+
+def test_lacking_channels_are_zero() -> None:
+    settings = replace(SMALL, widths=(2, 4, 6, 8))
+    one = item(0)
+    images, _ = batch_of([one], settings, (0, 0))
+    assert images.shape == (2, 2, 32, 32) and images[:, 0].any() and not images[:, 1].any()
+    padded = np.concatenate([one.image, 0 * one.image])
+    two = Item(one.name, 0, padded, one.labels, one.target, one.diameter)
+    both, _ = batch_of([two], settings, (0, 0))
+    assert torch.equal(both, images)
+    net = random_unet((2, 8, 12, 16))
+    np.testing.assert_array_equal(segment(net, one.image, 12.0), segment(net, two.image, 12.0))
+
+
+def test_channels_are_turned_together() -> None:
+    one = item(0)
+    two = Item("", 0, np.concatenate([one.image, one.image]), one.labels, one.target, 12.0)
+    for seed in range(4):
+        (cell, nucleus), _ = crop(two, np.random.default_rng(seed), edge=48, diameter=12.0)
+        assert not np.array_equal(cell, nucleus)  # brightness and noise are their own
+        assert np.corrcoef(cell.ravel(), nucleus.ravel())[0, 1] > 0.8
+
+
+# -- early stopping ---------------------------------------------------------------------------
+
+
+def test_the_best_epoch_is_kept(bright: Path, tmp_path: Path) -> None:
+    """A rate that destroys what the file has learnt: epoch 0 is the best."""
+    output = tmp_path / "kept.pth"
+    trainer = start(bright, epochs=9, steps=4, crop=48, rate=0.3, patience=2)
+    lines: list[str] = []
+    fit(trainer, [item(0)], [item(50), item(51)], output, report=lines.append)
+    assert trainer.history[0]["ap50"] > 0.6
+    assert (trainer.kept_epoch, trainer.epoch, len(lines)) == (0, 2, 3)
+    kept, init = weights(output), weights(bright)
+    kept.pop("diam_labels"), init.pop("diam_labels")
+    assert equal(kept, init)
+    assert not output.with_suffix(".checkpoint").exists()
+
+
+def run_with_patience(
+    bright: Path, output: Path, *, stop: int | None = None, resume: bool = False
+) -> tuple[Trainer, dict[int, State]]:
+    """Train for dark discs, from epoch 4 on for the opposite; returns the weights at each epoch."""
+    options = {"epochs": 12, "steps": 8, "batch": 2, "crop": 32, "rate": 6e-3, "patience": 2}
+    trainer = start(bright, **options, resume=resume)
+    prepare(trainer, output, resume=resume, overwrite=False)
+    dark = [item(n, dark=True) for n in range(3)]
+    seen: dict[int, State] = {}
+
+    def spoil() -> None:
+        for one in dark:
+            one.target[:2] *= -1
+            one.target[2] = 1 - one.target[2]
+
+    def report(line: str) -> None:
+        if trainer.epoch == stop:
+            raise KeyboardInterrupt
+        state = trainer.network.state_dict()
+        seen[trainer.epoch] = {name: value.clone() for name, value in state.items()}
+        if trainer.epoch == 4:
+            spoil()
+
+    if trainer.epoch >= 4:
+        spoil()
+    fit(trainer, dark, [item(50, dark=True)], output, report=report)
+    return trainer, seen
+
+
+def test_patience_and_resume(bright: Path, tmp_path: Path) -> None:
+    """The output is the best epoch's weights, however often the training was interrupted."""
+    whole, seen = run_with_patience(bright, tmp_path / "whole.pth")
+    scores = [(line["ap50"], -line["held_out_loss"]) for line in whole.history]
+    assert whole.kept_epoch == scores.index(max(scores))
+    assert 0 < whole.kept_epoch == whole.epoch - 2 < 10  # in the middle, and it did stop early
+    assert equal(weights(tmp_path / "whole.pth"), seen[whole.kept_epoch])
+    broken = tmp_path / "broken.pth"
+    for stop in (whole.kept_epoch, whole.epoch):
+        with pytest.raises(KeyboardInterrupt):
+            run_with_patience(bright, broken, stop=stop, resume=stop == whole.epoch)
+    again, _ = run_with_patience(bright, broken, resume=True)
+    assert (again.kept_epoch, again.epoch) == (whole.kept_epoch, whole.epoch)
+    assert equal(weights(broken), weights(tmp_path / "whole.pth"))
+    assert equal(again.network.state_dict(), whole.network.state_dict())
+
+
+def test_patience_needs_something_held_out(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing is held out that could tell the best epoch"):
+        fit(Trainer(replace(SMALL, patience=1)), [item(0)], [], tmp_path / "o.pth", report=print)
+
+
+def test_equal_scores_are_told_apart_by_the_loss() -> None:
+    trainer = Trainer(replace(SMALL, patience=2))
+    for epoch, (score, loss) in enumerate([(0.0, 3.0), (0.0, 2.0), (0.5, 9.0), (0.5, 9.0)], 1):
+        trainer.epoch = epoch
+        trainer.record({"epoch": epoch, "ap50": score, "held_out_loss": loss})
+        assert trainer.kept_epoch == min(epoch, 3)
+    assert not trainer.finished
+    trainer.epoch = 5
+    assert trainer.finished
+
+
+# -- picture ----------------------------------------------------------------------------------
+
+
+def test_curve(tmp_path: Path) -> None:
+    """Four lines where all was measured; two fewer where nothing was held out."""
+    full = [
+        {"epoch": e, "loss": 1 / e, "held_out_loss": 1.2 / e, "ap50": 0.2 * e, "ap75": 0.1 * e}
+        for e in (1, 2, 3)
+    ]
+    plain = [{"epoch": line["epoch"], "loss": line["loss"]} for line in full]
+    shades = []
+    for name, history in (("full", full), ("plain", plain)):
+        path = curve_of(tmp_path / f"{name}.pth")
+        draw_curve(history, path)
+        picture = cv2.imread(str(path))
+        assert picture is not None and picture.shape[1] > 2 * picture.shape[0]
+        halves = np.array_split(picture.reshape(*picture.shape).astype(int), 2, axis=1)
+        # Saturated pixels are those of lines: text and grid are grey.
+        shades.append([int((np.ptp(half, axis=2) > 100).sum()) for half in halves])
+    (losses, scores), (loss, none) = shades
+    assert losses > 1.3 * loss > 0 and scores > 0 and none == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["full.png", "plain.png"]
+
+
+# -- command ----------------------------------------------------------------------------------
+
+
+def write_cells(folder: Path, count: int = 4) -> Path:
+    folder.mkdir()
+    for seed in range(count):
+        image, labels = discs(seed)
+        tifffile.imwrite(folder / f"{seed}.tif", np.stack([image, image[::-1]]))
+        tifffile.imwrite(folder / f"{seed}_masks.tif", labels)
+    return folder
+
+
+def test_command_fine_tunes(tmp_path: Path) -> None:
+    init = save(random_unet(diameter=19.5).state_dict(), tmp_path / "lab")
+    cells, output = write_cells(tmp_path / "cells"), tmp_path / "tuned.pth"
+    given = [str(cells), "--init", str(init), "--output", str(output), "--channels", "2,1"]
+    given += ["--epochs", "2", "--steps", "1", "--batch", "1", "--crop", "32", "--seed", "3"]
+    given += ["--holdout-every", "2", "--patience", "1", "--data-licence", "CC0-1.0"]
+    done = CliRunner().invoke(command, [*given, "--licence", "MIT"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "2 items to train on, 2 held out" in done.output and "epoch 0  held_out" in done.output
+    card = output.with_suffix(".md").read_text()
+    assert "license: MIT" in card and identify(init).digest in card
+    assert "| cells | 2 | 2 | 2 | CC0-1.0 |" in card and "(tuned.png)" in card
+    assert "The file holds the weights of epoch" in card and "seed 3" in card
+    assert "channels (2, 1)" in card and output.with_suffix(".png").exists()
+    assert identify(output).channels == 2
+    given[given.index("2,1")] = "1"
+    with pytest.raises(InputError, match="the file to start from cannot be the output"):
+        CliRunner().invoke(command, [*given, "--init", str(output)], catch_exceptions=False)
+
+
+# -- Cellpose 4 -------------------------------------------------------------------------------
+
+
+class Tiny(vit.BaseModel):  # type: ignore[misc]
+    """Three convolutions under the interface that Cellpose's training asks of a network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.backbone = "sam_vitl"
+        self.W2 = nn.Parameter(torch.eye(2), requires_grad=False)  # what a file is known by
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(8, 3, 5, padding=2),
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layers(x), torch.zeros(len(x), 256)
+
+
+RECIPE = Recipe(epochs=11, steps=2, batch=2, rate=5e-3, decay=0.0)
+
+
+def test_cellposes_own_training(tmp_path: Path) -> None:
+    defaults = dict(models.normalize_default)
+    lines: list[str] = []
+    net, output = Tiny(), tmp_path / "tuned"
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    data = [item(0), replace_source(item(1), 1)]
+    history = finetune(net, data, [item(2)], output, RECIPE, report=lines.append)
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned"]
+    again = Tiny()
+    again.load_model(output, device=torch.device("cpu"))
+    assert equal(again.state_dict(), net.state_dict()) and not equal(before, net.state_dict())
+    assert [line["epoch"] for line in history] == list(range(12))
+    assert history[-1]["loss"] < history[1]["loss"]
+    # the package measures the held-out loss in its epochs 0, 5 and 10
+    assert [line["epoch"] for line in history if "held_out_loss" in line] == [1, 6, 11]
+    assert "ap50" in history[0] and "ap50" in history[-1]
+    assert any("learning_rate=0.005" in line for line in lines)
+    assert models.normalize_default == defaults
+    assert float(net.diam_labels) == pytest.approx(np.mean([i.diameter for i in data]), rel=0.02)
+
+
+def replace_source(of: Item, source: int) -> Item:
+    return Item(of.name, source, of.image, of.labels, of.target, of.diameter)
+
+
+def test_arguments_for_cellposes_training() -> None:
+    """What Cellpose would make of the labels itself, three channels, sources drawn alike."""
+    from cellpose.dynamics import labels_to_flows
+
+    data = [item(0), item(1), replace_source(item(2), 1)]
+    made = arguments(data, [], RECIPE)
+    assert made["test_data"] is None and made["nimg_per_epoch"] == 4
+    np.testing.assert_allclose(made["train_probs"], [0.25, 0.25, 0.5])
+    theirs = labels_to_flows([i.labels.astype(np.float32) for i in data])
+    for mine, other in zip(made["train_labels"], theirs, strict=True):
+        pairs = np.unique(np.stack([mine[0].ravel(), other[0].ravel()]), axis=1)
+        assert pairs.shape[1] == 10  # nine objects and the background, numbered anew
+        np.testing.assert_array_equal(mine[1], other[1])
+        np.testing.assert_allclose(mine[2:], other[2:], atol=1e-4)
+    for image, of in zip(made["train_data"], data, strict=True):
+        assert image.shape == (3, 64, 64) and not image[1:].any()
+        np.testing.assert_array_equal(image[0], of.image[0])
+
+
+def test_divergence_of_cellposes_training(tmp_path: Path) -> None:
+    broken = item(0)
+    broken.image[:] = np.nan
+    with pytest.raises(InputError, match="the training has diverged"):
+        finetune(Tiny(), [broken], [], tmp_path / "out", RECIPE, report=print)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.large
+@pytest.mark.slow
+@pytest.mark.skipif("TERAPOSE_LARGE" not in os.environ, reason="trains and writes 1.2 GB")
+def test_command_fine_tunes_cellpose4(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    init, output = tmp_path / "cpsam", tmp_path / "tuned"
+    torch.save(vit.CPSAM(dtype=torch.float32).state_dict(), init)
+    cells = write_cells(tmp_path / "cells", 2)
+    given = [str(cells), "--init", str(init), "--output", str(output), "--epochs", "1"]
+    given += ["--steps", "2", "--rate", "1e-4", "--holdout-every", "2"]
+    run: Callable[..., object] = CliRunner().invoke
+    with pytest.raises(InputError, match="got --diameter, --patience"):
+        run(command, [*given, "--diameter", "20", "--patience", "2"], catch_exceptions=False)
+    done = CliRunner().invoke(command, given, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    info = identify(output)
+    assert (info.family, info.channels) == ("cellpose4", 3)
+    before, after = weights(init), weights(output)
+    assert before.keys() == after.keys()
+    assert not torch.equal(before["out.weight"], after["out.weight"])
+    net = load(output).module.net
+    assert not isinstance(net, UNet) and equal(net.state_dict(), after)
+    assert "A network of Cellpose 4" in output.with_suffix(".md").read_text()
