@@ -105,11 +105,13 @@ workflow SEGMENT {
     no_args = checked.map { row -> tuple(row.sample, '') }
 
     FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }, model)
+    // whose network it is, and under which licence: once
+    FETCH.out.said.map { line -> line.trim() }.unique().view()
     PLAN(
         checked
             .map { row -> tuple(row.sample, row.address, row.identity, row.plan) }
             .join(images)
-            .join(FETCH.out)
+            .join(FETCH.out.network)
     )
     planned = PLAN.out.plan
         .map { sample, plan, store -> tuple(sample, plan, store.toUriString()) }
@@ -126,7 +128,7 @@ workflow SEGMENT {
 
     // each pass adds to the sum of the one before, so it waits for all of it; planes that stand by
     // themselves have the first one only
-    network = FETCH.out.join(images).join(arguments(checked, 'gradients'))
+    network = FETCH.out.network.join(images).join(arguments(checked, 'gradients'))
     GRADIENTS_YX(passes(planned, 'yx', PERCENTILES.out.join(network)))
     GATHER_YX(gathering(GRADIENTS_YX.out, planned, 'gradients-yx', PERCENTILES.out, no_args))
     GRADIENTS_ZX(passes(planned, 'zx', GATHER_YX.out.join(network)))

@@ -155,7 +155,11 @@ class Parameters(BaseModel):
         "float32",
         description="Storage of flows between tasks; float16 takes half the disk and is not exact.",
     )
-    batch_size: int = Field(8, ge=1, description="Tiles a call of the network.")
+    batch_size: Annotated[Count, Field(ge=1)] = Field(
+        None,
+        description="Tiles a call of the network; default 8 or more, on a GPU as many as fit its "
+        "free memory.",
+    )
     use_gpu: bool = Field(False, description="Run the network and follow flows on a GPU.")
     flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(_parts)] = Field(
         (0.0,), description="Standard deviation of the flows' smoothing: one, or Z,Y,X (voxels)."

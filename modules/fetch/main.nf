@@ -1,4 +1,4 @@
-// The network's file, once a run: from a name, a path or a URL.
+// The network's file under its own name, and its card: from a name, a path or a URL.
 process FETCH {
     tag "${sample}"
     label 'small'
@@ -8,15 +8,17 @@ process FETCH {
     path model, stageAs: 'model/*'
 
     output:
-    tuple val(sample), path('network.pth')
+    tuple val(sample), path('network'), emit: network
+    stdout emit: said
 
     script:
     """
-    terapose.py fetch ${args} --output network.pth
+    mkdir network
+    terapose.py fetch ${args} --output network | tail -n 1
     """
 
     stub:
     """
-    touch network.pth
+    mkdir network
     """
 }

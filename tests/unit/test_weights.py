@@ -21,7 +21,7 @@ from terapose.networks import identify, load
 from terapose.networks.files import UNetShape, unet_shape
 from terapose.networks.outline import outline
 from terapose.networks.unet import UNet
-from terapose.networks.weights import copy, resolve
+from terapose.networks.weights import copy, resolve, weight_file
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +249,21 @@ def test_a_copy_of_the_shipped_network_keeps_its_licence(tmp_path: Path) -> None
     assert identify(copied).licence == identify(original).licence
 
 
+def test_a_name_and_a_card_travel_in_a_folder(weights: Path, tmp_path: Path) -> None:
+    """A file's name can say what its weights do not, and its card says the licence."""
+    named = tmp_path / "cellpose_residual_on_style_off_concatenation_off_mine"
+    named.write_bytes(weights.read_bytes())
+    named.with_suffix(".md").write_text("---\nlicense: MIT\n---\n")
+    folder = tmp_path / "network"
+    folder.mkdir()
+    assert copy(named, folder) == folder / named.name == weight_file(folder)
+    assert identify(weight_file(folder)).licence == "MIT"
+    assert weight_file(named) == named
+    (folder / "second.pth").write_bytes(b"")
+    with pytest.raises(InputError, match="does not hold one weight file"):
+        weight_file(folder)
+
+
 def test_resolve_shipped_and_local(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("auto") == resolve("nuclei-small")
     assert resolve(str(weights), digest=_sha(weights).upper()) == weights
@@ -308,6 +323,7 @@ def test_fetch_command(weights: Path, tmp_path: Path) -> None:
     target.parent.mkdir()
     done = CliRunner().invoke(fetch, [str(weights), "--output", str(target)])
     assert done.exit_code == 0
-    assert done.output == f"{target}\nsha256={_sha(weights)}\n"
+    said = f"{target}\nsha256={_sha(weights)}\n{weights}: unet, licence not stated\n"
+    assert done.output == said
     assert target.read_bytes() == weights.read_bytes()
     assert "Examples" in CliRunner().invoke(fetch, ["--help"]).output

@@ -20,10 +20,13 @@ Examples:
     "--output", type=click.Path(path_type=Path), help="Copy the file here; else it stays cached."
 )
 def command(model: str, digest: str | None, output: Path | None) -> None:
-    """Fetch the weight file of MODEL, a name, path or URL, and print where it is and its digest."""
-    from terapose.networks.weights import copy, resolve, sha256
+    """Fetch the weight file of MODEL, a name, path or URL, and print where it is and what it is."""
+    from terapose.networks import identify
+    from terapose.networks.weights import copy, resolve
 
     path = resolve(model, digest=digest)
     if output is not None:
         path = copy(path, output)
-    click.echo(f"{path}\nsha256={sha256(path)}")
+    info = identify(path)
+    licence = info.licence or "not stated"
+    click.echo(f"{path}\nsha256={info.digest}\n{model}: {info.family}, licence {licence}")

@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Plan the segmentation of IMAGE: geometry, tasks, memory and disk. Computes nothing yet."""
     from terapose.networks import identify
-    from terapose.networks.weights import resolve
+    from terapose.networks.weights import resolve, weight_file
     from terapose.params import check
     from terapose.plan import SCATTERED
     from terapose.stages import plan as stage
@@ -44,7 +44,7 @@ def command(
 
     params = check(options)
     opened = stage.open_checked(image, params)
-    plan = stage.make_plan(opened, identify(model_file or resolve(params.model)), params)
+    plan = stage.make_plan(opened, identify(weight_file(model_file) if model_file else resolve(params.model)), params)
     if store is not None:
         stage.run(plan, Store(store))
     if tasks is not None:

@@ -73,6 +73,9 @@ def command(
         record = segment_file(
             image, out, params, workers=jobs or os.cpu_count() or 1, report=report
         )
+    model = record["model"]
+    licence = model["licence"] or "not stated"
+    click.echo(f"network: {model['name']} ({model['family']}), licence {licence}", err=True)
     click.echo(f"cells:  {record['cells']}", err=True)
     click.echo(f"labels: {out / 'labels.zarr'}")
     click.echo(f"table:  {out / 'cells.csv'}")

@@ -140,6 +140,31 @@ class Network:
         """
         if len(tiles) == 0:
             return np.zeros((0, 3, *tiles.shape[2:]), np.float32)
-        batch = torch.from_numpy(np.ascontiguousarray(tiles))
-        output, _ = self.module(batch.to(self.module.device, self.module.dtype))
-        return np.ascontiguousarray(output.to("cpu", torch.float32).numpy())
+        try:
+            batch = torch.from_numpy(np.ascontiguousarray(tiles))
+            output, _ = self.module(batch.to(self.module.device, self.module.dtype))
+            return np.ascontiguousarray(output.to("cpu", torch.float32).numpy())
+        except torch.cuda.OutOfMemoryError:
+            if len(tiles) == 1:
+                raise
+        # outside of the handler, which would hold on to what did not fit
+        torch.cuda.empty_cache()
+        half = len(tiles) // 2
+        return np.concatenate([self(tiles[:half]), self(tiles[half:])])
+
+    def best_batch(self) -> int:
+        """Tiles a call that suit the device: on a CPU 8 or one a thread, on a GPU as many as fit.
+
+        A tile's need is that of the second of two tiles in a trial.
+        """
+        device = self.module.device
+        if device.type != "cuda":
+            return max(8, torch.get_num_threads())
+        peaks = []
+        for count in (1, 2):
+            torch.cuda.reset_peak_memory_stats(device)
+            self(np.zeros((count, self.channels, self.tile, self.tile), np.float32))
+            peaks.append(torch.cuda.max_memory_allocated(device))
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(min(max(0.8 * free // max(1, peaks[1] - peaks[0]), 1), 256))

@@ -20,6 +20,7 @@ from terapose.errors import InputError
 from terapose.networks.outline import Array, outline
 from terapose.networks.weights import sha256, shipped
 
+_LICENCES = {"cellpose4": "CC-BY-NC-4.0"}
 ALLOWED = "a network of Cellpose 1 to 3 or of terapose train, or one of Cellpose 4"
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -62,7 +63,9 @@ class ModelInfo:
     style_on
         False for a U-Net that was trained to ignore the style.
     licence
-        As its model card states it (beside it, same name, ``.md``); None without a card.
+        As its model card states it (beside it, same name, ``.md``). Without a card that of
+        Cellpose-SAM's weights for a network of Cellpose 4, which is one of them or was made from
+        one; None for others.
     """
 
     path: Path
@@ -103,7 +106,7 @@ def identify(path: str | Path) -> ModelInfo:
         tile=tile,
         diam_mean=diameter,
         style_on=not _NO_STYLE.search(path.name),
-        licence=_licence(_card(path, digest)),
+        licence=_licence(_card(path, digest)) or _LICENCES.get(family),
     )
 
 

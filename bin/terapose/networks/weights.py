@@ -147,8 +147,32 @@ def _check(path: Path, digest: str, origin: str) -> None:
         )
 
 
+def weight_file(path: Path) -> Path:
+    """The weight file itself, also where the folder that `copy` put it into is given.
+
+    Raises
+    ------
+    InputError
+        A folder does not hold exactly one weight file.
+    """
+    if not path.is_dir():
+        return path
+    found = [p for p in sorted(path.iterdir()) if p.suffix != ".md" and not p.name.startswith(".")]
+    if len(found) != 1:
+        raise InputError(
+            "does not hold one weight file",
+            where=path,
+            got=", ".join(p.name for p in found) or "nothing",
+            remedy="name the file",
+        )
+    return found[0]
+
+
 def copy(path: Path, output: Path) -> Path:
-    """Copy a weight file in one piece; a folder as ``output`` keeps the file's name.
+    """Copy a weight file, each file in one piece, and its model card if it has one.
+
+    A folder as ``output`` keeps the file's name, which can say what its weights do not (see
+    `terapose.networks.files`).
 
     Returns
     -------
@@ -161,11 +185,14 @@ def copy(path: Path, output: Path) -> Path:
         The copy cannot be written.
     """
     target = output / path.name if output.is_dir() else output
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, partial)
-        os.replace(partial, target)
-    except OSError as error:
-        raise InputError("cannot be written", where=target, got=error.strerror) from error
+    pairs = [(path, target), (path.with_suffix(".md"), target.with_suffix(".md"))]
+    for source, place in pairs:
+        if place == target or source.is_file():
+            partial = place.with_name(f".{place.name}.partial")
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, partial)
+                os.replace(partial, place)
+            except OSError as error:
+                raise InputError("cannot be written", where=place, got=error.strerror) from error
     return target

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,8 +64,10 @@ def sums(axis: str) -> str:
 def _network(path: str, device: str, precision: str) -> tuple[Network, str]:
     """A loaded network and its file's digest; torch is imported here and nowhere else."""
     from terapose.networks import identify, load
+    from terapose.networks.weights import weight_file
 
-    return load(path, device=device, precision=precision), identify(path).digest
+    file = weight_file(Path(path))
+    return load(file, device=device, precision=precision), identify(file).digest
 
 
 def read_input(job: Job, box: Box) -> NDArray[np.float32]:
@@ -130,8 +133,10 @@ def run(job: Job) -> dict[str, Any]:
         )
     checksums = []
     ahead = _Ahead(job, partial(_planes, job, axis))
+    batch_size = job.params["batch_size"] or network.best_batch()
     for item in job.items:
-        checksums.append(job.each(item, partial(_box, job, axis, item, network, ahead)))
+        work = partial(_box, job, axis, item, network, ahead, batch_size)
+        checksums.append(job.each(item, work))
         if axis and job.params["keep_intermediates"] != "all":
             # read by no other task, and the item's marker is in place
             job.store.drop_box(sums(AXES[axis - 1]), job.plan.pass_grid(axis)[item])
@@ -179,7 +184,9 @@ def _planes(job: Job, axis: int, item: int) -> NDArray[np.float32]:
     return np.moveaxis(np.moveaxis(values, axis + 1, 1), 0, 1)
 
 
-def _box(job: Job, axis: int, item: int, network: Network, ahead: _Ahead) -> list[int]:
+def _box(
+    job: Job, axis: int, item: int, network: Network, ahead: _Ahead, batch_size: int
+) -> list[int]:
     """Do one slab, or one rectangle of it."""
     plan = job.plan
     box = plan.pass_grid(axis)[item]
@@ -191,7 +198,7 @@ def _box(job: Job, axis: int, item: int, network: Network, ahead: _Ahead) -> lis
         overlap=plan.model.overlap,
         augment=plan.model.augment,
         skip_empty=plan.model.skip_empty,
-        batch_size=job.params["batch_size"],
+        batch_size=batch_size,
         shape=shape,
         region=region,
     )
