@@ -19,7 +19,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strate
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine lint-engine demo test lint docs real-data exactness compare-cellpose3 lock clean
+.PHONY: help setup engine lint-engine demo test lint docs precision real-data exactness compare-cellpose3 lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ real-data: engine ## score every volume of DATA=../shared/data into docs/results
 
 exactness: setup ## any cut against one piece and against Cellpose, into docs/exactness.md
 	@python -m benchmarks.exactness
+
+precision: setup ## what lower precision costs, into docs/precision.md, with DATA=../shared/data
+	@python benchmarks/precision.py --data "$(DATA)"
 
 compare-cellpose3: setup ## networks of Cellpose 1 to 3 beside cellpose 3.1.1.3's own, in .cellpose3
 	@python benchmarks/compare_cellpose3.py
