@@ -96,12 +96,14 @@ def _stream(path: Path) -> dict[str, Array]:
         description = _Reader(file)
         state = description.load()
         places = {}
+        size = path.stat().st_size
         for key in _Reader(file).load():
             length = int.from_bytes(file.read(8), "little")
             places[key] = file.tell()
-            file.seek(length * _SIZES[description.kinds[key]], io.SEEK_CUR)
-        if file.tell() > path.stat().st_size:
-            raise EOFError("the file is cut short")
+            end = places[key] + length * _SIZES[description.kinds[key]]
+            if not length or end > size:
+                raise EOFError("the file is cut short")
+            file.seek(end)
 
         def number(tensor: _Tensor) -> bytes:
             file.seek(places[tensor.key] + 4 * tensor.offset)
