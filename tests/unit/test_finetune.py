@@ -428,11 +428,13 @@ def test_command_fine_tunes_cellpose4(tmp_path: Path) -> None:
     init, output = tmp_path / "cpsam", tmp_path / "tuned"
     torch.save(vit.CPSAM(dtype=torch.float32).state_dict(), init)
     cells = write_cells(tmp_path / "cells", 2)
-    given = [str(cells), "--init", str(init), "--output", str(output), "--epochs", "1"]
-    given += ["--steps", "2", "--rate", "1e-4", "--holdout-every", "2"]
+    given = [str(cells), "--init", str(init), "--output", str(output), "--epochs", "2"]
+    given += ["--steps", "1", "--rate", "1e-4", "--holdout-every", "2"]
     run: Callable[..., object] = CliRunner().invoke
     with pytest.raises(InputError, match="got --diameter, --patience"):
         run(command, [*given, "--diameter", "20", "--patience", "2"], catch_exceptions=False)
+    with pytest.raises(InputError, match="first epoch at a rate of zero; got 1"):
+        run(command, [*given, "--epochs", "1"], catch_exceptions=False)
     done = CliRunner().invoke(command, given, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     info = identify(output)

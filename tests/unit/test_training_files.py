@@ -96,11 +96,15 @@ def test_formats_give_the_same_items(tmp_path: Path, save: Callable[[Path, Array
 def test_pairs_in_one_folder(tmp_path: Path) -> None:
     image, labels = (array.squeeze() for array in pair())
     expected = only(write_twins(tmp_path / "twins", as_tiff, image, labels))
-    for name, suffix in (("cellpose", ""), ("data set of Cellpose", "_img")):
+    for name, suffix, ending in (
+        ("cellpose", "", "_masks"),
+        ("data set of Cellpose", "_img", "_masks"),
+        ("saved by its window", "", "_cp_masks"),
+    ):
         folder = tmp_path / name
         folder.mkdir()
         as_tiff(folder / f"a{suffix}", image)
-        as_png(folder / "a_masks", labels)
+        as_png(folder / f"a{ending}", labels)
         as_tiff(folder / "not annotated yet", image)
         (folder / "a_seg.npy").write_bytes(b"not read")
         same(only(folder), expected)
@@ -220,6 +224,15 @@ def test_faults_of_folders_and_labels(tmp_path: Path) -> None:
     (found,) = find_pairs(tmp_path)
     with pytest.raises(InputError, match="labels have one channel; got 3"):
         read_pair(found)
+
+
+def test_two_sets_of_labels(tmp_path: Path) -> None:
+    image, labels = (array.squeeze() for array in pair())
+    as_tiff(tmp_path / "a", image)
+    as_tiff(tmp_path / "a_masks", labels)
+    as_png(tmp_path / "a_cp_masks", labels)
+    with pytest.raises(InputError, match=r"two sets of labels; got a_cp_masks.png and a_masks"):
+        find_pairs(tmp_path)
 
 
 def test_licences_of_data(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def write_card(
         "",
         f"- SHA-256: `{info.digest}`",
         f"- Trained with Terapose {__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}, {minutes:.0f} minutes{start}",
+        f"Python {platform.python_version()}, {minutes:.0f} min{start}",
         f"- Command: `{command}`",
         "- Settings: " + ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
         "",
@@ -71,7 +71,7 @@ def write_card(
         "",
         "## Scores on what was held out",
         "",
-        f"The file holds the weights of epoch {kept}.",
+        _about(history, kept),
         "",
         *_table([_short(line) for line in _shown(history, kept)]),
         "",
@@ -81,6 +81,17 @@ def write_card(
     card = weights.with_suffix(".md")
     card.write_text("\n".join(lines), encoding="utf-8")
     return card
+
+
+def _about(history: Sequence[dict[str, float]], kept: int) -> str:
+    """What the scores are, and how they should be read."""
+    text = f"The file holds the weights of epoch {kept}."
+    if not any("ap50" in line for line in history):
+        return f"{text} Nothing was held out: there are no scores."
+    text += " Average precision, TP / (TP + FP + FN), at an IoU of 0.5 and 0.75 on whole images"
+    if kept < history[-1]["epoch"]:
+        text += "; by the first of them the epoch was chosen, which flatters it a little"
+    return text + "."
 
 
 def _channels(count: int) -> str:

@@ -42,7 +42,8 @@ class Recipe:
     batch
         Crops per batch, of the network's own size.
     rate, decay
-        Learning rate and weight decay of AdamW; the rate rises over the first ten epochs.
+        Learning rate and weight decay of AdamW; the rate rises from zero, that of the
+        first epoch, over ten of them.
     seed
         Of the layers that are skipped at random; the crops of an epoch depend on its number alone.
     channels

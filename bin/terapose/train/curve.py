@@ -52,6 +52,8 @@ def _panel(
     title: str,
     kept: int | None,
 ) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for key, name in lines:
         points = [(line["epoch"], line[key]) for line in history if key in line]
         if points:
@@ -60,6 +62,7 @@ def _panel(
         axes.axvline(kept, color="0.6", linestyle=":", label=f"kept: epoch {kept}")
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(fontsize=8)

@@ -1,8 +1,9 @@
 """Files of training data: which image belongs to which labels, and how both are read.
 
 1. A data folder holds ``images/`` and ``labels/`` with twins of the same name (the ending may
-   differ), or, as Cellpose has it, ``NAME.tif`` or ``NAME_img.tif`` beside ``NAME_masks.tif``. An
-   HDF5 file with the datasets ``raw`` and ``label`` is a pair by itself, in either layout.
+   differ), or, as Cellpose has it, ``NAME.tif`` or ``NAME_img.tif`` beside ``NAME_masks.tif`` or
+   ``NAME_cp_masks.tif``. An HDF5 file with the datasets ``raw`` and ``label`` is a pair by itself,
+   in either layout.
 2. TIFF, OME-Zarr, Zarr and HDF5 are read by :mod:`terapose.image`, PNG by OpenCV. The colours red,
    green and blue of a PNG or TIFF are three channels, as Cellpose has it.
 3. Where the labels are one plane and the image is a stack without a channel axis, its planes are
@@ -71,22 +72,36 @@ def _twins(images: Path, labels: Path) -> list[Pair]:
 
 def _side_by_side(folder: Path) -> list[Pair]:
     known = _by_name(folder)
-    pairs = []
+    pairs: dict[Path, Path] = {}
     for name, path in known.items():
         if _holds_label(path):
-            pairs.append((path, path / "label"))
-        if not name.endswith("_masks"):
+            image, labels = path, path / "label"
+        elif name.endswith("_masks"):
+            image, labels = _image_of(name, path, known), _labels_address(path)
+        else:
             continue
-        base = name.removesuffix("_masks")
-        image = known.get(base) or known.get(f"{base}_img")
-        if image is None:
+        if image in pairs:
             raise InputError(
-                "labels have no image",
-                where=path,
-                remedy=f"put {base}.tif or {base}_img.tif beside it, or take it away",
+                "an image has two sets of labels",
+                where=image,
+                got=f"{pairs[image].name} and {labels.name}",
+                remedy="take one of them away",
             )
-        pairs.append((image, _labels_address(path)))
-    return sorted(pairs)
+        pairs[image] = labels
+    return sorted(pairs.items())
+
+
+def _image_of(name: str, labels: Path, known: dict[str, Path]) -> Path:
+    """The image that belongs to NAME_masks; Cellpose's window saves NAME_cp_masks."""
+    base = name.removesuffix("_masks")
+    for candidate in (base, f"{base}_img", base.removesuffix("_cp")):
+        if candidate in known:
+            return known[candidate]
+    raise InputError(
+        "labels have no image",
+        where=labels,
+        remedy=f"put {base}.tif or {base}_img.tif beside it, or take it away",
+    )
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

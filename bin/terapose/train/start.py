@@ -185,6 +185,13 @@ def _from_cellpose4(options: Mapping[str, Any], info: ModelInfo, device: str) ->
         ("widths", "diameter", "crop", "precision", "patience", "resume"),
         "a network of Cellpose 4 is trained by the cellpose package",
     )
+    if options["epochs"] < 2:
+        raise InputError(
+            "the cellpose package trains its first epoch at a rate of zero",
+            where="epochs",
+            got=options["epochs"],
+            allowed="2 or more",
+        )
     recipe = Recipe(
         epochs=options["epochs"],
         steps=options["steps"],
