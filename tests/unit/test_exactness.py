@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from benchmarks.cases import Case, make_cases, make_image, make_networks
 from benchmarks.exactness import BEGIN, END, Row, report, run_case, verdict, write
-from benchmarks.oracle import cellpose_labels, differing, is_defined, terapose_results
+from benchmarks.oracle import cellpose_labels, differing, is_defined, numbered, terapose_results
 from cellpose import transforms, utils
 from numpy.typing import NDArray
 
 from terapose.networks import load
 from terapose.params import Parameters, check
+from terapose.stages.stitch import join
 
 CASES = make_cases()
 
@@ -205,3 +206,38 @@ def test_cellpose_rounds_integers_that_it_resizes() -> None:
     assert resized.dtype == np.uint16
     exact = transforms.resize_image(plane.astype(np.float32), 3, 3)
     assert not np.array_equal(resized, exact)
+
+
+def runs(rng: np.random.Generator) -> NDArray[np.uint16]:
+    """Narrow planes of runs of pixels, numbered in each plane: many overlap equally well."""
+    stack = np.zeros((rng.integers(2, 5), 1, rng.integers(3, 9)), np.uint16)
+    for plane in stack[:, 0]:
+        edges = np.flatnonzero(rng.random(len(plane)) < 0.4)
+        for run in np.split(np.arange(len(plane)), edges):
+            if rng.random() < 0.75:
+                plane[run] = plane.max() + 1
+    return stack
+
+
+def test_planes_are_joined_as_cellpose_joins_them_and_equals_too() -> None:
+    rng = np.random.default_rng(1)
+    several = 0
+    for _ in range(3000):
+        stack = runs(rng)
+        if not stack[:2].any(axis=(1, 2)).all():
+            continue  # there Cellpose gives numbers twice
+        threshold = float(rng.choice([0.1, 0.25, 0.5]))
+        theirs = utils.stitch3D(stack.copy(), stitch_threshold=threshold)
+        objects = numbered(list(stack), stack.shape[1:])
+        plane = np.nonzero(np.ones_like(objects))[0][np.unique(objects, return_index=True)[1]]
+        above, below = objects[:-1].ravel(), objects[1:].ravel()
+        both = (above > 0) & (below > 0)
+        pairs = {"upper": above[both], "lower": below[both], "count": np.ones(both.sum(), int)}
+        ids, count = np.unique(objects, return_counts=True)
+        there = ids > 0
+        cell = np.concatenate([[0], join(plane[there], count[there], pairs, threshold)])
+        assert differing(cell[objects], theirs) == 0, (threshold, stack)
+        several += any(
+            len(np.unique(p)) < len(np.unique(s)) for p, s in zip(theirs, stack, strict=True)
+        )
+    assert several > 50

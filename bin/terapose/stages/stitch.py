@@ -4,7 +4,8 @@
 
 1. IoU of each pair of objects that overlap; below ``stitch_threshold`` it counts as none;
 2. each upper object stands by the lower one(s) it overlaps best, each lower one takes the best of
-   those upper ones, and between equals that whose cell began first;
+   those upper ones, and between equals that whose cell began first. Two lower objects may overlap
+   the same one equally well: they are of one cell, and count as one for the next plane;
 3. a lower object without any begins a new cell. Cells are numbered as they begin.
 
 (Cellpose resets its counter after an empty second plane, and then gives numbers twice. Here each
@@ -78,30 +79,35 @@ def join(
     (N,) int64
         1..M, in the order in which cells begin.
     """
-    key, inverse = np.unique(
-        np.stack([pairs["lower"], pairs["upper"]]), axis=1, return_inverse=True
-    )
-    shared = np.bincount(inverse.ravel(), pairs["count"], key.shape[1]).astype(np.int64)
-    lower, upper = key - 1
-    iou = shared / (count[upper] + count[lower] - shared)
-    good = iou >= threshold
-    lower, upper, iou = lower[good], upper[good], iou[good]
-    best = np.zeros(len(count))
-    np.maximum.at(best, upper, iou)
-    good = iou == best[upper]
-    lower, upper, iou = lower[good], upper[good], iou[good]
+    order = np.argsort(pairs["lower"], kind="stable")
+    lower, upper, shared = (pairs[name][order] for name in ("lower", "upper", "count"))
+    lower, upper = lower - 1, upper - 1
     cell = np.zeros(len(count), np.int64)
     cells = 0
-    # pairs are sorted by the lower object, and so by plane
     edges = np.searchsorted(plane, np.arange(plane.max(initial=-1) + 2))
+    # the plane above: its objects are one where they are of one cell
+    above = slice(0, 0)
     for first, stop in itertools.pairwise(edges):
         span = slice(*np.searchsorted(lower, [first, stop]))
-        order = np.lexsort((cell[upper[span]], -iou[span], lower[span]))
-        taken, at = np.unique(lower[span][order], return_index=True)
-        cell[taken] = cell[upper[span][order][at]]
+        area = np.bincount(cell[above], count[above], cells + 1)
+        key, inverse = np.unique(
+            np.stack([lower[span], cell[upper[span]]]), axis=1, return_inverse=True
+        )
+        below, one = key
+        both = np.bincount(inverse.ravel(), shared[span], key.shape[1])
+        iou = both / (area[one] + count[below] - both)
+        iou[iou < threshold] = 0
+        best = np.zeros(cells + 1)
+        np.maximum.at(best, one, iou)
+        iou[iou < best[one]] = 0
+        order = np.lexsort((one, -iou, below))
+        order = order[iou[order] > 0]
+        taken, at = np.unique(below[order], return_index=True)
+        cell[taken] = one[order][at]
         new = first + np.flatnonzero(cell[first:stop] == 0)
         cell[new] = np.arange(cells + 1, cells + len(new) + 1)
         cells += len(new)
+        above = slice(first, stop)
     return cell
 
 
