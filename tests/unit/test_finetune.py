@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -430,11 +430,12 @@ def test_command_fine_tunes_cellpose4(tmp_path: Path) -> None:
     cells = write_cells(tmp_path / "cells", 2)
     given = [str(cells), "--init", str(init), "--output", str(output), "--epochs", "2"]
     given += ["--steps", "1", "--rate", "1e-4", "--holdout-every", "2"]
-    run: Callable[..., object] = CliRunner().invoke
     with pytest.raises(InputError, match="got --diameter, --patience"):
-        run(command, [*given, "--diameter", "20", "--patience", "2"], catch_exceptions=False)
+        CliRunner().invoke(
+            command, [*given, "--diameter", "20", "--patience", "2"], catch_exceptions=False
+        )
     with pytest.raises(InputError, match="first epoch at a rate of zero; got 1"):
-        run(command, [*given, "--epochs", "1"], catch_exceptions=False)
+        CliRunner().invoke(command, [*given, "--epochs", "1"], catch_exceptions=False)
     done = CliRunner().invoke(command, given, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     info = identify(output)
