@@ -294,9 +294,8 @@ def _draw(number: int, mode: str, network: str, params: dict[str, Any], widest: 
     if own.get("min_size") == HALF:
         own["min_size"] = int(typical)
     if own.get("max_size_fraction") == HALF:
-        own["max_size_fraction"] = round(
-            min(1.0, typical / (1 if mode == "3d" else deep) / room), 5
-        )
+        part = (typical if mode == "3d" else 0.45 * wide * wide) / room
+        own["max_size_fraction"] = round(min(1.0, part), 5)
     return Case(
         number=number,
         mode=mode,
