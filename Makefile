@@ -22,7 +22,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strate
 .PHONY: help setup engine lint-engine demo test lint docs precision real-data exactness compare-cellpose3 lock clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
 
 setup: ## make .venv, the pinned Python environment
 	@sh tools/setup.sh
@@ -70,4 +70,4 @@ lock: setup ## pin the newest allowed versions in requirements/
 	echo 'nextflow==24.10.*' | $(LOCK) --upgrade - -o requirements/nextflow.txt
 
 clean: ## remove .venv, .engine and what runs left in this folder
-	rm -rf .venv .engine .nextflow .nextflow.log* work demo
+	rm -rf .venv .engine .cellpose3 .nextflow .nextflow.log* work demo

@@ -271,6 +271,9 @@ def test_resolve_shipped_and_local(weights: Path, monkeypatch: pytest.MonkeyPatc
         resolve(weights, digest="0" * 64)
     monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(weights.parent))
     assert resolve("lab.pth") == weights
+    old = weights.with_name("nucleitorch_0")
+    old.write_bytes(weights.read_bytes())
+    assert resolve("nuclei") == old
 
 
 def test_unknown_name() -> None:

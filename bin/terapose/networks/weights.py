@@ -21,6 +21,8 @@ import fsspec
 from terapose.errors import InputError
 
 SHIPPED = "nuclei-small"
+_CELLPOSE_NAMES = {"cyto": "cytotorch_0", "cyto2": "cyto2torch_0", "nuclei": "nucleitorch_0"}
+"""Files of Cellpose 1 to 3 that have another name than their model."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -53,7 +55,7 @@ def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None 
         return _fetched(url, digest or given or None, cache or _cache())
     path = shipped() if name in (SHIPPED, "auto") else Path(name).expanduser()
     if not path.is_file():
-        path = _cellpose_folder() / name
+        path = _cellpose_folder() / _CELLPOSE_NAMES.get(name, name)
     if not path.is_file():
         raise InputError(
             "no such model",
