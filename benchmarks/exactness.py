@@ -135,8 +135,8 @@ def run_cases(cases: Sequence[Case], workers: int) -> list[Row]:
 
 def line(row: Row) -> str:
     """A row of the table."""
-    fixed = ("diameter",)
-    options = (f"{name} {_short(v)}" for name, v in row.params.items() if name not in fixed)
+    shown = ("mode", "diameter")
+    options = (f"{name} {_short(v, ' ')}" for name, v in row.params.items() if name not in shown)
     cuts = (f"{_short(c['block_shape'])} ({c['blocks']})" for c in row.cuts)
     cells = [
         str(row.number),
@@ -154,8 +154,8 @@ def line(row: Row) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _short(value: Any) -> str:
-    return "x".join(map(_short, value)) if isinstance(value, tuple) else str(value)
+def _short(value: Any, between: str = "x") -> str:
+    return between.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 COLUMNS = (
