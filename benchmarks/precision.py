@@ -44,8 +44,9 @@ TEXT = (
     "- `flow_precision: float16` stores the sums of the network's passes, and the flows made of "
     "them, as float16: half the disk. Each pass rounds the sum once.\n"
     "- `precision: bfloat16` runs the network in bfloat16, which Cellpose 4 does by default. For "
-    "that it is there: on a GPU it is fast. On a CPU a Cellpose 4 network is 17 to 20 times slower "
-    "in it, a U-Net about as fast.",
+    "that it is there: on a GPU it is fast. What it does on a CPU depends on the processor (see "
+    "[benchmarks](benchmarks.md)): a U-Net is about as fast, a network of Cellpose 4 more than "
+    "twice as fast with bfloat16 instructions, and many times slower without.",
     "What they cost with the shipped network:",
 )
 

@@ -29,8 +29,8 @@ def load(path: str | Path, *, device: str = "cpu", precision: str = "auto") -> N
         "cpu", "cuda", "cuda:1", "mps".
     precision
         "float32", "bfloat16", or "auto": float32, but for Cellpose 4 on a GPU bfloat16, which is
-        that library's own choice. On a CPU bfloat16 was measured 17 to 20 times slower for
-        Cellpose 4.
+        that library's own choice. On a CPU it rounds, and is fast only where the processor
+        has instructions for it.
 
     Raises
     ------
