@@ -44,7 +44,9 @@ def command(
 
     params = check(options)
     opened = stage.open_checked(image, params)
-    plan = stage.make_plan(opened, identify(weight_file(model_file) if model_file else resolve(params.model)), params)
+    plan = stage.make_plan(
+        opened, identify(weight_file(model_file) if model_file else resolve(params.model)), params
+    )
     if store is not None:
         stage.run(plan, Store(store))
     if tasks is not None:
