@@ -65,8 +65,8 @@ def test_unknown_command_and_option_are_one_sentence(command: Terapose) -> None:
     assert command.refuses("segmnet") == (
         "No such command 'segmnet'; terapose --help tells what it takes"
     )
-    assert command.refuses("segment", "a", "b", "--diametre", "3") == (
-        "No such option '--diametre'. Did you mean '--diameter'?; "
+    assert command.refuses("segment", "a", "b", "--blok-shape", "3") == (
+        "No such option '--blok-shape'. Did you mean '--block-shape'?; "
         "terapose segment --help tells what it takes"
     )
     assert command.refuses("segment", "a") == (

@@ -1,0 +1,75 @@
+"""Networks of each family through the whole workflow, on a small volume and a small slide."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.pipeline.conftest import Launches
+from tests.pipeline.launch import results, segment
+from tests.synthetic import nuclei, write_ome_zarr
+from tests.unets import random_unet, save
+
+pytestmark = pytest.mark.slow
+
+LARGE = pytest.mark.skipif(
+    os.environ.get("TERAPOSE_LARGE") != "1", reason="writes and runs 1.2 GB of weights"
+)
+# as Cellpose names what it has trained; the name has to come along
+NAME = "cellpose_residual_on_style_on_concatenation_off_lab_2026"
+
+
+def lively(state: dict[str, torch.Tensor], weight: str) -> dict[str, torch.Tensor]:
+    """Random weights with outputs large enough for some cells."""
+    state[weight] = state[weight] * 40
+    return state
+
+
+def of_cellpose3(folder: Path) -> Path:
+    """A file as Cellpose 3 writes it: two inputs, a prefix of several GPUs, its diameter."""
+    net = random_unet((2, 8, 12), diameter=22.0)
+    state = lively(net.state_dict(), "output.2.weight")
+    return save({f"module.{name}": value for name, value in state.items()}, folder / NAME)
+
+
+def of_cellpose4(folder: Path) -> Path:
+    """The real architecture with random weights."""
+    from cellpose import vit
+
+    torch.manual_seed(0)
+    return save(
+        lively(vit.CPSAM(dtype=torch.float32).state_dict(), "out.weight"), folder / "sam.pth"
+    )
+
+
+MAKERS = {"unet": of_cellpose3, "cellpose4": of_cellpose4}
+
+
+@pytest.mark.parametrize("family", ["unet", pytest.param("cellpose4", marks=LARGE)])
+@pytest.mark.parametrize("kind", ["volume", "slide"])
+def test_a_network_goes_through(launches: Launches, tmp_path: Path, family: str, kind: str) -> None:
+    model = MAKERS[family](tmp_path)
+    volume, _ = nuclei((6, 26, 30), seed=2)
+    plane, _ = nuclei((3, 70, 150), seed=3)
+    image = (
+        write_ome_zarr(tmp_path / "volume.zarr", np.stack([volume, volume[::-1]]), axes="czyx")
+        if kind == "volume"
+        else write_ome_zarr(tmp_path / "slide.zarr", np.stack([plane[1], plane[0]]), axes="cyx")
+    )
+    launch = launches(f"{family}-{kind}")
+    cut = ("--block_shape", "4,20,40", "--max_tasks", 2)
+    run = launch.done("--input", image, "--model", model, "--channels", "2,1", *cut)
+    out = launch.out / image.stem
+    record = json.loads((out / "provenance.json").read_text())
+    assert record["model"]["family"] == family and record["image"]["channels"] == [2, 1]
+    licence = {"unet": "not stated", "cellpose4": "CC-BY-NC-4.0"}[family]
+    assert f"{family}, licence {licence}" in run.said
+    if family == "unet":
+        assert record["model"]["diam_mean"] == 22 and record["cells"] > 0
+        assert results(out) == segment(
+            image, tmp_path / "alone", "--model", model, "--channels", "2,1"
+        )
