@@ -73,8 +73,13 @@ def run_side(side: str, model: Path, planes: NDArray[np.float32], device: str) -
         from cellpose import core
 
         net: Any = network.module.net
-        if side == "cellpose" and network.family == "cellpose4":
-            net.dtype = torch.bfloat16
+        if network.family == "cellpose4":
+            # as Cellpose builds it, without what Terapose changes
+            from cellpose import vit
+
+            half = side == "cellpose"
+            net = vit.CPSAM(dtype=torch.bfloat16 if half else torch.float32).to(device).eval()
+            net.load_model(str(model), device=torch.device(device))
         begin = time.perf_counter()
         found = np.moveaxis(
             core.run_net(net, np.moveaxis(stack, 1, -1), bsize=network.tile)[0], -1, 1

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from terapose.errors import InputError
+from terapose.networks.attention import fuse
 from terapose.networks.base import fill
 
 
@@ -50,4 +51,6 @@ def build(backbone: str, state: Mapping[str, Tensor], dtype: torch.dtype, path: 
             remedy="install dinov3 as the documentation of Cellpose says, or use cpsam",
         )
     fill(net, state, path)
+    if backbone == "sam_vitl":
+        fuse(net)
     return net.to(dtype)
