@@ -23,16 +23,18 @@ LARGE = pytest.mark.skipif(
 NAME = "cellpose_residual_on_style_on_concatenation_off_lab_2026"
 
 
-def lively(state: dict[str, torch.Tensor], weight: str) -> dict[str, torch.Tensor]:
-    """Random weights with outputs large enough for some cells."""
-    state[weight] = state[weight] * 40
+def lively(state: dict[str, torch.Tensor], output: str) -> dict[str, torch.Tensor]:
+    """Random weights with outputs large enough for some cells, and of either sign."""
+    weight = state[f"{output}.weight"]
+    state[f"{output}.weight"] = 40 * (weight - weight.mean(dim=(1, 2, 3), keepdim=True))
+    state[f"{output}.bias"] = torch.zeros_like(state[f"{output}.bias"])
     return state
 
 
 def of_cellpose3(folder: Path) -> Path:
     """A file as Cellpose 3 writes it: two inputs, a prefix of several GPUs, its diameter."""
     net = random_unet((2, 8, 12), diameter=22.0)
-    state = lively(net.state_dict(), "output.2.weight")
+    state = lively(net.state_dict(), "output.2")
     return save({f"module.{name}": value for name, value in state.items()}, folder / NAME)
 
 
@@ -41,9 +43,7 @@ def of_cellpose4(folder: Path) -> Path:
     from cellpose import vit
 
     torch.manual_seed(0)
-    return save(
-        lively(vit.CPSAM(dtype=torch.float32).state_dict(), "out.weight"), folder / "sam.pth"
-    )
+    return save(lively(vit.CPSAM(dtype=torch.float32).state_dict(), "out"), folder / "sam.pth")
 
 
 MAKERS = {"unet": of_cellpose3, "cellpose4": of_cellpose4}
@@ -61,8 +61,10 @@ def test_a_network_goes_through(launches: Launches, tmp_path: Path, family: str,
         else write_ome_zarr(tmp_path / "slide.zarr", np.stack([plane[1], plane[0]]), axes="cyx")
     )
     launch = launches(f"{family}-{kind}")
+    # random flows: whatever they lead to counts as a cell
+    rules = ("--cellprob_threshold", -99, "--flow_threshold", 0, "--max_size_fraction", 1)
     cut = ("--block_shape", "4,20,40", "--max_tasks", 2)
-    run = launch.done("--input", image, "--model", model, "--channels", "2,1", *cut)
+    run = launch.done("--input", image, "--model", model, "--channels", "2,1", *rules, *cut)
     out = launch.out / image.stem
     record = json.loads((out / "provenance.json").read_text())
     assert record["model"]["family"] == family and record["image"]["channels"] == [2, 1]
@@ -70,6 +72,6 @@ def test_a_network_goes_through(launches: Launches, tmp_path: Path, family: str,
     assert f"{family}, licence {licence}" in run.said
     if family == "unet":
         assert record["model"]["diam_mean"] == 22 and record["cells"] > 0
-        assert results(out) == segment(
-            image, tmp_path / "alone", "--model", model, "--channels", "2,1"
-        )
+        options = [str(word).replace("_", "-") for word in rules]
+        words = ("--model", model, "--channels", "2,1", *options)
+        assert results(out) == segment(image, tmp_path / "alone", *words)
