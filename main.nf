@@ -29,6 +29,10 @@ workflow {
     if (own_model) {
         given = given + [model: own_model.toString()]
     }
+    own_markers = local_file(given.markers)
+    if (own_markers) {
+        given = given + [markers: own_markers.toString()]
+    }
     params_file = channel
         .of(groovy.json.JsonOutput.toJson(given))
         .collectFile(name: 'params.json')

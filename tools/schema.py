@@ -223,7 +223,9 @@ def _allowed(found: Json) -> str:
     signs = {"exclusiveMinimum": "> ", "minimum": "≥ ", "exclusiveMaximum": "< ", "maximum": "≤ "}
     bounds = [f"{sign}{found[key]:g}" for key, sign in signs.items() if key in found]
     if "pattern" in found:
-        bounds.append("64 hexadecimal digits")
+        bounds.append(
+            "64 hexadecimal digits" if "64" in found["pattern"] else "a name ending in .tif"
+        )
     return ", ".join(bounds) or "-"
 
 

@@ -62,6 +62,10 @@ def _read(path: Path, image: Image) -> tuple[str, ...]:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise InputError("cannot be read", where=path, got=error.strerror) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            "is not a table of markers", where=path, got=str(error), allowed="a CSV file in UTF-8"
+        ) from error
     if not rows or "marker_name" not in rows[0]:
         raise InputError(
             "is not a table of markers",
@@ -69,12 +73,18 @@ def _read(path: Path, image: Image) -> tuple[str, ...]:
             got=f"columns {', '.join(rows[0]) if rows else 'none'}",
             allowed="a CSV file with the column marker_name",
         )
-    numbers = [row.get("channel_number") or row.get("channel") or "" for row in rows]
-    if all(number.strip().isdigit() for number in numbers):
+    numbers = [(row.get("channel_number") or row.get("channel") or "").strip() for row in rows]
+    if all(number.isdigit() for number in numbers):
         # the order of the image, whatever the order of the lines
-        rows = [
-            row for _, row in sorted(zip(map(int, numbers), rows, strict=True), key=lambda p: p[0])
-        ]
+        order = sorted(range(len(rows)), key=lambda n: int(numbers[n]))
+        if [int(numbers[n]) for n in order] != list(range(1, len(rows) + 1)):
+            raise InputError(
+                "channel numbers do not count from 1",
+                where=path,
+                got=", ".join(numbers),
+                allowed="each of 1 to the number of channels, once",
+            )
+        rows = [rows[n] for n in order]
     if len(rows) != image.channels:
         raise InputError(
             "the table of markers does not fit the image",
@@ -82,4 +92,4 @@ def _read(path: Path, image: Image) -> tuple[str, ...]:
             got=f"{len(rows)} markers",
             allowed=f"{image.channels}, one for each channel of {image.address}",
         )
-    return tuple(row["marker_name"] or "" for row in rows)
+    return tuple((row["marker_name"] or "").strip() for row in rows)

@@ -129,7 +129,7 @@ class Parameters(BaseModel):
     )
     skip_empty: Number = Field(
         None,
-        description="Tiles without a pixel above this normalised intensity (0 to 1) are not sent "
+        description="Tiles without a pixel above this normalised intensity are not sent "
         "through the network; default only those of zeros, which is exact.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -187,7 +187,10 @@ class Parameters(BaseModel):
     )
     min_size: int = Field(15, description="Smallest cell in voxels.")
     max_size_fraction: float = Field(
-        0.4, gt=0, le=1, description="Largest cell as a fraction of the image (2d: of its plane)."
+        0.4,
+        gt=0,
+        le=1,
+        description="Largest cell as a fraction of the image; in 2d and stitch of its plane.",
     )
     min_median_fraction: float = Field(
         0.0, ge=0, lt=1, description="Drop cells below this fraction of the median volume."
@@ -245,6 +248,10 @@ STAGES: dict[str, tuple[str, ...]] = {
 """Parameters of each stage; changing one runs its stage again and those after it."""
 
 
+PATTERNS = {"model_digest": "64 hexadecimal digits", "mask_tiff": "a file name ending in .tif"}
+"""What text may be, in words."""
+
+
 def _fault(error: ErrorDetails) -> str:
     """One fault of a parameter in words."""
     name = str(error["loc"][0]) if error["loc"] else "the parameters"
@@ -252,6 +259,8 @@ def _fault(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Parameters.model_fields, n=1)
         return f"{name}: no such parameter" + (f" (did you mean {near[0]}?)" if near else "")
+    if error["type"] == "string_pattern_mismatch":
+        return f"{name}: got {got!r}, allowed: {PATTERNS[name]}"
     allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
     return f"{name}: got {got!r}, allowed: {allowed}"
 

@@ -87,6 +87,7 @@ class ModelPlan(BaseModel):
     tile: int
     diam_mean: float
     precision: str
+    device: str
     overlap: float
     augment: bool
     skip_empty: float | None

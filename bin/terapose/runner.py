@@ -240,7 +240,7 @@ def segment_file(
     # the record and the store's name hold the address: it has to mean the same from any folder
     image = image if "://" in image else os.path.abspath(image)
     opened = plan_stage.open_checked(image, params)
-    check_stage.check_output(folder, image)
+    check_stage.check_output(folder, image, params.mask_tiff)
     model_file = resolve(params.model, digest=params.model_digest or None)
     plan = plan_stage.make_plan(opened, identify(model_file), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))
@@ -251,6 +251,22 @@ def segment_file(
     if params.keep_intermediates == "none":
         shutil.rmtree(folder / ".terapose")
     return record
+
+
+def _check_axes(image: NDArray[Any] | str | Path, axes: str | None) -> None:
+    """Refuse axes that are not those of an array."""
+    if axes is None:
+        return
+    fits = isinstance(axes, str) and set(axes.lower()) <= set("tczyx")
+    fits = fits and isinstance(image, np.ndarray) and len(set(axes)) == len(axes) == image.ndim
+    if not fits:
+        raise InputError(
+            "do not fit the image",
+            where="axes",
+            got=axes,
+            allowed="one of the letters t, c, z, y, x for each axis of an array",
+            remedy="a file has axes of its own: leave them out",
+        )
 
 
 def segment(
@@ -292,6 +308,13 @@ def segment(
     from terapose.labels import open_level
 
     checked = check(params)
+    if not isinstance(workers, int) or workers < 1:
+        raise InputError("is not a number of processes", where="workers", got=workers)
+    if not isinstance(image, str | Path):
+        image = np.asarray(image)
+        if image.dtype.kind not in "uif":
+            raise InputError("is not an array of numbers", where="image", got=image.dtype)
+    _check_axes(image, axes)
     with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
         address = str(image)
         if isinstance(image, np.ndarray):

@@ -5,7 +5,7 @@ process CHECK {
     cache false
 
     input:
-    tuple val(sample), val(address), path(image)
+    tuple val(sample), val(address), path(image, stageAs: 'image/*')
     path params_file
     path model, stageAs: 'model/*'
     val output

@@ -4,7 +4,7 @@ process CONVERT {
     label 'blocks'
 
     input:
-    tuple val(sample), val(task_number), path(plan), val(store), path(image)
+    tuple val(sample), val(task_number), path(plan), val(store), path(image, stageAs: 'image/*')
 
     output:
     tuple val(sample), path("${task_number}.json")

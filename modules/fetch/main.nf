@@ -14,7 +14,8 @@ process FETCH {
     script:
     """
     mkdir network
-    terapose.py fetch ${args} --output network | tail -n 1
+    terapose.py fetch ${args} --output network > said.txt
+    tail -n 1 said.txt
     """
 
     stub:

@@ -4,7 +4,7 @@ process GRADIENTS {
     label 'network'
 
     input:
-    tuple val(sample), val(axis), val(task_number), path(plan), val(store), path(before), path(model), path(image), val(args)
+    tuple val(sample), val(axis), val(task_number), path(plan), val(store), path(before), path(model), path(image, stageAs: 'image/*'), val(args)
 
     output:
     tuple val(sample), path("${task_number}.json")

@@ -4,7 +4,7 @@ process INTENSITIES {
     label 'blocks'
 
     input:
-    tuple val(sample), val(task_number), path(plan), val(store), path(image), path(converted)
+    tuple val(sample), val(task_number), path(plan), val(store), path(image, stageAs: 'image/*'), path(converted)
 
     output:
     tuple val(sample), path("${task_number}.json")

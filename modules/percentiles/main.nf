@@ -4,7 +4,7 @@ process PERCENTILES {
     label 'gather'
 
     input:
-    tuple val(sample), path(plan), val(store), path(image), path(before, stageAs: 'before.json'), path(receipts, stageAs: 'receipts/*')
+    tuple val(sample), path(plan), val(store), path(image, stageAs: 'image/*'), path(before, stageAs: 'before.json'), path(receipts, stageAs: 'receipts/*')
 
     output:
     tuple val(sample), path('percentiles.json')

@@ -5,7 +5,7 @@ process PLAN {
     label 'small'
 
     input:
-    tuple val(sample), val(address), val(identity), val(args), path(image), path(model)
+    tuple val(sample), val(address), val(identity), val(args), path(image, stageAs: 'image/*'), path(model)
 
     output:
     tuple val(sample), path('plan.json'), path('store'), emit: plan

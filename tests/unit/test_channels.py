@@ -73,6 +73,8 @@ def test_a_table_of_markers_gives_the_names(image: Image, tmp_path: Path) -> Non
         ("marker_name\na\nb\n", "does not fit the image; got 2 markers; allowed: 4"),
         ("name\na\n", "not a table of markers; got columns name"),
         ("", "not a table of markers; got columns none"),
+        ("channel,marker_name\n1,a\n1,b\n2,c\n3,d\n", "do not count from 1; got 1, 1, 2, 3"),
+        ("channel,marker_name\n0,a\n1,b\n2,c\n3,d\n", "do not count from 1; got 0, 1, 2, 3"),
     ],
 )
 def test_a_table_that_does_not_fit(image: Image, tmp_path: Path, text: str, sentence: str) -> None:
@@ -82,3 +84,10 @@ def test_a_table_that_does_not_fit(image: Image, tmp_path: Path, text: str, sent
         channel_numbers(image, ["a"], str(table))
     with pytest.raises(InputError, match="cannot be read"):
         channel_numbers(image, ["a"], str(tmp_path / "none.csv"))
+
+
+def test_a_table_that_is_no_text(image: Image, tmp_path: Path) -> None:
+    table = tmp_path / "markers.csv"
+    table.write_bytes("marker_name\na\nä\nb\nc\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"not a table of markers; .* a CSV file in UTF-8"):
+        channel_numbers(image, ["a"], str(table))

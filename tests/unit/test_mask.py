@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import tifffile
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr
 
+from terapose.errors import InputError
 from terapose.labels import create, downsample, open_level
 from terapose.mask import TILE, write_mask
+from terapose.runner import segment
 
 SIZE = (2.0, 0.5, 0.5)
 
@@ -87,3 +90,45 @@ def test_the_call_of_mcmicro(tmp_path: Path, command: Terapose) -> None:
     np.testing.assert_array_equal(tifffile.imread(out / "cell.ome.tif") > 0, plain > 0)
     refused = command.refuses("segment", "--outdir", out, "--input", image, "--channel", "1", "3")
     assert "fewer inputs than channels are given; got [1, 3]" in refused
+
+
+def test_results_do_not_take_the_place_of_the_image(tmp_path: Path, command: Terapose) -> None:
+    plane = nuclei((3, 60, 70))[0][1]
+    image = tmp_path / "plane.tif"
+    tifffile.imwrite(image, plane)
+    before = image.read_bytes()
+    for words in ((image, tmp_path), ("--input", image, "--outdir", tmp_path)):
+        said = command.refuses("segment", *words, "--mask-tiff", "plane.tif")
+        assert "would be overwritten by the results" in said
+    inside = write_ome_zarr(tmp_path / "labels.zarr", plane, axes="yx")
+    assert "would be overwritten" in command.refuses("segment", inside, tmp_path)
+    assert image.read_bytes() == before
+    assert "give either IMAGE and OUT, or" in command.refuses(
+        "segment", image, tmp_path / "a", "--outdir", tmp_path / "b"
+    )
+
+
+def test_no_mask_of_an_earlier_run_stays(tmp_path: Path, command: Terapose) -> None:
+    image = write_ome_zarr(tmp_path / "plane.zarr", nuclei((3, 60, 70))[0][1], axes="yx")
+    words = ("segment", image, tmp_path / "out", "--jobs", "1")
+    assert command(*words, "--mask-tiff", "first.tif").code == 0
+    assert command(*words, "--min-size", "40", "--mask-tiff", "second.tif").code == 0
+    assert [p.name for p in (tmp_path / "out").glob("*.tif")] == ["second.tif"]
+    assert command(*words, "--min-size", "60").code == 0
+    assert not list((tmp_path / "out").glob("*.tif"))
+
+
+@pytest.mark.parametrize(
+    ("image", "options"),
+    [
+        (np.zeros((5, 6)), {"axes": "zyx"}),
+        (np.zeros((5, 6)), {"axes": "yy"}),
+        (np.zeros((5, 6)), {"axes": 5}),
+        ("plane.tif", {"axes": "yx"}),
+        (np.zeros((5, 6), object), {}),
+        (np.zeros((5, 6)), {"workers": 0}),
+    ],
+)
+def test_arguments_in_python(image: object, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"axes|workers|array of numbers"):
+        segment(image, **options)  # type: ignore[arg-type]

@@ -36,8 +36,9 @@ from tests.fields import (
 )
 
 from terapose import networks
-from terapose.geometry import ZYX, Box
+from terapose.geometry import ZYX, Box, Grid
 from terapose.job import Job, run_gather
+from terapose.stages import combine
 from terapose.stages import seeds as seeds_stage
 from terapose.stages.follow import FIRST_HALO
 
@@ -322,3 +323,29 @@ def test_no_stage_changes_what_it_reads(tmp_path: Path, tiny_model: Path) -> Non
     again = run_stages(first.plan, first.store, cellprob_threshold=1.0, min_size=30)
     assert same_partition(again.labels, cellpose_masks(field, cellprob_threshold=1.0, min_size=30))
     assert run_stages(first.plan, first.store).labels.tobytes() == first.labels.tobytes()
+
+
+@pytest.mark.parametrize("diameter", [12, 45, 111, 200, 333])
+def test_a_chunk_is_dropped_after_its_last_reader(
+    tmp_path: Path, tiny_model: Path, diameter: float
+) -> None:
+    """Who reads a chunk of the network's grid, however coarse, against trying all blocks."""
+    shape = (70, 700, 61)
+    plan, store = prepared(
+        tmp_path,
+        tiny_model,
+        np.zeros(shape, np.uint8),
+        diameter=diameter,
+        block_shape=(70, 37, 61),
+        slab_planes=9,
+    )
+    for smooth in ((0.0,), (1.5,)):
+        params = {"flow3d_smooth": smooth, "flow_scaling": "cellpose"}
+        job = Job(plan, store, "combine", 0, params, {})
+        for chunk in Grid(plan.network_shape, plan.slabs):
+            brute = [
+                item
+                for item in range(len(plan.grid))
+                if combine._needed(job, item)[1].intersect(chunk).size
+            ]
+            assert combine._readers(job, chunk) == brute

@@ -321,6 +321,16 @@ def test_offline_says_where_to_put_the_file(tmp_path: Path) -> None:
     assert resolve(url, cache=tmp_path) == place
 
 
+def test_a_failed_fetch_leaves_what_was_there(weights: Path, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.pth", tmp_path / "bad.pth"
+    good.write_bytes(weights.read_bytes())
+    bad.write_bytes(b"no network")
+    assert CliRunner().invoke(fetch, [str(bad), "--output", str(good)]).exit_code
+    assert good.read_bytes() == weights.read_bytes()
+    done = CliRunner().invoke(fetch, [str(good), "--output", f"{tmp_path}/new/"])
+    assert done.exit_code == 0 and (tmp_path / "new" / "good.pth").is_file()
+
+
 def test_fetch_command(weights: Path, tmp_path: Path) -> None:
     target = tmp_path / "models" / "copy.pth"
     target.parent.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ class _Segment(click.Command):
                 joined[-1] += f",{word}"
             else:
                 joined.append(word)
-        return super().parse_args(ctx, ["--channels" if w == "--channel" else w for w in joined])
+        return super().parse_args(
+            ctx, [re.sub("^--channel(=|$)", r"--channels\1", w) for w in joined]
+        )
 
 
 @click.command(cls=_Segment, epilog=_EPILOG)
@@ -61,6 +64,8 @@ def command(
     from terapose.params import check
     from terapose.runner import segment_file
 
+    if (given is not None and image is not None) or (outdir is not None and out is not None):
+        raise click.UsageError("give either IMAGE and OUT, or --input and --outdir")
     if given is not None:
         image, out = given, outdir
         options["mask_tiff"] = options["mask_tiff"] or "cell.ome.tif"

@@ -60,7 +60,8 @@ def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None 
         raise InputError(
             "no such model",
             where=name,
-            allowed=f"{SHIPPED}, the path or URL of a weight file, or a file in {path.parent}",
+            allowed=f"{SHIPPED}, the path or URL of a weight file, or a file in "
+            f"{_cellpose_folder()}",
         )
     if digest is not None:
         _check(path, digest, name)

@@ -15,6 +15,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+from terapose.channels import channel_numbers
 from terapose.errors import InputError
 from terapose.image import Image
 from terapose.params import STAGES, Parameters, arguments
@@ -22,14 +23,24 @@ from terapose.plan import flow_threshold, key_of, package_digest
 from terapose.stages.plan import make_plan, mode_of, open_checked
 
 
-def check_output(folder: Path, address: str) -> None:
+def check_output(folder: Path, address: str, mask: str = "") -> None:
     """Refuse a result folder that cannot be used.
 
     Raises
     ------
     InputError
-        If it cannot be written to, or holds the results of another image.
+        If it cannot be written to, holds the results of another image, or a result would take the
+        place of the image.
     """
+    for name in filter(None, ("labels.zarr", "cells.csv", "cells.parquet", mask)):
+        result, image = (Path(os.path.realpath(x)) for x in (folder / name, address))
+        if "://" not in address and image.is_relative_to(result):
+            raise InputError(
+                "would be overwritten by the results",
+                where=address,
+                got=f"a result of the name {folder / name}",
+                remedy="choose another folder or another name",
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -120,13 +131,15 @@ def run(sample: str, address: str, params: Parameters, output: Path | None) -> s
     image = open_checked(address, params)
     model = _check_model(params, image)
     if output is not None:
-        check_output(output, address)
+        check_output(output, address, params.mask_tiff)
         check_room(output, image.shape[0] * image.shape[1] * image.shape[2])
+    # the numbers that names stand for: another table of markers is another run
+    channels = channel_numbers(image, params.channels, params.markers)
     threshold = flow_threshold(mode_of(image, params), params.flow_threshold)
     row = {
         "sample": sample,
         "address": address,
-        "identity": key_of(image.identity, model, package_digest()),
+        "identity": key_of(image.identity, model, package_digest(), channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
         # whether the errors of flows are wanted at all
         "errors": "yes" if threshold else "",

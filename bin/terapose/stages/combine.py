@@ -98,10 +98,10 @@ def _readers(job: Job, chunk: Box) -> list[int]:
     """Blocks that read a chunk of the sum."""
     plan = job.plan
     ratios = [i / n for i, n in zip(plan.image.shape, plan.network_shape, strict=True)]
-    # two voxels more than the taps of the resizing can be apart; sorted out exactly below
+    # a voxel of the network's grid reaches as far as the next ones; sorted out exactly below
     near = Box(
-        zyx(math.floor(a * r) - 2 for a, r in zip(chunk.start, ratios, strict=True)),
-        zyx(math.ceil(b * r) + 2 for b, r in zip(chunk.stop, ratios, strict=True)),
+        zyx(math.floor((a - 1) * r) - 2 for a, r in zip(chunk.start, ratios, strict=True)),
+        zyx(math.ceil((b + 1) * r) + 2 for b, r in zip(chunk.stop, ratios, strict=True)),
     ).grow(halo(job.params["flow3d_smooth"]))
     return [i for i in plan.grid.touching(near) if _needed(job, i)[1].intersect(chunk).size]
 

@@ -49,7 +49,7 @@ def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
     summary["checksum"] = key_of(regions)
     _coarse_levels(job)
     output.mkdir(parents=True, exist_ok=True)
-    (output / "provenance.json").unlink(missing_ok=True)
+    _forget(output)
     _place(address(job), output / "labels.zarr")
     cells = pd.DataFrame(job.store.get_table(f"{job.before['relabel']}/cells.npz"))
     _whole(output / "cells.csv", lambda path: cells.to_csv(path, index=False, float_format="%.6g"))
@@ -69,6 +69,16 @@ def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
         for name in (job.before["flows"], job.before["labels"]):
             job.store.drop(name)
     return record
+
+
+def _forget(output: Path) -> None:
+    """Remove what says that results are complete, and the mask of an earlier run."""
+    record = output / "provenance.json"
+    if record.exists():
+        earlier = json.loads(record.read_text()).get("mask_tiff")
+        if earlier:
+            (output / earlier).unlink(missing_ok=True)
+        record.unlink()
 
 
 def _coarse_levels(job: Job) -> None:
@@ -136,6 +146,7 @@ def _record(job: Job, exported: Summary) -> dict[str, Any]:
         "anisotropy": plan.anisotropy,
         "flow_precision": plan.flow_precision,
         "cells": job.before["cells"],
+        "mask_tiff": job.params["mask_tiff"],
         "stages": {step["stage"]: {k: v for k, v in step.items() if k != "stage"} for step in done},
         "projection": plan.projection.model_dump(mode="json"),
     }

@@ -38,14 +38,6 @@ def run(job: Job) -> dict[str, Any]:
     """Follow the blocks of one task."""
     plan, name = job.plan, job.name("ends")
     shape = plan.image.shape
-    if max(shape) >= 2**24:
-        raise InputError(
-            "an axis is too long to tell neighbouring voxels apart in float32",
-            where=plan.image.address,
-            got=max(shape),
-            allowed=f"below {2**24}",
-            remedy="segment a coarser pyramid level (level)",
-        )
     job.store.create(name, (3, *shape), (3, *plan.chunk), "int16", INTEGER)
     blocks = [_block(job, name, item) for item in job.items]
     return {

@@ -98,6 +98,14 @@ def open_checked(address: str, params: Parameters) -> Image:
             allowed=f"at least 2 planes in mode {mode}",
             remedy="give mode 2d, or a Z stack (if its planes are separate files, join them first)",
         )
+    if max(image.shape) >= 2**24:
+        raise InputError(
+            "an axis is too long to tell neighbouring voxels apart in float32",
+            where=address,
+            got=max(image.shape),
+            allowed=f"below {2**24}",
+            remedy="segment a coarser pyramid level (level)",
+        )
     if mode != "3d" and any(params.flow3d_smooth):
         raise InputError(
             "flows are smoothed along Z, Y and X in mode 3d only",
@@ -241,6 +249,7 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
         tile=info.tile,
         diam_mean=info.diam_mean,
         precision=automatic if params.precision == "auto" else params.precision,
+        device="cuda" if params.use_gpu else "cpu",
         overlap=params.tile_overlap,
         augment=params.augment,
         skip_empty=params.skip_empty,
@@ -333,7 +342,7 @@ def run(plan: Plan, store: Store) -> None:
     InputError
         If the disk has less room than the projection asks for.
     """
-    if store.is_local:
+    if store.is_local and not store.has("plan.json"):
         Path(store.address).mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(store.address).free
         if free < plan.projection.store:
