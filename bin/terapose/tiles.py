@@ -202,47 +202,85 @@ def run_planes(
     (P, 3, Y, X) float32
         Flow along the plane's first axis, along its second, and cell probability (logit).
     """
-    count, channels, height, width = planes.shape
-    height, width = shape or (height, width)
+    count = len(planes)
+    height, width = shape or planes.shape[2:]
     region = region or ((0, height), (0, width))
     grid = tile_grid((height, width), tile, overlap, augment=augment).touching(region)
-    # everything below is laid out from the first tile's corner on
-    origin = (grid.starts[0][0], grid.starts[1][0])
-    extent = tuple(s[-1] - o + tile for s, o in zip(grid.starts, origin, strict=True))
-    corners = [(y - origin[0], x - origin[1]) for y, x in grid.corners]
-    flips = grid.flips if augment else [(1, 1)] * len(corners)
-    source, inner = (
-        tuple(slice(a + p - o, b + p - o) for (a, b), p, o in zip(r, grid.pad, origin, strict=True))
-        for r in (grid.window((height, width)), region)
-    )
-    padded = np.zeros((channels, *extent), np.float32)
-
-    def cut() -> Iterator[NDArray[np.float32]]:
-        for plane in planes:
-            padded[:, *source] = plane
-            for (row, column), (y, x) in zip(corners, flips, strict=True):
-                part = padded[:, row : row + tile, column : column + tile]
-                yield part[:, ::y, ::x].copy()
-
+    layout = _Layout.of(grid, (height, width), region, augment)
     weight = taper(tile)
-    norm = np.zeros(extent)
-    for row, column in corners:
+    norm = np.zeros(layout.extent)
+    for row, column in layout.corners:
         norm[row : row + tile, column : column + tile] += weight
-    total = np.zeros((3, *extent), np.float32)
+    total = np.zeros((3, *layout.extent), np.float32)
     result = np.empty((count, 3, *(b - a for a, b in region)), np.float32)
-    for n, output in enumerate(_answers(forward, cut(), batch_size, skip_empty)):
-        plane, at = divmod(n, len(corners))
-        y, x = flips[at]
+    tiles = _cut(planes, layout, tile)
+    for n, output in enumerate(_answers(forward, tiles, batch_size, skip_empty)):
+        plane, at = divmod(n, len(layout.corners))
+        y, x = layout.flips[at]
         if augment:
             turned = np.array([y, x, 1], np.float32)[:, None, None]
             output = np.ascontiguousarray(output[:, ::y, ::x]) * turned
-        _add_tile(total, output, weight, *corners[at])
-        if at == len(corners) - 1:
+        _add_tile(total, output, weight, *layout.corners[at])
+        if at == len(layout.corners) - 1:
             # one component at a time: the quotient is float64 before it is rounded
             for c in range(3):
-                result[plane, c] = total[c][inner] / norm[inner]
+                result[plane, c] = total[c][layout.inner] / norm[layout.inner]
             total[:] = 0
     return result
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where things lie in an array that begins at the first tile's corner.
+
+    Attributes
+    ----------
+    extent
+        Shape of the array (Y, X).
+    corners, flips
+        First row and column of each tile, and in which steps it is read.
+    source, inner
+        Where the window and the region lie.
+    """
+
+    extent: tuple[int, int]
+    corners: list[tuple[int, int]]
+    flips: list[tuple[int, int]]
+    source: tuple[slice, slice]
+    inner: tuple[slice, slice]
+
+    @classmethod
+    def of(
+        cls, grid: TileGrid, shape: tuple[int, int], region: Rectangle, augment: bool
+    ) -> _Layout:
+        """The layout of the tiles that touch a region."""
+        top, left = grid.starts[0][0], grid.starts[1][0]
+
+        def placed(part: Rectangle) -> tuple[slice, slice]:
+            (a, b), (c, d) = part
+            y, x = grid.pad[0] - top, grid.pad[1] - left
+            return slice(a + y, b + y), slice(c + x, d + x)
+
+        return cls(
+            extent=(
+                grid.starts[0][-1] - top + grid.tile,
+                grid.starts[1][-1] - left + grid.tile,
+            ),
+            corners=[(y - top, x - left) for y, x in grid.corners],
+            flips=grid.flips if augment else [(1, 1)] * len(grid.corners),
+            source=placed(grid.window(shape)),
+            inner=placed(region),
+        )
+
+
+def _cut(planes: NDArray[np.float32], layout: _Layout, tile: int) -> Iterator[NDArray[np.float32]]:
+    """The tiles of all planes, in order."""
+    padded = np.zeros((planes.shape[1], *layout.extent), np.float32)
+    for plane in planes:
+        padded[:, *layout.source] = plane
+        for (row, column), (y, x) in zip(layout.corners, layout.flips, strict=True):
+            part = padded[:, row : row + tile, column : column + tile]
+            yield part[:, ::y, ::x].copy()
 
 
 def _answers(
