@@ -100,21 +100,23 @@ def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.
         )
     scale = _scale(job.store.address, before["scale"])
     result = np.zeros(values.shape, np.float32)
-    for i, z in enumerate(range(box.start[0], box.stop[0])):
-        if rules.mode == "plane":
+    planes = range(box.start[0], box.stop[0])
+    if rules.mode == "plane":
+        for i, z in enumerate(planes):
             low, high = scale["low"][z, n], scale["high"][z, n]
             # a constant plane stays 0: it has nothing that could be dark or bright
             if not np.isnan(low):
                 result[i] = normalize(values[i], low, high, invert=rules.invert)
-            continue
-        # one pair of maps for all planes, or one for each
-        low, high = (scale[end][min(z, len(scale[end]) - 1), n] for end in ("low", "high"))
-        plane = Box((z, *box.start[1:]), (z + 1, *box.stop[1:]))
-        channels = len(job.plan.image.channels)
-        scaled = normalize_tiles(
-            values[i : i + 1], plane, job.plan.image.shape, low, high, channels
-        )[0]
-        result[i] = np.float32(1) - scaled if rules.invert else scaled
+        return result
+    # one pair of maps for all planes, which is enlarged once, or one for each
+    single = len(scale["low"]) == 1
+    for first, stop in [(planes.start, planes.stop)] if single else [(z, z + 1) for z in planes]:
+        low, high = (scale[end][0 if single else first, n] for end in ("low", "high"))
+        part = Box((first, *box.start[1:]), (stop, *box.stop[1:]))
+        inside, channels = part.within(box), len(job.plan.image.channels)
+        shape = job.plan.image.shape
+        scaled = normalize_tiles(values[inside], part, shape, low, high, channels)
+        result[inside] = np.float32(1) - scaled if rules.invert else scaled
     return result
 
 
