@@ -26,6 +26,7 @@ No part of the result depends on blocks, jobs or cache.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +49,8 @@ from terapose.lazy import Lazy, open_labels
 from terapose.reading import blocks_of, read_ahead
 from terapose.thumbnails import MEBI, Layout, Units
 from terapose.windows import Cells, check_found, find_boxes, largest_window, read_cells
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, the number of blocks done and of all."""
@@ -145,7 +148,7 @@ def cut_cells(
     inputs = [opened.address, *([mask.image.address] if mask else [])]
     if isinstance(table, str | os.PathLike):
         inputs.append(os.fspath(table))
-    target = Destination(Path(destination).expanduser(), layout, with_masks=mask_cells)
+    target = Destination(destination, layout, with_masks=mask_cells)
     target.check(inputs, overwrite=overwrite)
     try:
         with ThreadPoolExecutor(jobs) as pool:
@@ -216,6 +219,8 @@ def _visits(
     grid: Grid, starts: NDArray[np.int64], window: ZYX, size: int
 ) -> tuple[list[_Visit], NDArray[np.int64]]:
     """Blocks that hold a part of any window, in order; and how many visits fill each unit."""
+    if not len(starts):
+        return [], np.zeros(0, np.int64)
     shape, edge = np.array(grid.shape), np.array(grid.block)
     first = np.maximum(starts, 0) // edge
     count = (np.minimum(starts + window, shape) - 1) // edge - first + 1
@@ -296,6 +301,8 @@ def _window(
 ) -> ZYX:
     """(D, W, W), as given or as large as the largest box."""
     if window is not None:
+        if not len(cells):
+            log.warning("the table has no cells, and the array of thumbnails none")
         depth, width = (window, window) if isinstance(window, int) else window
         return (depth if shape[0] > 1 else 1, width, width)
     if boxes is None:
@@ -330,7 +337,9 @@ def _check(
             where=mask.image.address,
             got=" x ".join(map(str, mask.shape)),
             allowed=" x ".join(map(str, image.shape)),
-            remedy="give the label image of this image, at full resolution",
+            remedy="write the image with axes that say that these are channels, as OME-TIFF does"
+            if image.shape[0] > 1 and mask.shape[0] == 1
+            else "give the label image of this image, at full resolution",
         )
     if not np.issubdtype(mask.dtype, np.integer):
         raise InputError(

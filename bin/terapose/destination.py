@@ -26,15 +26,29 @@ class Destination:
 
     Parameters
     ----------
-    path
-        Folder of the array, or its zip file.
+    address
+        Folder of the array, or its zip file, on a local disk.
     layout
         How it lies there.
     with_masks
         Whether there is a second array, at `mask_path`.
+
+    Raises
+    ------
+    InputError
+        If it is no local path.
     """
 
-    def __init__(self, path: Path, layout: Layout, *, with_masks: bool) -> None:
+    def __init__(
+        self, address: str | os.PathLike[str], layout: Layout, *, with_masks: bool
+    ) -> None:
+        if is_url(os.fspath(address)):
+            raise InputError(
+                "thumbnails are written to a local disk",
+                where=address,
+                remedy="give a local path, and copy the result",
+            )
+        path = Path(address).expanduser()
         self.path = path
         self.mask_path = path.with_name(f"{path.stem}_mask{path.suffix}") if with_masks else None
         self._layout = layout
@@ -61,12 +75,6 @@ class Destination:
             If it exists and is not to be replaced, is something else than an array, holds an
             input, or cannot be written.
         """
-        if is_url(str(self.path)):
-            raise InputError(
-                "thumbnails are written to a local disk",
-                where=self.path,
-                remedy="give a local path, and copy the result",
-            )
         for path in filter(None, (self.path, self.mask_path)):
             if not os.path.lexists(path):
                 continue
@@ -84,8 +92,8 @@ class Destination:
                     got=f"what holds {held}" if held else "something else than an array",
                     remedy="choose another name",
                 )
-        self.clean()
         try:
+            self.clean()
             self._partial.mkdir(parents=True)
         except OSError as error:
             raise InputError(

@@ -11,6 +11,7 @@ from terapose.kernels.errors import flow_errors_2d, flow_errors_3d
 from terapose.kernels.follow import follow, scale_flows
 from terapose.kernels.objects import measure
 from terapose.kernels.seeds import assign, count_ends, find_seeds, grow_seeds
+from terapose.kernels.windows import copy_windows, grow_boxes, mark_windows
 from terapose.tiles import run_planes
 
 
@@ -35,6 +36,13 @@ def main() -> None:
         assign(
             starts, ends, owner, (0, 0, 0), np.arange(len(seeds), dtype=dtype), labels, (0, 0, 0)
         )
+    windows, slots = np.zeros((1, 3), np.int64), np.zeros(1, np.int64)
+    for dtype in (np.uint8, np.uint16, np.float32):
+        copy_windows(np.zeros(shape, dtype), windows, slots, np.zeros((1, *shape), dtype))
+    ids = np.array([1])
+    for dtype in (np.uint16, np.uint32, np.int32):
+        mark_windows(np.zeros(shape, dtype), windows, slots, ids, np.zeros((1, *shape), bool))
+        grow_boxes(np.zeros(shape, dtype), (0, 0, 0), ids, np.zeros((1, 6), np.int64))
     measure(np.ones(shape, np.int32), 1, (0, 0, 0), shape, np.zeros(shape, np.float32))
     run_planes(lambda tiles: np.zeros((len(tiles), 3, 224, 224), np.float32),
                np.zeros((1, 1, 8, 8), np.float32), tile=224)  # fmt: skip

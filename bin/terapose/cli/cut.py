@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import click
@@ -30,7 +29,7 @@ class _Cut(click.Command):
 @click.argument("image")
 @click.argument("labels")
 @click.argument("table", metavar="CELL_TABLE")
-@click.argument("destination", type=click.Path(path_type=Path))
+@click.argument("destination")
 @click.option(
     "--window-size",
     "window",
@@ -75,7 +74,7 @@ def command(
     image: str,
     labels: str,
     table: str,
-    destination: Path,
+    destination: str,
     window: tuple[int, ...] | None,
     channels: str | None,
     chunk_size: int,
