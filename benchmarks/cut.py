@@ -54,12 +54,12 @@ def read(paths: Sequence[str]) -> None:
     """Print the milliseconds that random and contiguous cells take, of each array, as JSON."""
     import zarr
 
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for path in paths:
         rng = np.random.default_rng(SEED)
         times: dict[str, list[float]] = {"random": [], "contiguous": []}
         for _ in range(REPEATS):
-            array = zarr.open(path, mode="r")
+            array: Any = zarr.open(path, mode="r")
             cells = array.shape[1]
             some = np.sort(rng.choice(cells, CELLS, replace=False))
             first = int(rng.integers(0, cells - CELLS))
@@ -130,24 +130,28 @@ def make_slides(folder: Path, edges: Sequence[int]) -> None:
 
 def run(words: Sequence[str | Path], **environment: str) -> dict[str, float]:
     """Run a command; its seconds, processor seconds, and peak memory of its largest process."""
-    begin = time.perf_counter()
-    child = subprocess.Popen(
-        [str(word) for word in words],
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _LAUNCH, *map(str, words)],
         env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
-    said = child.stderr.read() if child.stderr else ""
-    _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        sys.exit(f"{' '.join(map(str, words))}\n{said}")
-    return {
-        "seconds": time.perf_counter() - begin,
-        "processor": used.ru_utime + used.ru_stime,
-        "peak": used.ru_maxrss * 1024,
-    }
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, words))}\n{done.stderr}")
+    seconds, processor, peak = json.loads(done.stdout)
+    return {"seconds": seconds, "processor": processor, "peak": peak * 1024}
+
+
+_LAUNCH = """
+import json, os, sys, time
+begin = time.perf_counter()
+child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ,
+                        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)])
+_, status, used = os.wait4(child, 0)
+print(json.dumps([time.perf_counter() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+sys.exit(os.waitstatus_to_exitcode(status) != 0)
+"""
+"""A small process between: a child's peak starts at that of the process it is forked from."""
 
 
 def cut(folder: Path, tool: str, edge: int, table: str, options: Sequence[str]) -> dict[str, Any]:
@@ -155,7 +159,7 @@ def cut(folder: Path, tool: str, edge: int, table: str, options: Sequence[str]) 
     files = [folder / f"{edge}.ome.tif", folder / f"{edge}-labels.tif", folder / f"{table}.csv"]
     out = folder / f"{tool}.zarr"
     if tool == "cellcutter":
-        words = [PLACE / "bin" / "cut_cells", *files, out, "--force", *options]
+        words: list[str | Path] = [PLACE / "bin" / "cut_cells", *files, out, "--force", *options]
         used = run(words, LOGLEVEL="ERROR")
     else:
         words = [sys.executable, ROOT / "bin" / "terapose.py", "cut", *files, out, "-f", *options]

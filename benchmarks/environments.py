@@ -38,7 +38,8 @@ def bring_up(place: Path, pins: str, **targets: str) -> None:
         ["venv", "--quiet", "--clear", "--python", sys.executable, place]
     ]
     for name, path in files.items():
-        steps.append([*pip, *(["--target", place / name] if name else []), "-r", path])
+        target: list[str | Path] = ["--target", place / name] if name else []
+        steps.append([*pip, *target, "-r", path])
     for words in steps:
         subprocess.run(["uv", *words], check=True, cwd=ROOT)
     stamp.write_text(wanted)
