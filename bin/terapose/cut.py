@@ -29,7 +29,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -168,6 +168,8 @@ def cut_cells(
             source = _Source(opened, numbers, mask if mask_cells else None)
             _sweep(source, cells, size, units, pool, jobs, progress)
         target.publish()
+    except OSError as error:
+        raise target.unwritable(error) from error
     finally:
         target.clean()
     return Thumbnails(
@@ -194,7 +196,7 @@ class _Source:
         return blocks_of(self.image.shape, *chunks)
 
     def requests(
-        self, visits: Sequence[_Visit]
+        self, visits: Iterable[_Visit]
     ) -> Iterator[tuple[tuple[_Visit, int], Callable[[], NDArray[Any]]]]:
         """What is read, in order: a visit and the place of the channel, -1 for labels."""
         for visit in visits:
@@ -215,37 +217,55 @@ class _Visit:
     units: tuple[tuple[int, NDArray[np.int64]], ...]
 
 
-def _visits(
-    grid: Grid, starts: NDArray[np.int64], window: ZYX, size: int
-) -> tuple[list[_Visit], NDArray[np.int64]]:
-    """Blocks that hold a part of any window, in order; and how many visits fill each unit."""
-    if not len(starts):
-        return [], np.zeros(0, np.int64)
-    shape, edge = np.array(grid.shape), np.array(grid.block)
-    first = np.maximum(starts, 0) // edge
-    count = (np.minimum(starts + window, shape) - 1) // edge - first + 1
-    each = count.prod(1)
-    rows = np.repeat(np.arange(len(starts)), each)
-    # the how-manieth of its window's blocks each one is
-    rank = np.arange(len(rows)) - np.repeat(np.cumsum(each) - each, each)
-    _, ny, nx = count[rows].T
-    index = first[rows] + np.stack([rank // (ny * nx), rank // nx % ny, rank % nx], axis=1)
-    number = np.ravel_multi_index(tuple(index.T), grid.counts)
-    order = np.argsort(number, kind="stable")
-    rows, number = rows[order], number[order]
-    units = rows // size
-    begins = np.flatnonzero(np.diff(number, prepend=-1) | np.diff(units, prepend=-1))
-    parts = np.split(rows, begins[1:])
-    blocks, at = np.unique(number[begins], return_index=True)
-    ends = np.append(at[1:], len(begins))
-    visits = [
-        _Visit(
-            grid[int(block)],
-            tuple((int(units[begins[n]]), parts[n]) for n in range(a, b)),
-        )
-        for block, a, b in zip(blocks, at, ends, strict=True)
-    ]
-    return visits, np.bincount(units[begins], minlength=-(-len(starts) // size))
+class _Visits:
+    """Blocks that hold a part of any window, in order.
+
+    Parameters
+    ----------
+    grid
+        The blocks.
+    starts
+        (N, 3) first voxel of each window.
+    window
+        (D, H, W).
+    size
+        Cells of a unit.
+    """
+
+    def __init__(self, grid: Grid, starts: NDArray[np.int64], window: ZYX, size: int) -> None:
+        self._grid = grid
+        shape, edge = np.array(grid.shape), np.array(grid.block)
+        first = np.maximum(starts, 0) // edge
+        count = (np.minimum(starts + window, shape) - 1) // edge - first + 1
+        each = count.prod(1)
+        rows = np.repeat(np.arange(len(starts)), each)
+        # the how-manieth of its window's blocks each one is
+        rank = np.arange(len(rows)) - np.repeat(np.cumsum(each) - each, each)
+        _, ny, nx = count[rows].T
+        index = first[rows] + np.stack([rank // (ny * nx), rank // nx % ny, rank % nx], axis=1)
+        number = np.ravel_multi_index(tuple(index.T), grid.counts)
+        order = np.argsort(number, kind="stable")
+        self._rows, number = rows[order], number[order]
+        units = self._rows // size
+        # runs of cells of one block and one unit
+        self._begins = np.flatnonzero(np.diff(number, prepend=-1) | np.diff(units, prepend=-1))
+        self._units = units[self._begins]
+        self._blocks, self._at = np.unique(number[self._begins], return_index=True)
+        self.of_unit = np.bincount(self._units, minlength=-(-len(starts) // size))
+        """How many visits fill each unit."""
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __iter__(self) -> Iterator[_Visit]:
+        stops = np.append(self._begins[1:], len(self._rows))
+        for block, a, b in zip(
+            self._blocks, self._at, np.append(self._at[1:], len(self._begins)), strict=False
+        ):
+            units = tuple(
+                (int(self._units[n]), self._rows[self._begins[n] : stops[n]]) for n in range(a, b)
+            )
+            yield _Visit(self._grid[int(block)], units)
 
 
 def _sweep(
@@ -259,7 +279,8 @@ def _sweep(
 ) -> None:
     """Go through the image once, and fill and write every unit."""
     starts = cells.starts(window)
-    visits, missing = _visits(source.grid(), starts, window, units.size)
+    visits = _Visits(source.grid(), starts, window, units.size)
+    missing = visits.of_unit.copy()
     last, done = len(source.channels) - 1, 0
     for (visit, place), voxels in read_ahead(source.requests(visits), pool, jobs):
         for unit, rows in visit.units:

@@ -96,12 +96,7 @@ class Destination:
             self.clean()
             self._partial.mkdir(parents=True)
         except OSError as error:
-            raise InputError(
-                "the thumbnails cannot be written",
-                where=self.path,
-                got=error.strerror,
-                remedy="choose a folder you may write to",
-            ) from error
+            raise self.unwritable(error) from error
 
     def create(
         self, image: Image, channels: Sequence[str], cells: int, window: ZYX
@@ -142,6 +137,15 @@ class Destination:
 
         images = make("images", (len(channels), *shape), image.dtype, 1)
         return images, None if self.mask_path is None else make("masks", shape, np.bool_, 0)
+
+    def unwritable(self, error: OSError) -> InputError:
+        """What to tell of a fault in writing."""
+        return InputError(
+            "the thumbnails cannot be written",
+            where=self.path,
+            got=error.strerror or error,
+            remedy="choose a folder you may write to, on a disk with space left",
+        )
 
     def publish(self) -> None:
         """Put the complete arrays in place; that of the thumbnails last."""

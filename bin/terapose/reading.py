@@ -53,16 +53,13 @@ def read_ahead(
     requests
         What is read, and the function that reads it.
     pool
-        Who reads. The first request is read before the second is begun, so that a file is opened
-        once.
+        Who reads.
     ahead
         How many answers may wait, beside the one in use.
     """
     waiting: deque[tuple[K, Future[NDArray[Any]]]] = deque()
-    for number, (key, read) in enumerate(requests):
+    for key, read in requests:
         waiting.append((key, pool.submit(read)))
-        if number == 0:
-            waiting[0][1].result()
         if len(waiting) > ahead:
             first, future = waiting.popleft()
             yield first, future.result()

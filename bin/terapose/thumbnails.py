@@ -231,6 +231,8 @@ class Units:
         wanted = sum(self._bytes(unit))
         path = self._scratch / str(unit)
         if unit not in self._spilled:
+            while wanted > self._room and self._writing:
+                self._room += self._writing.pop(0).result()
             if wanted <= self._room:
                 self._room -= wanted
                 self._kept[unit] = np.zeros(wanted, np.uint8)

@@ -21,6 +21,7 @@ from terapose.cut import cut_cells
 from terapose.errors import InputError
 from terapose.image import open_image
 from terapose.image.model import Source
+from terapose.reading import blocks_of
 from terapose.thumbnails import Layout
 
 COLUMNS = ["CellID", "X_centroid", "Y_centroid"]
@@ -143,7 +144,8 @@ def test_every_window_is_the_images(
     tmp_path: Path, small: None, form: str, window: int | None
 ) -> None:
     slide = make(tmp_path, form=form)
-    found = slide.cut(tmp_path / "cells.zarr", window=window, layout=Layout(chunk_bytes=2000))
+    layout = Layout(chunk_bytes=2000)
+    found = slide.cut(tmp_path / "cells.zarr", window=window, layout=layout, jobs=4)
     width = window or largest(slide, "yx")
     expected = naive(slide, (1, width, width))[0][:, :, 0]
     assert found.dtype == slide.pixels.dtype
@@ -256,6 +258,25 @@ def test_each_chunk_is_decoded_once(tmp_path: Path, small: None) -> None:
     cut_cells(counted, None, slide.table, tmp_path / "cells.zarr", window=30)
     assert len(read) > 9
     assert sum(read) <= slide.pixels.size
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "block"),
+    [
+        ((1, 9000, 9000), [(1, 1024, 1024)], (1, 1024, 2048)),
+        ((1, 9000, 9000), [(1, 256, 256)], (1, 256, 8192)),
+        ((1, 9000, 500), [(1, 256, 256)], (1, 4096, 500)),
+        ((1, 9000, 9000), [(1, 512, 512), (1, 1024, 1024)], (1, 1024, 2048)),
+        ((1, 9000, 9000), [(1, 1024, 1024), (1, 13, 9000)], (1, 1024, 9000)),
+        ((50, 900, 900), [(64, 128, 128)], (50, 128, 256)),
+    ],
+)
+def test_blocks_are_whole_chunks(
+    shape: tuple[int, int, int],
+    chunks: list[tuple[int, int, int]],
+    block: tuple[int, int, int],
+) -> None:
+    assert blocks_of(shape, *chunks).block == block
 
 
 def test_boxes_of_the_table_stand_for_the_label_image(tmp_path: Path) -> None:
