@@ -22,8 +22,9 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lazy, Lazy]:
     """A bright patch of cells in a large plane, and its labels with a pyramid."""
     folder = tmp_path_factory.mktemp("slide")
     labels = np.zeros(SHAPE[1:], np.uint32)
-    rows, columns = np.indices(labels.shape) // 40
-    labels[CELLS] = (rows * 100 + columns + 1)[CELLS]
+    labels = np.zeros(SHAPE[1:], np.uint32)
+    rows, columns = (np.arange(size) // 40 for size in labels.shape)
+    labels[CELLS] = np.add.outer(rows * 100, columns + 1)[CELLS]
     labels[::37, ::41] = 1  # a little everywhere
     tifffile.imwrite(folder / "image.tif", np.where(labels > 1, 200, 10).astype(np.uint8))
     with tifffile.TiffWriter(folder / "labels.ome.tif", ome=True) as file:
