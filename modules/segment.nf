@@ -23,6 +23,8 @@ include { STITCH } from './stitch/main'
 include { VOIDS } from './voids/main'
 include { RELABEL } from './relabel/main'
 include { EXPORT } from './export/main'
+include { MEASURE } from './measure/main'
+include { OUTLINES } from './outlines/main'
 include { FINISH } from './finish/main'
 include { GATHER as GATHER_CONVERT } from './gather/main'
 include { GATHER as GATHER_YX } from './gather/main'
@@ -170,10 +172,28 @@ workflow SEGMENT {
         base.join(passing(planned, 'voids', found).mix(GATHER_VOIDS.out)).join(arguments(checked, 'relabel'))
     )
     EXPORT(scatter(planned, 'export').combine(RELABEL.out.join(no_args), by: 0))
+    // the table of cells needs the image once more, if anything of it is measured
+    measuring = planned.join(checked.filter { row -> row.measures }.map { row -> tuple(row.sample) })
+    MEASURE(
+        scatter(measuring, 'measure').combine(RELABEL.out.join(arguments(checked, 'measure')).join(images), by: 0)
+    )
+    measured = receipts(MEASURE.out, measuring, 'measure').mix(
+        checked.filter { row -> !row.measures }.map { row -> tuple(row.sample, []) }
+    )
+    tracing = planned.join(checked.filter { row -> row.outlines }.map { row -> tuple(row.sample) })
+    OUTLINES(scatter(tracing, 'outlines').combine(RELABEL.out.join(no_args), by: 0))
+    outlined = receipts(OUTLINES.out, tracing, 'outlines').mix(
+        checked.filter { row -> !row.outlines }.map { row -> tuple(row.sample, []) }
+    )
     FINISH(
-        base.join(RELABEL.out).join(arguments(checked, 'finish')).join(receipts(EXPORT.out, planned, 'export'))
+        base
+            .join(RELABEL.out)
+            .join(arguments(checked, 'finish'))
+            .join(receipts(EXPORT.out, planned, 'export'))
+            .join(measured)
+            .join(outlined)
     )
 
     emit:
-    labels = FINISH.out.map { sample, labels, _csv, _parquet, _record, _mask -> tuple(sample, labels) }
+    labels = FINISH.out.map { sample, labels, _record, _tables, _masks -> tuple(sample, labels) }
 }

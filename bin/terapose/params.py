@@ -37,6 +37,11 @@ def _channels(value: object) -> object:
     return value
 
 
+def _words(value: object) -> object:
+    """Let ``csv,h5ad`` stand for a list."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
 def _blank(value: object) -> object:
     """Let an empty string stand for "not given"."""
     return None if isinstance(value, str) and not value.strip() else value
@@ -196,6 +201,24 @@ class Parameters(BaseModel):
         0.0, ge=0, lt=1, description="Drop cells below this fraction of the median volume."
     )
     border: Literal["keep", "drop"] = Field("keep", description="Cells that touch the border.")
+    expand: Annotated[Number, Field(ge=0)] = Field(
+        None,
+        description="What is found are nuclei; cells reach this many pixels beyond them (mode 2d).",
+    )
+    measure: Annotated[tuple[int | str, ...], BeforeValidator(_channels)] = Field(
+        ("all",),
+        min_length=1,
+        description="Channels whose mean intensity stands in the table: all, or numbers and names; "
+        "shape: none, but the shapes of cells; none: neither.",
+    )
+    table: Annotated[
+        tuple[Literal["csv", "parquet", "h5ad", "geojson"], ...], BeforeValidator(_words)
+    ] = Field(
+        ("csv", "parquet"),
+        min_length=1,
+        description="Files of the table of cells: csv, parquet, h5ad (AnnData), geojson (outlines "
+        "for QuPath, of planes).",
+    )
     mask_tiff: str = Field(
         "",
         pattern=r"^([\w.-]+\.tiff?)?$",
@@ -242,8 +265,9 @@ STAGES: dict[str, tuple[str, ...]] = {
     "objects": ("max_size_fraction", "keep_intermediates"),
     "planes": ("flow_threshold",),
     "stitch": ("stitch_threshold",),
-    "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border"),
-    "finish": ("mask_tiff", "keep_intermediates"),
+    "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border", "expand"),
+    "measure": ("measure",),
+    "finish": ("mask_tiff", "measure", "table", "keep_intermediates"),
 }
 """Parameters of each stage; changing one runs its stage again and those after it."""
 
@@ -293,6 +317,10 @@ def _across(params: Parameters) -> list[str]:
         values = getattr(params, name)
         if values is not None and min(values) <= 0:
             faults.append(f"{name}: got {list(values)}, allowed: three numbers above 0")
+    if params.expand and params.measure == ("none",):
+        faults.append("measure: none, allowed: shape or channels with expand")
+    if "h5ad" in params.table and params.measure in (("none",), ("shape",)):
+        faults.append("table: h5ad, allowed: only where intensities are measured (measure)")
     smooth = params.flow3d_smooth
     if len(smooth) not in (1, 3) or min(smooth) < 0:
         faults.append(f"flow3d_smooth: got {list(smooth)}, allowed: one or three numbers from 0 up")

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from terapose.plan import CONVERT_PLANES, Plan, Projection
+from terapose.plan import BAND, CONVERT_PLANES, Plan, Projection
 
 MB = 10**6
 BASE = 400 * MB
@@ -59,6 +59,8 @@ def project(plan: Plan) -> Projection:
         "errors": BASE + seen * 90,
         "overlaps": BASE + core * 60,
         "voids": BASE + seen * 90,
+        "outlines": BASE + min(seen, 3 * BAND) * 40,
+        "measure": BASE + min(seen, 3 * BAND) * 40,
         "export": BASE + math.prod(plan.output.chunks) * 100,
     }
     voxels, network = math.prod(shape), math.prod(grid)

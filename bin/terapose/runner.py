@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from terapose.errors import InputError
 from terapose.job import Job, Receipt, Summary, run, run_gather
 from terapose.params import STAGES, Parameters, check
-from terapose.plan import Plan, flow_threshold
+from terapose.plan import Plan, flow_threshold, last_stages
 from terapose.store import Store
 
 Report = Callable[[str, int, int], None]
@@ -194,8 +194,12 @@ def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -
         before = stitch.run(job("stitch", before), runner.scatter("overlaps", {}, before))
         before = runner.gathered("voids", {}, before)
     before = relabel.run(job("relabel", before))
-    exported = runner.scatter("export", {}, before)
-    return finish.run(job("finish", before), exported, output)
+    last = [
+        receipt
+        for stage in last_stages(params.measure, params.table)
+        for receipt in runner.scatter(stage, of(stage), before)
+    ]
+    return finish.run(job("finish", before), last, output)
 
 
 def segment_file(
@@ -240,7 +244,7 @@ def segment_file(
     # the record and the store's name hold the address: it has to mean the same from any folder
     image = image if "://" in image else os.path.abspath(image)
     opened = plan_stage.open_checked(image, params)
-    check_stage.check_output(folder, image, params.mask_tiff)
+    check_stage.check_output(folder, image, check_stage.result_names(params))
     model_file = resolve(params.model, digest=params.model_digest or None)
     plan = plan_stage.make_plan(opened, identify(model_file), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))

@@ -8,10 +8,26 @@ from __future__ import annotations
 import numpy as np
 
 from terapose.kernels.errors import flow_errors_2d, flow_errors_3d
+from terapose.kernels.expand import expand
 from terapose.kernels.follow import follow, scale_flows
 from terapose.kernels.objects import measure
+from terapose.kernels.outlines import outline
 from terapose.kernels.seeds import assign, count_ends, find_seeds, grow_seeds
+from terapose.kernels.shapes import add_rows, add_sums, add_values, hull_areas, rows_of
 from terapose.tiles import run_planes
+
+
+def _tables(shape: tuple[int, int, int]) -> None:
+    """Kernels of the table of cells."""
+    local, box = np.ones(shape, np.int32), np.array([[0, 0, 0, *shape]])
+    first, left, right = rows_of(box)
+    add_sums(local, np.zeros(3, np.int64), box[:, :3], np.zeros((1, 10), np.int64), box.copy())
+    add_rows(local, np.zeros(3, np.int64), box[:, 1], first, left, right)
+    add_values(local, np.ones(shape), np.zeros(1))
+    hull_areas(first, left, right, np.zeros(1, np.int64))
+    outline(local[0] > 0)
+    for dtype in (np.uint32, np.uint64):
+        expand(np.ones(shape, dtype), 1.0)
 
 
 def main() -> None:
@@ -35,6 +51,7 @@ def main() -> None:
         assign(
             starts, ends, owner, (0, 0, 0), np.arange(len(seeds), dtype=dtype), labels, (0, 0, 0)
         )
+    _tables(shape)
     measure(np.ones(shape, np.int32), 1, (0, 0, 0), shape, np.zeros(shape, np.float32))
     run_planes(lambda tiles: np.zeros((len(tiles), 3, 224, 224), np.float32),
                np.zeros((1, 1, 8, 8), np.float32), tile=224)  # fmt: skip

@@ -32,6 +32,8 @@ COMMANDS = {
     "overlaps": "scattered",
     "voids": "scattered",
     "export": "scattered",
+    "measure": "scattered",
+    "outlines": "scattered",
     "percentiles": "gathers",
     "gather": "gathers",
     "seeds": "gathers",

@@ -29,6 +29,8 @@ _HELP = {
     "overlaps": "Count the pixels that objects of neighbouring planes share (mode stitch).",
     "voids": "Find the holes of cells that were joined from planes (mode stitch).",
     "export": "Write regions of the final label image.",
+    "outlines": "Trace the outlines of the cells of blocks.",
+    "measure": "Measure intensities and shapes of the cells of blocks.",
 }
 
 

@@ -13,18 +13,36 @@ import json
 import os
 import shlex
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from terapose.channels import channel_numbers
+from terapose.compartments import ALL, MASKS, table_names
 from terapose.errors import InputError
 from terapose.image import Image
 from terapose.params import STAGES, Parameters, arguments
-from terapose.plan import flow_threshold, key_of, package_digest
+from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.stages.plan import make_plan, mode_of, open_checked
 
 
-def check_output(folder: Path, address: str, mask: str = "") -> None:
+def result_names(params: Parameters) -> list[str]:
+    """Names of the files and folders that a run writes."""
+    names = ALL if params.expand else ALL[:1]
+    masks = [params.mask_tiff, *(MASKS.values() if params.expand else ())]
+    return ["labels.zarr", *table_names(names, params.table), *(masks if params.mask_tiff else ())]
+
+
+def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
     """Refuse a result folder that cannot be used.
+
+    Parameters
+    ----------
+    folder
+        Folder for the results.
+    address
+        Path or URL of the image.
+    names
+        Of what will be written (`result_names`).
 
     Raises
     ------
@@ -32,7 +50,7 @@ def check_output(folder: Path, address: str, mask: str = "") -> None:
         If it cannot be written to, holds the results of another image, or a result would take the
         place of the image.
     """
-    for name in filter(None, ("labels.zarr", "cells.csv", "cells.parquet", mask)):
+    for name in names:
         result, image = (Path(os.path.realpath(x)) for x in (folder / name, address))
         if "://" not in address and image.is_relative_to(result):
             raise InputError(
@@ -131,10 +149,11 @@ def run(sample: str, address: str, params: Parameters, output: Path | None) -> s
     image = open_checked(address, params)
     model = _check_model(params, image)
     if output is not None:
-        check_output(output, address, params.mask_tiff)
+        check_output(output, address, result_names(params))
         check_room(output, image.shape[0] * image.shape[1] * image.shape[2])
     # the numbers that names stand for: another table of markers is another run
     channels = channel_numbers(image, params.channels, params.markers)
+    last = last_stages(params.measure, params.table)
     threshold = flow_threshold(mode_of(image, params), params.flow_threshold)
     row = {
         "sample": sample,
@@ -143,6 +162,8 @@ def run(sample: str, address: str, params: Parameters, output: Path | None) -> s
         "fetch": shlex.join([params.model, *_digest_option(params)]),
         # whether the errors of flows are wanted at all
         "errors": "yes" if threshold else "",
+        "measures": "yes" if "measure" in last else "",
+        "outlines": "yes" if "outlines" in last else "",
         **{stage: arguments(params, names) for stage, names in STAGES.items()},
     }
     return "\t".join(row) + "\n" + "\t".join(row.values()) + "\n"

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import terapose
-from terapose.channels import channel_numbers
+from terapose.channels import channel_numbers, measured_channels
 from terapose.cutting import (
     choose_block,
     choose_flat_slabs,
@@ -73,7 +73,8 @@ def open_checked(address: str, params: Parameters) -> Image:
     if params.pixel_size is not None:
         size = (params.pixel_size, params.pixel_size, params.pixel_size)
     image = open_image(address, level=params.level, voxel_size=size)
-    channel_numbers(image, params.channels, params.markers)
+    _, names = channel_numbers(image, params.channels, params.markers)
+    measured_channels(names, params.measure)
     mode = mode_of(image, params)
     if params.pixel_size is not None and mode != "2d":
         raise InputError(
@@ -106,6 +107,15 @@ def open_checked(address: str, params: Parameters) -> Image:
             allowed=f"below {2**24}",
             remedy="segment a coarser pyramid level (level)",
         )
+    for name, given in (("expand", params.expand), ("table", "geojson" in params.table)):
+        if given and mode != "2d":
+            raise InputError(
+                "cells of planes only can be had in this way",
+                where=name,
+                got=getattr(params, name),
+                allowed="mode 2d",
+                remedy=f"leave it out: the mode of this image is {mode}",
+            )
     if mode != "3d" and any(params.flow3d_smooth):
         raise InputError(
             "flows are smoothed along Z, Y and X in mode 3d only",
