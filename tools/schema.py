@@ -14,7 +14,7 @@ from typing import Any
 
 from common import ROOT
 from terapose.job import shaping
-from terapose.params import STAGES, Parameters
+from terapose.params import SECOND, STAGES, Parameters
 
 SCHEMA = ROOT / "nextflow_schema.json"
 PAGE = ROOT / "docs" / "parameters.md"
@@ -79,7 +79,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "results": (
         "Compartments and tables",
-        ("expand", "measure", "table", "mask_tiff", "ome_zarr_version"),
+        ("expand", *SECOND, "measure", "table", "mask_tiff", "ome_zarr_version"),
     ),
     "work": (
         "How the work is cut, and what is kept",
@@ -240,6 +240,8 @@ def rerun(name: str) -> str:
     """The first stage that another value runs again."""
     if name in WORKFLOW:
         return {"publish_mode": "finish", "outdir": "nothing"}.get(name, "plan")
+    if name in SECOND:
+        return "matches"
     if not shaping({name: None}) and name not in STAGES["plan"]:
         return "nothing"
     # not the digest itself, but the file is looked at again: a new file, a new plan

@@ -123,7 +123,7 @@ def source(channel: int) -> str:
 
 
 # parameters that say how a stage runs or what it keeps, not what comes out
-_SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_file"}
+_SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_file", "cells"}
 
 
 def stage_key(stage: str, params: Mapping[str, Any], before: Summary) -> str:
@@ -214,7 +214,8 @@ def gathered(job: Job, scattered: Summary | None, begin: float, **fields: Any) -
 _OWN = {"stage", "key", "params", "tasks", "seconds", "peak_memory", "checksum", "history"}
 _NEEDED_LATER = {"key", "plan", "flows", "ends", "counts", "displacements", "labels", "seeds"}
 _NEEDED_LATER |= {"naming", "patches", "relabel", "scale", "object_table", "hole_table"}
-_NEEDED_LATER |= {"dtype", "pieces", "expand"}
+_NEEDED_LATER |= {"dtype", "pieces", "expand", "by_block", "label_type"}
+_NEEDED_LATER |= {"matched", "second", "second_labels"}
 
 
 def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:

@@ -205,6 +205,22 @@ class Parameters(BaseModel):
         None,
         description="What is found are nuclei; cells reach this many pixels beyond them (mode 2d).",
     )
+    cell_model: str = Field(
+        "",
+        description="What is found are nuclei; cells are found by this network and matched to them "
+        "(a name, a file or a URL).",
+    )
+    cell_channels: Annotated[tuple[int | str, ...] | None, BeforeValidator(_channels)] = Field(
+        None,
+        min_length=1,
+        max_length=3,
+        description="Channels for the cells that are matched to nuclei; default those of channels.",
+    )
+    cell_diameter: Number = Field(
+        None,
+        gt=0,
+        description="Diameter of the cells that are matched to nuclei; default that of diameter.",
+    )
     measure: Annotated[tuple[int | str, ...], BeforeValidator(_channels)] = Field(
         ("all",),
         min_length=1,
@@ -227,6 +243,29 @@ class Parameters(BaseModel):
     keep_intermediates: Literal["flows", "all", "none"] = Field(
         "flows", description="What stays in the store: what a new threshold needs, all, nothing."
     )
+
+    @property
+    def has_second(self) -> bool:
+        """Whether a second network finds cells, to be matched to nuclei."""
+        return bool(self.cell_model or self.cell_channels or self.cell_diameter)
+
+    @property
+    def second(self) -> Parameters:
+        """Parameters of the run that finds these cells."""
+        changed = {
+            "model": self.cell_model or self.model,
+            "model_digest": "" if self.cell_model else self.model_digest,
+            "channels": self.cell_channels or self.channels,
+            "diameter": self.cell_diameter or self.diameter,
+            **{"measure": ("none",), "table": ("csv",), "mask_tiff": ""},
+            **dict.fromkeys(SECOND, None),
+            "cell_model": "",
+        }
+        return self.model_copy(update=changed)
+
+
+SECOND = ("cell_model", "cell_channels", "cell_diameter")
+"""Parameters of the second network; the run with it takes all others from the first."""
 
 
 STAGES: dict[str, tuple[str, ...]] = {
@@ -317,8 +356,10 @@ def _across(params: Parameters) -> list[str]:
         values = getattr(params, name)
         if values is not None and min(values) <= 0:
             faults.append(f"{name}: got {list(values)}, allowed: three numbers above 0")
-    if params.expand and params.measure == ("none",):
-        faults.append("measure: none, allowed: shape or channels with expand")
+    if params.expand and params.has_second:
+        faults.append("expand: given, allowed: only without cell_model, cell_channels and so on")
+    if (params.expand or params.has_second) and params.measure == ("none",):
+        faults.append("measure: none, allowed: shape or channels where there are nuclei and cells")
     if "h5ad" in params.table and params.measure in (("none",), ("shape",)):
         faults.append("table: h5ad, allowed: only where intensities are measured (measure)")
     smooth = params.flow3d_smooth

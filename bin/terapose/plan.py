@@ -37,6 +37,7 @@ SCATTERED = (
     "errors",
     "overlaps",
     "voids",
+    "matches",
     "export",
     "measure",
     "outlines",

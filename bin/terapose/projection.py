@@ -59,6 +59,7 @@ def project(plan: Plan) -> Projection:
         "errors": BASE + seen * 90,
         "overlaps": BASE + core * 60,
         "voids": BASE + seen * 90,
+        "matches": BASE + core * 60,
         "outlines": BASE + min(seen, 3 * BAND) * 40,
         "measure": BASE + min(seen, 3 * BAND) * 40,
         "export": BASE + math.prod(plan.output.chunks) * 100,

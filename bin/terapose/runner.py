@@ -148,7 +148,13 @@ def stage_params(params: Parameters, stage: str) -> dict[str, Any]:
     return {name: getattr(params, name) for name in STAGES.get(stage, ())}
 
 
-def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -> dict[str, Any]:
+def run_all(
+    runner: Runner,
+    params: Parameters,
+    model_file: str,
+    output: Path,
+    cells: Path | None = None,
+) -> dict[str, Any]:
     """Run every stage after the plan.
 
     Parameters
@@ -161,13 +167,25 @@ def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -
         The network's file.
     output
         Folder for the results.
+    cells
+        Results of the second network, if there is one.
 
     Returns
     -------
     dict
         The record of the run.
     """
-    from terapose.stages import finish, objects, percentiles, planes, relabel, seeds, stitch
+    from terapose.stages import (
+        finish,
+        match,
+        matches,
+        objects,
+        percentiles,
+        planes,
+        relabel,
+        seeds,
+        stitch,
+    )
 
     plan = runner.plan
 
@@ -194,6 +212,10 @@ def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -
         before = stitch.run(job("stitch", before), runner.scatter("overlaps", {}, before))
         before = runner.gathered("voids", {}, before)
     before = relabel.run(job("relabel", before))
+    if cells is not None:
+        identity = matches.identity(matches.read_record(cells))
+        given = {"cells": str(cells), "identity": identity}
+        before = match.run(job("match", before), runner.scatter("matches", given, before))
     last = [
         receipt
         for stage in last_stages(params.measure, params.table)
@@ -245,13 +267,17 @@ def segment_file(
     image = image if "://" in image else os.path.abspath(image)
     opened = plan_stage.open_checked(image, params)
     check_stage.check_output(folder, image, check_stage.result_names(params))
+    cells = None
+    if params.has_second:
+        cells = folder / ".terapose" / "cells"
+        segment_file(image, cells, params.second, workers=workers, report=report)
     model_file = resolve(params.model, digest=params.model_digest or None)
     plan = plan_stage.make_plan(opened, identify(model_file), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))
     plan_stage.run(plan, store)
     with _pool(workers) as pool:
         runner = Runner(plan, store, pool, report)
-        record = run_all(runner, params, str(model_file), folder)
+        record = run_all(runner, params, str(model_file), folder, cells)
     if params.keep_intermediates == "none":
         shutil.rmtree(folder / ".terapose")
     return record

@@ -31,6 +31,7 @@ COMMANDS = {
     "errors": "scattered",
     "overlaps": "scattered",
     "voids": "scattered",
+    "matches": "scattered",
     "export": "scattered",
     "measure": "scattered",
     "outlines": "scattered",
@@ -41,6 +42,7 @@ COMMANDS = {
     "planes": "gathers",
     "stitch": "gathers",
     "relabel": "gathers",
+    "match": "gathers",
     "finish": "gathers",
 }
 """Module of each command; loaded when the command is called, so that help is quick."""

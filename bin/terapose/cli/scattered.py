@@ -28,6 +28,7 @@ _HELP = {
     "errors": "Find the errors of the flows of whole objects.",
     "overlaps": "Count the pixels that objects of neighbouring planes share (mode stitch).",
     "voids": "Find the holes of cells that were joined from planes (mode stitch).",
+    "matches": "Count the pixels that nuclei share with the cells of a second network.",
     "export": "Write regions of the final label image.",
     "outlines": "Trace the outlines of the cells of blocks.",
     "measure": "Measure intensities and shapes of the cells of blocks.",
@@ -113,6 +114,7 @@ Example:
         output: Path,
         axis: str | None = None,
         model_file: Path | None = None,
+        cells: Path | None = None,
         **options: Any,
     ) -> None:
         from terapose.job import run
@@ -120,6 +122,10 @@ Example:
         name, more = stage, {}
         if stage == "gradients":
             name, more = f"{stage}-{axis}", {"model_file": str(model_file)}
+        if cells is not None:
+            from terapose.stages.matches import identity, read_record
+
+            more = {"cells": str(cells), "identity": identity(read_record(cells))}
         write_json(output, run(make_job(name, plan, store, before, options, task=task, **more)))
 
     if stage == "gradients":
@@ -131,6 +137,13 @@ Example:
             type=click.Path(path_type=Path, exists=True),
             required=True,
             help="The network's file.",
+        )(command)
+    if stage == "matches":
+        command = click.option(
+            "--cells",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            required=True,
+            help="Results of the run that found the cells.",
         )(command)
     return command
 

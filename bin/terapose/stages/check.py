@@ -27,8 +27,9 @@ from terapose.stages.plan import make_plan, mode_of, open_checked
 
 def result_names(params: Parameters) -> list[str]:
     """Names of the files and folders that a run writes."""
-    names = ALL if params.expand else ALL[:1]
-    masks = [params.mask_tiff, *(MASKS.values() if params.expand else ())]
+    several = bool(params.expand) or params.has_second
+    names = ALL if several else ALL[:1]
+    masks = [params.mask_tiff, *(MASKS.values() if several else ())]
     return ["labels.zarr", *table_names(names, params.table), *(masks if params.mask_tiff else ())]
 
 

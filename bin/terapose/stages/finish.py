@@ -216,6 +216,7 @@ def _record(job: Job, *last: Summary) -> dict[str, Any]:
         "cells": job.before["cells"],
         "compartments": list(compartments(job.before)),
         "expand": job.before["expand"],
+        "second": job.before.get("second"),
         "tables": table_names(compartments(job.before), job.params["table"]),
         "stages": {step["stage"]: {k: v for k, v in step.items() if k != "stage"} for step in done},
         "projection": plan.projection.model_dump(mode="json"),

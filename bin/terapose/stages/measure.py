@@ -59,9 +59,8 @@ def run(job: Job) -> dict[str, Any]:
 
 def cells_of(job: Job, item: int) -> Table:
     """Final number and box of the cells that a block does; boxes hold all compartments."""
-    name = f"{job.before['relabel']}/by_block"
-    columns = ("block", "id", *BOX)
-    cells = columns_in(job.store, name, columns, job.before["cells"], (item, item + 1))
+    columns, count = ("block", "id", *BOX), job.before["cells"]
+    cells = columns_in(job.store, job.before["by_block"], columns, count, (item, item + 1))
     shape, margin = job.plan.image.shape, compartments.margin(job.before)
     for axis, length in zip("yx", shape[1:], strict=True):
         cells[f"{axis}0"] = np.maximum(cells[f"{axis}0"] - margin, 0)

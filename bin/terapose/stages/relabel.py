@@ -56,9 +56,9 @@ def run(job: Job) -> Summary:
     name = f"relabel-{job.key}"
     put_naming(job.store, f"{name}/naming", naming)
     job.store.put_table(f"{name}/cells.npz", objects)
-    put_columns(job.store, f"{name}/by_block", _by_block(objects, plan))
+    put_columns(job.store, f"{name}/by_block", by_block(objects, plan))
     expand = job.params["expand"] or 0
-    _make_labels(job, name, dtype, compartments({"expand": expand}))
+    make_labels(job, name, dtype, compartments({"expand": expand}))
     return gathered(
         job,
         None,
@@ -66,6 +66,8 @@ def run(job: Job) -> Summary:
         naming=f"{name}/naming",
         patches=len(naming.voxel),
         relabel=name,
+        by_block=f"{name}/by_block",
+        label_type=dtype,
         cells=cells,
         expand=expand,
     )
@@ -82,7 +84,7 @@ def read_labels(job: Job) -> ReadBox:
     return read
 
 
-def _by_block(objects: Table, plan: Plan) -> Table:
+def by_block(objects: Table, plan: Plan) -> Table:
     """Number and box of each cell, sorted by the block that holds the first corner of its box."""
     _, ny, nx = plan.grid.counts
     bz, by, bx = plan.block
@@ -92,7 +94,7 @@ def _by_block(objects: Table, plan: Plan) -> Table:
     return select({"block": block, "id": number, **{c: objects[c] for c in BOX}}, order)
 
 
-def _make_labels(job: Job, name: str, dtype: str, names: tuple[str, ...]) -> None:
+def make_labels(job: Job, name: str, dtype: str, names: tuple[str, ...]) -> None:
     """Make the label images to write to, once: tasks of ``export`` may have written to them."""
     ready = f"{name}/labels.ready"
     if not job.store.has(ready):
