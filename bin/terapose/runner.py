@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -148,7 +148,9 @@ def stage_params(params: Parameters, stage: str) -> dict[str, Any]:
     return {name: getattr(params, name) for name in STAGES.get(stage, ())}
 
 
-def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -> dict[str, Any]:
+def run_all(
+    runner: Runner, params: Parameters, model_files: Sequence[Path], output: Path
+) -> dict[str, Any]:
     """Run every stage after the plan.
 
     Parameters
@@ -157,8 +159,8 @@ def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -
         With the plan and a store in which `terapose.stages.plan.run` made the arrays.
     params
         All parameters.
-    model_file
-        The network's file.
+    model_files
+        The network's file, or those of several that are averaged.
     output
         Folder for the results.
 
@@ -181,7 +183,7 @@ def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -
     counted = runner.scatter("intensities", {}, {})
     before = percentiles.run(job("percentiles", before), counted)
     for axis in plan.axes:
-        passes = {**of("gradients"), "model_file": model_file}
+        passes = {**of("gradients"), "model_files": tuple(map(str, model_files))}
         before = runner.gathered(f"gradients-{axis}", passes, before)
     for stage in ("combine", "follow"):
         before = runner.gathered(stage, of(stage), before)
@@ -231,8 +233,8 @@ def segment_file(
     InputError
         For everything a user can put right.
     """
-    from terapose.networks import identify
-    from terapose.networks.weights import resolve
+    from terapose.networks import identify_all
+    from terapose.networks.ensemble import resolve_all
     from terapose.stages import check as check_stage
     from terapose.stages import plan as plan_stage
 
@@ -241,13 +243,13 @@ def segment_file(
     image = image if "://" in image else os.path.abspath(image)
     opened = plan_stage.open_checked(image, params)
     check_stage.check_output(folder, image, params.mask_tiff)
-    model_file = resolve(params.model, digest=params.model_digest or None)
-    plan = plan_stage.make_plan(opened, identify(model_file), params)
+    model_files = resolve_all(params.model, digest=params.model_digest)
+    plan = plan_stage.make_plan(opened, identify_all(model_files), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))
     plan_stage.run(plan, store)
     with _pool(workers) as pool:
         runner = Runner(plan, store, pool, report)
-        record = run_all(runner, params, str(model_file), folder)
+        record = run_all(runner, params, model_files, folder)
     if params.keep_intermediates == "none":
         shutil.rmtree(folder / ".terapose")
     return record

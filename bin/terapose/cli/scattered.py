@@ -115,9 +115,13 @@ Example:
     ) -> None:
         from terapose.job import run
 
-        name, more = stage, {}
+        name, more = stage, dict[str, Any]()
         if stage == "gradients":
-            name, more = f"{stage}-{axis}", {"model_file": str(model_file)}
+            from terapose.networks.ensemble import weight_files
+
+            assert model_file is not None  # click has required it
+            files = tuple(str(file) for file in weight_files(model_file))
+            name, more = f"{stage}-{axis}", {"model_files": files}
         write_json(output, run(make_job(name, plan, store, before, options, task=task, **more)))
 
     if stage == "gradients":
@@ -128,7 +132,7 @@ Example:
             "--model-file",
             type=click.Path(path_type=Path, exists=True),
             required=True,
-            help="The network's file.",
+            help="The network's file, or a folder that terapose fetch has filled.",
         )(command)
     return command
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,8 @@ from torch import nn
 
 from terapose.errors import InputError
 from terapose.networks import cellpose4
-from terapose.networks.base import Network, Tilewise, fill
+from terapose.networks.base import Average, Network, Tilewise, fill
+from terapose.networks.ensemble import identify_all
 from terapose.networks.files import damaged, identify, unet_shape
 from terapose.networks.unet import UNet
 
@@ -63,6 +65,28 @@ def load(path: str | Path, *, device: str = "cpu", precision: str = "auto") -> N
         precision=precision,
         module=Tilewise(net.to(place)),
     )
+
+
+def load_all(paths: Sequence[Path], *, device: str = "cpu", precision: str = "auto") -> Network:
+    """Load one network, or several as one whose output is the mean of theirs.
+
+    Parameters
+    ----------
+    paths
+        Local weight files, in the order in which outputs are added.
+    device, precision
+        See :func:`load`.
+
+    Raises
+    ------
+    InputError
+        As :func:`load`, or the networks do not do the same work.
+    """
+    identify_all(paths)
+    networks = [load(path, device=device, precision=precision) for path in paths]
+    if len(networks) == 1:
+        return networks[0]
+    return replace(networks[0], module=Tilewise(Average([n.module.net for n in networks])))
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
