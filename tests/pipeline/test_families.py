@@ -49,8 +49,8 @@ def of_cellpose4(folder: Path) -> Path:
 
 MAKERS = {"unet": of_cellpose3, "cellpose4": of_cellpose4}
 # a plane of the volume is a tile, and a tile of Cellpose 4 takes seconds
-VOLUMES = {"unet": (6, 26, 30), "cellpose4": (3, 6, 8)}
-BLOCKS = {"unet": "4,20,40", "cellpose4": "2,4,5"}
+VOLUMES = {"unet": (6, 26, 30), "cellpose4": (2, 5, 6)}
+BLOCKS = {"unet": "4,20,40", "cellpose4": "2,3,4"}
 # random flows: whatever they lead to counts as a cell
 RULES = ("--cellprob_threshold", -99, "--flow_threshold", 0, "--max_size_fraction", 1)
 

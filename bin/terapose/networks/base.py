@@ -134,6 +134,8 @@ class Network:
     ----------
     family
         "unet" (Cellpose 1 to 3 and our own) or "cellpose4".
+    digest
+        Of its file, or files (`terapose.networks.ModelInfo`).
     tile
         Edge in pixels of the tiles it is run on.
     channels
@@ -148,6 +150,7 @@ class Network:
     """
 
     family: str
+    digest: str
     tile: int
     channels: int
     diam_mean: float

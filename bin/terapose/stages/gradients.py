@@ -61,12 +61,11 @@ def sums(axis: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _network(paths: tuple[str, ...], device: str, precision: str) -> tuple[Network, str]:
-    """A loaded network and its digest; torch is imported here and nowhere else."""
-    from terapose.networks import identify_all, load_all
+def _network(paths: tuple[str, ...], device: str, precision: str) -> Network:
+    """A loaded network; torch is imported here and nowhere else."""
+    from terapose.networks import load_all
 
-    files = [Path(path) for path in paths]
-    return load_all(files, device=device, precision=precision), identify_all(files).digest
+    return load_all([Path(path) for path in paths], device=device, precision=precision)
 
 
 def read_input(job: Job, box: Box) -> NDArray[np.float32]:
@@ -124,12 +123,12 @@ def run(job: Job) -> dict[str, Any]:
     axis = AXES.index(job.stage.removeprefix("gradients-"))
     device = "cuda" if job.params["use_gpu"] else "cpu"
     files = tuple(job.params["model_files"])
-    network, digest = _network(files, device, job.plan.model.precision)
-    if digest != job.plan.model.digest:
+    network = _network(files, device, job.plan.model.precision)
+    if network.digest != job.plan.model.digest:
         raise InputError(
             "is not the network that was planned with",
             where=", ".join(files),
-            got=f"SHA-256 {digest[:16]}...",
+            got=f"SHA-256 {network.digest[:16]}...",
             allowed=f"{job.plan.model.digest[:16]}...",
             remedy="run again, so that the plan is made with this file",
         )
