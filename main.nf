@@ -24,10 +24,11 @@ workflow {
     given_images = params.simulate && !params.input ? [] : listed(params.input)
     samples = channel.fromList(given_images).map { name, address -> sample(name, address) }.mix(simulated)
     given = params.findAll { name, _value -> !(name in own_parameters()) }
-    // a network's file of one's own: tasks run in folders of theirs, so its path has to be absolute
-    own_model = local_file(given.model)
-    if (own_model) {
-        given = given + [model: own_model.toString()]
+    // networks' files of one's own: tasks run in folders of theirs, so their paths have to be absolute
+    networks = listed_networks(given.model)
+    own_models = networks.collect { name -> local_file(name) }.findAll { path -> path }
+    if (own_models) {
+        given = given + [model: networks.collect { name -> local_file(name) ?: name }.join(',')]
     }
     own_markers = local_file(given.markers)
     if (own_markers) {
@@ -40,7 +41,7 @@ workflow {
 
     // a folder of an object store is made by writing to it: nothing to check there
     def is_url = params.outdir.toString().contains('://')
-    SEGMENT(samples, params_file, own_model ?: [], is_url ? '' : file(params.outdir).toString())
+    SEGMENT(samples, params_file, own_models, is_url ? '' : file(params.outdir).toString())
     LOOK(SEGMENT.out.labels, samples, reference)
 
     workflow.onComplete = {
@@ -55,6 +56,14 @@ workflow {
             Runtime.getRuntime().addShutdownHook(new Thread({ -> System.err.println("\n${last_words}") }))
         }
     }
+}
+
+// The networks that the parameter names: a file, or several with commas between them.
+def listed_networks(value) {
+    if (!value || local_file(value)) {
+        return value ? [value] : []
+    }
+    return value.toString().tokenize(',').collect { name -> name.trim() }
 }
 
 // The local file that a parameter names, or null.

@@ -96,17 +96,17 @@ workflow SEGMENT {
     take:
     samples // [sample, address of the image, image to stage or []]
     params_file // all parameters of the run, JSON
-    model // the network's file to stage, or []
+    models // the networks' files to stage, or []
     outdir
 
     main:
-    CHECK(samples, params_file, model, outdir)
+    CHECK(samples, params_file, models, outdir)
     checked = CHECK.out.splitCsv(header: true, sep: '\t')
     images = samples.map { sample, _address, image -> tuple(sample, image) }
     none = checked.map { row -> tuple(row.sample, []) }
     no_args = checked.map { row -> tuple(row.sample, '') }
 
-    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }, model)
+    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }, models)
     // whose network it is, and under which licence: once
     FETCH.out.said.map { line -> line.trim() }.unique().view()
     PLAN(

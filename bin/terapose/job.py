@@ -123,7 +123,7 @@ def source(channel: int) -> str:
 
 
 # parameters that say how a stage runs or what it keeps, not what comes out
-_SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_file", "cells"}
+_SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_files", "cells"}
 
 
 def stage_key(stage: str, params: Mapping[str, Any], before: Summary) -> str:

@@ -90,9 +90,15 @@ class Parameters(BaseModel):
     voxel_size: Sizes = Field(
         None, description="Voxel size Z,Y,X in micrometres, where the image does not tell it."
     )
-    model: str = Field("auto", min_length=1, description="Network: a name, a file or a URL.")
+    model: str = Field(
+        "auto",
+        min_length=1,
+        description="Network: a name, a file or a URL; several with commas are averaged.",
+    )
     model_digest: str = Field(
-        "", pattern="^([0-9a-f]{64})?$", description="SHA-256 that the network's file must have."
+        "",
+        pattern="^([0-9a-f]{64}(,[0-9a-f]{64})*)?$",
+        description="SHA-256 that the network's file must have; of several, with commas.",
     )
     diameter: Number = Field(
         None,
@@ -311,7 +317,10 @@ STAGES: dict[str, tuple[str, ...]] = {
 """Parameters of each stage; changing one runs its stage again and those after it."""
 
 
-PATTERNS = {"model_digest": "64 hexadecimal digits", "mask_tiff": "a file name ending in .tif"}
+PATTERNS = {
+    "model_digest": "64 hexadecimal digits, with commas for several networks",
+    "mask_tiff": "a file name ending in .tif",
+}
 """What text may be, in words."""
 
 

@@ -78,8 +78,18 @@ class ImagePlan(BaseModel):
     convert: bool
 
 
+class MemberPlan(BaseModel):
+    """One of several networks whose outputs are averaged."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    digest: str
+    licence: str | None
+
+
 class ModelPlan(BaseModel):
-    """Which network runs."""
+    """Which network runs; ``members`` are those of an ensemble, ``size`` the bytes of all files."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -87,6 +97,8 @@ class ModelPlan(BaseModel):
     digest: str
     family: str
     licence: str | None
+    members: tuple[MemberPlan, ...]
+    size: int
     channels: int
     tile: int
     diam_mean: float

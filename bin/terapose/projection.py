@@ -16,7 +16,7 @@ MB = 10**6
 BASE = 400 * MB
 """Python with numba, zarr and scipy."""
 NETWORK_BASE = 2_000 * MB
-"""The same with torch, a network and a batch of its activations."""
+"""The same with torch and a batch of a network's activations."""
 MARGIN = 64
 """Voxels around a block for which room is projected; only outliers are carried farther."""
 
@@ -45,11 +45,12 @@ def project(plan: Plan) -> Projection:
     planes = min(CONVERT_PLANES, shape[0]) * shape[1] * shape[2]
     channels = plan.model.channels
     resized = 40 if plan.resized else 0
+    network_base = NETWORK_BASE + 2 * plan.model.size  # weights, and the file while they are read
     memory = {
         "convert": BASE + planes * item * 4,
         "intensities": BASE + core * (item + 40),
         **{
-            f"gradients-{axis}": NETWORK_BASE + n * (channels * (item + 24) + resized + 40)
+            f"gradients-{axis}": network_base + n * (channels * (item + 24) + resized + 40)
             for axis, n in zip(plan.axes, slabs, strict=True)
         },
         "combine": BASE + seen * 64,

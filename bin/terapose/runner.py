@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -151,7 +151,7 @@ def stage_params(params: Parameters, stage: str) -> dict[str, Any]:
 def run_all(
     runner: Runner,
     params: Parameters,
-    model_file: str,
+    model_files: Sequence[Path],
     output: Path,
     cells: Path | None = None,
 ) -> dict[str, Any]:
@@ -163,8 +163,8 @@ def run_all(
         With the plan and a store in which `terapose.stages.plan.run` made the arrays.
     params
         All parameters.
-    model_file
-        The network's file.
+    model_files
+        The network's file, or those of several that are averaged.
     output
         Folder for the results.
     cells
@@ -199,7 +199,7 @@ def run_all(
     counted = runner.scatter("intensities", {}, {})
     before = percentiles.run(job("percentiles", before), counted)
     for axis in plan.axes:
-        passes = {**of("gradients"), "model_file": model_file}
+        passes = {**of("gradients"), "model_files": tuple(map(str, model_files))}
         before = runner.gathered(f"gradients-{axis}", passes, before)
     for stage in ("combine", "follow"):
         before = runner.gathered(stage, of(stage), before)
@@ -257,8 +257,8 @@ def segment_file(
     InputError
         For everything a user can put right.
     """
-    from terapose.networks import identify
-    from terapose.networks.weights import resolve
+    from terapose.networks import identify_all
+    from terapose.networks.ensemble import resolve_all
     from terapose.stages import check as check_stage
     from terapose.stages import plan as plan_stage
 
@@ -271,13 +271,13 @@ def segment_file(
     if params.has_second:
         cells = folder / ".terapose" / "cells"
         segment_file(image, cells, params.second, workers=workers, report=report)
-    model_file = resolve(params.model, digest=params.model_digest or None)
-    plan = plan_stage.make_plan(opened, identify(model_file), params)
+    model_files = resolve_all(params.model, digest=params.model_digest)
+    plan = plan_stage.make_plan(opened, identify_all(model_files), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))
     plan_stage.run(plan, store)
     with _pool(workers) as pool:
         runner = Runner(plan, store, pool, report)
-        record = run_all(runner, params, str(model_file), folder, cells)
+        record = run_all(runner, params, model_files, folder, cells)
     if params.keep_intermediates == "none":
         shutil.rmtree(folder / ".terapose")
     return record

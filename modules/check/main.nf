@@ -7,7 +7,7 @@ process CHECK {
     input:
     tuple val(sample), val(address), path(image, stageAs: 'image/*')
     path params_file
-    path model, stageAs: 'model/*'
+    path models, stageAs: 'model*/*'
     val output
 
     output:

@@ -119,9 +119,13 @@ Example:
     ) -> None:
         from terapose.job import run
 
-        name, more = stage, {}
+        name, more = stage, dict[str, Any]()
         if stage == "gradients":
-            name, more = f"{stage}-{axis}", {"model_file": str(model_file)}
+            from terapose.networks.ensemble import weight_files
+
+            assert model_file is not None  # click has required it
+            files = tuple(str(file) for file in weight_files(model_file))
+            name, more = f"{stage}-{axis}", {"model_files": files}
         if cells is not None:
             from terapose.stages.matches import identity, read_record
 
@@ -136,7 +140,7 @@ Example:
             "--model-file",
             type=click.Path(path_type=Path, exists=True),
             required=True,
-            help="The network's file.",
+            help="The network's file, or a folder that terapose fetch has filled.",
         )(command)
     if stage == "matches":
         command = click.option(

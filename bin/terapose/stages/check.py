@@ -125,12 +125,15 @@ def _check_model(params: Parameters, image: Image) -> str:
 
     A URL is downloaded only once, later: then it is the plan that checks the file.
     """
-    if "://" in params.model:
-        return params.model + params.model_digest
-    from terapose.networks import identify
-    from terapose.networks.weights import resolve
+    from terapose.networks import identify_all
+    from terapose.networks.ensemble import named, resolve_all
+    from terapose.networks.weights import resolve, sha256
 
-    info = identify(resolve(params.model, digest=params.model_digest or None))
+    names = named(params.model)
+    if any("://" in name for name in names):
+        known = [name if "://" in name else sha256(resolve(name)) for name in names]
+        return ",".join(known) + params.model_digest
+    info = identify_all(resolve_all(params.model, digest=params.model_digest))
     make_plan(image, info, params)
     return info.digest
 

@@ -44,6 +44,7 @@ from terapose.plan import (
     STATISTICS_PLANES,
     ImagePlan,
     IntensityPlan,
+    MemberPlan,
     ModelPlan,
     OutputPlan,
     Plan,
@@ -159,7 +160,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     image
         From `open_checked`.
     info
-        What the network's file is (`terapose.networks.identify`).
+        What the network's file is, or files are (`terapose.networks.identify_all`).
     params
         All parameters; only those of the plan stage are looked at.
     """
@@ -255,6 +256,11 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
         digest=info.digest,
         family=info.family,
         licence=info.licence,
+        members=tuple(
+            MemberPlan(name=one.path.name, digest=one.digest, licence=one.licence)
+            for one in info.members
+        ),
+        size=info.size,
         channels=info.channels,
         tile=info.tile,
         diam_mean=info.diam_mean,
