@@ -17,6 +17,7 @@ COMMANDS = {
     "simulate": "simulate",
     "evaluate": "evaluate",
     "picture": "picture",
+    "cut": "cut",
     "train": "train",
     "fetch": "fetch",
     "check": "check",
