@@ -3,15 +3,18 @@
 include { LOOK } from './modules/look'
 include { SEGMENT } from './modules/segment'
 include { SIMULATE } from './modules/simulate/main'
-include { listed ; sample } from './modules/samples'
+include { listed ; refuse ; sample } from './modules/samples'
 
 // Parameters that steer the workflow itself; all others go to `terapose check` as they are.
 def own_parameters() {
-    return ['input', 'outdir', 'publish_mode', 'simulate']
+    return ['input', 'outdir', 'publish_layout', 'publish_mode', 'simulate']
 }
 
 workflow {
     main:
+    if (!(params.publish_layout in ['sample', 'mcmicro'])) {
+        refuse("publish_layout: got ${params.publish_layout}, allowed: sample, mcmicro")
+    }
     if (params.simulate && !params.input) {
         SIMULATE(params.simulate)
         simulated = SIMULATE.out.map { image, _labels -> sample('nuclei', image.toString()) }
@@ -33,6 +36,9 @@ workflow {
     own_markers = local_file(given.markers)
     if (own_markers) {
         given = given + [markers: own_markers.toString()]
+    }
+    if (params.publish_layout == 'mcmicro') {
+        given = [mask_tiff: 'cell.ome.tif'] + given
     }
     params_file = channel
         .of(groovy.json.JsonOutput.toJson(given))

@@ -32,6 +32,13 @@ WORKFLOW: dict[str, Json] = {
         "default": "results",
         "description": "Folder for the results; each sample has a folder in it.",
     },
+    "publish_layout": {
+        "type": "string",
+        "enum": ["sample", "mcmicro"],
+        "default": "sample",
+        "description": "Where results go in outdir: `<sample>/`, or, in a project of MCMICRO, "
+        "`segmentation/terapose-<sample>/`, with the mask `cell.ome.tif`.",
+    },
     "publish_mode": {
         "type": "string",
         "enum": ["copy", "link", "symlink", "rellink"],
@@ -239,7 +246,8 @@ def _allowed(found: Json) -> str:
 def rerun(name: str) -> str:
     """The first stage that another value runs again."""
     if name in WORKFLOW:
-        return {"publish_mode": "finish", "outdir": "nothing"}.get(name, "plan")
+        last = {"publish_layout": "finish", "publish_mode": "finish", "outdir": "nothing"}
+        return last.get(name, "plan")
     if name in SECOND:
         return "matches"
     if not shaping({name: None}) and name not in STAGES["plan"]:

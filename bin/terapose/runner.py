@@ -114,6 +114,13 @@ def _completed(futures: list[Any]) -> Iterator[Any]:
         yield future.result()
 
 
+def cores() -> int:
+    """Number of cores this process may use: a scheduler may have given it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
     """A pool of fresh processes, or None for a single one."""
@@ -122,7 +129,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
         return
     before = {k: os.environ.get(k) for k in _THREADS}
     # libraries read these when they are imported: set them before the processes start
-    share = str(max(1, (os.cpu_count() or 1) // workers))
+    share = str(max(1, cores() // workers))
     os.environ.update(dict.fromkeys(_THREADS, share))
     context = multiprocessing.get_context("spawn")
     try:

@@ -1,3 +1,5 @@
+include { folder_of } from '../samples'
+
 // Everything that can be wrong, in seconds. Never cached: a changed file must be noticed.
 process CHECK {
     tag "${sample}"
@@ -14,7 +16,7 @@ process CHECK {
     path 'sample.tsv'
 
     script:
-    def output_option = output ? "--output '${output}/${sample}'" : ''
+    def output_option = output ? "--output '${output}/${folder_of(sample)}'" : ''
     """
     terapose.py check '${address}' --sample '${sample}' --params-file ${params_file} \\
         ${output_option} > sample.tsv

@@ -1,8 +1,10 @@
+include { folder_of } from '../samples'
+
 // Completes the pyramid and lays the results of a sample out.
 process FINISH {
     tag "${sample}"
     label 'gather'
-    publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, overwrite: true, saveAs: { name -> file(name).name }
+    publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true, saveAs: { name -> file(name).name }
 
     input:
     tuple val(sample), path(plan), val(store), path(before), val(args), path(exported, stageAs: 'receipts/export/*'), path(measured, stageAs: 'receipts/measure/*'), path(outlined, stageAs: 'receipts/outlines/*')
