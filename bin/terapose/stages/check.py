@@ -142,14 +142,21 @@ def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
 
 
-def run(sample: str, address: str, params: Parameters, output: Path | None) -> str:
+def run(
+    sample: str, address: str, params: Parameters, output: Path | None, *, second: bool = False
+) -> str:
     """Check one sample; returns the line (tab-separated, with a header) that starts it.
+
+    With ``second`` it is the line that starts the run of the second network.
 
     Raises
     ------
     InputError
         For the first thing that is wrong; faults of parameters are named all at once.
     """
+    matches = params.has_second and not second
+    if second:
+        params = params.second
     image = open_checked(address, params)
     model = _check_model(params, image)
     if output is not None:
@@ -168,6 +175,7 @@ def run(sample: str, address: str, params: Parameters, output: Path | None) -> s
         "errors": "yes" if threshold else "",
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
+        "matches": "yes" if matches else "",
         **{stage: arguments(params, names) for stage, names in STAGES.items()},
     }
     return "\t".join(row) + "\n" + "\t".join(row.values()) + "\n"
