@@ -2,6 +2,7 @@
 
 include { LOOK } from './modules/look'
 include { SEGMENT } from './modules/segment'
+include { SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { SIMULATE } from './modules/simulate/main'
 include { listed ; refuse ; sample } from './modules/samples'
 
@@ -27,11 +28,10 @@ workflow {
     given_images = params.simulate && !params.input ? [] : listed(params.input)
     samples = channel.fromList(given_images).map { name, address -> sample(name, address) }.mix(simulated)
     given = params.findAll { name, _value -> !(name in own_parameters()) }
-    // a network's file of one's own: tasks run in folders of theirs, so its path has to be absolute
-    own_model = local_file(given.model)
-    if (own_model) {
-        given = given + [model: own_model.toString()]
-    }
+    // files of one's own: tasks run in folders of theirs, so their paths have to be absolute
+    own_models = own_networks(given.model)
+    own_cell_models = own_networks(given.cell_model)
+    given = given + absolute(given, 'model') + absolute(given, 'cell_model')
     own_markers = local_file(given.markers)
     if (own_markers) {
         given = given + [markers: own_markers.toString()]
@@ -46,7 +46,16 @@ workflow {
 
     // a folder of an object store is made by writing to it: nothing to check there
     def is_url = params.outdir.toString().contains('://')
-    SEGMENT(samples, params_file, own_model ?: [], is_url ? '' : file(params.outdir).toString())
+    outdir = is_url ? '' : file(params.outdir).toString()
+    if (given.any { name, value -> name.startsWith('cell_') && value }) {
+        // what the second network finds goes to no folder of results, but to the nuclei
+        SEGMENT_CELLS(samples, params_file, own_cell_models ?: own_models, '', channel.empty(), true)
+        cells = SEGMENT_CELLS.out.cells
+    }
+    else {
+        cells = channel.empty()
+    }
+    SEGMENT(samples, params_file, own_models, outdir, cells, false)
     LOOK(SEGMENT.out.labels, samples, reference)
 
     workflow.onComplete = {
@@ -61,6 +70,25 @@ workflow {
             Runtime.getRuntime().addShutdownHook(new Thread({ -> System.err.println("\n${last_words}") }))
         }
     }
+}
+
+// The networks that the parameter names: a file, or several with commas between them.
+def listed_networks(value) {
+    if (!value || local_file(value)) {
+        return value ? [value] : []
+    }
+    return value.toString().tokenize(',').collect { name -> name.trim() }
+}
+
+// The local files among them.
+def own_networks(value) {
+    return listed_networks(value).collect { name -> local_file(name) }.findAll { path -> path }
+}
+
+// The parameter with the paths of local files as they are from anywhere; nothing if it has none.
+def absolute(given, name) {
+    def networks = listed_networks(given[name])
+    return own_networks(given[name]) ? [(name): networks.collect { one -> local_file(one) ?: one }.join(',')] : [:]
 }
 
 // The local file that a parameter names, or null.

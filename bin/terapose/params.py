@@ -37,6 +37,11 @@ def _channels(value: object) -> object:
     return value
 
 
+def _words(value: object) -> object:
+    """Let ``csv,h5ad`` stand for a list."""
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
 def _blank(value: object) -> object:
     """Let an empty string stand for "not given"."""
     return None if isinstance(value, str) and not value.strip() else value
@@ -85,9 +90,15 @@ class Parameters(BaseModel):
     voxel_size: Sizes = Field(
         None, description="Voxel size Z,Y,X in micrometres, where the image does not tell it."
     )
-    model: str = Field("auto", min_length=1, description="Network: a name, a file or a URL.")
+    model: str = Field(
+        "auto",
+        min_length=1,
+        description="Network: a name, a file or a URL; several with commas are averaged.",
+    )
     model_digest: str = Field(
-        "", pattern="^([0-9a-f]{64})?$", description="SHA-256 that the network's file must have."
+        "",
+        pattern="^([0-9a-f]{64}(,[0-9a-f]{64})*)?$",
+        description="SHA-256 that the network's file must have; of several, with commas.",
     )
     diameter: Number = Field(
         None,
@@ -196,6 +207,40 @@ class Parameters(BaseModel):
         0.0, ge=0, lt=1, description="Drop cells below this fraction of the median volume."
     )
     border: Literal["keep", "drop"] = Field("keep", description="Cells that touch the border.")
+    expand: Annotated[Number, Field(ge=0)] = Field(
+        None,
+        description="What is found are nuclei; cells reach this many pixels beyond them (mode 2d).",
+    )
+    cell_model: str = Field(
+        "",
+        description="What is found are nuclei; cells are found by this network and matched to them "
+        "(a name, a file or a URL).",
+    )
+    cell_channels: Annotated[tuple[int | str, ...] | None, BeforeValidator(_channels)] = Field(
+        None,
+        min_length=1,
+        max_length=3,
+        description="Channels for the cells that are matched to nuclei; default those of channels.",
+    )
+    cell_diameter: Number = Field(
+        None,
+        gt=0,
+        description="Diameter of the cells that are matched to nuclei; default that of diameter.",
+    )
+    measure: Annotated[tuple[int | str, ...], BeforeValidator(_channels)] = Field(
+        ("all",),
+        min_length=1,
+        description="Channels whose mean intensity stands in the table: all, or numbers and names; "
+        "shape: none, but the shapes of cells; none: neither.",
+    )
+    table: Annotated[
+        tuple[Literal["csv", "parquet", "h5ad", "geojson"], ...], BeforeValidator(_words)
+    ] = Field(
+        ("csv", "parquet"),
+        min_length=1,
+        description="Files of the table of cells: csv, parquet, h5ad (AnnData), geojson (outlines "
+        "for QuPath, of planes).",
+    )
     mask_tiff: str = Field(
         "",
         pattern=r"^([\w.-]+\.tiff?)?$",
@@ -204,6 +249,29 @@ class Parameters(BaseModel):
     keep_intermediates: Literal["flows", "all", "none"] = Field(
         "flows", description="What stays in the store: what a new threshold needs, all, nothing."
     )
+
+    @property
+    def has_second(self) -> bool:
+        """Whether a second network finds cells, to be matched to nuclei."""
+        return bool(self.cell_model or self.cell_channels or self.cell_diameter)
+
+    @property
+    def second(self) -> Parameters:
+        """Parameters of the run that finds these cells."""
+        changed = {
+            "model": self.cell_model or self.model,
+            "model_digest": "" if self.cell_model else self.model_digest,
+            "channels": self.cell_channels or self.channels,
+            "diameter": self.cell_diameter or self.diameter,
+            **{"measure": ("none",), "table": ("csv",), "mask_tiff": ""},
+            **dict.fromkeys(SECOND, None),
+            "cell_model": "",
+        }
+        return self.model_copy(update=changed)
+
+
+SECOND = ("cell_model", "cell_channels", "cell_diameter")
+"""Parameters of the second network; the run with it takes all others from the first."""
 
 
 STAGES: dict[str, tuple[str, ...]] = {
@@ -242,13 +310,17 @@ STAGES: dict[str, tuple[str, ...]] = {
     "objects": ("max_size_fraction", "keep_intermediates"),
     "planes": ("flow_threshold",),
     "stitch": ("stitch_threshold",),
-    "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border"),
-    "finish": ("mask_tiff", "keep_intermediates"),
+    "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border", "expand"),
+    "measure": ("measure",),
+    "finish": ("mask_tiff", "measure", "table", "keep_intermediates"),
 }
 """Parameters of each stage; changing one runs its stage again and those after it."""
 
 
-PATTERNS = {"model_digest": "64 hexadecimal digits", "mask_tiff": "a file name ending in .tif"}
+PATTERNS = {
+    "model_digest": "64 hexadecimal digits, with commas for several networks",
+    "mask_tiff": "a file name ending in .tif",
+}
 """What text may be, in words."""
 
 
@@ -293,6 +365,12 @@ def _across(params: Parameters) -> list[str]:
         values = getattr(params, name)
         if values is not None and min(values) <= 0:
             faults.append(f"{name}: got {list(values)}, allowed: three numbers above 0")
+    if params.expand and params.has_second:
+        faults.append("expand: given, allowed: only without cell_model, cell_channels and so on")
+    if (params.expand or params.has_second) and params.measure == ("none",):
+        faults.append("measure: none, allowed: shape or channels where there are nuclei and cells")
+    if "h5ad" in params.table and params.measure in (("none",), ("shape",)):
+        faults.append("table: h5ad, allowed: only where intensities are measured (measure)")
     smooth = params.flow3d_smooth
     if len(smooth) not in (1, 3) or min(smooth) < 0:
         faults.append(f"flow3d_smooth: got {list(smooth)}, allowed: one or three numbers from 0 up")

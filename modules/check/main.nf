@@ -9,22 +9,24 @@ process CHECK {
     input:
     tuple val(sample), val(address), path(image, stageAs: 'image/*')
     path params_file
-    path model, stageAs: 'model/*'
+    path models, stageAs: 'model*/*'
     val output
+    val second
 
     output:
     path 'sample.tsv'
 
     script:
     def output_option = output ? "--output '${output}/${folder_of(sample)}'" : ''
+    def second_option = second ? '--second' : ''
     """
     terapose.py check '${address}' --sample '${sample}' --params-file ${params_file} \\
-        ${output_option} > sample.tsv
+        ${output_option} ${second_option} > sample.tsv
     """
 
     stub:
     """
-    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tfinish\\n' > sample.tsv
-    printf '%s\\t%s\\tstub\\t-\\t-\\tyes\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
+    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tmatches\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmeasure\\tfinish\\n' > sample.tsv
+    printf '%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
     """
 }

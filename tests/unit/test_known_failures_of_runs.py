@@ -103,7 +103,7 @@ def test_ids_do_not_depend_on_the_order_of_tasks_and_receipts(
     plan, store = prepared(tmp_path, tiny_model, image, max_tasks=9, **PLANNED)
     assert len(plan.tasks["peaks"]) == 9
     params = check({"model": str(tiny_model), **CUT})
-    run_all(Shuffled(plan, store), params, str(tiny_model), tmp_path / "out")
+    run_all(Shuffled(plan, store), params, [tiny_model], tmp_path / "out")
     assert files(tmp_path / "out") == undisturbed
 
 
@@ -197,7 +197,7 @@ def test_a_task_without_a_receipt_stops_the_run(
     assert len(stages) == 9 - (len(plan.regions) == 1)
     for stage in stages:
         with pytest.raises(StoreError, match=f"stage {stage}: no receipt for .* run again"):
-            run_all(Lossy(plan, store, lost=stage), params, str(tiny_model), out)
+            run_all(Lossy(plan, store, lost=stage), params, [tiny_model], out)
         assert not finished(out)
 
 

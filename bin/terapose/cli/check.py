@@ -27,9 +27,15 @@ Example:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="JSON file with parameters; options given beside it come first.",
 )
+@click.option("--second", is_flag=True, help="Of the run with the second network (cell_model).")
 @parameters(Parameters.model_fields)
 def command(
-    image: str, sample: str, output: Path | None, params_file: Path | None, **options: Any
+    image: str,
+    sample: str,
+    output: Path | None,
+    params_file: Path | None,
+    second: bool,
+    **options: Any,
 ) -> None:
     """Check the parameters, IMAGE, the network and the folder for the results.
 
@@ -40,7 +46,7 @@ def command(
 
     given = _read(params_file) if params_file else {}
     given.update({k: v for k, v in options.items() if v is not None})
-    click.echo(run(sample, image, check(given), output), nl=False)
+    click.echo(run(sample, image, check(given), output, second=second), nl=False)
 
 
 def _read(path: Path) -> dict[str, Any]:

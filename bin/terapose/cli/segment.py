@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import parameters
+from terapose.cli.values import join_numbers
 from terapose.params import Parameters
 
 _EPILOG = """\b
@@ -23,14 +24,7 @@ class _Segment(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Join the numbers that follow ``--channel`` or ``--channels``."""
-        joined: list[str] = []
-        for word in args:
-            before = joined[-2] if len(joined) > 1 else ""
-            several = before in ("--channel", "--channels") and word.isdigit()
-            if several and joined[-1].replace(",", "").isdigit():
-                joined[-1] += f",{word}"
-            else:
-                joined.append(word)
+        joined = join_numbers(args, "--channel", "--channels")
         return super().parse_args(
             ctx, [re.sub("^--channel(=|$)", r"--channels\1", w) for w in joined]
         )
