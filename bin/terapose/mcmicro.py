@@ -2,8 +2,8 @@
 
 Its call is ``terapose segment --outdir . --input IMAGE --channel 1 3 ...`` in a folder of the task.
 It takes every TIFF in that folder for a mask, publishes what is in ``qc``, and leaves the rest
-behind; the names of its images mean planes with channels. All samples of a project share the
-published folder of ``qc``, so what is in it lies in a folder of the image's name.
+behind. Its images are planes with channels. All samples of a project share the published folder of
+``qc``, so what is in it lies in a folder of the image's name.
 """
 
 from __future__ import annotations
@@ -20,6 +20,20 @@ from terapose.params import Parameters
 
 MASK = "cell.ome.tif"
 """The name under which MCMICRO looks for a mask of cells."""
+
+
+def as_called(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as given, and those that MCMICRO's call stands for where nothing was given.
+
+    The mask has MCMICRO's name, and no intermediates stay in a folder that nothing is taken from.
+    Intensities are left to its own measurement, unless a table was asked for.
+    """
+    meant = {"mask_tiff": MASK, "keep_intermediates": "none"}
+    if not options["table"]:
+        meant["measure"] = "shape"
+    return {
+        name: meant.get(name) if value in (None, "") else value for name, value in options.items()
+    }
 
 
 def image_id(address: str) -> str:
@@ -67,19 +81,22 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
 
     name = image_id(address)
     folder = out / "qc" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     image = open_image(address, level=params.level)
     (first, *_), _ = channel_numbers(image, params.channels, params.markers)
     size = record["image"]["voxel_size"]
+    labels = out / "labels.zarr"
+    nuclei = labels / "nuclei"
     draw(
         Lazy(image, first),
-        open_labels(out / "labels.zarr"),
+        open_labels(labels),
         folder / "outlines.png",
         title=f"{name}: {record['cells']} cells",
+        reference=open_labels(nuclei) if nuclei.exists() else None,
         voxel_size=tuple(size) if size else None,
     )
-    for file in ("cells.csv", "provenance.json"):
-        (folder / file).unlink(missing_ok=True)
+    for file in (*record["tables"], "provenance.json"):
         try:
             os.link(out / file, folder / file)
         except OSError:  # a file system without links

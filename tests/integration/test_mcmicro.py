@@ -158,7 +158,7 @@ def test_masks_pictures_and_the_call(segmented: Path, slide: np.ndarray) -> None
     # nothing but the mask, and what is kept of the rest lies in qc
     assert [p.name for p in mask_of(segmented).parent.iterdir()] == ["cell.ome.tif"]
     kept = {p.name for p in (segmented / "qc" / "terapose" / SAMPLE).iterdir()}
-    assert kept == {"outlines.png", "cells.csv", "provenance.json"}
+    assert kept == {"outlines.png", "cells.csv", "cells.parquet", "provenance.json"}
     call = (segmented / "qc" / "provenance" / "terapose-1.sh").read_text()
     words = f"terapose segment --outdir . --input {SAMPLE}.ome.tif --channel 2 --diameter 12"
     assert words in " ".join(call.split())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from tests.command import Terapose
@@ -87,8 +88,11 @@ def test_the_call_of_mcmicro(tmp_path: Path, command: Terapose) -> None:
     kept = {"labels.zarr", "cells.csv", "cells.parquet", "provenance.json"}
     assert names == {"cell.ome.tif", "qc", *kept}
     qc = out / "qc" / "slide"
-    assert {path.name for path in qc.iterdir()} == {"outlines.png", "cells.csv", "provenance.json"}
+    tables = {"cells.csv", "cells.parquet"}
+    assert {path.name for path in qc.iterdir()} == {"outlines.png", *tables, "provenance.json"}
     assert (qc / "cells.csv").read_bytes() == (out / "cells.csv").read_bytes()
+    # MCMICRO measures intensities itself
+    assert "channel 3" not in pd.read_csv(qc / "cells.csv")
     assert command("segment", image, tmp_path / "plain", *words[4:], "--mode", "2d").code == 0
     plain = np.asarray(open_level(str(tmp_path / "plain" / "labels.zarr"), 0)[:])
     np.testing.assert_array_equal(tifffile.imread(out / "cell.ome.tif") > 0, plain > 0)

@@ -51,7 +51,8 @@ def command(
 
     IMAGE is OME-Zarr, Zarr, TIFF, OME-TIFF or HDF5, a path or a URL. A run that was stopped goes
     on where it was when the same command is given again. With --input, as MCMICRO calls it, there
-    are also cell.ome.tif and the folder qc, with a picture, and no intermediates stay.
+    are also cell.ome.tif and the folder qc, with a picture; intensities are left to MCMICRO, and
+    nothing of the run's intermediates stays.
     """
     from terapose import mcmicro
     from terapose.cli.progress import stages
@@ -62,8 +63,7 @@ def command(
         raise click.UsageError("give either IMAGE and OUT, or --input and --outdir")
     if given is not None:
         image, out = given, outdir
-        options["mask_tiff"] = options["mask_tiff"] or mcmicro.MASK
-        options["keep_intermediates"] = options["keep_intermediates"] or "none"
+        options = mcmicro.as_called(options)
     out = out or outdir
     if image is None or out is None:
         raise click.UsageError("give IMAGE and OUT, or --input and --outdir")
