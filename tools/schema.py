@@ -50,7 +50,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "workflow": ("Workflow (`nextflow run` only)", tuple(WORKFLOW)),
     "image": (
         "Image",
-        ("mode", "level", "channels", "markers", "voxel_size", "pixel_size", "anisotropy"),
+        (
+            *("mode", "level", "channels", "channel_merge", "markers"),
+            *("voxel_size", "pixel_size", "anisotropy"),
+        ),
     ),
     "network": (
         "Network",

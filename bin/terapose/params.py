@@ -72,9 +72,14 @@ class Parameters(BaseModel):
     channels: Annotated[tuple[int | str, ...], BeforeValidator(_channels)] = Field(
         (1,),
         min_length=1,
-        max_length=3,
+        max_length=8,
         description="Channels to segment, counted from 1 or by name: cell, then nucleus; for a "
-        "network of Cellpose 4 up to three in any order.",
+        "network of Cellpose 4 up to three in any order; with channel_merge up to eight.",
+    )
+    channel_merge: Literal["none", "max", "mean", "gmm"] = Field(
+        "none",
+        description="Several channels as one input of the network: the largest or the mean of the "
+        "normalised channels, or the sum of channels scaled by Gaussian mixtures (gmm).",
     )
     markers: str = Field(
         "", description="Names of the channels: a CSV file with the column marker_name."
@@ -211,6 +216,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "mode",
         "level",
         "channels",
+        "channel_merge",
         "markers",
         "voxel_size",
         "pixel_size",
@@ -270,6 +276,7 @@ def _across(params: Parameters) -> list[str]:
     faults = []
     if any(isinstance(channel, int) and channel < 1 for channel in params.channels):
         faults.append(f"channels: got {list(params.channels)}, allowed: numbers from 1 up")
+    faults += _of_merging(params)
     if params.pixel_size is not None and params.voxel_size is not None:
         faults.append("pixel_size: given, allowed: only without voxel_size")
     low, high = params.percentiles
@@ -296,6 +303,23 @@ def _across(params: Parameters) -> list[str]:
     smooth = params.flow3d_smooth
     if len(smooth) not in (1, 3) or min(smooth) < 0:
         faults.append(f"flow3d_smooth: got {list(smooth)}, allowed: one or three numbers from 0 up")
+    return faults
+
+
+def _of_merging(params: Parameters) -> list[str]:
+    """Faults of channels that become one input, or do not."""
+    faults = []
+    how, channels = params.channel_merge, list(params.channels)
+    if how == "none":
+        if len(channels) > 3:
+            faults.append(f"channels: got {channels}, allowed: at most 3 without channel_merge")
+        return faults
+    if len(channels) < 2 or len(set(channels)) < len(channels):
+        faults.append(
+            f"channels: got {channels}, allowed: two or more different ones with channel_merge"
+        )
+    if how == "gmm" and (params.normalize != "global" or params.invert):
+        faults.append("channel_merge: got 'gmm', allowed: only with normalize 'global', no invert")
     return faults
 
 
