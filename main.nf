@@ -14,7 +14,7 @@ workflow {
     main:
     if (params.simulate && !params.input) {
         SIMULATE(params.simulate)
-        simulated = SIMULATE.out.map { image, _labels -> sample('nuclei', image.toString()) }
+        simulated = SIMULATE.out.map { image, _labels -> tuple('nuclei', image.toString(), [:]) }
         reference = SIMULATE.out.map { _image, labels -> tuple('nuclei', labels) }
     }
     else {
@@ -22,17 +22,10 @@ workflow {
         reference = channel.empty()
     }
     given_images = params.simulate && !params.input ? [] : listed(params.input)
-    samples = channel.fromList(given_images).map { name, address -> sample(name, address) }.mix(simulated)
-    given = params.findAll { name, _value -> !(name in own_parameters()) }
-    // a network's file of one's own: tasks run in folders of theirs, so its path has to be absolute
-    own_model = local_file(given.model)
-    if (own_model) {
-        given = given + [model: own_model.toString()]
-    }
-    own_markers = local_file(given.markers)
-    if (own_markers) {
-        given = given + [markers: own_markers.toString()]
-    }
+    images = channel.fromList(given_images).mix(simulated)
+    samples = images.map { name, address, _own -> sample(name, address) }
+    given = absolute(params.findAll { name, _value -> !(name in own_parameters()) })
+    settings = images.map { name, _address, own -> tuple(name, absolute(own), model_file(own, given)) }
     params_file = channel
         .of(groovy.json.JsonOutput.toJson(given))
         .collectFile(name: 'params.json')
@@ -40,8 +33,9 @@ workflow {
 
     // a folder of an object store is made by writing to it: nothing to check there
     def is_url = params.outdir.toString().contains('://')
-    SEGMENT(samples, params_file, own_model ?: [], is_url ? '' : file(params.outdir).toString())
-    LOOK(SEGMENT.out.labels, samples, reference)
+    SEGMENT(samples, settings, params_file, is_url ? '' : file(params.outdir).toString())
+    levels = settings.map { name, own, _model -> tuple(name, own.level ?: params.level) }
+    LOOK(SEGMENT.out.labels, samples, levels, reference)
 
     workflow.onComplete = {
         if (workflow.success) {
@@ -55,6 +49,18 @@ workflow {
             Runtime.getRuntime().addShutdownHook(new Thread({ -> System.err.println("\n${last_words}") }))
         }
     }
+}
+
+// Parameters whose files have absolute paths: tasks run in folders of theirs.
+def absolute(values) {
+    return values + ['model', 'markers']
+        .collectEntries { name -> [name, local_file(values[name])?.toString()] }
+        .findAll { _name, path -> path }
+}
+
+// The network's file of a sample, if it is a file of one's own, else [].
+def model_file(own, given) {
+    return local_file(own.model ?: given.model) ?: []
 }
 
 // The local file that a parameter names, or null.

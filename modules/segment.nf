@@ -93,18 +93,19 @@ def passes(planned, axis, inputs) {
 workflow SEGMENT {
     take:
     samples // [sample, address of the image, image to stage or []]
+    settings // [sample, parameters of its own, the network's file to stage or []]
     params_file // all parameters of the run, JSON
-    model // the network's file to stage, or []
     outdir
 
     main:
-    CHECK(samples, params_file, model, outdir)
+    CHECK(samples.join(settings), params_file, outdir)
     checked = CHECK.out.splitCsv(header: true, sep: '\t')
     images = samples.map { sample, _address, image -> tuple(sample, image) }
     none = checked.map { row -> tuple(row.sample, []) }
     no_args = checked.map { row -> tuple(row.sample, '') }
 
-    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }, model)
+    models = settings.map { sample, _own, model -> tuple(sample, model) }
+    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }.join(models))
     // whose network it is, and under which licence: once
     FETCH.out.said.map { line -> line.trim() }.unique().view()
     PLAN(

@@ -25,7 +25,7 @@ WORKFLOW: dict[str, Json] = {
     "input": {
         "type": "string",
         "description": "Image: a path, a URL, a glob in quotes, or a samplesheet (CSV with the "
-        "columns sample and image).",
+        "columns sample and image; each further one is a parameter).",
     },
     "outdir": {
         "type": "string",

@@ -323,13 +323,15 @@ def _of_merging(params: Parameters) -> list[str]:
     return faults
 
 
-def check(values: Mapping[str, Any]) -> Parameters:
+def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
     """Make parameters of what a user gave.
 
     Parameters
     ----------
     values
         By name, as from a params file or a command line; None and "" mean "not given".
+    whose
+        What to call them in a message.
 
     Raises
     ------
@@ -350,7 +352,7 @@ def check(values: Mapping[str, Any]) -> Parameters:
     if faults:
         raise InputError(
             "; ".join(faults),
-            where="parameters",
+            where=whose,
             remedy="docs/parameters.md lists them all",
         )
     return params

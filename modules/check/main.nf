@@ -5,9 +5,8 @@ process CHECK {
     cache false
 
     input:
-    tuple val(sample), val(address), path(image, stageAs: 'image/*')
+    tuple val(sample), val(address), path(image, stageAs: 'image/*'), val(own), path(model, stageAs: 'model/*')
     path params_file
-    path model, stageAs: 'model/*'
     val output
 
     output:
@@ -16,8 +15,11 @@ process CHECK {
     script:
     def output_option = output ? "--output '${output}/${sample}'" : ''
     """
+    cat > own.json <<'END'
+    ${groovy.json.JsonOutput.toJson(own)}
+    END
     terapose.py check '${address}' --sample '${sample}' --params-file ${params_file} \\
-        ${output_option} > sample.tsv
+        --own own.json ${output_option} > sample.tsv
     """
 
     stub:
