@@ -3,8 +3,8 @@
 1. A slide is simulated (nuclei, cell bodies, two markers; uint16) and written as slides come: a
    BigTIFF with tiles, deflate, a predictor and a pyramid in SubIFDs. It is kept for later runs.
 2. ``nextflow run`` segments it once for each way of cutting the work (`CUTS`).
-3. The peak memory of every task is in Nextflow's trace and in the tasks' receipts. The store is weighed while it runs, and the
-   labels and the table of cells of all cuts have to be the same bytes.
+3. The peak memory of every task is in Nextflow's trace and in the tasks' receipts. The store is
+   weighed while it runs, and labels and table of all cuts have to be the same bytes.
 
 Rows are added to a JSON file, which keeps those of earlier runs; the tables are printed.
 """

@@ -178,7 +178,9 @@ def _open_source(address: str, series: int, level: int) -> Source:
         return StripPages(chosen)
     import zarr
 
-    return cast(Source, zarr.open_array(chosen.aszarr(), mode="r"))
+    # a level has to be named: the finest one alone stands for the whole pyramid
+    store = file.series[series].aszarr(level=level)
+    return cast(Source, zarr.open_array(store, mode="r"))
 
 
 def _mapped(address: str, series: TiffPageSeries, byteorder: str) -> Source:
@@ -210,9 +212,12 @@ def _choose(address: str, file: TiffFile) -> int:
 
 
 def _refuse_colour(address: str, series: TiffPageSeries, *, has_display_colours: bool) -> None:
-    """Refuse colours, but for a palette that only says how to show the values (ImageJ's LUT)."""
+    """Refuse colours, but for tags that only say how to show the values (such as ImageJ's LUT)."""
     photometric = getattr(series.keyframe.photometric, "name", "")
     if photometric == "PALETTE" and has_display_colours:
+        return
+    # three or four planes are often tagged RGB by who wrote them; axes say what they are
+    if photometric == "RGB" and "S" not in series.axes:
         return
     if photometric in _COLOUR:
         raise InputError(
@@ -220,7 +225,8 @@ def _refuse_colour(address: str, series: TiffPageSeries, *, has_display_colours:
             where=address,
             got=f"{photometric} {series.axes} {series.shape}",
             allowed="grey channels of one value a voxel",
-            remedy="split the colours into channels (in ImageJ: Image > Color > Split Channels)",
+            remedy="split the colours into channels (in ImageJ: Image > Color > Split Channels); "
+            "planes that are no colours have to be written as such (photometric minisblack)",
         )
 
 
