@@ -240,6 +240,7 @@ def segment_file(
     # the record and the store's name hold the address: it has to mean the same from any folder
     image = image if "://" in image else os.path.abspath(image)
     opened = plan_stage.open_checked(image, params)
+    check_stage.check_readable(opened, params)
     check_stage.check_output(folder, image, params.mask_tiff)
     model_file = resolve(params.model, digest=params.model_digest or None)
     plan = plan_stage.make_plan(opened, identify(model_file), params)

@@ -60,6 +60,7 @@ def _describe(address: str, file: TiffFile, level: int, complaints: list[str]) -
     check_level(address, level, len(pyramid))
     chosen = pyramid[level]
     _check_complete(address, file, chosen, complaints)
+    _check_compression(address, chosen)
     _refuse_colour(address, chosen, has_display_colours=file.is_imagej or file.is_ome)
     axes = _axes(chosen)
     shapes = [normalise(address, axes, entry.shape, entry.dtype) for entry in pyramid]
@@ -248,9 +249,28 @@ def _check_complete(
     size = int(file.filehandle.size)
     if end > size and not series.is_multifile:
         raise _damaged(address, f"{size} bytes where its image ends at byte {end}")
+    if file.is_ome and series.kind != "ome":
+        raise _damaged(address, "OME-XML that does not fit its pages")
     missing = next((said for said in complaints if _MISSING.search(said)), None)
     if missing:
         raise _damaged(address, missing)
+
+
+def _check_compression(address: str, series: TiffPageSeries) -> None:
+    """Refuse what nothing here can decode, before anything is computed."""
+    from tifffile import TIFF
+
+    compression = series.keyframe.compression
+    try:
+        TIFF.DECOMPRESSORS[compression]
+    except (KeyError, ValueError, ImportError) as error:
+        raise InputError(
+            "is compressed in a way that cannot be read",
+            where=address,
+            got=f"compression {int(compression)} {getattr(compression, 'name', '')}".rstrip(),
+            allowed="none, deflate, LZW, Zstandard, JPEG 2000 and others that imagecodecs decodes",
+            remedy="write it again with one of these",
+        ) from error
 
 
 def _damaged(address: str, reason: str) -> InputError:

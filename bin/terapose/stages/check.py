@@ -81,6 +81,19 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
     )
 
 
+def check_readable(image: Image, params: Parameters) -> None:
+    """Decode a little of each channel: what cannot be read should not be found out after hours.
+
+    Raises
+    ------
+    InputError
+        If it cannot be decoded.
+    """
+    numbers, _ = channel_numbers(image, params.channels, params.markers)
+    for channel in numbers:
+        image.read((slice(0, 1),) * 3, channel)
+
+
 def check_room(folder: Path, voxels: int) -> None:
     """Refuse a disk that cannot hold the labels (at most 4 bytes a voxel; mostly far less).
 
@@ -129,6 +142,7 @@ def run(sample: str, address: str, params: Parameters, output: Path | None) -> s
         For the first thing that is wrong; faults of parameters are named all at once.
     """
     image = open_checked(address, params)
+    check_readable(image, params)
     model = _check_model(params, image)
     if output is not None:
         check_output(output, address, params.mask_tiff)
