@@ -25,7 +25,7 @@ WORKFLOW: dict[str, Json] = {
     "input": {
         "type": "string",
         "description": "Image: a path, a URL, a glob in quotes, or a samplesheet (CSV with the "
-        "columns sample and image).",
+        "columns sample and image; each further one is a parameter).",
     },
     "outdir": {
         "type": "string",
@@ -57,7 +57,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "workflow": ("Workflow (`nextflow run` only)", tuple(WORKFLOW)),
     "image": (
         "Image",
-        ("mode", "level", "channels", "markers", "voxel_size", "pixel_size", "anisotropy"),
+        (
+            *("mode", "level", "channels", "channel_merge", "markers"),
+            *("voxel_size", "pixel_size", "anisotropy"),
+        ),
     ),
     "network": (
         "Network",
