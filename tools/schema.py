@@ -251,8 +251,6 @@ def rerun(name: str) -> str:
     if name in WORKFLOW:
         last = {"publish_layout": "finish", "publish_mode": "finish", "outdir": "nothing"}
         return last.get(name, "plan")
-    if name in SECOND:
-        return "matches"
     if not shaping({name: None}) and name not in STAGES["plan"]:
         return "nothing"
     # not the digest itself, but the file is looked at again: a new file, a new plan

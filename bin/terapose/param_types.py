@@ -7,14 +7,14 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 
-def parts(value: object) -> object:
+def as_parts(value: object) -> object:
     """Let ``64,256,256`` stand for a list, as on a command line."""
     if isinstance(value, str):
         return [part for part in value.replace(",", " ").split() if part]
     return [value] if isinstance(value, int | float) else value
 
 
-def channels(value: object) -> object:
+def as_channels(value: object) -> object:
     """Let ``1,3`` and ``DNA 1,CD45`` stand for lists; names may hold spaces."""
     if isinstance(value, str):
         numbers = value.replace(",", " ").split()
@@ -27,28 +27,28 @@ def channels(value: object) -> object:
     return value
 
 
-def words(value: object) -> object:
+def as_words(value: object) -> object:
     """Let ``csv,h5ad`` stand for a list."""
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
-def blank(value: object) -> object:
+def or_none(value: object) -> object:
     """Let an empty string stand for "not given"."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def text(value: object) -> object:
+def as_text(value: object) -> object:
     """Let 0.4 be the text "0.4": Nextflow makes numbers of options that look like one."""
     return str(value) if isinstance(value, float) else value
 
 
 def as_list(value: object) -> object:
     """Let text stand for a list, and an empty one for "not given"."""
-    return parts(blank(value))
+    return as_parts(or_none(value))
 
 
 Shape = Annotated[tuple[int, int, int] | None, BeforeValidator(as_list)]
 Sizes = Annotated[tuple[float, float, float] | None, BeforeValidator(as_list)]
 Ends = Annotated[tuple[float, ...] | None, BeforeValidator(as_list)]
-Number = Annotated[float | None, BeforeValidator(blank)]
-Count = Annotated[int | None, BeforeValidator(blank)]
+Number = Annotated[float | None, BeforeValidator(or_none)]
+Count = Annotated[int | None, BeforeValidator(or_none)]

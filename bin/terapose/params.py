@@ -20,10 +20,10 @@ from terapose.param_types import (
     Number,
     Shape,
     Sizes,
-    channels,
-    parts,
-    text,
-    words,
+    as_channels,
+    as_parts,
+    as_text,
+    as_words,
 )
 
 
@@ -38,7 +38,7 @@ class Parameters(BaseModel):
         "(stitch); auto is 3d where there are several planes.",
     )
     level: int = Field(0, ge=0, description="Pyramid level to segment; 0 is the finest.")
-    channels: Annotated[tuple[int | str, ...], BeforeValidator(channels)] = Field(
+    channels: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
         (1,),
         min_length=1,
         max_length=8,
@@ -86,7 +86,7 @@ class Parameters(BaseModel):
     normalize_tile: int = Field(
         100, ge=8, description="Edge of the tiles of normalize tile, in pixels."
     )
-    percentiles: Annotated[tuple[float, float], BeforeValidator(parts)] = Field(
+    percentiles: Annotated[tuple[float, float], BeforeValidator(as_parts)] = Field(
         (1.0, 99.0), description="Percentiles that become 0 and 1."
     )
     percentile_sampling: Literal["exact", "cellpose"] = Field(
@@ -128,7 +128,7 @@ class Parameters(BaseModel):
         None,
         description="Most tasks of a stage; default as many as are worth their start, up to 2000.",
     )
-    ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(text)] = Field(
+    ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(as_text)] = Field(
         "0.5", description="Version of OME-Zarr in which the labels are written."
     )
     flow_precision: Literal["float32", "float16"] = Field(
@@ -141,7 +141,7 @@ class Parameters(BaseModel):
         "free memory.",
     )
     use_gpu: bool = Field(False, description="Run the network and follow flows on a GPU.")
-    flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(parts)] = Field(
+    flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(as_parts)] = Field(
         (0.0,), description="Standard deviation of the flows' smoothing: one, or Z,Y,X (voxels)."
     )
     flow_scaling: Literal["cellpose", "anisotropy"] = Field(
@@ -185,7 +185,7 @@ class Parameters(BaseModel):
         description="What is found are nuclei; cells are found by this network and matched to them "
         "(a name, a file or a URL).",
     )
-    cell_channels: Annotated[tuple[int | str, ...] | None, BeforeValidator(channels)] = Field(
+    cell_channels: Annotated[tuple[int | str, ...] | None, BeforeValidator(as_channels)] = Field(
         None,
         min_length=1,
         max_length=3,
@@ -196,14 +196,14 @@ class Parameters(BaseModel):
         gt=0,
         description="Diameter of the cells that are matched to nuclei; default that of diameter.",
     )
-    measure: Annotated[tuple[int | str, ...], BeforeValidator(channels)] = Field(
+    measure: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
         ("all",),
         min_length=1,
         description="Channels whose mean intensity stands in the table: all, or numbers and names; "
         "shape: none, but the shapes of cells; none: neither.",
     )
     table: Annotated[
-        tuple[Literal["csv", "parquet", "h5ad", "geojson"], ...], BeforeValidator(words)
+        tuple[Literal["csv", "parquet", "h5ad", "geojson"], ...], BeforeValidator(as_words)
     ] = Field(
         ("csv", "parquet"),
         min_length=1,
@@ -241,7 +241,6 @@ class Parameters(BaseModel):
 
 SECOND = ("cell_model", "cell_channels", "cell_diameter")
 """Parameters of the second network; the run with it takes all others from the first."""
-
 
 STAGES: dict[str, tuple[str, ...]] = {
     "plan": (
@@ -281,6 +280,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "planes": ("flow_threshold",),
     "stitch": ("stitch_threshold",),
     "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border", "expand"),
+    "matches": SECOND,
     "measure": ("measure",),
     "finish": ("mask_tiff", "measure", "table", "keep_intermediates"),
 }

@@ -168,7 +168,6 @@ def run(
     InputError
         For the first thing that is wrong; faults of parameters are named all at once.
     """
-    matches = params.has_second and not second
     if second:
         params = params.second
     image = open_checked(address, params)
@@ -190,7 +189,6 @@ def run(
         "errors": "yes" if threshold else "",
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
-        "matches": "yes" if matches else "",
         **{stage: arguments(params, names) for stage, names in STAGES.items()},
     }
     return "\t".join(row) + "\n" + "\t".join(row.values()) + "\n"
