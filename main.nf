@@ -57,7 +57,7 @@ workflow {
     }
     SEGMENT(samples, settings, params_file, outdir, cells, false)
     levels = settings.map { name, own, _model -> tuple(name, own.level ?: params.level) }
-    LOOK(SEGMENT.out.labels, samples, levels, reference)
+    LOOK(SEGMENT.out.labels, SEGMENT.out.thumbnails, samples, levels, reference)
 
     workflow.onComplete = {
         if (workflow.success) {

@@ -144,20 +144,13 @@ def _read(path: Path, image: Image) -> tuple[str, ...]:
             got=f"{len(rows)} markers",
             allowed=f"{image.channels}, one for each channel of {image.address}",
         )
-    return _distinct(path, [(row["marker_name"] or "").strip() for row in rows])
-
-
-def _distinct(path: Path, names: Sequence[str]) -> tuple[str, ...]:
-    """Refuse markers without a name, or of one name: a name has to stand for one channel."""
-    doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1 or not name]
-    if doubled:
-        found = {name: [str(n) for n, k in enumerate(names, 1) if k == name] for name in doubled}
-        places = [f"{name or 'no name'} for {' and '.join(n)}" for name, n in found.items()]
+    names = tuple((row["marker_name"] or "").strip() for row in rows)
+    if blank := [str(n) for n, name in enumerate(names, 1) if not name]:
         raise InputError(
-            "names of markers do not tell channels apart",
+            "a marker has no name",
             where=path,
-            got=", ".join(places),
-            allowed="another name for each channel",
-            remedy="change the column marker_name, or give channels by number without markers",
+            got=f"none for {', '.join(blank)}",
+            allowed="a name for each channel",
+            remedy="fill the column marker_name, or give channels by number without markers",
         )
-    return tuple(names)
+    return names

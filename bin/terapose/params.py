@@ -210,6 +210,12 @@ class Parameters(BaseModel):
         description="Files of the table of cells: csv, parquet, h5ad (AnnData), geojson (outlines "
         "for QuPath, of planes).",
     )
+    thumbnails: Count = Field(
+        None,
+        ge=0,
+        description="Also cut a thumbnail of each cell, so many pixels wide; 0: as the largest "
+        "cell needs.",
+    )
     mask_tiff: str = Field(
         "",
         pattern=r"^([\w.-]+\.tiff?)?$",
@@ -232,7 +238,7 @@ class Parameters(BaseModel):
             "model_digest": "" if self.cell_model else self.model_digest,
             "channels": self.cell_channels or self.channels,
             "diameter": self.cell_diameter or self.diameter,
-            **{"measure": ("none",), "table": ("csv",), "mask_tiff": ""},
+            **{"measure": ("none",), "table": ("csv",), "mask_tiff": "", "thumbnails": None},
             **dict.fromkeys(SECOND, None),
             "cell_model": "",
         }
@@ -282,7 +288,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border", "expand"),
     "matches": SECOND,
     "measure": ("measure",),
-    "finish": ("mask_tiff", "measure", "table", "keep_intermediates"),
+    "finish": ("mask_tiff", "measure", "table", "thumbnails", "keep_intermediates"),
 }
 """Parameters of each stage; changing one runs its stage again and those after it."""
 
@@ -342,6 +348,8 @@ def _across(params: Parameters) -> list[str]:
         faults.append("measure: none, allowed: shape or channels where there are nuclei and cells")
     if "h5ad" in params.table and params.measure in (("none",), ("shape",)):
         faults.append("table: h5ad, allowed: only where intensities are measured (measure)")
+    if params.thumbnails is not None and not {"csv", "parquet"} & set(params.table):
+        faults.append("table: neither csv nor parquet, allowed: one of them with thumbnails")
     smooth = params.flow3d_smooth
     if len(smooth) not in (1, 3) or min(smooth) < 0:
         faults.append(f"flow3d_smooth: got {list(smooth)}, allowed: one or three numbers from 0 up")

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.errors import InputError
+from terapose.image import Image
 from terapose.job import Job, Receipt, Summary, run, run_gather
 from terapose.params import STAGES, Parameters, check
 from terapose.plan import Plan, flow_threshold, last_stages
@@ -286,9 +287,27 @@ def segment_file(
     with _pool(workers) as pool:
         runner = Runner(plan, store, pool, report)
         record = run_all(runner, params, model_files, folder, cells)
+    if params.thumbnails is not None:
+        _cut(opened, folder, params, workers)
     if params.keep_intermediates == "none":
         shutil.rmtree(folder / ".terapose")
     return record
+
+
+def _cut(image: Image, folder: Path, params: Parameters, jobs: int) -> None:
+    """Cut the thumbnails of the cells that were found."""
+    from terapose.cut import cut_cells
+
+    kind = "parquet" if "parquet" in params.table else "csv"
+    cut_cells(
+        image,
+        str(folder / "labels.zarr"),
+        str(folder / f"cells.{kind}"),
+        str(folder / "thumbnails.zarr"),
+        window=params.thumbnails or None,
+        overwrite=True,
+        jobs=jobs,
+    )
 
 
 def _check_axes(image: NDArray[Any] | str | Path, axes: str | None) -> None:

@@ -28,7 +28,7 @@ process CHECK {
 
     stub:
     """
-    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmatches\\tmeasure\\tfinish\\n' > sample.tsv
-    printf '%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
+    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tthumbnails\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmatches\\tmeasure\\tfinish\\n' > sample.tsv
+    printf '%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
     """
 }

@@ -240,9 +240,8 @@ def test_names_of_markers(
     markers.write_text("channel_number,marker_name\n1,DNA\n2,DNA\n")
     for words in (("segment", image, tmp_path / "out"), ("check", image)):
         assert command.refuses(*words, "--channels", "DNA", "--markers", markers) == (
-            f"{markers}: names of markers do not tell channels apart; got DNA for 1 and 2; "
-            "allowed: another name for each channel; "
-            "change the column marker_name, or give channels by number without markers"
+            f"{markers}: several channels have this name; got DNA; allowed: DNA, DNA; "
+            "give a number: 1, 2"
         )
     markers.write_text("marker_name\nDNA\nCD3\n")
     assert command.refuses("check", image, "--channels", "CD4", "--markers", markers) == (

@@ -261,6 +261,19 @@ def test_nuclei_become_cells_with_cytoplasm(slide: Path, tmp_path: Path) -> None
     }
 
 
+def test_thumbnails_at_the_end(slide: Path, tmp_path: Path) -> None:
+    out = segmented(slide, tmp_path, thumbnails=11, expand=2)
+    table, image = pd.read_csv(out / "cells.csv"), np.asarray(zarr.open_array(str(slide))[:])
+    found = np.asarray(zarr.open_array(str(out / "thumbnails.zarr"), mode="r")[:])
+    assert found.shape == (4, len(table), 11, 11)
+    inside = table[table["X_centroid"].between(8, 180) & table["Y_centroid"].between(8, 140)]
+    for n in inside.index[:5]:
+        y, x = (round(inside[f"{a}_centroid"][n]) for a in "YX")
+        np.testing.assert_array_equal(found[:, n, 5, 5], image[:, y, x])
+    segmented(slide, tmp_path)
+    assert not (out / "thumbnails.zarr").exists()
+
+
 def test_what_is_measured_can_be_chosen(slide: Path, tmp_path: Path) -> None:
     out = segmented(slide, tmp_path, measure=("CD3, T cells", 1), table=("csv",))
     columns = list(pd.read_csv(out / "cells.csv").columns)

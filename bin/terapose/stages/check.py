@@ -31,7 +31,13 @@ def result_names(params: Parameters) -> list[str]:
     several = bool(params.expand) or params.has_second
     names = ALL if several else ALL[:1]
     masks = [params.mask_tiff, *(MASKS.values() if several else ())]
-    return ["labels.zarr", *table_names(names, params.table), *(masks if params.mask_tiff else ())]
+    cut = ["thumbnails.zarr"] if params.thumbnails is not None else []
+    return [
+        "labels.zarr",
+        *cut,
+        *table_names(names, params.table),
+        *(masks if params.mask_tiff else ()),
+    ]
 
 
 def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
@@ -189,6 +195,7 @@ def run(
         "errors": "yes" if threshold else "",
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
+        "thumbnails": "" if params.thumbnails is None else str(params.thumbnails),
         **{stage: arguments(params, names) for stage, names in STAGES.items()},
     }
     return "\t".join(row) + "\n" + "\t".join(row.values()) + "\n"

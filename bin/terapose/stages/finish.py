@@ -141,6 +141,8 @@ def _forget(output: Path) -> None:
         earlier = json.loads(record.read_text())
         for file in (*earlier.get("masks", ()), *earlier.get("tables", ())):
             (output / file).unlink(missing_ok=True)
+        if earlier.get("thumbnails"):
+            shutil.rmtree(output / earlier["thumbnails"], ignore_errors=True)
         record.unlink()
 
 
@@ -217,6 +219,7 @@ def _record(job: Job, *last: Summary) -> dict[str, Any]:
         "compartments": list(compartments(job.before)),
         "expand": job.before["expand"],
         "second": job.before.get("second"),
+        "thumbnails": None if job.params["thumbnails"] is None else "thumbnails.zarr",
         "tables": table_names(compartments(job.before), job.params["table"]),
         "stages": {step["stage"]: {k: v for k, v in step.items() if k != "stage"} for step in done},
         "projection": plan.projection.model_dump(mode="json"),
