@@ -466,7 +466,7 @@ def test_no_cells_is_an_empty_result_and_a_warning(
     assert "WARNING: no cells found: the label image and the table are empty\n" in done.stderr
     assert not np.asarray(open_level(str(out / "labels.zarr"), 0)[:]).any()
     cells = pd.read_csv(out / "cells.csv")
-    assert len(cells) == 0 and list(cells.columns[:4]) == [
-        "CellID", "X_centroid", "Y_centroid", "Z_centroid",
+    assert len(cells) == 0 and list(cells.columns[:5]) == [
+        "CellID", "channel 1", "X_centroid", "Y_centroid", "Z_centroid",
     ]  # fmt: skip
     assert json.loads((out / "provenance.json").read_text())["cells"] == 0
