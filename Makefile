@@ -19,7 +19,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strate
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine lint-engine demo test lint docs precision real-data exactness compare-cellpose3 lock clean
+.PHONY: help setup engine lint-engine demo test lint docs precision real-data exactness compare-cellpose3 compare-cellcutter lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -56,7 +56,10 @@ precision: setup ## what lower precision costs, into docs/precision.md, with DAT
 	@python benchmarks/precision.py --data "$(DATA)"
 
 compare-cellpose3: setup ## networks of Cellpose 1 to 3 beside cellpose 3.1.1.3's own, in .cellpose3
-	@python benchmarks/compare_cellpose3.py
+	@python -m benchmarks.compare_cellpose3
+
+compare-cellcutter: setup ## thumbnails beside cellcutter's own, in .cellcutter
+	@python -m benchmarks.cut
 
 docs: setup ## write docs/parameters.md and nextflow_schema.json from the parameters' definitions
 	@python tools/schema.py
@@ -70,4 +73,4 @@ lock: setup ## pin the newest allowed versions in requirements/
 	echo 'nextflow==24.10.*' | $(LOCK) --upgrade - -o requirements/nextflow.txt
 
 clean: ## remove .venv, .engine and what runs left in this folder
-	rm -rf .venv .engine .cellpose3 .nextflow .nextflow.log* work demo
+	rm -rf .venv .engine .cellpose3 .cellcutter .nextflow .nextflow.log* work demo

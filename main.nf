@@ -2,16 +2,20 @@
 
 include { LOOK } from './modules/look'
 include { SEGMENT } from './modules/segment'
+include { SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { SIMULATE } from './modules/simulate/main'
-include { listed ; sample } from './modules/samples'
+include { listed ; refuse ; sample } from './modules/samples'
 
 // Parameters that steer the workflow itself; all others go to `terapose check` as they are.
 def own_parameters() {
-    return ['input', 'outdir', 'publish_mode', 'simulate']
+    return ['input', 'outdir', 'publish_layout', 'publish_mode', 'simulate']
 }
 
 workflow {
     main:
+    if (!(params.publish_layout in ['sample', 'mcmicro'])) {
+        refuse("publish_layout: got ${params.publish_layout}, allowed: sample, mcmicro")
+    }
     if (params.simulate && !params.input) {
         SIMULATE(params.simulate)
         simulated = SIMULATE.out.map { image, _labels -> tuple('nuclei', image.toString(), [:]) }
@@ -25,7 +29,12 @@ workflow {
     images = channel.fromList(given_images).mix(simulated)
     samples = images.map { name, address, _own -> sample(name, address) }
     given = absolute(params.findAll { name, _value -> !(name in own_parameters()) })
-    settings = images.map { name, _address, own -> tuple(name, absolute(own), model_file(own, given)) }
+    if (params.publish_layout == 'mcmicro') {
+        given = [mask_tiff: 'cell.ome.tif'] + given
+    }
+    settings = images.map { name, _address, own ->
+        tuple(name, absolute(own), own_networks(own.model ?: given.model))
+    }
     params_file = channel
         .of(groovy.json.JsonOutput.toJson(given))
         .collectFile(name: 'params.json')
@@ -33,7 +42,20 @@ workflow {
 
     // a folder of an object store is made by writing to it: nothing to check there
     def is_url = params.outdir.toString().contains('://')
-    SEGMENT(samples, settings, params_file, is_url ? '' : file(params.outdir).toString())
+    outdir = is_url ? '' : file(params.outdir).toString()
+    if (([given] + given_images.collect { _name, _address, own -> own }).any { values -> has_second(values) }) {
+        cell_settings = images.map { name, _address, own ->
+            def all = given + own
+            tuple(name, absolute(own), own_networks(all.cell_model ?: all.model))
+        }
+        // what the second network finds goes to no folder of results, but to the nuclei
+        SEGMENT_CELLS(samples, cell_settings, params_file, '', channel.empty(), true)
+        cells = SEGMENT_CELLS.out.cells
+    }
+    else {
+        cells = channel.empty()
+    }
+    SEGMENT(samples, settings, params_file, outdir, cells, false)
     levels = settings.map { name, own, _model -> tuple(name, own.level ?: params.level) }
     LOOK(SEGMENT.out.labels, samples, levels, reference)
 
@@ -51,16 +73,33 @@ workflow {
     }
 }
 
-// Parameters whose files have absolute paths: tasks run in folders of theirs.
-def absolute(values) {
-    return values + ['model', 'markers']
-        .collectEntries { name -> [name, local_file(values[name])?.toString()] }
-        .findAll { _name, path -> path }
+// The networks that a parameter names: a file, or several with commas between them.
+def listed_networks(value) {
+    if (!value || local_file(value)) {
+        return value ? [value] : []
+    }
+    return value.toString().tokenize(',').collect { name -> name.trim() }
 }
 
-// The network's file of a sample, if it is a file of one's own, else [].
-def model_file(own, given) {
-    return local_file(own.model ?: given.model) ?: []
+// The local files among them.
+def own_networks(value) {
+    return listed_networks(value).collect { name -> local_file(name) }.findAll { path -> path }
+}
+
+// Parameters whose files have absolute paths: tasks run in folders of theirs.
+def absolute(values) {
+    def networks = ['model', 'cell_model']
+        .findAll { name -> own_networks(values[name]) }
+        .collectEntries { name ->
+            [name, listed_networks(values[name]).collect { one -> local_file(one) ?: one }.join(',')]
+        }
+    def markers = local_file(values.markers)
+    return values + networks + (markers ? [markers: markers.toString()] : [:])
+}
+
+// Whether these parameters ask for the cells of a second network.
+def has_second(values) {
+    return values.any { name, value -> name.startsWith('cell_') && value }
 }
 
 // The local file that a parameter names, or null.

@@ -23,7 +23,6 @@ import json
 import os
 import platform
 import shutil
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -307,36 +306,6 @@ def ours(path: Path, image: NDArray[np.float32], repeats: int) -> tuple[Any, flo
     return output[0].transpose(1, 2, 0), seconds
 
 
-def environment() -> None:
-    """Bring `.cellpose3` up to date."""
-    pins = [ROOT / "requirements" / f"cellpose{n}.txt" for n in (3, 2)]
-    wanted = "".join(path.read_text() for path in pins)
-    stamp = PLACE / "made-from"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    print("compare-cellpose3: making .cellpose3", flush=True)
-    known = ssl.create_default_context().cert_store_stats()["x509_ca"]
-    pip: list[str | Path] = [
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        PLACE,
-        "--no-deps",
-        "--require-hashes",
-    ]
-    if known:  # an institute's proxy is known to the machine only
-        pip.append("--system-certs")
-    steps: tuple[list[str | Path], ...] = (
-        ["venv", "--quiet", "--clear", "--python", sys.executable, PLACE],
-        [*pip, "-r", pins[0]],
-        [*pip, "--target", PLACE / "cellpose2", "-r", pins[1]],
-    )
-    for words in steps:
-        subprocess.run(["uv", *words], check=True, cwd=ROOT)
-    stamp.write_text(wanted)
-
-
 def _theirs(folder: Path, repeats: int) -> dict[str, Any]:
     """Run the worker in cellpose 3's environment; returns its report."""
     words: list[str | Path] = [
@@ -407,7 +376,9 @@ def main(words: Sequence[str] | None = None) -> None:
     if given.worker is not None:
         work(given.worker, given.repeats)
         return
-    environment()
+    from benchmarks.environments import bring_up
+
+    bring_up(PLACE, "cellpose3.txt", cellpose2="cellpose2.txt")
     with tempfile.TemporaryDirectory(prefix="cellpose3-") as name:
         worst = compare(Path(name), given.repeats)
         if given.record is not None:

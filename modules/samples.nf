@@ -2,7 +2,12 @@
 
 // An image's name without what tells its format.
 def sample_name(address) {
-    return address.tokenize('/').last().replaceFirst(/(?i)(\.ome)?\.(zarr|tiff?|h5|hdf5)$/, '')
+    return address.tokenize('/').last().replaceFirst(/(?i)(\.ome)?\.(zarr|tiff?|btf|qptiff|h5|hdf5)$/, '')
+}
+
+// The folder of a sample's results in outdir: its own, or where a project of MCMICRO has its masks.
+def folder_of(name) {
+    return params.publish_layout == 'mcmicro' ? "segmentation/terapose-${name}" : name
 }
 
 // [sample, address, file to stage]: local images are staged, so that containers can see them.

@@ -20,7 +20,7 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from terapose.labels import open_level
+from terapose.labels import NAME, open_level
 
 TILE = 1024
 TOGETHER = 2**25
@@ -31,6 +31,7 @@ def write_mask(
     address: str,
     path: Path,
     *,
+    name: str = NAME,
     levels: int,
     voxel_size: tuple[float, float, float] | None,
     identity: str,
@@ -43,6 +44,8 @@ def write_mask(
         Path or URL of the labels group.
     path
         File to write; it is there whole or not at all.
+    name
+        Name of the label image in the group.
     levels
         Number of levels of the label image.
     voxel_size
@@ -50,12 +53,12 @@ def write_mask(
     identity
         What tells this result from others; OME wants a UUID, which is made of it.
     """
-    arrays = [open_level(address, level) for level in range(levels)]
+    arrays = [open_level(address, level, name=name) for level in range(levels)]
     if arrays[0].ndim > 2:
         arrays = arrays[:1]
     axes = "ZYX"[-arrays[0].ndim :]
     # not a random one: equal results are equal files
-    unique = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, identity)}"
+    unique = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, name + identity)}"
     metadata: dict[str, Any] = {"axes": axes, "Name": path.name, "UUID": unique}
     for axis, size in zip("ZYX", voxel_size or (), strict=False):
         if axis in axes:

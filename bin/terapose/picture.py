@@ -235,7 +235,7 @@ def _contours(
     for number, box in enumerate(find_objects(dense), 1):
         mask = np.pad(dense[box] == number, 1).astype(np.float32)
         corner = [part.start - 0.5 for part in box]
-        for points in find_contours(mask, 0.5):  # type: ignore[no-untyped-call]
+        for points in find_contours(mask, 0.5):
             yield int(found[number - 1]), _smooth((points + corner) * pixel, max(pixel))
 
 

@@ -1,8 +1,10 @@
+include { folder_of } from '../samples'
+
 // The outlines of the cells on the image, in three sections.
 process PICTURE {
     tag "${sample}"
     label 'small'
-    publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, overwrite: true
+    publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true
 
     input:
     tuple val(sample), path(labels), val(address), path(image), val(level)

@@ -27,6 +27,7 @@ Example:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="JSON file with parameters; options given beside it come first.",
 )
+@click.option("--second", is_flag=True, help="Of the run with the second network (cell_model).")
 @click.option(
     "--own",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -38,6 +39,7 @@ def command(
     sample: str,
     output: Path | None,
     params_file: Path | None,
+    second: bool,
     own: Path | None,
     **options: Any,
 ) -> None:
@@ -52,7 +54,12 @@ def command(
     alone = _read(own) if own else {}
     given |= alone | {k: v for k, v in options.items() if v is not None}
     whose = f"parameters of {sample}" if alone else "parameters"
-    click.echo(run(sample, image, check(given, whose), output), nl=False)
+    params = check(given, whose)
+    if second and not params.has_second:
+        # no line: there is nothing to run
+        click.echo("sample")
+        return
+    click.echo(run(sample, image, params, output, second=second), nl=False)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -44,14 +44,17 @@ def command(
     reference: str | None,
     title: str,
 ) -> None:
-    """Draw sections YX, ZX and ZY of IMAGE with the outlines of LABELS to the PNG file OUT."""
+    """Draw sections YX, ZX and ZY of IMAGE with the outlines of LABELS to the PNG file OUT.
+
+    Of a plane of more than 1500 pixels a side, the part with most cells is drawn.
+    """
+    from terapose.detail import draw
     from terapose.image import check_channels, open_image
     from terapose.lazy import Lazy, open_labels
-    from terapose.picture import three_views
 
     opened = open_image(image, level=level, voxel_size=voxel_size)
     check_channels(opened, [channel])
-    shown = three_views(
+    shown = draw(
         Lazy(opened, channel),
         open_labels(labels),
         out,

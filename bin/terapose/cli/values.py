@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -40,3 +41,16 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
             whole = "whole " if self.kind is int else ""
             self.fail(f"{value!r} is not {counts} {whole}numbers with commas between", param, ctx)
         return numbers
+
+
+def join_numbers(words: Sequence[str], *flags: str) -> list[str]:
+    """Join several numbers after a flag with commas, as in ``--channels 1 3 5``."""
+    joined: list[str] = []
+    for word in words:
+        before = joined[-2] if len(joined) > 1 else ""
+        several = before in flags and word.isdigit()
+        if several and joined[-1].replace(",", "").isdigit():
+            joined[-1] += f",{word}"
+        else:
+            joined.append(word)
+    return joined

@@ -159,10 +159,13 @@ class Image:
     @property
     def _source(self) -> Source:
         process = os.getpid()
-        if process not in self._opened:
+        opened = self._opened.get(process)
+        if opened is None:
+            # threads that come here together open it several times, which does no harm
+            opened = self.open_source()
             self._opened.clear()
-            self._opened[process] = self.open_source()
-        return self._opened[process]
+            self._opened[process] = opened
+        return opened
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_opened"}

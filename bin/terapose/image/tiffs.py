@@ -176,6 +176,8 @@ def _open_source(address: str, series: int, level: int) -> Source:
         return _mapped(address, chosen, file.byteorder)
     in_planes = len(chosen.pages) == math.prod(chosen.shape[:-2]) and not chosen.is_multifile
     if not page.is_tiled and in_planes and page.samplesperpixel == 1 and page.imagedepth == 1:
+        # threads share the position in the file
+        file.filehandle.set_lock(True)
         return StripPages(chosen)
     import zarr
 

@@ -62,13 +62,11 @@ def sums(axis: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _network(path: str, device: str, precision: str) -> tuple[Network, str]:
-    """A loaded network and its file's digest; torch is imported here and nowhere else."""
-    from terapose.networks import identify, load
-    from terapose.networks.weights import weight_file
+def _network(paths: tuple[str, ...], device: str, precision: str) -> Network:
+    """A loaded network; torch is imported here and nowhere else."""
+    from terapose.networks import load_all
 
-    file = weight_file(Path(path))
-    return load(file, device=device, precision=precision), identify(file).digest
+    return load_all([Path(path) for path in paths], device=device, precision=precision)
 
 
 def read_input(job: Job, box: Box) -> NDArray[np.float32]:
@@ -133,12 +131,13 @@ def run(job: Job) -> dict[str, Any]:
     """Run one task of a pass."""
     axis = AXES.index(job.stage.removeprefix("gradients-"))
     device = "cuda" if job.params["use_gpu"] else "cpu"
-    network, digest = _network(str(job.params["model_file"]), device, job.plan.model.precision)
-    if digest != job.plan.model.digest:
+    files = tuple(job.params["model_files"])
+    network = _network(files, device, job.plan.model.precision)
+    if network.digest != job.plan.model.digest:
         raise InputError(
             "is not the network that was planned with",
-            where=job.params["model_file"],
-            got=f"SHA-256 {digest[:16]}...",
+            where=", ".join(files),
+            got=f"SHA-256 {network.digest[:16]}...",
             allowed=f"{job.plan.model.digest[:16]}...",
             remedy="run again, so that the plan is made with this file",
         )

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import terapose
-from terapose.channels import channel_numbers
+from terapose.channels import channel_numbers, measured_channels
 from terapose.cutting import (
     choose_block,
     choose_flat_slabs,
@@ -44,6 +44,7 @@ from terapose.plan import (
     STATISTICS_PLANES,
     ImagePlan,
     IntensityPlan,
+    MemberPlan,
     ModelPlan,
     OutputPlan,
     Plan,
@@ -73,7 +74,8 @@ def open_checked(address: str, params: Parameters) -> Image:
     if params.pixel_size is not None:
         size = (params.pixel_size, params.pixel_size, params.pixel_size)
     image = open_image(address, level=params.level, voxel_size=size)
-    numbers, _ = channel_numbers(image, params.channels, params.markers)
+    numbers, names = channel_numbers(image, params.channels, params.markers)
+    measured_channels(names, params.measure)
     if params.channel_merge != "none" and len(set(numbers)) < len(numbers):
         raise InputError(
             "a channel cannot be merged with itself",
@@ -113,6 +115,15 @@ def open_checked(address: str, params: Parameters) -> Image:
             allowed=f"below {2**24}",
             remedy="segment a coarser pyramid level (level)",
         )
+    for name, given in (("expand", params.expand), ("table", "geojson" in params.table)):
+        if given and mode != "2d":
+            raise InputError(
+                "cells of planes only can be had in this way",
+                where=name,
+                got=getattr(params, name),
+                allowed="mode 2d",
+                remedy=f"leave it out: the mode of this image is {mode}",
+            )
     if mode != "3d" and any(params.flow3d_smooth):
         raise InputError(
             "flows are smoothed along Z, Y and X in mode 3d only",
@@ -156,7 +167,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     image
         From `open_checked`.
     info
-        What the network's file is (`terapose.networks.identify`).
+        What the network's file is, or files are (`terapose.networks.identify_all`).
     params
         All parameters; only those of the plan stage are looked at.
     """
@@ -252,6 +263,11 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
         digest=info.digest,
         family=info.family,
         licence=info.licence,
+        members=tuple(
+            MemberPlan(name=one.path.name, digest=one.digest, licence=one.licence)
+            for one in info.members
+        ),
+        size=info.size,
         channels=info.channels,
         tile=info.tile,
         diam_mean=info.diam_mean,

@@ -1,0 +1,133 @@
+"""`terapose cut`: thumbnails of cells, as labsyspharm's cut_cells makes them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from terapose.cli.values import Numbers, join_numbers
+
+_EPILOG = """\b
+Examples:
+  terapose cut slide.ome.tif results/labels.zarr results/cells.csv cells.zarr
+  terapose cut slide.ome.tif mask.tif cells.csv cells.zarr --mask-cells --channels 1,3,5
+  terapose cut slide.ome.tif - results/cells.parquet cells.zarr --window-size 64
+"""
+
+
+class _Cut(click.Command):
+    """Takes several numbers after one ``--channels``, as cut_cells does."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the numbers."""
+        return super().parse_args(ctx, join_numbers(args, "--channels"))
+
+
+@click.command(cls=_Cut, epilog=_EPILOG)
+@click.argument("image")
+@click.argument("labels")
+@click.argument("table", metavar="CELL_TABLE")
+@click.argument("destination")
+@click.option(
+    "--window-size",
+    "window",
+    type=Numbers(1, 2),
+    help="Edge of a thumbnail in pixels; of volumes also depth,width  [default: the largest cell]",
+)
+@click.option(
+    "--mask-cells", is_flag=True, help="Make 0 what is not of the cell, and write its masks, too."
+)
+@click.option("--channels", help="Numbers from 1 or names, in the order wanted  [default: all]")
+@click.option(
+    "--chunk-size",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="Uncompressed MB of a chunk, from which its number of cells follows.",
+)
+@click.option("--cells-per-chunk", type=click.IntRange(1), help="Cells of a chunk, in its place.")
+@click.option(
+    "--shard-size",
+    type=click.IntRange(1),
+    help="Uncompressed MB of a file that holds many chunks (Zarr 3 only).",
+)
+@click.option(
+    "--zarr-version",
+    type=click.Choice(["2", "3"]),
+    default="2",
+    show_default=True,
+    help="2 is what cellcutter writes.",
+)
+@click.option("-z", "--zip", "zipped", is_flag=True, help="Write one zip file, not a folder.")
+@click.option("-f", "--force", is_flag=True, help="Replace thumbnails that are there.")
+@click.option(
+    "--cache-size",
+    type=click.IntRange(0),
+    default=1024,
+    show_default=True,
+    help="MB of memory for thumbnails that are not yet written; more of them wait on disk.",
+)
+@click.option("-p", "--jobs", type=click.IntRange(1), help="Threads  [default: all cores]")
+def command(
+    image: str,
+    labels: str,
+    table: str,
+    destination: str,
+    window: tuple[int, ...] | None,
+    channels: str | None,
+    chunk_size: int,
+    shard_size: int | None,
+    zarr_version: str,
+    force: bool,
+    cache_size: int,
+    jobs: int | None,
+    **options: Any,
+) -> None:
+    """Cut a thumbnail of each cell out of IMAGE and write all as the Zarr array DESTINATION.
+
+    CELL_TABLE is CSV or Parquet with the columns CellID, X_centroid and Y_centroid (of volumes
+    Z_centroid, too) in pixels from 0; thumbnails are in its order, and the array has the axes
+    channel, cell, Y, X. LABELS is the label image the cells are from; with - for none, cells are
+    not looked up and the window comes from --window-size or from the table's boxes. With
+    --mask-cells there is a second array, NAME_mask.zarr for NAME.zarr.
+    """
+    from terapose.cli.progress import stages
+    from terapose.cut import cut_cells
+    from terapose.thumbnails import MEBI, Layout
+
+    layout = Layout(
+        zarr_format=2 if zarr_version == "2" else 3,
+        chunk_bytes=chunk_size * MEBI,
+        shard_bytes=None if shard_size is None else shard_size * MEBI,
+        cells_per_chunk=options["cells_per_chunk"],
+        zipped=options["zipped"],
+    )
+    edges = None if window is None else window[0] if len(window) == 1 else (window[0], window[1])
+    with stages() as show:
+        made = cut_cells(
+            image,
+            None if labels == "-" else labels,
+            table,
+            destination,
+            window=edges,
+            channels=_channels(channels),
+            mask_cells=options["mask_cells"],
+            layout=layout,
+            overwrite=force,
+            cache_bytes=cache_size * MEBI,
+            jobs=jobs or os.cpu_count() or 1,
+            progress=show,
+        )
+    shape = " x ".join(map(str, made.shape))
+    chunks = " x ".join(map(str, made.chunks))
+    click.echo(f"array: {shape} in chunks of {chunks}, {made.bytes / MEBI:.0f} MB", err=True)
+    click.echo(f"thumbnails: {made.path}")
+    if made.mask_path is not None:
+        click.echo(f"masks:      {made.mask_path}")
+
+
+def _channels(text: str | None) -> list[int | str]:
+    words = [] if text is None else [word.strip() for word in text.split(",")]
+    return [int(word) if word.isdigit() else word for word in words]
