@@ -20,7 +20,12 @@ from terapose.runner import segment
 SIZE = (2.0, 0.5, 0.5)
 
 
-def label_image(folder: Path, labels: np.ndarray, factors: list[tuple[int, int, int]]) -> str:
+def label_image(
+    folder: Path,
+    labels: np.ndarray,
+    factors: list[tuple[int, int, int]],
+    chunks: tuple[int, int, int] = (1, 256, 256),
+) -> str:
     address = str(folder / "labels.zarr")
     create(
         address,
@@ -28,13 +33,25 @@ def label_image(folder: Path, labels: np.ndarray, factors: list[tuple[int, int, 
         dtype=labels.dtype,
         voxel_size=SIZE,
         factors=factors,
-        chunks=(1, 256, 256),
+        chunks=chunks,
     )
     for level, factor in enumerate(factors):
         open_level(address, level)[:] = downsample(
             labels, factor[-labels.ndim :], (0,) * labels.ndim
         )
     return address
+
+
+@pytest.mark.parametrize("together", [1, 70 * 90 * 2, 2**25])
+def test_planes_are_read_together_within_a_layer_of_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    labels = np.random.default_rng(1).integers(0, 2**32, (8, 70, 90)).astype(np.uint32)
+    address = label_image(tmp_path, labels, [(1, 1, 1)], chunks=(3, 32, 32))
+    monkeypatch.setattr("terapose.mask.TOGETHER", together)
+    path = tmp_path / "mask.ome.tif"
+    write_mask(address, path, levels=1, voxel_size=None, identity="one")
+    np.testing.assert_array_equal(tifffile.imread(path), labels)
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (TILE + 30, 700), (3, 70, 90)])

@@ -93,6 +93,21 @@ def test_single_planes_have_one_panel(tmp_path: Path) -> None:
     assert height / width == pytest.approx(40 / 60, abs=0.12)
 
 
+def test_of_a_large_slide_a_window_is_read(tmp_path: Path) -> None:
+    shape = (1, 20_000, 15_000)
+    image = Counting(np.full((1, 1, 1), 7, np.uint16), shape)
+    labels = Counting(np.zeros((1, 1, 1), np.uint32), shape)
+    assert three_views(image, labels, tmp_path / "p.png") == (0, 10_000, 7_500)
+    assert image.read == labels.read == 1500 * 1500
+    at = (0, 19_990, 3)
+    whole = np.zeros((1, 2000, 1600), np.uint32)
+    whole[0, 1990:1998, 2:9] = 5
+    assert three_views(image, labels, tmp_path / "p.png", at=at) == at
+    # what lies at the position is seen, in its colour
+    three_views(whole, whole, tmp_path / "q.png", at=(0, 1995, 3))
+    assert np.ptp(pixels(tmp_path / "q.png"), axis=-1).max() > 0.5
+
+
 def test_bad_input_is_named(tmp_path: Path) -> None:
     image, labels = box_volume()
     with pytest.raises(InputError, match="labels: not the shape of the image"):

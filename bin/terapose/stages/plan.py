@@ -209,7 +209,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
 
 
 MOST_TASKS = 2000
-_TASK_TILES = 128
+_TASK_TILES = 256
 _TASK_VOXELS = 2**23
 
 
