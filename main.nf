@@ -18,7 +18,7 @@ workflow {
     }
     if (params.simulate && !params.input) {
         SIMULATE(params.simulate)
-        simulated = SIMULATE.out.map { image, _labels -> sample('nuclei', image.toString()) }
+        simulated = SIMULATE.out.map { image, _labels -> tuple('nuclei', image.toString(), [:]) }
         reference = SIMULATE.out.map { _image, labels -> tuple('nuclei', labels) }
     }
     else {
@@ -26,18 +26,14 @@ workflow {
         reference = channel.empty()
     }
     given_images = params.simulate && !params.input ? [] : listed(params.input)
-    samples = channel.fromList(given_images).map { name, address -> sample(name, address) }.mix(simulated)
-    given = params.findAll { name, _value -> !(name in own_parameters()) }
-    // files of one's own: tasks run in folders of theirs, so their paths have to be absolute
-    own_models = own_networks(given.model)
-    own_cell_models = own_networks(given.cell_model)
-    given = given + absolute(given, 'model') + absolute(given, 'cell_model')
-    own_markers = local_file(given.markers)
-    if (own_markers) {
-        given = given + [markers: own_markers.toString()]
-    }
+    images = channel.fromList(given_images).mix(simulated)
+    samples = images.map { name, address, _own -> sample(name, address) }
+    given = absolute(params.findAll { name, _value -> !(name in own_parameters()) })
     if (params.publish_layout == 'mcmicro') {
         given = [mask_tiff: 'cell.ome.tif'] + given
+    }
+    settings = images.map { name, _address, own ->
+        tuple(name, absolute(own), own_networks(own.model ?: given.model))
     }
     params_file = channel
         .of(groovy.json.JsonOutput.toJson(given))
@@ -47,16 +43,21 @@ workflow {
     // a folder of an object store is made by writing to it: nothing to check there
     def is_url = params.outdir.toString().contains('://')
     outdir = is_url ? '' : file(params.outdir).toString()
-    if (given.any { name, value -> name.startsWith('cell_') && value }) {
+    if (([given] + given_images.collect { _name, _address, own -> own }).any { values -> has_second(values) }) {
+        cell_settings = images.map { name, _address, own ->
+            def all = given + own
+            tuple(name, absolute(own), own_networks(all.cell_model ?: all.model))
+        }
         // what the second network finds goes to no folder of results, but to the nuclei
-        SEGMENT_CELLS(samples, params_file, own_cell_models ?: own_models, '', channel.empty(), true)
+        SEGMENT_CELLS(samples, cell_settings, params_file, '', channel.empty(), true)
         cells = SEGMENT_CELLS.out.cells
     }
     else {
         cells = channel.empty()
     }
-    SEGMENT(samples, params_file, own_models, outdir, cells, false)
-    LOOK(SEGMENT.out.labels, samples, reference)
+    SEGMENT(samples, settings, params_file, outdir, cells, false)
+    levels = settings.map { name, own, _model -> tuple(name, own.level ?: params.level) }
+    LOOK(SEGMENT.out.labels, samples, levels, reference)
 
     workflow.onComplete = {
         if (workflow.success) {
@@ -72,7 +73,7 @@ workflow {
     }
 }
 
-// The networks that the parameter names: a file, or several with commas between them.
+// The networks that a parameter names: a file, or several with commas between them.
 def listed_networks(value) {
     if (!value || local_file(value)) {
         return value ? [value] : []
@@ -85,10 +86,20 @@ def own_networks(value) {
     return listed_networks(value).collect { name -> local_file(name) }.findAll { path -> path }
 }
 
-// The parameter with the paths of local files as they are from anywhere; nothing if it has none.
-def absolute(given, name) {
-    def networks = listed_networks(given[name])
-    return own_networks(given[name]) ? [(name): networks.collect { one -> local_file(one) ?: one }.join(',')] : [:]
+// Parameters whose files have absolute paths: tasks run in folders of theirs.
+def absolute(values) {
+    def networks = ['model', 'cell_model']
+        .findAll { name -> own_networks(values[name]) }
+        .collectEntries { name ->
+            [name, listed_networks(values[name]).collect { one -> local_file(one) ?: one }.join(',')]
+        }
+    def markers = local_file(values.markers)
+    return values + networks + (markers ? [markers: markers.toString()] : [:])
+}
+
+// Whether these parameters ask for the cells of a second network.
+def has_second(values) {
+    return values.any { name, value -> name.startsWith('cell_') && value }
 }
 
 // The local file that a parameter names, or null.

@@ -7,9 +7,10 @@ workflow LOOK {
     take:
     labels // [sample, labels.zarr]
     samples // [sample, address of the image, image to stage or []]
+    levels // [sample, level of its pyramid]
     reference // [sample, reference labels]
 
     main:
-    PICTURE(labels.join(samples))
+    PICTURE(labels.join(samples).join(levels))
     EVALUATE(labels.join(reference))
 }

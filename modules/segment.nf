@@ -97,20 +97,21 @@ def passes(planned, axis, inputs) {
 workflow SEGMENT {
     take:
     samples // [sample, address of the image, image to stage or []]
+    settings // [sample, parameters of its own, the networks' files to stage or []]
     params_file // all parameters of the run, JSON
-    models // the networks' files to stage, or []
     outdir
     cells // [sample, labels.zarr, provenance.json] of the second network's cells, or nothing
     second // whether this is the run that finds those
 
     main:
-    CHECK(samples, params_file, models, outdir, second)
+    CHECK(samples.join(settings), params_file, outdir, second)
     checked = CHECK.out.splitCsv(header: true, sep: '\t')
     images = samples.map { sample, _address, image -> tuple(sample, image) }
     none = checked.map { row -> tuple(row.sample, []) }
     no_args = checked.map { row -> tuple(row.sample, '') }
 
-    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }, models)
+    models = settings.map { sample, _own, model -> tuple(sample, model) }
+    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }.join(models))
     // whose network it is, and under which licence: once
     FETCH.out.said.map { line -> line.trim() }.unique().view()
     PLAN(

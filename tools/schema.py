@@ -25,7 +25,7 @@ WORKFLOW: dict[str, Json] = {
     "input": {
         "type": "string",
         "description": "Image: a path, a URL, a glob in quotes, or a samplesheet (CSV with the "
-        "columns sample and image).",
+        "columns sample and image; each further one is a parameter).",
     },
     "outdir": {
         "type": "string",
@@ -57,7 +57,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "workflow": ("Workflow (`nextflow run` only)", tuple(WORKFLOW)),
     "image": (
         "Image",
-        ("mode", "level", "channels", "markers", "voxel_size", "pixel_size", "anisotropy"),
+        (
+            *("mode", "level", "channels", "channel_merge", "markers"),
+            *("voxel_size", "pixel_size", "anisotropy"),
+        ),
     ),
     "network": (
         "Network",
@@ -248,8 +251,6 @@ def rerun(name: str) -> str:
     if name in WORKFLOW:
         last = {"publish_layout": "finish", "publish_mode": "finish", "outdir": "nothing"}
         return last.get(name, "plan")
-    if name in SECOND:
-        return "matches"
     if not shaping({name: None}) and name not in STAGES["plan"]:
         return "nothing"
     # not the digest itself, but the file is looked at again: a new file, a new plan

@@ -125,10 +125,11 @@ def _read(path: Path, image: Image) -> tuple[str, ...]:
             allowed="a CSV file with the column marker_name",
         )
     numbers = [(row.get("channel_number") or row.get("channel") or "").strip() for row in rows]
-    if all(number.isdigit() for number in numbers):
+    if any(numbers):
         # the order of the image, whatever the order of the lines
-        order = sorted(range(len(rows)), key=lambda n: int(numbers[n]))
-        if [int(numbers[n]) for n in order] != list(range(1, len(rows) + 1)):
+        known = [int(number) if number.isdecimal() else 0 for number in numbers]
+        order = sorted(range(len(rows)), key=lambda n: known[n])
+        if [known[n] for n in order] != list(range(1, len(rows) + 1)):
             raise InputError(
                 "channel numbers do not count from 1",
                 where=path,
@@ -143,4 +144,20 @@ def _read(path: Path, image: Image) -> tuple[str, ...]:
             got=f"{len(rows)} markers",
             allowed=f"{image.channels}, one for each channel of {image.address}",
         )
-    return tuple((row["marker_name"] or "").strip() for row in rows)
+    return _distinct(path, [(row["marker_name"] or "").strip() for row in rows])
+
+
+def _distinct(path: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Refuse markers without a name, or of one name: a name has to stand for one channel."""
+    doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1 or not name]
+    if doubled:
+        found = {name: [str(n) for n, k in enumerate(names, 1) if k == name] for name in doubled}
+        places = [f"{name or 'no name'} for {' and '.join(n)}" for name, n in found.items()]
+        raise InputError(
+            "names of markers do not tell channels apart",
+            where=path,
+            got=", ".join(places),
+            allowed="another name for each channel",
+            remedy="change the column marker_name, or give channels by number without markers",
+        )
+    return tuple(names)

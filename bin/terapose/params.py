@@ -7,60 +7,24 @@ reports all faults of a params file in one message.
 from __future__ import annotations
 
 import difflib
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from terapose.errors import InputError
-
-
-def _parts(value: object) -> object:
-    """Let ``64,256,256`` stand for a list, as on a command line."""
-    if isinstance(value, str):
-        return [part for part in value.replace(",", " ").split() if part]
-    return [value] if isinstance(value, int | float) else value
-
-
-def _channels(value: object) -> object:
-    """Let ``1,3`` and ``DNA 1,CD45`` stand for lists; names may hold spaces."""
-    if isinstance(value, str):
-        numbers = value.replace(",", " ").split()
-        names = [part.strip() for part in value.split(",") if part.strip()]
-        value = numbers if all(part.isdigit() for part in numbers) else names
-    if isinstance(value, int):
-        value = [value]
-    if isinstance(value, list | tuple):
-        return [int(v) if isinstance(v, str) and v.isdigit() else v for v in value]
-    return value
-
-
-def _words(value: object) -> object:
-    """Let ``csv,h5ad`` stand for a list."""
-    return value.replace(",", " ").split() if isinstance(value, str) else value
-
-
-def _blank(value: object) -> object:
-    """Let an empty string stand for "not given"."""
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-def _text(value: object) -> object:
-    """Let 0.4 be the text "0.4": Nextflow makes numbers of options that look like one."""
-    return str(value) if isinstance(value, float) else value
-
-
-def _list(value: object) -> object:
-    return _parts(_blank(value))
-
-
-Shape = Annotated[tuple[int, int, int] | None, BeforeValidator(_list)]
-Sizes = Annotated[tuple[float, float, float] | None, BeforeValidator(_list)]
-Ends = Annotated[tuple[float, ...] | None, BeforeValidator(_list)]
-Number = Annotated[float | None, BeforeValidator(_blank)]
-Count = Annotated[int | None, BeforeValidator(_blank)]
+from terapose.param_types import (
+    Count,
+    Ends,
+    Number,
+    Shape,
+    Sizes,
+    as_channels,
+    as_parts,
+    as_text,
+    as_words,
+)
 
 
 class Parameters(BaseModel):
@@ -74,12 +38,17 @@ class Parameters(BaseModel):
         "(stitch); auto is 3d where there are several planes.",
     )
     level: int = Field(0, ge=0, description="Pyramid level to segment; 0 is the finest.")
-    channels: Annotated[tuple[int | str, ...], BeforeValidator(_channels)] = Field(
+    channels: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
         (1,),
         min_length=1,
-        max_length=3,
+        max_length=8,
         description="Channels to segment, counted from 1 or by name: cell, then nucleus; for a "
-        "network of Cellpose 4 up to three in any order.",
+        "network of Cellpose 4 up to three in any order; with channel_merge up to eight.",
+    )
+    channel_merge: Literal["none", "max", "mean", "gmm"] = Field(
+        "none",
+        description="Several channels as one input of the network: the largest or the mean of the "
+        "normalised channels, or the sum of channels scaled by Gaussian mixtures (gmm).",
     )
     markers: str = Field(
         "", description="Names of the channels: a CSV file with the column marker_name."
@@ -117,7 +86,7 @@ class Parameters(BaseModel):
     normalize_tile: int = Field(
         100, ge=8, description="Edge of the tiles of normalize tile, in pixels."
     )
-    percentiles: Annotated[tuple[float, float], BeforeValidator(_parts)] = Field(
+    percentiles: Annotated[tuple[float, float], BeforeValidator(as_parts)] = Field(
         (1.0, 99.0), description="Percentiles that become 0 and 1."
     )
     percentile_sampling: Literal["exact", "cellpose"] = Field(
@@ -159,7 +128,7 @@ class Parameters(BaseModel):
         None,
         description="Most tasks of a stage; default as many as are worth their start, up to 2000.",
     )
-    ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(_text)] = Field(
+    ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(as_text)] = Field(
         "0.5", description="Version of OME-Zarr in which the labels are written."
     )
     flow_precision: Literal["float32", "float16"] = Field(
@@ -172,7 +141,7 @@ class Parameters(BaseModel):
         "free memory.",
     )
     use_gpu: bool = Field(False, description="Run the network and follow flows on a GPU.")
-    flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(_parts)] = Field(
+    flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(as_parts)] = Field(
         (0.0,), description="Standard deviation of the flows' smoothing: one, or Z,Y,X (voxels)."
     )
     flow_scaling: Literal["cellpose", "anisotropy"] = Field(
@@ -216,7 +185,7 @@ class Parameters(BaseModel):
         description="What is found are nuclei; cells are found by this network and matched to them "
         "(a name, a file or a URL).",
     )
-    cell_channels: Annotated[tuple[int | str, ...] | None, BeforeValidator(_channels)] = Field(
+    cell_channels: Annotated[tuple[int | str, ...] | None, BeforeValidator(as_channels)] = Field(
         None,
         min_length=1,
         max_length=3,
@@ -227,14 +196,14 @@ class Parameters(BaseModel):
         gt=0,
         description="Diameter of the cells that are matched to nuclei; default that of diameter.",
     )
-    measure: Annotated[tuple[int | str, ...], BeforeValidator(_channels)] = Field(
+    measure: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
         ("all",),
         min_length=1,
         description="Channels whose mean intensity stands in the table: all, or numbers and names; "
         "shape: none, but the shapes of cells; none: neither.",
     )
     table: Annotated[
-        tuple[Literal["csv", "parquet", "h5ad", "geojson"], ...], BeforeValidator(_words)
+        tuple[Literal["csv", "parquet", "h5ad", "geojson"], ...], BeforeValidator(as_words)
     ] = Field(
         ("csv", "parquet"),
         min_length=1,
@@ -273,12 +242,12 @@ class Parameters(BaseModel):
 SECOND = ("cell_model", "cell_channels", "cell_diameter")
 """Parameters of the second network; the run with it takes all others from the first."""
 
-
 STAGES: dict[str, tuple[str, ...]] = {
     "plan": (
         "mode",
         "level",
         "channels",
+        "channel_merge",
         "markers",
         "voxel_size",
         "pixel_size",
@@ -311,6 +280,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "planes": ("flow_threshold",),
     "stitch": ("stitch_threshold",),
     "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border", "expand"),
+    "matches": SECOND,
     "measure": ("measure",),
     "finish": ("mask_tiff", "measure", "table", "keep_intermediates"),
 }
@@ -342,6 +312,7 @@ def _across(params: Parameters) -> list[str]:
     faults = []
     if any(isinstance(channel, int) and channel < 1 for channel in params.channels):
         faults.append(f"channels: got {list(params.channels)}, allowed: numbers from 1 up")
+    faults += _of_merging(params)
     if params.pixel_size is not None and params.voxel_size is not None:
         faults.append("pixel_size: given, allowed: only without voxel_size")
     low, high = params.percentiles
@@ -377,13 +348,32 @@ def _across(params: Parameters) -> list[str]:
     return faults
 
 
-def check(values: Mapping[str, Any]) -> Parameters:
+def _of_merging(params: Parameters) -> list[str]:
+    """Faults of channels that become one input, or do not."""
+    faults = []
+    how, channels = params.channel_merge, list(params.channels)
+    if how == "none":
+        if len(channels) > 3:
+            faults.append(f"channels: got {channels}, allowed: at most 3 without channel_merge")
+        return faults
+    if len(channels) < 2 or len(set(channels)) < len(channels):
+        faults.append(
+            f"channels: got {channels}, allowed: two or more different ones with channel_merge"
+        )
+    if how == "gmm" and (params.normalize != "global" or params.invert):
+        faults.append("channel_merge: got 'gmm', allowed: only with normalize 'global', no invert")
+    return faults
+
+
+def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
     """Make parameters of what a user gave.
 
     Parameters
     ----------
     values
         By name, as from a params file or a command line; None and "" mean "not given".
+    whose
+        What to call them in a message.
 
     Raises
     ------
@@ -404,27 +394,7 @@ def check(values: Mapping[str, Any]) -> Parameters:
     if faults:
         raise InputError(
             "; ".join(faults),
-            where="parameters",
+            where=whose,
             remedy="docs/parameters.md lists them all",
         )
     return params
-
-
-def as_option(name: str, value: object) -> list[str]:
-    """A parameter as words of a command line."""
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(value, bool):
-        return [flag if value else f"--no-{name.replace('_', '-')}"]
-    if isinstance(value, tuple | list):
-        return [flag, ",".join(str(v) for v in value)]
-    return [flag, str(value)]
-
-
-def arguments(params: Parameters, names: Iterable[str]) -> str:
-    """Parameters as part of a shell command; those not given are left out."""
-    words: list[str] = []
-    for name in names:
-        value = getattr(params, name)
-        if value is not None and value != "":
-            words += as_option(name, value)
-    return shlex.join(words)

@@ -115,6 +115,7 @@ class IntensityPlan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     mode: str
+    merge: str
     percentiles: tuple[float, float]
     sampling: str
     lowhigh: tuple[float, ...] | None

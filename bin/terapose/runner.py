@@ -273,6 +273,7 @@ def segment_file(
     # the record and the store's name hold the address: it has to mean the same from any folder
     image = image if "://" in image else os.path.abspath(image)
     opened = plan_stage.open_checked(image, params)
+    check_stage.check_readable(opened, params)
     check_stage.check_output(folder, image, check_stage.result_names(params))
     cells = None
     if params.has_second:

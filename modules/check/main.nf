@@ -7,9 +7,8 @@ process CHECK {
     cache false
 
     input:
-    tuple val(sample), val(address), path(image, stageAs: 'image/*')
+    tuple val(sample), val(address), path(image, stageAs: 'image/*'), val(own), path(models, stageAs: 'model*/*')
     path params_file
-    path models, stageAs: 'model*/*'
     val output
     val second
 
@@ -20,13 +19,16 @@ process CHECK {
     def output_option = output ? "--output '${output}/${folder_of(sample)}'" : ''
     def second_option = second ? '--second' : ''
     """
+    cat > own.json <<'END'
+    ${groovy.json.JsonOutput.toJson(own)}
+    END
     terapose.py check '${address}' --sample '${sample}' --params-file ${params_file} \\
-        ${output_option} ${second_option} > sample.tsv
+        --own own.json ${output_option} ${second_option} > sample.tsv
     """
 
     stub:
     """
-    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tmatches\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmeasure\\tfinish\\n' > sample.tsv
-    printf '%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
+    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmatches\\tmeasure\\tfinish\\n' > sample.tsv
+    printf '%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
     """
 }

@@ -4,8 +4,7 @@ process FETCH {
     label 'small'
 
     input:
-    tuple val(sample), val(identity), val(args)
-    path models, stageAs: 'model*/*'
+    tuple val(sample), val(identity), val(args), path(models, stageAs: 'model*/*')
 
     output:
     tuple val(sample), path('network'), emit: network

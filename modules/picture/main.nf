@@ -7,15 +7,14 @@ process PICTURE {
     publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true
 
     input:
-    tuple val(sample), path(labels), val(address), path(image)
+    tuple val(sample), path(labels), val(address), path(image), val(level)
 
     output:
     tuple val(sample), path('picture.png')
 
     script:
-    def level = params.level ? "--level ${params.level}" : ''
     """
-    terapose.py picture '${address}' ${labels} picture.png ${level}
+    terapose.py picture '${address}' ${labels} picture.png --level ${level}
     """
 
     stub:

@@ -24,9 +24,10 @@ from tests.synthetic import nuclei, write_zarr
 from terapose import networks
 from terapose.errors import StoreError
 from terapose.job import Receipt, Summary, run
-from terapose.params import as_option, check
+from terapose.params import check
 from terapose.plan import SCATTERED, load
 from terapose.runner import Runner, run_all, segment_file
+from terapose.words import as_option
 
 
 def test_the_last_planes_of_each_axis_are_predicted(tmp_path: Path, tiny_model: Path) -> None:

@@ -105,7 +105,8 @@ Example:
         required=True,
         help="Write the receipt here (JSON).",
     )
-    @parameters(STAGES.get(stage, ()))
+    # the second network has done its work before
+    @parameters(() if stage == "matches" else STAGES.get(stage, ()))
     def command(
         plan: Path,
         store: str,

@@ -20,9 +20,10 @@ from terapose.channels import channel_numbers
 from terapose.compartments import ALL, MASKS, table_names
 from terapose.errors import InputError
 from terapose.image import Image
-from terapose.params import STAGES, Parameters, arguments
+from terapose.params import STAGES, Parameters
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.stages.plan import make_plan, mode_of, open_checked
+from terapose.words import arguments
 
 
 def result_names(params: Parameters) -> list[str]:
@@ -100,6 +101,19 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
     )
 
 
+def check_readable(image: Image, params: Parameters) -> None:
+    """Decode a little of each channel: what cannot be read should not be found out after hours.
+
+    Raises
+    ------
+    InputError
+        If it cannot be decoded.
+    """
+    numbers, _ = channel_numbers(image, params.channels, params.markers)
+    for channel in numbers:
+        image.read((slice(0, 1),) * 3, channel)
+
+
 def check_room(folder: Path, voxels: int) -> None:
     """Refuse a disk that cannot hold the labels (at most 4 bytes a voxel; mostly far less).
 
@@ -154,10 +168,10 @@ def run(
     InputError
         For the first thing that is wrong; faults of parameters are named all at once.
     """
-    matches = params.has_second and not second
     if second:
         params = params.second
     image = open_checked(address, params)
+    check_readable(image, params)
     model = _check_model(params, image)
     if output is not None:
         check_output(output, address, result_names(params))
@@ -175,7 +189,6 @@ def run(
         "errors": "yes" if threshold else "",
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
-        "matches": "yes" if matches else "",
         **{stage: arguments(params, names) for stage, names in STAGES.items()},
     }
     return "\t".join(row) + "\n" + "\t".join(row.values()) + "\n"

@@ -74,8 +74,15 @@ def open_checked(address: str, params: Parameters) -> Image:
     if params.pixel_size is not None:
         size = (params.pixel_size, params.pixel_size, params.pixel_size)
     image = open_image(address, level=params.level, voxel_size=size)
-    _, names = channel_numbers(image, params.channels, params.markers)
+    numbers, names = channel_numbers(image, params.channels, params.markers)
     measured_channels(names, params.measure)
+    if params.channel_merge != "none" and len(set(numbers)) < len(numbers):
+        raise InputError(
+            "a channel cannot be merged with itself",
+            where="channels",
+            got=", ".join(map(str, numbers)),
+            allowed="each channel once with channel_merge",
+        )
     mode = mode_of(image, params)
     if params.pixel_size is not None and mode != "2d":
         raise InputError(
@@ -170,13 +177,13 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     rescale = info.diam_mean / params.diameter if params.diameter else 1.0
     grid = network_shape(image.shape, rescale, anisotropy, flat=flat)
     _check_grid(image, grid[1:] if flat else grid, rescale, anisotropy)
-    if len(params.channels) > info.channels:
+    if params.channel_merge == "none" and len(params.channels) > info.channels:
         raise InputError(
             "the network has fewer inputs than channels are given",
             where="channels",
             got=list(params.channels),
             allowed=f"{info.channels} for {params.model}",
-            remedy="give fewer channels or another model",
+            remedy="give fewer channels, merge them (channel_merge), or give another model",
         )
     choose = choose_flat_slabs if flat else choose_slabs
     slabs = choose(grid, params.slab_planes, params.rectangle)
@@ -289,6 +296,7 @@ def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:
     numbers, _ = channel_numbers(image, params.channels, params.markers)
     return IntensityPlan(
         mode=params.normalize,
+        merge=params.channel_merge,
         tile=params.normalize_tile,
         percentiles=params.percentiles,
         sampling=params.percentile_sampling,
@@ -301,7 +309,8 @@ def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:
 
 def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
     """Bins in which the percentiles are expected, for values of more than 16 bits."""
-    if not Histogram(image.dtype).wide or params.normalize != "global":
+    counted = params.normalize == "global" and params.channel_merge != "gmm"
+    if not Histogram(image.dtype).wide or not counted:
         return ()
     sample = Histogram.empty(image.dtype)
     shape = image.shape
