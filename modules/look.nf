@@ -5,12 +5,11 @@ include { PICTURE } from './picture/main'
 
 workflow LOOK {
     take:
-    labels // [sample, labels.zarr]
+    results // [sample, labels.zarr, provenance.json]
     samples // [sample, address of the image, image to stage or []]
-    levels // [sample, level of its pyramid]
     reference // [sample, reference labels]
 
     main:
-    PICTURE(labels.join(samples).join(levels))
-    EVALUATE(labels.join(reference))
+    PICTURE(results.join(samples))
+    EVALUATE(results.map { sample, labels, _record -> tuple(sample, labels) }.join(reference))
 }

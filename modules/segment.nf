@@ -211,6 +211,5 @@ workflow SEGMENT {
     )
 
     emit:
-    labels = FINISH.out.map { sample, labels, _record, _tables, _masks -> tuple(sample, labels) }
     cells = FINISH.out.map { sample, labels, record, _tables, _masks -> tuple(sample, labels, record) }
 }

@@ -77,7 +77,7 @@ def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
             other = json.loads(record.read_text())["image"]["address"]
         except (json.JSONDecodeError, KeyError, TypeError):
             other = "something that is not readable"
-        if not _same(other, address):
+        if not is_same(other, address):
             raise InputError(
                 "holds the results of another image",
                 where=folder,
@@ -87,8 +87,8 @@ def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
             )
 
 
-def _same(one: str, other: str) -> bool:
-    """Whether two addresses name the same image."""
+def is_same(one: str, other: str) -> bool:
+    """Whether two addresses, paths or URLs, name the same image."""
     return one == other or os.path.realpath(one) == os.path.realpath(other)
 
 
