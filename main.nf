@@ -56,8 +56,7 @@ workflow {
         cells = channel.empty()
     }
     SEGMENT(samples, settings, params_file, outdir, cells, false)
-    levels = settings.map { name, own, _model -> tuple(name, own.level ?: params.level) }
-    LOOK(SEGMENT.out.labels, SEGMENT.out.thumbnails, samples, levels, reference)
+    LOOK(SEGMENT.out.cells, SEGMENT.out.thumbnails, samples, reference)
 
     workflow.onComplete = {
         if (workflow.success) {

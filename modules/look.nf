@@ -6,14 +6,13 @@ include { PICTURE } from './picture/main'
 
 workflow LOOK {
     take:
-    labels // [sample, labels.zarr]
-    thumbnails // [sample, table of cells, edge of a thumbnail] of samples that want them
+    results // [sample, labels.zarr, provenance.json]
+    thumbnails // [sample, labels.zarr, table of cells, words] of samples that want them
     samples // [sample, address of the image, image to stage or []]
-    levels // [sample, level of its pyramid]
     reference // [sample, reference labels]
 
     main:
-    PICTURE(labels.join(samples).join(levels))
-    CUT(labels.join(thumbnails).join(samples).join(levels))
-    EVALUATE(labels.join(reference))
+    PICTURE(results.join(samples))
+    CUT(thumbnails.join(samples))
+    EVALUATE(results.map { sample, labels, _record -> tuple(sample, labels) }.join(reference))
 }

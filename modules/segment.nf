@@ -211,10 +211,9 @@ workflow SEGMENT {
     )
 
     emit:
-    labels = FINISH.out.map { sample, labels, _record, _tables, _masks -> tuple(sample, labels) }
     thumbnails = FINISH.out
-        .map { sample, _labels, _record, tables, _masks ->
-            tuple(sample, [tables].flatten().find { file -> file.name in ['cells.parquet', 'cells.csv'] })
+        .map { sample, labels, _record, tables, _masks ->
+            tuple(sample, labels, [tables].flatten().find { file -> file.name in ['cells.parquet', 'cells.csv'] })
         }
         .join(checked.filter { row -> row.thumbnails }.map { row -> tuple(row.sample, row.thumbnails) })
     cells = FINISH.out.map { sample, labels, record, _tables, _masks -> tuple(sample, labels, record) }

@@ -7,15 +7,14 @@ process CUT {
     publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true
 
     input:
-    tuple val(sample), path(labels), path(table), val(size), val(address), path(image), val(level)
+    tuple val(sample), path(labels), path(table), val(args), val(address), path(image)
 
     output:
     tuple val(sample), path('thumbnails.zarr')
 
     script:
-    def window = size.toInteger() ? "--window-size ${size}" : ''
     """
-    terapose.py cut '${address}' ${labels} ${table} thumbnails.zarr --level ${level} ${window}
+    terapose.py cut '${address}' ${labels} ${table} thumbnails.zarr ${args}
     """
 
     stub:

@@ -1,20 +1,21 @@
 include { folder_of } from '../samples'
 
-// The outlines of the cells on the image, in three sections.
+// The outlines of the cells on the image, in three sections. The record, beside the labels, tells
+// which channel and level were segmented.
 process PICTURE {
     tag "${sample}"
     label 'small'
     publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true
 
     input:
-    tuple val(sample), path(labels), val(address), path(image), val(level)
+    tuple val(sample), path(labels), path(_record), val(address), path(image)
 
     output:
     tuple val(sample), path('picture.png')
 
     script:
     """
-    terapose.py picture '${address}' ${labels} picture.png --level ${level}
+    terapose.py picture '${address}' ${labels} picture.png
     """
 
     stub:

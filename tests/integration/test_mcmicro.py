@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from tests.pipeline.launch import PATIENCE, ROOT, environment, needs_engine
+from tests.pipeline.launch import PATIENCE, ROOT, environment, needs_engine, program
 from tests.synthetic import nuclei
 
 pytestmark = pytest.mark.slow
@@ -58,12 +57,6 @@ def mcmicro() -> Path:
         pytest.skip("MCMICRO_HOME names no checkout of labsyspharm/mcmicro")
     needs_engine()
     return found / "main.nf"
-
-
-def program(path: Path, *words: object) -> None:
-    """A command of the name of a file, for PATH."""
-    path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')
-    path.chmod(0o755)
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,13 @@ def needs_engine() -> None:
         pytest.skip("no Nextflow: make engine")
 
 
+def program(path: Path, *words: object) -> Path:
+    """Write a command of a file's name; calls these words, and what it is given."""
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
 def tree(folder: Path) -> str:
     """Digest of the names and bytes of all files in a folder."""
     digest = hashlib.sha256()

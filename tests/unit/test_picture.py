@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 
 from terapose.cli.picture import command
@@ -128,3 +130,29 @@ def test_command(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "sections through voxel 4, 20, 20" in result.output
     assert pixels(out).shape[1] == 1650
+
+
+def test_a_result_tells_what_was_segmented(tmp_path: Path) -> None:
+    """Its channel, its level, its voxel size: not channel 1 of a slide with forty."""
+    labels = np.zeros((40, 60), np.uint32)
+    labels[5:30, 30:50] = 1
+    planes = np.stack([np.zeros_like(labels), labels * 200]).astype(np.uint8)
+    image, out = tmp_path / "slide.tif", tmp_path / "p.png"
+    tifffile.imwrite(image, planes, metadata={"axes": "CYX"}, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "labels.tif", labels)
+
+    def brightness(*words: str) -> float:
+        words = (str(image), str(tmp_path / "labels.tif"), str(out), *words)
+        assert CliRunner().invoke(command, [*words]).exit_code == 0
+        return float(pixels(out).mean())
+
+    first, second = brightness(), brightness("--channel", "2")
+    assert second > 2 * first
+    record = tmp_path / "provenance.json"
+    known = {"channels": [2, 1], "level": 0, "voxel_size": [1.0, 0.5, 0.5]}
+    record.write_text(json.dumps({"image": {"address": str(image), **known}}))
+    assert brightness() == pytest.approx(second, rel=0.05)
+    assert brightness("--channel", "1") == pytest.approx(first, rel=0.05)
+    for other in ("another", json.dumps({"image": {"address": "other.tif", **known}})):
+        record.write_text(other)
+        assert brightness() == first

@@ -83,7 +83,7 @@ def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
             other = json.loads(record.read_text())["image"]["address"]
         except (json.JSONDecodeError, KeyError, TypeError):
             other = "something that is not readable"
-        if not _same(other, address):
+        if not is_same(other, address):
             raise InputError(
                 "holds the results of another image",
                 where=folder,
@@ -93,8 +93,8 @@ def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
             )
 
 
-def _same(one: str, other: str) -> bool:
-    """Whether two addresses name the same image."""
+def is_same(one: str, other: str) -> bool:
+    """Whether two addresses, paths or URLs, name the same image."""
     return one == other or os.path.realpath(one) == os.path.realpath(other)
 
 
@@ -162,6 +162,14 @@ def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
 
 
+def _cut_words(params: Parameters) -> str:
+    """Words for ``terapose cut``; none where no thumbnails are wanted."""
+    if params.thumbnails is None:
+        return ""
+    window = ["--window-size", str(params.thumbnails)] if params.thumbnails else []
+    return shlex.join(["--level", str(params.level), *window])
+
+
 def run(
     sample: str, address: str, params: Parameters, output: Path | None, *, second: bool = False
 ) -> str:
@@ -195,7 +203,7 @@ def run(
         "errors": "yes" if threshold else "",
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
-        "thumbnails": "" if params.thumbnails is None else str(params.thumbnails),
+        "thumbnails": _cut_words(params),
         **{stage: arguments(params, names) for stage, names in STAGES.items()},
     }
     return "\t".join(row) + "\n" + "\t".join(row.values()) + "\n"
