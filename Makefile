@@ -44,7 +44,7 @@ lint: setup lint-engine ## ruff, mypy --strict, nextflow lint
 	ruff check
 	ruff format --check
 	mypy
-	@if [ -x .engine/nextflow-lint ]; then nextflow-lint main.nf nextflow.config modules conf; fi
+	@if [ -x .engine/nextflow-lint ]; then nextflow-lint main.nf nextflow.config modules conf contrib; fi
 
 real-data: engine ## score every volume of DATA=../shared/data into docs/results.md
 	@python benchmarks/real_data.py --data "$(DATA)"

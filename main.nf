@@ -2,19 +2,23 @@
 
 include { LOOK } from './modules/look'
 include { SEGMENT } from './modules/segment'
+include { SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { SIMULATE } from './modules/simulate/main'
-include { listed ; sample } from './modules/samples'
+include { listed ; refuse ; sample } from './modules/samples'
 
 // Parameters that steer the workflow itself; all others go to `terapose check` as they are.
 def own_parameters() {
-    return ['input', 'outdir', 'publish_mode', 'simulate']
+    return ['input', 'outdir', 'publish_layout', 'publish_mode', 'simulate']
 }
 
 workflow {
     main:
+    if (!(params.publish_layout in ['sample', 'mcmicro'])) {
+        refuse("publish_layout: got ${params.publish_layout}, allowed: sample, mcmicro")
+    }
     if (params.simulate && !params.input) {
         SIMULATE(params.simulate)
-        simulated = SIMULATE.out.map { image, _labels -> sample('nuclei', image.toString()) }
+        simulated = SIMULATE.out.map { image, _labels -> tuple('nuclei', image.toString(), [:]) }
         reference = SIMULATE.out.map { _image, labels -> tuple('nuclei', labels) }
     }
     else {
@@ -22,16 +26,14 @@ workflow {
         reference = channel.empty()
     }
     given_images = params.simulate && !params.input ? [] : listed(params.input)
-    samples = channel.fromList(given_images).map { name, address -> sample(name, address) }.mix(simulated)
-    given = params.findAll { name, _value -> !(name in own_parameters()) }
-    // a network's file of one's own: tasks run in folders of theirs, so its path has to be absolute
-    own_model = local_file(given.model)
-    if (own_model) {
-        given = given + [model: own_model.toString()]
+    images = channel.fromList(given_images).mix(simulated)
+    samples = images.map { name, address, _own -> sample(name, address) }
+    given = absolute(params.findAll { name, _value -> !(name in own_parameters()) })
+    if (params.publish_layout == 'mcmicro') {
+        given = [mask_tiff: 'cell.ome.tif'] + given
     }
-    own_markers = local_file(given.markers)
-    if (own_markers) {
-        given = given + [markers: own_markers.toString()]
+    settings = images.map { name, _address, own ->
+        tuple(name, absolute(own), own_networks(own.model ?: given.model))
     }
     params_file = channel
         .of(groovy.json.JsonOutput.toJson(given))
@@ -40,8 +42,21 @@ workflow {
 
     // a folder of an object store is made by writing to it: nothing to check there
     def is_url = params.outdir.toString().contains('://')
-    SEGMENT(samples, params_file, own_model ?: [], is_url ? '' : file(params.outdir).toString())
-    LOOK(SEGMENT.out.labels, samples, reference)
+    outdir = is_url ? '' : file(params.outdir).toString()
+    if (([given] + given_images.collect { _name, _address, own -> own }).any { values -> has_second(values) }) {
+        cell_settings = images.map { name, _address, own ->
+            def all = given + own
+            tuple(name, absolute(own), own_networks(all.cell_model ?: all.model))
+        }
+        // what the second network finds goes to no folder of results, but to the nuclei
+        SEGMENT_CELLS(samples, cell_settings, params_file, '', channel.empty(), true)
+        cells = SEGMENT_CELLS.out.cells
+    }
+    else {
+        cells = channel.empty()
+    }
+    SEGMENT(samples, settings, params_file, outdir, cells, false)
+    LOOK(SEGMENT.out.cells, SEGMENT.out.thumbnails, samples, reference)
 
     workflow.onComplete = {
         if (workflow.success) {
@@ -55,6 +70,35 @@ workflow {
             Runtime.getRuntime().addShutdownHook(new Thread({ -> System.err.println("\n${last_words}") }))
         }
     }
+}
+
+// The networks that a parameter names: a file, or several with commas between them.
+def listed_networks(value) {
+    if (!value || local_file(value)) {
+        return value ? [value] : []
+    }
+    return value.toString().tokenize(',').collect { name -> name.trim() }
+}
+
+// The local files among them.
+def own_networks(value) {
+    return listed_networks(value).collect { name -> local_file(name) }.findAll { path -> path }
+}
+
+// Parameters whose files have absolute paths: tasks run in folders of theirs.
+def absolute(values) {
+    def networks = ['model', 'cell_model']
+        .findAll { name -> own_networks(values[name]) }
+        .collectEntries { name ->
+            [name, listed_networks(values[name]).collect { one -> local_file(one) ?: one }.join(',')]
+        }
+    def markers = local_file(values.markers)
+    return values + networks + (markers ? [markers: markers.toString()] : [:])
+}
+
+// Whether these parameters ask for the cells of a second network.
+def has_second(values) {
+    return values.any { name, value -> name.startsWith('cell_') && value }
 }
 
 // The local file that a parameter names, or null.

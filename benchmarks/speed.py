@@ -2,8 +2,11 @@
 
 Each side runs in a process of its own, one after the other: `terapose` (the ``run_planes`` of its
 network stage) and `cellpose.core.run_net`, as Cellpose calls it by default (bfloat16 for Cellpose
-4) and in float32. Reported: tiles a second, ratio to Cellpose's default, peak memory, and the
-largest difference to Cellpose in float32.
+4) and in float32. Reported: tiles a second, ratio to Cellpose's default, processor time (which a
+busy machine changes little), peak memory, and the largest difference to Cellpose in float32.
+
+``--compile`` adds Terapose with its network compiled by ``torch.compile``; the seconds that this
+takes are told apart. ``--profile`` tells in which operators the time of a tile goes.
 
 The weights of Cellpose 4 are random (seeded) where no file is given: speed does not depend on them.
 """
@@ -21,12 +24,15 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-SIDES = ("terapose", "cellpose", "cellpose float32")
+if TYPE_CHECKING:
+    from terapose.networks import Network
+
+SIDES = ("terapose", "terapose compiled", "cellpose", "cellpose float32")
 
 
 def planes_of(count: int, edge: int) -> NDArray[np.float32]:
@@ -57,7 +63,7 @@ def run_side(side: str, model: Path, planes: NDArray[np.float32], device: str) -
     from terapose.networks import load
     from terapose.tiles import run_planes, tile_grid
 
-    ours = side == "terapose"
+    ours = side.startswith("terapose")
     precision = "auto" if ours else "float32"
     network = load(model, device=device, precision=precision)
     tiles = len(planes) * len(
@@ -65,10 +71,12 @@ def run_side(side: str, model: Path, planes: NDArray[np.float32], device: str) -
     )
     stack = np.zeros((len(planes), network.channels, *planes.shape[1:]), np.float32)
     stack[:, 0] = planes
+    compiling = 0.0
+    if side == "terapose compiled":
+        compiling = compile_network(network)
     if ours:
-        begin = time.perf_counter()
+        begin, worked = time.perf_counter(), time.process_time()
         found = run_planes(network, stack, tile=network.tile)
-        seconds = time.perf_counter() - begin
     else:
         from cellpose import core
 
@@ -80,24 +88,69 @@ def run_side(side: str, model: Path, planes: NDArray[np.float32], device: str) -
             half = side == "cellpose"
             net = vit.CPSAM(dtype=torch.bfloat16 if half else torch.float32).to(device).eval()
             net.load_model(str(model), device=torch.device(device))
-        begin = time.perf_counter()
+        begin, worked = time.perf_counter(), time.process_time()
         found = np.moveaxis(
             core.run_net(net, np.moveaxis(stack, 1, -1), bsize=network.tile)[0], -1, 1
         )
-        seconds = time.perf_counter() - begin
+    seconds, worked = time.perf_counter() - begin, time.process_time() - worked
     np.save(f"{side.replace(' ', '-')}.npy", found)
     memory = peak_memory()
     if device != "cpu":
         memory = torch.cuda.max_memory_allocated()
-    return {"side": side, "tiles": tiles, "seconds": seconds, "memory": memory}
+    return {
+        "side": side,
+        "tiles": tiles,
+        "seconds": seconds,
+        "worked": worked,
+        "memory": memory,
+        "compiling": compiling,
+    }
 
 
-def measure(model: Path, planes: NDArray[np.float32], device: str) -> list[dict[str, Any]]:
+def compile_network(network: Network) -> float:
+    """Compile a network for single tiles on one thread, as it is run; returns the seconds."""
+    import torch
+
+    network.module.net = torch.compile(network.module.net, dynamic=False)  # type: ignore[assignment]
+    blank = np.zeros((1, network.channels, network.tile, network.tile), np.float32)
+    begin = time.perf_counter()
+    network(blank)
+    first = time.perf_counter()
+    network(blank)
+    return first - begin - (time.perf_counter() - first)
+
+
+def profile(model: Path, precision: str) -> str:
+    """Share of the operators in the time of one tile on one thread, as Markdown."""
+    import torch
+
+    from terapose.networks import load
+
+    network = load(model, precision=precision)
+    torch.set_num_threads(1)
+    tile = torch.rand(1, network.channels, network.tile, network.tile)
+    tile = tile.to(network.module.dtype)
+    with torch.inference_mode():
+        network.module.net(tile)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+            network.module.net(tile)
+    rows = sorted(found.key_averages(), key=lambda row: -row.self_cpu_time_total)
+    total = sum(row.self_cpu_time_total for row in rows)
+    lines = [f"{precision}: {total / 1e6:.3g} s a tile", "", "| operator | calls | share |"]
+    lines += ["| --- | ---: | ---: |"]
+    for row in rows[:8]:
+        lines.append(f"| {row.key} | {row.count} | {row.self_cpu_time_total / total:.1%} |")
+    return "\n".join(lines)
+
+
+def measure(
+    model: Path, planes: NDArray[np.float32], device: str, sides: Sequence[str]
+) -> list[dict[str, Any]]:
     """Run all sides, each in a process of its own."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="speed-") as folder:
         np.save(Path(folder) / "planes.npy", planes)
-        for side in SIDES:
+        for side in sides:
             words = [sys.executable, str(Path(__file__).resolve()), "--side", side]
             words += ["--model", str(model.resolve()), "--device", device]
             done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
@@ -116,14 +169,17 @@ def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
     default = next(r for r in rows if r["side"] == "cellpose")["seconds"]
     lines = [
-        "| | tiles a second | ratio to Cellpose's default | peak memory | largest difference |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        "| | tiles a second | ratio to Cellpose's default | processor time a tile | peak memory "
+        "| largest difference |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
         f"| {r['side']} | {r['tiles'] / r['seconds']:.3g} | {default / r['seconds']:.2f} | "
+        f"{r['worked'] / r['tiles']:.3g} s | "
         f"{r['memory'] / 2**30:.2f} GiB | {r['difference']:.2g} |"
         for r in rows
     ]
+    lines += [f"\nto compile: {r['compiling']:.1f} s" for r in rows if r["compiling"]]
     return "\n".join(lines)
 
 
@@ -134,6 +190,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--planes", type=int, default=2)
     parser.add_argument("--edge", type=int, default=240, help="pixels of a plane")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true", help="also with torch.compile")
+    parser.add_argument("--profile", action="store_true", help="tell where the time goes instead")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     given = parser.parse_args(words)
     if given.side:
@@ -141,7 +199,11 @@ def main(words: Sequence[str] | None = None) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="speed-model-") as folder:
         model = given.model or random_cellpose4(Path(folder) / "random-cpsam.pth")
-        rows = measure(model, planes_of(given.planes, given.edge), given.device)
+        if given.profile:
+            print("\n\n".join(profile(model, precision) for precision in ("float32", "bfloat16")))
+            return
+        sides = [side for side in SIDES if given.compile or side != "terapose compiled"]
+        rows = measure(model, planes_of(given.planes, given.edge), given.device, sides)
     threads = os.environ.get("OMP_NUM_THREADS", f"{os.cpu_count()} cores")
     print(f"{model.name}, {given.planes} planes of {given.edge}^2, {given.device}, {threads}, ")
     print(f"{platform.machine()}, torch {version('torch')}, cellpose {version('cellpose')}\n")

@@ -22,7 +22,11 @@ include { OVERLAPS } from './overlaps/main'
 include { STITCH } from './stitch/main'
 include { VOIDS } from './voids/main'
 include { RELABEL } from './relabel/main'
+include { MATCHES } from './matches/main'
+include { MATCH } from './match/main'
 include { EXPORT } from './export/main'
+include { MEASURE } from './measure/main'
+include { OUTLINES } from './outlines/main'
 include { FINISH } from './finish/main'
 include { GATHER as GATHER_CONVERT } from './gather/main'
 include { GATHER as GATHER_YX } from './gather/main'
@@ -93,18 +97,21 @@ def passes(planned, axis, inputs) {
 workflow SEGMENT {
     take:
     samples // [sample, address of the image, image to stage or []]
+    settings // [sample, parameters of its own, the networks' files to stage or []]
     params_file // all parameters of the run, JSON
-    model // the network's file to stage, or []
     outdir
+    cells // [sample, labels.zarr, provenance.json] of the second network's cells, or nothing
+    second // whether this is the run that finds those
 
     main:
-    CHECK(samples, params_file, model, outdir)
+    CHECK(samples.join(settings), params_file, outdir, second)
     checked = CHECK.out.splitCsv(header: true, sep: '\t')
     images = samples.map { sample, _address, image -> tuple(sample, image) }
     none = checked.map { row -> tuple(row.sample, []) }
     no_args = checked.map { row -> tuple(row.sample, '') }
 
-    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }, model)
+    models = settings.map { sample, _own, model -> tuple(sample, model) }
+    FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }.join(models))
     // whose network it is, and under which licence: once
     FETCH.out.said.map { line -> line.trim() }.unique().view()
     PLAN(
@@ -169,11 +176,45 @@ workflow SEGMENT {
     RELABEL(
         base.join(passing(planned, 'voids', found).mix(GATHER_VOIDS.out)).join(arguments(checked, 'relabel'))
     )
-    EXPORT(scatter(planned, 'export').combine(RELABEL.out.join(no_args), by: 0))
+
+    // cells of a second network: which of them is whose
+    matching = planned.join(checked.filter { row -> row.matches }.map { row -> tuple(row.sample) })
+    MATCHES(scatter(matching, 'matches').combine(RELABEL.out.join(cells), by: 0))
+    MATCH(base.join(RELABEL.out).join(no_args).join(receipts(MATCHES.out, matching, 'matches')))
+    named = checked
+        .filter { row -> !row.matches }
+        .map { row -> tuple(row.sample) }
+        .join(RELABEL.out)
+        .mix(MATCH.out)
+
+    EXPORT(scatter(planned, 'export').combine(named.join(no_args), by: 0))
+    // the table of cells needs the image once more, if anything of it is measured
+    measuring = planned.join(checked.filter { row -> row.measures }.map { row -> tuple(row.sample) })
+    MEASURE(
+        scatter(measuring, 'measure').combine(named.join(arguments(checked, 'measure')).join(images), by: 0)
+    )
+    measured = receipts(MEASURE.out, measuring, 'measure').mix(
+        checked.filter { row -> !row.measures }.map { row -> tuple(row.sample, []) }
+    )
+    tracing = planned.join(checked.filter { row -> row.outlines }.map { row -> tuple(row.sample) })
+    OUTLINES(scatter(tracing, 'outlines').combine(named.join(no_args), by: 0))
+    outlined = receipts(OUTLINES.out, tracing, 'outlines').mix(
+        checked.filter { row -> !row.outlines }.map { row -> tuple(row.sample, []) }
+    )
     FINISH(
-        base.join(RELABEL.out).join(arguments(checked, 'finish')).join(receipts(EXPORT.out, planned, 'export'))
+        base
+            .join(named)
+            .join(arguments(checked, 'finish'))
+            .join(receipts(EXPORT.out, planned, 'export'))
+            .join(measured)
+            .join(outlined)
     )
 
     emit:
-    labels = FINISH.out.map { sample, labels, _csv, _parquet, _record, _mask -> tuple(sample, labels) }
+    thumbnails = FINISH.out
+        .map { sample, labels, _record, tables, _masks ->
+            tuple(sample, labels, [tables].flatten().find { file -> file.name in ['cells.parquet', 'cells.csv'] })
+        }
+        .join(checked.filter { row -> row.thumbnails }.map { row -> tuple(row.sample, row.thumbnails) })
+    cells = FINISH.out.map { sample, labels, record, _tables, _masks -> tuple(sample, labels, record) }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state["output.2.bias"] = torch.zeros(3)
     path: Path = save(state, tmp_path_factory.mktemp("model") / "tiny.pth")
     return path
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Torch's number of threads is put back after the test."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)

@@ -29,6 +29,7 @@ from terapose.runner import stage_params
 from terapose.stages import export, objects, planes, relabel, seeds, stitch
 from terapose.stages import plan as plan_stage
 from terapose.store import Store
+from terapose.table import batches
 
 Labels = NDArray[np.int64]
 Field = NDArray[np.float32]
@@ -162,7 +163,9 @@ def run_stages(plan: Plan, store: Store, **params: Any) -> Result:
     summary = summaries["relabel"] = relabel.run(job("relabel"))
     scatter(plan, store, "export", of("export"), summary)
     labels = np.asarray(open_level(export.address(job("export")), 0)[:])
-    cells = store.get_table(f"{summary['relabel']}/cells.npz")
+    measured = scatter(plan, store, "measure", of("measure"), summary)
+    parts = list(batches(job("finish"), measured))
+    cells = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Result(plan, store, labels, cells, summaries)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from common import ROOT
 from terapose.job import shaping
-from terapose.params import STAGES, Parameters
+from terapose.params import SECOND, STAGES, Parameters
 
 SCHEMA = ROOT / "nextflow_schema.json"
 PAGE = ROOT / "docs" / "parameters.md"
@@ -25,12 +25,19 @@ WORKFLOW: dict[str, Json] = {
     "input": {
         "type": "string",
         "description": "Image: a path, a URL, a glob in quotes, or a samplesheet (CSV with the "
-        "columns sample and image).",
+        "columns sample and image; each further one is a parameter).",
     },
     "outdir": {
         "type": "string",
         "default": "results",
         "description": "Folder for the results; each sample has a folder in it.",
+    },
+    "publish_layout": {
+        "type": "string",
+        "enum": ["sample", "mcmicro"],
+        "default": "sample",
+        "description": "Where results go in outdir: `<sample>/`, or, in a project of MCMICRO, "
+        "`segmentation/terapose-<sample>/`, with the mask `cell.ome.tif`.",
     },
     "publish_mode": {
         "type": "string",
@@ -50,7 +57,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "workflow": ("Workflow (`nextflow run` only)", tuple(WORKFLOW)),
     "image": (
         "Image",
-        ("mode", "level", "channels", "markers", "voxel_size", "pixel_size", "anisotropy"),
+        (
+            *("mode", "level", "channels", "channel_merge", "markers"),
+            *("voxel_size", "pixel_size", "anisotropy"),
+        ),
     ),
     "network": (
         "Network",
@@ -77,11 +87,15 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
             *("max_size_fraction", "min_median_fraction", "border"),
         ),
     ),
+    "results": (
+        "Compartments and tables",
+        ("expand", *SECOND, "measure", "table", "thumbnails", "mask_tiff", "ome_zarr_version"),
+    ),
     "work": (
         "How the work is cut, and what is kept",
         (
             *("block_shape", "slab_planes", "rectangle", "max_tasks"),
-            *("flow_precision", "keep_intermediates", "ome_zarr_version", "mask_tiff"),
+            *("flow_precision", "keep_intermediates"),
         ),
     ),
 }
@@ -141,7 +155,9 @@ def _property(given: Json) -> Json:
         if len(found["items"]["type"]) == 1:
             found["items"] = items
         # one number stands for a list of one, and "64,256,256" for a list of three
-        found["type"] = ["array", "string"] + ["number"] * (found.get("minItems", 1) == 1)
+        found["type"] = ["array", "string"] + ["number"] * (
+            found.get("minItems", 1) == 1 and "enum" not in found["items"]
+        )
     if found.get("default", 0) in (None, ""):
         del found["default"]
     return found
@@ -212,14 +228,15 @@ def _type(found: Json) -> str:
 def _text(value: Any) -> str:
     """A default as one would give it on a command line."""
     if isinstance(value, list):
-        return ",".join(f"{part:g}" for part in value)
+        return ",".join(part if isinstance(part, str) else f"{part:g}" for part in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _allowed(found: Json) -> str:
     """What may be given, as far as the type does not say it."""
-    if "enum" in found:
-        return ", ".join(f"`{value}`" for value in found["enum"])
+    items = found.get("items", {})
+    if values := found.get("enum") or items.get("enum"):
+        return ", ".join(f"`{value}`" for value in values)
     signs = {"exclusiveMinimum": "> ", "minimum": "≥ ", "exclusiveMaximum": "< ", "maximum": "≤ "}
     bounds = [f"{sign}{found[key]:g}" for key, sign in signs.items() if key in found]
     if "pattern" in found:
@@ -232,7 +249,8 @@ def _allowed(found: Json) -> str:
 def rerun(name: str) -> str:
     """The first stage that another value runs again."""
     if name in WORKFLOW:
-        return {"publish_mode": "finish", "outdir": "nothing"}.get(name, "plan")
+        last = {"publish_layout": "finish", "publish_mode": "finish", "outdir": "nothing"}
+        return last.get(name, "plan")
     if not shaping({name: None}) and name not in STAGES["plan"]:
         return "nothing"
     # not the digest itself, but the file is looked at again: a new file, a new plan

@@ -7,7 +7,7 @@ A markers file lists one channel a line, in the order of the image, with a colum
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from terapose.errors import InputError
@@ -39,6 +39,57 @@ def channel_numbers(
     ]
     check_channels(image, numbers)
     return tuple(numbers), names
+
+
+def measured_channels(names: Sequence[str], wanted: Sequence[int | str]) -> tuple[int, ...]:
+    """Numbers of the channels whose intensities are measured.
+
+    Parameters
+    ----------
+    names
+        Names of all channels of the image.
+    wanted
+        ``("all",)``, ``("shape",)`` or ``("none",)`` (no channel), or numbers from 1 and names.
+
+    Raises
+    ------
+    InputError
+        If there is no such channel, or a name stands for several.
+    """
+    if tuple(wanted) in (("shape",), ("none",)):
+        return ()
+    if tuple(wanted) == ("all",):
+        return tuple(range(1, len(names) + 1))
+    numbers = [w if isinstance(w, int) else _find(w, names, "measure") for w in wanted]
+    if wrong := [n for n in numbers if not 1 <= n <= len(names)]:
+        raise InputError(
+            "there is no such channel",
+            where="measure",
+            got=", ".join(map(str, wrong)),
+            allowed=f"all, shape, none, or 1 to {len(names)}",
+            remedy="channels are counted from 1",
+        )
+    return tuple(dict.fromkeys(numbers))
+
+
+def column_names(names: Sequence[str], taken: Collection[str]) -> tuple[str, ...]:
+    """Names of channels as columns of a table: each once, as MCQuant has them.
+
+    Parameters
+    ----------
+    names
+        Names of all channels; those that stand there several times get ``_1``, ``_2`` and so on.
+    taken
+        Names that other columns have: a channel of such a name gets ``_mean``.
+    """
+    found: list[str] = []
+    for n, name in enumerate(names):
+        several = names.count(name) > 1
+        column = f"{name}_{names[:n].count(name) + 1}" if several else name
+        while column in taken or column in found:
+            column += "_mean"
+        found.append(column)
+    return tuple(found)
 
 
 def _find(name: str, names: Sequence[str], where: str) -> int:
@@ -74,10 +125,11 @@ def _read(path: Path, image: Image) -> tuple[str, ...]:
             allowed="a CSV file with the column marker_name",
         )
     numbers = [(row.get("channel_number") or row.get("channel") or "").strip() for row in rows]
-    if all(number.isdigit() for number in numbers):
+    if any(numbers):
         # the order of the image, whatever the order of the lines
-        order = sorted(range(len(rows)), key=lambda n: int(numbers[n]))
-        if [int(numbers[n]) for n in order] != list(range(1, len(rows) + 1)):
+        known = [int(number) if number.isdecimal() else 0 for number in numbers]
+        order = sorted(range(len(rows)), key=lambda n: known[n])
+        if [known[n] for n in order] != list(range(1, len(rows) + 1)):
             raise InputError(
                 "channel numbers do not count from 1",
                 where=path,
@@ -92,4 +144,13 @@ def _read(path: Path, image: Image) -> tuple[str, ...]:
             got=f"{len(rows)} markers",
             allowed=f"{image.channels}, one for each channel of {image.address}",
         )
-    return tuple((row["marker_name"] or "").strip() for row in rows)
+    names = tuple((row["marker_name"] or "").strip() for row in rows)
+    if blank := [str(n) for n, name in enumerate(names, 1) if not name]:
+        raise InputError(
+            "a marker has no name",
+            where=path,
+            got=f"none for {', '.join(blank)}",
+            allowed="a name for each channel",
+            remedy="fill the column marker_name, or give channels by number without markers",
+        )
+    return names

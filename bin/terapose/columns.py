@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,24 @@ def put_column(store: Store, name: str, values: NDArray[np.integer[Any]]) -> Non
     padded = np.zeros((1, 1, length), values.dtype)
     padded[0, 0, : len(values)] = values
     store.write(name, Box((0, 0, 0), (1, 1, length)), padded)
+
+
+def put_columns(store: Store, name: str, table: Mapping[str, NDArray[np.integer[Any]]]) -> None:
+    """Write columns of one length under a name."""
+    for column, values in table.items():
+        put_column(store, f"{name}/{column}", values)
+
+
+def columns_in(
+    store: Store, name: str, columns: Sequence[str], total: int, span: tuple[int, int]
+) -> dict[str, NDArray[np.int64]]:
+    """Rows of columns, the first of which is sorted and lies in ``span``."""
+    first = _bisect(store, f"{name}/{columns[0]}", total, span[0])
+    stop = _bisect(store, f"{name}/{columns[0]}", total, span[1])
+    if first == stop:
+        return {column: np.zeros(0, np.int64) for column in columns}
+    run = Box((0, 0, first), (1, 1, stop))
+    return {c: store.read(f"{name}/{c}", run)[0, 0].astype(np.int64) for c in columns}
 
 
 def column_in(

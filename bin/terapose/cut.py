@@ -321,9 +321,10 @@ def _window(
     boxes: NDArray[np.int64] | None,
 ) -> ZYX:
     """(D, W, W), as given or as large as the largest box."""
+    if not len(cells):
+        log.warning("the table has no cells, and the array of thumbnails none")
+        window = window or 1
     if window is not None:
-        if not len(cells):
-            log.warning("the table has no cells, and the array of thumbnails none")
         depth, width = (window, window) if isinstance(window, int) else window
         return (depth if shape[0] > 1 else 1, width, width)
     if boxes is None:

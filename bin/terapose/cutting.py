@@ -13,9 +13,10 @@ from terapose.geometry import ZYX, zyx
 from terapose.plan import FLAT_CHUNK
 
 MOST_VOXELS = 2**25
-MOST_PIXELS = 2**24
+MOST_PIXELS = 2**23
 """Voxels (of planes by themselves: pixels) that a task gives to the network between two writes: at
-about 40 bytes each, 1.4 and 0.7 GB beside the network."""
+40 and 80 bytes each, 1.4 and 0.7 GB beside the network (a plane alone is also padded, added up and
+divided as a whole)."""
 LEAST_SLAB = 16
 """Slabs of planes that fit uncut only by being thinner than this are cut into rectangles instead:
 thin slabs make many small files."""

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.geometry import ZYX, Box
+from terapose.geometry import ZYX, Box, zyx
 from terapose.kernels.objects import fill, measure
 
 Table = dict[str, NDArray[Any]]
@@ -32,9 +32,30 @@ ReadBox = Callable[[Box], tuple[NDArray[Any], NDArray[np.float32]]]
 """Reads provisional labels and cell probability of a box."""
 
 
+BOX = ("z0", "y0", "x0", "z1", "y1", "x1")
+"""Columns of the box of an object; the last three are one beyond it."""
+
+
 def select(table: Table, keep: NDArray[Any]) -> Table:
     """Some rows of a table."""
     return {name: values[keep] for name, values in table.items()}
+
+
+def box_of(objects: Table) -> Box:
+    """The box that holds all objects of a table."""
+    return Box(
+        zyx(int(objects[f"{a}0"].min()) for a in "zyx"),
+        zyx(int(objects[f"{a}1"].max()) for a in "zyx"),
+    )
+
+
+def together(objects: Table, near: Box) -> list[Table]:
+    """Objects to be read together: those inside of a box, and each other one by itself."""
+    start = np.stack([objects[f"{a}0"] for a in "zyx"], axis=1)
+    stop = np.stack([objects[f"{a}1"] for a in "zyx"], axis=1)
+    small = np.all((start >= near.start) & (stop <= near.stop), axis=1)
+    large = [select(objects, np.array([row])) for row in np.flatnonzero(~small)]
+    return ([select(objects, small)] if small.any() else []) + large
 
 
 def small_enough(

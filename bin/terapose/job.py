@@ -111,8 +111,8 @@ class Job:
         return open_image(self.plan.image.address, level=self.plan.image.level)
 
     def read_image(self, box: Box, channel: int) -> NDArray[Any]:
-        """Read a box of the image, or of its converted copy in the store."""
-        if self.plan.image.convert:
+        """Read a box of a channel of the image, or of its converted copy in the store."""
+        if self.plan.image.convert and channel in self.plan.image.channels:
             return self.store.read(source(channel), box)
         return self.image.read(box.slices, channel)
 
@@ -123,7 +123,7 @@ def source(channel: int) -> str:
 
 
 # parameters that say how a stage runs or what it keeps, not what comes out
-_SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_file"}
+_SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_files", "cells"}
 
 
 def stage_key(stage: str, params: Mapping[str, Any], before: Summary) -> str:
@@ -214,7 +214,8 @@ def gathered(job: Job, scattered: Summary | None, begin: float, **fields: Any) -
 _OWN = {"stage", "key", "params", "tasks", "seconds", "peak_memory", "checksum", "history"}
 _NEEDED_LATER = {"key", "plan", "flows", "ends", "counts", "displacements", "labels", "seeds"}
 _NEEDED_LATER |= {"naming", "patches", "relabel", "scale", "object_table", "hole_table"}
-_NEEDED_LATER |= {"dtype", "pieces"}
+_NEEDED_LATER |= {"dtype", "pieces", "expand", "by_block", "label_type"}
+_NEEDED_LATER |= {"matched", "second", "second_labels"}
 
 
 def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:

@@ -1,9 +1,9 @@
 """Label images as OME-Zarr, with a pyramid.
 
 Layout: `labels.zarr` is an OME-Zarr *labels group*, the same that lies inside an image under
-`labels/`, with one label image in it::
+`labels/`, with one label image in it, or several of the same shape::
 
-    labels.zarr/            labels: ["cells"]
+    labels.zarr/            labels: ["cells"], or ["cells", "nuclei", "cytoplasm"]
         cells/              multiscales and image-label metadata
             0/  1/  2/ ...  arrays in ZYX (YX for 2D), level 0 at full resolution
 
@@ -48,11 +48,11 @@ def create(
     voxel_size: tuple[float, float, float] | None,
     factors: Sequence[tuple[int, int, int]],
     chunks: Sequence[int] = CHUNKS,
-    name: str = NAME,
+    names: Sequence[str] = (NAME,),
     version: Version = "0.5",
     source: str | None = None,
 ) -> None:
-    """Create the groups and empty arrays of a label image; what was at the address is removed.
+    """Create the groups and empty arrays of label images; what was at the address is removed.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def create(
         first (see `pyramid_factors`).
     chunks
         (Z, Y, X) of a chunk, clipped to the shape; independent of how the work was cut.
-    name
-        Name of the label image in the group.
+    names
+        Names of the label images in the group.
     version
         Version of OME-Zarr: "0.5" (Zarr v3) or "0.4" (Zarr v2).
     source
@@ -88,13 +88,12 @@ def create(
     if source is not None:
         label["source"] = {"image": source}
     scales = [_scale(factor, voxel_size)[-len(axes) :] for factor in factors]
-    multiscale = _multiscale(name, axes, scales, has_unit=voxel_size is not None)
     try:
         root = zarr.create_group(
             address,
             zarr_format=format_,
             overwrite=True,
-            attributes=_attributes({"labels": [name]}, version),
+            attributes=_attributes({"labels": list(names)}, version),
         )
     except OSError as error:
         raise InputError(
@@ -103,12 +102,14 @@ def create(
             got=f"{type(error).__name__}: {error}",
             remedy="choose a folder you may write to, on a disk with space left",
         ) from error
-    group = root.create_group(
-        name,
-        attributes=_attributes({"multiscales": [multiscale], "image-label": label}, version),
-    )
-    for level, factor in enumerate(factors):
-        _create_level(group, level, level_shape(shape, factor), dtype, chunks, axes)
+    for name in names:
+        multiscale = _multiscale(name, axes, scales, has_unit=voxel_size is not None)
+        group = root.create_group(
+            name,
+            attributes=_attributes({"multiscales": [multiscale], "image-label": label}, version),
+        )
+        for level, factor in enumerate(factors):
+            _create_level(group, level, level_shape(shape, factor), dtype, chunks, axes)
 
 
 def open_level(address: str, level: int, *, name: str = NAME) -> zarr.Array[Any]:

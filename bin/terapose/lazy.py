@@ -59,7 +59,8 @@ def open_labels(address: str | os.PathLike[str]) -> Lazy:
     Parameters
     ----------
     address
-        As for `terapose.image.open_image`, or an OME-Zarr labels group with a single label image.
+        As for `terapose.image.open_image`, or an OME-Zarr labels group with a single label image,
+        or with one that is called ``cells``.
 
     Returns
     -------
@@ -82,6 +83,7 @@ def open_labels(address: str | os.PathLike[str]) -> Lazy:
         document = json.loads(content)
         attributes = document.get("attributes", {}) if name == "zarr.json" else document
         names = attributes.get("ome", attributes).get("labels", [])
-        if len(names) == 1:
-            return Lazy(open_image(addresses.join(place, names[0])))
+        if len(names) == 1 or "cells" in names:
+            name = names[0] if len(names) == 1 else "cells"
+            return Lazy(open_image(addresses.join(place, name)))
     return Lazy(open_image(place))

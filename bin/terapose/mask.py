@@ -2,13 +2,16 @@
 
 BigTIFF, tiled, deflate with a horizontal predictor, physical sizes where they are known. A single
 plane has a pyramid in SubIFDs (nearest, the levels of ``labels.zarr``); a volume has its planes one
-after another. It is streamed tile by tile from the label image: memory does not depend on its size.
+after another. It is streamed from the label image, tile by tile, or some planes of a volume at a
+time: memory does not depend on its size.
 """
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +20,18 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from terapose.labels import open_level
+from terapose.labels import NAME, open_level
 
 TILE = 1024
+TOGETHER = 2**25
+"""Voxels of planes that are read at once: 134 MB of 4 bytes each."""
 
 
 def write_mask(
     address: str,
     path: Path,
     *,
+    name: str = NAME,
     levels: int,
     voxel_size: tuple[float, float, float] | None,
     identity: str,
@@ -38,6 +44,8 @@ def write_mask(
         Path or URL of the labels group.
     path
         File to write; it is there whole or not at all.
+    name
+        Name of the label image in the group.
     levels
         Number of levels of the label image.
     voxel_size
@@ -45,12 +53,12 @@ def write_mask(
     identity
         What tells this result from others; OME wants a UUID, which is made of it.
     """
-    arrays = [open_level(address, level) for level in range(levels)]
+    arrays = [open_level(address, level, name=name) for level in range(levels)]
     if arrays[0].ndim > 2:
         arrays = arrays[:1]
     axes = "ZYX"[-arrays[0].ndim :]
     # not a random one: equal results are equal files
-    unique = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, identity)}"
+    unique = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, name + identity)}"
     metadata: dict[str, Any] = {"axes": axes, "Name": path.name, "UUID": unique}
     for axis, size in zip("ZYX", voxel_size or (), strict=False):
         if axis in axes:
@@ -78,10 +86,41 @@ def write_mask(
 def _tiles(array: zarr.Array[Any], edge: int) -> Iterator[NDArray[Any]]:
     """Tiles of all planes in the file's order; those at the far edges are padded with zeros."""
     height, width = array.shape[-2:]
-    for plane in np.ndindex(array.shape[:-2]):
+    for read in _planes(array):
         for y in range(0, height, edge):
             for x in range(0, width, edge):
-                part = np.asarray(array[(*plane, slice(y, y + edge), slice(x, x + edge))])
+                part = read((slice(y, y + edge), slice(x, x + edge)))
                 tile = np.zeros((edge, edge), array.dtype)
                 tile[: part.shape[0], : part.shape[1]] = part
                 yield tile
+
+
+def _part(
+    array: zarr.Array[Any], plane: tuple[int, ...], place: tuple[slice, slice]
+) -> NDArray[Any]:
+    """A region of one plane."""
+    index: tuple[int | slice, ...] = (*plane, *place)
+    return np.asarray(array[index])
+
+
+def _planes(array: zarr.Array[Any]) -> Iterator[Callable[[tuple[slice, slice]], NDArray[Any]]]:
+    """For each plane what reads a region of it.
+
+    Chunks of a volume are many planes deep, and whole ones are decoded whatever is read of them:
+    so planes of one layer of chunks are read together, as many as `TOGETHER` allows.
+    """
+    if array.ndim == 2:
+        yield partial(_part, array, ())
+        return
+    depth = array.shape[0]
+    layer = (array.shards or array.chunks)[0]
+    several = max(1, TOGETHER // math.prod(array.shape[1:]))
+    for top in range(0, depth, layer):
+        bottom = min(top + layer, depth)
+        for first in range(top, bottom, several):
+            if several == 1:
+                yield partial(_part, array, (first,))
+                continue
+            planes = np.asarray(array[first : min(first + several, bottom)])
+            for plane in planes:
+                yield plane.__getitem__

@@ -7,55 +7,24 @@ reports all faults of a params file in one message.
 from __future__ import annotations
 
 import difflib
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from terapose.errors import InputError
-
-
-def _parts(value: object) -> object:
-    """Let ``64,256,256`` stand for a list, as on a command line."""
-    if isinstance(value, str):
-        return [part for part in value.replace(",", " ").split() if part]
-    return [value] if isinstance(value, int | float) else value
-
-
-def _channels(value: object) -> object:
-    """Let ``1,3`` and ``DNA 1,CD45`` stand for lists; names may hold spaces."""
-    if isinstance(value, str):
-        numbers = value.replace(",", " ").split()
-        names = [part.strip() for part in value.split(",") if part.strip()]
-        value = numbers if all(part.isdigit() for part in numbers) else names
-    if isinstance(value, int):
-        value = [value]
-    if isinstance(value, list | tuple):
-        return [int(v) if isinstance(v, str) and v.isdigit() else v for v in value]
-    return value
-
-
-def _blank(value: object) -> object:
-    """Let an empty string stand for "not given"."""
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-def _text(value: object) -> object:
-    """Let 0.4 be the text "0.4": Nextflow makes numbers of options that look like one."""
-    return str(value) if isinstance(value, float) else value
-
-
-def _list(value: object) -> object:
-    return _parts(_blank(value))
-
-
-Shape = Annotated[tuple[int, int, int] | None, BeforeValidator(_list)]
-Sizes = Annotated[tuple[float, float, float] | None, BeforeValidator(_list)]
-Ends = Annotated[tuple[float, ...] | None, BeforeValidator(_list)]
-Number = Annotated[float | None, BeforeValidator(_blank)]
-Count = Annotated[int | None, BeforeValidator(_blank)]
+from terapose.param_types import (
+    Count,
+    Ends,
+    Number,
+    Shape,
+    Sizes,
+    as_channels,
+    as_parts,
+    as_text,
+    as_words,
+)
 
 
 class Parameters(BaseModel):
@@ -69,12 +38,17 @@ class Parameters(BaseModel):
         "(stitch); auto is 3d where there are several planes.",
     )
     level: int = Field(0, ge=0, description="Pyramid level to segment; 0 is the finest.")
-    channels: Annotated[tuple[int | str, ...], BeforeValidator(_channels)] = Field(
+    channels: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
         (1,),
         min_length=1,
-        max_length=3,
+        max_length=8,
         description="Channels to segment, counted from 1 or by name: cell, then nucleus; for a "
-        "network of Cellpose 4 up to three in any order.",
+        "network of Cellpose 4 up to three in any order; with channel_merge up to eight.",
+    )
+    channel_merge: Literal["none", "max", "mean", "gmm"] = Field(
+        "none",
+        description="Several channels as one input of the network: the largest or the mean of the "
+        "normalised channels, or the sum of channels scaled by Gaussian mixtures (gmm).",
     )
     markers: str = Field(
         "", description="Names of the channels: a CSV file with the column marker_name."
@@ -85,9 +59,15 @@ class Parameters(BaseModel):
     voxel_size: Sizes = Field(
         None, description="Voxel size Z,Y,X in micrometres, where the image does not tell it."
     )
-    model: str = Field("auto", min_length=1, description="Network: a name, a file or a URL.")
+    model: str = Field(
+        "auto",
+        min_length=1,
+        description="Network: a name, a file or a URL; several with commas are averaged.",
+    )
     model_digest: str = Field(
-        "", pattern="^([0-9a-f]{64})?$", description="SHA-256 that the network's file must have."
+        "",
+        pattern="^([0-9a-f]{64}(,[0-9a-f]{64})*)?$",
+        description="SHA-256 that the network's file must have; of several, with commas.",
     )
     diameter: Number = Field(
         None,
@@ -106,7 +86,7 @@ class Parameters(BaseModel):
     normalize_tile: int = Field(
         100, ge=8, description="Edge of the tiles of normalize tile, in pixels."
     )
-    percentiles: Annotated[tuple[float, float], BeforeValidator(_parts)] = Field(
+    percentiles: Annotated[tuple[float, float], BeforeValidator(as_parts)] = Field(
         (1.0, 99.0), description="Percentiles that become 0 and 1."
     )
     percentile_sampling: Literal["exact", "cellpose"] = Field(
@@ -148,7 +128,7 @@ class Parameters(BaseModel):
         None,
         description="Most tasks of a stage; default as many as are worth their start, up to 2000.",
     )
-    ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(_text)] = Field(
+    ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(as_text)] = Field(
         "0.5", description="Version of OME-Zarr in which the labels are written."
     )
     flow_precision: Literal["float32", "float16"] = Field(
@@ -161,7 +141,7 @@ class Parameters(BaseModel):
         "free memory.",
     )
     use_gpu: bool = Field(False, description="Run the network and follow flows on a GPU.")
-    flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(_parts)] = Field(
+    flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(as_parts)] = Field(
         (0.0,), description="Standard deviation of the flows' smoothing: one, or Z,Y,X (voxels)."
     )
     flow_scaling: Literal["cellpose", "anisotropy"] = Field(
@@ -196,6 +176,46 @@ class Parameters(BaseModel):
         0.0, ge=0, lt=1, description="Drop cells below this fraction of the median volume."
     )
     border: Literal["keep", "drop"] = Field("keep", description="Cells that touch the border.")
+    expand: Annotated[Number, Field(ge=0)] = Field(
+        None,
+        description="What is found are nuclei; cells reach this many pixels beyond them (mode 2d).",
+    )
+    cell_model: str = Field(
+        "",
+        description="What is found are nuclei; cells are found by this network and matched to them "
+        "(a name, a file or a URL).",
+    )
+    cell_channels: Annotated[tuple[int | str, ...] | None, BeforeValidator(as_channels)] = Field(
+        None,
+        min_length=1,
+        max_length=3,
+        description="Channels for the cells that are matched to nuclei; default those of channels.",
+    )
+    cell_diameter: Number = Field(
+        None,
+        gt=0,
+        description="Diameter of the cells that are matched to nuclei; default that of diameter.",
+    )
+    measure: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
+        ("all",),
+        min_length=1,
+        description="Channels whose mean intensity stands in the table: all, or numbers and names; "
+        "shape: none, but the shapes of cells; none: neither.",
+    )
+    table: Annotated[
+        tuple[Literal["csv", "parquet", "h5ad", "geojson"], ...], BeforeValidator(as_words)
+    ] = Field(
+        ("csv", "parquet"),
+        min_length=1,
+        description="Files of the table of cells: csv, parquet, h5ad (AnnData), geojson (outlines "
+        "for QuPath, of planes).",
+    )
+    thumbnails: Count = Field(
+        None,
+        ge=0,
+        description="Also cut a thumbnail of each cell, so many pixels wide; 0: as the largest "
+        "cell needs.",
+    )
     mask_tiff: str = Field(
         "",
         pattern=r"^([\w.-]+\.tiff?)?$",
@@ -205,12 +225,35 @@ class Parameters(BaseModel):
         "flows", description="What stays in the store: what a new threshold needs, all, nothing."
     )
 
+    @property
+    def has_second(self) -> bool:
+        """Whether a second network finds cells, to be matched to nuclei."""
+        return bool(self.cell_model or self.cell_channels or self.cell_diameter)
+
+    @property
+    def second(self) -> Parameters:
+        """Parameters of the run that finds these cells."""
+        changed = {
+            "model": self.cell_model or self.model,
+            "model_digest": "" if self.cell_model else self.model_digest,
+            "channels": self.cell_channels or self.channels,
+            "diameter": self.cell_diameter or self.diameter,
+            **{"measure": ("none",), "table": ("csv",), "mask_tiff": "", "thumbnails": None},
+            **dict.fromkeys(SECOND, None),
+            "cell_model": "",
+        }
+        return self.model_copy(update=changed)
+
+
+SECOND = ("cell_model", "cell_channels", "cell_diameter")
+"""Parameters of the second network; the run with it takes all others from the first."""
 
 STAGES: dict[str, tuple[str, ...]] = {
     "plan": (
         "mode",
         "level",
         "channels",
+        "channel_merge",
         "markers",
         "voxel_size",
         "pixel_size",
@@ -242,13 +285,18 @@ STAGES: dict[str, tuple[str, ...]] = {
     "objects": ("max_size_fraction", "keep_intermediates"),
     "planes": ("flow_threshold",),
     "stitch": ("stitch_threshold",),
-    "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border"),
-    "finish": ("mask_tiff", "keep_intermediates"),
+    "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border", "expand"),
+    "matches": SECOND,
+    "measure": ("measure",),
+    "finish": ("mask_tiff", "measure", "table", "thumbnails", "keep_intermediates"),
 }
 """Parameters of each stage; changing one runs its stage again and those after it."""
 
 
-PATTERNS = {"model_digest": "64 hexadecimal digits", "mask_tiff": "a file name ending in .tif"}
+PATTERNS = {
+    "model_digest": "64 hexadecimal digits, with commas for several networks",
+    "mask_tiff": "a file name ending in .tif",
+}
 """What text may be, in words."""
 
 
@@ -270,6 +318,7 @@ def _across(params: Parameters) -> list[str]:
     faults = []
     if any(isinstance(channel, int) and channel < 1 for channel in params.channels):
         faults.append(f"channels: got {list(params.channels)}, allowed: numbers from 1 up")
+    faults += _of_merging(params)
     if params.pixel_size is not None and params.voxel_size is not None:
         faults.append("pixel_size: given, allowed: only without voxel_size")
     low, high = params.percentiles
@@ -293,19 +342,46 @@ def _across(params: Parameters) -> list[str]:
         values = getattr(params, name)
         if values is not None and min(values) <= 0:
             faults.append(f"{name}: got {list(values)}, allowed: three numbers above 0")
+    if params.expand and params.has_second:
+        faults.append("expand: given, allowed: only without cell_model, cell_channels and so on")
+    if (params.expand or params.has_second) and params.measure == ("none",):
+        faults.append("measure: none, allowed: shape or channels where there are nuclei and cells")
+    if "h5ad" in params.table and params.measure in (("none",), ("shape",)):
+        faults.append("table: h5ad, allowed: only where intensities are measured (measure)")
+    if params.thumbnails is not None and not {"csv", "parquet"} & set(params.table):
+        faults.append("table: neither csv nor parquet, allowed: one of them with thumbnails")
     smooth = params.flow3d_smooth
     if len(smooth) not in (1, 3) or min(smooth) < 0:
         faults.append(f"flow3d_smooth: got {list(smooth)}, allowed: one or three numbers from 0 up")
     return faults
 
 
-def check(values: Mapping[str, Any]) -> Parameters:
+def _of_merging(params: Parameters) -> list[str]:
+    """Faults of channels that become one input, or do not."""
+    faults = []
+    how, channels = params.channel_merge, list(params.channels)
+    if how == "none":
+        if len(channels) > 3:
+            faults.append(f"channels: got {channels}, allowed: at most 3 without channel_merge")
+        return faults
+    if len(channels) < 2 or len(set(channels)) < len(channels):
+        faults.append(
+            f"channels: got {channels}, allowed: two or more different ones with channel_merge"
+        )
+    if how == "gmm" and (params.normalize != "global" or params.invert):
+        faults.append("channel_merge: got 'gmm', allowed: only with normalize 'global', no invert")
+    return faults
+
+
+def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
     """Make parameters of what a user gave.
 
     Parameters
     ----------
     values
         By name, as from a params file or a command line; None and "" mean "not given".
+    whose
+        What to call them in a message.
 
     Raises
     ------
@@ -326,27 +402,7 @@ def check(values: Mapping[str, Any]) -> Parameters:
     if faults:
         raise InputError(
             "; ".join(faults),
-            where="parameters",
+            where=whose,
             remedy="docs/parameters.md lists them all",
         )
     return params
-
-
-def as_option(name: str, value: object) -> list[str]:
-    """A parameter as words of a command line."""
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(value, bool):
-        return [flag if value else f"--no-{name.replace('_', '-')}"]
-    if isinstance(value, tuple | list):
-        return [flag, ",".join(str(v) for v in value)]
-    return [flag, str(value)]
-
-
-def arguments(params: Parameters, names: Iterable[str]) -> str:
-    """Parameters as part of a shell command; those not given are left out."""
-    words: list[str] = []
-    for name in names:
-        value = getattr(params, name)
-        if value is not None and value != "":
-            words += as_option(name, value)
-    return shlex.join(words)

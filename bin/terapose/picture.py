@@ -1,7 +1,8 @@
 """A picture of a segmentation: three orthogonal sections with the outlines of the instances.
 
-Only the three planes are read, so the picture of a volume of any size takes moments; without a
-position to look at, small label images are read once to find the fullest sections.
+Only the three planes are read, so the picture of a volume of any size takes moments; of a large
+slide only a window is shown, in which cells can be seen. Without a position to look at, small label
+images are read once to find the fullest sections.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LARGEST = 1500  # pixels of a plane's side; longer ones are shown with every second, third, ...
+_LARGEST = 1500  # pixels of a section's side; longer ones are shown with every second, third, ...
 _SCAN = 1 << 27  # voxels of a label image up to which the fullest sections are looked for
 _BAND = 1 << 25  # voxels of a plane read at once
 _WIDTH, _DPI = 11.0, 150  # of the picture: inches, dots an inch
@@ -45,6 +46,21 @@ class _View:
         return "".join("ZYX"[axis] for axis in sorted((self.down, self.right)))
 
 
+class _Window:
+    """A part of an image, as an image."""
+
+    def __init__(self, source: Voxels, start: tuple[int, int, int]) -> None:
+        self._source = source
+        self._start = start
+        self.shape = tuple(min(n - a, _LARGEST) for n, a in zip(source.shape, start, strict=True))
+        self.dtype = source.dtype
+
+    def __getitem__(self, region: Any) -> Any:
+        """Read a region."""
+        moved = (slice(r.start + a, r.stop + a) for r, a in zip(region, self._start, strict=True))
+        return self._source[tuple(moved)]
+
+
 _VIEWS = (_View(0, 1, 2), _View(1, 0, 2), _View(2, 1, 0))
 
 
@@ -63,7 +79,8 @@ def three_views(
     Parameters
     ----------
     image
-        (Z, Y, X), any numeric dtype; read by slices (NumPy, zarr, `terapose.lazy.Lazy`).
+        (Z, Y, X), any numeric dtype; read by slices (NumPy, zarr, `terapose.lazy.Lazy`). Of a
+        single plane of more than 1500 pixels along Y or X a window is shown.
     labels
         (Z, Y, X) label image of the same shape, 0 the background. Each instance has a colour.
     path
@@ -99,6 +116,11 @@ def three_views(
             "outside of the image", where="at", got=(z, y, x), allowed=f"below {image.shape}"
         )
     views = _VIEWS if image.shape[0] > 1 else _VIEWS[:1]
+    seen = ""
+    if len(views) == 1 and max(image.shape) > _LARGEST:
+        start, seen = _around((z, y, x), image.shape)
+        image, labels = _Window(image, start), _Window(labels, start)
+        reference = None if reference is None else _Window(reference, start)
     size = voxel_size or (1.0, 1.0, 1.0)
     extent = [n * v for n, v in zip(image.shape, size, strict=True)]
     figure, panels = _lay_out(extent, views, title)
@@ -111,7 +133,7 @@ def three_views(
         if reference is not None:
             _outline(axes, reference, view, (z, y, x), size, "white")
         _outline(axes, labels, view, (z, y, x), size, None)
-        where = f"{'zyx'[view.cut]} = {(z, y, x)[view.cut]}"
+        where = f"{'zyx'[view.cut]} = {(z, y, x)[view.cut]}{seen}"
         axes.set_title(f"{view.name}   {where}", color=_INK, fontsize=9, loc="left", pad=4)
         if len(views) > 1:
             _cross(axes, view, (z, y, x), size)
@@ -148,6 +170,16 @@ def _fullest(labels: Voxels) -> tuple[int, int, int]:
     return middle[0], middle[1], middle[2]
 
 
+def _around(at: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[tuple[int, int, int], str]:
+    """First voxel of a window around a position of a slide, and the window in words."""
+    y, x = (
+        min(max(a - _LARGEST // 2, 0), max(n - _LARGEST, 0))
+        for a, n in zip(at[1:], shape[1:], strict=True)
+    )
+    bottom, right = (min(a + _LARGEST, n) for a, n in zip((y, x), shape[1:], strict=True))
+    return (0, y, x), f", y = {y} to {bottom}, x = {x} to {right}"
+
+
 def _everything(shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(0, n) for n in shape)
 
@@ -164,7 +196,8 @@ def _plane(source: Voxels, view: _View, at: tuple[int, int, int]) -> tuple[NDArr
         region[view.down] = slice(start, min(start + band, down))
         region[view.right] = slice(0, right)
         part = np.asarray(source[tuple(region)]).squeeze(view.cut)
-        parts.append((part if view.down < view.right else part.T)[::step, ::step])
+        # a copy, or all of each band would stay in memory
+        parts.append((part if view.down < view.right else part.T)[::step, ::step].copy())
     return np.concatenate(parts), step
 
 
@@ -202,7 +235,7 @@ def _contours(
     for number, box in enumerate(find_objects(dense), 1):
         mask = np.pad(dense[box] == number, 1).astype(np.float32)
         corner = [part.start - 0.5 for part in box]
-        for points in find_contours(mask, 0.5):  # type: ignore[no-untyped-call]
+        for points in find_contours(mask, 0.5):
             yield int(found[number - 1]), _smooth((points + corner) * pixel, max(pixel))
 
 

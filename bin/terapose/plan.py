@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -36,7 +37,10 @@ SCATTERED = (
     "errors",
     "overlaps",
     "voids",
+    "matches",
     "export",
+    "measure",
+    "outlines",
 )
 """Stages whose work is split into tasks, in the order of the data's way."""
 
@@ -74,8 +78,18 @@ class ImagePlan(BaseModel):
     convert: bool
 
 
+class MemberPlan(BaseModel):
+    """One of several networks whose outputs are averaged."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    digest: str
+    licence: str | None
+
+
 class ModelPlan(BaseModel):
-    """Which network runs."""
+    """Which network runs; ``members`` are those of an ensemble, ``size`` the bytes of all files."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -83,6 +97,8 @@ class ModelPlan(BaseModel):
     digest: str
     family: str
     licence: str | None
+    members: tuple[MemberPlan, ...]
+    size: int
     channels: int
     tile: int
     diam_mean: float
@@ -99,6 +115,7 @@ class IntensityPlan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     mode: str
+    merge: str
     percentiles: tuple[float, float]
     sampling: str
     lowhigh: tuple[float, ...] | None
@@ -279,6 +296,16 @@ def items(plan: Plan, stage: str) -> int:
     return len(plan.regions) if stage == "export" else len(plan.grid)
 
 
+LAST = ("export", "measure", "outlines")
+"""Stages whose receipts ``finish`` takes, those that run."""
+
+
+def last_stages(measure: Sequence[int | str], table: Sequence[str]) -> tuple[str, ...]:
+    """Which of `LAST` run, by what is measured and by the files of the table."""
+    runs = (True, tuple(measure) != ("none",), "geojson" in table)
+    return tuple(stage for stage, wanted in zip(LAST, runs, strict=True) if wanted)
+
+
 def flow_threshold(mode: str, given: float | None) -> float:
     """Largest error of flows: as given, else Cellpose's 0.4 for planes; 0 is off."""
     return given if given is not None else 0.0 if mode == "3d" else 0.4
@@ -291,3 +318,5 @@ STATISTICS_PLANES = 8
 CHUNK = 128
 FLAT_CHUNK = 512
 """Largest edge of the chunks of arrays that are written by blocks, of volumes and of planes."""
+BAND = 2**22
+"""Most voxels that ``measure`` reads at a time, where a plane or a row has no more."""

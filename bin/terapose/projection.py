@@ -10,13 +10,13 @@ import math
 
 import numpy as np
 
-from terapose.plan import CONVERT_PLANES, Plan, Projection
+from terapose.plan import BAND, CONVERT_PLANES, Plan, Projection
 
 MB = 10**6
 BASE = 400 * MB
 """Python with numba, zarr and scipy."""
 NETWORK_BASE = 2_000 * MB
-"""The same with torch, a network and a batch of its activations."""
+"""The same with torch and a batch of a network's activations."""
 MARGIN = 64
 """Voxels around a block for which room is projected; only outliers are carried farther."""
 
@@ -45,11 +45,12 @@ def project(plan: Plan) -> Projection:
     planes = min(CONVERT_PLANES, shape[0]) * shape[1] * shape[2]
     channels = plan.model.channels
     resized = 40 if plan.resized else 0
+    network_base = NETWORK_BASE + 2 * plan.model.size  # weights, and the file while they are read
     memory = {
         "convert": BASE + planes * item * 4,
         "intensities": BASE + core * (item + 40),
         **{
-            f"gradients-{axis}": NETWORK_BASE + n * (channels * (item + 24) + resized + 40)
+            f"gradients-{axis}": network_base + n * (channels * (item + 24) + resized + 40)
             for axis, n in zip(plan.axes, slabs, strict=True)
         },
         "combine": BASE + seen * 64,
@@ -59,6 +60,9 @@ def project(plan: Plan) -> Projection:
         "errors": BASE + seen * 90,
         "overlaps": BASE + core * 60,
         "voids": BASE + seen * 90,
+        "matches": BASE + core * 60,
+        "outlines": BASE + min(seen, 3 * BAND) * 40,
+        "measure": BASE + min(seen, 3 * BAND) * 40,
         "export": BASE + math.prod(plan.output.chunks) * 100,
     }
     voxels, network = math.prod(shape), math.prod(grid)

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -24,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.errors import InputError
+from terapose.image import Image
 from terapose.job import Job, Receipt, Summary, run, run_gather
 from terapose.params import STAGES, Parameters, check
-from terapose.plan import Plan, flow_threshold
+from terapose.plan import Plan, flow_threshold, last_stages
 from terapose.store import Store
 
 Report = Callable[[str, int, int], None]
@@ -114,6 +115,13 @@ def _completed(futures: list[Any]) -> Iterator[Any]:
         yield future.result()
 
 
+def cores() -> int:
+    """Number of cores this process may use: a scheduler may have given it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
     """A pool of fresh processes, or None for a single one."""
@@ -122,7 +130,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
         return
     before = {k: os.environ.get(k) for k in _THREADS}
     # libraries read these when they are imported: set them before the processes start
-    share = str(max(1, (os.cpu_count() or 1) // workers))
+    share = str(max(1, cores() // workers))
     os.environ.update(dict.fromkeys(_THREADS, share))
     context = multiprocessing.get_context("spawn")
     try:
@@ -148,7 +156,13 @@ def stage_params(params: Parameters, stage: str) -> dict[str, Any]:
     return {name: getattr(params, name) for name in STAGES.get(stage, ())}
 
 
-def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -> dict[str, Any]:
+def run_all(
+    runner: Runner,
+    params: Parameters,
+    model_files: Sequence[Path],
+    output: Path,
+    cells: Path | None = None,
+) -> dict[str, Any]:
     """Run every stage after the plan.
 
     Parameters
@@ -157,17 +171,29 @@ def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -
         With the plan and a store in which `terapose.stages.plan.run` made the arrays.
     params
         All parameters.
-    model_file
-        The network's file.
+    model_files
+        The network's file, or those of several that are averaged.
     output
         Folder for the results.
+    cells
+        Results of the second network, if there is one.
 
     Returns
     -------
     dict
         The record of the run.
     """
-    from terapose.stages import finish, objects, percentiles, planes, relabel, seeds, stitch
+    from terapose.stages import (
+        finish,
+        match,
+        matches,
+        objects,
+        percentiles,
+        planes,
+        relabel,
+        seeds,
+        stitch,
+    )
 
     plan = runner.plan
 
@@ -181,7 +207,7 @@ def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -
     counted = runner.scatter("intensities", {}, {})
     before = percentiles.run(job("percentiles", before), counted)
     for axis in plan.axes:
-        passes = {**of("gradients"), "model_file": model_file}
+        passes = {**of("gradients"), "model_files": tuple(map(str, model_files))}
         before = runner.gathered(f"gradients-{axis}", passes, before)
     for stage in ("combine", "follow"):
         before = runner.gathered(stage, of(stage), before)
@@ -194,8 +220,16 @@ def run_all(runner: Runner, params: Parameters, model_file: str, output: Path) -
         before = stitch.run(job("stitch", before), runner.scatter("overlaps", {}, before))
         before = runner.gathered("voids", {}, before)
     before = relabel.run(job("relabel", before))
-    exported = runner.scatter("export", {}, before)
-    return finish.run(job("finish", before), exported, output)
+    if cells is not None:
+        identity = matches.identity(matches.read_record(cells))
+        given = {"cells": str(cells), "identity": identity}
+        before = match.run(job("match", before), runner.scatter("matches", given, before))
+    last = [
+        receipt
+        for stage in last_stages(params.measure, params.table)
+        for receipt in runner.scatter(stage, of(stage), before)
+    ]
+    return finish.run(job("finish", before), last, output)
 
 
 def segment_file(
@@ -231,8 +265,8 @@ def segment_file(
     InputError
         For everything a user can put right.
     """
-    from terapose.networks import identify
-    from terapose.networks.weights import resolve
+    from terapose.networks import identify_all
+    from terapose.networks.ensemble import resolve_all
     from terapose.stages import check as check_stage
     from terapose.stages import plan as plan_stage
 
@@ -240,17 +274,40 @@ def segment_file(
     # the record and the store's name hold the address: it has to mean the same from any folder
     image = image if "://" in image else os.path.abspath(image)
     opened = plan_stage.open_checked(image, params)
-    check_stage.check_output(folder, image, params.mask_tiff)
-    model_file = resolve(params.model, digest=params.model_digest or None)
-    plan = plan_stage.make_plan(opened, identify(model_file), params)
+    check_stage.check_readable(opened, params)
+    check_stage.check_output(folder, image, check_stage.result_names(params))
+    cells = None
+    if params.has_second:
+        cells = folder / ".terapose" / "cells"
+        segment_file(image, cells, params.second, workers=workers, report=report)
+    model_files = resolve_all(params.model, digest=params.model_digest)
+    plan = plan_stage.make_plan(opened, identify_all(model_files), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))
     plan_stage.run(plan, store)
     with _pool(workers) as pool:
         runner = Runner(plan, store, pool, report)
-        record = run_all(runner, params, str(model_file), folder)
+        record = run_all(runner, params, model_files, folder, cells)
+    if params.thumbnails is not None:
+        _cut(opened, folder, params, workers)
     if params.keep_intermediates == "none":
         shutil.rmtree(folder / ".terapose")
     return record
+
+
+def _cut(image: Image, folder: Path, params: Parameters, jobs: int) -> None:
+    """Cut the thumbnails of the cells that were found."""
+    from terapose.cut import cut_cells
+
+    kind = "parquet" if "parquet" in params.table else "csv"
+    cut_cells(
+        image,
+        str(folder / "labels.zarr"),
+        str(folder / f"cells.{kind}"),
+        str(folder / "thumbnails.zarr"),
+        window=params.thumbnails or None,
+        overwrite=True,
+        jobs=jobs,
+    )
 
 
 def _check_axes(image: NDArray[Any] | str | Path, axes: str | None) -> None:

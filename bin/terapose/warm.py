@@ -8,11 +8,27 @@ from __future__ import annotations
 import numpy as np
 
 from terapose.kernels.errors import flow_errors_2d, flow_errors_3d
+from terapose.kernels.expand import expand
 from terapose.kernels.follow import follow, scale_flows
 from terapose.kernels.objects import measure
+from terapose.kernels.outlines import outline
 from terapose.kernels.seeds import assign, count_ends, find_seeds, grow_seeds
+from terapose.kernels.shapes import add_rows, add_sums, add_values, hull_areas, rows_of
 from terapose.kernels.windows import copy_windows, grow_boxes, mark_windows
 from terapose.tiles import run_planes
+
+
+def _tables(shape: tuple[int, int, int]) -> None:
+    """Kernels of the table of cells."""
+    local, box = np.ones(shape, np.int32), np.array([[0, 0, 0, *shape]])
+    first, left, right = rows_of(box)
+    add_sums(local, np.zeros(3, np.int64), box[:, :3], np.zeros((1, 10), np.int64), box.copy())
+    add_rows(local, np.zeros(3, np.int64), box[:, 1], first, left, right)
+    add_values(local, np.ones(shape), np.zeros(1))
+    hull_areas(first, left, right, np.zeros(1, np.int64))
+    outline(local[0] > 0)
+    for dtype in (np.uint32, np.uint64):
+        expand(np.ones(shape, dtype), 1.0)
 
 
 def main() -> None:
@@ -36,6 +52,7 @@ def main() -> None:
         assign(
             starts, ends, owner, (0, 0, 0), np.arange(len(seeds), dtype=dtype), labels, (0, 0, 0)
         )
+    _tables(shape)
     windows, slots = np.zeros((1, 3), np.int64), np.zeros(1, np.int64)
     for pixel in (np.uint8, np.uint16, np.float32):
         copy_windows(np.zeros(shape, pixel), windows, slots, np.zeros((1, *shape), pixel))

@@ -155,18 +155,7 @@ def largest_window(cells: Cells, boxes: NDArray[np.int64]) -> ZYX:
     """The window that holds the largest box: a square, in volumes as deep as the deepest box.
 
     A cell that is much larger than the others is named in a warning.
-
-    Raises
-    ------
-    InputError
-        If there is no cell.
     """
-    if not len(cells):
-        raise InputError(
-            "there are no cells, so there is no largest one",
-            where="window-size",
-            remedy="give --window-size for an empty array of thumbnails",
-        )
     edges = boxes[:, 3:] - boxes[:, :3]
     widths = edges[:, 1:].max(1)
     giant, width, median = int(widths.argmax()), int(widths.max()), float(np.median(widths))

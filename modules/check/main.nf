@@ -1,3 +1,5 @@
+include { folder_of } from '../samples'
+
 // Everything that can be wrong, in seconds. Never cached: a changed file must be noticed.
 process CHECK {
     tag "${sample}"
@@ -5,24 +7,28 @@ process CHECK {
     cache false
 
     input:
-    tuple val(sample), val(address), path(image, stageAs: 'image/*')
+    tuple val(sample), val(address), path(image, stageAs: 'image/*'), val(own), path(models, stageAs: 'model*/*')
     path params_file
-    path model, stageAs: 'model/*'
     val output
+    val second
 
     output:
     path 'sample.tsv'
 
     script:
-    def output_option = output ? "--output '${output}/${sample}'" : ''
+    def output_option = output ? "--output '${output}/${folder_of(sample)}'" : ''
+    def second_option = second ? '--second' : ''
     """
+    cat > own.json <<'END'
+    ${groovy.json.JsonOutput.toJson(own)}
+    END
     terapose.py check '${address}' --sample '${sample}' --params-file ${params_file} \\
-        ${output_option} > sample.tsv
+        --own own.json ${output_option} ${second_option} > sample.tsv
     """
 
     stub:
     """
-    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tfinish\\n' > sample.tsv
-    printf '%s\\t%s\\tstub\\t-\\t-\\tyes\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
+    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tthumbnails\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmatches\\tmeasure\\tfinish\\n' > sample.tsv
+    printf '%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
     """
 }

@@ -1,8 +1,10 @@
+include { folder_of } from '../samples'
+
 // Scores against reference labels.
 process EVALUATE {
     tag "${sample}"
     label 'small'
-    publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, overwrite: true
+    publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true
 
     input:
     tuple val(sample), path(labels), path(reference)

@@ -1,11 +1,10 @@
-// The network's file under its own name, and its card: from a name, a path or a URL.
+// The networks' files under their own names, and their cards: from names, paths or URLs.
 process FETCH {
     tag "${sample}"
     label 'small'
 
     input:
-    tuple val(sample), val(identity), val(args)
-    path model, stageAs: 'model/*'
+    tuple val(sample), val(identity), val(args), path(models, stageAs: 'model*/*')
 
     output:
     tuple val(sample), path('network'), emit: network

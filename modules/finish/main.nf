@@ -1,14 +1,16 @@
+include { folder_of } from '../samples'
+
 // Completes the pyramid and lays the results of a sample out.
 process FINISH {
     tag "${sample}"
     label 'gather'
-    publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, overwrite: true, saveAs: { name -> file(name).name }
+    publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true, saveAs: { name -> file(name).name }
 
     input:
-    tuple val(sample), path(plan), val(store), path(before), val(args), path(receipts, stageAs: 'receipts/*')
+    tuple val(sample), path(plan), val(store), path(before), val(args), path(exported, stageAs: 'receipts/export/*'), path(measured, stageAs: 'receipts/measure/*'), path(outlined, stageAs: 'receipts/outlines/*')
 
     output:
-    tuple val(sample), path('results/labels.zarr'), path('results/cells.csv'), path('results/cells.parquet'), path('results/provenance.json'), path('results/*.{tif,tiff}', arity: '0..*')
+    tuple val(sample), path('results/labels.zarr'), path('results/provenance.json'), path('results/*.{csv,parquet,h5ad,geojson}'), path('results/*.{tif,tiff}', arity: '0..*')
 
     script:
     """

@@ -1,19 +1,21 @@
-// The outlines of the cells on the image, in three sections.
+include { folder_of } from '../samples'
+
+// The outlines of the cells on the image, in three sections. The record, beside the labels, tells
+// which channel and level were segmented.
 process PICTURE {
     tag "${sample}"
     label 'small'
-    publishDir { "${params.outdir}/${sample}" }, mode: params.publish_mode, overwrite: true
+    publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true
 
     input:
-    tuple val(sample), path(labels), val(address), path(image)
+    tuple val(sample), path(labels), path(_record), val(address), path(image)
 
     output:
     tuple val(sample), path('picture.png')
 
     script:
-    def level = params.level ? "--level ${params.level}" : ''
     """
-    terapose.py picture '${address}' ${labels} picture.png ${level}
+    terapose.py picture '${address}' ${labels} picture.png
     """
 
     stub:

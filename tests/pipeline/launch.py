@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 400.0
+PATIENCE = 1500.0 if os.environ.get("TERAPOSE_LARGE") == "1" else 400.0
 """Seconds after which a run counts as hanging."""
 
 _STARTED = re.compile(r"(Submitted|Cached) process > (?:\w+:)*(\w+)(?: \((.*)\))?")
@@ -40,6 +40,13 @@ def needs_engine() -> None:
     if shutil.which("nextflow", path=environment()["PATH"]) is None:
         assert os.environ.get("CI") != "true", "no nextflow on PATH nor in .engine"
         pytest.skip("no Nextflow: make engine")
+
+
+def program(path: Path, *words: object) -> Path:
+    """Write a command of a file's name; calls these words, and what it is given."""
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')
+    path.chmod(0o755)
+    return path
 
 
 def tree(folder: Path) -> str:

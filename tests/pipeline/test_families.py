@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import pytest
@@ -47,13 +48,24 @@ def of_cellpose4(folder: Path) -> Path:
 
 
 MAKERS = {"unet": of_cellpose3, "cellpose4": of_cellpose4}
+# a plane of the volume is a tile, and a tile of Cellpose 4 takes seconds
+VOLUMES = {"unet": (6, 26, 30), "cellpose4": (2, 5, 6)}
+BLOCKS = {"unet": "4,20,40", "cellpose4": "2,3,4"}
+# random flows: whatever they lead to counts as a cell
+RULES = ("--cellprob_threshold", -99, "--flow_threshold", 0, "--max_size_fraction", 1)
+
+
+def alone(image: Path, out: Path, *words: object) -> tuple[str, bytes]:
+    """Results of `terapose segment` with the workflow's words."""
+    return segment(image, out, *(str(word).replace("_", "-") for word in RULES), *words)
 
 
 @pytest.mark.parametrize("family", ["unet", pytest.param("cellpose4", marks=LARGE)])
 @pytest.mark.parametrize("kind", ["volume", "slide"])
 def test_a_network_goes_through(launches: Launches, tmp_path: Path, family: str, kind: str) -> None:
     model = MAKERS[family](tmp_path)
-    volume, _ = nuclei((6, 26, 30), seed=2)
+    volume, _ = nuclei(VOLUMES["unet"], seed=2)
+    volume = volume[tuple(slice(n) for n in VOLUMES[family])]
     plane, _ = nuclei((3, 70, 150), seed=3)
     image = (
         write_ome_zarr(tmp_path / "volume.zarr", np.stack([volume, volume[::-1]]), axes="czyx")
@@ -61,17 +73,33 @@ def test_a_network_goes_through(launches: Launches, tmp_path: Path, family: str,
         else write_ome_zarr(tmp_path / "slide.zarr", np.stack([plane[1], plane[0]]), axes="cyx")
     )
     launch = launches(f"{family}-{kind}")
-    # random flows: whatever they lead to counts as a cell
-    rules = ("--cellprob_threshold", -99, "--flow_threshold", 0, "--max_size_fraction", 1)
-    cut = ("--block_shape", "4,20,40", "--max_tasks", 2)
-    run = launch.done("--input", image, "--model", model, "--channels", "2,1", *rules, *cut)
+    words = ("--model", model, "--channels", "2,1")
+    cut = ("--block_shape", BLOCKS[family if kind == "volume" else "unet"], "--max_tasks", 2)
+    run = launch.done("--input", image, *words, *RULES, *cut)
     out = launch.out / image.stem
     record = json.loads((out / "provenance.json").read_text())
     assert record["model"]["family"] == family and record["image"]["channels"] == [2, 1]
     licence = {"unet": "not stated", "cellpose4": "CC-BY-NC-4.0"}[family]
     assert f"{family}, licence {licence}" in run.said
-    if family == "unet":
-        assert record["model"]["diam_mean"] == 22 and record["cells"] > 0
-        options = [str(word).replace("_", "-") for word in rules]
-        words = ("--model", model, "--channels", "2,1", *options)
-        assert results(out) == segment(image, tmp_path / "alone", *words)
+    assert record["cells"] > 0
+    assert family != "unet" or record["model"]["diam_mean"] == 22
+    assert results(out) == alone(image, tmp_path / "alone", *words)
+
+
+def test_an_ensemble_goes_through(launches: Launches, tmp_path: Path) -> None:
+    """Two files of one name, and a card beside one of them."""
+    models = [of_cellpose3(Path(mkdtemp(dir=tmp_path))) for _ in range(2)]
+    state = torch.load(models[1])
+    state["module.output.2.weight"] = state["module.output.2.weight"].roll(1, dims=1)
+    save(state, models[1])
+    models[1].with_suffix(".md").write_text("---\nlicense: MIT\n---\n")
+    image = write_ome_zarr(tmp_path / "slide.zarr", nuclei((3, 60, 80), seed=3)[0][1], axes="yx")
+    launch = launches("ensemble")
+    model = f"{models[0]},{models[1]}"
+    run = launch.done("--input", image, "--model", model, *RULES, "--max_tasks", 2)
+    assert f"{model}: unet, licence not stated, MIT" in run.said
+    record = json.loads((launch.out / "slide" / "provenance.json").read_text())
+    assert record["cells"] > 0
+    members = record["model"]["members"]
+    assert [(one["name"], one["licence"]) for one in members] == [(NAME, None), (NAME, "MIT")]
+    assert results(launch.out / "slide") == alone(image, tmp_path / "alone", "--model", model)

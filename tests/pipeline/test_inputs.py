@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.command import finished
 from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import ROOT, Launch, results
+from tests.pipeline.launch import ROOT, Launch, results, segment
 from tests.synthetic import nuclei, write_ome_zarr, write_tiff
 
 pytestmark = pytest.mark.slow
@@ -29,6 +29,48 @@ def test_samplesheet_with_an_image_that_is_converted(
     assert "CONVERT (converted 0)" in run.said and "CONVERT (lazy" not in run.said
     assert results(launch.out / "lazy") == undisturbed
     assert results(launch.out / "converted") == undisturbed
+
+
+GATE = """
+executor { cpus = 8; memory = 64.GB }
+process {
+    withName: 'GRADIENTS_YX' {
+        beforeScript = {
+            sample != 'large' ? '' :
+                "for _ in \\$(seq 300); do [ -e 'FILE' ] && break; sleep 1; done; [ -e 'FILE' ]"
+        }
+    }
+}
+"""
+"""Lets the network see the large slide only when the small one is finished."""
+
+
+def test_columns_of_a_samplesheet_are_parameters_and_slides_do_not_wait(
+    launches: Launches, tmp_path: Path
+) -> None:
+    launch = launches("slides")
+    volume, _ = nuclei((9, 90, 100), spacing=12, seed=5)
+    planes = np.stack([volume[2], volume[4]])
+    names = ("noise", "a 'nuclear' stain")
+    for name, edge in (("large", 90), ("small", 50)):
+        slide = launch.path / f"{name}.zarr"
+        write_ome_zarr(slide, planes[:, :edge, :edge], axes="cyx", channel_names=names)
+    (launch.path / "markers.csv").write_text("marker_name\nx\ny\n")
+    (launch.path / "samples.csv").write_text(
+        "sample,image,channels,diameter,channel_merge,markers,min_size\n"
+        'large,large.zarr,"1,2",12.5,max,,\n'
+        "small,small.zarr,y,,,markers.csv,20\n"
+    )
+    gate = launch.path / "gate.config"
+    gate.write_text(GATE.replace("FILE", str(launch.out / "small" / "provenance.json")))
+    launch.done("--input", "samples.csv", "--diameter", 14, "-c", gate)
+    options = {
+        "large": ("--channels", "1,2", "--diameter", 12.5, "--channel-merge", "max"),
+        "small": ("--channels", 2, "--diameter", 14, "--min-size", 20),
+    }
+    for name, words in options.items():
+        whole = segment(launch.path / f"{name}.zarr", tmp_path / name, *words)
+        assert results(launch.out / name) == whole
 
 
 def test_glob_and_stubs(launches: Launches) -> None:
@@ -134,6 +176,12 @@ def test_folder_with_results_of_another_image(mistakes: Launch) -> None:
         (
             "name,image\na,good.zarr\n",
             "samples.csv: a line lacks sample or image; allowed: columns sample,image, filled",
+        ),
+        (
+            "sample,image,diametre,min_size\na,good.zarr,7,big\n",
+            "parameters of a: diametre: no such parameter (did you mean diameter?); min_size: "
+            "got 'big', allowed: a valid integer, unable to parse string as an integer; "
+            "docs/parameters.md lists them all",
         ),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from tests.pipeline.conftest import Launches
 from tests.pipeline.launch import results, segment
 from tests.synthetic import nuclei, write_ome_zarr
@@ -16,12 +17,16 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
     "plane": (
         (
             *("--mode", "2d", "--normalize", "tile", "--normalize_tile", 40, "--diameter", 14),
-            *("--mask_tiff", "cell.ome.tif"),
+            *("--mask_tiff", "cell.ome.tif", "--expand", 3, "--table", "csv,h5ad,geojson"),
         ),
         (
             ("--block_shape", "1,19,33", "--rectangle", 40, "--max_tasks", 3),
             ("--block_shape", "1,96,31", "--rectangle", 70),
         ),
+    ),
+    "cells": (
+        ("--cell_channels", 2, "--cell_diameter", 20, "--diameter", 14, "--measure", "2,1"),
+        (("--block_shape", "1,19,33", "--max_tasks", 3),),
     ),
     "stitch": (
         ("--mode", "stitch", "--normalize", "plane", "--stitch_threshold", 0.2),
@@ -32,7 +37,12 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
         (("--block_shape", "7,40,17", "--slab_planes", 5, "--max_tasks", 2),),
     ),
 }
-EXTRA = {"plane": {"ERRORS"}, "stitch": {"ERRORS", "STITCH", "VOIDS"}, "volume": {"ERRORS"}}
+EXTRA = {
+    "plane": {"ERRORS", "OUTLINES"},
+    "cells": {"MATCHES", "MATCH"},
+    "stitch": {"ERRORS", "STITCH", "VOIDS"},
+    "volume": {"ERRORS"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +53,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     plane, _ = nuclei((9, 90, 100), spacing=12, seed=5)
     return {
         "plane": write_ome_zarr(folder / "plane.zarr", plane[4], axes="yx"),
+        "cells": write_ome_zarr(
+            folder / "cells.zarr", np.stack([plane[4], gaussian_filter(plane[4], 3)]), axes="cyx"
+        ),
         "stitch": write_ome_zarr(folder / "stack.zarr", volume),
         "volume": write_ome_zarr(folder / "volume.zarr", volume),
     }
@@ -62,8 +75,9 @@ def test_same_bytes_however_it_is_cut(
         assert run.submitted >= EXTRA[name]
         out = launch.out / image.stem
         assert results(out) == whole
-        for mask in tmp_path.glob("whole/*.ome.tif"):
-            assert (out / mask.name).read_bytes() == mask.read_bytes()
+        for pattern in ("*.ome.tif", "*.csv", "*.geojson"):
+            for file in tmp_path.glob(f"whole/{pattern}"):
+                assert (out / file.name).read_bytes() == file.read_bytes(), file.name
     assert bool(list(out.glob("*.ome.tif"))) == ("--mask_tiff" in rules)
     cells = np.loadtxt(out / "cells.csv", delimiter=",", skiprows=1, usecols=0)
     assert len(cells) > 5

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -171,12 +172,121 @@ def test_parameters(
     assert refused(good, *words) == sentence
 
 
+SLIDES = {
+    "colours": (
+        "this is a colour image, whose colours are no channels of their own; got RGB YXS "
+        "(64, 64, 3); allowed: grey channels of one value a voxel; split the colours into channels "
+        "(in ImageJ: Image > Color > Split Channels); planes that are no colours have to be "
+        "written as such (photometric minisblack)"
+    ),
+    "truncated": "the TIFF file is damaged or incomplete; got ",
+    "compression": (
+        "is compressed in a way that cannot be read; got compression 42; allowed: none, deflate, "
+        "LZW, Zstandard, JPEG 2000 and others that imagecodecs decodes; write it again with one "
+        "of these"
+    ),
+    "not what it says": (
+        "the region z 0:1, y 0:1, x 0:1 of channel 2 cannot be read; got ZstdError: "
+    ),
+    "channel": "there is no such channel; got 3; allowed: 1 to 2; channels are counted from 1",
+}
+
+
+def _slide(kind: str, path: Path) -> None:
+    image = nuclei((2, 64, 64))[0]
+    if kind == "colours":
+        tifffile.imwrite(path, np.moveaxis(np.stack([image[0]] * 3), 0, -1), photometric="rgb")
+        return
+    options: dict[str, Any] = {"tile": (32, 32), "compression": "zlib"}
+    options["photometric"] = "minisblack"
+    tifffile.imwrite(path, image, metadata={"axes": "CYX"}, **options)
+    data = bytearray(path.read_bytes())
+    if kind == "truncated":
+        del data[len(data) * 2 // 3 :]
+    if kind in ("compression", "not what it says"):
+        code = 42 if kind == "compression" else tifffile.COMPRESSION.ZSTD
+        with tifffile.TiffFile(path) as file:
+            pages: list[Any] = list(file.pages)
+            places = [page.tags["Compression"].valueoffset for page in pages]
+        for place in places:
+            data[place : place + 2] = int(code).to_bytes(2, "little")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("command", ["segment", "check"])
+@pytest.mark.parametrize("kind", SLIDES)
+def test_slides(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    kind: str,
+    command: str,
+) -> None:
+    image, out = tmp_path / "slide.tif", tmp_path / "out"
+    _slide(kind, image)
+    number = {"channel": 3, "colours": 1}.get(kind, 2)
+    words = (image, out) if command == "segment" else (image, "--output", out)
+    said = Terapose(monkeypatch, capsys).refuses(command, *words, "--channels", number)
+    assert said.startswith(f"{image}: {SLIDES[kind]}")
+    assert not out.exists()
+
+
+def test_names_of_markers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    image, markers = tmp_path / "slide.tif", tmp_path / "markers.csv"
+    _slide("good", image)
+    command = Terapose(monkeypatch, capsys)
+    markers.write_text("channel_number,marker_name\n1,DNA\n2,DNA\n")
+    for words in (("segment", image, tmp_path / "out"), ("check", image)):
+        assert command.refuses(*words, "--channels", "DNA", "--markers", markers) == (
+            f"{markers}: several channels have this name; got DNA; allowed: DNA, DNA; "
+            "give a number: 1, 2"
+        )
+    markers.write_text("marker_name\nDNA\nCD3\n")
+    assert command.refuses("check", image, "--channels", "CD4", "--markers", markers) == (
+        f"{markers}: there is no such channel; got CD4; allowed: DNA, CD3; check the spelling"
+    )
+
+
+def test_a_tile_that_is_found_damaged_on_the_way(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    image = tmp_path / "slide.tif"
+    _slide("good", image)
+    with tifffile.TiffFile(image) as file:
+        page = file.pages[0]
+        first, size = page.dataoffsets[3], page.databytecounts[3]
+    data = bytearray(image.read_bytes())
+    data[first + size // 2 : first + size] = bytes(size - size // 2)
+    image.write_bytes(data)
+    said = refused(image, "--block-shape", "1,32,32", "--max-tasks", 4)
+    assert said.startswith(
+        "slide.tif: the region z 0:1, y 32:64, x 32:64 of channel 1 cannot be read; got "
+    )
+    assert said.endswith("the file is damaged or incomplete, write or copy it again")
+
+
+def test_a_pixel_size_is_not_needed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # the diameter is in pixels, and so are positions and areas
+    image = tmp_path / "slide.tif"
+    _slide("good", image)
+    assert Terapose(monkeypatch, capsys)("check", image, "--diameter", 9).code == 0
+    words = (("--pixel-size", 0), ("--pixel-size", 0.5, "--voxel-size", "1,1,1"))
+    for wrong in words:
+        said = Terapose(monkeypatch, capsys).refuses("check", image, *wrong)
+        assert said.startswith("parameters: pixel_size: ")
+
+
 def test_more_channels_than_the_network_takes(
     refused: Callable[..., str], good: Path, tiny_model: Path
 ) -> None:
     assert refused(good, "--channels", "1,1") == (
         "channels: the network has fewer inputs than channels are given; got [1, 1]; "
-        f"allowed: 1 for {tiny_model}; give fewer channels or another model"
+        f"allowed: 1 for {tiny_model}; give fewer channels, merge them (channel_merge), "
+        "or give another model"
     )
 
 
@@ -356,7 +466,7 @@ def test_no_cells_is_an_empty_result_and_a_warning(
     assert "WARNING: no cells found: the label image and the table are empty\n" in done.stderr
     assert not np.asarray(open_level(str(out / "labels.zarr"), 0)[:]).any()
     cells = pd.read_csv(out / "cells.csv")
-    assert len(cells) == 0 and list(cells.columns[:4]) == [
-        "CellID", "X_centroid", "Y_centroid", "Z_centroid",
+    assert len(cells) == 0 and list(cells.columns[:5]) == [
+        "CellID", "channel 1", "X_centroid", "Y_centroid", "Z_centroid",
     ]  # fmt: skip
     assert json.loads((out / "provenance.json").read_text())["cells"] == 0

@@ -75,6 +75,10 @@ def test_a_table_of_markers_gives_the_names(image: Image, tmp_path: Path) -> Non
         ("", "not a table of markers; got columns none"),
         ("channel,marker_name\n1,a\n1,b\n2,c\n3,d\n", "do not count from 1; got 1, 1, 2, 3"),
         ("channel,marker_name\n0,a\n1,b\n2,c\n3,d\n", "do not count from 1; got 0, 1, 2, 3"),
+        ("channel,marker_name\n1,a\n2,b\n3,c\n4.0,d\n", "do not count from 1; got 1, 2, 3, 4.0"),
+        ("channel,marker_name\n1,a\n2,b\n,c\n4,d\n", "do not count from 1; got 1, 2, , 4"),
+        ("marker_name\na\nb\na\nb\n", "several channels have this name; got a; .*: 1, 3"),
+        ('marker_name\na\n" "\nc\nd\n', "a marker has no name; got none for 2; allowed"),
     ],
 )
 def test_a_table_that_does_not_fit(image: Image, tmp_path: Path, text: str, sentence: str) -> None:

@@ -145,7 +145,7 @@ def test_memory_stays_below_what_was_projected(edge: int, tmp_path: Path, tiny_m
     planned = {"block_shape": shape, "keep_intermediates": "all", "flow_threshold": 0.9}
     result = segment_field(tmp_path, tiny_model, field, **planned)
     plan, store = result.plan, result.store
-    everything = {**check({}).model_dump(mode="json"), "model_file": str(tiny_model)}
+    everything = {**check({}).model_dump(mode="json"), "model_files": (str(tiny_model),)}
     names = {
         "intensities": ((), {}),
         "follow": (("cellprob_threshold", "niter", "use_gpu"), result.summaries["combine"]),

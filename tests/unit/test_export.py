@@ -14,7 +14,9 @@ from terapose.columns import column_in, put_column
 from terapose.geometry import Box
 from terapose.job import Job
 from terapose.labels import open_level
+from terapose.params import check
 from terapose.plan import OutputPlan, Plan, items
+from terapose.runner import stage_params
 from terapose.stages import export, finish
 
 SHAPE = (22, 75, 90)
@@ -40,8 +42,10 @@ def test_levels_are_the_nearest_voxels(tiny_model: Path, tmp_path: Path, version
     store.write(NETWORK, Box.whole(SHAPE), field)
     result = run_stages(plan, store)
     cells = result.summaries["relabel"]
-    job = Job(plan, store, "finish", 0, {"keep_intermediates": "flows", "mask_tiff": ""}, cells)
+    params = stage_params(check({}), "finish")
+    job = Job(plan, store, "finish", 0, params, cells)
     receipts = scatter(plan, store, "export", {}, cells)
+    receipts += scatter(plan, store, "measure", {"measure": params["measure"]}, cells)
     output = tmp_path / "results"
     finish.run(job, receipts, output)
 

@@ -196,12 +196,13 @@ def test_ome_tiff_pyramid(tmp_path: Path) -> None:
         factors=(1, 2, 4),
         channel_names=("DNA", "CD3"),
     )
-    image = open_image(path, level=2)
-    assert image.levels_shape == ((3, 65, 97), (3, 33, 49), (3, 17, 25))
-    assert image.voxel_size == (2.0, 2.0, 1.0)
-    assert image.channel_names == ("DNA", "CD3")
-    assert image.chunks == (1, 16, 16)
-    assert same(image, array[..., ::4, ::4])
+    for level, factor in enumerate((1, 2, 4)):
+        image = open_image(path, level=level)
+        assert image.levels_shape == ((3, 65, 97), (3, 33, 49), (3, 17, 25))
+        assert image.voxel_size == (2.0, 0.5 * factor, 0.25 * factor)
+        assert image.channel_names == ("DNA", "CD3")
+        assert image.chunks == (1, 16, 16)
+        assert same(image, array[..., ::factor, ::factor])
 
 
 def test_largest_image_of_a_file_with_a_thumbnail(tmp_path: Path) -> None:

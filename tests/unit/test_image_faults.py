@@ -161,6 +161,25 @@ def test_colour(tmp_path: Path, planar: Any) -> None:
     assert_refused("this is a colour image.*; got RGB.*Split Channels", tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("axes", ["ZYX", "CYX", "CZYX"])
+@pytest.mark.parametrize(
+    "layout", [{}, {"tile": (16, 16), "compression": "zlib"}, {"compression": "zlib"}]
+)
+def test_planes_that_are_merely_tagged_as_colours(
+    tmp_path: Path, axes: str, layout: dict[str, Any]
+) -> None:
+    shape = (2, 3, 33, 47)[-len(axes) :]
+    array = voxels(*shape)
+    options: dict[str, Any] = {"photometric": "rgb", "planarconfig": "separate", **layout}
+    tifffile.imwrite(tmp_path / "a.tif", array, metadata={"axes": axes}, **options)
+    expected = array if len(shape) == 4 else array[:, None] if axes == "CYX" else array[None]
+    image = open_image(tmp_path / "a.tif")
+    assert image.axes == axes
+    whole = (slice(0, expected.shape[1]), slice(3, 30), slice(10, 41))
+    for channel, volume in enumerate(expected, 1):
+        np.testing.assert_array_equal(image.read(whole, channel), volume[whole])
+
+
 def test_palette_of_imagej_is_for_display(tmp_path: Path) -> None:
     array = voxels(33, 47, dtype="uint8")
     ramp = np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))

@@ -149,7 +149,7 @@ def test_keys_follow_what_shapes_a_result() -> None:
     assert key != stage_key("follow", {**params, "niter": 3}, {"key": "a"})
     assert key != stage_key("follow", params, {"key": "b"})
     assert key != stage_key("peaks", params, {"key": "a"})
-    silent = {"batch_size": 4, "use_gpu": True, "keep_intermediates": "all", "model_file": "x"}
+    silent = {"batch_size": 4, "use_gpu": True, "keep_intermediates": "all", "model_files": ("x",)}
     assert key == stage_key("follow", {**params, **silent}, {"key": "a"})
 
 

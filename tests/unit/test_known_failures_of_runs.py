@@ -24,9 +24,10 @@ from tests.synthetic import nuclei, write_zarr
 from terapose import networks
 from terapose.errors import StoreError
 from terapose.job import Receipt, Summary, run
-from terapose.params import as_option, check
+from terapose.params import check
 from terapose.plan import SCATTERED, load
 from terapose.runner import Runner, run_all, segment_file
+from terapose.words import as_option
 
 
 def test_the_last_planes_of_each_axis_are_predicted(tmp_path: Path, tiny_model: Path) -> None:
@@ -103,7 +104,7 @@ def test_ids_do_not_depend_on_the_order_of_tasks_and_receipts(
     plan, store = prepared(tmp_path, tiny_model, image, max_tasks=9, **PLANNED)
     assert len(plan.tasks["peaks"]) == 9
     params = check({"model": str(tiny_model), **CUT})
-    run_all(Shuffled(plan, store), params, str(tiny_model), tmp_path / "out")
+    run_all(Shuffled(plan, store), params, [tiny_model], tmp_path / "out")
     assert files(tmp_path / "out") == undisturbed
 
 
@@ -197,7 +198,7 @@ def test_a_task_without_a_receipt_stops_the_run(
     assert len(stages) == 9 - (len(plan.regions) == 1)
     for stage in stages:
         with pytest.raises(StoreError, match=f"stage {stage}: no receipt for .* run again"):
-            run_all(Lossy(plan, store, lost=stage), params, str(tiny_model), out)
+            run_all(Lossy(plan, store, lost=stage), params, [tiny_model], out)
         assert not finished(out)
 
 

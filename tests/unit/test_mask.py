@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from tests.command import Terapose
@@ -19,7 +20,12 @@ from terapose.runner import segment
 SIZE = (2.0, 0.5, 0.5)
 
 
-def label_image(folder: Path, labels: np.ndarray, factors: list[tuple[int, int, int]]) -> str:
+def label_image(
+    folder: Path,
+    labels: np.ndarray,
+    factors: list[tuple[int, int, int]],
+    chunks: tuple[int, int, int] = (1, 256, 256),
+) -> str:
     address = str(folder / "labels.zarr")
     create(
         address,
@@ -27,13 +33,25 @@ def label_image(folder: Path, labels: np.ndarray, factors: list[tuple[int, int, 
         dtype=labels.dtype,
         voxel_size=SIZE,
         factors=factors,
-        chunks=(1, 256, 256),
+        chunks=chunks,
     )
     for level, factor in enumerate(factors):
         open_level(address, level)[:] = downsample(
             labels, factor[-labels.ndim :], (0,) * labels.ndim
         )
     return address
+
+
+@pytest.mark.parametrize("together", [1, 70 * 90 * 2, 2**25])
+def test_planes_are_read_together_within_a_layer_of_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    labels = np.random.default_rng(1).integers(0, 2**32, (8, 70, 90)).astype(np.uint32)
+    address = label_image(tmp_path, labels, [(1, 1, 1)], chunks=(3, 32, 32))
+    monkeypatch.setattr("terapose.mask.TOGETHER", together)
+    path = tmp_path / "mask.ome.tif"
+    write_mask(address, path, levels=1, voxel_size=None, identity="one")
+    np.testing.assert_array_equal(tifffile.imread(path), labels)
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (TILE + 30, 700), (3, 70, 90)])
@@ -84,12 +102,33 @@ def test_the_call_of_mcmicro(tmp_path: Path, command: Terapose) -> None:
     words = ("--outdir", out, "--input", image, "--channel", "3", "--jobs", "1")
     assert command("segment", *words, "--min-size", "10", "--mode", "2d").code == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {"cell.ome.tif", "labels.zarr", "cells.csv", "cells.parquet", "provenance.json"}
+    kept = {"labels.zarr", "cells.csv", "cells.parquet", "provenance.json"}
+    assert names == {"cell.ome.tif", "qc", *kept}
+    qc = out / "qc" / "slide"
+    tables = {"cells.csv", "cells.parquet"}
+    assert {path.name for path in qc.iterdir()} == {"outlines.png", *tables, "provenance.json"}
+    assert (qc / "cells.csv").read_bytes() == (out / "cells.csv").read_bytes()
+    # MCMICRO measures intensities itself
+    assert "channel 3" not in pd.read_csv(qc / "cells.csv")
     assert command("segment", image, tmp_path / "plain", *words[4:], "--mode", "2d").code == 0
     plain = np.asarray(open_level(str(tmp_path / "plain" / "labels.zarr"), 0)[:])
     np.testing.assert_array_equal(tifffile.imread(out / "cell.ome.tif") > 0, plain > 0)
     refused = command.refuses("segment", "--outdir", out, "--input", image, "--channel", "1", "3")
     assert "fewer inputs than channels are given; got [1, 3]" in refused
+
+
+def test_a_stack_of_channels_is_no_volume(tmp_path: Path, command: Terapose) -> None:
+    """A plain TIFF does not tell that its planes are channels: in 3D it would look finished."""
+    planes = np.stack([nuclei((3, 60, 70), seed=n)[0][1] for n in range(3)])
+    image = tmp_path / "slide.tif"
+    tifffile.imwrite(image, planes, photometric="minisblack")
+    words = ("segment", "--outdir", tmp_path / "out", "--input", image, "--jobs", "1")
+    refused = command.refuses(*words)
+    assert "its planes are channels; got axes QYX, 3 planes of (60, 70)" in refused
+    assert not (tmp_path / "out").exists()
+    tifffile.imwrite(image, planes, photometric="minisblack", metadata={"axes": "CYX"})
+    assert command(*words).code == 0
+    assert tifffile.imread(tmp_path / "out" / "cell.ome.tif").shape == (60, 70)
 
 
 def test_results_do_not_take_the_place_of_the_image(tmp_path: Path, command: Terapose) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +28,6 @@ from terapose.stages.plan import make_plan, open_checked
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = random_unet(diameter=19.5).state_dict()
     return save(state, tmp_path_factory.mktemp("weights") / "lab.pth")
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 # -- architecture -----------------------------------------------------------------------------

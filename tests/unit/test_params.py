@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from terapose.errors import InputError
-from terapose.params import STAGES, Parameters, arguments, as_option, check
+from terapose.params import STAGES, Parameters, check
+from terapose.words import arguments, as_option
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"diameter": 0}, "diameter: got 0, allowed: greater than 0"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 
 from terapose.cli.picture import command
@@ -93,6 +95,21 @@ def test_single_planes_have_one_panel(tmp_path: Path) -> None:
     assert height / width == pytest.approx(40 / 60, abs=0.12)
 
 
+def test_of_a_large_slide_a_window_is_read(tmp_path: Path) -> None:
+    shape = (1, 20_000, 15_000)
+    image = Counting(np.full((1, 1, 1), 7, np.uint16), shape)
+    labels = Counting(np.zeros((1, 1, 1), np.uint32), shape)
+    assert three_views(image, labels, tmp_path / "p.png") == (0, 10_000, 7_500)
+    assert image.read == labels.read == 1500 * 1500
+    at = (0, 19_990, 3)
+    whole = np.zeros((1, 2000, 1600), np.uint32)
+    whole[0, 1990:1998, 2:9] = 5
+    assert three_views(image, labels, tmp_path / "p.png", at=at) == at
+    # what lies at the position is seen, in its colour
+    three_views(whole, whole, tmp_path / "q.png", at=(0, 1995, 3))
+    assert np.ptp(pixels(tmp_path / "q.png"), axis=-1).max() > 0.5
+
+
 def test_bad_input_is_named(tmp_path: Path) -> None:
     image, labels = box_volume()
     with pytest.raises(InputError, match="labels: not the shape of the image"):
@@ -113,3 +130,29 @@ def test_command(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "sections through voxel 4, 20, 20" in result.output
     assert pixels(out).shape[1] == 1650
+
+
+def test_a_result_tells_what_was_segmented(tmp_path: Path) -> None:
+    """Its channel, its level, its voxel size: not channel 1 of a slide with forty."""
+    labels = np.zeros((40, 60), np.uint32)
+    labels[5:30, 30:50] = 1
+    planes = np.stack([np.zeros_like(labels), labels * 200]).astype(np.uint8)
+    image, out = tmp_path / "slide.tif", tmp_path / "p.png"
+    tifffile.imwrite(image, planes, metadata={"axes": "CYX"}, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "labels.tif", labels)
+
+    def brightness(*words: str) -> float:
+        words = (str(image), str(tmp_path / "labels.tif"), str(out), *words)
+        assert CliRunner().invoke(command, [*words]).exit_code == 0
+        return float(pixels(out).mean())
+
+    first, second = brightness(), brightness("--channel", "2")
+    assert second > 2 * first
+    record = tmp_path / "provenance.json"
+    known = {"channels": [2, 1], "level": 0, "voxel_size": [1.0, 0.5, 0.5]}
+    record.write_text(json.dumps({"image": {"address": str(image), **known}}))
+    assert brightness() == pytest.approx(second, rel=0.05)
+    assert brightness("--channel", "1") == pytest.approx(first, rel=0.05)
+    for other in ("another", json.dumps({"image": {"address": "other.tif", **known}})):
+        record.write_text(other)
+        assert brightness() == first

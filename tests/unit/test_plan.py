@@ -81,6 +81,12 @@ def test_what_shapes_the_work_changes_the_digest(name: str, plan_of: MakePlan) -
     assert plan_of(**{name: SHAPING[name]}).digest != plan_of().digest
 
 
+def test_merging_changes_the_digest(plan_of: MakePlan) -> None:
+    both = {"channels": [1, 2]}
+    ways = ("none", "max", "mean", "gmm")
+    assert len({plan_of(**both, channel_merge=way).digest for way in ways}) == len(ways)
+
+
 def test_thresholds_and_filters_do_not(plan_of: MakePlan) -> None:
     later = {
         "cellprob_threshold": 1.0,

@@ -302,7 +302,7 @@ def test_every_plane_of_every_pass_is_predicted(
         "batch_size": 8,
         "use_gpu": False,
         "keep_intermediates": "flows",
-        "model_file": str(tiny_model),
+        "model_files": (str(tiny_model),),
     }
     for axis in ("yx", "zx", "zy"):
         stage = f"gradients-{axis}"

@@ -15,7 +15,7 @@ from terapose.tiles import run_planes, taper, tile_grid, window
 @pytest.fixture(scope="module")
 def network() -> Network:
     module = Tilewise(random_unet((2, 2)))
-    return Network("unet", 224, 2, 30.0, "float32", module)
+    return Network("unet", "", 224, 2, 30.0, "float32", module)
 
 
 @pytest.mark.parametrize("shape", [(40, 231), (224, 208), (500, 300), (8, 8), (1000, 64)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from terapose.train.dataset import read_dataset
 from terapose.train.files import find_pairs, split
 from terapose.train.loop import Settings, Trainer, batch_of, fit, loss_of, prepare
 from terapose.train.score import average_precision, segment
-from terapose.train.simulated import simulated_items
+from terapose.train.simulated import simulated_items, simulated_slides
 
 
 @pytest.fixture(autouse=True)
@@ -160,11 +160,26 @@ def test_faulty_data(tmp_path: Path) -> None:
         find_pairs(tmp_path)
 
 
-def test_simulated_volumes_depend_on_the_seed_alone() -> None:
-    first, again, other = (list(simulated_items(1, 2, seed=seed)) for seed in (4, 4, 5))
+@pytest.mark.parametrize("make", [simulated_items, simulated_slides])
+def test_what_is_simulated_depends_on_the_seed_alone(
+    make: Callable[..., Iterator[Item]],
+) -> None:
+    first, again, other = (list(make(1, 2, seed=seed)) for seed in (4, 4, 5))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0].image, other[0].image)
     assert sum(item.labels.max() > 0 for item in first) > len(first) / 2
+
+
+def test_simulated_volumes_and_slides_are_sources_of_their_own(tmp_path: Path) -> None:
+    write(tmp_path, "a.tif", *discs(0))
+    found = read_dataset([tmp_path], simulated=1, slides=2)
+    assert [source["data"] for source in found.sources] == [
+        tmp_path.name,
+        "volumes simulated by terapose",
+        "slides simulated by terapose",
+    ]
+    drawn = [item.source for item in found.training]
+    assert set(drawn) == {0, 1, 2} and drawn.count(0) == 1 and drawn.count(2) == 2
 
 
 # -- crops and loss ---------------------------------------------------------------------------

@@ -32,7 +32,10 @@ COMMANDS = {
     "errors": "scattered",
     "overlaps": "scattered",
     "voids": "scattered",
+    "matches": "scattered",
     "export": "scattered",
+    "measure": "scattered",
+    "outlines": "scattered",
     "percentiles": "gathers",
     "gather": "gathers",
     "seeds": "gathers",
@@ -40,6 +43,7 @@ COMMANDS = {
     "planes": "gathers",
     "stitch": "gathers",
     "relabel": "gathers",
+    "match": "gathers",
     "finish": "gathers",
 }
 """Module of each command; loaded when the command is called, so that help is quick."""

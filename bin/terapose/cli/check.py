@@ -27,9 +27,21 @@ Example:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="JSON file with parameters; options given beside it come first.",
 )
+@click.option("--second", is_flag=True, help="Of the run with the second network (cell_model).")
+@click.option(
+    "--own",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="JSON file with parameters of this sample alone: they come before those of the run.",
+)
 @parameters(Parameters.model_fields)
 def command(
-    image: str, sample: str, output: Path | None, params_file: Path | None, **options: Any
+    image: str,
+    sample: str,
+    output: Path | None,
+    params_file: Path | None,
+    second: bool,
+    own: Path | None,
+    **options: Any,
 ) -> None:
     """Check the parameters, IMAGE, the network and the folder for the results.
 
@@ -39,8 +51,15 @@ def command(
     from terapose.stages.check import run
 
     given = _read(params_file) if params_file else {}
-    given.update({k: v for k, v in options.items() if v is not None})
-    click.echo(run(sample, image, check(given), output), nl=False)
+    alone = _read(own) if own else {}
+    given |= alone | {k: v for k, v in options.items() if v is not None}
+    whose = f"parameters of {sample}" if alone else "parameters"
+    params = check(given, whose)
+    if second and not params.has_second:
+        # no line: there is nothing to run
+        click.echo("sample")
+        return
+    click.echo(run(sample, image, params, output, second=second), nl=False)
 
 
 def _read(path: Path) -> dict[str, Any]:

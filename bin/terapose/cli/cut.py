@@ -39,6 +39,7 @@ class _Cut(click.Command):
 @click.option(
     "--mask-cells", is_flag=True, help="Make 0 what is not of the cell, and write its masks, too."
 )
+@click.option("--level", type=click.IntRange(0), default=0, help="Pyramid level of IMAGE.")
 @click.option("--channels", help="Numbers from 1 or names, in the order wanted  [default: all]")
 @click.option(
     "--chunk-size",
@@ -76,6 +77,7 @@ def command(
     table: str,
     destination: str,
     window: tuple[int, ...] | None,
+    level: int,
     channels: str | None,
     chunk_size: int,
     shard_size: int | None,
@@ -95,6 +97,7 @@ def command(
     """
     from terapose.cli.progress import stages
     from terapose.cut import cut_cells
+    from terapose.image import open_image
     from terapose.thumbnails import MEBI, Layout
 
     layout = Layout(
@@ -107,7 +110,7 @@ def command(
     edges = None if window is None else window[0] if len(window) == 1 else (window[0], window[1])
     with stages() as show:
         made = cut_cells(
-            image,
+            open_image(image, level=level),
             None if labels == "-" else labels,
             table,
             destination,

@@ -10,24 +10,29 @@ _EPILOG = """\b
 Examples:
   terapose fetch nuclei-small --output models/nuclei-small.pth
   terapose fetch https://example.org/model.pth#sha256=3f1a... --output model.pth
+  terapose fetch cyto3,lab.pth --output models/both/
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("model")
-@click.option("--digest", help="Expected SHA-256 of the file.")
+@click.option("--digest", help="Expected SHA-256 of the file; of several, with commas.")
 @click.option("--output", help="Copy the file here, or into this folder/; else it stays cached.")
 def command(model: str, digest: str | None, output: str | None) -> None:
-    """Fetch the weight file of MODEL, a name, path or URL, and print where it is and what it is."""
-    from terapose.networks import identify
-    from terapose.networks.weights import copy, resolve
+    """Fetch the weight file of MODEL, a name, path or URL, and print where it is and what it is.
 
-    path = resolve(model, digest=digest)
+    MODEL may name several, with commas between them; in a folder each gets a numbered one.
+    """
+    from terapose.networks import identify_all
+    from terapose.networks.ensemble import copy_all, resolve_all
+
+    files = resolve_all(model, digest=digest or "")
     # what is no network takes no place of one
-    info = identify(path)
+    info = identify_all(files)
     if output is not None:
         if output.endswith("/"):
             Path(output).mkdir(parents=True, exist_ok=True)
-        path = copy(path, Path(output))
-    licence = info.licence or "not stated"
-    click.echo(f"{path}\nsha256={info.digest}\n{model}: {info.family}, licence {licence}")
+        files = copy_all(files, Path(output))
+    for file, one in zip(files, info.members or (info,), strict=True):
+        click.echo(f"{file}\nsha256={one.digest}")
+    click.echo(f"{model}: {info.family}, licence {info.licence or 'not stated'}")

@@ -128,5 +128,6 @@ commands = {
         "planes", "Decide which objects of planes stay (mode stitch).", scattered=False
     ),
     "stitch": _gather("stitch", "Join the objects of neighbouring planes (mode stitch)."),
+    "match": _gather("match", "Match nuclei to the cells of a second network."),
     "relabel": _gather("relabel", "Decide which cells stay, and number them.", scattered=False),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,9 +21,11 @@ Examples:
 @click.argument("image")
 @click.argument("labels")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--channel", type=int, default=1, show_default=True, help="Channel, from 1.")
+@click.option("--channel", type=int, help="Channel, from 1 (default: that of the result, else 1).")
 @click.option(
-    "--level", type=click.IntRange(0), default=0, show_default=True, help="Level of the pyramid."
+    "--level",
+    type=click.IntRange(0),
+    help="Level of the pyramid (default: that of the result, else 0).",
 )
 @click.option(
     "--at", type=Numbers(3), help="Voxel Z,Y,X to look at (default: where most cells are)."
@@ -29,7 +33,7 @@ Examples:
 @click.option(
     "--voxel-size",
     type=Numbers(3, kind=float),
-    help="Micrometres Z,Y,X (default: the image's own).",
+    help="Micrometres Z,Y,X (default: those of the result, else the image's own).",
 )
 @click.option("--reference", help="Reference labels, drawn in white.")
 @click.option("--title", default="", help="Text in the free corner.")
@@ -37,21 +41,29 @@ def command(
     image: str,
     labels: str,
     out: Path,
-    channel: int,
-    level: int,
+    channel: int | None,
+    level: int | None,
     at: tuple[int, int, int] | None,
     voxel_size: tuple[float, float, float] | None,
     reference: str | None,
     title: str,
 ) -> None:
-    """Draw sections YX, ZX and ZY of IMAGE with the outlines of LABELS to the PNG file OUT."""
+    """Draw sections YX, ZX and ZY of IMAGE with the outlines of LABELS to the PNG file OUT.
+
+    Of a plane of more than 1500 pixels a side, the part with most cells is drawn. Where LABELS
+    are a result of `terapose segment` or the workflow, its provenance.json beside them tells what
+    was segmented.
+    """
+    from terapose.detail import draw
     from terapose.image import check_channels, open_image
     from terapose.lazy import Lazy, open_labels
-    from terapose.picture import three_views
 
-    opened = open_image(image, level=level, voxel_size=voxel_size)
+    known = _segmented(Path(labels).parent / "provenance.json", image)
+    channel = channel or known.get("channels", [1])[0]
+    level = known.get("level", 0) if level is None else level
+    opened = open_image(image, level=level, voxel_size=voxel_size or known.get("voxel_size"))
     check_channels(opened, [channel])
-    shown = three_views(
+    shown = draw(
         Lazy(opened, channel),
         open_labels(labels),
         out,
@@ -61,3 +73,14 @@ def command(
         title=title,
     )
     click.echo(f"{out}: sections through voxel {', '.join(map(str, shown))}")
+
+
+def _segmented(record: Path, image: str) -> dict[str, Any]:
+    """What a record says of the image, if it is this image's and there is one."""
+    from terapose.stages.check import is_same
+
+    try:
+        known: dict[str, Any] = json.loads(record.read_text())["image"]
+        return known if is_same(known["address"], image) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

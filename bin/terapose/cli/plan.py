@@ -19,7 +19,11 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("image")
-@click.option("--model-file", type=click.Path(path_type=Path), help="The network's file.")
+@click.option(
+    "--model-file",
+    type=click.Path(path_type=Path),
+    help="The network's file, or a folder that terapose fetch has filled.",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="Write the plan here (JSON).")
 @click.option("--store", help="Make the store here: a folder or a URL.")
 @click.option(
@@ -35,8 +39,8 @@ def command(
     **options: Any,
 ) -> None:
     """Plan the segmentation of IMAGE: geometry, tasks, memory and disk. Computes nothing yet."""
-    from terapose.networks import identify
-    from terapose.networks.weights import resolve, weight_file
+    from terapose.networks import identify_all
+    from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.params import check
     from terapose.plan import SCATTERED
     from terapose.stages import plan as stage
@@ -44,9 +48,8 @@ def command(
 
     params = check(options)
     opened = stage.open_checked(image, params)
-    plan = stage.make_plan(
-        opened, identify(weight_file(model_file) if model_file else resolve(params.model)), params
-    )
+    files = weight_files(model_file) if model_file else resolve_all(params.model)
+    plan = stage.make_plan(opened, identify_all(files), params)
     if store is not None:
         stage.run(plan, Store(store))
     if tasks is not None:

@@ -28,7 +28,10 @@ _HELP = {
     "errors": "Find the errors of the flows of whole objects.",
     "overlaps": "Count the pixels that objects of neighbouring planes share (mode stitch).",
     "voids": "Find the holes of cells that were joined from planes (mode stitch).",
+    "matches": "Count the pixels that nuclei share with the cells of a second network.",
     "export": "Write regions of the final label image.",
+    "outlines": "Trace the outlines of the cells of blocks.",
+    "measure": "Measure intensities and shapes of the cells of blocks.",
 }
 
 
@@ -102,7 +105,8 @@ Example:
         required=True,
         help="Write the receipt here (JSON).",
     )
-    @parameters(STAGES.get(stage, ()))
+    # the second network has done its work before
+    @parameters(() if stage == "matches" else STAGES.get(stage, ()))
     def command(
         plan: Path,
         store: str,
@@ -111,13 +115,22 @@ Example:
         output: Path,
         axis: str | None = None,
         model_file: Path | None = None,
+        cells: Path | None = None,
         **options: Any,
     ) -> None:
         from terapose.job import run
 
-        name, more = stage, {}
+        name, more = stage, dict[str, Any]()
         if stage == "gradients":
-            name, more = f"{stage}-{axis}", {"model_file": str(model_file)}
+            from terapose.networks.ensemble import weight_files
+
+            assert model_file is not None  # click has required it
+            files = tuple(str(file) for file in weight_files(model_file))
+            name, more = f"{stage}-{axis}", {"model_files": files}
+        if cells is not None:
+            from terapose.stages.matches import identity, read_record
+
+            more = {"cells": str(cells), "identity": identity(read_record(cells))}
         write_json(output, run(make_job(name, plan, store, before, options, task=task, **more)))
 
     if stage == "gradients":
@@ -128,7 +141,14 @@ Example:
             "--model-file",
             type=click.Path(path_type=Path, exists=True),
             required=True,
-            help="The network's file.",
+            help="The network's file, or a folder that terapose fetch has filled.",
+        )(command)
+    if stage == "matches":
+        command = click.option(
+            "--cells",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            required=True,
+            help="Results of the run that found the cells.",
         )(command)
     return command
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ class _Segment(click.Command):
 @click.option(
     "--outdir", type=click.Path(path_type=Path), help="Folder for the results, in place of OUT."
 )
-@click.option("--jobs", type=click.IntRange(1), help="Processes  [default: all cores]")
+@click.option("--jobs", type=click.IntRange(1), help="Processes  [default: one a core]")
 @parameters(Parameters.model_fields)
 def command(
     image: str | None,
@@ -52,26 +51,29 @@ def command(
 
     IMAGE is OME-Zarr, Zarr, TIFF, OME-TIFF or HDF5, a path or a URL. A run that was stopped goes
     on where it was when the same command is given again. With --input, as MCMICRO calls it, there
-    is also cell.ome.tif, and no intermediates stay.
+    are also cell.ome.tif and the folder qc, with a picture; intensities are left to MCMICRO, and
+    nothing of the run's intermediates stays.
     """
+    from terapose import mcmicro
     from terapose.cli.progress import stages
     from terapose.params import check
-    from terapose.runner import segment_file
+    from terapose.runner import cores, segment_file
 
     if (given is not None and image is not None) or (outdir is not None and out is not None):
         raise click.UsageError("give either IMAGE and OUT, or --input and --outdir")
     if given is not None:
         image, out = given, outdir
-        options["mask_tiff"] = options["mask_tiff"] or "cell.ome.tif"
-        options["keep_intermediates"] = options["keep_intermediates"] or "none"
+        options = mcmicro.as_called(options)
     out = out or outdir
     if image is None or out is None:
         raise click.UsageError("give IMAGE and OUT, or --input and --outdir")
     params = check(options)
+    if given is not None:
+        mcmicro.check_plane(image, params)
     with stages() as report:
-        record = segment_file(
-            image, out, params, workers=jobs or os.cpu_count() or 1, report=report
-        )
+        record = segment_file(image, out, params, workers=jobs or cores(), report=report)
+    if given is not None:
+        mcmicro.write_qc(image, out, params, record)
     model = record["model"]
     licence = model["licence"] or "not stated"
     click.echo(f"network: {model['name']} ({model['family']}), licence {licence}", err=True)

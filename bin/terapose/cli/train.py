@@ -80,6 +80,9 @@ Examples:
     "--plane-step", type=click.IntRange(1), default=4, show_default=True, help="Of volumes."
 )
 @click.option("--simulated", type=click.IntRange(0), default=0, help="Add simulated volumes.")
+@click.option(
+    "--simulated-slides", type=click.IntRange(0), default=0, help="Add nuclei of simulated slides."
+)
 @click.option("--holdout", multiple=True, help="File names (pattern or @LIST) to validate on.")
 @click.option("--exclude", multiple=True, help="File names (pattern or @LIST) to ignore.")
 @click.option(
@@ -157,6 +160,7 @@ def _read(data: tuple[Path, ...], options: dict[str, Any], limit: int) -> Datase
             limit=limit,
             licences=options["data_licence"],
             simulated=options["simulated"],
+            slides=options["simulated_slides"],
             seed=options["seed"],
             show=show,
         )

@@ -60,6 +60,7 @@ def _describe(address: str, file: TiffFile, level: int, complaints: list[str]) -
     check_level(address, level, len(pyramid))
     chosen = pyramid[level]
     _check_complete(address, file, chosen, complaints)
+    _check_compression(address, chosen)
     _refuse_colour(address, chosen, has_display_colours=file.is_imagej or file.is_ome)
     axes = _axes(chosen)
     shapes = [normalise(address, axes, entry.shape, entry.dtype) for entry in pyramid]
@@ -180,7 +181,9 @@ def _open_source(address: str, series: int, level: int) -> Source:
         return StripPages(chosen)
     import zarr
 
-    return cast(Source, zarr.open_array(chosen.aszarr(), mode="r"))
+    # a level has to be named: the finest one alone stands for the whole pyramid
+    store = file.series[series].aszarr(level=level)
+    return cast(Source, zarr.open_array(store, mode="r"))
 
 
 def _mapped(address: str, series: TiffPageSeries, byteorder: str) -> Source:
@@ -212,9 +215,12 @@ def _choose(address: str, file: TiffFile) -> int:
 
 
 def _refuse_colour(address: str, series: TiffPageSeries, *, has_display_colours: bool) -> None:
-    """Refuse colours, but for a palette that only says how to show the values (ImageJ's LUT)."""
+    """Refuse colours, but for tags that only say how to show the values (such as ImageJ's LUT)."""
     photometric = getattr(series.keyframe.photometric, "name", "")
     if photometric == "PALETTE" and has_display_colours:
+        return
+    # three or four planes are often tagged RGB by who wrote them; axes say what they are
+    if photometric == "RGB" and "S" not in series.axes:
         return
     if photometric in _COLOUR:
         raise InputError(
@@ -222,7 +228,8 @@ def _refuse_colour(address: str, series: TiffPageSeries, *, has_display_colours:
             where=address,
             got=f"{photometric} {series.axes} {series.shape}",
             allowed="grey channels of one value a voxel",
-            remedy="split the colours into channels (in ImageJ: Image > Color > Split Channels)",
+            remedy="split the colours into channels (in ImageJ: Image > Color > Split Channels); "
+            "planes that are no colours have to be written as such (photometric minisblack)",
         )
 
 
@@ -244,9 +251,28 @@ def _check_complete(
     size = int(file.filehandle.size)
     if end > size and not series.is_multifile:
         raise _damaged(address, f"{size} bytes where its image ends at byte {end}")
+    if file.is_ome and series.kind != "ome":
+        raise _damaged(address, "OME-XML that does not fit its pages")
     missing = next((said for said in complaints if _MISSING.search(said)), None)
     if missing:
         raise _damaged(address, missing)
+
+
+def _check_compression(address: str, series: TiffPageSeries) -> None:
+    """Refuse what nothing here can decode, before anything is computed."""
+    from tifffile import TIFF
+
+    compression = series.keyframe.compression
+    try:
+        TIFF.DECOMPRESSORS[compression]
+    except (KeyError, ValueError, ImportError) as error:
+        raise InputError(
+            "is compressed in a way that cannot be read",
+            where=address,
+            got=f"compression {int(compression)} {getattr(compression, 'name', '')}".rstrip(),
+            allowed="none, deflate, LZW, Zstandard, JPEG 2000 and others that imagecodecs decodes",
+            remedy="write it again with one of these",
+        ) from error
 
 
 def _damaged(address: str, reason: str) -> InputError:

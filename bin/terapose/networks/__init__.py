@@ -1,8 +1,9 @@
 """Networks: load a weight file, run tiles.
 
-``load`` and ``identify`` take a local file; :func:`terapose.networks.weights.resolve` turns a
-model's name or URL into one. What needs torch is imported when it is first asked for, so that
-stages that only look a file up do without.
+``load`` and ``identify`` take a local file, ``load_all`` and ``identify_all`` several whose outputs
+are averaged; :mod:`terapose.networks.ensemble` turns what a user calls a model into files. What
+needs torch is imported when it is first asked for, so that stages that only look a file up do
+without.
 """
 
 from __future__ import annotations
@@ -11,12 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from terapose.networks.base import Network
+    from terapose.networks.ensemble import identify_all
     from terapose.networks.files import ModelInfo, identify
-    from terapose.networks.loading import load
+    from terapose.networks.loading import load, load_all
 
-__all__ = ["ModelInfo", "Network", "identify", "load"]
+__all__ = ["ModelInfo", "Network", "identify", "identify_all", "load", "load_all"]
 
-_HOMES = {"Network": "base", "ModelInfo": "files", "identify": "files", "load": "loading"}
+_HOMES = {
+    "Network": "base",
+    "ModelInfo": "files",
+    "identify": "files",
+    "identify_all": "ensemble",
+    "load": "loading",
+    "load_all": "loading",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +94,38 @@ class Tilewise(nn.Module):
         return torch.cat(outputs), torch.cat(styles)
 
 
+class Average(nn.Module):
+    """The mean of several networks' outputs, added up in float32 in the order given.
+
+    Parameters
+    ----------
+    nets
+        Modules as :class:`Tilewise` takes them, all on one device and in one precision.
+    """
+
+    def __init__(self, nets: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.nets[0].device  # type: ignore[return-value]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self.nets[0].dtype  # type: ignore[return-value]
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean output, float32, shape (N, 3, Y, X), and the first network's style."""
+        output, style = self.nets[0](tiles)[:2]
+        total = output.float()
+        for net in list(self.nets)[1:]:
+            total = total + net(tiles)[0].float()
+        return total / len(self.nets), style
+
+
 @dataclass(frozen=True)
 class Network:
     """A loaded network.
@@ -102,6 +134,8 @@ class Network:
     ----------
     family
         "unet" (Cellpose 1 to 3 and our own) or "cellpose4".
+    digest
+        Of its file, or files (`terapose.networks.ModelInfo`).
     tile
         Edge in pixels of the tiles it is run on.
     channels
@@ -116,6 +150,7 @@ class Network:
     """
 
     family: str
+    digest: str
     tile: int
     channels: int
     diam_mean: float

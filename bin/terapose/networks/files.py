@@ -66,6 +66,8 @@ class ModelInfo:
         As its model card states it (beside it, same name, ``.md``). Without a card that of
         Cellpose-SAM's weights for a network of Cellpose 4, which is one of them or was made from
         one; None for others.
+    members
+        Where several networks are averaged, what each of them is; () for a single one.
     """
 
     path: Path
@@ -78,6 +80,7 @@ class ModelInfo:
     diam_mean: float
     style_on: bool
     licence: str | None
+    members: tuple[ModelInfo, ...] = ()
 
 
 def identify(path: str | Path) -> ModelInfo:

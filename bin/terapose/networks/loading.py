@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -11,8 +12,9 @@ from torch import nn
 
 from terapose.errors import InputError
 from terapose.networks import cellpose4
-from terapose.networks.base import Network, Tilewise, fill
-from terapose.networks.files import damaged, identify, unet_shape
+from terapose.networks.base import Average, Network, Tilewise, fill
+from terapose.networks.ensemble import identify_all
+from terapose.networks.files import ModelInfo, damaged, identify, unet_shape
 from terapose.networks.unet import UNet
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -37,7 +39,34 @@ def load(path: str | Path, *, device: str = "cpu", precision: str = "auto") -> N
     InputError
         The file, the device or the precision will not do.
     """
-    info = identify(path)
+    return _load(identify(path), device, precision)
+
+
+def load_all(paths: Sequence[Path], *, device: str = "cpu", precision: str = "auto") -> Network:
+    """Load one network, or several as one whose output is the mean of theirs.
+
+    Parameters
+    ----------
+    paths
+        Local weight files, in the order in which outputs are added.
+    device, precision
+        See :func:`load`.
+
+    Raises
+    ------
+    InputError
+        As :func:`load`, or the networks do not do the same work.
+    """
+    info = identify_all(paths)
+    if not info.members:
+        return _load(info, device, precision)
+    networks = [_load(member, device, precision) for member in info.members]
+    average = Average([network.module.net for network in networks])
+    return replace(networks[0], digest=info.digest, module=Tilewise(average))
+
+
+def _load(info: ModelInfo, device: str, precision: str) -> Network:
+    """Load the network of one file."""
     state = _read(info.path)
     place = _device(device)
     if precision == "auto":
@@ -57,6 +86,7 @@ def load(path: str | Path, *, device: str = "cpu", precision: str = "auto") -> N
         net = cellpose4.build(info.backbone, state, PRECISIONS[precision], info.path)
     return Network(
         family=info.family,
+        digest=info.digest,
         tile=info.tile,
         channels=info.channels,
         diam_mean=info.diam_mean,

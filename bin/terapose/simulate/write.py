@@ -228,7 +228,7 @@ def _write_zarr(
         dtype="uint32",
         voxel_size=scene.voxel_size,
         factors=factors,
-        name="nuclei",
+        names=("nuclei",),
     )
     group = zarr.create_group(str(image))
     chunks = (1,) * (len(shape) - len(label_shape)) + _BLOCKS[scene.planar][-len(label_shape) :]

@@ -13,18 +13,44 @@ import json
 import os
 import shlex
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from terapose.channels import channel_numbers
+from terapose.compartments import ALL, MASKS, table_names
 from terapose.errors import InputError
 from terapose.image import Image
-from terapose.params import STAGES, Parameters, arguments
-from terapose.plan import flow_threshold, key_of, package_digest
+from terapose.params import STAGES, Parameters
+from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.stages.plan import make_plan, mode_of, open_checked
+from terapose.words import arguments
 
 
-def check_output(folder: Path, address: str, mask: str = "") -> None:
+def result_names(params: Parameters) -> list[str]:
+    """Names of the files and folders that a run writes."""
+    several = bool(params.expand) or params.has_second
+    names = ALL if several else ALL[:1]
+    masks = [params.mask_tiff, *(MASKS.values() if several else ())]
+    cut = ["thumbnails.zarr"] if params.thumbnails is not None else []
+    return [
+        "labels.zarr",
+        *cut,
+        *table_names(names, params.table),
+        *(masks if params.mask_tiff else ()),
+    ]
+
+
+def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
     """Refuse a result folder that cannot be used.
+
+    Parameters
+    ----------
+    folder
+        Folder for the results.
+    address
+        Path or URL of the image.
+    names
+        Of what will be written (`result_names`).
 
     Raises
     ------
@@ -32,7 +58,7 @@ def check_output(folder: Path, address: str, mask: str = "") -> None:
         If it cannot be written to, holds the results of another image, or a result would take the
         place of the image.
     """
-    for name in filter(None, ("labels.zarr", "cells.csv", "cells.parquet", mask)):
+    for name in names:
         result, image = (Path(os.path.realpath(x)) for x in (folder / name, address))
         if "://" not in address and image.is_relative_to(result):
             raise InputError(
@@ -57,7 +83,7 @@ def check_output(folder: Path, address: str, mask: str = "") -> None:
             other = json.loads(record.read_text())["image"]["address"]
         except (json.JSONDecodeError, KeyError, TypeError):
             other = "something that is not readable"
-        if not _same(other, address):
+        if not is_same(other, address):
             raise InputError(
                 "holds the results of another image",
                 where=folder,
@@ -67,8 +93,8 @@ def check_output(folder: Path, address: str, mask: str = "") -> None:
             )
 
 
-def _same(one: str, other: str) -> bool:
-    """Whether two addresses name the same image."""
+def is_same(one: str, other: str) -> bool:
+    """Whether two addresses, paths or URLs, name the same image."""
     return one == other or os.path.realpath(one) == os.path.realpath(other)
 
 
@@ -79,6 +105,19 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
         got=error.strerror or str(error),
         remedy="choose a folder you may write to, on a disk with room",
     )
+
+
+def check_readable(image: Image, params: Parameters) -> None:
+    """Decode a little of each channel: what cannot be read should not be found out after hours.
+
+    Raises
+    ------
+    InputError
+        If it cannot be decoded.
+    """
+    numbers, _ = channel_numbers(image, params.channels, params.markers)
+    for channel in numbers:
+        image.read((slice(0, 1),) * 3, channel)
 
 
 def check_room(folder: Path, voxels: int) -> None:
@@ -106,12 +145,15 @@ def _check_model(params: Parameters, image: Image) -> str:
 
     A URL is downloaded only once, later: then it is the plan that checks the file.
     """
-    if "://" in params.model:
-        return params.model + params.model_digest
-    from terapose.networks import identify
-    from terapose.networks.weights import resolve
+    from terapose.networks import identify_all
+    from terapose.networks.ensemble import named, resolve_all
+    from terapose.networks.weights import resolve, sha256
 
-    info = identify(resolve(params.model, digest=params.model_digest or None))
+    names = named(params.model)
+    if any("://" in name for name in names):
+        known = [name if "://" in name else sha256(resolve(name)) for name in names]
+        return ",".join(known) + params.model_digest
+    info = identify_all(resolve_all(params.model, digest=params.model_digest))
     make_plan(image, info, params)
     return info.digest
 
@@ -120,21 +162,37 @@ def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
 
 
-def run(sample: str, address: str, params: Parameters, output: Path | None) -> str:
+def _cut_words(params: Parameters) -> str:
+    """Words for ``terapose cut``; none where no thumbnails are wanted."""
+    if params.thumbnails is None:
+        return ""
+    window = ["--window-size", str(params.thumbnails)] if params.thumbnails else []
+    return shlex.join(["--level", str(params.level), *window])
+
+
+def run(
+    sample: str, address: str, params: Parameters, output: Path | None, *, second: bool = False
+) -> str:
     """Check one sample; returns the line (tab-separated, with a header) that starts it.
+
+    With ``second`` it is the line that starts the run of the second network.
 
     Raises
     ------
     InputError
         For the first thing that is wrong; faults of parameters are named all at once.
     """
+    if second:
+        params = params.second
     image = open_checked(address, params)
+    check_readable(image, params)
     model = _check_model(params, image)
     if output is not None:
-        check_output(output, address, params.mask_tiff)
+        check_output(output, address, result_names(params))
         check_room(output, image.shape[0] * image.shape[1] * image.shape[2])
     # the numbers that names stand for: another table of markers is another run
     channels = channel_numbers(image, params.channels, params.markers)
+    last = last_stages(params.measure, params.table)
     threshold = flow_threshold(mode_of(image, params), params.flow_threshold)
     row = {
         "sample": sample,
@@ -143,6 +201,9 @@ def run(sample: str, address: str, params: Parameters, output: Path | None) -> s
         "fetch": shlex.join([params.model, *_digest_option(params)]),
         # whether the errors of flows are wanted at all
         "errors": "yes" if threshold else "",
+        "measures": "yes" if "measure" in last else "",
+        "outlines": "yes" if "outlines" in last else "",
+        "thumbnails": _cut_words(params),
         **{stage: arguments(params, names) for stage, names in STAGES.items()},
     }
     return "\t".join(row) + "\n" + "\t".join(row.values()) + "\n"

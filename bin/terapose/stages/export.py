@@ -3,7 +3,8 @@
 A region is a fixed number of output chunks and has nothing to do with the blocks of the work: the
 files are the same however the work was cut. For each chunk of a region
 
-1. read the provisional labels, look up their final IDs, put the voxels of filled holes in place;
+1. read the provisional labels, look up their final IDs, put the voxels of filled holes in place,
+   and make the compartments of them, if there are several (`terapose.compartments`);
 2. write it, and keep the voxels that coarser levels take (nearest: the first of each group).
 
 Levels up to a factor of 4 have whole chunks in a region and are written here; ``finish`` makes the
@@ -19,10 +20,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from terapose import compartments
 from terapose.geometry import Box, Grid
 from terapose.job import Job
 from terapose.labels import downsample, level_region, open_level
-from terapose.naming import named_labels
 
 REGION_FACTOR = 4
 """Edge of a region in chunks, and the largest factor of a level that is written with it."""
@@ -40,33 +41,43 @@ def address(job: Job) -> str:
 
 def run(job: Job) -> dict[str, Any]:
     """Write the regions of one task."""
-    plan = job.plan
-    factors = plan.output.factors[: levels_here(plan.output.factors)]
-    arrays = [open_level(address(job), n) for n in range(len(factors))]
-    checksums = []
-    for item in job.items:
-        region = plan.regions[item]
-        coarse = [
+    images = {
+        name: [
+            open_level(address(job), n, name=name)
+            for n in range(levels_here(job.plan.output.factors))
+        ]
+        for name in compartments.compartments(job.before)
+    }
+    return {"checksums": [_region(job, job.plan.regions[item], images) for item in job.items]}
+
+
+def _region(job: Job, region: Box, images: dict[str, list[zarr.Array[Any]]]) -> int:
+    """Write a region of each label image; returns the checksum of the finest levels."""
+    factors = job.plan.output.factors[1 : levels_here(job.plan.output.factors)]
+    coarse = {
+        name: [
             np.zeros([s.stop - s.start for s in level_region(region.start, region.stop, f)],
-                     arrays[0].dtype)
-            for f in factors[1:]
-        ]  # fmt: skip
-        checksum = 0
-        for box in chunks_of(region, plan.output.chunks):
-            labels = named_labels(job, box)
-            put(arrays[0], box.slices, labels)
+                     levels[0].dtype)
+            for f in factors
+        ]
+        for name, levels in images.items()
+    }  # fmt: skip
+    checksum = 0
+    for box in chunks_of(region, job.plan.output.chunks):
+        for name, labels in compartments.read(job, box).items():
+            put(images[name][0], box.slices, labels)
             checksum = zlib.crc32(np.ascontiguousarray(labels).view(np.uint8).data, checksum)
-            for part, factor in zip(coarse, factors[1:], strict=True):
+            for part, factor in zip(coarse[name], factors, strict=True):
                 inside = level_region(
                     [a - b for a, b in zip(box.start, region.start, strict=True)],
                     [a - b for a, b in zip(box.stop, region.start, strict=True)],
                     factor,
                 )
                 part[inside] = downsample(labels, factor, box.start)
-        for array, part, factor in zip(arrays[1:], coarse, factors[1:], strict=True):
+    for name, levels in images.items():
+        for array, part, factor in zip(levels[1:], coarse[name], factors, strict=True):
             put(array, level_region(region.start, region.stop, factor), part)
-        checksums.append(checksum)
-    return {"checksums": checksums}
+    return checksum
 
 
 def put(array: zarr.Array[Any], place: tuple[slice, ...], values: NDArray[Any]) -> None:

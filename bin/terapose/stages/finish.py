@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 import terapose
+from terapose.compartments import CELLS, MASKS, compartments, table_names
+from terapose.filters import Table
+from terapose.geojson import joined_rings, rings_in, write_geojson
 from terapose.geometry import Box, Grid, zyx
 from terapose.job import Job, Receipt, Summary, extended, gather
 from terapose.labels import downsample, level_region, level_shape, open_level
 from terapose.mask import write_mask
-from terapose.plan import key_of, package_digest
+from terapose.plan import LAST, key_of, last_stages, package_digest
 from terapose.stages.export import address, levels_here, put
+from terapose.table import ByNumber, batches
+from terapose.table_files import FORMATS, write_table
 
 
 def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
@@ -33,36 +39,29 @@ def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
     job
         The stage; ``before`` is the summary of ``relabel``.
     receipts
-        Of all tasks of ``export``.
+        Of all tasks of ``export``, ``measure`` and ``outlines``, as far as they were to run.
     output
-        Folder for ``labels.zarr``, ``cells.csv``, ``cells.parquet`` and ``provenance.json``, and
-        the mask if one is asked for.
+        Folder for ``labels.zarr``, the tables of cells and ``provenance.json``, and the masks if
+        they are asked for.
 
     Returns
     -------
     dict
         The record.
     """
-    summary = gather(job.plan, "export", receipts)
-    # of the regions, whatever tasks they were written by
-    regions = [c for result in summary.pop("results") for c in result["checksums"]]
-    summary["checksum"] = key_of(regions)
+    exported, others = _gathered(job, receipts)
     _coarse_levels(job)
     output.mkdir(parents=True, exist_ok=True)
     _forget(output)
     _place(address(job), output / "labels.zarr")
-    cells = pd.DataFrame(job.store.get_table(f"{job.before['relabel']}/cells.npz"))
-    _whole(output / "cells.csv", lambda path: cells.to_csv(path, index=False, float_format="%.6g"))
-    _whole(output / "cells.parquet", lambda path: cells.to_parquet(path, index=False))
-    if job.params["mask_tiff"]:
-        write_mask(
-            address(job),
-            output / job.params["mask_tiff"],
-            levels=len(job.plan.output.factors),
-            voxel_size=job.plan.image.voxel_size,
-            identity=summary["checksum"],
-        )
-    record = _record(job, summary)
+    measured, outlined = ([r for r in receipts if r["stage"] == s] for s in LAST[1:])
+    for name in compartments(job.before):
+        _tables(job, measured, name, output)
+    if "geojson" in job.params["table"]:
+        _outlines(job, measured, outlined, output)
+    masks = _masks(job, output, exported["checksum"])
+    record = _record(job, exported, *others)
+    record["masks"] = masks
     text = json.dumps(record, indent=1)
     _whole(output / "provenance.json", lambda path: path.write_text(text))
     if job.params["keep_intermediates"] == "none":
@@ -71,34 +70,105 @@ def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
     return record
 
 
+def _gathered(job: Job, receipts: list[Receipt]) -> tuple[Summary, list[Summary]]:
+    """Check the receipts of each stage; returns the summary of ``export``, and of the others."""
+    summaries = []
+    for stage in last_stages(job.params["measure"], job.params["table"]):
+        summary = gather(job.plan, stage, [r for r in receipts if r["stage"] == stage])
+        results = summary.pop("results")
+        # of what was written, whatever tasks it was written by
+        if stage == "export":
+            summary["checksum"] = key_of([c for r in results for c in r["checksums"]])
+        summaries.append(summary)
+    return summaries[0], summaries[1:]
+
+
+def _tables(job: Job, measured: list[Receipt], name: str, output: Path) -> None:
+    """Write the table of a compartment in all formats."""
+    wanted = [kind for kind in FORMATS if kind in job.params["table"]]
+    asides = {kind: output / f".{name}.{kind}.partial" for kind in wanted}
+    write_table(batches(job, measured, name), asides, _sample(job))
+    for kind, aside in asides.items():
+        aside.replace(output / f"{name}.{kind}")
+
+
+def _sample(job: Job) -> str:
+    """The image's name without what tells its format."""
+    return re.sub(r"(?i)(\.ome)?\.(zarr|tiff?|h5|hdf5)$", "", Path(job.plan.image.address).name)
+
+
+def _outlines(job: Job, measured: list[Receipt], outlined: list[Receipt], output: Path) -> None:
+    """Write the outlines of the cells, with what was measured of them."""
+    source = ByNumber(job.store, outlined, "rings")
+    rows = batches(job, measured)
+    pairs = ((batch, _rings(source, batch["CellID"])) for batch in rows)
+    planes = job.plan.image.shape[0]
+    _whole(
+        output / "cells.geojson",
+        lambda path: write_geojson(path, pairs, _sample(job), planes=planes),
+    )
+
+
+def _rings(source: ByNumber, ids: NDArray[Any]) -> Table:
+    """Rings of the cells of a batch."""
+    first, stop = int(ids.min(initial=1)), int(ids.max(initial=0)) + 1
+    return joined_rings([rings_in(t, first, stop) for t in source.tables(first, stop)])
+
+
+def _masks(job: Job, output: Path, identity: str) -> list[str]:
+    """Write the label images as OME-TIFF, if wanted: the cells under the name that was given."""
+    if not job.params["mask_tiff"]:
+        return []
+    written = []
+    for name in compartments(job.before):
+        file = job.params["mask_tiff"] if name == CELLS else MASKS[name]
+        write_mask(
+            address(job),
+            output / file,
+            name=name,
+            levels=len(job.plan.output.factors),
+            voxel_size=job.plan.image.voxel_size,
+            identity=identity,
+        )
+        written.append(file)
+    return written
+
+
 def _forget(output: Path) -> None:
-    """Remove what says that results are complete, and the mask of an earlier run."""
+    """Remove what says that results are complete, and what an earlier run has left."""
     record = output / "provenance.json"
     if record.exists():
-        earlier = json.loads(record.read_text()).get("mask_tiff")
-        if earlier:
-            (output / earlier).unlink(missing_ok=True)
+        earlier = json.loads(record.read_text())
+        for file in (*earlier.get("masks", ()), *earlier.get("tables", ())):
+            (output / file).unlink(missing_ok=True)
+        if earlier.get("thumbnails"):
+            shutil.rmtree(output / earlier["thumbnails"], ignore_errors=True)
         record.unlink()
 
 
 def _coarse_levels(job: Job) -> None:
     """Make the levels that are coarser than a region, from the last one that is there."""
     factors = job.plan.output.factors
-    here = levels_here(factors)
-    for level in range(here, len(factors)):
-        step = tuple(a // b for a, b in zip(factors[level], factors[level - 1], strict=True))
-        source, target = open_level(address(job), level - 1), open_level(address(job), level)
-        shapes = [zyx(level_shape(job.plan.image.shape, factors[n])) for n in (level, level - 1)]
-        # a single plane has two dimensions in the label image
-        chunks = zyx((1,) * (3 - target.ndim) + target.chunks)
-        for box in Grid(shapes[0], chunks):
-            fine = Box(
-                zyx([a * s for a, s in zip(box.start, step, strict=True)]),
-                zyx([b * s for b, s in zip(box.stop, step, strict=True)]),
-            ).clip(shapes[1])
-            read = np.asarray(source[fine.slices[-source.ndim :]]).reshape(fine.shape)
-            values = downsample(read, step, fine.start)
-            put(target, level_region(fine.start, fine.stop, step), values)
+    for name in compartments(job.before):
+        for level in range(levels_here(factors), len(factors)):
+            _coarse_level(job, name, level)
+
+
+def _coarse_level(job: Job, name: str, level: int) -> None:
+    factors = job.plan.output.factors
+    step = tuple(a // b for a, b in zip(factors[level], factors[level - 1], strict=True))
+    source, target = (open_level(address(job), n, name=name) for n in (level - 1, level))
+    shapes = [zyx(level_shape(job.plan.image.shape, factors[n])) for n in (level, level - 1)]
+    # a single plane has two dimensions in the label image
+    chunks = zyx((1,) * (3 - target.ndim) + target.chunks)
+    for box in Grid(shapes[0], chunks):
+        fine = Box(
+            zyx([a * s for a, s in zip(box.start, step, strict=True)]),
+            zyx([b * s for b, s in zip(box.stop, step, strict=True)]),
+        ).clip(shapes[1])
+        read = np.asarray(source[fine.slices[-source.ndim :]]).reshape(fine.shape)
+        values = downsample(read, step, fine.start)
+        put(target, level_region(fine.start, fine.stop, step), values)
 
 
 def _place(source: str, target: Path) -> None:
@@ -129,10 +199,10 @@ def _whole(path: Path, write: Any) -> None:
     aside.replace(path)
 
 
-def _record(job: Job, exported: Summary) -> dict[str, Any]:
+def _record(job: Job, *last: Summary) -> dict[str, Any]:
     """What was done, with what, and what it took."""
     plan = job.plan
-    done = extended(job, exported)["history"]
+    done = extended(job, last[-1], *last[:-1])["history"]
     return {
         "terapose": terapose.__version__,
         "package_digest": package_digest(),
@@ -146,7 +216,11 @@ def _record(job: Job, exported: Summary) -> dict[str, Any]:
         "anisotropy": plan.anisotropy,
         "flow_precision": plan.flow_precision,
         "cells": job.before["cells"],
-        "mask_tiff": job.params["mask_tiff"],
+        "compartments": list(compartments(job.before)),
+        "expand": job.before["expand"],
+        "second": job.before.get("second"),
+        "thumbnails": None if job.params["thumbnails"] is None else "thumbnails.zarr",
+        "tables": table_names(compartments(job.before), job.params["table"]),
         "stages": {step["stage"]: {k: v for k, v in step.items() if k != "stage"} for step in done},
         "projection": plan.projection.model_dump(mode="json"),
     }

@@ -3,8 +3,8 @@
 For a slab of the pass across axis ``i`` (YX: planes of Z, ZX: planes of Y, ZY: planes of X):
 
 1. read the slab's voxels (with one more voxel on each side where the image is resized),
-   normalise them with what is known of the whole image, resize them to the network's grid as if
-   the whole image had been resized;
+   normalise them with what is known of the whole image, make one of several channels if asked to
+   (`terapose.merging`), resize them to the network's grid as if the whole image had been resized;
 2. run the network on each plane, on the plane's own tile grid (`terapose.tiles`): planes are
    whole, so slabs need no halo. Planes too large for one task are cut into rectangles, which also
    read what lies under the tiles that touch them. The next slab is read meanwhile;
@@ -21,7 +21,7 @@ segmented by themselves (modes 2d and stitch) have one pass and three components
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from terapose.errors import InputError
 from terapose.geometry import Box, zyx
 from terapose.intensity import normalize
 from terapose.job import Job
+from terapose.merging import merge
 from terapose.plan import AXES, Plan
 from terapose.resize import resize, source_box
 from terapose.store import Store
@@ -61,13 +62,11 @@ def sums(axis: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _network(path: str, device: str, precision: str) -> tuple[Network, str]:
-    """A loaded network and its file's digest; torch is imported here and nowhere else."""
-    from terapose.networks import identify, load
-    from terapose.networks.weights import weight_file
+def _network(paths: tuple[str, ...], device: str, precision: str) -> Network:
+    """A loaded network; torch is imported here and nowhere else."""
+    from terapose.networks import load_all
 
-    file = weight_file(Path(path))
-    return load(file, device=device, precision=precision), identify(file).digest
+    return load_all([Path(path) for path in paths], device=device, precision=precision)
 
 
 def read_input(job: Job, box: Box) -> NDArray[np.float32]:
@@ -76,9 +75,16 @@ def read_input(job: Job, box: Box) -> NDArray[np.float32]:
     shape, grid = planned.shape, job.plan.network_shape
     needed = source_box(box, shape, grid)
     result = np.zeros((job.plan.model.channels, *box.shape), np.float32)
-    for n, channel in enumerate(planned.channels):
-        scaled = _normalized(job, job.read_image(needed, channel), needed, n)
-        result[n] = resize(scaled, box, shape, grid, len(planned.channels))
+    how = job.plan.intensity.merge
+    scaled: Iterable[NDArray[np.float32]] = (
+        _normalized(job, job.read_image(needed, channel), needed, n)
+        for n, channel in enumerate(planned.channels)
+    )
+    if how != "none":
+        scaled = [merge(scaled, how)]
+    inputs = len(planned.channels) if how == "none" else 1
+    for n, values in enumerate(scaled):
+        result[n] = resize(values, box, shape, grid, inputs)
     return result
 
 
@@ -94,10 +100,11 @@ def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.
     if rules.mode == "none":
         return np.asarray(values, np.float32)
     if rules.mode in ("global", "lowhigh"):
-        given = rules.mode == "lowhigh"
-        return normalize(
-            values, before["low"][n], before["high"][n], invert=rules.invert, given=given
-        )
+        mixed = rules.merge == "gmm"
+        given = mixed or rules.mode == "lowhigh"
+        low, high = before["low"][n], before["high"][n]
+        result = normalize(values, low, high, invert=rules.invert, given=given)
+        return np.clip(result, 0, 1, out=result) if mixed else result
     scale = _scale(job.store.address, before["scale"])
     result = np.zeros(values.shape, np.float32)
     planes = range(box.start[0], box.stop[0])
@@ -124,12 +131,13 @@ def run(job: Job) -> dict[str, Any]:
     """Run one task of a pass."""
     axis = AXES.index(job.stage.removeprefix("gradients-"))
     device = "cuda" if job.params["use_gpu"] else "cpu"
-    network, digest = _network(str(job.params["model_file"]), device, job.plan.model.precision)
-    if digest != job.plan.model.digest:
+    files = tuple(job.params["model_files"])
+    network = _network(files, device, job.plan.model.precision)
+    if network.digest != job.plan.model.digest:
         raise InputError(
             "is not the network that was planned with",
-            where=job.params["model_file"],
-            got=f"SHA-256 {digest[:16]}...",
+            where=", ".join(files),
+            got=f"SHA-256 {network.digest[:16]}...",
             allowed=f"{job.plan.model.digest[:16]}...",
             remedy="run again, so that the plan is made with this file",
         )

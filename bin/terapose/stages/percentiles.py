@@ -5,6 +5,9 @@
 - ``tile``: a table of maps ``low`` and ``high``, (P, C, rows, columns) float32, one map for the
   whole volume or, in mode 2d, one for each plane.
 
+With ``channel_merge: gmm`` the low and high are those of a mixture of Gaussians that is fitted to
+the merged histogram (`terapose.merging`), not percentiles.
+
 Where a global percentile lies in a bin that was not counted value by value (the plan's sample
 missed it), the image is read once more, for those bins only. The result is exact either way.
 """
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 from terapose.errors import InputError
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.job import Job, Receipt, Summary, gather, gathered
+from terapose.merging import mixture_ends
 from terapose.stages.intensities import counted, sampled, stride, unpack
 from terapose.tilenorm import tile_maps
 
@@ -100,11 +104,26 @@ def _ends(job: Job, tables: list[dict[str, NDArray[Any]]], n: int) -> tuple[floa
             got=rules.foreground_min,
             remedy="lower foreground_min",
         )
+    if rules.merge == "gmm":
+        return _mixture(job, histogram, channel)
     try:
         low, high = histogram.percentiles(rules.percentiles)
     except WindowMissedError:
         low, high = _recount(job, histogram, channel).percentiles(rules.percentiles)
     return float(low), float(high)
+
+
+def _mixture(job: Job, histogram: Histogram, channel: int) -> tuple[float, float]:
+    """Background and foreground of a channel, as ``channel_merge: gmm`` scales it."""
+    try:
+        return mixture_ends(histogram)
+    except ValueError as error:
+        raise InputError(
+            "no two Gaussians can be fitted to the intensities",
+            where=f"{job.plan.image.address}, channel {channel}",
+            got=str(error),
+            remedy="leave the channel out, or give channel_merge max or mean",
+        ) from error
 
 
 def _recount(job: Job, histogram: Histogram, channel: int) -> Histogram:

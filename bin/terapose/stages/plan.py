@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import terapose
-from terapose.channels import channel_numbers
+from terapose.channels import channel_numbers, measured_channels
 from terapose.cutting import (
     choose_block,
     choose_flat_slabs,
@@ -44,6 +44,7 @@ from terapose.plan import (
     STATISTICS_PLANES,
     ImagePlan,
     IntensityPlan,
+    MemberPlan,
     ModelPlan,
     OutputPlan,
     Plan,
@@ -73,7 +74,15 @@ def open_checked(address: str, params: Parameters) -> Image:
     if params.pixel_size is not None:
         size = (params.pixel_size, params.pixel_size, params.pixel_size)
     image = open_image(address, level=params.level, voxel_size=size)
-    channel_numbers(image, params.channels, params.markers)
+    numbers, names = channel_numbers(image, params.channels, params.markers)
+    measured_channels(names, params.measure)
+    if params.channel_merge != "none" and len(set(numbers)) < len(numbers):
+        raise InputError(
+            "a channel cannot be merged with itself",
+            where="channels",
+            got=", ".join(map(str, numbers)),
+            allowed="each channel once with channel_merge",
+        )
     mode = mode_of(image, params)
     if params.pixel_size is not None and mode != "2d":
         raise InputError(
@@ -106,6 +115,15 @@ def open_checked(address: str, params: Parameters) -> Image:
             allowed=f"below {2**24}",
             remedy="segment a coarser pyramid level (level)",
         )
+    for name, given in (("expand", params.expand), ("table", "geojson" in params.table)):
+        if given and mode != "2d":
+            raise InputError(
+                "cells of planes only can be had in this way",
+                where=name,
+                got=getattr(params, name),
+                allowed="mode 2d",
+                remedy=f"leave it out: the mode of this image is {mode}",
+            )
     if mode != "3d" and any(params.flow3d_smooth):
         raise InputError(
             "flows are smoothed along Z, Y and X in mode 3d only",
@@ -149,7 +167,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     image
         From `open_checked`.
     info
-        What the network's file is (`terapose.networks.identify`).
+        What the network's file is, or files are (`terapose.networks.identify_all`).
     params
         All parameters; only those of the plan stage are looked at.
     """
@@ -159,13 +177,13 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     rescale = info.diam_mean / params.diameter if params.diameter else 1.0
     grid = network_shape(image.shape, rescale, anisotropy, flat=flat)
     _check_grid(image, grid[1:] if flat else grid, rescale, anisotropy)
-    if len(params.channels) > info.channels:
+    if params.channel_merge == "none" and len(params.channels) > info.channels:
         raise InputError(
             "the network has fewer inputs than channels are given",
             where="channels",
             got=list(params.channels),
             allowed=f"{info.channels} for {params.model}",
-            remedy="give fewer channels or another model",
+            remedy="give fewer channels, merge them (channel_merge), or give another model",
         )
     choose = choose_flat_slabs if flat else choose_slabs
     slabs = choose(grid, params.slab_planes, params.rectangle)
@@ -191,7 +209,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
 
 
 MOST_TASKS = 2000
-_TASK_TILES = 128
+_TASK_TILES = 256
 _TASK_VOXELS = 2**23
 
 
@@ -245,6 +263,11 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
         digest=info.digest,
         family=info.family,
         licence=info.licence,
+        members=tuple(
+            MemberPlan(name=one.path.name, digest=one.digest, licence=one.licence)
+            for one in info.members
+        ),
+        size=info.size,
         channels=info.channels,
         tile=info.tile,
         diam_mean=info.diam_mean,
@@ -273,6 +296,7 @@ def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:
     numbers, _ = channel_numbers(image, params.channels, params.markers)
     return IntensityPlan(
         mode=params.normalize,
+        merge=params.channel_merge,
         tile=params.normalize_tile,
         percentiles=params.percentiles,
         sampling=params.percentile_sampling,
@@ -285,7 +309,8 @@ def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:
 
 def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
     """Bins in which the percentiles are expected, for values of more than 16 bits."""
-    if not Histogram(image.dtype).wide or params.normalize != "global":
+    counted = params.normalize == "global" and params.channel_merge != "gmm"
+    if not Histogram(image.dtype).wide or not counted:
         return ()
     sample = Histogram.empty(image.dtype)
     shape = image.shape

@@ -3,7 +3,7 @@
 The tasks of ``masks`` have seen every object whole (in mode stitch ``stitch`` has joined those of
 the planes), so the filters and the filling of holes (`terapose.filters`) work on tables. What stays
 is numbered 1..N by position: that of its seed, or of its first voxel where planes were joined.
-Written are a naming (`terapose.naming`) and the table of cells.
+Written are a naming (`terapose.naming`), the table of cells, and their boxes by block.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose import labels
-from terapose.filters import ReadBox, Table, resolve
+from terapose.columns import put_columns
+from terapose.compartments import compartments
+from terapose.filters import BOX, ReadBox, Table, resolve, select
 from terapose.geometry import Box
 from terapose.job import Job, Summary, gathered
 from terapose.naming import get_naming, named_labels, put_naming
@@ -53,8 +55,10 @@ def run(job: Job) -> Summary:
     naming = before.renamed(names, patches["voxel"], patches["id"])
     name = f"relabel-{job.key}"
     put_naming(job.store, f"{name}/naming", naming)
-    job.store.put_table(f"{name}/cells.npz", _cells(objects, plan))
-    _make_labels(job, name, dtype)
+    job.store.put_table(f"{name}/cells.npz", objects)
+    put_columns(job.store, f"{name}/by_block", by_block(objects, plan))
+    expand = job.params["expand"] or 0
+    make_labels(job, name, dtype, compartments({"expand": expand}))
     return gathered(
         job,
         None,
@@ -62,7 +66,10 @@ def run(job: Job) -> Summary:
         naming=f"{name}/naming",
         patches=len(naming.voxel),
         relabel=name,
+        by_block=f"{name}/by_block",
+        label_type=dtype,
         cells=cells,
+        expand=expand,
     )
 
 
@@ -77,34 +84,18 @@ def read_labels(job: Job) -> ReadBox:
     return read
 
 
-def _cells(objects: Table, plan: Plan) -> Table:
-    """The table of cells: centroids in voxels (0-based) and, where known, micrometres."""
-    # a single plane has pixels and areas, a stack has voxels and volumes
-    flat = plan.output.dimensions == 2
-    axes = "yx" if flat else "zyx"
-    size = "Area" if plan.mode == "2d" else "Volume"
-    count = objects["count"]
-    center = {a: objects[f"sum_{a}"] / np.maximum(count, 1) for a in axes}
-    table: Table = {"CellID": np.arange(1, len(count) + 1)}
-    table |= {f"{a.upper()}_centroid": center[a] for a in reversed(axes)}
-    table[size] = count
-    if plan.image.voxel_size is not None:
-        sizes = dict(zip("zyx", plan.image.voxel_size, strict=True))
-        table |= {f"{a.upper()}_centroid_um": center[a] * sizes[a] for a in reversed(axes)}
-        extent = [sizes[a] for a in ("yx" if plan.mode == "2d" else "zyx")]
-        table[f"{size}_um{len(extent)}"] = count * float(np.prod(extent))
-    for a in axes:
-        table[f"BoundingBox_{a}0"] = objects[f"{a}0"]
-        table[f"BoundingBox_{a}1"] = objects[f"{a}1"]
-    table["CellProbability"] = objects["sum_probability"] / np.maximum(count, 1)
-    if "sum_error" in objects:
-        table["FlowError"] = objects["sum_error"] / objects["measured"]
-    table["TouchesBorder"] = objects["border"]
-    return table
+def by_block(objects: Table, plan: Plan) -> Table:
+    """Number and box of each cell, sorted by the block that holds the first corner of its box."""
+    _, ny, nx = plan.grid.counts
+    bz, by, bx = plan.block
+    block = (objects["z0"] // bz * ny + objects["y0"] // by) * nx + objects["x0"] // bx
+    order = np.argsort(block, kind="stable")
+    number = np.arange(1, len(block) + 1)
+    return select({"block": block, "id": number, **{c: objects[c] for c in BOX}}, order)
 
 
-def _make_labels(job: Job, name: str, dtype: str) -> None:
-    """Make the label image to write to, once: tasks of ``export`` may have written to it."""
+def make_labels(job: Job, name: str, dtype: str, names: tuple[str, ...]) -> None:
+    """Make the label images to write to, once: tasks of ``export`` may have written to them."""
     ready = f"{name}/labels.ready"
     if not job.store.has(ready):
         output = job.plan.output
@@ -115,6 +106,7 @@ def _make_labels(job: Job, name: str, dtype: str) -> None:
             voxel_size=job.plan.image.voxel_size,
             factors=output.factors,
             chunks=output.chunks,
+            names=names,
             version="0.5" if output.version == "0.5" else "0.4",
         )
         job.store.put(ready, b"")

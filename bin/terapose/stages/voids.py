@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.filters import Table, select
-from terapose.geometry import Box, zyx
+from terapose.filters import Table, box_of, select, together
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.naming import named_labels
 from terapose.stages.combine import read_flows
@@ -30,28 +29,16 @@ def run(job: Job) -> dict[str, Any]:
         core = job.plan.grid[item]
         mine = np.all((first >= core.start) & (first < core.stop), axis=1)
         near = core.grow(core.shape)
-        tables += [_holes(job, cells) for cells in _groups(select(objects, mine), near)]
+        tables += [_holes(job, cells) for cells in together(select(objects, mine), near)]
     name = job.name(f"{job.task}.npz")
     empty = {"id": np.int64, "voxel": np.int64, "under": np.int64, "probability": np.float32}
     job.store.put_table(name, merged([{c: np.zeros(0, t) for c, t in empty.items()}, *tables]))
     return {"holes": name}
 
 
-def _groups(objects: Table, near: Box) -> list[Table]:
-    """Cells to be read together: those inside of a box, and each other one by itself."""
-    start = np.stack([objects[f"{a}0"] for a in "zyx"], axis=1)
-    stop = np.stack([objects[f"{a}1"] for a in "zyx"], axis=1)
-    small = np.all((start >= near.start) & (stop <= near.stop), axis=1)
-    large = [select(objects, np.array([row])) for row in np.flatnonzero(~small)]
-    return ([select(objects, small)] if small.any() else []) + large
-
-
 def _holes(job: Job, objects: Table) -> dict[str, NDArray[Any]]:
     """Voxels of the holes of cells that are read together."""
-    box = Box(
-        zyx(int(objects[f"{a}0"].min()) for a in "zyx"),
-        zyx(int(objects[f"{a}1"].max()) for a in "zyx"),
-    )
+    box = box_of(objects)
     labels = named_labels(job, box).astype(np.int64)
     probability = read_flows(job, job.before["flows"], box)[-1]
     return holes_of(job, own(labels, objects["id"]), objects["id"], labels, probability, box)

@@ -42,10 +42,11 @@ def read_dataset(
     limit: int = 1,
     licences: Sequence[str] = (),
     simulated: int = 0,
+    slides: int = 0,
     seed: int = 0,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
-    """Read data folders and, if asked for, simulate volumes as a further source.
+    """Read data folders and, if asked for, simulate volumes and slides as further sources.
 
     Parameters
     ----------
@@ -65,10 +66,10 @@ def read_dataset(
         See :func:`terapose.train.files.read_pair`.
     licences
         Of the data: one for all folders, or one for each; none is "unstated".
-    simulated
-        Number of simulated volumes to add to the training items.
+    simulated, slides
+        Numbers of simulated volumes and of simulated slides to add to the training items.
     seed
-        Seed of the simulated volumes.
+        Seed of what is simulated.
     show
         Called with files read and files to read.
 
@@ -96,15 +97,23 @@ def read_dataset(
                 done += 1
                 show(done, total)
         _note(dataset, folder.resolve().name, len(part[0]), before, len(part[1]), stated[source])
-    if simulated:
-        from terapose.train.simulated import simulated_items
-
-        before = len(dataset.training)
-        dataset.training += simulated_items(simulated, len(folders), seed=seed)
-        _note(dataset, "simulated by terapose", simulated, before, 0, "-")
+    _simulate(dataset, simulated, slides, len(folders), seed)
     if not dataset.training:
         raise InputError("nothing is left to train on", remedy="hold out or exclude less")
     return dataset
+
+
+def _simulate(dataset: Dataset, volumes: int, slides: int, source: int, seed: int) -> None:
+    """Add simulated volumes and slides, each kind as a source of its own."""
+    from terapose.train.simulated import simulated_items, simulated_slides
+
+    kinds = (("volumes", volumes, simulated_items), ("slides", slides, simulated_slides))
+    for kind, count, make in kinds:
+        if count:
+            before = len(dataset.training)
+            dataset.training += make(count, source, seed=seed)
+            _note(dataset, f"{kind} simulated by terapose", count, before, 0, "-")
+            source += 1
 
 
 def _licences(given: Sequence[str], folders: int) -> list[str]:

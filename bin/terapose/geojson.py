@@ -1,0 +1,123 @@
+"""Outlines of cells as GeoJSON, the form in which QuPath imports objects.
+
+One feature a cell, a line each: `Polygon`, or `MultiPolygon` for a cell in pieces, in pixels with
+the origin at the corner of the first pixel (Y points down), as QuPath counts them. Where nuclei
+became cells, the nucleus is QuPath's ``nucleusGeometry``. Measurements are the table's columns.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from terapose.filters import Table, select
+
+_NOT_MEASURED = ("CellID", "BoundingBox")
+
+
+def write_geojson(
+    path: Path, batches: Iterable[tuple[Table, Table]], sample: str, *, planes: int
+) -> None:
+    """Write outlines with their measurements.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    batches
+        The table of cells, some rows at a time, and the rings of these cells, as ``outlines`` has
+        them: ``id`` (rising), ``kind`` (0 cell, 1 nucleus), ``plane``, ``polygon``, ``end`` and
+        ``corner``.
+    sample
+        Name of the image, of which the features' identifiers are made.
+    planes
+        Planes of the image; where there are several, each outline tells its own.
+    """
+    with path.open("w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        separator = "\n"
+        for batch, outlines in batches:
+            for feature in _features(batch, outlines, sample, planes):
+                file.write(separator + json.dumps(feature, separators=(",", ":")))
+                separator = ",\n"
+        file.write("\n]}\n")
+
+
+def _features(batch: Table, rings: Table, sample: str, planes: int) -> Iterator[dict[str, Any]]:
+    """Features of the cells of a batch that have an outline."""
+    names = [n for n in batch if not n.startswith(_NOT_MEASURED)]
+    starts = np.concatenate([[0], rings["end"]])
+    first = np.searchsorted(rings["id"], batch["CellID"])
+    stop = np.searchsorted(rings["id"], batch["CellID"], side="right")
+    for row, number in enumerate(batch["CellID"].tolist()):
+        geometry: dict[int, dict[str, Any]] = {}
+        for kind in (0, 1):
+            mine = [n for n in range(first[row], stop[row]) if rings["kind"][n] == kind]
+            polygons: dict[int, list[list[list[int]]]] = {}
+            for n in mine:
+                ring = rings["corner"][starts[n] : starts[n + 1], ::-1].tolist()
+                polygons.setdefault(int(rings["polygon"][n]), []).append([*ring, ring[0]])
+            if polygons:
+                plane = int(rings["plane"][mine[0]]) if planes > 1 else None
+                geometry[kind] = _geometry(list(polygons.values()), plane)
+        if 0 not in geometry:
+            continue
+        values = ((name, _number(batch[name][row])) for name in names)
+        yield {
+            "type": "Feature",
+            "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{sample} {number}")),
+            "geometry": geometry[0],
+            **({"nucleusGeometry": geometry[1]} if 1 in geometry else {}),
+            "properties": {
+                "objectType": "cell",
+                "name": str(number),
+                "measurements": {name: value for name, value in values if value is not None},
+            },
+        }
+
+
+def _geometry(polygons: list[list[list[list[int]]]], plane: int | None) -> dict[str, Any]:
+    where = {} if plane is None else {"plane": {"c": -1, "z": plane, "t": 0}}
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0], **where}
+    return {"type": "MultiPolygon", "coordinates": polygons, **where}
+
+
+def _number(value: Any) -> float | int | None:
+    """A measurement to six digits; None for what is none."""
+    if isinstance(value, np.integer | np.bool_):
+        return int(value)
+    return float(f"{value:.6g}") if np.isfinite(value) else None
+
+
+def rings_in(table: Table, first: int, stop: int) -> Table:
+    """Rings of the cells ``first`` to ``stop`` - 1 of a table of ``outlines``."""
+    low, high = np.searchsorted(table["id"], [first, stop])
+    ends = np.concatenate([[0], table["end"]])
+    return {
+        **{c: table[c][low:high] for c in ("id", "kind", "plane", "polygon")},
+        "end": table["end"][low:high] - ends[low],
+        "corner": table["corner"][ends[low] : ends[high]],
+    }
+
+
+def joined_rings(tables: list[Table]) -> Table:
+    """Tables of rings as one, by rising number of cell."""
+    lengths = np.concatenate([np.diff(t["end"], prepend=0) for t in tables])
+    columns = {
+        c: np.concatenate([t[c] for t in tables]) for c in ("id", "kind", "plane", "polygon")
+    }
+    corner = np.concatenate([t["corner"] for t in tables])
+    order = np.argsort(columns["id"], kind="stable")
+    starts = np.cumsum(lengths) - lengths
+    pick = [np.arange(starts[n], starts[n] + lengths[n]) for n in order.tolist()]
+    return {
+        **select(columns, order),
+        "end": np.cumsum(lengths[order]),
+        "corner": corner[np.concatenate([np.zeros(0, np.int64), *pick])],
+    }

@@ -1,0 +1,103 @@
+"""What MCMICRO wants of a module that segments, beside the mask.
+
+Its call is ``terapose segment --outdir . --input IMAGE --channel 1 3 ...`` in a folder of the task.
+It takes every TIFF in that folder for a mask, publishes what is in ``qc``, and leaves the rest
+behind. Its images are planes with channels. All samples of a project share the published folder of
+``qc``, so what is in it lies in a folder of the image's name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from terapose.errors import InputError
+from terapose.image import open_image
+from terapose.params import Parameters
+
+MASK = "cell.ome.tif"
+"""The name under which MCMICRO looks for a mask of cells."""
+
+
+def as_called(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as given, and those that MCMICRO's call stands for where nothing was given.
+
+    The mask has MCMICRO's name, and no intermediates stay in a folder that nothing is taken from.
+    Intensities are left to its own measurement, unless a table was asked for.
+    """
+    meant = {"mask_tiff": MASK, "keep_intermediates": "none"}
+    if not options["table"]:
+        meant["measure"] = "shape"
+    return {
+        name: meant.get(name) if value in (None, "") else value for name, value in options.items()
+    }
+
+
+def image_id(address: str) -> str:
+    """Name of an image as MCMICRO knows it: without folder, last suffix, and ``.ome``."""
+    return re.sub(r"\.ome$", "", Path(address).stem)
+
+
+def check_plane(address: str, params: Parameters) -> None:
+    """Refuse a volume, unless a mode was asked for.
+
+    Raises
+    ------
+    InputError
+        If the image has several planes. A TIFF that does not tell its axes has, too: its channels
+        would be taken for the planes of a volume.
+    """
+    image = open_image(address, level=params.level)
+    if image.shape[0] > 1 and params.mode == "auto":
+        raise InputError(
+            "is a volume, or a file that does not tell that its planes are channels",
+            where=address,
+            got=f"axes {image.axes}, {image.shape[0]} planes of {image.shape[1:]} (Y, X)",
+            allowed="a plane with channels, as MCMICRO has them",
+            remedy="write it as OME-TIFF with the axes CYX; for a volume, give --mode",
+        )
+
+
+def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]) -> None:
+    """Put into ``qc`` what a user wants to see of a result: picture, table, provenance.
+
+    Parameters
+    ----------
+    address
+        The image.
+    out
+        Folder of the results.
+    params
+        All parameters.
+    record
+        Of the run, as in ``provenance.json``.
+    """
+    from terapose.channels import channel_numbers
+    from terapose.detail import draw
+    from terapose.lazy import Lazy, open_labels
+
+    name = image_id(address)
+    folder = out / "qc" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    image = open_image(address, level=params.level)
+    (first, *_), _ = channel_numbers(image, params.channels, params.markers)
+    size = record["image"]["voxel_size"]
+    labels = out / "labels.zarr"
+    nuclei = labels / "nuclei"
+    draw(
+        Lazy(image, first),
+        open_labels(labels),
+        folder / "outlines.png",
+        title=f"{name}: {record['cells']} cells",
+        reference=open_labels(nuclei) if nuclei.exists() else None,
+        voxel_size=tuple(size) if size else None,
+    )
+    for file in (*record["tables"], "provenance.json"):
+        try:
+            os.link(out / file, folder / file)
+        except OSError:  # a file system without links
+            shutil.copyfile(out / file, folder / file)

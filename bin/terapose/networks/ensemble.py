@@ -1,0 +1,153 @@
+"""Several networks as one: their outputs are averaged, as Cellpose's old ``net_avg`` did.
+
+1. A model with commas names several networks, in the order in which their outputs are added.
+2. They have to do the same work: one family, size of tiles, number of channels and diameter. Then
+   all that comes before and after the network is the same as with one.
+3. A folder that holds several has a numbered folder for each, because their files may have one
+   name.
+
+Imports no torch; what runs them is `terapose.networks.loading.load_all`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from terapose.errors import InputError
+from terapose.networks.files import ModelInfo, identify
+from terapose.networks.weights import copy, resolve, weight_file
+
+_ALIKE = {
+    "family": "family",
+    "tile": "edge of tiles",
+    "channels": "number of channels",
+    "diam_mean": "diameter",
+}
+"""What networks must have in common, by attribute."""
+
+
+def named(model: str) -> list[str]:
+    """Names, paths or URLs of the networks of a model.
+
+    Raises
+    ------
+    InputError
+        There is nothing between two commas.
+    """
+    if Path(model).expanduser().is_file():
+        return [model]
+    names = [name.strip() for name in model.split(",")]
+    if not all(names):
+        raise InputError(
+            "a network has no name",
+            where="model",
+            got=model,
+            allowed="a name, path or URL, or several with a comma between them",
+        )
+    return names
+
+
+def resolve_all(model: str, *, digest: str = "") -> list[Path]:
+    """Find the weight files of a model, fetching them if need be.
+
+    Parameters
+    ----------
+    model
+        See `named` and `terapose.networks.weights.resolve`.
+    digest
+        SHA-256 of each file, in their order, with commas between them; "" for any.
+
+    Raises
+    ------
+    InputError
+        A file cannot be found, or digests do not match the networks.
+    """
+    names = named(model)
+    digests = digest.split(",") if digest else [""] * len(names)
+    if len(digests) != len(names):
+        raise InputError(
+            "digests do not match the networks",
+            where="model_digest",
+            got=f"{len(digests)} for {len(names)} networks",
+            allowed="one for each network, in their order",
+        )
+    pairs = zip(names, digests, strict=True)
+    return [resolve(name, digest=wanted or None) for name, wanted in pairs]
+
+
+def identify_all(paths: Sequence[Path]) -> ModelInfo:
+    """Find out what one network is, or several that are to be averaged.
+
+    Of several the digest is that of their digests in order, and the licence names each one's.
+
+    Raises
+    ------
+    InputError
+        A file is no network, or networks do not do the same work.
+    """
+    infos = [identify(path) for path in paths]
+    first = infos[0]
+    if len(infos) == 1:
+        return first
+    for info in infos[1:]:
+        odd = [name for name in _ALIKE if getattr(info, name) != getattr(first, name)]
+        if odd:
+            raise InputError(
+                "networks that differ cannot be averaged",
+                where=info.path,
+                got=", ".join(f"{_ALIKE[name]} {getattr(info, name)}" for name in odd),
+                allowed=", ".join(f"{_ALIKE[name]} {getattr(first, name)}" for name in odd)
+                + f", as {first.path.name}",
+            )
+    digests = "\n".join(info.digest for info in infos)
+    licences = dict.fromkeys(info.licence for info in infos)
+    known = ", ".join(licence or "not stated" for licence in licences)
+    return replace(
+        first,
+        digest=hashlib.sha256(digests.encode()).hexdigest(),
+        size=sum(info.size for info in infos),
+        licence=known if any(licences) else None,
+        members=tuple(infos),
+    )
+
+
+def copy_all(paths: Sequence[Path], output: Path) -> list[Path]:
+    """Copy weight files with their cards; several of them into numbered folders of a folder.
+
+    Raises
+    ------
+    InputError
+        Several files are to become one, or a copy cannot be written.
+    """
+    if len(paths) == 1:
+        return [copy(paths[0], output)]
+    if not output.is_dir():
+        raise InputError(
+            "several networks need a folder",
+            where=output,
+            remedy="let the name of a new folder end in /",
+        )
+    copies = []
+    for number, path in enumerate(paths, start=1):
+        folder = output / str(number)
+        folder.mkdir(exist_ok=True)
+        copies.append(copy(path, folder))
+    return copies
+
+
+def weight_files(path: Path) -> list[Path]:
+    """Weight files, in their order, where a file, or the folder that `copy_all` filled, is given.
+
+    Raises
+    ------
+    InputError
+        A folder does not hold exactly one weight file.
+    """
+    if path.is_dir():
+        folders = [p for p in path.iterdir() if p.is_dir() and p.name.isdecimal()]
+        if folders:
+            return [weight_file(p) for p in sorted(folders, key=lambda p: int(p.name))]
+    return [weight_file(path)]

@@ -1,0 +1,123 @@
+"""match (gather): which cell of the second network is whose.
+
+1. A nucleus asks for the cell in which most of it lies, if that is half of it or more (of equals,
+   the one with the smaller number);
+2. a cell goes to the nucleus that asks for it and has most pixels in it (of equals, the one with
+   the smaller number);
+3. a nucleus that got no cell is a cell by itself: nothing that was found of the nuclei is lost.
+   Cells that got no nucleus are left out.
+
+Written are two lookups, from nucleus to cell and back, and the boxes by block of what the pairs
+cover. Numbers stay those of the nuclei.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.columns import put_column, put_columns
+from terapose.compartments import ALL
+from terapose.filters import BOX, Table
+from terapose.job import Job, Receipt, Summary, gather, gathered
+from terapose.stages.masks import merged
+from terapose.stages.relabel import by_block, make_labels
+
+
+def run(job: Job, receipts: list[Receipt]) -> Summary:
+    """Check the receipts and match.
+
+    Returns
+    -------
+    dict
+        As `terapose.job.gathered`, with ``matched`` (where the lookups are), ``pairs`` (their
+        number) and what `terapose.compartments` needs.
+    """
+    begin = time.perf_counter()
+    # other cells are other results: the key is to tell
+    job = replace(job, params=receipts[0]["params"])
+    scattered = gather(job.plan, "matches", receipts)
+    results = scattered.pop("results")
+    nuclei = job.store.get_table(f"{job.before['relabel']}/cells.npz")
+    pairs = merged([job.store.get_table(r["pairs"]) for r in results])
+    boxes = merged([job.store.get_table(r["boxes"]) for r in results])
+    last = int(boxes["cell"].max(initial=0))
+    cell_of, owner = matched(nuclei["count"], pairs, last)
+    name = f"match-{job.key}"
+    put_column(job.store, f"{name}/cell_of", cell_of)
+    put_column(job.store, f"{name}/owner", owner)
+    put_columns(job.store, f"{name}/by_block", by_block(_widened(nuclei, boxes, owner), job.plan))
+    relabel = f"{name}/result"
+    job.store.put_table(f"{relabel}/cells.npz", nuclei)
+    make_labels(job, relabel, job.before["label_type"], ALL)
+    return gathered(
+        job,
+        scattered,
+        begin,
+        matched=name,
+        by_block=f"{name}/by_block",
+        relabel=relabel,
+        second=results[0]["second"],
+        second_labels=f"matches-{scattered['key']}/cells",
+        pairs=int((cell_of > 0).sum()),
+    )
+
+
+def matched(
+    count: NDArray[np.int64], pairs: Table, last: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Match nuclei and cells.
+
+    Parameters
+    ----------
+    count
+        (N,) pixels of each nucleus; nucleus ``n`` has the number ``n + 1``.
+    pairs
+        ``nucleus``, ``cell`` and ``count`` of the pixels they share; a pair may be there several
+        times.
+    last
+        Largest number of a cell.
+
+    Returns
+    -------
+    cell_of : (N + 1,) int64
+        Number of each nucleus' cell, 0 for none (and for the background).
+    owner : (last + 1,) int64
+        Number of each cell's nucleus, 0 for none.
+    """
+    both = np.stack([pairs["nucleus"], pairs["cell"]])
+    (nucleus, cell), where = np.unique(both, axis=1, return_inverse=True)
+    shared = np.zeros(len(nucleus), np.int64)
+    np.add.at(shared, where.ravel(), pairs["count"])
+    half = 2 * shared >= count[nucleus - 1]
+    nucleus, cell, shared = nucleus[half], cell[half], shared[half]
+    cell_of, owner = np.zeros(len(count) + 1, np.int64), np.zeros(last + 1, np.int64)
+    best = _best(nucleus, cell, shared)
+    nucleus, cell, shared = nucleus[best], cell[best], shared[best]
+    best = _best(cell, nucleus, shared)
+    nucleus, cell = nucleus[best], cell[best]
+    cell_of[nucleus], owner[cell] = cell, nucleus
+    return cell_of, owner
+
+
+def _best(
+    one: NDArray[np.int64], other: NDArray[np.int64], shared: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Pairs that are the best of each of ``one``: most pixels, then the smaller number."""
+    order = np.lexsort((other, -shared, one))
+    _, first = np.unique(one[order], return_index=True)
+    return np.asarray(order[first])
+
+
+def _widened(nuclei: Table, boxes: Table, owner: NDArray[np.int64]) -> Table:
+    """Boxes of nuclei with those of their cells."""
+    table = {c: nuclei[c].copy() for c in BOX}
+    row = owner[boxes["cell"]] - 1
+    there = row >= 0
+    for column in BOX:
+        add = np.minimum if column.endswith("0") else np.maximum
+        add.at(table[column], row[there], boxes[column][there])
+    return table

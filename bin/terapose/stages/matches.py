@@ -1,0 +1,89 @@
+"""matches: count the pixels that nuclei share with the cells of a second network.
+
+The cells come from a run of their own: a folder with its ``labels.zarr`` and ``provenance.json``.
+For each block, without a halo:
+
+1. the cells' labels are copied into the store, so that later stages read nothing else;
+2. pairs of nucleus and cell that share pixels are counted. Counts of blocks add up;
+3. the part of each cell's box that lies in the block is noted. Such parts add up, too.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+
+from terapose.errors import StoreError
+from terapose.filters import BOX, Table
+from terapose.geometry import Box
+from terapose.job import Job
+from terapose.labels import open_level
+from terapose.naming import named_labels
+from terapose.stages.masks import merged
+from terapose.store import INTEGER
+
+
+def read_record(folder: str | Path) -> dict[str, Any]:
+    """The record of the run that found the cells."""
+    record: dict[str, Any] = json.loads((Path(folder) / "provenance.json").read_text())
+    return record
+
+
+def identity(record: dict[str, Any]) -> str:
+    """What tells the cells of a run from others."""
+    return str(record["stages"]["export"]["checksum"])
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Count the pairs of one task."""
+    folder = Path(str(job.params["cells"]))
+    record = read_record(folder)
+    labels = open_level(str(folder / "labels.zarr"), 0)
+    plan, name = job.plan, job.name("cells")
+    if (1,) * (3 - labels.ndim) + labels.shape != plan.image.shape:
+        raise StoreError(
+            "the cells are not those of this image",
+            where=folder,
+            got=f"shape {labels.shape}",
+            allowed=f"{plan.image.shape}",
+            remedy="run again without -resume",
+        )
+    job.store.create(name, plan.image.shape, plan.chunk, str(labels.dtype), INTEGER)
+    pairs, boxes, checksums = [_pairs(np.zeros((1, 1, 1)), np.zeros((1, 1, 1)))], [], []
+    for item in job.items:
+        core = plan.grid[item]
+        cells = np.asarray(labels[core.slices[-labels.ndim :]]).reshape(core.shape)
+        checksums.append(job.store.write(name, core, cells))
+        pairs.append(_pairs(named_labels(job, core), cells))
+        boxes.append(_boxes(cells, core))
+    tables = {"pairs": job.name(f"{job.task}.npz"), "boxes": job.name(f"{job.task}-boxes.npz")}
+    job.store.put_table(tables["pairs"], merged(pairs))
+    job.store.put_table(tables["boxes"], merged(boxes))
+    second = {k: record[k] for k in ("plan_digest", "model", "intensity", "cells")}
+    second["channels"] = record["image"]["channels"]
+    return {**tables, "second": second, "checksums": checksums}
+
+
+def _pairs(nuclei: NDArray[Any], cells: NDArray[Any]) -> Table:
+    """Pairs of labels that share pixels, and how many."""
+    both = (nuclei > 0) & (cells > 0)
+    found = np.stack([nuclei[both], cells[both]]).astype(np.int64)
+    (nucleus, cell), count = np.unique(found, axis=1, return_counts=True)
+    return {"nucleus": nucleus, "cell": cell, "count": count}
+
+
+def _boxes(cells: NDArray[Any], core: Box) -> Table:
+    """Boxes of the parts of cells in a block."""
+    ids, local = np.unique(cells, return_inverse=True)
+    # background is the first, if there is any
+    local = local.reshape(cells.shape) + int(ids[0] > 0)
+    places = [p for p in find_objects(local) if p is not None]
+    start = np.array([[s.start for s in p] for p in places], np.int64).reshape(-1, 3)
+    stop = np.array([[s.stop for s in p] for p in places], np.int64).reshape(-1, 3)
+    box = np.concatenate([start + core.start, stop + core.start], axis=1)
+    return {"cell": ids[ids > 0].astype(np.int64), **dict(zip(BOX, box.T, strict=True))}

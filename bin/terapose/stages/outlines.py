@@ -1,0 +1,78 @@
+"""outlines: the cells of planes as polygons, for QuPath (`table` with geojson).
+
+Cells are shared out and read as in ``measure``: by the block in which the first corner of a cell's
+box lies, with all of the box. Each is traced by itself (`terapose.kernels.outlines`), so what comes
+out depends on nothing but the cell. A cell in several pieces is one of several polygons; pieces of
+which only corners touch are two.
+
+Written is a table for each task: the corners of all rings one after another, and for each ring the
+compartment and number of its cell, its polygon, and where it ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+
+from terapose import compartments
+from terapose.filters import Table, box_of, together
+from terapose.job import Job
+from terapose.kernels.outlines import polygons
+from terapose.stages.masks import own
+from terapose.stages.measure import cells_of
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Trace the cells of one task."""
+    # the cytoplasm is what lies between the other two
+    names = compartments.compartments(job.before)[:2]
+    rings: list[tuple[int, int, int, int, NDArray[np.int64]]] = []
+    ids = []
+    for item in job.items:
+        core = job.plan.grid[item]
+        for cells in together(cells_of(job, item), core.grow(core.shape)):
+            ids.append(cells["id"])
+            rings += _rings(job, cells, names)
+    name = job.name(f"{job.task}.npz")
+    job.store.put_table(name, _table(rings))
+    found = np.concatenate(ids or [np.zeros(0, np.int64)])
+    return {
+        "rings": name,
+        "outlined": len(found),
+        "first": int(found.min(initial=2**62)),
+        "last": int(found.max(initial=0)),
+    }
+
+
+def _rings(
+    job: Job, cells: Table, names: tuple[str, ...]
+) -> list[tuple[int, int, int, int, NDArray[np.int64]]]:
+    """Number, compartment, plane, polygon and corners (Y, X of the image) of each ring."""
+    box = box_of(cells)
+    found, rings = compartments.read(job, box), []
+    for kind, name in enumerate(names):
+        local = own(found[name], cells["id"])
+        for n, place in enumerate(find_objects(local)):
+            if place is None:
+                continue
+            origin = np.array([s.start + b for s, b in zip(place, box.start, strict=True)])
+            for number, polygon in enumerate(polygons((local[place] == n + 1)[0])):
+                for ring in polygon:
+                    at = ring + origin[1:]
+                    rings.append((int(cells["id"][n]), kind, int(origin[0]), number, at))
+    return rings
+
+
+def _table(rings: list[tuple[int, int, int, int, NDArray[np.int64]]]) -> Table:
+    """Rings as columns."""
+    columns = np.array([ring[:4] for ring in rings], np.int64).reshape(-1, 4)
+    order = np.lexsort((np.arange(len(rings)), columns[:, 1], columns[:, 0]))
+    corners = [rings[n][4] for n in order]
+    return {
+        **dict(zip(("id", "kind", "plane", "polygon"), columns[order].T, strict=True)),
+        "end": np.cumsum([len(c) for c in corners], dtype=np.int64),
+        "corner": np.concatenate([np.zeros((0, 2), np.int64), *corners]).astype(np.int32),
+    }

@@ -1,0 +1,140 @@
+"""Files of the table of cells: CSV, Parquet, AnnData. Rows go to them as they come.
+
+CSV and Parquet hold all columns. AnnData (`.h5ad`) has the mean intensities as its matrix and all
+other columns as observations, as `scimap.pp.mcmicro_to_scimap` would make it of the CSV file:
+intensities are what stands before ``X_centroid``. The matrix is streamed, observations are kept in
+memory until the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from terapose.filters import Table
+
+FORMATS = ("csv", "parquet", "h5ad")
+
+
+class _Writer(Protocol):
+    def add(self, rows: pa.Table) -> None:
+        """Append rows."""
+
+    def close(self) -> None:
+        """Complete the file."""
+
+
+class _Csv:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        options = pa.csv.WriteOptions(quoting_style="needed", quoting_header="needed")
+        self._file = pa.csv.CSVWriter(path, schema, write_options=options)
+
+    def add(self, rows: pa.Table) -> None:
+        self._file.write_table(rows)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = pa.parquet.ParquetWriter(path, schema, compression="zstd")
+
+    def add(self, rows: pa.Table) -> None:
+        self._file.write_table(rows)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _AnnData:
+    """Encoding: https://anndata.readthedocs.io/en/stable/fileformat-prose.html."""
+
+    def __init__(self, path: Path, schema: pa.Schema, sample: str) -> None:
+        self._sample = sample
+        first = schema.names.index("X_centroid")
+        self._markers = schema.names[1:first]
+        self._rest = ["CellID", *schema.names[first:]]
+        self._observations: list[pd.DataFrame] = []
+        self._file = h5py.File(path, "w")
+        self._matrix = self._file.create_dataset(
+            "X",
+            shape=(0, len(self._markers)),
+            maxshape=(None, len(self._markers)),
+            dtype=np.float32,
+            chunks=(4096, len(self._markers)),
+            compression="gzip",
+        )
+
+    def add(self, rows: pa.Table) -> None:
+        done = len(self._matrix)
+        self._matrix.resize(done + len(rows), axis=0)
+        for n, marker in enumerate(self._markers):
+            self._matrix[done:, n] = rows[marker].to_numpy()
+        self._observations.append(rows.select(self._rest).to_pandas())
+
+    def close(self) -> None:
+        from anndata.io import write_elem
+
+        obs = pd.concat(self._observations, ignore_index=True)
+        obs.index = pd.Index([f"{self._sample}_{n}" for n in obs["CellID"]])
+        obs["imageid"] = pd.Categorical([self._sample] * len(obs))
+        axes = [a for a in "XYZ" if f"{a}_centroid" in obs]
+        self._matrix.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        self._file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        write_elem(self._file, "obs", obs)
+        write_elem(self._file, "var", pd.DataFrame(index=pd.Index(self._markers, dtype=str)))
+        spatial = obs[[f"{a}_centroid" for a in axes]].to_numpy()
+        write_elem(self._file, "obsm", {"spatial": spatial})
+        write_elem(self._file, "uns", {"all_markers": np.array(self._markers, dtype=object)})
+        for name in ("layers", "obsp", "varm", "varp"):
+            write_elem(self._file, name, {})
+        self._file.close()
+
+
+def write_table(batches: Iterable[Table], paths: Mapping[str, Path], sample: str) -> int:
+    """Write a table to files.
+
+    Parameters
+    ----------
+    batches
+        Columns by name, of any number of rows each; at least one, all with the same columns. A
+        number that is none (NaN) becomes an empty field.
+    paths
+        Where to write, by format (`FORMATS`).
+    sample
+        Name of the image, for AnnData.
+
+    Returns
+    -------
+    int
+        Number of rows.
+    """
+    count = 0
+    with ExitStack() as stack:
+        writers: list[_Writer] = []
+        for batch in batches:
+            rows = pa.table({c: pa.array(v, from_pandas=True) for c, v in batch.items()})
+            if not writers:
+                writers = [_open(kind, path, rows.schema, sample) for kind, path in paths.items()]
+                for writer in writers:
+                    stack.callback(writer.close)
+            for writer in writers:
+                writer.add(rows)
+            count += len(rows)
+    return count
+
+
+def _open(kind: str, path: Path, schema: pa.Schema, sample: str) -> Any:
+    if kind == "h5ad":
+        return _AnnData(path, schema, sample)
+    return {"csv": _Csv, "parquet": _Parquet}[kind](path, schema)

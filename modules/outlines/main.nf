@@ -1,0 +1,22 @@
+// Traces the outlines of the cells of blocks.
+process OUTLINES {
+    tag "${sample} ${task_number}"
+    label 'blocks'
+
+    input:
+    tuple val(sample), val(task_number), path(plan), val(store), path(before), val(args)
+
+    output:
+    tuple val(sample), path("${task_number}.json")
+
+    script:
+    """
+    terapose.py outlines --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+        --output ${task_number}.json ${args}
+    """
+
+    stub:
+    """
+    touch ${task_number}.json
+    """
+}

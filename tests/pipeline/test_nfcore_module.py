@@ -1,0 +1,132 @@
+"""The module in contrib/nf-core, included by a workflow as its README says: stub and real runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import yaml
+from tests.pipeline.conftest import Launches
+from tests.pipeline.launch import ROOT, Launch, program, segment
+from tests.synthetic import nuclei
+
+import terapose
+from terapose.labels import open_level
+
+pytestmark = pytest.mark.slow
+
+MODULE = ROOT / "contrib" / "nf-core" / "modules" / "nf-core" / "terapose" / "segment"
+# the topic is a preview in 24.10, and no more from 25.04 on
+SCRIPT = f"""
+nextflow.preview.topic = true
+include {{ TERAPOSE_SEGMENT }} from '{MODULE}/main'
+include {{ TERAPOSE_SEGMENT as EXPANDED }} from '{MODULE}/main'
+workflow {{
+    slide = channel.of([[id: 'slide'], file(params.image)])
+    TERAPOSE_SEGMENT(slide, [])
+    EXPANDED(slide, file(params.network))
+    channel.topic('versions').view {{ process, tool, version -> "$process ran $tool $version." }}
+}}
+"""
+CONFIG = """
+process {
+    publishDir = [path: { "${params.outdir}/${task.process}" }, mode: 'copy']
+    beforeScript = 'export PATH=COMMANDS:$PATH'
+    cpus = 1
+    memory = 3.GB
+    withName: 'TERAPOSE_SEGMENT' {
+        ext.args = '--channels 2 --diameter 12'
+    }
+    withName: 'EXPANDED' {
+        ext.args = '--channels 2 --diameter 12 --expand 2 --table csv,h5ad'
+        ext.prefix = 'grown'
+    }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plane of two channels."""
+    planes = np.stack([nuclei((3, 90, 110), seed=n)[0][1] for n in range(2)])
+    path = tmp_path_factory.mktemp("slide") / "plane.ome.tif"
+    tifffile.imwrite(path, planes, metadata={"axes": "CYX"}, photometric="minisblack")
+    return path
+
+
+@pytest.fixture
+def launch(launches: Launches, slide: Path, request: pytest.FixtureRequest) -> Launch:
+    """A folder with a workflow that includes the module twice."""
+    launch = launches(request.node.name)
+    commands = launch.path / "commands"
+    commands.mkdir()
+    program(commands / "terapose", sys.executable, ROOT / "bin" / "terapose.py")
+    launch.workflow = launch.path / "main.nf"
+    launch.workflow.write_text(SCRIPT)
+    config = CONFIG.replace("COMMANDS", str(commands))
+    (launch.path / "nextflow.config").write_text(config)
+    return launch
+
+
+def words(slide: Path) -> tuple[object, ...]:
+    return "--image", slide, "--network", ROOT / "assets" / "nuclei-small.pth"
+
+
+def test_stub(launch: Launch, slide: Path) -> None:
+    run = launch.done(*words(slide), "-stub")
+    names = {"labels.zarr", "mask.ome.tif", "cells.csv", "provenance.json"}
+    for process, prefix in (("TERAPOSE_SEGMENT", "slide"), ("EXPANDED", "grown")):
+        found = {path.name for path in (launch.out / process).iterdir()}
+        assert found == {f"{prefix}_{name}" for name in names}
+        assert f"{process} ran terapose {terapose.__version__}." in run.said
+
+
+def test_the_module_gives_what_the_command_gives(
+    launch: Launch, slide: Path, tmp_path: Path
+) -> None:
+    run = launch.done(*words(slide))
+    assert f"TERAPOSE_SEGMENT ran terapose {terapose.__version__}." in run.said
+
+    out = launch.out / "TERAPOSE_SEGMENT"
+    _, table = segment(slide, tmp_path / "command", "--channels", 2, "--diameter", 12)
+    labels = np.asarray(open_level(str(tmp_path / "command" / "labels.zarr"), 0)[:])
+    mask = tifffile.imread(out / "slide_mask.ome.tif")
+    assert mask.dtype == np.uint32
+    np.testing.assert_array_equal(mask, labels)
+    np.testing.assert_array_equal(np.unique(mask), np.arange(mask.max() + 1))
+    assert mask.max() > 5 and (out / "slide_cells.csv").read_bytes() == table
+    np.testing.assert_array_equal(open_level(str(out / "slide_labels.zarr"), 0)[:], labels)
+
+    grown = launch.out / "EXPANDED"
+    cells, nucleus = (
+        tifffile.imread(grown / f"grown_{name}.ome.tif") for name in ("mask", "nucleus")
+    )
+    np.testing.assert_array_equal(nucleus, labels)
+    np.testing.assert_array_equal(cells[labels > 0], labels[labels > 0])
+    assert (cells > 0).sum() > (labels > 0).sum()
+    assert len(pd.read_csv(grown / "grown_cells.csv")) == labels.max()
+    assert (grown / "grown_cells.h5ad").exists()
+    record = json.loads((grown / "grown_provenance.json").read_text())
+    assert record["model"]["name"] == "nuclei-small.pth"
+
+
+def test_meta_yml_is_in_step_with_the_module() -> None:
+    """Each channel is described under its name, each file under its pattern."""
+    text = (MODULE / "main.nf").read_text()
+    meta: dict[str, Any] = yaml.safe_load((MODULE / "meta.yml").read_text())
+    inputs, outputs = text.split("    output:\n")[0], text.split("    output:\n")[1]
+    lines = outputs.split("    when:")[0].strip().splitlines()
+    assert list(meta["output"]) == [line.split("emit: ")[1].split(",")[0] for line in lines]
+    for line, channel in zip(lines, meta["output"].values(), strict=True):
+        described = [name for entry in channel[0] for name in entry]
+        assert all(name == "meta" or name in line for name in described), line
+    described = [name for entry in (*meta["input"][0], meta["input"][1]) for name in entry]
+    assert described == ["meta", "image", "model"]
+    assert all(f"{name}" in inputs for name in described)
+    assert meta["topics"]["versions"] == meta["output"]["versions_terapose"]
