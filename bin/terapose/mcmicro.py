@@ -76,8 +76,9 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
         Of the run, as in ``provenance.json``.
     """
     from terapose.channels import channel_numbers
-    from terapose.detail import draw
+    from terapose.detail import fullest
     from terapose.lazy import Lazy, open_labels
+    from terapose.picture import three_views
 
     name = image_id(address)
     folder = out / "qc" / name
@@ -86,15 +87,16 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
     image = open_image(address, level=params.level)
     (first, *_), _ = channel_numbers(image, params.channels, params.markers)
     size = record["image"]["voxel_size"]
-    labels = out / "labels.zarr"
-    nuclei = labels / "nuclei"
-    draw(
+    cells = open_labels(out / "labels.zarr")
+    nuclei = out / "labels.zarr" / "nuclei"
+    three_views(
         Lazy(image, first),
-        open_labels(labels),
+        cells,
         folder / "outlines.png",
         title=f"{name}: {record['cells']} cells",
         reference=open_labels(nuclei) if nuclei.exists() else None,
         voxel_size=tuple(size) if size else None,
+        at=fullest(cells),
     )
     for file in (*record["tables"], "provenance.json"):
         try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LARGEST = 1500  # pixels of a section's side; longer ones are shown with every second, third, ...
+LARGEST = 1500  # pixels of a section's side; longer ones are shown with every second, third, ...
 _SCAN = 1 << 27  # voxels of a label image up to which the fullest sections are looked for
 _BAND = 1 << 25  # voxels of a plane read at once
 _WIDTH, _DPI = 11.0, 150  # of the picture: inches, dots an inch
@@ -52,7 +52,7 @@ class _Window:
     def __init__(self, source: Voxels, start: tuple[int, int, int]) -> None:
         self._source = source
         self._start = start
-        self.shape = tuple(min(n - a, _LARGEST) for n, a in zip(source.shape, start, strict=True))
+        self.shape = tuple(min(n - a, LARGEST) for n, a in zip(source.shape, start, strict=True))
         self.dtype = source.dtype
 
     def __getitem__(self, region: Any) -> Any:
@@ -117,7 +117,7 @@ def three_views(
         )
     views = _VIEWS if image.shape[0] > 1 else _VIEWS[:1]
     seen = ""
-    if len(views) == 1 and max(image.shape) > _LARGEST:
+    if len(views) == 1 and max(image.shape) > LARGEST:
         start, seen = _around((z, y, x), image.shape)
         image, labels = _Window(image, start), _Window(labels, start)
         reference = None if reference is None else _Window(reference, start)
@@ -173,10 +173,10 @@ def _fullest(labels: Voxels) -> tuple[int, int, int]:
 def _around(at: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[tuple[int, int, int], str]:
     """First voxel of a window around a position of a slide, and the window in words."""
     y, x = (
-        min(max(a - _LARGEST // 2, 0), max(n - _LARGEST, 0))
+        min(max(a - LARGEST // 2, 0), max(n - LARGEST, 0))
         for a, n in zip(at[1:], shape[1:], strict=True)
     )
-    bottom, right = (min(a + _LARGEST, n) for a, n in zip((y, x), shape[1:], strict=True))
+    bottom, right = (min(a + LARGEST, n) for a, n in zip((y, x), shape[1:], strict=True))
     return (0, y, x), f", y = {y} to {bottom}, x = {x} to {right}"
 
 
@@ -185,9 +185,9 @@ def _everything(shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 def _plane(source: Voxels, view: _View, at: tuple[int, int, int]) -> tuple[NDArray[Any], int]:
-    """Read a section, (down, right), thinned to at most `_LARGEST` pixels a side, and the step."""
+    """Read a section, (down, right), thinned to at most `LARGEST` pixels a side, and the step."""
     down, right = source.shape[view.down], source.shape[view.right]
-    step = -(-max(down, right) // _LARGEST)
+    step = -(-max(down, right) // LARGEST)
     band = max(step, _BAND // right // step * step)
     parts = []
     for start in range(0, down, band):

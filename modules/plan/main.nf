@@ -21,7 +21,7 @@ process PLAN {
     """
     mkdir store tasks
     touch plan.json
-    for stage in intensities gradients-yx gradients-zx gradients-zy combine follow peaks masks errors overlaps voids export; do
+    for stage in intensities gradients-yx gradients-zx gradients-zy combine follow peaks masks errors overlaps voids matches measure outlines export; do
         printf 'task,first,stop\\n0,0,1\\n1,1,2\\n' > tasks/\$stage.csv
     done
     printf 'task,first,stop\\n' > tasks/convert.csv

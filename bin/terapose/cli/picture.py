@@ -54,21 +54,23 @@ def command(
     are a result of `terapose segment` or the workflow, its provenance.json beside them tells what
     was segmented.
     """
-    from terapose.detail import draw
+    from terapose.detail import fullest
     from terapose.image import check_channels, open_image
     from terapose.lazy import Lazy, open_labels
+    from terapose.picture import three_views
 
     known = _segmented(Path(labels).parent / "provenance.json", image)
     channel = channel or known.get("channels", [1])[0]
     level = known.get("level", 0) if level is None else level
     opened = open_image(image, level=level, voxel_size=voxel_size or known.get("voxel_size"))
     check_channels(opened, [channel])
-    shown = draw(
+    cells = open_labels(labels)
+    shown = three_views(
         Lazy(opened, channel),
-        open_labels(labels),
+        cells,
         out,
         voxel_size=opened.voxel_size,
-        at=at,
+        at=at or fullest(cells),
         reference=None if reference is None else open_labels(reference),
         title=title,
     )
