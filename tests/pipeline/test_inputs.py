@@ -66,7 +66,10 @@ def test_columns_of_a_samplesheet_are_parameters_and_slides_do_not_wait(
     launch.done("--input", "samples.csv", "--diameter", 14, "-c", gate)
     options = {
         "large": ("--channels", "1,2", "--diameter", 12.5, "--channel-merge", "max"),
-        "small": ("--channels", 2, "--diameter", 14, "--min-size", 20),
+        "small": (
+            *("--channels", 2, "--diameter", 14, "--min-size", 20),
+            *("--markers", launch.path / "markers.csv"),
+        ),
     }
     for name, words in options.items():
         whole = segment(launch.path / f"{name}.zarr", tmp_path / name, *words)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 Again = Callable[..., Run]
 
 CUT = ("--block_shape", "14,20,24", "--slab_planes", 16)
-LAST = {"RELABEL", "EXPORT", "FINISH", "PICTURE"}
+LAST = {"RELABEL", "EXPORT", "MEASURE", "FINISH", "PICTURE"}
 FROM_FOLLOW = {"FOLLOW", "GATHER_FOLLOW", "PEAKS", "SEEDS", "MASKS", "OBJECTS", *LAST}
 ALL = {
     *("CHECK", "FETCH", "PLAN", "INTENSITIES", "PERCENTILES"),
