@@ -2,7 +2,8 @@
 
 1. A slide is simulated (nuclei, cell bodies, two markers; uint16) and written as slides come: a
    BigTIFF with tiles, deflate, a predictor and a pyramid in SubIFDs. It is kept for later runs.
-2. ``nextflow run`` segments it once for each way of cutting the work (`CUTS`).
+2. ``nextflow run`` segments it once for each way of cutting the work (`CUTS`). A run that was
+   stopped goes on where it was; minutes are those of all tasks together, whenever they ran.
 3. The peak memory of every task is in Nextflow's trace and in the tasks' receipts. The store is
    weighed while it runs, and labels and table of all cuts have to be the same bytes.
 
@@ -88,12 +89,11 @@ def _tiles(image: NDArray[np.uint16]) -> Iterator[NDArray[np.uint16]]:
 
 def segment(image: Path, folder: Path, cut: str) -> dict[str, Any]:
     """Run the workflow once; returns what it took and what came out."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "trace.config").write_text(TRACE)
-    command = ["nextflow", "run", ROOT, "-ansi-log", "false", "-c", "trace.config"]
+    command = ["nextflow", "run", ROOT, "-ansi-log", "false", "-c", "trace.config", "-resume"]
     command += ["--input", image, "--outdir", "out", *RULES, *CUTS[cut]]
-    begin, most = time.perf_counter(), 0
+    most = 0
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen([*map(str, command)], cwd=folder, stdout=log, stderr=log)
         while process.poll() is None:
@@ -105,16 +105,17 @@ def segment(image: Path, folder: Path, cut: str) -> dict[str, Any]:
     with (folder / "out/pipeline_info/trace.txt").open(newline="") as file:
         tasks = list(csv.DictReader(file, delimiter="\t"))
     record = json.loads((out / "provenance.json").read_text())
+    processes = _processes(tasks, record["stages"])
     return {
         "cut": cut,
         "shape": record["image"]["shape"][1:],
         "cells": record["cells"],
-        "seconds": round(time.perf_counter() - begin),
         "store": most,
         "image": image.stat().st_size,
         "labels": _digest(sorted(out.glob("labels.zarr/**/*"))),
         "table": _digest([out / "cells.csv"]),
-        "processes": _processes(tasks, record["stages"]),
+        "seconds": round(sum(p["seconds"] for p in processes.values())),
+        "processes": processes,
     }
 
 
@@ -163,7 +164,10 @@ def _digest(paths: Sequence[Path]) -> str:
 
 def report(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as Markdown: runs, then the memory of their processes."""
-    lines = ["| slide | cut | cells | minutes | store, peak | labels |", "| --- " * 6 + "|"]
+    lines = [
+        "| slide | cut | cells | minutes of tasks | store, peak | labels |",
+        "| --- " * 6 + "|",
+    ]
     for r in rows:
         lines.append(
             f"| {r['shape'][0]:,} x {r['shape'][1]:,} | {r['cut']} | {r['cells']:,} | "
@@ -197,7 +201,7 @@ def main(words: Sequence[str] | None = None) -> None:
             make_slide(image, edge, seed=edge)
         for cut in given.cuts:
             row = segment(image, folder / f"run-{edge}-{cut}", cut)
-            shutil.rmtree(folder / f"run-{edge}-{cut}" / "work")
+            shutil.rmtree(folder / f"run-{edge}-{cut}")
             rows = [r for r in rows if (r["shape"], r["cut"]) != (row["shape"], cut)] + [row]
             rows.sort(key=lambda r: (r["shape"], r["cut"]))
             machine = f"{platform.machine()}, {os.cpu_count()} processors"
