@@ -34,12 +34,9 @@ def columns_in(
     store: Store, name: str, columns: Sequence[str], total: int, span: tuple[int, int]
 ) -> dict[str, NDArray[np.int64]]:
     """Rows of columns, the first of which is sorted and lies in ``span``."""
-    first = _bisect(store, f"{name}/{columns[0]}", total, span[0])
-    stop = _bisect(store, f"{name}/{columns[0]}", total, span[1])
-    if first == stop:
-        return {column: np.zeros(0, np.int64) for column in columns}
-    run = Box((0, 0, first), (1, 1, stop))
-    return {c: store.read(f"{name}/{c}", run)[0, 0].astype(np.int64) for c in columns}
+    names = [f"{name}/{column}" for column in columns]
+    _, found = _rows(store, names, total, span)
+    return dict(zip(columns, found, strict=True))
 
 
 def column_in(
@@ -53,13 +50,19 @@ def rows(
     store: Store, names: tuple[str, str], total: int, span: tuple[int, int]
 ) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
     """Like `column_in`, with the number of the first of these rows."""
-    first = _bisect(store, names[0], total, span[0])
-    stop = _bisect(store, names[0], total, span[1])
-    if first == stop:
-        return first, np.zeros(0, np.int64), np.zeros(0, np.int64)
-    run = Box((0, 0, first), (1, 1, stop))
-    key, value = (store.read(name, run)[0, 0].astype(np.int64) for name in names)
+    first, (key, value) = _rows(store, names, total, span)
     return first, key, value
+
+
+def _rows(
+    store: Store, names: Sequence[str], total: int, span: tuple[int, int]
+) -> tuple[int, list[NDArray[np.int64]]]:
+    """Number of the first row whose first column lies in ``span``, and all such rows."""
+    first, stop = (_bisect(store, names[0], total, value) for value in span)
+    if first == stop:
+        return first, [np.zeros(0, np.int64) for _ in names]
+    run = Box((0, 0, first), (1, 1, stop))
+    return first, [store.read(name, run)[0, 0].astype(np.int64) for name in names]
 
 
 def _bisect(store: Store, name: str, total: int, value: int) -> int:

@@ -39,25 +39,34 @@ def run(job: Job) -> dict[str, Any]:
     names = compartments.compartments(job.before)
     numbers = measured_channels(job.plan.image.channel_names, job.params["measure"])
     tables: dict[str, list[Table]] = {name: [] for name in names}
-    for item in job.items:
-        core = job.plan.grid[item]
-        for cells in together(cells_of(job, item), core.grow(core.shape)):
-            for name, table in _measure(job, cells, names, numbers).items():
-                tables[name].append(table)
+    for cells in groups(job):
+        for name, table in _measure(job, cells, names, numbers).items():
+            tables[name].append(table)
     stored = {}
     for name, parts in tables.items():
         stored[name] = job.name(f"{name}-{job.task}.npz")
         job.store.put_table(stored[name], merged([_empty(job.plan, len(numbers)), *parts]))
-    ids = np.concatenate([t["id"] for t in tables[names[0]]] or [np.zeros(0, np.int64)])
+    return {**stored, **numbers_of([t["id"] for t in tables[names[0]]])}
+
+
+def groups(job: Job) -> Iterator[Table]:
+    """The cells of a task, those that are read together at a time."""
+    for item in job.items:
+        core = job.plan.grid[item]
+        yield from together(_cells_of(job, item), core.grow(core.shape))
+
+
+def numbers_of(ids: list[NDArray[np.int64]]) -> dict[str, int]:
+    """What a receipt says of the cells of a task, for `terapose.table.ByNumber`."""
+    found = np.concatenate([np.zeros(0, np.int64), *ids])
     return {
-        **stored,
-        "measured": len(ids),
-        "first": int(ids.min(initial=2**62)),
-        "last": int(ids.max(initial=0)),
+        "cells_done": len(found),
+        "first": int(found.min(initial=2**62)),
+        "last": int(found.max(initial=0)),
     }
 
 
-def cells_of(job: Job, item: int) -> Table:
+def _cells_of(job: Job, item: int) -> Table:
     """Final number and box of the cells that a block does; boxes hold all compartments."""
     columns, count = ("block", "id", *BOX), job.before["cells"]
     cells = columns_in(job.store, job.before["by_block"], columns, count, (item, item + 1))

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from terapose import compartments
-from terapose.filters import Table, box_of, together
+from terapose.filters import Table, box_of
 from terapose.job import Job
 from terapose.kernels.outlines import polygons
 from terapose.stages.masks import own
-from terapose.stages.measure import cells_of
+from terapose.stages.measure import groups, numbers_of
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -31,20 +31,12 @@ def run(job: Job) -> dict[str, Any]:
     names = compartments.compartments(job.before)[:2]
     rings: list[tuple[int, int, int, int, NDArray[np.int64]]] = []
     ids = []
-    for item in job.items:
-        core = job.plan.grid[item]
-        for cells in together(cells_of(job, item), core.grow(core.shape)):
-            ids.append(cells["id"])
-            rings += _rings(job, cells, names)
+    for cells in groups(job):
+        ids.append(cells["id"])
+        rings += _rings(job, cells, names)
     name = job.name(f"{job.task}.npz")
     job.store.put_table(name, _table(rings))
-    found = np.concatenate(ids or [np.zeros(0, np.int64)])
-    return {
-        "rings": name,
-        "outlined": len(found),
-        "first": int(found.min(initial=2**62)),
-        "last": int(found.max(initial=0)),
-    }
+    return {"rings": name, **numbers_of(ids)}
 
 
 def _rings(

@@ -45,10 +45,7 @@ def simulated_items(count: int, source: int, *, seed: int) -> Iterator[Item]:
             density=float(rng.uniform(0.3, 1.0)),
             dividing=float(rng.uniform(0.0, 0.1)),
             blur=(sharp * float(rng.uniform(1.5, 3.5)), sharp, sharp),
-            texture=float(rng.uniform(0.2, 1.0)),
-            brightness=float(np.exp(rng.uniform(np.log(60), np.log(800)))),
-            background=float(rng.uniform(5, 40)),
-            gain=float(rng.uniform(1, 12)),
+            **_light(rng),
         )
         yield from planes_of(f"simulated{index}", source, image[None], labels, voxel_size)
 
@@ -82,10 +79,17 @@ def simulated_slides(count: int, source: int, *, seed: int) -> Iterator[Item]:
             density=float(rng.uniform(0.3, 1.0)),
             dividing=float(rng.uniform(0.0, 0.1)),
             blur=(0.0, sharp, sharp),
-            texture=float(rng.uniform(0.2, 1.0)),
-            brightness=float(np.exp(rng.uniform(np.log(60), np.log(800)))),
-            background=float(rng.uniform(5, 40)),
-            gain=float(rng.uniform(1, 12)),
+            **_light(rng),
         )
         pixels = normalise(image[0])[None]
         yield make_item(f"slide{index}", source, pixels, labels, median_diameter(labels))
+
+
+def _light(rng: np.random.Generator) -> dict[str, float]:
+    """How an image looks: texture of the nuclei, brightness, background and noise."""
+    return {
+        "texture": float(rng.uniform(0.2, 1.0)),
+        "brightness": float(np.exp(rng.uniform(np.log(60), np.log(800)))),
+        "background": float(rng.uniform(5, 40)),
+        "gain": float(rng.uniform(1, 12)),
+    }
