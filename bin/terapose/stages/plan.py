@@ -115,6 +115,12 @@ def open_checked(address: str, params: Parameters) -> Image:
             allowed=f"below {2**24}",
             remedy="segment a coarser pyramid level (level)",
         )
+    _check_for_mode(params, mode)
+    return image
+
+
+def _check_for_mode(params: Parameters, mode: str) -> None:
+    """Refuse parameters that another mode than this one has."""
     for name, given in (("expand", params.expand), ("table", "geojson" in params.table)):
         if given and mode != "2d":
             raise InputError(
@@ -131,7 +137,6 @@ def open_checked(address: str, params: Parameters) -> Image:
             got=list(params.flow3d_smooth),
             allowed=f"0 in mode {mode}",
         )
-    return image
 
 
 def mode_of(image: Image, params: Parameters) -> str:
