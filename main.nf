@@ -33,7 +33,7 @@ workflow {
         given = [mask_tiff: 'cell.ome.tif'] + given
     }
     settings = images.map { name, _address, own ->
-        tuple(name, absolute(own), own_networks(own.model ?: given.model))
+        tuple(name, absolute(own), own_networks(own.model ?: given.model), own_markers(given + own))
     }
     params_file = channel
         .of(groovy.json.JsonOutput.toJson(given))
@@ -46,7 +46,7 @@ workflow {
     if (([given] + given_images.collect { _name, _address, own -> own }).any { values -> has_second(values) }) {
         cell_settings = images.map { name, _address, own ->
             def all = given + own
-            tuple(name, absolute(own), own_networks(all.cell_model ?: all.model))
+            tuple(name, absolute(own), own_networks(all.cell_model ?: all.model), own_markers(all))
         }
         // what the second network finds goes to no folder of results, but to the nuclei
         SEGMENT_CELLS(samples, cell_settings, params_file, '', channel.empty(), true)
@@ -83,6 +83,12 @@ def listed_networks(value) {
 // The local files among them.
 def own_networks(value) {
     return listed_networks(value).collect { name -> local_file(name) }.findAll { path -> path }
+}
+
+// The local table of markers; staged, so that containers can see it.
+def own_markers(values) {
+    def table = local_file(values.markers)
+    return table ? [table] : []
 }
 
 // Parameters whose files have absolute paths: tasks run in folders of theirs.

@@ -97,7 +97,7 @@ def passes(planned, axis, inputs) {
 workflow SEGMENT {
     take:
     samples // [sample, address of the image, image to stage or []]
-    settings // [sample, parameters of its own, the networks' files to stage or []]
+    settings // [sample, parameters of its own, files to stage or []: networks, table of markers]
     params_file // all parameters of the run, JSON
     outdir
     cells // [sample, labels.zarr, provenance.json] of the second network's cells, or nothing
@@ -110,7 +110,8 @@ workflow SEGMENT {
     none = checked.map { row -> tuple(row.sample, []) }
     no_args = checked.map { row -> tuple(row.sample, '') }
 
-    models = settings.map { sample, _own, model -> tuple(sample, model) }
+    models = settings.map { sample, _own, model, _markers -> tuple(sample, model) }
+    markers = settings.map { sample, _own, _model, table -> tuple(sample, table) }
     FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }.join(models))
     // whose network it is, and under which licence: once
     FETCH.out.said.map { line -> line.trim() }.unique().view()
@@ -119,6 +120,7 @@ workflow SEGMENT {
             .map { row -> tuple(row.sample, row.address, row.identity, row.plan) }
             .join(images)
             .join(FETCH.out.network)
+            .join(markers)
     )
     planned = PLAN.out.plan
         .map { sample, plan, store -> tuple(sample, plan, store.toUriString()) }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,55 +14,86 @@ from terapose.store import INTEGER, Store
 _CHUNK = 2**18
 
 
+class ColumnWriter:
+    """Writes a long column as an array, some values at a time, so that parts of it can be read.
+
+    Parameters
+    ----------
+    store, name
+        Where to.
+    total
+        Number of values.
+    dtype
+        Their type.
+    """
+
+    def __init__(self, store: Store, name: str, total: int, dtype: Any) -> None:
+        # a store array is ZYX: a column lies along X, padded so that there is one
+        self._store, self._name, self._total = store, name, max(1, total)
+        self._waiting: list[NDArray[Any]] = [np.zeros(0, dtype)]
+        self._held = self._done = 0
+        store.create(name, (1, 1, self._total), (1, 1, _CHUNK), str(np.dtype(dtype)), INTEGER)
+
+    def add(self, values: NDArray[np.integer[Any]]) -> None:
+        """Append values."""
+        self._waiting.append(values)
+        self._held += len(values)
+        if self._held >= _CHUNK:
+            self._write(self._held - self._held % _CHUNK)
+
+    def close(self) -> None:
+        """Write what is left; the column is complete then."""
+        if self._done + self._held == 0:
+            self.add(np.zeros(1, np.int64))
+        self._write(self._held)
+        if self._done != self._total:
+            raise AssertionError(f"{self._name}: {self._done} values of {self._total}")
+
+    def _write(self, count: int) -> None:
+        """Write the first values of those that wait: whole chunks, or the end."""
+        values = np.concatenate(self._waiting)
+        if count:
+            run = Box((0, 0, self._done), (1, 1, self._done + count))
+            self._store.write(self._name, run, values[np.newaxis, np.newaxis, :count])
+        # a copy: a view would keep all that has been written
+        self._waiting, self._done = [values[count:].copy()], self._done + count
+        self._held -= count
+
+
 def put_column(store: Store, name: str, values: NDArray[np.integer[Any]]) -> None:
-    """Write a long column as an array, so that parts of it can be read."""
-    # a store array is ZYX: a column lies along X, padded so that there is one
-    length = max(1, len(values))
-    store.create(name, (1, 1, length), (1, 1, _CHUNK), str(values.dtype), INTEGER)
-    padded = np.zeros((1, 1, length), values.dtype)
-    padded[0, 0, : len(values)] = values
-    store.write(name, Box((0, 0, 0), (1, 1, length)), padded)
+    """Write a long column that is in memory."""
+    writer = ColumnWriter(store, name, len(values), values.dtype)
+    writer.add(values)
+    writer.close()
 
 
-def put_columns(store: Store, name: str, table: Mapping[str, NDArray[np.integer[Any]]]) -> None:
-    """Write columns of one length under a name."""
-    for column, values in table.items():
-        put_column(store, f"{name}/{column}", values)
+def pieces(
+    store: Store, name: str, columns: Sequence[str], total: int, span: tuple[int, int]
+) -> Iterator[tuple[int, dict[str, NDArray[np.int64]]]]:
+    """Rows of columns, the first of which is sorted and lies in ``span``, a chunk at a time.
+
+    Yields
+    ------
+    first : int
+        Number of the first of these rows, from 0.
+    rows : dict
+        Their values by column.
+    """
+    first, stop = (_bisect(store, f"{name}/{columns[0]}", total, value) for value in span)
+    while first < stop:
+        end = min(stop, (first // _CHUNK + 1) * _CHUNK)
+        run = Box((0, 0, first), (1, 1, end))
+        yield first, {c: store.read(f"{name}/{c}", run)[0, 0].astype(np.int64) for c in columns}
+        first = end
 
 
 def columns_in(
     store: Store, name: str, columns: Sequence[str], total: int, span: tuple[int, int]
 ) -> dict[str, NDArray[np.int64]]:
     """Rows of columns, the first of which is sorted and lies in ``span``."""
-    names = [f"{name}/{column}" for column in columns]
-    _, found = _rows(store, names, total, span)
-    return dict(zip(columns, found, strict=True))
-
-
-def column_in(
-    store: Store, names: tuple[str, str], total: int, span: tuple[int, int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of two columns where the first, which is sorted, lies in ``span``."""
-    return rows(store, names, total, span)[1:]
-
-
-def rows(
-    store: Store, names: tuple[str, str], total: int, span: tuple[int, int]
-) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-    """Like `column_in`, with the number of the first of these rows."""
-    first, (key, value) = _rows(store, names, total, span)
-    return first, key, value
-
-
-def _rows(
-    store: Store, names: Sequence[str], total: int, span: tuple[int, int]
-) -> tuple[int, list[NDArray[np.int64]]]:
-    """Number of the first row whose first column lies in ``span``, and all such rows."""
-    first, stop = (_bisect(store, names[0], total, value) for value in span)
-    if first == stop:
-        return first, [np.zeros(0, np.int64) for _ in names]
-    run = Box((0, 0, first), (1, 1, stop))
-    return first, [store.read(name, run)[0, 0].astype(np.int64) for name in names]
+    found = [rows for _, rows in pieces(store, name, columns, total, span)]
+    nothing = np.zeros(0, np.int64)
+    return {c: np.concatenate([nothing, *(rows[c] for rows in found)]) for c in columns}
 
 
 def _bisect(store: Store, name: str, total: int, value: int) -> int:

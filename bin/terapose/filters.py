@@ -18,16 +18,17 @@ another group can lie in their holes, also not later: an object that loses voxel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terapose.geometry import ZYX, Box, zyx
-from terapose.kernels.objects import fill, measure
+from terapose.kernels.objects import COLUMNS, fill, measure
+from terapose.parts import ROWS, Table, empty, merged, select, window, windows
 
-Table = dict[str, NDArray[Any]]
 ReadBox = Callable[[Box], tuple[NDArray[Any], NDArray[np.float32]]]
 """Reads provisional labels and cell probability of a box."""
 
@@ -36,9 +37,48 @@ BOX = ("z0", "y0", "x0", "z1", "y1", "x1")
 """Columns of the box of an object; the last three are one beyond it."""
 
 
-def select(table: Table, keep: NDArray[Any]) -> Table:
-    """Some rows of a table."""
-    return {name: values[keep] for name, values in table.items()}
+OBJECTS = {"id": np.int64, **COLUMNS}
+"""Columns of a table of objects."""
+HOLES = {"id": np.int64, "voxel": np.int64, "under": np.int64, "probability": np.float32}
+"""Columns of a table of holes."""
+PATCHES = {"voxel": np.int64, "id": np.int64}
+"""Columns of a table of voxels that change hands."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Objects and their holes, by windows of numbers.
+
+    Attributes
+    ----------
+    count
+        Number of windows.
+    objects
+        For a window its objects: ``id`` (rising) and `terapose.kernels.objects.COLUMNS`, holes not
+        filled, and where it was measured ``sum_error``, the error of an object's flows times
+        ``measured`` voxels.
+    holes
+        For a window the holes of its objects: ``id``, ``voxel`` (linear index), ``under`` (number
+        found there, 0 for none) and ``probability`` of every voxel of a hole.
+    rows
+        Numbers of a window.
+    """
+
+    count: int
+    objects: Callable[[int], Table]
+    holes: Callable[[int], Table]
+    rows: int = ROWS
+
+    @classmethod
+    def of(cls, objects: Table, holes: Table, rows: int = ROWS) -> Windows:
+        """Tables that are in memory, cut into windows."""
+        spans = windows(int(objects["id"].max(initial=0)), rows)
+        return cls(
+            len(spans),
+            lambda n: window(objects, *spans[n]),
+            lambda n: window(holes, *spans[n]),
+            rows,
+        )
 
 
 def box_of(objects: Table) -> Box:
@@ -67,24 +107,14 @@ def small_enough(
 
 
 def resolve(
-    objects: Table,
-    holes: Table,
-    shape: ZYX,
-    rules: Mapping[str, Any],
-    read: ReadBox,
-    *,
-    flat: bool = False,
-) -> tuple[Table, Table]:
-    """Apply the rules.
+    found: Windows, shape: ZYX, rules: Mapping[str, Any], read: ReadBox, *, flat: bool = False
+) -> Iterator[tuple[Table, Table]]:
+    """Apply the rules, a window after the other.
 
     Parameters
     ----------
-    objects
-        ``id`` (rising) and `terapose.kernels.objects.COLUMNS` of every object, holes not filled,
-        and where it was measured ``sum_error``, the error of its flows times ``measured`` voxels.
-    holes
-        ``id``, ``voxel`` (linear index), ``under`` (ID found there, 0 for none) and
-        ``probability`` of every voxel of a hole.
+    found
+        All objects and holes.
     shape
         Shape of the image.
     rules
@@ -94,40 +124,88 @@ def resolve(
     flat
         Whether each object lies in one plane and is filled there.
 
-    Returns
-    -------
+    Yields
+    ------
     objects : dict
-        The objects that stay, holes filled, by rising ``id``.
+        The objects of a window that stay, holes filled, by rising ``id``.
     patches : dict
-        ``voxel`` and ``id``: voxels that change hands, by rising voxel; `read` has them otherwise.
+        ``voxel`` and ``id``: voxels that change hands, to objects of this window (that stay or
+        not); `read` has them otherwise.
     """
+    groups = _groups(found, rules)
+    tangled, patches = _fill_groups(groups, shape, read, flat)
+
+    def filled(number: int) -> tuple[Table, Table]:
+        return _window(found, number, tangled, shape, rules)
+
+    least = 0.0
+    if rules["min_median_fraction"]:
+        counts = (filled(n)[0]["count"] for n in range(found.count))
+        least = rules["min_median_fraction"] * _median(counts)
+    for number in range(found.count):
+        objects, plain = filled(number)
+        mine = patches["id"] // found.rows == number
+        own = merged([plain, select(patches, mine)])
+        yield _own_filters(objects, shape, least, rules["border"], flat), own
+
+
+def resolved(
+    found: Windows, shape: ZYX, rules: Mapping[str, Any], read: ReadBox, *, flat: bool = False
+) -> tuple[Table, Table]:
+    """What `resolve` yields as a whole: objects by rising ``id``, patches by rising ``voxel``."""
+    objects, patches = zip(*resolve(found, shape, rules, read, flat=flat), strict=True)
+    moved = merged(patches)
+    return merged(objects), select(moved, np.argsort(moved["voxel"], kind="stable"))
+
+
+def _alive(objects: Table, rules: Mapping[str, Any]) -> Table:
+    """Objects that are large enough, and whose flows are right."""
     least = rules["min_size"]
     keep = (objects["count"] >= least) | (least <= 0)
     if rules["flow_threshold"]:
         keep &= ~(objects["sum_error"] / objects["measured"] > rules["flow_threshold"])
-    objects = select(objects, keep)
-    holes = select(holes, np.isin(holes["id"], objects["id"]))
-    groups = _conflicts(objects, holes)
-    tangled = np.array(sorted({i for group in groups for i in group}), np.int64)
-    plain = select(holes, ~np.isin(holes["id"], tangled))
+    return select(objects, keep)
+
+
+def _window(
+    found: Windows, number: int, tangled: Table, shape: ZYX, rules: Mapping[str, Any]
+) -> tuple[Table, Table]:
+    """The objects of a window that are large enough with their holes filled, and plain patches."""
+    objects, holes = _alive(found.objects(number), rules), found.holes(number)
+    mine = np.isin(objects["id"], tangled["id"])
+    rows = np.searchsorted(tangled["id"], objects["id"][mine])
+    for name in COLUMNS:
+        objects[name][mine] = tangled[name][rows]
+    plain = select(holes, np.isin(holes["id"], objects["id"][~mine]))
     _add_plain(objects, plain, shape)
-    voxels, owners = [plain["voxel"]], [plain["id"]]
-    for group in groups:
-        changed, owner = _fill_group(objects, group, shape, read, flat)
-        voxels.append(changed)
-        owners.append(owner)
+    least = rules["min_size"]
     keep = (objects["count"] >= least) | (least <= 0)
     keep &= objects["count"] > 0
-    objects = _own_filters(select(objects, keep), shape, rules, flat)
-    voxel, owner = np.concatenate(voxels), np.concatenate(owners)
-    order = np.argsort(voxel, kind="stable")
-    return objects, {"voxel": voxel[order], "id": owner[order]}
+    return select(objects, keep), {"voxel": plain["voxel"], "id": plain["id"]}
 
 
-def _conflicts(objects: Table, holes: Table) -> list[list[int]]:
+def _groups(found: Windows, rules: Mapping[str, Any]) -> list[Table]:
     """Groups of objects of which one lies in a hole of another."""
-    nested = (holes["under"] != 0) & np.isin(holes["under"], objects["id"])
-    pairs = np.unique(np.stack([holes["id"][nested], holes["under"][nested]], axis=1), axis=0)
+    pairs = np.zeros((2, 0), np.int64)
+    for number in range(found.count):
+        objects, holes = _alive(found.objects(number), rules), found.holes(number)
+        nested = (holes["under"] != 0) & np.isin(holes["id"], objects["id"])
+        mine = np.stack([holes["id"][nested], holes["under"][nested]])
+        pairs = np.concatenate([pairs, np.unique(mine, axis=1)], axis=1)
+    near = np.unique(pairs)
+    parts = [
+        _alive(select(rows, np.isin(rows["id"], near)), rules)
+        for rows in (found.objects(n) for n in np.unique(near // found.rows).tolist())
+    ]
+    if not parts:
+        return []
+    objects = merged(parts)
+    pairs = pairs[:, np.isin(pairs, objects["id"]).all(axis=0)]
+    return [select(objects, np.searchsorted(objects["id"], group)) for group in _connected(pairs.T)]
+
+
+def _connected(pairs: NDArray[np.int64]) -> list[list[int]]:
+    """Numbers that pairs connect, by rising number."""
     parent: dict[int, int] = {}
 
     def root(i: int) -> int:
@@ -143,6 +221,20 @@ def _conflicts(objects: Table, holes: Table) -> list[list[int]]:
     return list(groups.values())
 
 
+def _median(counts: Iterable[NDArray[np.int64]]) -> float:
+    """Median of many whole numbers, by how often each occurs; 0 if there are none."""
+    size, times = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    for values in counts:
+        more, often = np.unique(values, return_counts=True)
+        size, where = np.unique(np.concatenate([size, more]), return_inverse=True)
+        times = np.bincount(where, np.concatenate([times, often])).astype(np.int64)
+    if not len(size):
+        return 0.0
+    below, total = np.cumsum(times), int(times.sum())
+    middle = size[np.searchsorted(below, [(total - 1) // 2 + 1, total // 2 + 1])]
+    return float(middle.mean())
+
+
 def _add_plain(objects: Table, holes: Table, shape: ZYX) -> None:
     """Add the voxels of holes to the statistics of their objects."""
     rows = np.searchsorted(objects["id"], holes["id"])
@@ -152,41 +244,38 @@ def _add_plain(objects: Table, holes: Table, shape: ZYX) -> None:
     np.add.at(objects["sum_probability"], rows, holes["probability"].astype(np.float64))
 
 
-def _fill_group(
-    objects: Table, group: list[int], shape: ZYX, read: ReadBox, flat: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Fill the objects of a conflict group one after another; returns the changed voxels."""
-    rows = np.searchsorted(objects["id"], group)
-    start = tuple(int(objects[c][rows].min()) for c in ("z0", "y0", "x0"))
-    stop = tuple(int(objects[c][rows].max()) for c in ("z1", "y1", "x1"))
-    box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+def _fill_groups(groups: list[Table], shape: ZYX, read: ReadBox, flat: bool) -> tuple[Table, Table]:
+    """The objects of all conflict groups with their holes filled, and the changed voxels."""
+    patches = [empty(PATCHES)]
+    for group in groups:
+        patches.append(_fill_group(group, shape, read, flat))
+    tangled = merged([empty(OBJECTS), *({c: g[c] for c in OBJECTS} for g in groups)])
+    return select(tangled, np.argsort(tangled["id"])), merged(patches)
+
+
+def _fill_group(group: Table, shape: ZYX, read: ReadBox, flat: bool) -> Table:
+    """Fill the objects of a group one after another; returns the changed voxels."""
+    box = box_of(group)
     labels, probability = read(box)
     local = np.zeros(box.shape, np.int32)
-    for n, i in enumerate(group):
+    for n, i in enumerate(group["id"].tolist()):
         local[labels == i] = n + 1
     before = local.copy()
-    for n in np.argsort(objects["first"][rows], kind="stable").tolist():
-        row = rows[n]
-        a = Box(
-            (int(objects["z0"][row]), int(objects["y0"][row]), int(objects["x0"][row])),
-            (int(objects["z1"][row]), int(objects["y1"][row]), int(objects["x1"][row])),
-        ).within(box)
-        part = local[a]
+    for n in np.argsort(group["first"], kind="stable").tolist():
+        part = local[box_of(select(group, np.array([n]))).within(box)]
         part[fill(part == n + 1, flat=flat)] = n + 1
-    for name, values in measure(local, len(group), box.start, shape, probability).items():
-        objects[name][rows] = values
+    group |= measure(local, len(group["id"]), box.start, shape, probability)
     changed = np.argwhere(local != before)
-    owner = np.array(group, np.int64)[local[tuple(changed.T)] - 1]
-    return np.ravel_multi_index(tuple((changed + start).T), shape).astype(np.int64), owner
+    owner = group["id"][local[tuple(changed.T)] - 1]
+    voxel = np.ravel_multi_index(tuple((changed + box.start).T), shape).astype(np.int64)
+    return {"voxel": voxel, "id": owner}
 
 
-def _own_filters(objects: Table, shape: ZYX, rules: Mapping[str, Any], flat: bool) -> Table:
+def _own_filters(objects: Table, shape: ZYX, least: float, border: str, flat: bool) -> Table:
     """Filters that Cellpose lacks: objects far below the median, objects at the border."""
     objects["border"] = np.zeros(len(objects["id"]), bool)
     for axis, length in zip("zyx", shape, strict=True):
         if not flat or axis != "z":
             objects["border"] |= (objects[f"{axis}0"] == 0) | (objects[f"{axis}1"] == length)
-    if rules["min_median_fraction"] and len(objects["id"]):
-        least = rules["min_median_fraction"] * np.median(objects["count"])
-        objects = select(objects, objects["count"] >= least)
-    return select(objects, ~objects["border"]) if rules["border"] == "drop" else objects
+    objects = select(objects, objects["count"] >= least)
+    return select(objects, ~objects["border"]) if border == "drop" else objects

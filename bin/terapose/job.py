@@ -214,7 +214,7 @@ def gathered(job: Job, scattered: Summary | None, begin: float, **fields: Any) -
 _OWN = {"stage", "key", "params", "tasks", "seconds", "peak_memory", "checksum", "history"}
 _NEEDED_LATER = {"key", "plan", "flows", "ends", "counts", "displacements", "labels", "seeds"}
 _NEEDED_LATER |= {"naming", "patches", "relabel", "scale", "object_table", "hole_table"}
-_NEEDED_LATER |= {"dtype", "pieces", "expand", "by_block", "label_type"}
+_NEEDED_LATER |= {"dtype", "pieces", "expand", "by_block", "label_type", "last", "cell_table"}
 _NEEDED_LATER |= {"matched", "second", "second_labels"}
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.columns import column_in, put_column
+from terapose.columns import ColumnWriter, pieces, put_column
 from terapose.geometry import Box
 from terapose.job import Job
+from terapose.parts import ROWS, Sorter, Table, voxels_together
 from terapose.store import Store
 
 
@@ -58,6 +59,57 @@ def put_naming(store: Store, name: str, naming: Naming) -> None:
     put_column(store, f"{name}/patch_label", naming.label)
 
 
+class NewNames:
+    """Writes a naming for objects that are told some at a time, by rising ID.
+
+    Parameters
+    ----------
+    job
+        The stage; ``before`` says which naming these IDs have, if they are not provisional ones.
+    name
+        Name of the naming to write.
+    """
+
+    def __init__(self, job: Job, name: str) -> None:
+        self._job, self._name, self._next = job, name, 0
+        self._dtype = job.before["dtype"]
+        self._lookup = ColumnWriter(
+            job.store, f"{name}/lookup", job.before["found"] + 1, self._dtype
+        )
+        width = voxels_together(job.plan.grid)
+        self._patches = Sorter(job.store, f"{name}/unsorted", "patch_voxel", width)
+        # where provisional IDs have names already, these are needed as a whole
+        self._earlier = get_naming(job) if "naming" in job.before else None
+        self._names: list[NDArray[np.int64]] = []
+        self._voxels: list[NDArray[np.int64]] = []
+
+    def add(self, ids: NDArray[np.int64], names: NDArray[np.int64], patches: Table) -> None:
+        """The next window of IDs: new names of those that have one, and who got which voxels."""
+        first, self._next = self._next, min(self._next + ROWS, self._job.before["last"] + 1)
+        lookup = np.zeros(self._next - first, np.int64)
+        lookup[ids - first] = names
+        if self._earlier is None:
+            self._lookup.add(lookup)
+        else:
+            self._names.append(lookup)
+            self._voxels.append(patches["voxel"])
+        label = lookup[patches["id"] - first]
+        self._patches.add({"patch_voxel": patches["voxel"], "patch_label": label})
+
+    def close(self) -> int:
+        """Complete the naming; returns how many voxels change hands."""
+        if self._earlier is not None:
+            names = np.concatenate(self._names)
+            self._lookup.add(names[self._earlier.lookup])
+            # what was filled last counts
+            left = ~np.isin(self._earlier.voxel, np.concatenate(self._voxels))
+            voxel, label = self._earlier.voxel[left], names[self._earlier.label[left]]
+            self._patches.add({"patch_voxel": voxel, "patch_label": label})
+        self._lookup.close()
+        types = {"patch_voxel": np.int64, "patch_label": self._dtype}
+        return self._patches.put_columns(self._name, types)
+
+
 def get_naming(job: Job) -> Naming:
     """The naming of the stage before; the identity if there is none yet."""
     name = job.before.get("naming")
@@ -81,13 +133,10 @@ def named_labels(job: Job, box: Box) -> NDArray[Any]:
     labels: NDArray[Any] = lookup[0, 0][provisional - low]
     shape = job.plan.image.shape
     plane = shape[1] * shape[2]
-    voxel, patch = column_in(
-        job.store,
-        (f"{name}/patch_voxel", f"{name}/patch_label"),
-        job.before["patches"],
-        (box.start[0] * plane, box.stop[0] * plane),
-    )
-    at = np.stack(np.unravel_index(voxel, shape), axis=1)
-    inside = ((at >= box.start) & (at < box.stop)).all(axis=1)
-    labels[tuple((at[inside] - box.start).T)] = patch[inside]
+    span = (box.start[0] * plane, box.stop[0] * plane)
+    columns = ("patch_voxel", "patch_label")
+    for _, rows in pieces(job.store, name, columns, job.before["patches"], span):
+        at = np.stack(np.unravel_index(rows["patch_voxel"], shape), axis=1)
+        inside = ((at >= box.start) & (at < box.stop)).all(axis=1)
+        labels[tuple((at[inside] - box.start).T)] = rows["patch_label"][inside]
     return labels

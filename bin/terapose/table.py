@@ -1,9 +1,8 @@
 """The table of cells, a batch of rows at a time: what ``relabel`` and ``measure`` found of each.
 
-Rows are in the order of the cells' numbers. The tables of ``measure`` are in the order of blocks,
-each with the smallest and the largest number in it: a table is read when its first row is due and
-put away after its last. Cells are numbered by position, so few tables are open at a time: those of
-about two layers (of planes: two rows) of blocks.
+Rows are in the order of the cells' numbers. Batches are the windows in which ``relabel`` has left
+the cells (`terapose.parts`), without those that became empty; the tables of ``measure`` are joined
+to them by number.
 
 Columns: number, mean intensity of each channel, position, size, shape; so far they are those of
 MCQuant, in its order. Then what only Terapose has.
@@ -14,57 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terapose.channels import column_names, measured_channels
 from terapose.compartments import CELLS
-from terapose.filters import Table, select
 from terapose.job import Job, Receipt
+from terapose.parts import ByNumber, Table, get_window, merged, window, windows
 from terapose.plan import Plan
 from terapose.shapes import PLANAR, SOLID
-from terapose.stages.masks import merged
-from terapose.store import Store
-
-ROWS = 2**16
-"""Rows of a batch."""
-
-
-class ByNumber:
-    """Tables that the tasks of a stage left, each of some cells, by number of cell.
-
-    Parameters
-    ----------
-    store
-        Where the tables are.
-    receipts
-        What the tasks said: ``first`` and ``last`` number, and the table's name.
-    name
-        Under which name receipts have that of the table.
-    """
-
-    def __init__(self, store: Store, receipts: Sequence[Receipt], name: str) -> None:
-        results = [r["result"] for r in receipts]
-        self._waiting = sorted(results, key=lambda r: r["first"], reverse=True)
-        self._open: list[tuple[int, Table]] = []
-        self._store, self._name = store, name
-
-    def tables(self, first: int, stop: int) -> list[Table]:
-        """Tables with cells of ``first`` to ``stop`` - 1; to be called with rising numbers."""
-        self._open = [(last, table) for last, table in self._open if last >= first]
-        while self._waiting and self._waiting[-1]["first"] < stop:
-            found = self._waiting.pop()
-            self._open.append((found["last"], self._store.get_table(found[self._name])))
-        return [table for _, table in self._open]
-
-
-def _measured(source: ByNumber, first: int, stop: int) -> Table:
-    """What ``measure`` found of the cells ``first`` to ``stop`` - 1."""
-    tables = source.tables(first, stop)
-    due = merged([select(t, (t["id"] >= first) & (t["id"] < stop)) for t in tables])
-    due = select(due, np.argsort(due["id"]))
-    if not np.array_equal(due["id"], np.arange(first, stop)):
-        raise AssertionError("a cell was not measured, or twice")
-    return due
-
 
 RESERVED = frozenset(
     [
@@ -84,7 +40,7 @@ def markers(plan: Plan, measure: Sequence[int | str]) -> tuple[str, ...]:
 
 
 def batches(job: Job, measured: Sequence[Receipt], name: str = CELLS) -> Iterator[Table]:
-    """The table of a compartment, `ROWS` rows at a time; once without rows if there are none.
+    """The table of a compartment, some rows at a time; once without rows if there are none.
 
     Parameters
     ----------
@@ -95,28 +51,35 @@ def batches(job: Job, measured: Sequence[Receipt], name: str = CELLS) -> Iterato
     name
         Compartment.
     """
-    objects = job.store.get_table(f"{job.before['relabel']}/cells.npz")
     columns = markers(job.plan, job.params["measure"])
     shape = PLANAR if job.plan.mode == "2d" else SOLID
-    source = ByNumber(job.store, measured, name)
-    cells = len(objects["id"])
-    for first in range(0, max(cells, 1), ROWS):
-        stop = min(first + ROWS, cells)
-        part = select(objects, np.arange(first, stop))
-        part["id"] = np.arange(first + 1, stop + 1)
+    source = ByNumber(job.store, [r["result"] for r in measured], name)
+    for number in range(len(windows(job.before["last"]))):
+        part = get_window(job.store, job.before["cell_table"], number)
+        if not len(part["id"]) and (job.before["cells"] or number):
+            continue
         # of what was found, before it grew
         part["probability"] = part["sum_probability"] / part["count"]
         if "sum_error" in part:
             part["error"] = part["sum_error"] / part["measured"]
         found: Table = {}
-        if measured and cells:
-            rows = _measured(source, first + 1, stop + 1)
+        if measured and job.before["cells"]:
+            rows = _measured(source, part["id"])
             found = {c: rows["means"][:, n] for n, c in enumerate(columns)}
             found |= {c: rows[c] for c in shape}
             part |= {c: values for c, values in rows.items() if c in part}
         elif measured:
             found = {c: np.zeros(0, np.float32) for c in (*columns, *shape)}
         yield _table(part, found, job.plan, columns, own=name == CELLS)
+
+
+def _measured(source: ByNumber, ids: NDArray[np.int64]) -> Table:
+    """What ``measure`` found of cells with these numbers, one after the other."""
+    first, stop = int(ids[0]), int(ids[-1]) + 1
+    rows = window(merged(source.tables(first, stop)), first, stop)
+    if not np.array_equal(rows["id"], ids):
+        raise AssertionError("a cell was not measured, or twice")
+    return rows
 
 
 def _table(part: Table, found: Table, plan: Plan, columns: Sequence[str], *, own: bool) -> Table:

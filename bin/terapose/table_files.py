@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from terapose.filters import Table
+from terapose.parts import Table
 
 FORMATS = ("csv", "parquet", "h5ad")
 

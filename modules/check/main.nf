@@ -7,7 +7,7 @@ process CHECK {
     cache false
 
     input:
-    tuple val(sample), val(address), path(image, stageAs: 'image/*'), val(own), path(models, stageAs: 'model*/*')
+    tuple val(sample), val(address), path(image, stageAs: 'image/*'), val(own), path(models, stageAs: 'model*/*'), path(markers, stageAs: 'markers/*')
     path params_file
     val output
     val second

@@ -5,7 +5,7 @@ process PLAN {
     label 'small'
 
     input:
-    tuple val(sample), val(address), val(identity), val(args), path(image, stageAs: 'image/*'), path(model)
+    tuple val(sample), val(address), val(identity), val(args), path(image, stageAs: 'image/*'), path(model), path(markers, stageAs: 'markers/*')
 
     output:
     tuple val(sample), path('plan.json'), path('store'), emit: plan

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.fields import same_partition
 
-from terapose.filters import Table, resolve, select, small_enough
+from terapose.filters import Windows, resolved, small_enough
 from terapose.geometry import Box
 from terapose.kernels.objects import COLUMNS, find_holes, measure
+from terapose.parts import Table, select
 
 SHAPE = (14, 15, 16)
 
@@ -55,9 +56,13 @@ def tables(labels: NDArray[np.int64], probability: NDArray[np.float32]) -> tuple
     st.integers(1, 7),
     st.sampled_from([-1, 15, 60]),
     st.sampled_from([1, 0.15]),
+    st.sampled_from([1, 2, 3, 100]),
 )
 @settings(max_examples=120)
-def test_the_rules_of_cellpose(seed: int, count: int, least: int, fraction: float) -> None:
+def test_the_rules_of_cellpose(
+    seed: int, count: int, least: int, fraction: float, rows: int
+) -> None:
+    """Whatever the windows are that objects are gone through by."""
     rng = np.random.default_rng(seed)
     labels = nested_boxes(rng, count)
     probability = rng.normal(0, 1, SHAPE).astype(np.float32)
@@ -69,7 +74,7 @@ def test_the_rules_of_cellpose(seed: int, count: int, least: int, fraction: floa
     def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:
         return labels[box.slices].copy(), probability[box.slices]
 
-    kept, patches = resolve(objects, holes, SHAPE, rules, read)
+    kept, patches = resolved(Windows.of(objects, holes, rows), SHAPE, rules, read)
     found = np.where(np.isin(labels, kept["id"]), labels, 0)
     found.ravel()[patches["voxel"]] = np.where(np.isin(patches["id"], kept["id"]), patches["id"], 0)
     counts = np.bincount(labels.ravel())

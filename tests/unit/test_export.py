@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from tests.fields import NETWORK, balls, prepared, run_stages, scatter, to_centres
 
-from terapose.columns import column_in, put_column
+from terapose.columns import columns_in, put_column
 from terapose.geometry import Box
 from terapose.job import Job
 from terapose.labels import open_level
@@ -70,7 +70,7 @@ def test_columns_longer_than_a_chunk_are_searched(tiny_model: Path, tmp_path: Pa
     put_column(store, "a/key", keys)
     put_column(store, "a/value", keys * 2)
     for low, high in ((0, 10), (786_430, 786_440), (1_500_000, 2_100_001), (2_999_999, 4_000_000)):
-        found, value = column_in(store, ("a/key", "a/value"), len(keys), (low, high))
+        found = columns_in(store, "a", ("key", "value"), len(keys), (low, high))
         expected = keys[(keys >= low) & (keys < high)]
-        np.testing.assert_array_equal(found, expected)
-        np.testing.assert_array_equal(value, expected * 2)
+        np.testing.assert_array_equal(found["key"], expected)
+        np.testing.assert_array_equal(found["value"], expected * 2)

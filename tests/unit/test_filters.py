@@ -10,9 +10,10 @@ import pytest
 from cellpose import utils
 from numpy.typing import NDArray
 
-from terapose.filters import Table, resolve, small_enough
+from terapose.filters import Windows, resolved, small_enough
 from terapose.geometry import Box
 from terapose.kernels.objects import measure
+from terapose.parts import Table
 
 SHAPE = (4, 10, 10)
 SIZES = {1: 14, 2: 15, 3: 16, 4: 40}
@@ -45,7 +46,8 @@ def kept(errors: Sequence[float] = (0, 0, 0, 0), **rules: Any) -> list[int]:
     def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:
         raise AssertionError("nothing is nested: the label image need not be read")
 
-    found, patches = resolve(objects, holes, SHAPE, {**plain, **rules}, read)
+    windows = Windows.of(objects, holes)
+    found, patches = resolved(windows, SHAPE, {**plain, **rules}, read)
     assert not len(patches["voxel"])
     return [int(i) for i in found["id"]]
 

@@ -5,8 +5,8 @@ a cell's in 32 bits: from block 42,949 on, different cells share IDs. Here a pro
 of one table of seeds, whatever the blocks are. An image of so many blocks takes hours, so its last
 blocks alone are run, on what their neighbours would have left.
 
-What comes after is in one table of cells that a gather holds in memory: it numbers them 1..N, and
-more than 2**32 of them cannot be tried here.
+What comes after goes through tables of all cells (test_parts.py): it numbers them 1..N, and more
+than 2**32 of them cannot be tried here.
 """
 
 from __future__ import annotations

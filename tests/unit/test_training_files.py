@@ -247,3 +247,15 @@ def test_licences_of_data(tmp_path: Path) -> None:
     assert noted("CC0-1.0", "MIT") == ["CC0-1.0", "MIT"]
     with pytest.raises(InputError, match="licences do not match the data folders"):
         noted("CC0-1.0", "MIT", "BSD")
+
+
+def test_a_folder_named_twice_is_drawn_from_twice_as_often(tmp_path: Path) -> None:
+    image, labels = (array.squeeze() for array in pair())
+    for number in range(4):
+        as_tiff(tmp_path / f"image{number}", image)
+        as_tiff(tmp_path / f"image{number}_masks", labels)
+    once, twice = (read_dataset([tmp_path] * times, holdout=["image0*"]) for times in (1, 2))
+    assert [item.source for item in twice.training] == [0, 0, 0, 1, 1, 1]
+    # but what is held out is scored once
+    assert len(twice.held_out) == len(once.held_out) == 1
+    assert [source["held out"] for source in twice.sources] == [1, 0]

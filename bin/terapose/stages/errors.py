@@ -19,8 +19,8 @@ from terapose.geometry import reach
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.kernels.errors import flow_errors_2d, flow_errors_3d
 from terapose.kernels.seeds import GROWTH
+from terapose.parts import ByNumber, get_window, merged, put_window, span, windows
 from terapose.stages.combine import read_flows
-from terapose.stages.masks import merged
 from terapose.stages.seeds import seeds_in
 
 _SINGLE = 4e7
@@ -34,7 +34,7 @@ def run(job: Job) -> dict[str, Any]:
     tables = [_block(job, item, farthest, pieces) for item in job.items]
     name = job.name(f"{job.task}.npz")
     job.store.put_table(name, merged(tables))
-    return {"errors": name}
+    return {"errors": name, **span([t["id"] for t in tables])}
 
 
 def _block(
@@ -67,15 +67,15 @@ def _block(
 def summarize(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts; put the errors into the table of objects."""
     summary = gather(job.plan, "errors", receipts)
-    errors = merged([job.store.get_table(r["errors"]) for r in summary.pop("results")])
-    order = np.argsort(errors["id"], kind="stable")
-    objects = job.store.get_table(job.before["object_table"])
-    if not np.array_equal(errors["id"][order], objects["id"]):
-        raise AssertionError("an object has no error, or two")
-    error = errors["error"][order]
-    name = f"errors-{summary['key']}/objects.npz"
-    # sums, like all columns: errors of planes are averaged over the voxels of a stitched cell
-    count = objects["count"]
-    columns = {**objects, "sum_error": error * count, "measured": count}
-    job.store.put_table(name, columns)
+    errors = ByNumber(job.store, summary.pop("results"), "errors")
+    name = f"errors-{summary['key']}/objects"
+    for number, (first, stop) in enumerate(windows(job.before["last"])):
+        objects = get_window(job.store, job.before["object_table"], number)
+        found = errors.rows(first, stop, {"id": np.int64, "error": np.float64})
+        if not np.array_equal(found["id"], objects["id"]):
+            raise AssertionError("an object has no error, or two")
+        # sums, like all columns: errors of planes are averaged over the voxels of a stitched cell
+        count = objects["count"]
+        columns = {"sum_error": found["error"] * count, "measured": count}
+        put_window(job.store, name, number, {**objects, **columns})
     return {**summary, "object_table": name}

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 import terapose
 from terapose.compartments import CELLS, MASKS, compartments, table_names
-from terapose.filters import Table
 from terapose.geojson import joined_rings, rings_in, write_geojson
 from terapose.geometry import Box, Grid, zyx
 from terapose.job import Job, Receipt, Summary, extended, gather
 from terapose.labels import downsample, level_region, level_shape, open_level
 from terapose.mask import write_mask
+from terapose.parts import ByNumber, Table
 from terapose.plan import LAST, key_of, last_stages, package_digest
 from terapose.stages.export import address, levels_here, put
-from terapose.table import ByNumber, batches
+from terapose.table import batches
 from terapose.table_files import FORMATS, write_table
 
 
@@ -99,7 +99,7 @@ def _sample(job: Job) -> str:
 
 def _outlines(job: Job, measured: list[Receipt], outlined: list[Receipt], output: Path) -> None:
     """Write the outlines of the cells, with what was measured of them."""
-    source = ByNumber(job.store, outlined, "rings")
+    source = ByNumber(job.store, [r["result"] for r in outlined], "rings")
     rows = batches(job, measured)
     pairs = ((batch, _rings(source, batch["CellID"])) for batch in rows)
     planes = job.plan.image.shape[0]

@@ -25,12 +25,11 @@ from terapose.geometry import Box, reach
 from terapose.job import Job
 from terapose.kernels.objects import COLUMNS, find_holes, measure
 from terapose.kernels.seeds import GROWTH, assign, grow_seeds
+from terapose.parts import Table, merged, span
 from terapose.stages.combine import read_flows
 from terapose.stages.follow import read_ends
 from terapose.stages.seeds import seeds_in
 from terapose.store import INTEGER
-
-Table = dict[str, NDArray[Any]]
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -54,12 +53,8 @@ def run(job: Job) -> dict[str, Any]:
     tables = {"objects": job.name(f"{job.task}.npz"), "holes": job.name(f"{job.task}-holes.npz")}
     job.store.put_table(tables["objects"], columns)
     job.store.put_table(tables["holes"], merged(holes))
-    return {**tables, "found": len(columns["id"]), "checksums": checksums}
-
-
-def merged(tables: list[Table]) -> Table:
-    """Tables one after another."""
-    return {c: np.concatenate([t[c] for t in tables]) for c in tables[0]}
+    ids = [columns["id"]]
+    return {**tables, "found": len(columns["id"]), **span(ids), "checksums": checksums}
 
 
 def _label(job: Job, seen: Box, farthest: list[int]) -> NDArray[Any]:

@@ -19,12 +19,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.columns import put_column, put_columns
+from terapose.columns import put_column
 from terapose.compartments import ALL
-from terapose.filters import BOX, Table
+from terapose.filters import BOX
 from terapose.job import Job, Receipt, Summary, gather, gathered
-from terapose.stages.masks import merged
-from terapose.stages.relabel import by_block, make_labels
+from terapose.parts import Sorter, Table, blocks_together, get_whole, merged
+from terapose.stages.relabel import by_block, make_labels, put_boxes
 
 
 def run(job: Job, receipts: list[Receipt]) -> Summary:
@@ -41,7 +41,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     job = replace(job, params=receipts[0]["params"])
     scattered = gather(job.plan, "matches", receipts)
     results = scattered.pop("results")
-    nuclei = job.store.get_table(f"{job.before['relabel']}/cells.npz")
+    nuclei = get_whole(job.store, job.before["cell_table"], job.before["last"])
     pairs = merged([job.store.get_table(r["pairs"]) for r in results])
     boxes = merged([job.store.get_table(r["boxes"]) for r in results])
     last = int(boxes["cell"].max(initial=0))
@@ -49,9 +49,10 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     name = f"match-{job.key}"
     put_column(job.store, f"{name}/cell_of", cell_of)
     put_column(job.store, f"{name}/owner", owner)
-    put_columns(job.store, f"{name}/by_block", by_block(_widened(nuclei, boxes, owner), job.plan))
+    widened = Sorter(job.store, f"{name}/unsorted", "block", blocks_together(job.plan.grid))
+    widened.add(by_block(_widened(nuclei, boxes, owner), job.plan))
+    put_boxes(widened, f"{name}/by_block")
     relabel = f"{name}/result"
-    job.store.put_table(f"{relabel}/cells.npz", nuclei)
     make_labels(job, relabel, job.before["label_type"], ALL)
     return gathered(
         job,
@@ -114,7 +115,7 @@ def _best(
 
 def _widened(nuclei: Table, boxes: Table, owner: NDArray[np.int64]) -> Table:
     """Boxes of nuclei with those of their cells."""
-    table = {c: nuclei[c].copy() for c in BOX}
+    table = {c: nuclei[c].copy() for c in ("id", *BOX)}
     row = owner[boxes["cell"]] - 1
     there = row >= 0
     for column in BOX:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from terapose.errors import StoreError
-from terapose.filters import BOX, Table
+from terapose.filters import BOX
 from terapose.geometry import Box
 from terapose.job import Job
 from terapose.labels import open_level
 from terapose.naming import named_labels
-from terapose.stages.masks import merged
+from terapose.parts import Table, merged
 from terapose.store import INTEGER
 
 

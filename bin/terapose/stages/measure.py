@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 from terapose import compartments, shapes
 from terapose.channels import measured_channels
 from terapose.columns import columns_in
-from terapose.filters import BOX, Table, box_of, together
+from terapose.filters import BOX, box_of, together
 from terapose.geometry import Box
 from terapose.job import Job
 from terapose.kernels.shapes import FAR, SUMS, add_rows, add_sums, add_values, hull_areas, rows_of
+from terapose.parts import Table, merged, span
 from terapose.plan import BAND, Plan
-from terapose.stages.masks import merged, own
+from terapose.stages.masks import own
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def run(job: Job) -> dict[str, Any]:
     for name, parts in tables.items():
         stored[name] = job.name(f"{name}-{job.task}.npz")
         job.store.put_table(stored[name], merged([_empty(job.plan, len(numbers)), *parts]))
-    return {**stored, **numbers_of([t["id"] for t in tables[names[0]]])}
+    return {**stored, **span([t["id"] for t in tables[names[0]]])}
 
 
 def groups(job: Job) -> Iterator[Table]:
@@ -54,16 +55,6 @@ def groups(job: Job) -> Iterator[Table]:
     for item in job.items:
         core = job.plan.grid[item]
         yield from together(_cells_of(job, item), core.grow(core.shape))
-
-
-def numbers_of(ids: list[NDArray[np.int64]]) -> dict[str, int]:
-    """What a receipt says of the cells of a task, for `terapose.table.ByNumber`."""
-    found = np.concatenate([np.zeros(0, np.int64), *ids])
-    return {
-        "cells_done": len(found),
-        "first": int(found.min(initial=2**62)),
-        "last": int(found.max(initial=0)),
-    }
 
 
 def _cells_of(job: Job, item: int) -> Table:

@@ -1,6 +1,7 @@
 """objects (gather): one table of all objects, and what the errors of their flows depend on.
 
-The tasks of ``masks`` have seen every object whole, so there is nothing to merge. Objects of more
+The tasks of ``masks`` have seen every object whole, so there is nothing to merge; their tables are
+gone through by windows of numbers, so memory does not grow with the image. Objects of more
 than ``max_size_fraction`` of the image (of their plane, where planes stand by themselves) go before
 anything else is decided, as in `cellpose.dynamics.get_masks_torch`; their IDs are listed.
 
@@ -13,14 +14,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from terapose.filters import Table, select, small_enough
+from terapose.filters import HOLES, OBJECTS, small_enough
 from terapose.job import Job, Receipt, Summary, gather, gathered
-from terapose.plan import Plan
-from terapose.stages.masks import merged
+from terapose.parts import ByNumber, Table, put_window, select, windows
 
 log = logging.getLogger(__name__)
 
@@ -31,30 +32,17 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gathered`, with the names of the labels and of three tables: objects (by
-        rising ``id``), holes, and ``dropped`` IDs with the ``rounds`` of each plane.
+        As `terapose.job.gathered`, with the names of the labels and of three tables: objects and
+        holes (in windows of `terapose.parts`, up to the number ``last``), and ``dropped`` IDs with
+        the ``rounds`` of each plane.
     """
     begin = time.perf_counter()
     summary = gather(job.plan, "masks", receipts)
     results = summary.pop("results")
-    objects = merged([job.store.get_table(r["objects"]) for r in results])
-    objects = select(objects, np.argsort(objects["id"], kind="stable"))
-    holes = merged([job.store.get_table(r["holes"]) for r in results])
-    found = len(objects["id"])
+    found = sum(r["found"] for r in results)
     if not found:
         log.warning("no objects: no cells will be found")
-    fraction = job.params["max_size_fraction"]
-    small = small_enough(objects, job.plan.image.shape, fraction, flat=job.plan.flat)
-    dropped = objects["id"][~small]
-    objects = select(objects, small)
-    holes = select(holes, np.isin(holes["id"], objects["id"]))
-    tables = {
-        "object_table": objects,
-        "hole_table": holes,
-        "pieces": {"dropped": dropped, "rounds": _rounds(job.plan, objects)},
-    }
-    for name, table in tables.items():
-        job.store.put_table(job.name(f"{name}.npz"), table)
+    job.store.put_table(job.name("pieces.npz"), _tables(job, results))
     if job.params["keep_intermediates"] != "all":
         job.store.drop(job.before["ends"])
         job.store.drop(job.before["counts"])
@@ -64,14 +52,31 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         begin,
         labels=f"masks-{summary['key']}/labels",
         objects=found,
-        **{name: job.name(f"{name}.npz") for name in tables},
+        object_table=job.name("objects"),
+        hole_table=job.name("holes"),
+        last=job.before["found"],
+        pieces=job.name("pieces.npz"),
     )
 
 
-def _rounds(plan: Plan, objects: Table) -> NDArray[np.int64]:
-    """Rounds of diffusion in each plane, where planes stand by themselves; else nothing."""
+def _tables(job: Job, results: Sequence[Mapping[str, Any]]) -> Table:
+    """Write the windows of objects and holes; returns the IDs dropped and the rounds of planes."""
+    plan, fraction = job.plan, job.params["max_size_fraction"]
+    all_objects = ByNumber(job.store, results, "objects")
+    all_holes = ByNumber(job.store, results, "holes")
+    dropped = [np.zeros(0, np.int64)]
+    # rounds of diffusion in each plane, where planes stand by themselves
     rounds = np.zeros(plan.image.shape[0] if plan.flat else 0, np.int64)
-    if plan.flat:
-        extent = objects["y1"] - objects["y0"] + objects["x1"] - objects["x0"] + 2
-        np.maximum.at(rounds, objects["z0"], 2 * extent)
-    return rounds
+    for number, (first, stop) in enumerate(windows(job.before["found"])):
+        objects = all_objects.rows(first, stop, OBJECTS)
+        small = small_enough(objects, plan.image.shape, fraction, flat=plan.flat)
+        dropped.append(objects["id"][~small])
+        objects = select(objects, small)
+        holes = all_holes.rows(first, stop, HOLES)
+        holes = select(holes, np.isin(holes["id"], objects["id"]))
+        put_window(job.store, job.name("objects"), number, objects)
+        put_window(job.store, job.name("holes"), number, holes)
+        if plan.flat:
+            extent = objects["y1"] - objects["y0"] + objects["x1"] - objects["x0"] + 2
+            np.maximum.at(rounds, objects["z0"], 2 * extent)
+    return {"dropped": np.concatenate(dropped), "rounds": rounds}

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from terapose import compartments
-from terapose.filters import Table, box_of
+from terapose.filters import box_of
 from terapose.job import Job
 from terapose.kernels.outlines import polygons
+from terapose.parts import Table, span
 from terapose.stages.masks import own
-from terapose.stages.measure import groups, numbers_of
+from terapose.stages.measure import groups
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def run(job: Job) -> dict[str, Any]:
         rings += _rings(job, cells, names)
     name = job.name(f"{job.task}.npz")
     job.store.put_table(name, _table(rings))
-    return {"rings": name, **numbers_of(ids)}
+    return {"rings": name, **span(ids)}
 
 
 def _rings(

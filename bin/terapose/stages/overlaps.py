@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from terapose.geometry import Box
 from terapose.job import Job
 from terapose.naming import named_labels
-from terapose.stages.masks import merged
+from terapose.parts import merged
 
 
 def run(job: Job) -> dict[str, Any]:

@@ -11,11 +11,12 @@ import time
 
 import numpy as np
 
-from terapose.filters import resolve, select
+from terapose.filters import resolved
 from terapose.job import Job, Summary, gathered
 from terapose.naming import Naming, put_naming
+from terapose.parts import put_whole, select
 from terapose.plan import flow_threshold
-from terapose.stages.relabel import read_labels
+from terapose.stages.relabel import read_labels, read_windows
 
 
 def run(job: Job) -> Summary:
@@ -25,11 +26,9 @@ def run(job: Job) -> Summary:
     -------
     dict
         As `terapose.job.gathered`, with the names of the table of objects (``id`` is the new
-        number) and of the naming.
+        number, up to ``last``) and of the naming.
     """
     begin = time.perf_counter()
-    objects = job.store.get_table(job.before["object_table"])
-    holes = job.store.get_table(job.before["hole_table"])
     rules = {
         "flow_threshold": flow_threshold(job.plan.mode, job.params["flow_threshold"]),
         "min_size": 0,
@@ -37,7 +36,7 @@ def run(job: Job) -> Summary:
         "border": "keep",
     }
     shape = job.plan.image.shape
-    objects, patches = resolve(objects, holes, shape, rules, read_labels(job), flat=True)
+    objects, patches = resolved(read_windows(job), shape, rules, read_labels(job), flat=True)
     # Cellpose numbers the objects of a plane as a scan of it meets them
     objects = select(objects, np.argsort(objects["first"], kind="stable"))
     cells = len(objects["id"])
@@ -45,8 +44,8 @@ def run(job: Job) -> Summary:
     names[objects["id"]] = np.arange(1, cells + 1)
     naming = Naming.identity(job.before["found"]).renamed(names, patches["voxel"], patches["id"])
     put_naming(job.store, job.name("naming"), naming)
-    table = job.name("objects.npz")
-    job.store.put_table(table, {**objects, "id": np.arange(1, cells + 1)})
+    table = job.name("objects")
+    put_whole(job.store, table, {**objects, "id": np.arange(1, cells + 1)}, cells)
     return gathered(
         job,
         None,
@@ -55,4 +54,5 @@ def run(job: Job) -> Summary:
         patches=len(naming.voxel),
         object_table=table,
         kept=cells,
+        last=cells,
     )

@@ -20,10 +20,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.filters import Table
 from terapose.job import Job, Receipt, Summary, gather, gathered
 from terapose.naming import get_naming, put_naming
-from terapose.stages.masks import merged
+from terapose.parts import Table, get_whole, merged, put_whole
 
 _ADDED = ("count", "sum_z", "sum_y", "sum_x", "sum_probability", "sum_error", "measured")
 _LEAST = ("first", "z0", "y0", "x0")
@@ -41,10 +40,10 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     begin = time.perf_counter()
     summary = gather(job.plan, "overlaps", receipts)
     pairs = merged([job.store.get_table(r["pairs"]) for r in summary.pop("results")])
-    objects = job.store.get_table(job.before["object_table"])
+    objects = get_whole(job.store, job.before["object_table"], job.before["last"])
     cell = join(objects["z0"], objects["count"], pairs, job.params["stitch_threshold"])
-    table = job.name("objects.npz")
-    job.store.put_table(table, total(objects, cell))
+    table, cells = job.name("objects"), int(cell.max(initial=0))
+    put_whole(job.store, table, total(objects, cell), cells)
     nothing = np.zeros(0, np.int64)
     naming = get_naming(job).renamed(np.concatenate([[0], cell]), nothing, nothing)
     put_naming(job.store, job.name("naming"), naming)
@@ -55,7 +54,8 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         naming=job.name("naming"),
         patches=len(naming.voxel),
         object_table=table,
-        joined=int(cell.max(initial=0)),
+        joined=cells,
+        last=cells,
     )
 
 

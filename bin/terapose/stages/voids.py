@@ -12,16 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.filters import Table, box_of, select, together
+from terapose.filters import HOLES, box_of, together
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.naming import named_labels
+from terapose.parts import (
+    ByNumber,
+    Table,
+    empty,
+    get_whole,
+    merged,
+    put_window,
+    select,
+    span,
+    windows,
+)
 from terapose.stages.combine import read_flows
-from terapose.stages.masks import holes_of, merged, own
+from terapose.stages.masks import holes_of, own
 
 
 def run(job: Job) -> dict[str, Any]:
     """Find the holes of one task's cells; they go to the store as a table."""
-    objects = job.store.get_table(job.before["object_table"])
+    objects = get_whole(job.store, job.before["object_table"], job.before["last"])
     shape = job.plan.image.shape
     first = np.stack(np.unravel_index(objects["first"], shape), axis=1)
     tables = []
@@ -31,9 +42,9 @@ def run(job: Job) -> dict[str, Any]:
         near = core.grow(core.shape)
         tables += [_holes(job, cells) for cells in together(select(objects, mine), near)]
     name = job.name(f"{job.task}.npz")
-    empty = {"id": np.int64, "voxel": np.int64, "under": np.int64, "probability": np.float32}
-    job.store.put_table(name, merged([{c: np.zeros(0, t) for c, t in empty.items()}, *tables]))
-    return {"holes": name}
+    holes = merged([empty(HOLES), *tables])
+    job.store.put_table(name, holes)
+    return {"holes": name, **span([holes["id"]])}
 
 
 def _holes(job: Job, objects: Table) -> dict[str, NDArray[Any]]:
@@ -45,9 +56,10 @@ def _holes(job: Job, objects: Table) -> dict[str, NDArray[Any]]:
 
 
 def summarize(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts; put the holes into one table."""
+    """Check the receipts; put the holes into one long table."""
     summary = gather(job.plan, "voids", receipts)
-    name = f"voids-{summary['key']}/holes.npz"
-    results = summary.pop("results")
-    job.store.put_table(name, merged([job.store.get_table(r["holes"]) for r in results]))
+    name = f"voids-{summary['key']}/holes"
+    holes = ByNumber(job.store, summary.pop("results"), "holes")
+    for number, (first, stop) in enumerate(windows(job.before["last"])):
+        put_window(job.store, name, number, holes.rows(first, stop, HOLES))
     return {**summary, "hole_table": name}

@@ -51,7 +51,8 @@ def read_dataset(
     Parameters
     ----------
     folders
-        See :mod:`terapose.train.files` for their layouts.
+        See :mod:`terapose.train.files` for their layouts. A folder that is named again is another
+        source of the same training items, so crops come from it more often.
     holdout, exclude
         Shell patterns of file names, or ``@FILE`` for a file with one on each line (or a JSON
         list): to hold out; to leave out of training and held-out data alike.
@@ -81,9 +82,10 @@ def read_dataset(
     stated = _licences(licences, len(folders))
     patterns, dropped = _patterns(holdout), _patterns(exclude)
     parts = []
-    for folder in folders:
-        pairs = find_pairs(folder)
-        parts.append(split(pairs, holdout=patterns, exclude=dropped, every=every))
+    for number, folder in enumerate(folders):
+        kept, held = split(find_pairs(folder), holdout=patterns, exclude=dropped, every=every)
+        again = folder.resolve() in [earlier.resolve() for earlier in folders[:number]]
+        parts.append((kept, [] if again else held))
     read = partial(
         items_of, voxel_size=voxel_size, plane_step=plane_step, channels=channels, limit=limit
     )

@@ -1,0 +1,69 @@
+"""Gathers go through tables of cells in windows: memory does not grow with the number of cells.
+
+MouseLand/cellpose issue 1481: joining the cells of a large volume runs out of memory. Here a volume
+eight times as deep has eight times as many cells, and needs hardly more memory.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from benchmarks.tables import STEP, Made, write
+from zarr import open_array
+
+from terapose.job import Summary
+from terapose.stages import objects, relabel, seeds
+
+DEPTHS = (800, 6400)
+MOST = 25
+"""Bytes for each further cell; a row of the table of objects has 108."""
+
+
+def peaks_of(folder: Path, depth: int) -> dict[str, int]:
+    """Largest memory that arrays took in each gather."""
+    made = Made(folder, (depth, 1000, 1000))
+    gathers: tuple[tuple[str, Callable[..., Any], list[Any]], ...] = (
+        ("seeds", seeds.run, [made.receipts("peaks", made.peaks)]),
+        ("objects", objects.run, [made.receipts("masks", made.masks)]),
+        ("relabel", relabel.run, []),
+        ("finish", write, []),
+    )
+    before: Summary = {"key": "made", "flows": "none", "ends": "ends", "counts": "counts"}
+    found = {}
+    for name, run, receipts in gathers:
+        tracemalloc.start()
+        before = run(made.job(name, before), *receipts)
+        found[name] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        if name == "relabel":
+            check(made, before)
+    table = pd.read_csv(Path(made.store.address) / "cells.csv")
+    np.testing.assert_array_equal(table["CellID"], np.arange(1, np.prod(made.cells) + 1))
+    return found
+
+
+def check(made: Made, summary: Summary) -> None:
+    """All cells keep their numbers, and the tenth of them that has a hole got its voxels."""
+    cells = int(np.prod(made.cells))
+    assert (summary["cells"], summary["patches"]) == (cells, 3 * (cells // 10))
+
+    def column(name: str) -> np.ndarray:
+        return np.asarray(open_array(f"{made.store.address}/{summary['naming']}/{name}"))[0, 0]
+
+    np.testing.assert_array_equal(column("lookup"), np.arange(cells + 1))
+    voxel, label = column("patch_voxel"), column("patch_label")
+    assert (np.diff(voxel) > 0).all()
+    at = np.stack(np.unravel_index(voxel, made.plan.image.shape)) // STEP
+    np.testing.assert_array_equal(label, np.ravel_multi_index(tuple(at), made.cells) + 1)
+
+
+def test_memory_does_not_grow_with_the_number_of_cells(tmp_path: Path) -> None:
+    small, large = (peaks_of(tmp_path / str(depth), depth) for depth in DEPTHS)
+    more = STEP**-3 * 1000 * 1000 * (DEPTHS[1] - DEPTHS[0])
+    for name, peak in large.items():
+        assert (peak - small[name]) / more < MOST, name
