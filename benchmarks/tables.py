@@ -27,7 +27,7 @@ from terapose.job import Job, Receipt, Summary, peak_memory
 from terapose.networks import identify
 from terapose.networks.weights import resolve
 from terapose.params import check
-from terapose.parts import Table, merged, span
+from terapose.parts import Table, merged, put_rows
 from terapose.runner import stage_params
 from terapose.stages import objects, relabel, seeds
 from terapose.stages.plan import make_plan, open_checked
@@ -65,11 +65,14 @@ class Made:
         parts = [make(self.plan.grid[item]) for item in items]
         result: dict[str, Any] = {"found": 0, "checksums": []}
         for kind in parts[0]:
-            table = merged([part[kind] for part in parts])
+            tables = [part[kind] for part in parts]
             result[kind] = f"made/{stage}/{task}-{kind}.npz"
-            self.store.put_table(result[kind], table)
+            if kind == "seeds":
+                self.store.put_table(result[kind], merged(tables))
+            else:
+                numbers = put_rows(self.store, result[kind], tables)
             if kind == "objects":
-                result |= {"found": len(table["id"]), **span([table["id"]])}
+                result |= {"found": sum(len(t["id"]) for t in tables), **numbers}
         told = {"stage": stage, "key": "made", "plan": self.plan.digest, "task": task}
         used = {"params": {}, "seconds": 0.0, "peak_memory": 0}
         return {**told, **used, "items": [items.start, items.stop], "result": result}

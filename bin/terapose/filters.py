@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from terapose.geometry import ZYX, Box, zyx
 from terapose.kernels.objects import COLUMNS, fill, measure
-from terapose.parts import ROWS, Table, empty, merged, select, window, windows
+from terapose.parts import ROWS, Table, by_number, empty, merged, select, window, windows
 
 ReadBox = Callable[[Box], tuple[NDArray[Any], NDArray[np.float32]]]
 """Reads provisional labels and cell probability of a box."""
@@ -73,6 +73,7 @@ class Windows:
     def of(cls, objects: Table, holes: Table, rows: int = ROWS) -> Windows:
         """Tables that are in memory, cut into windows."""
         spans = windows(int(objects["id"].max(initial=0)), rows)
+        objects, holes = by_number(objects), by_number(holes)
         return cls(
             len(spans),
             lambda n: window(objects, *spans[n]),

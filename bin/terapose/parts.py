@@ -41,6 +41,11 @@ def merged(tables: Sequence[Table]) -> Table:
     return {c: np.concatenate([t[c] for t in tables]) for c in tables[0]}
 
 
+def by_number(table: Table) -> Table:
+    """The rows of a table by rising number."""
+    return select(table, np.argsort(table["id"], kind="stable"))
+
+
 def empty(types: Mapping[str, Any]) -> Table:
     """A table without rows, with columns of these types."""
     return {name: np.zeros(0, dtype) for name, dtype in types.items()}
@@ -55,9 +60,9 @@ def windows(last: int, rows: int = ROWS) -> list[tuple[int, int]]:
 
 
 def window(table: Table, first: int, stop: int) -> Table:
-    """The rows of a table whose numbers lie in a window, by rising number."""
-    rows = select(table, (table["id"] >= first) & (table["id"] < stop))
-    return select(rows, np.argsort(rows["id"], kind="stable"))
+    """The rows of a table whose numbers, which rise, lie in a window; not a copy."""
+    low, high = np.searchsorted(table["id"], [first, stop])
+    return {name: values[low:high] for name, values in table.items()}
 
 
 def put_window(store: Store, name: str, number: int, rows: Table) -> None:
@@ -72,6 +77,7 @@ def get_window(store: Store, name: str, number: int) -> Table:
 
 def put_whole(store: Store, name: str, table: Table, last: int) -> None:
     """Write a table that is in memory; its numbers go up to ``last``."""
+    table = by_number(table)
     for number, (first, stop) in enumerate(windows(last)):
         put_window(store, name, number, window(table, first, stop))
 
@@ -84,14 +90,20 @@ def get_whole(store: Store, name: str, last: int) -> Table:
 # -- tables of tasks ---------------------------------------------------------------------------
 
 
-def span(ids: Sequence[NDArray[np.int64]]) -> dict[str, int]:
+def put_rows(store: Store, name: str, tables: Sequence[Table]) -> dict[str, int]:
+    """Write the rows that a task found as a table by rising number; returns its `span`."""
+    rows = by_number(merged(tables))
+    store.put_table(name, rows)
+    return span(rows["id"])
+
+
+def span(ids: NDArray[np.int64]) -> dict[str, int]:
     """Smallest and largest number of a task's rows: what its receipt says for `ByNumber`."""
-    found = np.concatenate([np.zeros(0, np.int64), *ids])
-    return {"first": int(found.min(initial=2**62)), "last": int(found.max(initial=0))}
+    return {"first": int(ids.min(initial=2**62)), "last": int(ids.max(initial=0))}
 
 
 class ByNumber:
-    """Tables that the tasks of a stage left, by number.
+    """Tables that the tasks of a stage left, each by rising number.
 
     Parameters
     ----------
@@ -119,7 +131,7 @@ class ByNumber:
     def rows(self, first: int, stop: int, types: Mapping[str, Any]) -> Table:
         """Rows of ``first`` to ``stop`` - 1 by rising number, with columns of these types."""
         found = [window(t, first, stop) for t in self.tables(first, stop)]
-        return window(merged([empty(types), *found]), first, stop)
+        return by_number(merged([empty(types), *found]))
 
 
 # -- another order -----------------------------------------------------------------------------

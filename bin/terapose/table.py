@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from terapose.channels import column_names, measured_channels
 from terapose.compartments import CELLS
 from terapose.job import Job, Receipt
-from terapose.parts import ByNumber, Table, get_window, merged, window, windows
+from terapose.parts import ByNumber, Table, by_number, get_window, merged, window, windows
 from terapose.plan import Plan
 from terapose.shapes import PLANAR, SOLID
 
@@ -76,7 +76,7 @@ def batches(job: Job, measured: Sequence[Receipt], name: str = CELLS) -> Iterato
 def _measured(source: ByNumber, ids: NDArray[np.int64]) -> Table:
     """What ``measure`` found of cells with these numbers, one after the other."""
     first, stop = int(ids[0]), int(ids[-1]) + 1
-    rows = window(merged(source.tables(first, stop)), first, stop)
+    rows = by_number(merged([window(t, first, stop) for t in source.tables(first, stop)]))
     if not np.array_equal(rows["id"], ids):
         raise AssertionError("a cell was not measured, or twice")
     return rows

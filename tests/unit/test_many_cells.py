@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from benchmarks.tables import STEP, Made, write
+from numpy.typing import NDArray
 from zarr import open_array
 
 from terapose.job import Summary
@@ -52,8 +53,9 @@ def check(made: Made, summary: Summary) -> None:
     cells = int(np.prod(made.cells))
     assert (summary["cells"], summary["patches"]) == (cells, 3 * (cells // 10))
 
-    def column(name: str) -> np.ndarray:
-        return np.asarray(open_array(f"{made.store.address}/{summary['naming']}/{name}"))[0, 0]
+    def column(name: str) -> NDArray[Any]:
+        array = open_array(f"{made.store.address}/{summary['naming']}/{name}", mode="r")
+        return np.asarray(array).ravel()
 
     np.testing.assert_array_equal(column("lookup"), np.arange(cells + 1))
     voxel, label = column("patch_voxel"), column("patch_label")

@@ -21,8 +21,8 @@ from terapose.parts import (
     Table,
     blocks_together,
     get_whole,
+    put_rows,
     put_whole,
-    span,
     voxels_together,
     windows,
 )
@@ -61,8 +61,7 @@ def test_tables_of_tasks_by_number(tasks: list[list[int]], rows: int) -> None:
     for task, numbers in enumerate(tasks):
         ids = np.array([i for i in dict.fromkeys(numbers) if i not in known], np.int64)
         known |= set(ids.tolist())
-        store.put_table(f"{task}.npz", table(ids))
-        results.append({"table": f"{task}.npz", **span([ids])})
+        results.append({"table": f"{task}.npz", **put_rows(store, f"{task}.npz", [table(ids)])})
     reader = ByNumber(store, results, "table")
     types = {"id": np.int64, "twice": np.int64}
     found = [reader.rows(first, stop, types) for first, stop in windows(400, rows)]
@@ -75,8 +74,7 @@ def test_only_tables_that_are_due_are_in_memory(store: Store) -> None:
     results = []
     for task in range(20):
         ids = np.arange(task * 10, task * 10 + 15) + 1
-        store.put_table(f"{task}.npz", table(ids))
-        results.append({"table": f"{task}.npz", **span([ids])})
+        results.append({"table": f"{task}.npz", **put_rows(store, f"{task}.npz", [table(ids)])})
     reader = ByNumber(store, results, "table")
     together = [len(reader.tables(first, first + 5)) for first in range(1, 200, 5)]
     assert max(together) == 2

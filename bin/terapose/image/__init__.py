@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from terapose.image.model import Image, check_channels
+from terapose.image.model import Image, check_channels, check_type
 from terapose.image.opening import open_image
 
-__all__ = ["Image", "check_channels", "open_image"]
+__all__ = ["Image", "check_channels", "check_type", "open_image"]

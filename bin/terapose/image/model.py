@@ -28,7 +28,9 @@ DTYPES = (
     "float32",
     "float64",
 )
-
+"""Types of voxels that can be segmented."""
+READABLE = (*DTYPES, "int64", "uint64")
+"""Types that can be read: labels may have 64 bits."""
 
 # A chunk of whole planes up to this size costs little, even if most of it is not wanted.
 _SMALL_CHUNK = 4 * 2**20
@@ -208,6 +210,24 @@ def spatial_axis(axis: str, axes: str) -> str:
     return ""
 
 
+def check_type(address: str, dtype: np.dtype[Any], allowed: Sequence[str] = DTYPES) -> None:
+    """Refuse voxels of other types than those that are allowed.
+
+    Raises
+    ------
+    InputError
+        If the type is another one.
+    """
+    if dtype.newbyteorder("=").name not in allowed:
+        raise InputError(
+            "voxels of this type cannot be segmented",
+            where=address,
+            got=str(dtype),
+            allowed=", ".join(allowed),
+            remedy="convert the image to one of these types",
+        )
+
+
 def normalise(
     address: str, axes: str, shape: Sequence[int], dtype: np.dtype[Any]
 ) -> tuple[Shape, int]:
@@ -235,14 +255,7 @@ def normalise(
         If the type is not a real number of 8 to 64 bits, an axis is empty or of unknown meaning,
         or there are several time points.
     """
-    if dtype.newbyteorder("=").name not in DTYPES:
-        raise InputError(
-            "voxels of this type cannot be segmented",
-            where=address,
-            got=str(dtype),
-            allowed=", ".join(DTYPES),
-            remedy="convert the image to one of these types",
-        )
+    check_type(address, dtype, READABLE)
     sizes: dict[str, int] = {"Z": 1, "C": 1}
     for axis, size in zip(axes, shape, strict=True):
         name = spatial_axis(axis, axes) or ("C" if axis in "CS" else axis)

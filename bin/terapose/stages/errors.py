@@ -19,7 +19,7 @@ from terapose.geometry import reach
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.kernels.errors import flow_errors_2d, flow_errors_3d
 from terapose.kernels.seeds import GROWTH
-from terapose.parts import ByNumber, get_window, merged, put_window, span, windows
+from terapose.parts import ByNumber, get_window, put_rows, put_window, windows
 from terapose.stages.combine import read_flows
 from terapose.stages.seeds import seeds_in
 
@@ -33,8 +33,7 @@ def run(job: Job) -> dict[str, Any]:
     pieces = job.store.get_table(job.before["pieces"])
     tables = [_block(job, item, farthest, pieces) for item in job.items]
     name = job.name(f"{job.task}.npz")
-    job.store.put_table(name, merged(tables))
-    return {"errors": name, **span([t["id"] for t in tables])}
+    return {"errors": name, **put_rows(job.store, name, tables)}
 
 
 def _block(

@@ -94,7 +94,9 @@ def _tables(job: Job, measured: list[Receipt], name: str, output: Path) -> None:
 
 def _sample(job: Job) -> str:
     """The image's name without what tells its format."""
-    return re.sub(r"(?i)(\.ome)?\.(zarr|tiff?|h5|hdf5)$", "", Path(job.plan.image.address).name)
+    return re.sub(
+        r"(?i)(\.ome)?\.(zarr|tiff?|btf|qptiff|h5|hdf5)$", "", Path(job.plan.image.address).name
+    )
 
 
 def _outlines(job: Job, measured: list[Receipt], outlined: list[Receipt], output: Path) -> None:

@@ -25,7 +25,7 @@ from terapose.geometry import Box, reach
 from terapose.job import Job
 from terapose.kernels.objects import COLUMNS, find_holes, measure
 from terapose.kernels.seeds import GROWTH, assign, grow_seeds
-from terapose.parts import Table, merged, span
+from terapose.parts import Table, put_rows
 from terapose.stages.combine import read_flows
 from terapose.stages.follow import read_ends
 from terapose.stages.seeds import seeds_in
@@ -49,12 +49,11 @@ def run(job: Job) -> dict[str, Any]:
         found, filled = _objects(job, labels, core, seen)
         objects.append(found)
         holes.append(filled)
-    columns = merged(objects)
     tables = {"objects": job.name(f"{job.task}.npz"), "holes": job.name(f"{job.task}-holes.npz")}
-    job.store.put_table(tables["objects"], columns)
-    job.store.put_table(tables["holes"], merged(holes))
-    ids = [columns["id"]]
-    return {**tables, "found": len(columns["id"]), **span(ids), "checksums": checksums}
+    put_rows(job.store, tables["holes"], holes)
+    numbers = put_rows(job.store, tables["objects"], objects)
+    count = sum(len(table["id"]) for table in objects)
+    return {**tables, "found": count, **numbers, "checksums": checksums}
 
 
 def _label(job: Job, seen: Box, farthest: list[int]) -> NDArray[Any]:

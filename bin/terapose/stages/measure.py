@@ -30,7 +30,7 @@ from terapose.filters import BOX, box_of, together
 from terapose.geometry import Box
 from terapose.job import Job
 from terapose.kernels.shapes import FAR, SUMS, add_rows, add_sums, add_values, hull_areas, rows_of
-from terapose.parts import Table, merged, span
+from terapose.parts import Table, put_rows
 from terapose.plan import BAND, Plan
 from terapose.stages.masks import own
 
@@ -43,11 +43,11 @@ def run(job: Job) -> dict[str, Any]:
     for cells in groups(job):
         for name, table in _measure(job, cells, names, numbers).items():
             tables[name].append(table)
-    stored = {}
+    stored = {name: job.name(f"{name}-{job.task}.npz") for name in names}
     for name, parts in tables.items():
-        stored[name] = job.name(f"{name}-{job.task}.npz")
-        job.store.put_table(stored[name], merged([_empty(job.plan, len(numbers)), *parts]))
-    return {**stored, **span([t["id"] for t in tables[names[0]]])}
+        # the same cells in each
+        told = put_rows(job.store, stored[name], [_empty(job.plan, len(numbers)), *parts])
+    return {**stored, **told}
 
 
 def groups(job: Job) -> Iterator[Table]:

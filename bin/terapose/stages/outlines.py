@@ -37,7 +37,7 @@ def run(job: Job) -> dict[str, Any]:
         rings += _rings(job, cells, names)
     name = job.name(f"{job.task}.npz")
     job.store.put_table(name, _table(rings))
-    return {"rings": name, **span(ids)}
+    return {"rings": name, **span(np.concatenate([np.zeros(0, np.int64), *ids]))}
 
 
 def _rings(

@@ -33,7 +33,7 @@ from terapose.cutting import (
 )
 from terapose.errors import InputError
 from terapose.geometry import Box, Grid, batches, zyx
-from terapose.image import Image, open_image
+from terapose.image import Image, check_type, open_image
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.labels import CHUNKS, FLAT_CHUNKS, pyramid_factors
 from terapose.params import Parameters
@@ -74,6 +74,7 @@ def open_checked(address: str, params: Parameters) -> Image:
     if params.pixel_size is not None:
         size = (params.pixel_size, params.pixel_size, params.pixel_size)
     image = open_image(address, level=params.level, voxel_size=size)
+    check_type(address, image.dtype)
     numbers, names = channel_numbers(image, params.channels, params.markers)
     measured_channels(names, params.measure)
     if params.channel_merge != "none" and len(set(numbers)) < len(numbers):

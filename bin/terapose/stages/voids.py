@@ -20,10 +20,9 @@ from terapose.parts import (
     Table,
     empty,
     get_whole,
-    merged,
+    put_rows,
     put_window,
     select,
-    span,
     windows,
 )
 from terapose.stages.combine import read_flows
@@ -42,9 +41,7 @@ def run(job: Job) -> dict[str, Any]:
         near = core.grow(core.shape)
         tables += [_holes(job, cells) for cells in together(select(objects, mine), near)]
     name = job.name(f"{job.task}.npz")
-    holes = merged([empty(HOLES), *tables])
-    job.store.put_table(name, holes)
-    return {"holes": name, **span([holes["id"]])}
+    return {"holes": name, **put_rows(job.store, name, [empty(HOLES), *tables])}
 
 
 def _holes(job: Job, objects: Table) -> dict[str, NDArray[Any]]:
