@@ -111,11 +111,8 @@ class NewNames:
 
 
 def get_naming(job: Job) -> Naming:
-    """The naming of the stage before; the identity if there is none yet."""
-    name = job.before.get("naming")
-    count = job.before["found"]
-    if name is None:
-        return Naming.identity(count)
+    """The naming of the stage before."""
+    name, count = job.before["naming"], job.before["found"]
     lookup = job.store.read(f"{name}/lookup", Box((0, 0, 0), (1, 1, count + 1)))[0, 0]
     patches = Box((0, 0, 0), (1, 1, job.before["patches"]))
     voxel, label = (
