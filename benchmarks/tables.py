@@ -37,6 +37,8 @@ from terapose.table_files import write_table
 
 ROOT = Path(__file__).resolve().parents[1]
 STEP = 20
+BEFORE: Summary = {"key": "made", "flows": "none", "ends": "ends", "counts": "counts"}
+"""Of the stage before the first gather."""
 SHAPES: tuple[ZYX, ...] = ((512, 4000, 4000), (2048, 4000, 4000), (2048, 8000, 8000))
 
 
@@ -122,6 +124,16 @@ def write(job: Job) -> Summary:
     return {}
 
 
+def gathers(made: Made) -> list[tuple[str, Callable[..., Any], list[list[Receipt]]]]:
+    """Name of each gather, its function, and the receipts that it takes beside its job."""
+    return [
+        ("seeds", seeds.run, [made.receipts("peaks", made.peaks)]),
+        ("objects", objects.run, [made.receipts("masks", made.masks)]),
+        ("relabel", relabel.run, []),
+        ("finish", write, []),
+    ]
+
+
 def _measured(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, float, int]:
     begin = time.perf_counter()
     result = function(*arguments)
@@ -133,16 +145,9 @@ def measure(folder: Path, shape: ZYX) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     made = Made(folder, shape)
-    seeded, labelled = made.receipts("peaks", made.peaks), made.receipts("masks", made.masks)
-    gathers: tuple[tuple[str, Callable[..., Any], list[list[Receipt]]], ...] = (
-        ("seeds", seeds.run, [seeded]),
-        ("objects", objects.run, [labelled]),
-        ("relabel", relabel.run, []),
-        ("finish", write, []),
-    )
-    before: Summary = {"key": "made", "flows": "none", "ends": "ends", "counts": "counts"}
+    before = BEFORE
     row: dict[str, Any] = {"shape": shape, "cells": int(np.prod(made.cells)), "gathers": {}}
-    for name, function, receipts in gathers:
+    for name, function, receipts in gathers(made):
         # a process of its own: the system tells a process the largest memory it ever had
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             arguments = (made.job(name, before), *receipts)

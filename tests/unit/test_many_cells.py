@@ -7,18 +7,16 @@ eight times as deep has eight times as many cells, and needs hardly more memory.
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from benchmarks.tables import STEP, Made, write
+from benchmarks.tables import BEFORE, STEP, Made, gathers
 from numpy.typing import NDArray
 from zarr import open_array
 
 from terapose.job import Summary
-from terapose.stages import objects, relabel, seeds
 
 DEPTHS = (800, 6400)
 MOST = 25
@@ -28,15 +26,9 @@ MOST = 25
 def peaks_of(folder: Path, depth: int) -> dict[str, int]:
     """Largest memory that arrays took in each gather."""
     made = Made(folder, (depth, 1000, 1000))
-    gathers: tuple[tuple[str, Callable[..., Any], list[Any]], ...] = (
-        ("seeds", seeds.run, [made.receipts("peaks", made.peaks)]),
-        ("objects", objects.run, [made.receipts("masks", made.masks)]),
-        ("relabel", relabel.run, []),
-        ("finish", write, []),
-    )
-    before: Summary = {"key": "made", "flows": "none", "ends": "ends", "counts": "counts"}
+    before = BEFORE
     found = {}
-    for name, run, receipts in gathers:
+    for name, run, receipts in gathers(made):
         tracemalloc.start()
         before = run(made.job(name, before), *receipts)
         found[name] = tracemalloc.get_traced_memory()[1]
