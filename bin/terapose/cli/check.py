@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from terapose.cli.options import parameters
+from terapose.cli.options import Planning, parameters
 from terapose.errors import InputError
 from terapose.params import Parameters
 
@@ -18,7 +18,7 @@ Example:
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=Planning, epilog=_EPILOG)
 @click.argument("image")
 @click.option("--sample", default="sample", show_default=True, help="Name of the sample.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the results.")

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
+from terapose.cli.values import join_numbers
 from terapose.params import Parameters
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # a bool's flag, by the parameter's name
 _FLAGS = {name for name, field in Parameters.model_fields.items() if field.annotation is bool}
+
+
+class Planning(click.Command):
+    """A command with all parameters; takes several numbers after one ``--channel``.
+
+    That is how MCMICRO gives them.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the numbers that follow ``--channel`` or ``--channels``."""
+        joined = join_numbers(args, "--channel", "--channels")
+        return super().parse_args(
+            ctx, [re.sub("^--channel(=|$)", r"--channels\1", w) for w in joined]
+        )
 
 
 def _shown(value: Any) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from terapose.cli.options import parameters
-from terapose.params import STAGES
+from terapose.cli.options import Planning, parameters
+from terapose.params import Parameters
 
 _EPILOG = """\b
 Examples:
@@ -17,7 +17,7 @@ Examples:
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=Planning, epilog=_EPILOG)
 @click.argument("image")
 @click.option(
     "--model-file",
@@ -29,7 +29,7 @@ Examples:
 @click.option(
     "--tasks", type=click.Path(path_type=Path), help="Write one CSV of tasks for each stage here."
 )
-@parameters(STAGES["plan"])
+@parameters(Parameters.model_fields)
 def command(
     image: str,
     model_file: Path | None,
@@ -38,7 +38,10 @@ def command(
     tasks: Path | None,
     **options: Any,
 ) -> None:
-    """Plan the segmentation of IMAGE: geometry, tasks, memory and disk. Computes nothing yet."""
+    """Plan the segmentation of IMAGE: geometry, tasks, memory and disk. Computes nothing yet.
+
+    All parameters of `terapose segment` are taken and checked.
+    """
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.params import check
@@ -48,7 +51,10 @@ def command(
 
     params = check(options)
     opened = stage.open_checked(image, params)
-    files = weight_files(model_file) if model_file else resolve_all(params.model)
+    if model_file is not None:
+        files = weight_files(model_file, digest=params.model_digest)
+    else:
+        files = resolve_all(params.model, digest=params.model_digest)
     plan = stage.make_plan(opened, identify_all(files), params)
     if store is not None:
         stage.run(plan, Store(store))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-from terapose.cli.options import parameters
-from terapose.cli.values import join_numbers
+from terapose.cli.options import Planning, parameters
 from terapose.params import Parameters
 
 _EPILOG = """\b
@@ -19,18 +17,7 @@ Examples:
 """
 
 
-class _Segment(click.Command):
-    """Takes several numbers after one ``--channel``, as MCMICRO gives them."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Join the numbers that follow ``--channel`` or ``--channels``."""
-        joined = join_numbers(args, "--channel", "--channels")
-        return super().parse_args(
-            ctx, [re.sub("^--channel(=|$)", r"--channels\1", w) for w in joined]
-        )
-
-
-@click.command(cls=_Segment, epilog=_EPILOG)
+@click.command(cls=Planning, epilog=_EPILOG)
 @click.argument("image", required=False)
 @click.argument("out", required=False, type=click.Path(path_type=Path))
 @click.option("--input", "given", help="The image, in place of IMAGE (as MCMICRO calls it).")

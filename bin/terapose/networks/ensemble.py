@@ -65,7 +65,10 @@ def resolve_all(model: str, *, digest: str = "") -> list[Path]:
     InputError
         A file cannot be found, or digests do not match the networks.
     """
-    names = named(model)
+    return _resolved(named(model), digest)
+
+
+def _resolved(names: Sequence[str | Path], digest: str) -> list[Path]:
     digests = digest.split(",") if digest else [""] * len(names)
     if len(digests) != len(names):
         raise InputError(
@@ -138,16 +141,23 @@ def copy_all(paths: Sequence[Path], output: Path) -> list[Path]:
     return copies
 
 
-def weight_files(path: Path) -> list[Path]:
+def weight_files(path: Path, *, digest: str = "") -> list[Path]:
     """Weight files, in their order, where a file, or the folder that `copy_all` filled, is given.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    digest
+        See `resolve_all`.
 
     Raises
     ------
     InputError
-        A folder does not hold exactly one weight file.
+        A folder does not hold exactly one weight file, or digests do not match the files.
     """
+    folders: list[Path] = []
     if path.is_dir():
         folders = [p for p in path.iterdir() if p.is_dir() and p.name.isdecimal()]
-        if folders:
-            return [weight_file(p) for p in sorted(folders, key=lambda p: int(p.name))]
-    return [weight_file(path)]
+    files = [weight_file(p) for p in sorted(folders, key=lambda p: int(p.name)) or [path]]
+    return _resolved(files, digest) if digest else files
