@@ -155,7 +155,8 @@ class Parameters(BaseModel):
     niter: Count = Field(
         None,
         ge=0,
-        description="Steps along the flows; default 200 * diameter / the network's own diameter.",
+        description="Steps along the flows; default, and for 0, 200 * diameter / the network's own "
+        "diameter.",
     )
     flow_threshold: Annotated[Number, Field(ge=0)] = Field(
         None,
@@ -165,7 +166,7 @@ class Parameters(BaseModel):
     stitch_threshold: float = Field(
         0.25, gt=0, le=1, description="Least overlap (IoU) of cells joined along Z (mode stitch)."
     )
-    min_size: int = Field(15, description="Smallest cell in voxels.")
+    min_size: int = Field(15, description="Smallest cell in voxels; 0 or -1 keeps all.")
     max_size_fraction: float = Field(
         0.4,
         gt=0,
@@ -293,24 +294,34 @@ STAGES: dict[str, tuple[str, ...]] = {
 """Parameters of each stage; changing one runs its stage again and those after it."""
 
 
-PATTERNS = {
+_NUMBERS_OR_NAMES = "numbers from 1 up, or names, with commas between them, as in 1,3"
+IN_WORDS = {
     "model_digest": "64 hexadecimal digits, with commas for several networks",
     "mask_tiff": "a file name ending in .tif",
+    "voxel_size": "three numbers in micrometres, Z,Y,X, as in 2,0.5,0.5 (for a plane, pixel_size "
+    "is one)",
+    "block_shape": "three whole numbers of voxels, Z,Y,X, as in 64,256,256",
+    "percentiles": "two numbers, as in 1,99",
+    "lowhigh": "two numbers, or two for each channel, as in 100,2000",
+    "flow3d_smooth": "one number, or three for Z,Y,X, as in 1,0.5,0.5",
+    "channels": f"up to eight {_NUMBERS_OR_NAMES}",
+    "cell_channels": f"up to three {_NUMBERS_OR_NAMES}",
+    "measure": f"all, shape, none, or {_NUMBERS_OR_NAMES}",
+    "table": "csv, parquet, h5ad and geojson, one or several, as in csv,h5ad",
 }
-"""What text may be, in words."""
+"""What lists and text may be: parameters of which pydantic would name one wrong part."""
 
 
-def _fault(error: ErrorDetails) -> str:
+def _fault(error: ErrorDetails, given: Mapping[str, Any]) -> str:
     """One fault of a parameter in words."""
     name = str(error["loc"][0]) if error["loc"] else "the parameters"
-    got = error["input"]
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Parameters.model_fields, n=1)
         return f"{name}: no such parameter" + (f" (did you mean {near[0]}?)" if near else "")
-    if error["type"] == "string_pattern_mismatch":
-        return f"{name}: got {got!r}, allowed: {PATTERNS[name]}"
+    if name in IN_WORDS:
+        return f"{name}: got {given[name]!r}, allowed: {IN_WORDS[name]}"
     allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-    return f"{name}: got {got!r}, allowed: {allowed}"
+    return f"{name}: got {error['input']!r}, allowed: {allowed}"
 
 
 def _across(params: Parameters) -> list[str]:
@@ -394,7 +405,7 @@ def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
         params = Parameters.model_validate(given)
     except ValidationError as error:
         # a union or a tuple reports one fault for each member: the first says enough
-        found = {str(e["loc"][:1]): _fault(e) for e in reversed(error.errors())}
+        found = {str(e["loc"][:1]): _fault(e, given) for e in reversed(error.errors())}
         faults = sorted(found.values())
         wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
         params = Parameters.model_validate({k: v for k, v in given.items() if k not in wrong})

@@ -137,6 +137,13 @@ def test_fault_found_in_another_process_is_the_same_sentence(
             "each axis; give a smaller diameter or check the voxel size",
         ),
         (
+            ("--anisotropy", "0.02"),
+            "good.zarr: the image shrinks to nothing on the network's grid; got (6, 24, 28) "
+            "voxels become (0, 24, 28) (scale 1, anisotropy 0.02); allowed: at least 2 voxels "
+            "along each axis; check anisotropy (Z step over pixel size) and voxel_size, or give "
+            "mode stitch or 2d",
+        ),
+        (
             ("--diameter", "0.1"),
             "good.zarr: the image would grow more than 64 times on the network's grid; got "
             "(6, 24, 28) voxels become (1800, 7200, 8400) (scale 300, anisotropy 1); "

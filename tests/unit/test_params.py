@@ -25,7 +25,19 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"lowhigh": [0, 5]}, "lowhigh: given, allowed: only with normalize 'lowhigh'"),
     ({"invert": True, "normalize": "none"}, "invert: true, allowed: only with a normalisation"),
     ({"block_shape": [64, 0, 64]}, "block_shape: got [64, 0, 64], allowed: three numbers above 0"),
-    ({"block_shape": [64, 64]}, "block_shape: got"),
+    *(
+        ({"voxel_size": wrong}, f"voxel_size: got {wrong!r}, allowed: three numbers in micro")
+        for wrong in ("0.5,0.5", [0.5, 0.5], "0.5", 0.5, "1,2,3,4", "a,b,c", "nan,1,1")
+    ),
+    ({"block_shape": "64,64"}, "block_shape: got '64,64', allowed: three whole numbers of voxels"),
+    ({"block_shape": [1.5, 2, 3]}, "block_shape: got [1.5, 2, 3], allowed: three whole numbers"),
+    ({"percentiles": "1"}, "percentiles: got '1', allowed: two numbers, as in 1,99"),
+    ({"flow3d_smooth": "x"}, "flow3d_smooth: got 'x', allowed: one number, or three for Z,Y,X"),
+    ({"lowhigh": "x", "normalize": "lowhigh"}, "lowhigh: got 'x', allowed: two numbers, or two"),
+    ({"channels": "1," * 9}, f"channels: got {'1,' * 9!r}, allowed: up to eight numbers from 1"),
+    ({"cell_channels": [1, 2, 3, 4]}, "cell_channels: got [1, 2, 3, 4], allowed: up to three"),
+    ({"measure": ","}, "measure: got ',', allowed: all, shape, none, or numbers from 1 up, or"),
+    ({"table": "xls"}, "table: got 'xls', allowed: csv, parquet, h5ad and geojson, one or"),
     ({"voxel_size": [1, -1, 1]}, "voxel_size: got [1.0, -1.0, 1.0]"),
     ({"flow3d_smooth": [1, 2]}, "flow3d_smooth: got [1.0, 2.0], allowed: one or three numbers"),
     ({"slab_planes": 0}, "slab_planes: got 0, allowed: greater than or equal to 1"),
@@ -36,7 +48,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), FAULTS, ids=[m.split(":")[0] for _, m in FAULTS])
+@pytest.mark.parametrize(("given", "message"), FAULTS, ids=[m.split(", all")[0] for _, m in FAULTS])
 def test_each_fault_is_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         check(given)

@@ -353,7 +353,10 @@ def _check_grid(image: Image, grid: tuple[int, ...], rescale: float, anisotropy:
             got=f"{image.shape} voxels become {grid} "
             f"(scale {rescale:.3g}, anisotropy {anisotropy:.3g})",
             allowed="at least 2 voxels along each axis",
-            remedy="give a smaller diameter or check the voxel size",
+            remedy="check anisotropy (Z step over pixel size) and voxel_size, or give mode stitch "
+            "or 2d"
+            if min(grid[-2:]) >= 2
+            else "give a smaller diameter or check the voxel size",
         )
     if math.prod(grid) > 64 * math.prod(image.shape[-len(grid) :]):
         raise InputError(
