@@ -93,6 +93,7 @@ def write_ome_zarr(
     factors: Sequence[int] = (1,),
     chunks: Sequence[int] | None = None,
     shared_scale: Sequence[float] | None = None,
+    translations: Sequence[VoxelSize] = (),
 ) -> Path:
     """Write an OME-Zarr image by hand, with a pyramid in Y and X.
 
@@ -118,6 +119,8 @@ def write_ome_zarr(
         Chunk shape in the order of `axes`.
     shared_scale
         A scale of the whole multiscale image, in the order of `axes`.
+    translations
+        (z, y, x) of each level, in `unit`; none writes scales alone.
     """
     sizes = dict(zip("zyx", voxel_size or (1.0, 1.0, 1.0), strict=True))
     kinds = {"t": "time", "c": "channel"}
@@ -140,7 +143,11 @@ def write_ome_zarr(
             dimension_names=list(axes) if is_v3 else None,
         )
         scale = [sizes.get(axis, 1.0) * (factor if axis in "yx" else 1) for axis in axes]
-        transformations = [{"type": "scale", "scale": scale}]
+        transformations: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        if translations:
+            shift = dict(zip("zyx", translations[level], strict=True))
+            moved = [shift.get(axis, 0.0) for axis in axes]
+            transformations.append({"type": "translation", "translation": moved})
         datasets.append({"path": str(level), "coordinateTransformations": transformations})
     multiscale: dict[str, Any] = {"name": path.stem, "axes": written, "datasets": datasets}
     if shared_scale is not None:

@@ -11,7 +11,8 @@ ome-zarr-py, its validator and napari open `labels.zarr` itself or `labels.zarr/
 of labels; moved to `<image>.zarr/labels` it becomes the labels of that image as it stands.
 
 Levels take the first voxel of each group of `factor` voxels, never a mixture of two IDs. The
-centre of that voxel lies at `index * scale`, so a level has a scale and no translation.
+centre of that voxel lies at `index * scale`, so all levels have one translation: that of the image
+(level) whose labels these are, or none where it begins at 0.
 
 Bytes depend on the content alone: chunks have a fixed shape, empty ones are not written, and Zstd
 without shuffle is deterministic (Blosc orders its blocks by the thread that finishes first). It
@@ -46,6 +47,8 @@ def create(
     shape: Sequence[int],
     dtype: np.dtype[Any] | str,
     voxel_size: tuple[float, float, float] | None,
+    voxels: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    translation: tuple[float, float, float] = (0.0, 0.0, 0.0),
     factors: Sequence[tuple[int, int, int]],
     chunks: Sequence[int] = CHUNKS,
     names: Sequence[str] = (NAME,),
@@ -64,6 +67,11 @@ def create(
         Integer type of the IDs.
     voxel_size
         (z, y, x) of level 0 in micrometres; None writes scales in voxels, without a unit.
+    voxels
+        (z, y, x) of level 0 in voxels of the image at full resolution; read where the voxel size
+        is None.
+    translation
+        (z, y, x) of the centre of the first voxel, in micrometres, or in voxels of the image.
     factors
         (Z, Y, X) of each level: how many voxels of level 0 one of its voxels stands for, (1, 1, 1)
         first (see `pyramid_factors`).
@@ -87,7 +95,8 @@ def create(
     label: dict[str, Any] = {"version": version, "colors": []}
     if source is not None:
         label["source"] = {"image": source}
-    scales = [_scale(factor, voxel_size)[-len(axes) :] for factor in factors]
+    scales = [_scale(factor, voxel_size or voxels)[-len(axes) :] for factor in factors]
+    shift = translation[-len(axes) :]
     try:
         root = zarr.create_group(
             address,
@@ -103,7 +112,7 @@ def create(
             remedy="choose a folder you may write to, on a disk with space left",
         ) from error
     for name in names:
-        multiscale = _multiscale(name, axes, scales, has_unit=voxel_size is not None)
+        multiscale = _multiscale(name, axes, scales, shift, has_unit=voxel_size is not None)
         group = root.create_group(
             name,
             attributes=_attributes({"multiscales": [multiscale], "image-label": label}, version),
@@ -232,21 +241,27 @@ def _create_level(
     )
 
 
-def _scale(factor: Sequence[int], voxel_size: tuple[float, float, float] | None) -> list[float]:
-    return [f * s for f, s in zip(factor, voxel_size or (1.0, 1.0, 1.0), strict=True)]
+def _scale(factor: Sequence[int], voxel_size: tuple[float, float, float]) -> list[float]:
+    return [f * s for f, s in zip(factor, voxel_size, strict=True)]
 
 
 def _multiscale(
-    name: str, axes: str, scales: Sequence[Sequence[float]], *, has_unit: bool
+    name: str,
+    axes: str,
+    scales: Sequence[Sequence[float]],
+    translation: Sequence[float],
+    *,
+    has_unit: bool,
 ) -> dict[str, Any]:
     unit = {"unit": "micrometer"} if has_unit else {}
+    shift = [{"type": "translation", "translation": list(translation)}] if any(translation) else []
     return {
         "name": name,
         "axes": [{"name": axis, "type": "space", **unit} for axis in axes],
         "datasets": [
             {
                 "path": str(level),
-                "coordinateTransformations": [{"type": "scale", "scale": list(scale)}],
+                "coordinateTransformations": [{"type": "scale", "scale": list(scale)}, *shift],
             }
             for level, scale in enumerate(scales)
         ],

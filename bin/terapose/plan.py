@@ -62,7 +62,11 @@ def key_of(*parts: object) -> str:
 
 
 class ImagePlan(BaseModel):
-    """What is segmented. Shapes are (Z, Y, X), the voxel size is in micrometres."""
+    """What is segmented. Shapes are (Z, Y, X), the voxel size is in micrometres.
+
+    ``translation`` is that of the centre of the first voxel, in micrometres, or where the voxel
+    size is not known in voxels of level 0.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -75,6 +79,7 @@ class ImagePlan(BaseModel):
     shape: ZYX
     dtype: str
     voxel_size: tuple[float, float, float] | None
+    translation: tuple[float, float, float]
     convert: bool
 
 
@@ -126,10 +131,29 @@ class IntensityPlan(BaseModel):
 
 
 class OutputPlan(BaseModel):
-    """How the labels are stored: in ``dimensions`` (2 for a single plane) of Z, Y, X."""
+    """The label image: its grid, where that lies, and how it is stored.
+
+    Attributes
+    ----------
+    level
+        Level of the image whose voxels are those of the label image.
+    shape
+        (Z, Y, X); it is stored in ``dimensions`` of these (2 for a single plane).
+    voxel_size
+        (z, y, x) in micrometres, if known.
+    voxels
+        (z, y, x) in voxels of level 0.
+    translation
+        As of `ImagePlan`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
+    level: int
+    shape: ZYX
+    voxel_size: tuple[float, float, float] | None
+    voxels: tuple[float, float, float]
+    translation: tuple[float, float, float]
     version: str
     dimensions: int
     chunks: ZYX

@@ -83,7 +83,8 @@ def _measured(source: ByNumber, ids: NDArray[np.int64]) -> Table:
 
 
 def _table(part: Table, found: Table, plan: Plan, columns: Sequence[str], *, own: bool) -> Table:
-    """Rows with all their columns; positions in voxels (from 0) and micrometres, where known."""
+    """Rows with all their columns; positions in voxels (from 0), and in micrometres where the
+    labels' metadata puts them."""
     # a single plane has pixels and areas, a stack has voxels and volumes
     flat = plan.output.dimensions == 2
     axes = "yx" if flat else "zyx"
@@ -95,9 +96,11 @@ def _table(part: Table, found: Table, plan: Plan, columns: Sequence[str], *, own
     table |= {f"{a.upper()}_centroid": center[a] for a in reversed(axes)}
     table[size] = count
     table |= {c: found[c] for c in PLANAR if c in found}
-    if plan.image.voxel_size is not None:
-        sizes = dict(zip("zyx", plan.image.voxel_size, strict=True))
-        table |= {f"{a.upper()}_centroid_um": center[a] * sizes[a] for a in reversed(axes)}
+    if plan.output.voxel_size is not None:
+        sizes = dict(zip("zyx", plan.output.voxel_size, strict=True))
+        shift = dict(zip("zyx", plan.output.translation, strict=True))
+        for a in reversed(axes):
+            table[f"{a.upper()}_centroid_um"] = center[a] * sizes[a] + shift[a]
         extent = [sizes[a] for a in ("yx" if plan.mode == "2d" else "zyx")]
         table[f"{size}_um{len(extent)}"] = count * float(np.prod(extent))
     for a in axes:

@@ -15,7 +15,7 @@ from terapose.geometry import Box
 from terapose.job import Job
 from terapose.labels import open_level
 from terapose.params import check
-from terapose.plan import OutputPlan, Plan, items
+from terapose.plan import Plan, items
 from terapose.runner import stage_params
 from terapose.stages import export, finish
 
@@ -25,9 +25,8 @@ FACTORS = ((1, 1, 1), (1, 2, 2), (2, 4, 4), (4, 8, 8), (8, 16, 16))
 
 def small_chunks(plan: Plan, version: str) -> Plan:
     """The plan with chunks so small that there are regions, and levels coarser than a region."""
-    output = OutputPlan(
-        version=version, dimensions=3, chunks=(8, 8, 8), factors=FACTORS, region=(32, 32, 32)
-    )
+    stored = {"version": version, "chunks": (8, 8, 8), "region": (32, 32, 32)}
+    output = plan.output.model_copy(update={**stored, "factors": FACTORS})
     plan = plan.model_copy(update={"output": output})
     count = items(plan, "export")
     tasks = {**plan.tasks, "export": tuple((n, min(n + 2, count)) for n in range(0, count, 2))}

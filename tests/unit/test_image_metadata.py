@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from tests.checks import REGION, assert_refused, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff
 
@@ -171,6 +172,70 @@ def test_voxel_size_of_ome_zarr_without_units(tmp_path: Path) -> None:
     assert open_image(unknown, level=1).voxel_size is None
     pixels = write_ome_zarr(tmp_path / "c.zarr", array, voxel_size=VOXEL_SIZE, unit="pixel")
     assert open_image(pixels).voxel_size is None
+
+
+def test_translation_of_ome_zarr(tmp_path: Path) -> None:
+    array = voxels(5, 33, 47)
+    levels: dict[str, Any] = {
+        "voxel_size": (2000.0, 500.0, 250.0),
+        "unit": "nanometer",
+        "factors": (1, 2),
+        "translations": ((1e5, -2e4, 3e4), (1e5, -1.975e4, 3.0125e4)),
+    }
+    path = write_ome_zarr(tmp_path / "a.zarr", array, **levels)
+    assert open_image(path).translation == (100.0, -20.0, 30.0)
+    assert open_image(path, level=1).origin == (100.0, -19.75, 30.125)
+    # a scale of all levels acts on their translations, a translation of all levels comes last
+    shared = write_ome_zarr(tmp_path / "b.zarr", array, shared_scale=(1, 2, 4), **levels)
+    attributes = zarr.open_group(shared).attrs
+    ome: Any = attributes["ome"]
+    ome["multiscales"][0]["coordinateTransformations"].append(
+        {"type": "translation", "translation": [1000.0, 0.0, 500.0]}
+    )
+    attributes["ome"] = ome
+    image = open_image(shared)
+    assert image.voxel_size == (2.0, 1.0, 1.0)
+    assert image.translation == (101.0, -40.0, 120.5)
+
+
+def test_axes_without_translation_or_place(tmp_path: Path) -> None:
+    """A channel is nowhere, and a plane without Z lies at 0 along it."""
+    path = write_ome_zarr(
+        tmp_path / "a.zarr",
+        voxels(2, 33, 47),
+        axes="cyx",
+        voxel_size=VOXEL_SIZE,
+        translations=[(9.0, 2.0, 3.0)],
+    )
+    assert open_image(path).translation == (0.0, 2.0, 3.0)
+    plain = write_ome_zarr(tmp_path / "b.zarr", voxels(5, 33, 47), factors=(1, 2))
+    assert open_image(plain, level=1).origin == (0.0, 0.0, 0.0)
+
+
+def test_translation_without_units_is_in_voxels_of_level_0(tmp_path: Path) -> None:
+    path = write_ome_zarr(
+        tmp_path / "a.zarr",
+        voxels(4, 32, 48),
+        factors=(1, 2),
+        translations=[(10.0, 20.0, 30.0), (10.0, 20.5, 30.5)],
+    )
+    image = open_image(path, level=1)
+    assert image.voxel_size is None
+    assert image.translation == (10.0, 20.5, 30.5)
+    assert image.factors == (1.0, 2.0, 2.0)
+    # of voxels whose size is given, it is so many voxels
+    assert open_image(path, level=1, voxel_size=(2, 1, 1)).translation == (20.0, 10.25, 15.25)
+
+
+def test_a_level_of_a_tiff_lies_in_the_middle_of_what_it_stands_for(tmp_path: Path) -> None:
+    array = voxels(1, 61, 94)
+    known = write_tiff(
+        tmp_path / "a.tif", array[0], kind="ome", factors=(1, 2, 4), voxel_size=VOXEL_SIZE
+    )
+    assert open_image(known).origin == (0.0, 0.0, 0.0)
+    assert open_image(known, level=2).origin == (0.0, 0.75, 0.375)
+    unknown = write_tiff(tmp_path / "b.tif", array[0], kind="ome", factors=(1, 2, 4))
+    assert open_image(unknown, level=2).origin == (0.0, 1.5, 1.5)
 
 
 def test_given_voxel_size_wins(tmp_path: Path) -> None:

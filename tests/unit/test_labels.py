@@ -139,6 +139,40 @@ def test_two_dimensions(tmp_path: Path, version: labels.Version) -> None:
     np.testing.assert_array_equal(np.asarray(node.data[2]), plane[::4, ::4])
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_translation_is_that_of_all_levels(tmp_path: Path, version: labels.Version) -> None:
+    """Levels take the first voxel of each group, whose centre stays where it is."""
+    path = tmp_path / "labels.zarr"
+    written(path, version, translation=(100.0, -20.0, 30.5))
+    moved = {"type": "translation", "translation": [100.0, -20.0, 30.5]}
+    node = next(node for node in Reader(parse_url(str(path)))() if node.data)
+    levels = node.metadata["coordinateTransformations"]
+    assert len(levels) > 1
+    assert [level[1:] for level in levels] == [[moved]] * len(levels)
+    if version == "0.4":
+        rebuild_models()
+    open_ome_zarr(str(path / "cells"), version=version)
+    assert open_image(path / "cells", level=1).translation == (100.0, -20.0, 30.5)
+
+
+def test_voxels_of_a_coarser_level_without_a_size(tmp_path: Path) -> None:
+    labels.create(
+        str(tmp_path / "labels.zarr"),
+        shape=(60, 70),
+        dtype="uint32",
+        voxel_size=None,
+        voxels=(1.0, 2.0, 2.0),
+        translation=(0.0, 0.5, 0.5),
+        factors=[(1, 1, 1), (1, 2, 2)],
+    )
+    content = json.loads((tmp_path / "labels.zarr/cells/zarr.json").read_text())
+    datasets = content["attributes"]["ome"]["multiscales"][0]["datasets"]
+    assert [dataset["coordinateTransformations"] for dataset in datasets] == [
+        [{"type": "scale", "scale": scale}, {"type": "translation", "translation": [0.5, 0.5]}]
+        for scale in ([2.0, 2.0], [4.0, 4.0])
+    ]
+
+
 def test_unknown_voxel_size_has_no_unit(tmp_path: Path) -> None:
     path = tmp_path / "labels.zarr"
     labels.create(

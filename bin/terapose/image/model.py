@@ -13,6 +13,7 @@ import numpy as np
 
 from terapose.errors import InputError
 from terapose.image.units import VoxelSize
+from terapose.levels import factor_between
 
 Region = tuple[slice, slice, slice]
 Shape = tuple[int, int, int]
@@ -77,6 +78,9 @@ class Image:
         (Z, Y, X) of what is stored and decoded in one piece.
     is_lazy
         Whether a region can be read without decoding much more than it.
+    translation
+        (z, y, x) of the centre of the first voxel, in micrometres, or where the voxel size is not
+        known in voxels of level 0; None where the file says nothing of it (see `origin`).
     """
 
     address: str
@@ -93,11 +97,34 @@ class Image:
     is_lazy: bool
     open_source: Callable[[], Source] = field(repr=False, compare=False)
     find_identity: Callable[[], str] = field(repr=False, compare=False)
+    translation: VoxelSize | None = None
 
     @property
     def levels(self) -> int:
         """Number of pyramid levels."""
         return len(self.levels_shape)
+
+    @property
+    def factors(self) -> VoxelSize:
+        """(z, y, x) voxels of level 0 that one of this level stands for."""
+        z, y, x = (
+            factor_between(fine, coarse)
+            for fine, coarse in zip(self.levels_shape[0], self.shape, strict=True)
+        )
+        return z, y, x
+
+    @property
+    def origin(self) -> VoxelSize:
+        """Where the centre of the first voxel lies, in the units of `translation`.
+
+        Where the file does not say, level 0 begins at 0, and a voxel of a coarser level lies in
+        the middle of those that it stands for.
+        """
+        if self.translation is not None:
+            return self.translation
+        size = self.voxel_size or self.factors
+        z, y, x = (s * (f - 1) / (2 * f) for s, f in zip(size, self.factors, strict=True))
+        return z, y, x
 
     @cached_property
     def identity(self) -> str:

@@ -33,7 +33,8 @@ def open_image(
     level
         Pyramid level, 0 the finest.
     voxel_size
-        (z, y, x) in micrometres at that level; overrides what the file says.
+        (z, y, x) in micrometres at that level; overrides what the file says. A translation that
+        the file gives stays the same in voxels.
 
     Returns
     -------
@@ -57,8 +58,19 @@ def open_image(
             got=voxel_size,
             remedy="for example 2.0, 0.5, 0.5",
         )
+    return _with_voxel_size(image, voxel_size)
+
+
+def _with_voxel_size(image: Image, voxel_size: tuple[float, float, float]) -> Image:
+    """The image with another voxel size, at the same place in voxels."""
     z, y, x = (float(v) for v in voxel_size)
-    return replace(image, voxel_size=(z, y, x))
+    if image.translation is None:
+        return replace(image, voxel_size=(z, y, x))
+    before = image.voxel_size or image.factors
+    a, b, c = (
+        t * new / old for t, new, old in zip(image.translation, (z, y, x), before, strict=True)
+    )
+    return replace(image, voxel_size=(z, y, x), translation=(a, b, c))
 
 
 def _open(place: str, level: int) -> Image:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from terapose.image.units import VoxelSize, micrometres, voxel_size_of
+from terapose.levels import factor_between
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -47,7 +48,7 @@ def voxel_size(file: TiffFile, number: int, finest: Shape, shape: Shape) -> Voxe
     pixels = _pixels(file, number)
     sizes = _from_ome(pixels) if pixels is not None else _from_tags(file, number)
     scaled = [
-        None if size is None else size * _factor(whole, part)
+        None if size is None else size * factor_between(whole, part)
         for size, whole, part in zip(sizes, finest, shape, strict=True)
     ]
     return voxel_size_of(scaled[0], scaled[1], scaled[2], shape[0])
@@ -90,10 +91,3 @@ def _from_tags(file: TiffFile, number: int) -> list[float | None]:
         coarse = size is not None and not imagej and size > _COARSEST_TAG
         sizes.append(None if coarse else size)
     return sizes
-
-
-def _factor(whole: int, part: int) -> float:
-    """How much coarser a level is; pyramids round odd lengths, factors are whole numbers."""
-    ratio = whole / part
-    near = round(ratio)
-    return near if part in (whole // near, -(-whole // near)) else ratio

@@ -65,6 +65,11 @@ def micrometres(value: float, unit: str | None) -> float | None:
     return None if factor is None else value * factor
 
 
+def signed_micrometres(value: float, unit: str | None) -> float:
+    """Convert a position; 0 where the unit is unknown."""
+    return math.copysign(micrometres(abs(value), unit) or 0.0, value)
+
+
 def voxel_size_of(
     z: float | None, y: float | None, x: float | None, planes: int
 ) -> VoxelSize | None:

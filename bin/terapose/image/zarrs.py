@@ -21,7 +21,13 @@ from terapose.image.model import (
     names_of,
     normalise,
 )
-from terapose.image.units import VoxelSize, micrometres, product, voxel_size_of
+from terapose.image.units import (
+    VoxelSize,
+    micrometres,
+    product,
+    signed_micrometres,
+    voxel_size_of,
+)
 
 _BY_DIMENSIONS = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 _DAMAGED = "the metadata is damaged, write or copy the image again"
@@ -140,6 +146,7 @@ def _open_multiscale(
     channels = normalise(address, axes, arrays[level].shape, arrays[level].dtype)[1]
     version = metadata.get("version") or multiscale.get("version") or "0.4"
     chunks = _spatial_chunks(axes, arrays[level])
+    voxel_size, translation = _placement(multiscale, axes, units, level, shapes[level][0])
     return Image(
         address=address,
         format=f"ome-zarr-{version}",
@@ -148,7 +155,8 @@ def _open_multiscale(
         channels=channels,
         channel_names=names_of(_channel_names(metadata), channels),
         dtype=arrays[level].dtype.newbyteorder("="),
-        voxel_size=_voxel_size(multiscale, axes, units, level, shapes[level][0]),
+        voxel_size=voxel_size,
+        translation=translation,
         level=level,
         levels_shape=shapes,
         chunks=chunks,
@@ -222,39 +230,61 @@ def _letter(axis: dict[str, Any]) -> str:
     return kinds.get(axis.get("type") or "") or str(axis["name"])[0].upper()
 
 
-def _voxel_size(
+def _placement(
     multiscale: dict[str, Any], axes: str, units: list[str | None], level: int, planes: int
-) -> VoxelSize | None:
-    """Micrometres at a level: the dataset's scale times the multiscale's.
+) -> tuple[VoxelSize | None, VoxelSize | None]:
+    """Voxel size and translation of a level: the dataset's transformations, then the multiscale's.
 
     Without units, scales other than 1 at the finest level are taken for micrometres, as nearly
-    all writers mean them; scales of 1 without units say nothing.
+    all writers mean them; scales of 1 without units say nothing. Translations are in micrometres,
+    or where the voxel size is not known in voxels of level 0.
     """
-    shared = _scale(multiscale, len(axes))
-    finest = _scale(multiscale["datasets"][0], len(axes))
-    own = _scale(multiscale["datasets"][level], len(axes))
+    shared = _transformation(multiscale, len(axes))
+    finest = _transformation(multiscale["datasets"][0], len(axes))
+    own = _transformation(multiscale["datasets"][level], len(axes))
     if shared is None or finest is None or own is None:
-        return None
-    space = [index for index, axis in enumerate(axes) if axis in "ZYX"]
-    if not any(units[i] for i in space):
-        if all(finest[i] * shared[i] == 1 for i in space):
-            return None
-        units = ["micrometer"] * len(axes)
-    sizes = {axes[i]: micrometres(product((own[i], shared[i])) or 0, units[i]) for i in space}
-    return voxel_size_of(sizes.get("Z"), sizes.get("Y"), sizes.get("X"), planes)
+        return None, None
+    space = {axis: index for index, axis in enumerate(axes) if axis in "ZYX"}
+    step = {a: finest[0][i] * shared[0][i] for a, i in space.items()}
+    place = {a: own[1][i] * shared[0][i] + shared[1][i] for a, i in space.items()}
+    size = None
+    if not any(units[i] for i in space.values()):
+        units = [None if set(step.values()) == {1.0} else "micrometer"] * len(axes)
+    if any(units[i] for i in space.values()):
+        lengths = {
+            a: micrometres(product((own[0][i], shared[0][i])) or 0, units[i])
+            for a, i in space.items()
+        }
+        size = voxel_size_of(lengths.get("Z"), lengths.get("Y"), lengths.get("X"), planes)
+    if size is None:
+        shifts = {a: place[a] / step[a] if step[a] else 0.0 for a in space}
+    else:
+        shifts = {a: signed_micrometres(place[a], units[i]) for a, i in space.items()}
+    return size, (shifts.get("Z", 0.0), shifts.get("Y", 0.0), shifts.get("X", 0.0))
 
 
-def _scale(holder: dict[str, Any], dimensions: int) -> list[float] | None:
-    """The scale among a level's transformations; None where it is kept in a file or malformed."""
-    total = [1.0] * dimensions
-    for transformation in holder.get("coordinateTransformations") or []:
-        if transformation.get("type") != "scale":
+def _transformation(
+    holder: dict[str, Any], dimensions: int
+) -> tuple[list[float], list[float]] | None:
+    """Scale and translation that a level's transformations, one after another, come to.
+
+    None where they are kept in a file or malformed.
+    """
+    scale, translation = [1.0] * dimensions, [0.0] * dimensions
+    for one in holder.get("coordinateTransformations") or []:
+        kind = one.get("type")
+        if kind not in ("scale", "translation"):
             continue
-        values = transformation.get("scale")
+        values = one.get(kind)
         if not isinstance(values, list) or len(values) != dimensions:
             return None
-        total = [a * float(b) for a, b in zip(total, values, strict=True)]
-    return total
+        numbers = [float(value) for value in values]
+        if kind == "scale":
+            scale = [a * b for a, b in zip(scale, numbers, strict=True)]
+            translation = [a * b for a, b in zip(translation, numbers, strict=True)]
+        else:
+            translation = [a + b for a, b in zip(translation, numbers, strict=True)]
+    return scale, translation
 
 
 def _channel_names(metadata: dict[str, Any]) -> list[str | None]:

@@ -257,6 +257,7 @@ def _image_plan(image: Image, params: Parameters) -> ImagePlan:
         shape=image.shape,
         dtype=str(image.dtype),
         voxel_size=image.voxel_size,
+        translation=image.origin,
         convert=not image.is_lazy,
     )
 
@@ -290,6 +291,11 @@ def _output_plan(image: Image, params: Parameters) -> OutputPlan:
     wanted = FLAT_CHUNKS if image.shape[0] == 1 else CHUNKS
     chunks = zyx(min(c, n) for c, n in zip(wanted, image.shape, strict=True))
     return OutputPlan(
+        level=image.level,
+        shape=image.shape,
+        voxel_size=image.voxel_size,
+        voxels=image.factors,
+        translation=image.origin,
         version=params.ome_zarr_version,
         dimensions=2 if single else 3,
         chunks=chunks,

@@ -120,9 +120,11 @@ def make_labels(job: Job, name: str, dtype: str, names: tuple[str, ...]) -> None
         output = job.plan.output
         labels.create(
             f"{job.store.address}/{name}/labels.zarr",
-            shape=job.plan.image.shape[-output.dimensions :],
+            shape=output.shape[-output.dimensions :],
             dtype=dtype,
-            voxel_size=job.plan.image.voxel_size,
+            voxel_size=output.voxel_size,
+            voxels=output.voxels,
+            translation=output.translation,
             factors=output.factors,
             chunks=output.chunks,
             names=names,
