@@ -1,17 +1,17 @@
 """Channels by number (from 1) or by name: the image's own names, or those of a ``markers.csv``.
 
-A markers file lists one channel a line, in the order of the image, with a column ``marker_name``
-(and, if it has one, ``channel_number``), as MCMICRO has it.
+Which forms of a markers file are read is said in `terapose.markers`.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from terapose.errors import InputError
 from terapose.image import Image, check_channels
+from terapose.markers import read_markers
+from terapose.near import did_you_mean
 
 
 def channel_numbers(
@@ -102,55 +102,10 @@ def _find(name: str, names: Sequence[str], where: str) -> int:
             allowed=", ".join(names),
             remedy=f"give a number: {', '.join(map(str, found))}"
             if found
-            else "check the spelling",
+            else did_you_mean(name, names, "check the spelling"),
         )
     return found[0]
 
 
 def _read(path: Path, image: Image) -> tuple[str, ...]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError("cannot be read", where=path, got=error.strerror) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            "is not a table of markers", where=path, got=str(error), allowed="a CSV file in UTF-8"
-        ) from error
-    if not rows or "marker_name" not in rows[0]:
-        raise InputError(
-            "is not a table of markers",
-            where=path,
-            got=f"columns {', '.join(rows[0]) if rows else 'none'}",
-            allowed="a CSV file with the column marker_name",
-        )
-    numbers = [(row.get("channel_number") or row.get("channel") or "").strip() for row in rows]
-    if any(numbers):
-        # the order of the image, whatever the order of the lines
-        known = [int(number) if number.isdecimal() else 0 for number in numbers]
-        order = sorted(range(len(rows)), key=lambda n: known[n])
-        if [known[n] for n in order] != list(range(1, len(rows) + 1)):
-            raise InputError(
-                "channel numbers do not count from 1",
-                where=path,
-                got=", ".join(numbers),
-                allowed="each of 1 to the number of channels, once",
-            )
-        rows = [rows[n] for n in order]
-    if len(rows) != image.channels:
-        raise InputError(
-            "the table of markers does not fit the image",
-            where=path,
-            got=f"{len(rows)} markers",
-            allowed=f"{image.channels}, one for each channel of {image.address}",
-        )
-    names = tuple((row["marker_name"] or "").strip() for row in rows)
-    if blank := [str(n) for n, name in enumerate(names, 1) if not name]:
-        raise InputError(
-            "a marker has no name",
-            where=path,
-            got=f"none for {', '.join(blank)}",
-            allowed="a name for each channel",
-            remedy="fill the column marker_name, or give channels by number without markers",
-        )
-    return names
+    return read_markers(path, image.channels, image.address)

@@ -51,7 +51,9 @@ class Parameters(BaseModel):
         "normalised channels, or the sum of channels scaled by Gaussian mixtures (gmm).",
     )
     markers: str = Field(
-        "", description="Names of the channels: a CSV file with the column marker_name."
+        "",
+        description="Names of the channels: a CSV file with the column marker_name, or one name a "
+        "line.",
     )
     pixel_size: Number = Field(
         None, gt=0, description="Pixel size in micrometres, where a plane does not tell it."

@@ -48,7 +48,9 @@ def test_names_become_numbers(image: Image) -> None:
 @pytest.mark.parametrize(
     ("wanted", "sentence"),
     [
-        ("DNA", "there is no such channel; got DNA; allowed: DNA 1, CD3, DNA 2, CD3"),
+        ("PD1", "there is no such channel; got PD1; allowed: DNA 1, .* check the spelling"),
+        ("cd_3", r"there is no such channel; got cd_3; allowed: DNA 1, .* did you mean CD3\?"),
+        ("DNA1", r"got DNA1; allowed: DNA 1, CD3, DNA 2, CD3; did you mean DNA 1\?"),
         ("CD3", "several channels have this name; got CD3; .* give a number: 2, 4"),
         (5, "there is no such channel; got 5; allowed: 1 to 4"),
     ],
@@ -71,11 +73,11 @@ def test_a_table_of_markers_gives_the_names(image: Image, tmp_path: Path) -> Non
     ("text", "sentence"),
     [
         ("marker_name\na\nb\n", "does not fit the image; got 2 markers; allowed: 4"),
-        ("name\na\n", "not a table of markers; got columns name"),
+        ("cycle\na\n", "not a table of markers; got 2 lines without a header for 4 channels"),
         ("", "not a table of markers; got columns none"),
         ("channel,marker_name\n1,a\n1,b\n2,c\n3,d\n", "do not count from 1; got 1, 1, 2, 3"),
         ("channel,marker_name\n0,a\n1,b\n2,c\n3,d\n", "do not count from 1; got 0, 1, 2, 3"),
-        ("channel,marker_name\n1,a\n2,b\n3,c\n4.0,d\n", "do not count from 1; got 1, 2, 3, 4.0"),
+        ("channel,marker_name\n1,a\n2,b\n3,c\n4.5,d\n", "do not count from 1; got 1, 2, 3, 4.5"),
         ("channel,marker_name\n1,a\n2,b\n,c\n4,d\n", "do not count from 1; got 1, 2, , 4"),
         ("marker_name\na\nb\na\nb\n", "several channels have this name; got a; .*: 1, 3"),
         ('marker_name\na\n" "\nc\nd\n', "a marker has no name; got none for 2; allowed"),
@@ -93,5 +95,5 @@ def test_a_table_that_does_not_fit(image: Image, tmp_path: Path, text: str, sent
 def test_a_table_that_is_no_text(image: Image, tmp_path: Path) -> None:
     table = tmp_path / "markers.csv"
     table.write_bytes("marker_name\na\nä\nb\nc\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"not a table of markers; .* a CSV file in UTF-8"):
+    with pytest.raises(InputError, match=r"not a table as text; .* a CSV file in UTF-8"):
         channel_numbers(image, ["a"], str(table))

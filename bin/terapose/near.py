@@ -1,0 +1,38 @@
+"""Names that are nearly those that are known: what a user may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+
+def plain(name: str) -> str:
+    """A name without what people write now one way, now another: case, blanks, ``_`` and ``-``."""
+    return "".join(c for c in name.casefold() if c not in " _-\t\xa0")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a wrong one comes closest to, if any comes close."""
+    names = {plain(k): k for k in known}
+    found = difflib.get_close_matches(plain(name), names, n=1, cutoff=0.7)
+    return names[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
+    """The same as a question, for an error's remedy."""
+    near = nearest(name, known)
+    return otherwise if near is None else f"did you mean {near}?"
+
+
+def columns_of(present: Iterable[str], wanted: Iterable[str]) -> Mapping[str, str]:
+    """Which columns of a table are the wanted ones, whatever their case: ``{wanted: present}``.
+
+    A column with the very name comes first; of several that differ in case alone none is taken.
+    """
+    there = [str(name) for name in present]
+    found = {}
+    for name in wanted:
+        alike = [name] if name in there else [n for n in there if plain(n) == plain(name)]
+        if len(alike) == 1:
+            found[name] = alike[0]
+    return found
