@@ -56,7 +56,7 @@ workflow {
         cells = channel.empty()
     }
     SEGMENT(samples, settings, params_file, outdir, cells, false)
-    LOOK(SEGMENT.out.cells, SEGMENT.out.thumbnails, samples, reference)
+    LOOK(SEGMENT.out.cells, SEGMENT.out.thumbnails, SEGMENT.out.samples, reference)
 
     workflow.onComplete = {
         if (workflow.success) {

@@ -58,6 +58,13 @@ def receipts(received, planned, stage) {
         .map { key, list -> tuple(key.toString(), list.toSorted { receipt -> receipt.name }) }
 }
 
+// What is known of a source, for each of its samples: itself, or its time points.
+def of_samples(known, checked) {
+    return known
+        .combine(checked.map { row -> tuple(row.source, row.sample) }, by: 0)
+        .map { fields -> [fields.last()] + fields.tail().init() }
+}
+
 // [sample, a stage's parameters as words of a command line].
 def arguments(checked, stage) {
     return checked.map { row -> tuple(row.sample, row[stage]) }
@@ -96,22 +103,26 @@ def passes(planned, axis, inputs) {
 
 workflow SEGMENT {
     take:
-    samples // [sample, address of the image, image to stage or []]
-    settings // [sample, parameters of its own, files to stage or []: networks, table of markers]
+    sources // [source, address of the image, image to stage or []]; a source may hold several samples
+    settings // [source, parameters of its own, files to stage or []: networks, table of markers]
     params_file // all parameters of the run, JSON
     outdir
     cells // [sample, labels.zarr, provenance.json] of the second network's cells, or nothing
     second // whether this is the run that finds those
 
     main:
-    CHECK(samples.join(settings), params_file, outdir, second)
-    checked = CHECK.out.splitCsv(header: true, sep: '\t')
+    CHECK(sources.join(settings), params_file, outdir, second)
+    checked = CHECK.out.lines.splitCsv(header: true, sep: '\t')
+    // what was understood of the image
+    CHECK.out.said.filter { text -> text.trim() && !second }.map { text -> text.trim() }.view()
+    samples = of_samples(sources, checked)
     images = samples.map { sample, _address, image -> tuple(sample, image) }
     none = checked.map { row -> tuple(row.sample, []) }
     no_args = checked.map { row -> tuple(row.sample, '') }
 
-    models = settings.map { sample, _own, model, _markers -> tuple(sample, model) }
-    markers = settings.map { sample, _own, _model, table -> tuple(sample, table) }
+    given = of_samples(settings, checked)
+    models = given.map { sample, _own, model, _markers -> tuple(sample, model) }
+    markers = given.map { sample, _own, _model, table -> tuple(sample, table) }
     FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }.join(models))
     // whose network it is, and under which licence: once
     FETCH.out.said.map { line -> line.trim() }.unique().view()
@@ -213,6 +224,7 @@ workflow SEGMENT {
     )
 
     emit:
+    samples
     thumbnails = FINISH.out
         .map { sample, labels, _record, tables, _masks ->
             tuple(sample, labels, [tables].flatten().find { file -> file.name in ['cells.parquet', 'cells.csv'] })

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import zarr
 from cellpose import dynamics
 from numpy.typing import NDArray
 from scipy import ndimage
+from tests.synthetic import write_zarr
 
 from terapose.geometry import ZYX, Box
 from terapose.job import Job, Receipt, Summary, run, run_gather
@@ -115,7 +115,7 @@ def prepared(folder: Path, model: Path, values: NDArray[Any], **params: Any) -> 
     """A plan for an image of these values, and its store with the planned arrays."""
     image = folder / "image.zarr"
     if not image.exists():
-        zarr.save_array(str(image), np.asarray(values))  # type: ignore[arg-type]
+        write_zarr(Path(image), np.asarray(values))
     checked = check({"model": str(model), **params})
     plan = plan_stage.make_plan(
         plan_stage.open_checked(str(image), checked), identify(model), checked

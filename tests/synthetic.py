@@ -70,14 +70,19 @@ def write_zarr(
     chunks: Sequence[int] | None = None,
     dimension_names: Sequence[str] | None = None,
 ) -> Path:
-    """Write one Zarr array without image metadata."""
-    zarr.create_array(
+    """Write one Zarr array without image metadata, with CZYX for names where they are needed."""
+    if dimension_names is None and array.ndim > 3:
+        dimension_names = "tczyx"[-array.ndim :]
+    made = zarr.create_array(
         str(path),
         data=array,
         chunks=tuple(chunks or array.shape),
         zarr_format=version,
-        dimension_names=dimension_names,
+        dimension_names=dimension_names if version == 3 else None,
+        overwrite=True,
     )
+    if version == 2 and dimension_names:
+        made.attrs["_ARRAY_DIMENSIONS"] = list(dimension_names)
     return path
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from common import ROOT
 from terapose.job import shaping
-from terapose.params import SECOND, STAGES, Parameters
+from terapose.params import IN_WORDS, SECOND, SELECTION, STAGES, Parameters
 
 SCHEMA = ROOT / "nextflow_schema.json"
 PAGE = ROOT / "docs" / "parameters.md"
@@ -58,7 +58,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "image": (
         "Image",
         (
-            *("mode", "level", "channels", "channel_merge", "markers"),
+            *("mode", *SELECTION, "channels", "channel_merge", "markers"),
             *("voxel_size", "pixel_size", "anisotropy"),
         ),
     ),
@@ -146,7 +146,10 @@ def groups() -> dict[str, dict[str, Json]]:
 def _property(given: Json) -> Json:
     """A parameter as nextflow_schema.json has it: no null, and lists may be written as text."""
     found = {k: v for k, v in given.items() if k not in ("title", "anyOf", "ge")}
-    found |= next((part for part in given.get("anyOf", ()) if part["type"] != "null"), {})
+    parts = [part for part in given.get("anyOf", ()) if part["type"] != "null"]
+    found |= parts[0] if parts else {}
+    if len(parts) > 1:  # a number or a word
+        found["type"] = [part["type"] for part in parts]
     if "ge" in given:
         found["minimum"] = given["ge"]
     if found["type"] == "array":
@@ -201,7 +204,7 @@ def _row(name: str, found: Json) -> str:
         f"`{name}`",
         _type(found),
         f"`{_text(found['default'])}`" if "default" in found else "-",
-        _allowed(found),
+        _allowed(name, found),
         found["description"],
         rerun(name),
     )
@@ -215,6 +218,8 @@ def _type(found: Json) -> str:
     words = {"string": "text", "boolean": "true or false", "integer": "whole number"}
     if isinstance(found["type"], str):
         return words.get(found["type"], found["type"])
+    if "items" not in found:
+        return " or ".join(words[t] for t in found["type"])
     types = found["items"]["type"]
     types = [types] if isinstance(types, str) else types
     kind = " or ".join(words.get(t, t) + "s" for t in types).replace("texts", "names")
@@ -232,7 +237,7 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _allowed(found: Json) -> str:
+def _allowed(name: str, found: Json) -> str:
     """What may be given, as far as the type does not say it."""
     items = found.get("items", {})
     if values := found.get("enum") or items.get("enum"):
@@ -240,9 +245,7 @@ def _allowed(found: Json) -> str:
     signs = {"exclusiveMinimum": "> ", "minimum": "≥ ", "exclusiveMaximum": "< ", "maximum": "≤ "}
     bounds = [f"{sign}{found[key]:g}" for key, sign in signs.items() if key in found]
     if "pattern" in found:
-        bounds.append(
-            "64 hexadecimal digits" if "64" in found["pattern"] else "a name ending in .tif"
-        )
+        bounds.append(IN_WORDS[name])
     return ", ".join(bounds) or "-"
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from terapose.errors import StoreError
 from terapose.geometry import Box
-from terapose.image import Image, open_image
+from terapose.image import Image
 from terapose.plan import Plan, key_of
 from terapose.store import Store
 
@@ -108,7 +108,7 @@ class Job:
     @cached_property
     def image(self) -> Image:
         """The image as the user gave it."""
-        return open_image(self.plan.image.address, level=self.plan.image.level)
+        return self.plan.image.open()
 
     def read_image(self, box: Box, channel: int) -> NDArray[Any]:
         """Read a box of a channel of the image, or of its converted copy in the store."""

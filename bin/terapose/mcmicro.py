@@ -50,7 +50,7 @@ def check_plane(address: str, params: Parameters) -> None:
         If the image has several planes. A TIFF that does not tell its axes has, too: its channels
         would be taken for the planes of a volume.
     """
-    image = open_image(address, level=params.level)
+    image = open_image(address, **params.selection.options)
     if image.shape[0] > 1 and params.mode == "auto":
         raise InputError(
             "is a volume, or a file that does not tell that its planes are channels",
@@ -84,7 +84,7 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
     folder = out / "qc" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    image = open_image(address, level=params.level)
+    image = open_image(address, **params.selection.options)
     (first, *_), _ = channel_numbers(image, params.channels, params.markers)
     size = record["image"]["voxel_size"]
     cells = open_labels(out / "labels.zarr")

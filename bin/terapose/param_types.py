@@ -39,7 +39,13 @@ def or_none(value: object) -> object:
 
 def as_text(value: object) -> object:
     """Let 0.4 be the text "0.4": Nextflow makes numbers of options that look like one."""
-    return str(value) if isinstance(value, float) else value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if number else value
+
+
+def as_axes(value: object) -> object:
+    """Let ``czyx`` and ``C,Z,Y,X`` stand for ``CZYX``."""
+    return value.replace(",", "").replace(" ", "").upper() if isinstance(value, str) else value
 
 
 def as_list(value: object) -> object:

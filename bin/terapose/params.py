@@ -20,11 +20,14 @@ from terapose.param_types import (
     Number,
     Shape,
     Sizes,
+    as_axes,
     as_channels,
     as_parts,
     as_text,
     as_words,
+    or_none,
 )
+from terapose.selection import Selection
 
 
 class Parameters(BaseModel):
@@ -36,6 +39,24 @@ class Parameters(BaseModel):
         "auto",
         description="Cells of a volume (3d), of each plane (2d), or of planes, joined along Z "
         "(stitch); auto is 3d where there are several planes.",
+    )
+    axes: Annotated[str, BeforeValidator(as_axes)] = Field(
+        "",
+        pattern="^[TCZYX]*$",
+        description="Axes of the image in the order of its file, for files that do not tell them "
+        "or are wrong: CYX, ZCYX, TZYX and so on (T time, C channel).",
+    )
+    series: Annotated[str, BeforeValidator(as_text)] = Field(
+        "",
+        description="Which image of a file with several (series, scene, position): its number, "
+        "counted from 1, or its name.",
+    )
+    time: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["all"] | None, BeforeValidator(or_none)
+    ] = Field(
+        None,
+        description="Which time point of several, counted from 1; all makes each of them a "
+        "sample of its own.",
     )
     level: int = Field(0, ge=0, description="Pyramid level to segment; 0 is the finest.")
     channels: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
@@ -229,6 +250,15 @@ class Parameters(BaseModel):
     )
 
     @property
+    def selection(self) -> Selection:
+        """What is chosen of the image's address: one time point, or the only one.
+
+        ``all`` has been made into samples of one time point each (`terapose.samples`).
+        """
+        time = None if self.time == "all" else self.time
+        return Selection(self.level, self.axes, self.series, time)
+
+    @property
     def has_second(self) -> bool:
         """Whether a second network finds cells, to be matched to nuclei."""
         return bool(self.cell_model or self.cell_channels or self.cell_diameter)
@@ -248,13 +278,16 @@ class Parameters(BaseModel):
         return self.model_copy(update=changed)
 
 
+SELECTION = ("axes", "series", "time", "level")
+"""Parameters that choose an image of its address."""
+
 SECOND = ("cell_model", "cell_channels", "cell_diameter")
 """Parameters of the second network; the run with it takes all others from the first."""
 
 STAGES: dict[str, tuple[str, ...]] = {
     "plan": (
         "mode",
-        "level",
+        *SELECTION,
         "channels",
         "channel_merge",
         "markers",
@@ -310,6 +343,7 @@ IN_WORDS = {
     "cell_channels": f"up to three {_NUMBERS_OR_NAMES}",
     "measure": f"all, shape, none, or {_NUMBERS_OR_NAMES}",
     "table": "csv, parquet, h5ad and geojson, one or several, as in csv,h5ad",
+    "axes": "letters of T, C, Z, Y, X in the order of the file",
 }
 """What lists and text may be: parameters of which pydantic would name one wrong part."""
 
@@ -332,6 +366,10 @@ def _across(params: Parameters) -> list[str]:
     if any(isinstance(channel, int) and channel < 1 for channel in params.channels):
         faults.append(f"channels: got {list(params.channels)}, allowed: numbers from 1 up")
     faults += _of_merging(params)
+    if params.axes and (
+        len(set(params.axes)) < len(params.axes) or not {"Y", "X"} <= set(params.axes)
+    ):
+        faults.append(f"axes: got {params.axes}, allowed: Y, X and others of T, C, Z, each once")
     if params.pixel_size is not None and params.voxel_size is not None:
         faults.append("pixel_size: given, allowed: only without voxel_size")
     low, high = params.percentiles

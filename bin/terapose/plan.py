@@ -22,6 +22,8 @@ from pydantic import BaseModel, ConfigDict
 import terapose
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Box, Grid, zyx
+from terapose.image import Image, open_image
+from terapose.selection import Selection
 
 AXES = ("yx", "zx", "zy")
 """Orientation of the network's passes, in Cellpose's order; pass ``i`` runs across axis ``i``."""
@@ -73,6 +75,7 @@ class ImagePlan(BaseModel):
     address: str
     identity: str
     format: str
+    selection: Selection
     level: int
     channels: tuple[int, ...]
     channel_names: tuple[str, ...]
@@ -81,6 +84,10 @@ class ImagePlan(BaseModel):
     voxel_size: tuple[float, float, float] | None
     translation: tuple[float, float, float]
     convert: bool
+
+    def open(self) -> Image:
+        """Open the image again, as the one that was planned."""
+        return open_image(self.address, **self.selection.options)
 
 
 class MemberPlan(BaseModel):

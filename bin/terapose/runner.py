@@ -310,22 +310,6 @@ def _cut(image: Image, folder: Path, params: Parameters, jobs: int) -> None:
     )
 
 
-def _check_axes(image: NDArray[Any] | str | Path, axes: str | None) -> None:
-    """Refuse axes that are not those of an array."""
-    if axes is None:
-        return
-    fits = isinstance(axes, str) and set(axes.lower()) <= set("tczyx")
-    fits = fits and isinstance(image, np.ndarray) and len(set(axes)) == len(axes) == image.ndim
-    if not fits:
-        raise InputError(
-            "do not fit the image",
-            where="axes",
-            got=axes,
-            allowed="one of the letters t, c, z, y, x for each axis of an array",
-            remedy="a file has axes of its own: leave them out",
-        )
-
-
 def segment(
     image: NDArray[Any] | str | Path,
     *,
@@ -340,7 +324,7 @@ def segment(
     image
         (Y, X), (Z, Y, X) or (C, Z, Y, X) array of numbers, or the path or URL of an image.
     axes
-        Axes of an array, if they are others: "cyx" for a plane with channels.
+        Axes, if they are others: "cyx" for a plane with channels.
     workers
         Processes.
     **params
@@ -364,18 +348,21 @@ def segment(
 
     from terapose.labels import open_level
 
-    checked = check(params)
+    checked = check({**params, "axes": axes})
     if not isinstance(workers, int) or workers < 1:
         raise InputError("is not a number of processes", where="workers", got=workers)
     if not isinstance(image, str | Path):
         image = np.asarray(image)
         if image.dtype.kind not in "uif":
             raise InputError("is not an array of numbers", where="image", got=image.dtype)
-    _check_axes(image, axes)
+    if checked.time == "all":
+        raise InputError("one image is segmented", where="time", got="all", allowed="a number")
     with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
         address = str(image)
         if isinstance(image, np.ndarray):
             address = f"{folder}/image.zarr"
-            zarr.create_array(address, data=image, dimension_names=list(axes) if axes else None)
+            # axes that are given come first; without them these are what an array is taken for
+            names = list("czyx"[-image.ndim :]) if 2 <= image.ndim <= 4 else None
+            zarr.create_array(address, data=image, dimension_names=names)
         segment_file(address, Path(folder) / "out", checked, workers=workers)
         return np.asarray(open_level(f"{folder}/out/labels.zarr", 0)[:])

@@ -13,7 +13,8 @@ process CHECK {
     val second
 
     output:
-    path 'sample.tsv'
+    path 'sample.tsv', emit: lines
+    stdout emit: said
 
     script:
     def output_option = output ? "--output '${output}/${folder_of(sample)}'" : ''
@@ -23,12 +24,12 @@ process CHECK {
     ${groovy.json.JsonOutput.toJson(own)}
     END
     terapose.py check '${address}' --sample '${sample}' --params-file ${params_file} \\
-        --own own.json ${output_option} ${second_option} > sample.tsv
+        --own own.json --lines sample.tsv ${output_option} ${second_option}
     """
 
     stub:
     """
-    printf 'sample\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tthumbnails\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmatches\\tmeasure\\tfinish\\n' > sample.tsv
-    printf '%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t\\t-\\t-\\n' '${sample}' '${address}' >> sample.tsv
+    printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tthumbnails\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmatches\\tmeasure\\tfinish\\n' > sample.tsv
+    printf '%s\\t%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t\\t-\\t-\\n' '${sample}' '${sample}' '${address}' >> sample.tsv
     """
 }

@@ -63,7 +63,7 @@ IMAGES = {
     "convert it, for example with bioformats2raw",
     "thin": "is too small; got shape (6, 1, 28) (Z, Y, X); allowed: at least 2 pixels along Y "
     "and X; check the axes of the file",
-    "empty": "the image is empty: its axis Z has length 0; got ZYX (0, 24, 28); "
+    "empty": "the image is empty: its axis Q has length 0; got QYX (0, 24, 28); "
     "give an image with at least one voxel",
     "nan": "channel 1: the image has voxels that are not finite numbers; "
     "got nan at z, y, x = (3, 4, 5) and 0 more in its block; allowed: finite intensities; "

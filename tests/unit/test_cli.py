@@ -104,7 +104,8 @@ def test_plan_tells_the_needs_and_writes_the_tasks(
     words = ("--model-file", tiny_model, "--block-shape", "6,12,28", "--max-tasks", 2)
     said = command("plan", image, *words, "--tasks", tmp_path / "tasks")
     assert said.code == 0, said.err
-    assert said.out.startswith("image    6 x 24 x 28 voxels (Z, Y, X), uint16, ")
+    assert said.out.startswith(f"image     {image}\nformat    ome-zarr-0.5\naxes      ZYX ")
+    assert "\nshape     6 x 24 x 28 (Z, Y, X), uint16\n" in said.out
     assert "follow             2 tasks, up to " in said.out
     assert (tmp_path / "tasks" / "follow.csv").read_text() == "task,first,stop\n0,0,1\n1,1,2\n"
 
@@ -117,9 +118,11 @@ def test_check_answers_with_the_line_of_the_sample(
     given.write_text(json.dumps({"model": str(tiny_model), "diameter": 12, "min_size": 40}))
 
     def row(*words: object) -> dict[str, str]:
-        said = command("check", image, "--sample", "one", "--params-file", given, *words)
+        lines = tmp_path / "sample.tsv"
+        known = ("--sample", "one", "--params-file", given, "--lines", lines)
+        said = command("check", image, *known, *words)
         assert said.code == 0, said.err
-        names, values = said.out.splitlines()
+        names, values = lines.read_text().splitlines()
         return dict(zip(names.split("\t"), values.split("\t"), strict=True))
 
     first = row()

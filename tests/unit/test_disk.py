@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-import zarr
 from scipy.spatial import cKDTree
 from tests.fields import checkerboard, segment_field, to_centres
+from tests.synthetic import write_zarr
 
 from terapose.labels import open_level
 from terapose.params import check
@@ -74,7 +74,7 @@ def test_peak_size_of_the_store(kind: str, tmp_path: Path, tiny_model: Path) -> 
     image = np.random.default_rng(0).integers(0, 60_000, SHAPE).astype(np.uint16)
     address = tmp_path / f"image.{kind}"
     if kind == "zarr":
-        zarr.save_array(str(address), image)  # type: ignore[arg-type]
+        write_zarr(Path(address), image)
     else:
         tifffile.imwrite(address, image, compression="zlib", rowsperstrip=16)
     params = check({"model": str(tiny_model)})
@@ -107,7 +107,7 @@ def test_all_arrays_after_the_network(tmp_path: Path, tiny_model: Path) -> None:
 
 def test_what_is_kept(tmp_path: Path, tiny_model: Path) -> None:
     image = np.random.default_rng(0).integers(0, 900, (12, 13, 14)).astype(np.uint16)
-    zarr.save_array(str(tmp_path / "image.zarr"), image)  # type: ignore[arg-type]
+    write_zarr(tmp_path / "image.zarr", image)
     left = {}
     for keep in ("all", "flows", "none"):
         params = check({"model": str(tiny_model), "keep_intermediates": keep, "slab_planes": 5})

@@ -194,6 +194,6 @@ def test_a_changed_file_beside_a_url_is_another_run(three: list[Path], tmp_path:
     for path in (three[0], three[1], three[0]):
         local.write_bytes(path.read_bytes())
         params = check({"model": f"file://{three[2]},{local}"})
-        row = check_run("a", str(tmp_path / "image.zarr"), params, None).splitlines()[1]
-        identities.add(row.split("\t")[2])
+        row = check_run("a", str(tmp_path / "image.zarr"), params, None).lines.splitlines()[1]
+        identities.add(row.split("\t")[3])
     assert len(identities) == 2

@@ -105,7 +105,7 @@ def test_plain_zarr_by_its_number_of_dimensions(tmp_path: Path, version: Any, sh
     array = voxels(*shape)
     image = open_image(write_zarr(tmp_path / "a.zarr", array, version=version))
     assert (image.format, image.voxel_size) == ("zarr", None)
-    assert image.axes == {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}[array.ndim]
+    assert image.axes == {2: "YX", 3: "QYX", 4: "CZYX", 5: "TCZYX"}[array.ndim]
     assert same(image, array.reshape((-1, *(1, *shape)[-3:])))
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as functional
-import zarr
 from benchmarks.compare_cellpose3 import LIMIT, SMALL, SMALL_SHAPE, Case, picture, seeded
 from cellpose.core import run_net
 from numpy.typing import NDArray
+from tests.synthetic import write_zarr
 from tests.unets import State, random_unet, save, tiles
 from torch import Tensor
 
@@ -185,7 +185,7 @@ def test_images_are_scaled_to_the_diameter_of_the_file(
     path = save(state, tmp_path / name)
     image = np.random.default_rng(0).integers(0, 9, (4, 50, 70)).astype(np.uint16)
     address = str(tmp_path / "image.zarr")
-    zarr.save_array(address, image)  # type: ignore[arg-type]
+    write_zarr(Path(address), image)
     for given, expected in ({"diameter": 34}, scale), ({}, 1.0):
         params = check({"model": str(path), **given})
         plan = make_plan(open_checked(address, params), identify(path), params)

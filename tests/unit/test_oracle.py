@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 from cellpose import core, transforms
 from numpy.typing import NDArray
 from tests.fields import Field, cellpose_masks, same_partition
+from tests.synthetic import write_zarr
 
 from terapose import networks
 from terapose.labels import open_level
@@ -40,7 +40,7 @@ def field(image: NDArray[np.uint16]) -> Field:
 @pytest.fixture(scope="session")
 def folder(image: NDArray[np.uint16], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("oracle")
-    zarr.save_array(str(path / "image.zarr"), np.asarray(image))  # type: ignore[arg-type]
+    write_zarr(path / "image.zarr", np.asarray(image))
     return path
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.synthetic import write_zarr
 from tests.unets import random_unet, save
 
 from terapose.cutting import (
@@ -39,7 +39,7 @@ MakePlan = Callable[..., Plan]
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("plan") / "image.zarr"
-    zarr.save_array(str(path), np.stack([IMAGE, IMAGE + 1]))  # type: ignore[arg-type]
+    write_zarr(Path(path), np.stack([IMAGE, IMAGE + 1]))
     return str(path)
 
 
@@ -112,7 +112,7 @@ def test_other_weights_and_another_image_change_it(
     path = tmp_path / "image.zarr"
     for image in (IMAGE, IMAGE + 1, IMAGE[:19]):
         shutil.rmtree(path, ignore_errors=True)
-        zarr.save_array(str(path), image)  # type: ignore[arg-type]
+        write_zarr(Path(path), image)
         digests.add(make_plan(open_checked(str(path), params), identify(two_inputs), params).digest)
     assert len(digests | {plain.digest}) == 4
 
@@ -231,7 +231,7 @@ def test_more_channels_than_the_network_has_are_refused(
 
 def test_a_single_plane_is_no_volume(tmp_path: Path) -> None:
     path = str(tmp_path / "plane.zarr")
-    zarr.save_array(path, IMAGE[:1])  # type: ignore[arg-type]
+    write_zarr(Path(path), IMAGE[:1])
     for mode in ("3d", "stitch"):
         with pytest.raises(InputError, match="is not a volume; got shape"):
             open_checked(path, check({"mode": mode}))

@@ -27,6 +27,11 @@ Example:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="JSON file with parameters; options given beside it come first.",
 )
+@click.option(
+    "--lines",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the lines from which the workflow starts the sample, or its time points, here.",
+)
 @click.option("--second", is_flag=True, help="Of the run with the second network (cell_model).")
 @click.option(
     "--own",
@@ -39,13 +44,14 @@ def command(
     sample: str,
     output: Path | None,
     params_file: Path | None,
+    lines: Path | None,
     second: bool,
     own: Path | None,
     **options: Any,
 ) -> None:
     """Check the parameters, IMAGE, the network and the folder for the results.
 
-    Prints the line from which the workflow starts the sample.
+    Prints what was understood of the image: its axes, shape, channels and voxel size.
     """
     from terapose.params import check
     from terapose.stages.check import run
@@ -57,9 +63,13 @@ def command(
     params = check(given, whose)
     if second and not params.has_second:
         # no line: there is nothing to run
-        click.echo("sample")
+        if lines is not None:
+            lines.write_text("sample\n")
         return
-    click.echo(run(sample, image, params, output, second=second), nl=False)
+    checked = run(sample, image, params, output, second=second)
+    if lines is not None:
+        lines.write_text(checked.lines)
+    click.echo(checked.said)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from terapose.cli.options import parameters, selection
 from terapose.cli.values import Numbers, join_numbers
+from terapose.params import SELECTION
 
 _EPILOG = """\b
 Examples:
@@ -39,7 +41,7 @@ class _Cut(click.Command):
 @click.option(
     "--mask-cells", is_flag=True, help="Make 0 what is not of the cell, and write its masks, too."
 )
-@click.option("--level", type=click.IntRange(0), default=0, help="Pyramid level of IMAGE.")
+@parameters(SELECTION)
 @click.option("--channels", help="Numbers from 1 or names, in the order wanted  [default: all]")
 @click.option(
     "--chunk-size",
@@ -77,7 +79,6 @@ def command(
     table: str,
     destination: str,
     window: tuple[int, ...] | None,
-    level: int,
     channels: str | None,
     chunk_size: int,
     shard_size: int | None,
@@ -100,6 +101,7 @@ def command(
     from terapose.image import open_image
     from terapose.thumbnails import MEBI, Layout
 
+    chosen = selection(options)
     layout = Layout(
         zarr_format=2 if zarr_version == "2" else 3,
         chunk_bytes=chunk_size * MEBI,
@@ -110,7 +112,7 @@ def command(
     edges = None if window is None else window[0] if len(window) == 1 else (window[0], window[1])
     with stages() as show:
         made = cut_cells(
-            open_image(image, level=level),
+            open_image(image, **chosen.options),
             None if labels == "-" else labels,
             table,
             destination,

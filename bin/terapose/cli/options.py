@@ -9,7 +9,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 
 from terapose.cli.values import join_numbers
-from terapose.params import Parameters
+from terapose.errors import InputError
+from terapose.params import SELECTION, Parameters, check
+from terapose.selection import Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,3 +60,20 @@ def parameters(names: Iterable[str]) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def selection(options: dict[str, Any], default: Selection | None = None) -> Selection:
+    """What options of the names in `SELECTION` choose, taken out of a command's options.
+
+    Raises
+    ------
+    InputError
+        If one is wrong, or ``time`` is ``all``: a command looks at one image.
+    """
+    given = {name: options.pop(name) for name in SELECTION if name in options}
+    known = {} if default is None else default.options
+    values = {**known, **{k: v for k, v in given.items() if v is not None}}
+    params = check(values)
+    if params.time == "all":
+        raise InputError("one image is looked at", where="time", got="all", allowed="a number")
+    return params.selection

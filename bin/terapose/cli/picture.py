@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from terapose.cli.options import parameters, selection
 from terapose.cli.values import Numbers
+from terapose.params import SELECTION
 
 _EPILOG = """\b
 Examples:
@@ -23,11 +25,6 @@ Examples:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--channel", type=int, help="Channel, from 1 (default: that of the result, else 1).")
 @click.option(
-    "--level",
-    type=click.IntRange(0),
-    help="Level of the pyramid (default: that of the result, else 0).",
-)
-@click.option(
     "--at", type=Numbers(3), help="Voxel Z,Y,X to look at (default: where most cells are)."
 )
 @click.option(
@@ -36,33 +33,35 @@ Examples:
     help="Micrometres Z,Y,X (default: those of the result, else the image's own).",
 )
 @click.option("--reference", help="Reference labels, drawn in white.")
+@parameters(SELECTION)
 @click.option("--title", default="", help="Text in the free corner.")
 def command(
     image: str,
     labels: str,
     out: Path,
     channel: int | None,
-    level: int | None,
     at: tuple[int, int, int] | None,
     voxel_size: tuple[float, float, float] | None,
     reference: str | None,
     title: str,
+    **options: Any,
 ) -> None:
     """Draw sections YX, ZX and ZY of IMAGE with the outlines of LABELS to the PNG file OUT.
 
     Of a plane of more than 1500 pixels a side, the part with most cells is drawn. Where LABELS
     are a result of `terapose segment` or the workflow, its provenance.json beside them tells what
-    was segmented.
+    was segmented; axes, series, time and level are those of the result where they are not given.
     """
     from terapose.detail import fullest
-    from terapose.image import check_channels, open_image
+    from terapose.image import Selection, check_channels, open_image
     from terapose.lazy import Lazy, open_labels
     from terapose.picture import three_views
 
     known = _segmented(Path(labels).parent / "provenance.json", image)
     channel = channel or known.get("channels", [1])[0]
-    level = known.get("level", 0) if level is None else level
-    opened = open_image(image, level=level, voxel_size=voxel_size or known.get("voxel_size"))
+    chosen = selection(options, Selection(**known.get("selection", {})))
+    size = voxel_size or known.get("voxel_size")
+    opened = open_image(image, **chosen.options, voxel_size=size)
     check_channels(opened, [channel])
     cells = open_labels(labels)
     shown = three_views(

@@ -42,6 +42,7 @@ def command(
 
     All parameters of `terapose segment` are taken and checked.
     """
+    from terapose.image import describe
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.params import check
@@ -64,17 +65,16 @@ def command(
             (tasks / f"{name}.csv").write_text(plan.tasks_csv(name))
     if output is not None:
         output.write_text(plan.dump())
-    click.echo(describe(plan))
+    click.echo("\n".join([*describe(opened, plan.image.channel_names), describe_plan(plan)]))
 
 
-def describe(plan: Any) -> str:
+def describe_plan(plan: Any) -> str:
     """A plan in a few lines."""
     need = plan.projection
-    shape, grid = (" x ".join(map(str, s)) for s in (plan.image.shape, plan.network_shape))
+    grid = " x ".join(map(str, plan.network_shape))
     lines = [
-        f"image    {shape} voxels (Z, Y, X), {plan.image.dtype}, {plan.image.format}",
-        f"network  {plan.model.name} ({plan.model.family}, {plan.model.precision}) on {grid}",
-        f"store    {need.store / 1e9:.2f} GB at its peak",
+        f"network   {plan.model.name} ({plan.model.family}, {plan.model.precision}) on {grid}",
+        f"store     {need.store / 1e9:.2f} GB at its peak",
     ]
     for name, runs in plan.tasks.items():
         if runs:

@@ -39,12 +39,13 @@ def command(
     IMAGE is OME-Zarr, Zarr, TIFF, OME-TIFF or HDF5, a path or a URL. A run that was stopped goes
     on where it was when the same command is given again. With --input, as MCMICRO calls it, there
     are also cell.ome.tif and the folder qc, with a picture; intensities are left to MCMICRO, and
-    nothing of the run's intermediates stays.
+    nothing of the run's intermediates stays. With --time all the results of each time point go to
+    a folder of its own in OUT.
     """
     from terapose import mcmicro
-    from terapose.cli.progress import stages
     from terapose.params import check
-    from terapose.runner import cores, segment_file
+    from terapose.runner import cores
+    from terapose.samples import samples_of
 
     if (given is not None and image is not None) or (outdir is not None and out is not None):
         raise click.UsageError("give either IMAGE and OUT, or --input and --outdir")
@@ -55,11 +56,24 @@ def command(
     if image is None or out is None:
         raise click.UsageError("give IMAGE and OUT, or --input and --outdir")
     params = check(options)
-    if given is not None:
+    for suffix, own in samples_of(image, params):
+        folder = out / suffix.lstrip("-")
+        _segment_one(image, folder, own, jobs or cores(), for_mcmicro=given is not None)
+
+
+def _segment_one(
+    image: str, out: Path, params: Parameters, jobs: int, *, for_mcmicro: bool
+) -> None:
+    """Segment one sample and say what came out."""
+    from terapose import mcmicro
+    from terapose.cli.progress import stages
+    from terapose.runner import segment_file
+
+    if for_mcmicro:
         mcmicro.check_plane(image, params)
     with stages() as report:
-        record = segment_file(image, out, params, workers=jobs or cores(), report=report)
-    if given is not None:
+        record = segment_file(image, out, params, workers=jobs, report=report)
+    if for_mcmicro:
         mcmicro.write_qc(image, out, params, record)
     model = record["model"]
     licence = model["licence"] or "not stated"

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from terapose.image.describe import describe
 from terapose.image.model import Image, check_channels, check_type
 from terapose.image.opening import open_image
+from terapose.selection import Selection
 
-__all__ = ["Image", "check_channels", "check_type", "open_image"]
+__all__ = ["Image", "Selection", "check_channels", "check_type", "describe", "open_image"]

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image.model import Image, Source, check_level, is_cut_in_planes, names_of, normalise
+from terapose.image.axes import unnamed
+from terapose.image.model import Image, Source, check_level, is_cut_in_planes, layout_of, names_of
 from terapose.image.units import VoxelSize, micrometres, voxel_size_of
-
-_AXES = {2: "YX", 3: "ZYX", 4: "CZYX"}
+from terapose.selection import Selection
 
 
 def split(address: str) -> tuple[str, str]:
@@ -27,23 +27,34 @@ def split(address: str) -> tuple[str, str]:
     return address, ""
 
 
-def open_hdf5(address: str, dataset: str, level: int) -> Image:
-    """Open a dataset of an HDF5 file; without a name `raw` or the only one (see `open_image`)."""
+def open_hdf5(address: str, file_name: str, dataset: str, chosen: Selection) -> Image:
+    """Open a dataset of an HDF5 file (see `open_image`).
+
+    Parameters
+    ----------
+    address
+        As the user gave it, with the dataset if it names one.
+    file_name, dataset
+        The file, and the dataset that the address or ``series`` names; empty: ``raw`` or the only
+        one.
+    chosen
+        What else was chosen.
+    """
     import h5py
 
     if addresses.is_url(address):
         raise InputError(
             "HDF5 is read from a local disk only", where=address, remedy="copy the file first"
         )
-    check_level(address, level, 1)
+    check_level(address, chosen.level, 1)
     try:
-        with h5py.File(address, "r") as file:
-            array = _choose(address, file, dataset)
-            axes = _AXES.get(array.ndim, "")
-            shape, channels = normalise(address, axes, array.shape if axes else (), array.dtype)
+        with h5py.File(file_name, "r") as file:
+            array = _choose(file_name, file, dataset)
+            layout = layout_of(address, unnamed(array.ndim), array.shape, array.dtype, chosen)
             # A dataset without chunks lies in one piece, of which any row can be read.
-            z, y, x = (1, 1, *(array.chunks or (1, 1, shape[2])))[-3:]
-            voxel_size = _voxel_size(array, shape[0])
+            row = (1,) * (array.ndim - 1) + array.shape[-1:]
+            chunks = layout.spatial(array.chunks or row)
+            voxel_size = _voxel_size(array, layout.shape[0])
             name, dtype = str(array.name), array.dtype.newbyteorder("=")
     except OSError as error:
         raise InputError(
@@ -55,19 +66,22 @@ def open_hdf5(address: str, dataset: str, level: int) -> Image:
     return Image(
         address=address,
         format="hdf5",
-        axes=axes,
-        shape=shape,
-        channels=channels,
-        channel_names=names_of((), channels),
+        layout=layout,
+        channel_names=names_of((), layout.length("C")),
         dtype=dtype,
         voxel_size=voxel_size,
-        level=level,
-        levels_shape=(shape,),
-        chunks=(z, y, x),
-        is_lazy=not is_cut_in_planes((z, y, x), shape, dtype),
-        open_source=partial(_open_source, address, name),
-        find_identity=partial(addresses.file_identity, address),
+        selection=chosen,
+        levels_shape=(layout.shape,),
+        chunks=chunks,
+        is_lazy=not is_cut_in_planes(chunks, layout.shape, dtype),
+        open_source=partial(_open_source, file_name, name),
+        find_identity=partial(_identity, file_name, name),
+        series=((name.strip("/"),), 0),
     )
+
+
+def _identity(file_name: str, dataset: str) -> str:
+    return addresses.digest(addresses.file_identity(file_name), dataset)
 
 
 def _open_source(address: str, name: str) -> Source:

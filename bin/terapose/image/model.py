@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from terapose.errors import InputError
+from terapose.image.axes import Layout, Shape, understand
 from terapose.image.units import VoxelSize
 from terapose.levels import factor_between
+from terapose.selection import Selection
 
 Region = tuple[slice, slice, slice]
-Shape = tuple[int, int, int]
 
 DTYPES = (
     "uint8",
@@ -55,23 +56,21 @@ class Image:
     Attributes
     ----------
     address
-        Path or URL, as given.
+        Path or URL, as given: all of it, with what it names inside a file or group.
     format
         "ome-zarr-0.4", "ome-zarr-0.5", "zarr", "tiff", "ome-tiff" or "hdf5".
-    axes
-        Axes as found, upper case, in file order ("TCZYX").
-    shape
-        (Z, Y, X) at this level; Z is 1 for a single plane.
-    channels
-        Number of channels.
+    layout
+        Axes as found and as read, their lengths at this level, and the time point.
     channel_names
         One name a channel; "channel 1" and so on where the file has none.
     dtype
         Type of the voxels, in native byte order.
     voxel_size
         (z, y, x) in micrometres at this level, or None where the file does not say.
-    level
-        Pyramid level, 0 the finest.
+    selection
+        What was chosen of the address: with it, it opens as the same image again.
+    series
+        Names of all images in the file, and which of them this is, from 0.
     levels_shape
         (Z, Y, X) of every level.
     chunks
@@ -85,19 +84,43 @@ class Image:
 
     address: str
     format: str
-    axes: str
-    shape: Shape
-    channels: int
+    layout: Layout
     channel_names: tuple[str, ...]
     dtype: np.dtype[Any]
     voxel_size: VoxelSize | None
-    level: int
+    selection: Selection
     levels_shape: tuple[Shape, ...]
     chunks: Shape
     is_lazy: bool
     open_source: Callable[[], Source] = field(repr=False, compare=False)
     find_identity: Callable[[], str] = field(repr=False, compare=False)
     translation: VoxelSize | None = None
+    series: tuple[tuple[str, ...], int] = ((), 0)
+
+    @property
+    def shape(self) -> Shape:
+        """(Z, Y, X) at this level; Z is 1 for a single plane."""
+        return self.layout.shape
+
+    @property
+    def axes(self) -> str:
+        """Axes as found, upper case, in file order ("TCZYX")."""
+        return self.layout.found
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.layout.length("C")
+
+    @property
+    def times(self) -> int:
+        """Number of time points in the file."""
+        return self.layout.length("T")
+
+    @property
+    def level(self) -> int:
+        """Pyramid level, 0 the finest."""
+        return self.selection.level
 
     @property
     def levels(self) -> int:
@@ -159,27 +182,26 @@ class Image:
             If the region does not lie within the image.
         """
         check_channels(self, [channel])
-        wanted = dict(zip("ZYX", _bounds(region, self.shape), strict=True))
-        shape = tuple(s.stop - s.start for s in wanted.values())
+        wanted = _bounds(region, self.shape)
+        shape = tuple(s.stop - s.start for s in wanted)
         if 0 in shape:
             return np.zeros(shape, self.dtype)
-        index = tuple(_index(axis, wanted, channel - 1, self.axes) for axis in self.axes)
+        index = self.layout.index(wanted, channel - 1)
         try:
             block = np.asarray(self._source[index])
         except MemoryError:
             raise
         except Exception as error:  # each codec raises a kind of its own
-            place = ", ".join(f"{axis.lower()} {s.start}:{s.stop}" for axis, s in wanted.items())
+            places = zip("zyx", wanted, strict=True)
+            place = ", ".join(f"{axis} {s.start}:{s.stop}" for axis, s in places)
             raise InputError(
                 f"the region {place} of channel {channel} cannot be read",
                 where=self.address,
                 got=f"{type(error).__name__}: {error}",
                 remedy="the file is damaged or incomplete, write or copy it again",
             ) from error
-        kept = [spatial_axis(axis, self.axes) for axis in self.axes]
-        order = [axis for axis in kept if axis]
-        block = block.transpose([order.index(axis) for axis in "ZYX" if axis in order])
-        return np.ascontiguousarray(block.reshape(shape), dtype=self.dtype)
+        block = block.transpose(self.layout.order).reshape(shape)
+        return np.ascontiguousarray(block, dtype=self.dtype)
 
     @cached_property
     def _opened(self) -> dict[int, Source]:
@@ -224,19 +246,6 @@ def check_channels(image: Image, channels: Sequence[int]) -> None:
         )
 
 
-def spatial_axis(axis: str, axes: str) -> str:
-    """Which of Z, Y, X an axis of the file is; empty where it is none of them.
-
-    A file without a Z axis may have one of unknown meaning (tifffile calls it Q or I, a plain
-    sequence of pages): it is taken for Z.
-    """
-    if axis in "ZYX":
-        return axis
-    if "Z" not in axes and axis == next((a for a in axes if a not in "TCSYX"), None):
-        return "Z"
-    return ""
-
-
 def check_type(address: str, dtype: np.dtype[Any], allowed: Sequence[str] = DTYPES) -> None:
     """Refuse voxels of other types than those that are allowed.
 
@@ -255,63 +264,18 @@ def check_type(address: str, dtype: np.dtype[Any], allowed: Sequence[str] = DTYP
         )
 
 
-def normalise(
-    address: str, axes: str, shape: Sequence[int], dtype: np.dtype[Any]
-) -> tuple[Shape, int]:
-    """Check an array against what can be segmented.
-
-    Parameters
-    ----------
-    address
-        For the message.
-    axes, shape
-        Axes and their lengths in the order of the file.
-    dtype
-        Type of the voxels.
-
-    Returns
-    -------
-    shape : tuple of int
-        (Z, Y, X).
-    channels : int
-        Number of channels.
+def layout_of(
+    address: str, axes: str, shape: Sequence[int], dtype: np.dtype[Any], chosen: Selection
+) -> Layout:
+    """Check the type of an array and find out what its axes mean (see `understand`).
 
     Raises
     ------
     InputError
-        If the type is not a real number of 8 to 64 bits, an axis is empty or of unknown meaning,
-        or there are several time points.
+        If the type is not a real number of 8 to 64 bits, or the axes are refused.
     """
     check_type(address, dtype, READABLE)
-    sizes: dict[str, int] = {"Z": 1, "C": 1}
-    for axis, size in zip(axes, shape, strict=True):
-        name = spatial_axis(axis, axes) or ("C" if axis in "CS" else axis)
-        if size == 0:
-            raise InputError(
-                f"the image is empty: its axis {axis} has length 0",
-                where=address,
-                got=f"{axes} {tuple(shape)}",
-                remedy="give an image with at least one voxel",
-            )
-        if name not in "ZCYX" and size > 1:
-            what = "several time points" if name == "T" else f"an axis {axis} of unknown meaning"
-            raise InputError(
-                f"the image has {what}",
-                where=address,
-                got=f"{axes} {tuple(shape)}",
-                allowed="axes Z, C, Y and X",
-                remedy="save each one as an image of its own",
-            )
-        sizes[name] = size
-    if "Y" not in sizes or "X" not in sizes:
-        raise InputError(
-            "the image has no plane of Y and X",
-            where=address,
-            got=f"{axes or 'no axes'} {tuple(shape)}",
-            allowed="2 to 5 axes, Y and X among them",
-            remedy="give an image of at least two dimensions",
-        )
-    return (sizes["Z"], sizes["Y"], sizes["X"]), sizes["C"]
+    return understand(address, axes, shape, chosen)
 
 
 def check_level(address: str, level: int, levels: int) -> None:
@@ -338,7 +302,7 @@ def names_of(found: Sequence[str | None], channels: int) -> tuple[str, ...]:
     return tuple(name or f"channel {number}" for number, name in enumerate(padded, 1))
 
 
-def _bounds(region: Region, shape: Shape) -> list[slice]:
+def _bounds(region: Region, shape: Shape) -> Region:
     bounds = []
     for part, size in zip(region, shape, strict=True):
         start = 0 if part.start is None else int(part.start)
@@ -346,11 +310,5 @@ def _bounds(region: Region, shape: Shape) -> list[slice]:
         if part.step not in (None, 1) or not 0 <= start <= stop <= size:
             raise ValueError(f"region {region} does not lie within the image's shape {shape}")
         bounds.append(slice(start, stop))
-    return bounds
-
-
-def _index(axis: str, wanted: dict[str, slice], channel: int, axes: str) -> int | slice:
-    name = spatial_axis(axis, axes)
-    if name:
-        return wanted[name]
-    return channel if axis in "CS" else 0
+    z, y, x = bounds
+    return z, y, x

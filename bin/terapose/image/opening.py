@@ -10,6 +10,7 @@ from terapose.errors import InputError
 from terapose.image import address as addresses
 from terapose.image import hdf5, tiffs, zarrs
 from terapose.image.model import Image
+from terapose.selection import Selection
 
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _HDF5 = b"\x89HDF"
@@ -20,6 +21,9 @@ def open_image(
     address: str | os.PathLike[str],
     *,
     level: int = 0,
+    axes: str = "",
+    series: str = "",
+    time: int | None = None,
     voxel_size: tuple[float, float, float] | None = None,
 ) -> Image:
     """Open an image without reading its pixels.
@@ -32,6 +36,13 @@ def open_image(
         `volume.h5/raw` (without a name, an HDF5 file's `raw` or its only dataset is taken).
     level
         Pyramid level, 0 the finest.
+    axes
+        What the axes of the array are, in the order of the file (letters of T, C, Z, Y, X), where
+        the file does not say it or is wrong; axes of length 1 may be left out.
+    series
+        Which image of a file with several, by its number from 1 or its name.
+    time
+        Which time point, from 1, of several.
     voxel_size
         (z, y, x) in micrometres at that level; overrides what the file says. A translation that
         the file gives stays the same in voxels.
@@ -45,10 +56,11 @@ def open_image(
     ------
     InputError
         If there is nothing at the address, it is no image, it is damaged, or it is one that cannot
-        be segmented (colour, several time points, complex or boolean voxels, an empty axis).
+        be segmented (colour, complex or boolean voxels, an empty axis), or if it does not say
+        what its axes are, which of several images is meant, or which time point.
     """
     place = addresses.localise(os.fspath(address))
-    image = _open(place, level)
+    image = _open(place, Selection(level=level, axes=axes, series=series, time=time))
     if voxel_size is None:
         return image
     if len(voxel_size) != 3 or not all(math.isfinite(v) and v > 0 for v in voxel_size):
@@ -73,20 +85,20 @@ def _with_voxel_size(image: Image, voxel_size: tuple[float, float, float]) -> Im
     return replace(image, voxel_size=(z, y, x), translation=(a, b, c))
 
 
-def _open(place: str, level: int) -> Image:
+def _open(place: str, chosen: Selection) -> Image:
     documents = addresses.zarr_documents(place)
     if documents:
-        return zarrs.open_zarr(place, documents, level)
+        return zarrs.open_zarr(place, documents, chosen)
     head = addresses.read_bytes(place, 0, 8)
     if head is None:
         file, dataset = hdf5.split(place)
         if dataset:
-            return hdf5.open_hdf5(file, dataset, level)
+            return hdf5.open_hdf5(place, file, dataset, chosen)
         raise _nothing(place)
     if head[:4] in _TIFF:
-        return tiffs.open_tiff(place, level)
+        return tiffs.open_tiff(place, chosen)
     if head[:4] == _HDF5:
-        return hdf5.open_hdf5(place, "", level)
+        return hdf5.open_hdf5(place, place, chosen.series, chosen)
     raise InputError(
         "the file is empty" if not head else "this is not an image that can be read",
         where=place,

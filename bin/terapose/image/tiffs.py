@@ -4,8 +4,8 @@ How a region is read depends on how the file is laid out: tiles are decoded one 
 contiguous uncompressed array is mapped into memory, and of planes in strips only those strips
 are decoded that hold wanted rows (`is_lazy` is False: a strip spans the whole width).
 
-Of several images in one file the largest is taken if the others are clearly smaller (thumbnail,
-label, macro).
+Of several images in one file the one that ``series`` names is taken; without it the largest, if
+the others are clearly smaller (thumbnail, label, macro).
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ import numpy as np
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image.model import Image, Shape, Source, check_level, names_of, normalise
+from terapose.image.axes import Shape
+from terapose.image.model import Image, Source, check_level, layout_of, names_of
+from terapose.image.series import find_series, listed
 from terapose.image.tiff_metadata import channel_names, voxel_size
+from terapose.selection import Selection
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -42,44 +45,42 @@ _MISSING = re.compile(
 )
 
 
-def open_tiff(address: str, level: int) -> Image:
+def open_tiff(address: str, chosen: Selection) -> Image:
     """Open a TIFF file (see `open_image`)."""
     with _said_by_tifffile() as complaints, _opened(address) as file:
         try:
-            return _describe(address, file, level, complaints)
+            return _describe(address, file, chosen, complaints)
         except InputError:
             raise
         except Exception as error:  # tifffile raises whatever the damaged bytes lead to
             raise _damaged(address, f"{type(error).__name__}: {error}") from error
 
 
-def _describe(address: str, file: TiffFile, level: int, complaints: list[str]) -> Image:
-    number = _choose(address, file)
+def _describe(address: str, file: TiffFile, chosen: Selection, complaints: list[str]) -> Image:
+    number = _choose(address, file, chosen.series)
     series = file.series[number]
     pyramid = list(series.levels)
-    check_level(address, level, len(pyramid))
-    chosen = pyramid[level]
-    _check_complete(address, file, chosen, complaints)
-    _check_compression(address, chosen)
-    _refuse_colour(address, chosen, has_display_colours=file.is_imagej or file.is_ome)
-    axes = _axes(chosen)
-    shapes = [normalise(address, axes, entry.shape, entry.dtype) for entry in pyramid]
-    shape, channels = shapes[level]
+    check_level(address, chosen.level, len(pyramid))
+    level = pyramid[chosen.level]
+    _check_complete(address, file, level, complaints)
+    _check_compression(address, level)
+    _refuse_colour(address, level, has_display_colours=file.is_imagej or file.is_ome)
+    finest = layout_of(address, series.axes, pyramid[0].shape, level.dtype, chosen)
+    layout = finest.at(level.shape)
     return Image(
         address=address,
         format="ome-tiff" if series.kind == "ome" else "tiff",
-        axes=axes,
-        shape=shape,
-        channels=channels,
-        channel_names=names_of(channel_names(file, number), channels),
-        dtype=chosen.dtype.newbyteorder("="),
-        voxel_size=voxel_size(file, number, shapes[0][0], shape),
-        level=level,
-        levels_shape=tuple(entry[0] for entry in shapes),
-        chunks=_chunks(chosen, shape),
-        is_lazy=chosen.keyframe.is_tiled or _is_mappable(address, chosen),
-        open_source=partial(_open_source, address, number, level),
-        find_identity=partial(addresses.file_identity, address, *_files(chosen)),
+        layout=layout,
+        channel_names=names_of(channel_names(file, number), layout.length("C")),
+        dtype=level.dtype.newbyteorder("="),
+        voxel_size=voxel_size(file, number, finest.shape, layout.shape),
+        selection=chosen,
+        levels_shape=tuple(finest.at(entry.shape).shape for entry in pyramid),
+        chunks=_chunks(level, layout.shape),
+        is_lazy=level.keyframe.is_tiled or _is_mappable(address, level),
+        open_source=partial(_open_source, address, number, chosen.level),
+        find_identity=partial(addresses.file_identity, address, *_files(level)),
+        series=(tuple(str(entry.name or "") for entry in file.series), number),
     )
 
 
@@ -91,10 +92,8 @@ class StripPages:
         self._lead = series.shape[:-2]
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
-        """Read a region; the last two entries are slices of Y and X."""
-        rows, columns = index[-2:]
-        if not isinstance(rows, slice) or not isinstance(columns, slice):
-            raise TypeError("rows and columns are chosen by slices")
+        """Read a region; a number in place of a slice drops its axis."""
+        rows, columns = (slice(n, n + 1) if isinstance(n, int) else n for n in index[-2:])
         # Numbers of the pages wanted, in an array of the result's leading axes.
         count = math.prod(self._lead)
         pages = np.asarray(np.arange(count).reshape(self._lead)[index[:-2]])
@@ -102,7 +101,9 @@ class StripPages:
         block = np.zeros((pages.size, height, width), self._series.dtype)
         for plane, page in zip(block, pages.ravel(), strict=True):
             self._read_plane(int(page), rows, columns, plane)
-        return block.reshape((*pages.shape, height, width))
+        kept = [slice(None)] * pages.ndim
+        within = (0 if isinstance(n, int) else slice(None) for n in index[-2:])
+        return block.reshape((*pages.shape, height, width))[(*kept, *within)]
 
     def _read_plane(self, number: int, rows: slice, columns: slice, out: np.ndarray) -> None:
         page = self._series.pages[number]
@@ -197,21 +198,28 @@ def _is_mappable(address: str, series: TiffPageSeries) -> bool:
     return series.dataoffset is not None and not addresses.is_url(address)
 
 
-def _choose(address: str, file: TiffFile) -> int:
-    """The number of the largest image; an error if others are nearly as large."""
+def _choose(address: str, file: TiffFile, wanted: str) -> int:
+    """The number of the image that is wanted; else of the largest, if others are much smaller."""
     if not file.series:
         raise _damaged(address, "no image in it")
+    if wanted:
+        return find_series(address, [str(series.name or "") for series in file.series], wanted)
     sizes = [series.size for series in file.series]
     number = sizes.index(max(sizes))
     if sum(size > _COMPARABLE * sizes[number] for size in sizes) > 1:
         raise InputError(
             "the file holds several images",
             where=address,
-            got=f"{len(sizes)}, the largest {file.series[number].axes} {file.series[number].shape}",
+            got=listed([_shown(series) for series in file.series]),
             allowed="one image (and smaller ones, such as a thumbnail)",
-            remedy="save each as a file of its own, or convert with bioformats2raw and name one",
+            remedy="choose one by its number or name (series)",
         )
     return number
+
+
+def _shown(series: TiffPageSeries) -> str:
+    shape = " x ".join(map(str, series.shape))
+    return f"{series.name}: {series.axes} {shape}" if series.name else f"{series.axes} {shape}"
 
 
 def _refuse_colour(address: str, series: TiffPageSeries, *, has_display_colours: bool) -> None:
@@ -231,11 +239,6 @@ def _refuse_colour(address: str, series: TiffPageSeries, *, has_display_colours:
             remedy="split the colours into channels (in ImageJ: Image > Color > Split Channels); "
             "planes that are no colours have to be written as such (photometric minisblack)",
         )
-
-
-def _axes(series: TiffPageSeries) -> str:
-    """Axes as tifffile finds them; samples that are no colours are channels."""
-    return str(series.axes).replace("S", "C" if "C" not in series.axes else "S")
 
 
 def _check_complete(

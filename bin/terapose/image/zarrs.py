@@ -1,26 +1,29 @@
 """OME-Zarr (0.1 to 0.5, Zarr v2 and v3) and plain Zarr arrays.
 
 Axes of a plain array: its dimension names where it has them (Zarr v3, or xarray's attribute in
-v2) and they are among t, c, z, y, x; else YX, ZYX, CZYX or TCZYX by the number of dimensions.
+v2) and they are among t, c, z, y, x. Without names two axes are Y and X, and a third in front of
+them is unknown.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
+from terapose.image.axes import KNOWN, Layout, unnamed
 from terapose.image.model import (
     Image,
-    Shape,
     Source,
     check_level,
     is_cut_in_planes,
+    layout_of,
     names_of,
-    normalise,
 )
+from terapose.image.series import find_series, listed
 from terapose.image.units import (
     VoxelSize,
     micrometres,
@@ -28,24 +31,24 @@ from terapose.image.units import (
     signed_micrometres,
     voxel_size_of,
 )
+from terapose.selection import Selection
 
-_BY_DIMENSIONS = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 _DAMAGED = "the metadata is damaged, write or copy the image again"
 
 
-def open_zarr(address: str, documents: dict[str, bytes], level: int) -> Image:
+def open_zarr(address: str, documents: dict[str, bytes], chosen: Selection) -> Image:
     """Open a Zarr node whose metadata documents have been read (see `open_image`)."""
     parsed = {name: _parse(address, name, content) for name, content in documents.items()}
     node = parsed.get("zarr.json", {})
     attributes = node.get("attributes") if node else parsed.get(".zattrs")
     attributes = attributes or {}
     if ".zarray" in parsed or node.get("node_type") == "array":
-        return _open_plain(address, documents, attributes, level)
+        return _open_plain(address, documents, attributes, chosen)
     metadata = attributes.get("ome", attributes)
     if "bioformats2raw.layout" in metadata and "plate" not in metadata:
-        return _open_series(address, metadata, level)
+        return _open_series(address, metadata, chosen)
     _refuse_collections(address, metadata)
-    return _open_multiscale(address, documents, metadata, level)
+    return _open_multiscale(address, documents, metadata, chosen)
 
 
 def open_array(address: str) -> Any:
@@ -77,19 +80,28 @@ def _open_source(address: str) -> Source:
     return cast(Source, open_array(address))
 
 
-def _open_series(address: str, metadata: dict[str, Any], level: int) -> Image:
-    """Open the only image of a group as bioformats2raw writes it."""
-    series = metadata.get("series") or [
-        name for name in ("0", "1") if addresses.zarr_documents(addresses.join(address, name))
-    ]
-    if len(series) != 1:
+def _open_series(address: str, metadata: dict[str, Any], chosen: Selection) -> Image:
+    """Open one image of a group as bioformats2raw writes it: the only one, or the one chosen."""
+    names = [str(name) for name in metadata.get("series") or _numbered(address)]
+    if len(names) != 1 and not chosen.series:
         raise InputError(
-            "the group holds several images" if series else "the group holds no image",
+            "the group holds several images" if names else "the group holds no image",
             where=address,
-            remedy=f"name one of them, for example {addresses.join(address, '0')}",
+            got=listed(names) or None,
+            remedy=f"give series, or name one of them, for example {addresses.join(address, '0')}",
         )
-    inner = addresses.join(address, series[0])
-    return open_zarr(inner, addresses.zarr_documents(inner), level)
+    number = find_series(address, names, chosen.series) if chosen.series else 0
+    inner = addresses.join(address, names[number])
+    image = open_zarr(inner, addresses.zarr_documents(inner), replace(chosen, series=""))
+    return replace(image, address=address, selection=chosen, series=(tuple(names), number))
+
+
+def _numbered(address: str) -> list[str]:
+    """Groups 0, 1, 2 and so on, where nothing lists the images."""
+    names: list[str] = []
+    while addresses.zarr_documents(addresses.join(address, str(len(names)))):
+        names.append(str(len(names)))
+    return names
 
 
 def _refuse_collections(address: str, metadata: dict[str, Any]) -> None:
@@ -118,9 +130,10 @@ def _refuse_collections(address: str, metadata: dict[str, Any]) -> None:
 
 
 def _open_multiscale(
-    address: str, documents: dict[str, bytes], metadata: dict[str, Any], level: int
+    address: str, documents: dict[str, bytes], metadata: dict[str, Any], chosen: Selection
 ) -> Image:
     multiscale = metadata["multiscales"][0]
+    level = chosen.level
     try:
         axes, units = _axes(multiscale)
         paths = [str(dataset["path"]) for dataset in multiscale["datasets"]]
@@ -142,65 +155,58 @@ def _open_multiscale(
                 allowed=f"axes {axes}",
                 remedy=_DAMAGED,
             )
-    shapes = tuple(normalise(address, axes, a.shape, a.dtype)[0] for a in arrays)
-    channels = normalise(address, axes, arrays[level].shape, arrays[level].dtype)[1]
+    finest = layout_of(address, axes, arrays[0].shape, arrays[0].dtype, chosen)
+    shapes = tuple(finest.at(array.shape).shape for array in arrays)
     version = metadata.get("version") or multiscale.get("version") or "0.4"
-    chunks = _spatial_chunks(axes, arrays[level])
-    voxel_size, translation = _placement(multiscale, axes, units, level, shapes[level][0])
+    read = _reading(addresses.join(address, paths[level]), arrays[level], finest)
+    planes = shapes[level][0]
+    voxel_size, translation = _placement(multiscale, finest.read, units, level, planes)
     return Image(
         address=address,
         format=f"ome-zarr-{version}",
-        axes=axes,
-        shape=shapes[level],
-        channels=channels,
-        channel_names=names_of(_channel_names(metadata), channels),
-        dtype=arrays[level].dtype.newbyteorder("="),
+        channel_names=names_of(_channel_names(metadata), read["layout"].length("C")),
         voxel_size=voxel_size,
         translation=translation,
-        level=level,
+        selection=chosen,
         levels_shape=shapes,
-        chunks=chunks,
-        is_lazy=not is_cut_in_planes(chunks, shapes[level], arrays[level].dtype),
-        open_source=partial(_open_source, addresses.join(address, paths[level])),
         find_identity=partial(addresses.zarr_identity, address, documents, paths[level]),
+        **read,
     )
 
 
 def _open_plain(
-    address: str, documents: dict[str, bytes], attributes: dict[str, Any], level: int
+    address: str, documents: dict[str, bytes], attributes: dict[str, Any], chosen: Selection
 ) -> Image:
     array = open_array(address)
-    check_level(address, level, 1)
+    check_level(address, chosen.level, 1)
     names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
     axes = "".join(str(name) for name in names or ()).upper()
-    if len(axes) != array.ndim or not set(axes) <= set("TCZYX") or len(set(axes)) < len(axes):
-        axes = _BY_DIMENSIONS.get(array.ndim, "")
-    if not axes:
-        raise InputError(
-            "the array has too few or too many dimensions",
-            where=address,
-            got=f"shape {array.shape}",
-            allowed="YX, ZYX, CZYX or TCZYX",
-            remedy="save the image with these axes",
-        )
-    shape, channels = normalise(address, axes, array.shape, array.dtype)
-    chunks = _spatial_chunks(axes, array)
+    if len(axes) != array.ndim or not set(axes) <= set(KNOWN) or len(set(axes)) < len(axes):
+        axes = unnamed(array.ndim)
+    read = _reading(address, array, layout_of(address, axes, array.shape, array.dtype, chosen))
     return Image(
         address=address,
         format="zarr",
-        axes=axes,
-        shape=shape,
-        channels=channels,
-        channel_names=names_of((), channels),
-        dtype=array.dtype.newbyteorder("="),
+        channel_names=names_of((), read["layout"].length("C")),
         voxel_size=None,
-        level=level,
-        levels_shape=(shape,),
-        chunks=chunks,
-        is_lazy=not is_cut_in_planes(chunks, shape, array.dtype),
-        open_source=partial(_open_source, address),
+        selection=chosen,
+        levels_shape=(read["layout"].shape,),
         find_identity=partial(addresses.zarr_identity, address, documents, ""),
+        **read,
     )
+
+
+def _reading(address: str, array: Any, layout: Layout) -> dict[str, Any]:
+    """How the voxels of an array are read: fields of `Image`."""
+    layout = layout.at(array.shape)
+    chunks = layout.spatial(array.chunks)
+    return {
+        "layout": layout,
+        "dtype": array.dtype.newbyteorder("="),
+        "chunks": chunks,
+        "is_lazy": not is_cut_in_planes(chunks, layout.shape, array.dtype),
+        "open_source": partial(_open_source, address),
+    }
 
 
 def _parse(address: str, name: str, content: bytes) -> dict[str, Any]:
@@ -290,8 +296,3 @@ def _transformation(
 def _channel_names(metadata: dict[str, Any]) -> list[str | None]:
     channels = (metadata.get("omero") or {}).get("channels") or []
     return [channel.get("label") for channel in channels]
-
-
-def _spatial_chunks(axes: str, array: Any) -> Shape:
-    sizes = {"Z": 1, **dict(zip(axes, array.chunks, strict=True))}
-    return sizes["Z"], sizes["Y"], sizes["X"]

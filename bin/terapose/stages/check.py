@@ -15,13 +15,15 @@ import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from terapose.channels import channel_numbers
 from terapose.compartments import ALL, MASKS, table_names
 from terapose.errors import InputError
-from terapose.image import Image
-from terapose.params import STAGES, Parameters
+from terapose.image import Image, describe
+from terapose.params import SELECTION, STAGES, Parameters
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
+from terapose.samples import samples_of
 from terapose.stages.plan import make_plan, mode_of, open_checked
 from terapose.words import arguments
 
@@ -167,26 +169,55 @@ def _cut_words(params: Parameters) -> str:
     if params.thumbnails is None:
         return ""
     window = ["--window-size", str(params.thumbnails)] if params.thumbnails else []
-    return shlex.join(["--level", str(params.level), *window])
+    return f"{arguments(params, SELECTION)} {shlex.join(window)}".strip()
+
+
+class Checked(NamedTuple):
+    """What is known of the samples of one image.
+
+    Attributes
+    ----------
+    lines
+        Tab-separated, with a header: the lines that start the samples in the workflow.
+    said
+        What was understood of each, for a person.
+    """
+
+    lines: str
+    said: str
 
 
 def run(
     sample: str, address: str, params: Parameters, output: Path | None, *, second: bool = False
-) -> str:
-    """Check one sample; returns the line (tab-separated, with a header) that starts it.
+) -> Checked:
+    """Check one sample, or each time point of it.
 
-    With ``second`` it is the line that starts the run of the second network.
+    With ``second`` the lines are those that start the run of the second network.
 
     Raises
     ------
     InputError
         For the first thing that is wrong; faults of parameters are named all at once.
     """
-    if second:
-        params = params.second
-    image = open_checked(address, params)
+    rows, said = [], []
+    model = ""
+    for suffix, own in samples_of(address, params.second if second else params):
+        folder = output.with_name(output.name + suffix) if output is not None else None
+        image = open_checked(address, own)
+        # time points are of one shape and have one network: its file may be large
+        model = model or _check_model(own, image)
+        row, about = _check_one(address, image, model, own, folder)
+        rows.append({"sample": sample + suffix, "source": sample, **row})
+        said += [f"sample    {sample + suffix}", *about]
+    lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
+    return Checked("\n".join(lines) + "\n", "\n".join(said))
+
+
+def _check_one(
+    address: str, image: Image, model: str, params: Parameters, output: Path | None
+) -> tuple[dict[str, str], list[str]]:
+    """The line of one sample, and what was understood of its image."""
     check_readable(image, params)
-    model = _check_model(params, image)
     if output is not None:
         check_output(output, address, result_names(params))
         check_room(output, image.shape[0] * image.shape[1] * image.shape[2])
@@ -195,7 +226,6 @@ def run(
     last = last_stages(params.measure, params.table)
     threshold = flow_threshold(mode_of(image, params), params.flow_threshold)
     row = {
-        "sample": sample,
         "address": address,
         "identity": key_of(image.identity, model, package_digest(), channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
@@ -206,4 +236,4 @@ def run(
         "thumbnails": _cut_words(params),
         **{stage: arguments(params, names) for stage, names in STAGES.items()},
     }
-    return "\t".join(row) + "\n" + "\t".join(row.values()) + "\n"
+    return row, describe(image, channels[1])

@@ -73,7 +73,7 @@ def open_checked(address: str, params: Parameters) -> Image:
     size = params.voxel_size
     if params.pixel_size is not None:
         size = (params.pixel_size, params.pixel_size, params.pixel_size)
-    image = open_image(address, level=params.level, voxel_size=size)
+    image = open_image(address, **params.selection.options, voxel_size=size)
     check_type(address, image.dtype)
     numbers, names = channel_numbers(image, params.channels, params.markers)
     measured_channels(names, params.measure)
@@ -251,6 +251,7 @@ def _image_plan(image: Image, params: Parameters) -> ImagePlan:
         address=image.address,
         identity=image.identity,
         format=image.format,
+        selection=image.selection,
         level=image.level,
         channels=numbers,
         channel_names=names,
@@ -287,7 +288,7 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
 
 
 def _output_plan(image: Image, params: Parameters) -> OutputPlan:
-    single = image.shape[0] == 1 and "Z" not in image.axes
+    single = image.shape[0] == 1 and "Z" not in image.layout.read
     wanted = FLAT_CHUNKS if image.shape[0] == 1 else CHUNKS
     chunks = zyx(min(c, n) for c, n in zip(wanted, image.shape, strict=True))
     return OutputPlan(
