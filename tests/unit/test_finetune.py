@@ -26,9 +26,10 @@ from terapose.train.augment import crop
 from terapose.train.cellpose4 import Recipe, arguments, finetune
 from terapose.train.curve import curve_of, draw_curve
 from terapose.train.data import Item, make_item, median_diameter, normalise
-from terapose.train.loop import Settings, Trainer, batch_of, fit, prepare
+from terapose.train.loop import Trainer, batch_of, fit, prepare
 from terapose.train.saving import check_output
 from terapose.train.score import segment
+from terapose.train.settings import Settings
 from terapose.train.start import begin
 
 State = dict[str, Tensor]

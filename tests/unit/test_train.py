@@ -30,8 +30,9 @@ from terapose.train.data import (
 )
 from terapose.train.dataset import read_dataset
 from terapose.train.files import find_pairs, split
-from terapose.train.loop import Settings, Trainer, batch_of, fit, loss_of, prepare
+from terapose.train.loop import Trainer, batch_of, fit, loss_of, prepare
 from terapose.train.score import average_precision, segment
+from terapose.train.settings import Settings
 from terapose.train.simulated import simulated_items, simulated_slides
 
 
@@ -259,8 +260,11 @@ def test_resumed_training_is_bit_identical(tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten_or_mixed_up(tmp_path: Path) -> None:
     output = tmp_path / "net.pth"
-    with pytest.raises(InputError, match="not a checkpoint"):
-        prepare(Trainer(SMALL), output, resume=True, overwrite=False)
+    for content in (None, b"", b"no checkpoint"):
+        if content is not None:
+            output.with_suffix(".checkpoint").write_bytes(content)
+        with pytest.raises(InputError, match="not a checkpoint"):
+            prepare(Trainer(SMALL), output, resume=True, overwrite=False)
     Trainer(SMALL).save(tmp_path / "net.checkpoint")
     with pytest.raises(InputError, match="there is a training already"):
         prepare(Trainer(SMALL), output, resume=False, overwrite=False)
@@ -273,7 +277,7 @@ def test_nothing_is_overwritten_or_mixed_up(tmp_path: Path) -> None:
 
 def test_learning_rate_rises_and_falls() -> None:
     trainer = Trainer(Settings(epochs=10, steps=100, rate=1.0))
-    rates = [trainer.rate_at(step) for step in range(1000)]
+    rates = [trainer.settings.rate_at(step) for step in range(1000)]
     assert rates[0] == pytest.approx(1 / 20)
     assert max(rates) == rates[20] == 1.0
     assert rates[-1] < 1e-5

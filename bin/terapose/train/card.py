@@ -13,7 +13,7 @@ from terapose import __version__
 from terapose.networks import identify
 from terapose.train.cellpose4 import Recipe
 from terapose.train.curve import curve_of
-from terapose.train.loop import Settings
+from terapose.train.settings import Settings
 
 
 def write_card(

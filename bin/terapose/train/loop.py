@@ -2,7 +2,8 @@
 
 1. Each step draws its batch from a generator seeded by (seed, step): which data folder (all alike
    often), which item, which crop. So a run is repeatable, and a resumed one continues bit for bit.
-2. AdamW; the learning rate rises over the first 2 % of the steps and falls along a half cosine.
+2. AdamW; the learning rate rises and falls as :mod:`terapose.train.settings` has it. With
+   ``average`` a moving average of the weights is what is scored and kept.
 3. After each epoch: loss on fixed crops of what was held out, average precision on some whole held
    out images, one line of progress, and a checkpoint written in one piece. Fine-tuning scores the
    file it starts from in the same way, as epoch 0.
@@ -13,11 +14,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -30,72 +32,19 @@ from terapose.networks.unet import UNet
 from terapose.train.augment import crop
 from terapose.train.curve import curve_of, draw_curve
 from terapose.train.data import Item
-from terapose.train.saving import checkpoint_of, claim, save_weights, write
+from terapose.train.saving import checkpoint_of, claim, read, save_weights, write
 from terapose.train.score import average_precision, sample
+from terapose.train.settings import Settings
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What shapes a training run; a checkpoint is continued only under the same settings.
-
-    Attributes
-    ----------
-    epochs, steps
-        Number of epochs and of batches in each.
-    batch, edge
-        Crops per batch and edge of a crop in pixels, which every level but the last can halve.
-    rate, decay
-        Peak learning rate and weight decay of AdamW.
-    widths
-        Channels of the network's input and levels.
-    diameter
-        Object diameter in pixels at which the network works.
-    seed
-        Seed of the weights and of every batch.
-    precision
-        "float32", or "bfloat16" for faster convolutions on machines that have them; the weights
-        are float32 in either.
-    patience
-        Epochs without a better one after which to stop; 0 goes to the end and keeps the last.
-    channels
-        Channels of the images that are used; () for all they have.
-    init
-        SHA-256 of the weight file to start from; "" for random weights.
-    """
-
-    epochs: int = 40
-    steps: int = 100
-    batch: int = 8
-    edge: int = 128
-    rate: float = 2e-3
-    decay: float = 1e-2
-    widths: tuple[int, ...] = (1, 16, 32, 64, 96)
-    diameter: float = 17.0
-    seed: int = 0
-    precision: str = "float32"
-    patience: int = 0
-    channels: tuple[int, ...] = ()
-    init: str = ""
-
-    def __post_init__(self) -> None:
-        multiple = 2 ** (len(self.widths) - 2)
-        if self.edge % multiple:
-            raise InputError(
-                "the crop cannot be halved once per level of the network",
-                where="crop",
-                got=self.edge,
-                allowed=f"multiples of {multiple}",
-            )
-
-
-def loss_of(output: Tensor, target: Tensor) -> Tensor:
+def loss_of(output: Tensor, target: Tensor, flow_weight: float = 1.0) -> Tensor:
     """Half the mean squared error on 5 x flow plus cross entropy on the object mask.
 
-    Source: ``cellpose.train._loss_fn_seg``.
+    Source: ``cellpose.train._loss_fn_seg``, with a weight of 1 for the flows.
     """
     flows = functional.mse_loss(output[:, :2], 5.0 * target[:, :2])
     mask = functional.binary_cross_entropy_with_logits(output[:, 2], target[:, 2])
-    return 0.5 * flows + mask
+    return 0.5 * flow_weight * flows + mask
 
 
 def batch_of(
@@ -115,7 +64,14 @@ def batch_of(
     for index in range(settings.batch):
         group = groups[sources[int(rng.integers(len(sources)))]]
         item = group[int(rng.integers(len(group)))]
-        image, target = crop(item, rng, edge=settings.edge, diameter=settings.diameter)
+        image, target = crop(
+            item,
+            rng,
+            edge=settings.edge,
+            diameter=settings.diameter,
+            scales=settings.scales,
+            varied=settings.varied,
+        )
         images[index, : len(image)] = image
         targets.append(target)
     return torch.from_numpy(images), torch.from_numpy(np.stack(targets))
@@ -146,11 +102,17 @@ class Trainer:
         chosen = network or UNet(settings.widths, diameter=settings.diameter)
         chosen.diam_mean.data.fill_(settings.diameter)
         self.network = chosen.to(device).to(memory_format=torch.channels_last)
+        self.averaged = copy.deepcopy(self.network) if settings.average else None
         self.optimiser = torch.optim.AdamW(
             [weight for weight in self.network.parameters() if weight.requires_grad],
             lr=settings.rate,
             weight_decay=settings.decay,
         )
+
+    @property
+    def scored(self) -> UNet:
+        """The network that is scored and kept: the average where there is one."""
+        return self.averaged or self.network
 
     @property
     def best_epoch(self) -> int | None:
@@ -176,20 +138,12 @@ class Trainer:
         """Add an epoch's line to the history, and keep the weights if it is the best."""
         self.history.append(line)
         if self.settings.patience and self.best_epoch == self.epoch:
-            state = self.network.state_dict()
+            state = self.scored.state_dict()
             self.best = {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def kept(self) -> dict[str, Tensor]:
         """The weights to keep: with patience the best epoch's, else the last one's."""
-        return self.best or self.network.state_dict()
-
-    def rate_at(self, step: int) -> float:
-        """Learning rate of a step counted from the start of training."""
-        total = self.settings.epochs * self.settings.steps
-        warm = max(1, total // 50)
-        if step < warm:
-            return self.settings.rate * (step + 1) / warm
-        return self.settings.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / (total - warm)))
+        return self.best or self.scored.state_dict()
 
     def run_epoch(self, items: Sequence[Item], show: Callable[[int, int], None]) -> float:
         """Train for one epoch; returns the mean loss."""
@@ -198,12 +152,13 @@ class Trainer:
         for index in range(self.settings.steps):
             step = self.epoch * self.settings.steps + index
             for group in self.optimiser.param_groups:
-                group["lr"] = self.rate_at(step)
+                group["lr"] = self.settings.rate_at(step)
             images, targets = batch_of(items, self.settings, (self.settings.seed, step))
-            loss = self._loss(images, targets)
+            loss = self._loss(self.network, images, targets)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
+            self._blend(step)
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
                 raise InputError(
@@ -218,22 +173,34 @@ class Trainer:
 
     def validate(self, items: Sequence[Item], batches: int = 8) -> float:
         """Loss on crops that are the same after each epoch."""
-        self.network.eval()
+        network = self.scored.eval()
         losses = []
         with torch.inference_mode():
             for index in range(batches):
                 # The third number keeps these crops apart from every training batch.
                 images, targets = batch_of(items, self.settings, (self.settings.seed, index, 1))
-                losses.append(self._loss(images, targets).item())
+                losses.append(self._loss(network, images, targets).item())
         return float(np.mean(losses))
 
-    def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        device = self.network.device
+    def _blend(self, step: int) -> None:
+        """Move the average towards the weights; early on faster, so that it forgets the start."""
+        if self.averaged is None:
+            return
+        share = 1.0 - min(self.settings.average, (1.0 + step) / (10.0 + step))
+        ours, theirs = self.averaged.state_dict(), self.network.state_dict()
+        for name, value in ours.items():
+            if value.is_floating_point():
+                value.lerp_(theirs[name], share)
+            else:
+                value.copy_(theirs[name])
+
+    def _loss(self, network: UNet, images: Tensor, targets: Tensor) -> Tensor:
+        device = network.device
         images = images.to(device).contiguous(memory_format=torch.channels_last)
         low = self.settings.precision == "bfloat16"
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
-            output, _ = self.network(images)
-        return loss_of(output.float(), targets.to(device))
+            output, _ = network(images)
+        return loss_of(output.float(), targets.to(device), self.settings.flow_weight)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that :meth:`restore` continues from."""
@@ -243,31 +210,22 @@ class Trainer:
             "history": self.history,
             "best": self.best,
             "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged else None,
             "optimiser": self.optimiser.state_dict(),
         }
         write(state, path)
 
     def restore(self, path: Path) -> None:
         """Continue from a checkpoint; its settings must be this trainer's."""
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            theirs = json.loads(state["settings"])
-        except (OSError, KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise InputError(
-                "not a checkpoint of terapose train",
-                where=path,
-                remedy="give --resume the .checkpoint file that an interrupted training left",
-            ) from error
-        ours = json.loads(json.dumps(asdict(self.settings)))
-        differing = [key for key in ours if ours[key] != theirs.get(key)]
-        if differing:
-            raise InputError(
-                "the checkpoint was made with other settings",
-                where=path,
-                got=", ".join(f"{key} {ours[key]}" for key in differing),
-                allowed=", ".join(f"{key} {theirs.get(key)}" for key in differing),
-            )
+        state, theirs = read(
+            path,
+            what="a checkpoint of terapose train",
+            remedy="give --resume the .checkpoint file that an interrupted training left",
+        )
+        self.settings.check_same(theirs, where=path)
         self.network.load_state_dict(state["network"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
 
@@ -327,9 +285,9 @@ def fit(
             remedy="give --holdout or --holdout-every",
         )
     sizes = [item.diameter for item in training if item.diameter]
-    trainer.network.diam_labels.data.fill_(
-        float(np.mean(sizes)) if sizes else trainer.settings.diameter
-    )
+    mean = float(np.mean(sizes)) if sizes else trainer.settings.diameter
+    for network in (trainer.network, trainer.scored):
+        network.diam_labels.data.fill_(mean)
     if trainer.tuned and held_out and not trainer.history:
         _finish_epoch(trainer, {"epoch": 0}, held_out, scored, report)
     while not trainer.finished:
@@ -357,7 +315,7 @@ def _finish_epoch(
     if held_out:
         line["held_out_loss"] = trainer.validate(held_out)
         chosen = sample(held_out, scored)
-        line["ap50"], line["ap75"] = average_precision(trainer.network, chosen)
+        line["ap50"], line["ap75"] = average_precision(trainer.scored, chosen)
     line["seconds"] = time.perf_counter() - start
     trainer.record(line)
     report("  ".join(f"{key} {value:.4g}" for key, value in line.items()))

@@ -5,9 +5,11 @@ Files are replaced in one piece: a killed run leaves the old file or the new one
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 from terapose.errors import InputError
 
 _BESIDE = (".checkpoint", ".md", ".png")
+_UNREADABLE = (OSError, EOFError, KeyError, TypeError, RuntimeError, ValueError, UnpicklingError)
 
 
 def write(state: Mapping[str, Any], path: Path) -> None:
@@ -23,6 +26,21 @@ def write(state: Mapping[str, Any], path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     torch.save(state, partial)
     os.replace(partial, path)
+
+
+def read(path: Path, *, what: str, remedy: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Content of a file of :func:`write`, and the settings in it.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or holds no settings; the message says ``what`` it should be.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return state, json.loads(state["settings"])
+    except _UNREADABLE as error:
+        raise InputError(f"not {what}", where=path, remedy=remedy) from error
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:

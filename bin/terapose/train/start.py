@@ -20,8 +20,9 @@ from terapose.networks.unet import UNet
 from terapose.train.cellpose4 import CHANNELS, Recipe, finetune
 from terapose.train.curve import curve_of, draw_curve
 from terapose.train.dataset import Dataset
-from terapose.train.loop import Settings, Trainer, fit, prepare
+from terapose.train.loop import Trainer, fit, prepare
 from terapose.train.saving import claim
+from terapose.train.settings import Settings
 
 Report = Callable[[str], None]
 Show = Callable[[int, int], None]

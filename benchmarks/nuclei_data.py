@@ -1,0 +1,154 @@
+"""What the shipped network is trained on, and the part of it that choices are made on.
+
+1. Held out, and never read here: every fifth 2D image, embryos 9 to 11, planes 50 to 99 of the
+   plant volume. Images that are also in BBBC039 are in no part.
+2. Of the rest, a validation part is kept from the optimiser: every eighth of the 2D images, embryo
+   8, and the last 30 of the 100 rows of the plant half. Settings, epochs and networks are chosen by
+   it alone.
+3. Nuclei that are composed into crowded fields and volumes come from 2D images that are trained on.
+4. Every source is drawn from equally often; the 2D images and the embryos are two sources each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+from torch import nn
+
+from terapose.train.composed import composed_volumes, crowded_items, cut_nuclei
+from terapose.train.data import Item, compact, items_of, make_item, planes_of
+from terapose.train.files import Pair, find_pairs, split
+from terapose.train.score import average_precision, sample
+from terapose.train.simulated import simulated_items, simulated_slides
+
+EMBRYO_VOXEL = (1.75, 0.8, 0.8)
+PLANT_VOXEL = (0.284, 0.127, 0.127)
+DIAMETER = 17.0
+THRESHOLDS = (0.5, 0.75, 0.9)
+LARGEST = 384
+"""Edge in pixels of the middle of a 2D image that is scored."""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How many items are made: simulated volumes and slides, crowded fields, composed volumes."""
+
+    volumes: int = 24
+    slides: int = 60
+    fields: int = 160
+    composed: int = 24
+
+
+@dataclass
+class Pool:
+    """Items to train on, and by name the groups of items to choose by."""
+
+    training: list[Item] = field(default_factory=list)
+    validation: dict[str, list[Item]] = field(default_factory=dict)
+
+    def without_composed(self) -> Pool:
+        """The same without what is composed of real nuclei."""
+        kept = [item for item in self.training if not item.name.startswith(("crowded", "composed"))]
+        return Pool(kept, self.validation)
+
+
+def read_pool(data: Path, amounts: Amounts, *, seed: int) -> Pool:
+    """Read and make everything; about 2 GB, most of it the real images.
+
+    Parameters
+    ----------
+    data
+        Folder of the data sets.
+    amounts
+        Of what is made.
+    seed
+        Of what is made.
+    """
+    pool = Pool()
+    planar = _planar(pool, data / "nuclei2d_dsb2018")
+    embryos = _embryos(pool, data / "nuclei3d_embryo")
+    plant = _plant(pool, data / "nuclei3d_plant" / "1135_mini.h5")
+    nuclei = cut_nuclei(planar, DIAMETER, seed=seed)
+    made = (
+        simulated_items(amounts.volumes, 0, seed=seed),
+        simulated_slides(amounts.slides, 0, seed=seed),
+        crowded_items(nuclei, amounts.fields, 0, seed=seed),
+        composed_volumes(nuclei, amounts.composed, 0, seed=seed),
+    )
+    sources = [planar, planar, embryos, embryos, plant]
+    sources += [[compact(item) for item in items] for items in made]
+    for number, items in enumerate(sources):
+        pool.training += [replace(item, source=number) for item in items]
+    return pool
+
+
+def divide(pairs: Sequence[Pair], every: int) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to train on, and every n-th of them (from the fourth on) to choose by."""
+    chosen = set(range(3, len(pairs), every))
+    kept = [pair for number, pair in enumerate(pairs) if number not in chosen]
+    return kept, [pairs[number] for number in sorted(chosen)]
+
+
+def _planar(pool: Pool, folder: Path) -> list[Item]:
+    dropped = (folder / "also_in_bbbc039.json").read_text().split('"')[1::2]
+    offered, _ = split(find_pairs(folder), holdout=(), exclude=dropped, every=5)
+    kept, chosen = divide(offered, 8)
+    scored = [_middle(item) for pair in chosen for item in items_of(pair, 0)]
+    pool.validation["2D"] = scored
+    # The same without knowing the diameter of each: one for all.
+    pool.validation["2D, one diameter"] = [replace(item, diameter=DIAMETER) for item in scored]
+    return [compact(item) for pair in kept for item in items_of(pair, 0)]
+
+
+def _middle(item: Item) -> Item:
+    """The middle of a large image, with the whole image's diameter."""
+    cut = tuple(
+        slice(max(0, (n - LARGEST) // 2), max(0, (n - LARGEST) // 2) + LARGEST)
+        for n in item.labels.shape
+    )
+    if item.labels[cut].shape == item.labels.shape:
+        return item
+    pixels = np.ascontiguousarray(item.image[:, cut[0], cut[1]])
+    return make_item(item.name, 0, pixels, item.labels[cut], item.diameter)
+
+
+def _embryos(pool: Pool, folder: Path) -> list[Item]:
+    held = ("Emb09*", "Emb10*", "Emb11*")
+    offered, _ = split(find_pairs(folder), holdout=held, exclude=(), every=0)
+    kept, chosen = split(offered, holdout=("Emb08*",), exclude=(), every=0)
+    scored = [item for pair in chosen for item in items_of(pair, 0, voxel_size=EMBRYO_VOXEL)]
+    pool.validation["embryo planes"] = sample(scored, 60)
+    return [compact(item) for pair in kept for item in items_of(pair, 0, voxel_size=EMBRYO_VOXEL)]
+
+
+def _plant(pool: Pool, path: Path) -> list[Item]:
+    with h5py.File(path) as file:
+        image, labels = file["raw"][:50], file["label"][:50]
+    parts = [
+        list(planes_of(path.name, 0, image[None, :, rows], labels[:, rows], PLANT_VOXEL))
+        for rows in (slice(0, 70), slice(70, 100))
+    ]
+    pool.validation["plant planes"] = sample(parts[1], 16)
+    return [compact(item) for item in parts[0]]
+
+
+def score(network: nn.Module, pool: Pool) -> dict[str, float]:
+    """Average precision of each validation group at each threshold, and what is chosen by.
+
+    Returns
+    -------
+    scores
+        By "GROUP THRESHOLD"; "choice" is the mean over groups of the mean at 0.5 and 0.75.
+    """
+    scores: dict[str, float] = {}
+    choice = []
+    for name, items in pool.validation.items():
+        values = average_precision(network, items, THRESHOLDS)
+        scores |= {f"{name} {t}": v for t, v in zip(THRESHOLDS, values, strict=True)}
+        choice.append((values[0] + values[1]) / 2)
+    scores["choice"] = float(np.mean(choice))
+    return scores

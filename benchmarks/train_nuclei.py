@@ -1,0 +1,177 @@
+"""Train the shipped network for as long as there is time: `python -m benchmarks.train_nuclei`.
+
+1. Data and the part of it that is chosen by are those of `benchmarks.nuclei_data`; settings are
+   those of `RECIPE`, or of one of the `TRIALS`, which differ from it in one thing each.
+2. Runs go on where they were stopped: after each epoch there is a checkpoint beside the output
+   (bit for bit, same machine) and a small one (`--from-small`, any machine). `--minutes` ends a
+   piece after the epoch in which they are over; a killed piece loses one epoch.
+3. Every `SCORED_EVERY` epochs, and at the end, the averaged weights are scored on the validation
+   part. The best of them are the output; nothing is chosen by what is held out.
+4. Each epoch is a line of JSON in a `.jsonl` beside the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from benchmarks.nuclei_data import Amounts, Pool, read_pool, score
+
+from terapose.errors import InputError
+from terapose.networks import load
+from terapose.networks.unet import UNet
+from terapose.networks.weights import resolve
+from terapose.train.loop import Trainer
+from terapose.train.saving import checkpoint_of, save_weights
+from terapose.train.settings import Settings
+from terapose.train.small import restore_small, save_small, small_of
+
+SCORED_EVERY = 10
+SHIPPED = "nuclei-small"
+
+RECIPE = Settings(
+    epochs=600,
+    steps=100,
+    widths=(1, 16, 32, 64, 96, 128),
+    seed=7,
+    precision="bfloat16",
+    flow_weight=1.0,
+    average=0.999,
+    scales=(0.5, 2.0),
+    varied=True,
+    cycles=3,
+)
+TUNING = Settings(
+    epochs=3, steps=100, rate=5e-4, seed=7, precision="bfloat16", average=0.98, init=SHIPPED
+)
+"""From the shipped weights, with the settings that made them: what trials are compared with."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings and data of a run; ``init`` of the settings names the weights it starts from."""
+
+    settings: Settings
+    composed: bool = True
+
+
+FRESH = replace(RECIPE, epochs=6, cycles=1, average=0.98)
+TRIALS = {
+    "recipe": Trial(RECIPE),
+    "as shipped": Trial(TUNING, composed=False),
+    "flow weight 0.2": Trial(replace(TUNING, flow_weight=0.2), composed=False),
+    "flow weight 5": Trial(replace(TUNING, flow_weight=5.0), composed=False),
+    "scales 0.5 to 2": Trial(replace(TUNING, scales=(0.5, 2.0)), composed=False),
+    "varied": Trial(replace(TUNING, varied=True), composed=False),
+    "composed": Trial(TUNING),
+    "all": Trial(replace(TUNING, scales=(0.5, 2.0), varied=True)),
+    "new 16,32,64,96": Trial(replace(FRESH, widths=(1, 16, 32, 64, 96))),
+    "new 16,32,64,96,128": Trial(FRESH),
+    "new 16,32,96,144": Trial(replace(FRESH, widths=(1, 16, 32, 96, 144))),
+    "new 20,40,80,144": Trial(replace(FRESH, widths=(1, 20, 40, 80, 144))),
+}
+
+
+def start(settings: Settings) -> Trainer:
+    """A trainer of a new network, or of the shipped one."""
+    if not settings.init:
+        return Trainer(settings)
+    network = load(resolve(settings.init), device="cpu", precision="float32").module.net
+    assert isinstance(network, UNet)
+    return Trainer(settings, network)
+
+
+def train(
+    trainer: Trainer,
+    pool: Pool,
+    output: Path,
+    *,
+    seconds: float,
+    report: Callable[[str], None],
+) -> None:
+    """Train until the end or until the time is over, with checkpoints.
+
+    Parameters
+    ----------
+    trainer
+        Fresh or restored.
+    pool
+        Data.
+    output
+        Weights that scored best so far; files beside it have its name.
+    seconds
+        After which no further epoch is begun.
+    report
+        Called with a line of JSON after each epoch.
+    """
+    begin = time.monotonic()
+    while not trainer.finished and time.monotonic() - begin < seconds:
+        clock = time.process_time()
+        loss = trainer.run_epoch(pool.training, lambda done, total: None)
+        line = {"epoch": float(trainer.epoch), "loss": loss}
+        line["processor seconds"] = time.process_time() - clock
+        if trainer.finished or trainer.epoch % SCORED_EVERY == 0:
+            line |= score(trainer.scored, pool)
+        trainer.record(line)
+        if "choice" in line and line["choice"] >= best(trainer):
+            save_weights(trainer.kept(), output)
+        trainer.save(checkpoint_of(output))
+        save_small(trainer, small_of(output))
+        report(json.dumps({name: round(value, 4) for name, value in line.items()}))
+
+
+def best(trainer: Trainer) -> float:
+    """The highest "choice" of all epochs so far."""
+    return max((line["choice"] for line in trainer.history if "choice" in line), default=0.0)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Parse the command line, read, train."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the weights")
+    parser.add_argument("--trial", choices=TRIALS, nargs="+", default=["recipe"])
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="of this piece")
+    parser.add_argument("--from-small", type=Path, help="small checkpoint of another machine")
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args(words)
+    torch.set_num_threads(given.threads)
+    given.output.mkdir(parents=True, exist_ok=True)
+    pool = read_pool(given.data, Amounts(), seed=RECIPE.seed)
+    for name in given.trial:
+        output = given.output / f"{name.replace(' ', '-')}.pth"
+        run(TRIALS[name], pool, output, small=given.from_small, seconds=given.minutes * 60)
+
+
+def run(trial: Trial, pool: Pool, output: Path, *, small: Path | None, seconds: float) -> None:
+    """Begin or go on with a trial, from its own checkpoint or else from a small one."""
+    trainer = start(trial.settings)
+    if checkpoint_of(output).exists():
+        trainer.restore(checkpoint_of(output))
+    elif small:
+        restore_small(trainer, small)
+    used = pool if trial.composed else pool.without_composed()
+    with output.with_suffix(".jsonl").open("a") as log:
+
+        def report(line: str) -> None:
+            print(line, file=log, flush=True)
+
+        if trial.settings.init and not trainer.history:
+            first = {"epoch": 0.0, **score(trainer.scored, pool)}
+            trainer.record(first)
+            report(json.dumps(first))
+        train(trainer, used, output, seconds=seconds, report=report)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        print(f"train_nuclei: {error}", file=sys.stderr)
+        sys.exit(2)
