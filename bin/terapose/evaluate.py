@@ -147,6 +147,7 @@ class _Overlaps:
         a, b = reference.reshape(-1), predicted.reshape(-1)
         if not a.size:
             return self
+        _check_signs(reference=a, predicted=b)
         starts = np.flatnonzero((a[1:] != a[:-1]) | (b[1:] != b[:-1])) + 1
         starts = np.concatenate([[0], starts])
         counts = np.diff(np.append(starts, a.size))
@@ -246,6 +247,17 @@ def _check(reference: Voxels, predicted: Voxels, thresholds: Sequence[float]) ->
         if not 0 < threshold <= 1:
             raise InputError(
                 "out of range", where="thresholds", got=threshold, allowed="above 0, up to 1"
+            )
+
+
+def _check_signs(**labels: NDArray[Any]) -> None:
+    for name, values in labels.items():
+        if values.dtype.kind == "i" and values.min() < 0:
+            raise InputError(
+                "a label image has whole numbers from 0 up",
+                where=name,
+                got=int(values.min()),
+                remedy="write 0 where there is no cell",
             )
 
 

@@ -106,6 +106,8 @@ def test_bad_input_is_named() -> None:
         average_precision(labels, labels[:, :2])
     with pytest.raises(InputError, match="reference: a label image has whole numbers; got float64"):
         average_precision(labels.astype(float), labels)
+    with pytest.raises(InputError, match=r"predicted: .* whole numbers from 0 up; got -1; write 0"):
+        average_precision(labels, labels - 2)
     with pytest.raises(InputError, match=r"thresholds: out of range; got 1\.5"):
         average_precision(labels, labels, [1.5])
 

@@ -220,7 +220,7 @@ def test_faults_of_folders_and_labels(tmp_path: Path) -> None:
     as_tiff(tmp_path / "b_masks", labels.astype(np.float32))
     np.testing.assert_array_equal(read_pair(found)[1][0], labels)
     (tmp_path / "b_masks.tif").unlink()
-    as_png(tmp_path / "b_masks", np.stack([labels] * 3, axis=2))
+    as_png(tmp_path / "b_masks", np.stack([labels, labels, 2 * labels], axis=2))
     (found,) = find_pairs(tmp_path)
     with pytest.raises(InputError, match="labels have one channel; got 3"):
         read_pair(found)

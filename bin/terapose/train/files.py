@@ -6,7 +6,8 @@
    in either layout.
 2. TIFF, OME-Zarr, Zarr and HDF5 are read by :mod:`terapose.image`, PNG by OpenCV. The colours red,
    green and blue of a PNG or TIFF are three channels, as Cellpose has it.
-3. Where the labels are one plane and the image is a stack without a channel axis, its planes are
+3. Labels come in many forms: see :mod:`terapose.train.labels`.
+4. Where the labels are one plane and the image is a stack without a channel axis, its planes are
    channels: that is how most software writes an image of two channels as TIFF.
 """
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from terapose.errors import InputError
 from terapose.image import Image, open_image
 from terapose.lazy import open_labels
+from terapose.train.labels import as_numbers, check_all_read, one_channel, read_indexed
 
 HDF5 = (".h5", ".hdf5")
 ENDINGS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".png", ".zarr", *HDF5)
@@ -64,6 +66,8 @@ def _twins(images: Path, labels: Path) -> list[Pair]:
         elif _holds_label(path):
             pairs.append((path, path / "label"))
         else:
+            for place in (images, labels):
+                check_all_read(place, {*known}, ENDINGS)
             raise InputError("an image has no labels", where=path, remedy=f"add it to {labels}")
     if not pairs:
         raise InputError("no images found", where=images, allowed=", ".join(ENDINGS))
@@ -88,6 +92,7 @@ def _side_by_side(folder: Path) -> list[Pair]:
                 remedy="take one of them away",
             )
         pairs[image] = labels
+    check_all_read(folder, {name for name, path in known.items() if path in pairs}, ENDINGS)
     return sorted(pairs.items())
 
 
@@ -310,24 +315,19 @@ def _read_colours(path: Path) -> NDArray[Any] | None:
     return np.ascontiguousarray(np.moveaxis(image, series.axes.index("S"), 0)[:3])
 
 
-def _read_labels(path: Path) -> NDArray[np.integer]:
-    if path.suffix.lower() == ".png":
-        labels: NDArray[Any] = _read_png(path)
-        channels = len(labels)
-    else:
-        source = open_labels(path)
-        labels, channels = _channel(source.image, 1), source.image.channels
-    if channels != 1:
-        raise InputError(
-            "labels have one channel", where=path, got=f"{channels} channels or colours"
-        )
-    if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)):
-        labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise InputError(
-            "labels are whole numbers, 0 for background", where=path, got=f"{labels.dtype} values"
-        )
-    return labels
+def _read_labels(path: Path) -> NDArray[np.integer[Any]]:
+    values = read_indexed(path)
+    if values is None:
+        planes = _read_png(path) if path.suffix.lower() == ".png" else _read_colours(path)
+        values = _only_channel(path) if planes is None else one_channel(planes, path)
+    return as_numbers(values, path)
+
+
+def _only_channel(path: Path) -> NDArray[Any]:
+    image = open_labels(path).image
+    if image.channels != 1:
+        raise InputError("labels have one channel", where=path, got=f"{image.channels} channels")
+    return _channel(image, 1)
 
 
 def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:
