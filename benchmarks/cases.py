@@ -59,9 +59,9 @@ RULES: tuple[dict[str, Any], ...] = (
 )
 SOLID: tuple[dict[str, Any], ...] = (
     {"flow3d_smooth": (1.0,)},
-    {"anisotropy": 2.0},
+    {"anisotropy": 2.0, "flow_scaling": "cellpose"},
     {"flow3d_smooth": (0.5, 1.5, 1.0)},
-    {"anisotropy": 3.3},
+    {"anisotropy": 3.3, "flow_scaling": "cellpose"},
     {},
 )
 FLAT: tuple[dict[str, Any], ...] = (

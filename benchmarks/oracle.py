@@ -29,7 +29,7 @@ from terapose.networks import Network
 from terapose.params import Parameters
 from terapose.runner import segment_file
 
-UNKNOWN = ("skip_empty", "foreground_min", "min_median_fraction", "flow_scaling", "border")
+UNKNOWN = ("skip_empty", "foreground_min", "min_median_fraction", "border")
 """Parameters that Cellpose lacks: it has no result for another value than the default."""
 
 
@@ -37,7 +37,8 @@ def is_defined(params: Parameters, mode: str) -> bool:
     """Whether Cellpose has a result for these parameters."""
     fields = Parameters.model_fields
     own = any(getattr(params, name) != fields[name].default for name in UNKNOWN)
-    return not own and not (mode == "3d" and params.flow_threshold)
+    scaled = params.flow_scaling != "cellpose" and (params.anisotropy or 1) != 1
+    return not own and not (mode == "3d" and (params.flow_threshold or scaled))
 
 
 @contextmanager

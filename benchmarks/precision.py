@@ -39,8 +39,8 @@ CHOICES: dict[str, dict[str, str]] = {
 PAGE = Path("docs/precision.md")
 TEXT = (
     "The default is exact: flows are stored as float32 and the network runs in float32 on a CPU, "
-    "so the cells are those of [Cellpose on the whole image](exactness.md). Two parameters give "
-    "some of that away. Neither makes the result depend on how the work is cut.",
+    "as [Exactness](exactness.md) promises. Two parameters give some of that away. Neither makes "
+    "the result depend on how the work is cut.",
     "- `flow_precision: float16` stores the sums of the network's passes, and the flows made of "
     "them, as float16: half the disk. Each pass rounds the sum once.\n"
     "- `precision: bfloat16` runs the network in bfloat16, which Cellpose 4 does by default. For "
@@ -73,7 +73,7 @@ def simulated() -> Iterator[Case]:
     """Two anisotropic volumes and two planes."""
     for seed in range(2):
         image, labels = volume((24, 110, 110), seed=seed, voxel_size=(1.5, 0.75, 0.75))
-        params = {"anisotropy": 2, "diameter": 14, "flow_scaling": "anisotropy"}
+        params = {"anisotropy": 2, "diameter": 14}
         yield Case("simulated volumes", image, labels, params)
     for seed in range(2):
         planes, labels = slide((400, 400), seed=seed, channels=1)
@@ -82,7 +82,7 @@ def simulated() -> Iterator[Case]:
 
 def real(data: Path, count: int) -> Iterator[Case]:
     """The first held-out embryos, and 2D images of nuclei."""
-    params = {"anisotropy": 2.1875, "diameter": 14, "flow_scaling": "anisotropy"}
+    params = {"anisotropy": 2.1875, "diameter": 14}
     folder = data / "nuclei3d_embryo"
     for path in sorted((folder / "images").glob("Emb09_*"))[: max(1, count // 6)]:
         labels = tifffile.imread(folder / "labels" / path.name)

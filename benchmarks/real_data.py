@@ -1,8 +1,9 @@
 """Scores on real volumes, written as a page and as JSON: `make real-data DATA=../shared/data`.
 
 1. Every volume is segmented with `terapose.runner.segment_file`, as `terapose segment` does, by the
-   shipped network. Given are ``flow_scaling: anisotropy`` and the diameter, one for a whole data
-   set: the size that its description states, not one fitted to its images.
+   shipped network. Given is the diameter, one for a whole data set: the size that its description
+   states, not one fitted to its images. ``--flow-scaling cellpose`` shows what Cellpose's own steps
+   along Z give.
 2. Each volume has a process of its own, so that its seconds and its peak memory are its own;
    several run side by side. Nothing is random, the same labels come out each time.
 3. The labels are scored with `terapose.evaluate` against the reference of the same name.
@@ -29,9 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from terapose.errors import InputError
+from terapose.params import check
 
 TRAINING, HELD_OUT = "training", "held out"
-FLOW_SCALING = "anisotropy"
+SCALING = check({}).flow_scaling
 MANY = 8
 """Rows from which those of single volumes are folded away."""
 
@@ -187,8 +189,15 @@ def _one_each(volumes: Sequence[Volume]) -> list[Volume]:
     return [group[len(group) // 2] for group in groups]
 
 
-def score(volume: Volume, output: Path) -> tuple[Row, dict[str, Any]]:
+def score(volume: Volume, output: Path, scaling: str = SCALING) -> tuple[Row, dict[str, Any]]:
     """Segment a volume in this process into a folder, and score the result.
+
+    Parameters
+    ----------
+    volume, output
+        What is segmented, and the folder for its results.
+    scaling
+        The parameter ``flow_scaling``.
 
     Returns
     -------
@@ -200,12 +209,11 @@ def score(volume: Volume, output: Path) -> tuple[Row, dict[str, Any]]:
     from terapose.evaluate import compare
     from terapose.job import peak_memory
     from terapose.lazy import open_labels
-    from terapose.params import check
     from terapose.runner import segment_file
 
     data_set = volume.data_set
     given = {"diameter": data_set.diameter, "anisotropy": data_set.anisotropy}
-    params = check({**given, "flow_scaling": FLOW_SCALING})
+    params = check({**given, "flow_scaling": scaling})
     begin = time.perf_counter()
     record = segment_file(volume.image, output, params)
     seconds, memory = time.perf_counter() - begin, peak_memory()
@@ -230,21 +238,23 @@ def score(volume: Volume, output: Path) -> tuple[Row, dict[str, Any]]:
     return row, record["model"]
 
 
-def _alone(volume: Volume, threads: int) -> tuple[Row, dict[str, Any]]:
+def _alone(volume: Volume, scaling: str, threads: int) -> tuple[Row, dict[str, Any]]:
     """Score in a process that has just started; libraries read these when they are imported."""
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads)))
     with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
-        return score(volume, Path(folder) / volume.name)
+        return score(volume, Path(folder) / volume.name, scaling)
 
 
-def _run(volumes: Sequence[Volume], workers: int, threads: int) -> tuple[list[Row], dict[str, Any]]:
+def _run(
+    volumes: Sequence[Volume], scaling: str, workers: int, threads: int
+) -> tuple[list[Row], dict[str, Any]]:
     """Score volumes, each in a process of its own, ``workers`` of them at once."""
     context = multiprocessing.get_context("spawn")
 
     def one(volume: Volume) -> tuple[Row, dict[str, Any]]:
         try:
             with ProcessPoolExecutor(1, mp_context=context) as process:
-                result = process.submit(_alone, volume, threads).result()
+                result = process.submit(_alone, volume, scaling, threads).result()
         except BrokenProcessPool as error:
             raise InputError(
                 "the process was killed",
@@ -292,15 +302,16 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def page(rows: Sequence[Row], facts: dict[str, str], command: str) -> str:
+def page(rows: Sequence[Row], facts: dict[str, str], command: str, scaling: str = SCALING) -> str:
     """The results as Markdown, with what they were made with and the command that makes them."""
+    changed = f" and `flow_scaling: {scaling}`" * (scaling != SCALING)
     parts = [
         "# Results on real images",
         f"Made by `{command}`; every number below is what it measured.",
         "\n".join(f"- {name}: {fact}" for name, fact in facts.items()),
-        "Each volume is segmented as `terapose segment` does, with the shipped network and "
-        f"`flow_scaling: {FLOW_SCALING}`; the diameter is one for a whole data set, stated with "
-        "the data, not fitted to the images. Average precision (AP) is TP / (TP + FP + FN) at an "
+        f"Each volume is segmented as `terapose segment` does, with the shipped network{changed}; "
+        "the diameter is one for a whole data set, stated with the data, not fitted to the "
+        "images. Average precision (AP) is TP / (TP + FP + FN) at an "
         "intersection over union (IoU) of 0.5 and 0.75; recall is the share of reference objects "
         "matched at 0.5, matched IoU the mean IoU of these matches. Means are over volumes, counts "
         "and seconds are sums, memory is the largest.",
@@ -374,19 +385,27 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--only", choices=names, help="one data set")
     parser.add_argument("--quick", action="store_true", help="one volume of each embryo")
+    parser.add_argument("--held-out", action="store_true", help="only what was not trained on")
+    parser.add_argument("--flow-scaling", choices=("anisotropy", "cellpose"), default=SCALING)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="volumes at once")
     given = parser.parse_args(words)
     if given.workers < 1:
         parser.error("--workers: at least 1")
     volumes = find_volumes(given.data, [given.only] if given.only else names, quick=given.quick)
+    if given.held_out:
+        volumes = [volume for volume in volumes if volume.use == HELD_OUT]
+        if not volumes:
+            parser.error("--held-out: the network was trained on all of these")
     threads = max(1, (os.cpu_count() or 1) // given.workers)
-    rows, model = _run(volumes, given.workers, threads)
+    rows, model = _run(volumes, given.flow_scaling, given.workers, threads)
     command = "python benchmarks/real_data.py --data DATA"
     command += f" --only {given.only}" * bool(given.only) + " --quick" * given.quick
+    command += " --held-out" * given.held_out
+    command += f" --flow-scaling {given.flow_scaling}" * (given.flow_scaling != SCALING)
     facts = _environment(model, given.workers, threads)
     record = {"command": command, **facts, "volumes": [asdict(row) for row in rows]}
     _write(given.output.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
-    _write(given.output, page(rows, facts, command))
+    _write(given.output, page(rows, facts, command, given.flow_scaling))
     print(f"{len(rows)} volumes: {given.output}")
 
 

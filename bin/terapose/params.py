@@ -167,10 +167,11 @@ class Parameters(BaseModel):
     flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(as_parts)] = Field(
         (0.0,), description="Standard deviation of the flows' smoothing: one, or Z,Y,X (voxels)."
     )
-    flow_scaling: Literal["cellpose", "anisotropy"] = Field(
-        "cellpose",
-        description="Flows along Z as Cellpose has them, or divided by the anisotropy: no rings "
-        "and fewer lost voxels where Z is sampled coarsely.",
+    flow_scaling: Literal["anisotropy", "cellpose"] = Field(
+        "anisotropy",
+        description="Flows along Z divided by the anisotropy: no rings, fewer lost voxels and "
+        "pieces where Z is sampled coarsely; or left as Cellpose has them. The same where Z is "
+        "isotropic, and in modes 2d and stitch.",
     )
     cellprob_threshold: float = Field(
         0.0, description="Voxels whose cell probability is above belong to cells."

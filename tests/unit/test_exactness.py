@@ -61,6 +61,10 @@ def test_the_cases_cover_what_the_page_says() -> None:
     compared = [c for c in CASES if is_defined(check(c.params), c.mode)]
     assert len(compared) >= 40
     assert Counter(c.mode for c in compared) > Counter({"3d": 15, "2d": 15, "stitch": 15})
+    stretched = [c for c in compared if c.params.get("anisotropy", 1) != 1]
+    assert len(stretched) >= 5
+    assert {c.params["flow_scaling"] for c in stretched} == {"cellpose"}
+    assert sum(c.mode == "3d" and "flow_scaling" not in c.params for c in compared) >= 5
     used = Counter(name for c in CASES for name in c.params)
     used.update(str(c.params.get("normalize", "global")) for c in CASES)
     used.update(name for c in CASES for cut in c.cuts for name in cut)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from benchmarks.real_data import FLOW_SCALING, Row, find_volumes, page, score
+from benchmarks.real_data import Row, find_volumes, page, score
 
 from terapose.labels import open_level
 from terapose.params import check
@@ -83,8 +83,7 @@ def test_a_held_out_embryo_whatever_the_blocks(embryo: Path, tmp_path: Path) -> 
     assert one.max() == scored.predicted
 
     # Blocks smaller than a nucleus, the last ones along Y and X thinner than it.
-    given = {"diameter": volume.data_set.diameter, "flow_scaling": FLOW_SCALING}
-    params = check({**given, "block_shape": (9, 30, 35)})
+    params = check({"diameter": volume.data_set.diameter, "block_shape": (9, 30, 35)})
     segment_file(volume.image, tmp_path / "many", params)
     many = open_level(str(tmp_path / "many/labels.zarr"), 0)[:]
     np.testing.assert_array_equal(many, one)
@@ -141,6 +140,8 @@ def test_means_of_what_was_held_out_and_of_what_was_not() -> None:
     assert means.index("held out | 80") < means.index("training | 20")
     assert folded.count("| Emb") == 10
     assert "- Machine: one" in text
+    assert "flow_scaling" not in text
+    assert "`flow_scaling: cellpose`" in page(rows, {}, "python x", "cellpose")
 
 
 def test_no_average_precision_where_the_annotation_is_sparse() -> None:

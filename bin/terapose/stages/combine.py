@@ -6,13 +6,15 @@ have added them up already. Planes by themselves have dY, dX and the probability
 each block
 
 1. reads the sum with a halo of one voxel for resizing and ``int(4 * sigma + 0.5)`` for smoothing;
-2. resizes flows and probability as if the whole were resized, and smooths the flows with a
-   Gaussian. dZ still counts steps of the network's grid, where Z is stretched: Cellpose leaves it
-   so (``flow_scaling: cellpose``), and points overshoot the middle of flat cells, which leaves
-   rings and stripes. ``flow_scaling: anisotropy`` divides dZ by the anisotropy;
-3. writes its block, and nothing beyond it.
+2. resizes flows and probability as if the whole were resized. dZ still counts steps of the
+   network's grid, where Z is stretched, so it is divided by the anisotropy. Cellpose leaves it as
+   it is (``flow_scaling: cellpose``): points overshoot the middle of flat cells, which leaves rings
+   and stripes;
+3. smooths the flows with a Gaussian, if asked to;
+4. writes its block, and nothing beyond it.
 
-Where neither is asked for the sum itself is the result, and nothing is written.
+Where none of this changes anything (no other grid, isotropic Z or planes by themselves, no
+smoothing) the sum itself is the result, and nothing is written.
 """
 
 from __future__ import annotations
@@ -44,10 +46,16 @@ def halo(smooth: Sequence[float]) -> ZYX:
     return (z, y, x)
 
 
+def divisor(job: Job) -> np.float32:
+    """What dZ is divided by; planes by themselves have none."""
+    scaled = job.params["flow_scaling"] == "anisotropy" and not job.plan.flat
+    return np.float32(job.plan.anisotropy if scaled else 1)
+
+
 def is_identity(job: Job) -> bool:
     """Whether the sum of the passes is already the result."""
-    scaled = job.params["flow_scaling"] == "anisotropy" and job.plan.anisotropy != 1
-    return not (job.plan.resized or scaled or any(job.params["flow3d_smooth"]))
+    smoothed = any(job.params["flow3d_smooth"])
+    return not (job.plan.resized or divisor(job) != 1 or smoothed)
 
 
 def _needed(job: Job, item: int) -> tuple[Box, Box]:
@@ -80,8 +88,8 @@ def _block(job: Job, name: str, item: int) -> int:
     job.confirm(item)
     if plan.resized:
         flows = resize(flows, box, plan.network_shape, plan.image.shape)
-    if job.params["flow_scaling"] == "anisotropy" and not plan.flat:
-        flows[0] /= np.float32(plan.anisotropy)
+    if divisor(job) != 1:
+        flows[0] /= divisor(job)
     if any(job.params["flow3d_smooth"]):
         flows[:3] = gaussian_filter(flows[:3], [0, *sigmas(job.params["flow3d_smooth"])])
     block = plan.grid[item]
