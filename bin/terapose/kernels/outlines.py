@@ -3,7 +3,13 @@
 Corners of pixels are numbered row by row. An edge between a pixel of the object and one that is not
 runs so that the object lies on its right (Y points down): around a pixel clockwise, around a hole
 the other way. Where two pixels touch at a corner alone, the way turns right, so that each ring
-goes around pixels that share edges (4-connected) and touches itself nowhere.
+goes around pixels that share edges (4-connected).
+
+Such a ring comes back to a corner where holes touch at corners, or a hole the outside. Then the
+pixels on both sides of the corner are of one piece, and the ring is cut there in two, so that no
+ring touches itself. Two rings of a piece touch at single corners only, and never so that they would
+part it, for its pixels share edges. So polygons are valid in the sense of the OGC, which JTS (in
+QuPath) and GEOS check: rings are simple, holes lie inside, the interior is connected.
 """
 
 from __future__ import annotations
@@ -40,9 +46,13 @@ def _edges(mask):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _trace(mask, points, ends):  # type: ignore[no-untyped-def]
-    """Corners at which rings turn, and where each ring ends in them; returns points and rings."""
+def _trace(mask, points, ends, back):  # type: ignore[no-untyped-def]
+    """Corners at which rings turn, where each ring ends in them, and whether it comes back to one.
+
+    Returns the numbers of corners and of rings.
+    """
     edges = _edges(mask)
+    seen = np.zeros(edges.shape, np.int64)
     count = rings = 0
     for y0 in range(edges.shape[0]):
         for x0 in range(edges.shape[1]):
@@ -52,6 +62,8 @@ def _trace(mask, points, ends):  # type: ignore[no-untyped-def]
                     first += 1
                 y, x, way = y0, x0, first
                 begin = count
+                back[rings] = False
+                seen[y0, x0] = rings + 1
                 while True:
                     edges[y, x] ^= 1 << way
                     y += _DY[way]
@@ -66,6 +78,8 @@ def _trace(mask, points, ends):  # type: ignore[no-untyped-def]
                     if after != way:
                         points[count, 0], points[count, 1] = y, x
                         count += 1
+                        back[rings] |= seen[y, x] == rings + 1
+                        seen[y, x] = rings + 1
                     way = after
                 # where it began is a corner, too: the topmost and leftmost one of what is left
                 for n in range(count, begin, -1):
@@ -89,13 +103,43 @@ def outline(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     -------
     list of (N, 2) int64
         Corners of pixels as Y, X (pixel ``(y, x)`` reaches from ``(y, x)`` to ``(y + 1, x + 1)``),
-        at which a ring turns, each once. Rings around pixels run clockwise (Y down), rings around
-        holes the other way; `ring_area` tells them apart.
+        at which a ring turns, each once, the topmost one (of several the leftmost) first. Rings
+        around pixels run clockwise (Y down), rings around holes the other way; `ring_area` tells
+        them apart. No ring touches itself.
     """
     most = int(2 * np.count_nonzero(mask) + 2 * sum(mask.shape) + 4) * 2
     points, ends = np.empty((most, 2), np.int64), np.empty(most, np.int64)
-    count, rings = _trace(np.ascontiguousarray(mask), points, ends)
-    return np.split(points[:count], ends[: rings - 1]) if rings else []
+    back = np.empty(most, np.bool_)
+    count, rings = _trace(np.ascontiguousarray(mask), points, ends, back)
+    traced = np.split(points[:count], ends[: rings - 1]) if rings else []
+    return [
+        part
+        for ring, again in zip(traced, back, strict=False)
+        for part in (_simple(ring) if again else [ring])
+    ]
+
+
+def _simple(ring: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Cut a ring at the corners to which it comes back; parts by their first corners."""
+    parts: list[list[tuple[int, int]]] = []
+    path: list[tuple[int, int]] = []
+    place: dict[tuple[int, int], int] = {}
+    for corner in map(tuple, ring.tolist()):
+        if corner in place:
+            start = place[corner]
+            parts.append(path[start:])
+            for left in path[start + 1 :]:
+                del place[left]
+            del path[start + 1 :]
+        else:
+            place[corner] = len(path)
+            path.append(corner)
+    parts.append(path)
+    turned = []
+    for part in parts:
+        first = part.index(min(part))
+        turned.append([*part[first:], *part[:first]])
+    return [np.array(part, np.int64) for part in sorted(turned)]
 
 
 def ring_area(ring: NDArray[np.int64]) -> int:
@@ -115,7 +159,7 @@ def polygons(mask: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
 
 def _owner(outer: list[list[NDArray[np.int64]]], hole: NDArray[np.int64]) -> list[Any]:
     """The polygon in which a hole lies."""
-    # the pixel above the topmost corner of a hole is the object's
+    # the pixel above the first corner of a hole is of the piece that the hole is in
     y, x = hole[0, 0] - 0.5, hole[0, 1] + 0.5
     holding = [rings for rings in outer if _crossings(rings[0], y, x) % 2]
     return min(holding, key=lambda rings: ring_area(rings[0]))
