@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from torch import nn
 
-from terapose.train.composed import composed_volumes, crowded_items, cut_nuclei
+from terapose.train.composed import Nucleus, composed_volumes, crowded_items, cut_nuclei
 from terapose.train.data import Item, compact, items_of, make_item, planes_of
 from terapose.train.files import Pair, find_pairs, split
 from terapose.train.score import average_precision, sample
@@ -37,53 +37,73 @@ LARGEST = 384
 class Amounts:
     """How many items are made: simulated volumes and slides, crowded fields, composed volumes."""
 
-    volumes: int = 24
+    volumes: int = 16
     slides: int = 60
-    fields: int = 160
-    composed: int = 24
+    fields: int = 120
+    composed: int = 20
 
 
 @dataclass
 class Pool:
-    """Items to train on, and by name the groups of items to choose by."""
+    """What is trained on, and by name the groups of items to choose by.
 
-    training: list[Item] = field(default_factory=list)
-    validation: dict[str, list[Item]] = field(default_factory=dict)
+    Attributes
+    ----------
+    real
+        Items of the data sets to train on.
+    nuclei
+        Cut from those of them that are 2D.
+    validation
+        Groups of items to choose by.
+    made
+        Simulated and composed items of one seed.
+    """
 
-    def without_composed(self) -> Pool:
-        """The same without what is composed of real nuclei."""
-        kept = [item for item in self.training if not item.name.startswith(("crowded", "composed"))]
-        return Pool(kept, self.validation)
+    real: list[Item]
+    nuclei: list[Nucleus]
+    validation: dict[str, list[Item]]
+    made: list[Item] = field(default_factory=list)
+    _made_with: tuple[Amounts, int] | None = None
+
+    def make(self, amounts: Amounts, seed: int) -> None:
+        """Make other simulated and composed items in place of those there are."""
+        if self._made_with == (amounts, seed):
+            return
+        self.made = []  # frees the memory first
+        number = 1 + max(item.source for item in self.real)
+        kinds = (
+            simulated_items(amounts.volumes, number, seed=seed),
+            simulated_slides(amounts.slides, number + 1, seed=seed),
+            crowded_items(self.nuclei, amounts.fields, number + 2, seed=seed),
+            composed_volumes(self.nuclei, amounts.composed, number + 3, seed=seed),
+        )
+        self.made = [compact(item) for items in kinds for item in items]
+        self._made_with = (amounts, seed)
+
+    def training(self, *, composed: bool = True) -> list[Item]:
+        """All items to train on, or those not composed of real nuclei."""
+        names = ("crowded", "composed")
+        made = [item for item in self.made if composed or not item.name.startswith(names)]
+        return self.real + made
 
 
-def read_pool(data: Path, amounts: Amounts, *, seed: int) -> Pool:
-    """Read and make everything; about 2 GB, most of it the real images.
+def read_pool(data: Path, *, seed: int) -> Pool:
+    """Read the data sets; about 1 GB.
 
     Parameters
     ----------
     data
         Folder of the data sets.
-    amounts
-        Of what is made.
     seed
-        Of what is made.
+        Of the choice of nuclei.
     """
-    pool = Pool()
-    planar = _planar(pool, data / "nuclei2d_dsb2018")
-    embryos = _embryos(pool, data / "nuclei3d_embryo")
-    plant = _plant(pool, data / "nuclei3d_plant" / "1135_mini.h5")
-    nuclei = cut_nuclei(planar, DIAMETER, seed=seed)
-    made = (
-        simulated_items(amounts.volumes, 0, seed=seed),
-        simulated_slides(amounts.slides, 0, seed=seed),
-        crowded_items(nuclei, amounts.fields, 0, seed=seed),
-        composed_volumes(nuclei, amounts.composed, 0, seed=seed),
-    )
+    validation: dict[str, list[Item]] = {}
+    planar = _planar(validation, data / "nuclei2d_dsb2018")
+    embryos = _embryos(validation, data / "nuclei3d_embryo")
+    plant = _plant(validation, data / "nuclei3d_plant" / "1135_mini.h5")
     sources = [planar, planar, embryos, embryos, plant]
-    sources += [[compact(item) for item in items] for items in made]
-    for number, items in enumerate(sources):
-        pool.training += [replace(item, source=number) for item in items]
-    return pool
+    real = [replace(item, source=n) for n, items in enumerate(sources) for item in items]
+    return Pool(real, cut_nuclei(planar, DIAMETER, seed=seed), validation)
 
 
 def divide(pairs: Sequence[Pair], every: int) -> tuple[list[Pair], list[Pair]]:
@@ -93,14 +113,14 @@ def divide(pairs: Sequence[Pair], every: int) -> tuple[list[Pair], list[Pair]]:
     return kept, [pairs[number] for number in sorted(chosen)]
 
 
-def _planar(pool: Pool, folder: Path) -> list[Item]:
+def _planar(validation: dict[str, list[Item]], folder: Path) -> list[Item]:
     dropped = (folder / "also_in_bbbc039.json").read_text().split('"')[1::2]
     offered, _ = split(find_pairs(folder), holdout=(), exclude=dropped, every=5)
     kept, chosen = divide(offered, 8)
     scored = [_middle(item) for pair in chosen for item in items_of(pair, 0)]
-    pool.validation["2D"] = scored
+    validation["2D"] = scored
     # The same without knowing the diameter of each: one for all.
-    pool.validation["2D, one diameter"] = [replace(item, diameter=DIAMETER) for item in scored]
+    validation["2D, one diameter"] = [replace(item, diameter=DIAMETER) for item in scored]
     return [compact(item) for pair in kept for item in items_of(pair, 0)]
 
 
@@ -116,23 +136,23 @@ def _middle(item: Item) -> Item:
     return make_item(item.name, 0, pixels, item.labels[cut], item.diameter)
 
 
-def _embryos(pool: Pool, folder: Path) -> list[Item]:
+def _embryos(validation: dict[str, list[Item]], folder: Path) -> list[Item]:
     held = ("Emb09*", "Emb10*", "Emb11*")
     offered, _ = split(find_pairs(folder), holdout=held, exclude=(), every=0)
     kept, chosen = split(offered, holdout=("Emb08*",), exclude=(), every=0)
     scored = [item for pair in chosen for item in items_of(pair, 0, voxel_size=EMBRYO_VOXEL)]
-    pool.validation["embryo planes"] = sample(scored, 60)
+    validation["embryo planes"] = sample(scored, 60)
     return [compact(item) for pair in kept for item in items_of(pair, 0, voxel_size=EMBRYO_VOXEL)]
 
 
-def _plant(pool: Pool, path: Path) -> list[Item]:
+def _plant(validation: dict[str, list[Item]], path: Path) -> list[Item]:
     with h5py.File(path) as file:
         image, labels = file["raw"][:50], file["label"][:50]
     parts = [
         list(planes_of(path.name, 0, image[None, :, rows], labels[:, rows], PLANT_VOXEL))
         for rows in (slice(0, 70), slice(70, 100))
     ]
-    pool.validation["plant planes"] = sample(parts[1], 16)
+    validation["plant planes"] = sample(parts[1], 16)
     return [compact(item) for item in parts[0]]
 
 

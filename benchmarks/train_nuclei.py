@@ -5,9 +5,10 @@
 2. Runs go on where they were stopped: after each epoch there is a checkpoint beside the output
    (bit for bit, same machine) and a small one (`--from-small`, any machine). `--minutes` ends a
    piece after the epoch in which they are over; a killed piece loses one epoch.
-3. Every `SCORED_EVERY` epochs, and at the end, the averaged weights are scored on the validation
+3. What is simulated or composed is made anew every `MADE_EVERY` epochs.
+4. Every `SCORED_EVERY` epochs, and at the end, the averaged weights are scored on the validation
    part. The best of them are the output; nothing is chosen by what is held out.
-4. Each epoch is a line of JSON in a `.jsonl` beside the weights.
+5. Each epoch is a line of JSON in a `.jsonl` beside the weights.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from terapose.train.settings import Settings
 from terapose.train.small import restore_small, save_small, small_of
 
 SCORED_EVERY = 10
+MADE_EVERY = 50
 SHIPPED = "nuclei-small"
 
 RECIPE = Settings(
@@ -45,12 +47,15 @@ RECIPE = Settings(
     average=0.999,
     scales=(0.5, 2.0),
     varied=True,
-    cycles=3,
+    cycles=4,
 )
 TUNING = Settings(
     epochs=3, steps=100, rate=5e-4, seed=7, precision="bfloat16", average=0.98, init=SHIPPED
 )
 """From the shipped weights, with the settings that made them: what trials are compared with."""
+
+
+AMOUNTS = Amounts()
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Trial:
 
     settings: Settings
     composed: bool = True
+    amounts: Amounts = AMOUNTS
 
 
 FRESH = replace(RECIPE, epochs=6, cycles=1, average=0.98)
@@ -92,6 +98,8 @@ def train(
     pool: Pool,
     output: Path,
     *,
+    amounts: Amounts,
+    composed: bool,
     seconds: float,
     report: Callable[[str], None],
 ) -> None:
@@ -102,9 +110,11 @@ def train(
     trainer
         Fresh or restored.
     pool
-        Data.
+        Data; what is made of it is replaced as the epochs go by.
     output
         Weights that scored best so far; files beside it have its name.
+    amounts, composed
+        What is made, and whether items composed of real nuclei take part.
     seconds
         After which no further epoch is begun.
     report
@@ -112,8 +122,10 @@ def train(
     """
     begin = time.monotonic()
     while not trainer.finished and time.monotonic() - begin < seconds:
+        pool.make(amounts, trainer.settings.seed + trainer.epoch // MADE_EVERY)
+        items = pool.training(composed=composed)
         clock = time.process_time()
-        loss = trainer.run_epoch(pool.training, lambda done, total: None)
+        loss = trainer.run_epoch(items, lambda done, total: None)
         line = {"epoch": float(trainer.epoch), "loss": loss}
         line["processor seconds"] = time.process_time() - clock
         if trainer.finished or trainer.epoch % SCORED_EVERY == 0:
@@ -143,7 +155,7 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     torch.set_num_threads(given.threads)
     given.output.mkdir(parents=True, exist_ok=True)
-    pool = read_pool(given.data, Amounts(), seed=RECIPE.seed)
+    pool = read_pool(given.data, seed=RECIPE.seed)
     for name in given.trial:
         output = given.output / f"{name.replace(' ', '-')}.pth"
         run(TRIALS[name], pool, output, small=given.from_small, seconds=given.minutes * 60)
@@ -156,7 +168,6 @@ def run(trial: Trial, pool: Pool, output: Path, *, small: Path | None, seconds: 
         trainer.restore(checkpoint_of(output))
     elif small:
         restore_small(trainer, small)
-    used = pool if trial.composed else pool.without_composed()
     with output.with_suffix(".jsonl").open("a") as log:
 
         def report(line: str) -> None:
@@ -166,7 +177,15 @@ def run(trial: Trial, pool: Pool, output: Path, *, small: Path | None, seconds: 
             first = {"epoch": 0.0, **score(trainer.scored, pool)}
             trainer.record(first)
             report(json.dumps(first))
-        train(trainer, used, output, seconds=seconds, report=report)
+        train(
+            trainer,
+            pool,
+            output,
+            amounts=trial.amounts,
+            composed=trial.composed,
+            seconds=seconds,
+            report=report,
+        )
 
 
 if __name__ == "__main__":

@@ -285,24 +285,30 @@ def tiny_data(root: Path) -> Path:
 
 
 def test_recipe_on_tiny_data(tmp_path: Path) -> None:
-    pool = read_pool(tiny_data(tmp_path), Amounts(1, 1, 2, 1), seed=0)
-    assert {i.source for i in pool.training} == set(range(9))
-    assert {i.source for i in pool.without_composed().training} == set(range(7))
-    planar = sorted(i.name for i in pool.training if i.source == 0)
+    pool = read_pool(tiny_data(tmp_path), seed=0)
+    amounts = Amounts(1, 1, 2, 1)
+    pool.make(amounts, 0)
+    first = pool.made
+    assert {i.source for i in pool.training()} == set(range(9))
+    assert {i.source for i in pool.training(composed=False)} == set(range(7))
+    planar = sorted(i.name for i in pool.real if i.source == 0)
     assert planar == ["02.tif", "03.tif", "04.tif", "07.tif", "08.tif", "09.tif"]
     assert [i.name for i in pool.validation["2D"]] == ["06.tif"]
     assert all("Emb08" in i.name for i in pool.validation["embryo planes"])
-    assert batch_of(pool.training, RECIPE, (0, 0))[0].shape == (8, 1, 128, 128)
+    assert batch_of(pool.training(), RECIPE, (0, 0))[0].shape == (8, 1, 128, 128)
 
-    trial = Trial(replace(AVERAGED, epochs=2, diameter=17.0))
+    trial = Trial(replace(AVERAGED, epochs=2, diameter=17.0), amounts=amounts)
     output = tmp_path / "net.pth"
     run(trial, pool, output, small=None, seconds=0.0)  # no time: no epoch
     assert not checkpoint_of(output).exists()
     run(trial, pool, output, small=None, seconds=60.0)
     lines = [json.loads(line) for line in output.with_suffix(".jsonl").read_text().splitlines()]
+    assert pool.made is first  # of the same seed
     assert [line["epoch"] for line in lines] == [1, 2] and "choice" in lines[-1]
     assert identify(output).diam_mean == 17.0
 
+    pool.make(amounts, 1)
+    assert not np.array_equal(pool.made[0].image, first[0].image)
     again = Trainer(trial.settings)
     restore_small(again, small_of(output))
     assert again.finished and best(again) == pytest.approx(lines[-1]["choice"], abs=1e-3)
