@@ -270,6 +270,7 @@ def test_resized_and_smoothed_flows(
             block_shape=block,
             slab_planes=5,
             flow3d_smooth=smooth,
+            flow_scaling="cellpose",
             niter=200,
             **planned,
         )
