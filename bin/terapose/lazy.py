@@ -74,10 +74,10 @@ def open_labels(address: str | os.PathLike[str]) -> Lazy:
     import json
 
     from terapose.image import address as addresses
-    from terapose.image import open_image
+    from terapose.image import open_image, zarr_nodes
 
     place = addresses.localise(os.fspath(address))
-    for name, content in addresses.zarr_documents(place).items():
+    for name, content in zarr_nodes.documents(place).items():
         if name not in ("zarr.json", ".zattrs"):
             continue
         document = json.loads(content)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import pickle
 import re
-import threading
-from collections.abc import Iterator
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,36 +22,6 @@ from terapose.image.units import micrometres
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 KINDS: tuple[TiffKind, ...] = ("tiled", "strips", "contiguous", "ome", "imagej")
-
-
-class _Ranges(http.server.SimpleHTTPRequestHandler):
-    """Serves parts of files, as object stores do."""
-
-    def do_GET(self) -> None:
-        wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        path = Path(self.translate_path(self.path))
-        if wanted is None or not path.is_file():
-            return super().do_GET()
-        content = path.read_bytes()
-        first, last = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
-        part = content[first : last + 1]
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part)
-
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    handler = partial(_Ranges, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
 
 
 def test_images_on_a_server(tmp_path: Path, server: str) -> None:

@@ -10,9 +10,6 @@ from urllib.parse import unquote, urlsplit
 
 from terapose.errors import InputError
 
-_ZARR_V3 = ("zarr.json",)
-_ZARR_V2 = (".zgroup", ".zattrs", ".zarray")
-
 
 def is_url(address: str) -> bool:
     """Whether the address names something on a server or object store."""
@@ -80,16 +77,6 @@ def read_bytes(address: str, start: int | None = None, end: int | None = None) -
     return bytes(content)
 
 
-def zarr_documents(address: str) -> dict[str, bytes]:
-    """Read the metadata documents of one Zarr node, by name; empty where it is no Zarr node."""
-    for names in (_ZARR_V3, _ZARR_V2):
-        found = {name: read_bytes(join(address, name)) for name in names}
-        documents = {name: content for name, content in found.items() if content is not None}
-        if documents:
-            return documents
-    return {}
-
-
 def digest(*parts: object) -> str:
     """Hex SHA-256 of a sequence of parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -106,27 +93,3 @@ def file_identity(address: str, *files: str) -> str:
             status = os.stat(file)
             parts.append((Path(file).name, status.st_size, status.st_mtime_ns))
     return digest("files", *parts)
-
-
-def zarr_identity(address: str, documents: dict[str, bytes], level_path: str) -> str:
-    """Identify a Zarr image by its metadata and, on a local disk, the level's chunk files."""
-    level = join(address, level_path) if level_path else address
-    parts: list[object] = [sorted(documents.items()), sorted(zarr_documents(level).items())]
-    if not is_url(level):
-        parts.append(_count_files(level))
-    return digest("zarr", *parts)
-
-
-def _count_files(folder: str) -> tuple[int, int, int]:
-    number = size = newest = 0
-    folders = [folder]
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    folders.append(entry.path)
-                    continue
-                status = entry.stat()
-                number, size = number + 1, size + status.st_size
-                newest = max(newest, status.st_mtime_ns)
-    return number, size, newest

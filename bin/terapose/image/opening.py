@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image import hdf5, tiffs, zarrs
+from terapose.image import hdf5, tiffs, zarr_nodes, zarrs, zips
 from terapose.image.model import Image
 from terapose.selection import Selection
 
@@ -86,9 +86,11 @@ def _with_voxel_size(image: Image, voxel_size: tuple[float, float, float]) -> Im
 
 
 def _open(place: str, chosen: Selection) -> Image:
-    documents = addresses.zarr_documents(place)
+    documents = zarr_nodes.documents(place)
     if documents:
         return zarrs.open_zarr(place, documents, chosen)
+    if zips.split(place):
+        raise zips.no_node(place)
     head = addresses.read_bytes(place, 0, 8)
     if head is None:
         file, dataset = hdf5.split(place)

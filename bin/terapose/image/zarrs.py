@@ -7,13 +7,14 @@ them is unknown.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
+from terapose.image import zarr_groups
+from terapose.image import zarr_nodes as nodes
 from terapose.image.axes import KNOWN, Layout, unnamed
 from terapose.image.model import (
     Image,
@@ -33,51 +34,30 @@ from terapose.image.units import (
 )
 from terapose.selection import Selection
 
-_DAMAGED = "the metadata is damaged, write or copy the image again"
+_DAMAGED = nodes.DAMAGED
 
 
 def open_zarr(address: str, documents: dict[str, bytes], chosen: Selection) -> Image:
     """Open a Zarr node whose metadata documents have been read (see `open_image`)."""
-    parsed = {name: _parse(address, name, content) for name, content in documents.items()}
+    parsed = {name: nodes.parse(address, name, content) for name, content in documents.items()}
     node = parsed.get("zarr.json", {})
     attributes = node.get("attributes") if node else parsed.get(".zattrs")
     attributes = attributes or {}
     if ".zarray" in parsed or node.get("node_type") == "array":
-        return _open_plain(address, documents, attributes, chosen)
+        found = zarr_groups.image_of(address)
+        if found is None:
+            return _open_plain(address, documents, attributes, chosen)
+        return _open_multiscale(address, found, _named_level(address, found.named, chosen))
     metadata = attributes.get("ome", attributes)
     if "bioformats2raw.layout" in metadata and "plate" not in metadata:
         return _open_series(address, metadata, chosen)
-    _refuse_collections(address, metadata)
-    return _open_multiscale(address, documents, metadata, chosen)
-
-
-def open_array(address: str) -> Any:
-    """Open a Zarr array for reading.
-
-    Raises
-    ------
-    InputError
-        If there is none, or its metadata cannot be understood.
-    """
-    import zarr
-
-    try:
-        return zarr.open_array(address, mode="r")
-    except FileNotFoundError as error:
-        raise InputError(
-            "the array that the metadata names is not there", where=address, remedy=_DAMAGED
-        ) from error
-    except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError) as error:
-        raise InputError(
-            "the array cannot be opened",
-            where=address,
-            got=f"{type(error).__name__}: {error}",
-            remedy=_DAMAGED,
-        ) from error
+    zarr_groups.refuse_collections(address, metadata)
+    group = zarr_groups.Group(address, documents, metadata, metadata["multiscales"][0])
+    return _open_multiscale(address, group, chosen)
 
 
 def _open_source(address: str) -> Source:
-    return cast(Source, open_array(address))
+    return cast(Source, nodes.open_array(address))
 
 
 def _open_series(address: str, metadata: dict[str, Any], chosen: Selection) -> Image:
@@ -92,48 +72,33 @@ def _open_series(address: str, metadata: dict[str, Any], chosen: Selection) -> I
         )
     number = find_series(address, names, chosen.series) if chosen.series else 0
     inner = addresses.join(address, names[number])
-    image = open_zarr(inner, addresses.zarr_documents(inner), replace(chosen, series=""))
+    image = open_zarr(inner, nodes.documents(inner), replace(chosen, series=""))
     return replace(image, address=address, selection=chosen, series=(tuple(names), number))
 
 
 def _numbered(address: str) -> list[str]:
     """Groups 0, 1, 2 and so on, where nothing lists the images."""
     names: list[str] = []
-    while addresses.zarr_documents(addresses.join(address, str(len(names)))):
+    while nodes.documents(addresses.join(address, str(len(names)))):
         names.append(str(len(names)))
     return names
 
 
-def _refuse_collections(address: str, metadata: dict[str, Any]) -> None:
-    examples = {"plate": "A/1/0", "well": "0", "labels": (metadata.get("labels") or ["cells"])[0]}
-    kind = next((kind for kind in examples if kind in metadata), None)
-    if kind and "multiscales" not in metadata:
+def _named_level(address: str, named: int, chosen: Selection) -> Selection:
+    """The selection of an address that names a level itself."""
+    if chosen.level not in (0, named):
         raise InputError(
-            f"this is a {kind} group, a collection of images",
+            "the address names a level of the image already",
             where=address,
-            remedy=f"name one image inside it, as in {addresses.join(address, examples[kind])}",
+            got=f"level {chosen.level}",
+            allowed=f"level {named}, or the address of the image",
+            remedy="leave level out",
         )
-    if len(metadata.get("multiscales") or []) > 1:
-        names = [entry.get("name") for entry in metadata["multiscales"]]
-        raise InputError(
-            "the group holds several multiscale images",
-            where=address,
-            got=", ".join(map(str, names)),
-            remedy=f"name one array inside it, as in {addresses.join(address, '0')}",
-        )
-    if not metadata.get("multiscales"):
-        raise InputError(
-            "this Zarr group has no image metadata (multiscales)",
-            where=address,
-            remedy=f"name one array inside it, as in {addresses.join(address, '0')}",
-        )
+    return replace(chosen, level=named)
 
 
-def _open_multiscale(
-    address: str, documents: dict[str, bytes], metadata: dict[str, Any], chosen: Selection
-) -> Image:
-    multiscale = metadata["multiscales"][0]
-    level = chosen.level
+def _open_multiscale(address: str, group: zarr_groups.Group, chosen: Selection) -> Image:
+    multiscale, level = group.multiscale, chosen.level
     try:
         axes, units = _axes(multiscale)
         paths = [str(dataset["path"]) for dataset in multiscale["datasets"]]
@@ -145,7 +110,7 @@ def _open_multiscale(
             remedy=_DAMAGED,
         ) from error
     check_level(address, level, len(paths))
-    arrays = [open_array(addresses.join(address, path)) for path in paths]
+    arrays = [nodes.open_array(addresses.join(group.address, path)) for path in paths]
     for path, array in zip(paths, arrays, strict=True):
         if array.ndim != len(axes):
             raise InputError(
@@ -157,19 +122,19 @@ def _open_multiscale(
             )
     finest = layout_of(address, axes, arrays[0].shape, arrays[0].dtype, chosen)
     shapes = tuple(finest.at(array.shape).shape for array in arrays)
-    version = metadata.get("version") or multiscale.get("version") or "0.4"
-    read = _reading(addresses.join(address, paths[level]), arrays[level], finest)
+    version = group.metadata.get("version") or multiscale.get("version") or "0.4"
+    read = _reading(addresses.join(group.address, paths[level]), arrays[level], finest)
     planes = shapes[level][0]
     voxel_size, translation = _placement(multiscale, finest.read, units, level, planes)
     return Image(
         address=address,
         format=f"ome-zarr-{version}",
-        channel_names=names_of(_channel_names(metadata), read["layout"].length("C")),
+        channel_names=names_of(_channel_names(group.metadata), read["layout"].length("C")),
         voxel_size=voxel_size,
         translation=translation,
         selection=chosen,
         levels_shape=shapes,
-        find_identity=partial(addresses.zarr_identity, address, documents, paths[level]),
+        find_identity=partial(nodes.identity, group.address, group.documents, paths[level]),
         **read,
     )
 
@@ -177,7 +142,7 @@ def _open_multiscale(
 def _open_plain(
     address: str, documents: dict[str, bytes], attributes: dict[str, Any], chosen: Selection
 ) -> Image:
-    array = open_array(address)
+    array = nodes.open_array(address)
     check_level(address, chosen.level, 1)
     names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
     axes = "".join(str(name) for name in names or ()).upper()
@@ -191,7 +156,7 @@ def _open_plain(
         voxel_size=None,
         selection=chosen,
         levels_shape=(read["layout"].shape,),
-        find_identity=partial(addresses.zarr_identity, address, documents, ""),
+        find_identity=partial(nodes.identity, address, documents, ""),
         **read,
     )
 
@@ -207,20 +172,6 @@ def _reading(address: str, array: Any, layout: Layout) -> dict[str, Any]:
         "is_lazy": not is_cut_in_planes(chunks, layout.shape, array.dtype),
         "open_source": partial(_open_source, address),
     }
-
-
-def _parse(address: str, name: str, content: bytes) -> dict[str, Any]:
-    try:
-        parsed = json.loads(content)
-    except ValueError as error:
-        raise InputError(
-            f"its {name} is not valid JSON", where=address, got=str(error), remedy=_DAMAGED
-        ) from error
-    if not isinstance(parsed, dict):
-        raise InputError(
-            f"its {name} is not a JSON object", where=address, got=parsed, remedy=_DAMAGED
-        )
-    return parsed
 
 
 def _axes(multiscale: dict[str, Any]) -> tuple[str, list[str | None]]:

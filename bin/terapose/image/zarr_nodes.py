@@ -1,0 +1,123 @@
+"""A node of a Zarr hierarchy: its metadata documents, its array, what identifies its content.
+
+A hierarchy is a folder, a prefix of an object store, or lies in a ZIP archive.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from terapose.errors import InputError
+from terapose.image import address as addresses
+from terapose.image import zips
+
+DAMAGED = "the metadata is damaged, write or copy the image again"
+
+
+def documents(address: str) -> dict[str, bytes]:
+    """Read the metadata documents of one node, by name; empty where it is no Zarr node."""
+    packed = zips.find_node(address)
+    for names in (zips.V3, zips.V2):
+        if packed is not None:
+            found = {name: packed.read(name) for name in names}
+        else:
+            found = {name: addresses.read_bytes(addresses.join(address, name)) for name in names}
+        read = {name: content for name, content in found.items() if content is not None}
+        if read:
+            return read
+    return {}
+
+
+def parse(address: str, name: str, content: bytes) -> dict[str, Any]:
+    """A metadata document of a node as a JSON object."""
+    try:
+        parsed = json.loads(content)
+    except ValueError as error:
+        raise InputError(
+            f"its {name} is not valid JSON", where=address, got=str(error), remedy=DAMAGED
+        ) from error
+    if not isinstance(parsed, dict):
+        raise InputError(
+            f"its {name} is not a JSON object", where=address, got=parsed, remedy=DAMAGED
+        )
+    return parsed
+
+
+def open_array(address: str) -> Any:
+    """Open an array for reading.
+
+    Raises
+    ------
+    InputError
+        If there is none, or its metadata cannot be understood.
+    """
+    import zarr
+
+    packed = zips.find_node(address)
+    try:
+        if packed is None:
+            return zarr.open_array(address, mode="r")
+        from terapose.image.zip_store import Members
+
+        return zarr.open_array(Members(packed.archive), path=packed.path, mode="r")
+    except FileNotFoundError as error:
+        raise InputError(
+            "the array that the metadata names is not there", where=address, remedy=DAMAGED
+        ) from error
+    except InputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError) as error:
+        raise InputError(
+            "the array cannot be opened",
+            where=address,
+            got=f"{type(error).__name__}: {error}",
+            remedy=DAMAGED,
+        ) from error
+
+
+def identity(address: str, found: dict[str, bytes], level_path: str) -> str:
+    """Identify an image by its metadata and, on a local disk, the level's chunk files.
+
+    Parameters
+    ----------
+    address
+        Of the image.
+    found
+        Its documents.
+    level_path
+        Path of its array in it; empty where the image is an array itself.
+    """
+    level = addresses.join(address, level_path) if level_path else address
+    parts: list[object] = [sorted(found.items()), sorted(documents(level).items())]
+    packed = zips.find_node(level)
+    if packed is not None:
+        parts += [packed.path, addresses.file_identity(packed.archive.address)]
+    elif not addresses.is_url(level):
+        parts.append(_count_files(level))
+    return addresses.digest("zarr", *parts)
+
+
+def _count_files(folder: str) -> tuple[int, int, int]:
+    number = size = newest = 0
+    folders = [folder]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                    continue
+                status = entry.stat()
+                number, size = number + 1, size + status.st_size
+                newest = max(newest, status.st_mtime_ns)
+    return number, size, newest
+
+
+def metadata(address: str) -> dict[str, Any]:
+    """What OME-Zarr says of a group; empty where it is none."""
+    parsed = {name: parse(address, name, text) for name, text in documents(address).items()}
+    node = parsed.get("zarr.json", {})
+    attributes = (node.get("attributes") if node else parsed.get(".zattrs")) or {}
+    found = attributes.get("ome", attributes)
+    return found if isinstance(found, dict) else {}
