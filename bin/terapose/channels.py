@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from terapose.errors import InputError
+from terapose.homes import expanded
 from terapose.image import Image, check_channels
 from terapose.markers import read_markers
 from terapose.near import did_you_mean
@@ -33,7 +34,7 @@ def channel_numbers(
     InputError
         If there is no such channel, a name stands for several, or the file does not fit the image.
     """
-    names = _read(Path(markers), image) if markers else image.channel_names
+    names = _read(expanded(markers), image) if markers else image.channel_names
     numbers = [
         w if isinstance(w, int) else _find(w, names, markers or image.address) for w in wanted
     ]

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from terapose.errors import InputError
 from terapose.geometry import ZYX
+from terapose.homes import expanded
 from terapose.image import Image
 from terapose.image.address import is_url
 from terapose.thumbnails import Layout, create_array
@@ -48,7 +49,7 @@ class Destination:
                 where=address,
                 remedy="give a local path, and copy the result",
             )
-        path = Path(address).expanduser()
+        path = expanded(address)
         self.path = path
         self.mask_path = path.with_name(f"{path.stem}_mask{path.suffix}") if with_masks else None
         self._layout = layout

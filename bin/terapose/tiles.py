@@ -26,9 +26,10 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from terapose.compiled import njit
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Rectangle = tuple[tuple[int, int], tuple[int, int]]
@@ -141,7 +142,7 @@ def taper(tile: int) -> NDArray[np.float64]:
     return plane[first : first + tile, first : first + tile]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _add_tile(total, tile, weight, row, column):  # type: ignore[no-untyped-def]
     for c in range(tile.shape[0]):
         for y in range(tile.shape[1]):

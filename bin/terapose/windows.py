@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Box, zyx
+from terapose.homes import expanded
 from terapose.kernels.windows import grow_boxes
 from terapose.lazy import Voxels
 from terapose.reading import blocks_of, read_ahead
@@ -175,7 +175,7 @@ def largest_window(cells: Cells, boxes: NDArray[np.int64]) -> ZYX:
 def _read(table: str | os.PathLike[str] | pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     if isinstance(table, pd.DataFrame):
         return table[[name for name in names if name in table]]
-    path = Path(os.path.expanduser(table))
+    path = expanded(table)
     try:
         if path.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq

@@ -21,16 +21,17 @@ worked on one after another, next to 24 bytes for each pixel of a plane.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
+
+from terapose.compiled import njit
 
 _GAP = 64
 """Voxels between two stretches of an object below which one loop over both is faster than two."""
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _number(labels, ids, local):  # type: ignore[no-untyped-def]
     """Give each voxel the place (from 1) of its label in the sorted ``ids``; 0 if not there."""
     if not len(ids):
@@ -46,7 +47,7 @@ def _number(labels, ids, local):  # type: ignore[no-untyped-def]
         local[i] = number
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _mean9(heat, out, inside, a, b, row):  # type: ignore[no-untyped-def]
     """A round of voxels ``a`` to ``b`` in a plane; slices, as these are what LLVM vectorises."""
     nine, zero = heat.dtype.type(9), heat.dtype.type(0)
@@ -58,7 +59,7 @@ def _mean9(heat, out, inside, a, b, row):  # type: ignore[no-untyped-def]
         to[i] = total / nine if own[i] else zero
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _mean7(heat, out, inside, a, b, row, plane):  # type: ignore[no-untyped-def]
     """A round of voxels ``a`` to ``b`` in a volume."""
     seven, zero = heat.dtype.type(7), heat.dtype.type(0)
@@ -70,7 +71,7 @@ def _mean7(heat, out, inside, a, b, row, plane):  # type: ignore[no-untyped-def]
         to[i] = total / seven if own[i] else zero
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _equal(one, other, spans):  # type: ignore[no-untyped-def]
     for a, b in spans:
         for i in range(a, b):
@@ -79,14 +80,14 @@ def _equal(one, other, spans):  # type: ignore[no-untyped-def]
     return True
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _position(place, row, plane, solid):  # type: ignore[no-untyped-def]
     """Position in the object's own box. Cellpose counts from 0 in 2D and from 1 in 3D."""
     z, y, x = place // plane, place % plane // row, place % row
     return (z, y, x) if solid else (z, y - 1, x - 1)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _centre(places, row, plane, solid):  # type: ignore[no-untyped-def]
     """The place nearest to the mean position (in 2D: rounded, half to even), first of several."""
     mz, my, mx = 0.0, 0.0, 0.0
@@ -107,7 +108,7 @@ def _centre(places, row, plane, solid):  # type: ignore[no-untyped-def]
     return centre
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _spread(inside, places, row, plane, solid, rounds, heat, other):  # type: ignore[no-untyped-def]
     """Heat after ``rounds``, in whichever of the two arrays of zeros it ended in."""
     spans = [(places[0], places[0] + 1)]
@@ -133,7 +134,7 @@ def _spread(inside, places, row, plane, solid, rounds, heat, other):  # type: ig
     return heat
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _squares(heat, places, steps, flows, length):  # type: ignore[no-untyped-def]
     """Squared distance at each place; ``steps`` is how far apart neighbours are on each axis."""
     squares = np.zeros(len(places))

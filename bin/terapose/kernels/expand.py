@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from terapose.compiled import njit
 
 
 def _disk(distance: float) -> NDArray[np.int64]:
@@ -26,7 +27,7 @@ def _disk(distance: float) -> NDArray[np.int64]:
     return disk
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _grow(labels, disk, grown):  # type: ignore[no-untyped-def]
     depth, height, width = labels.shape
     for z in range(depth):

@@ -38,6 +38,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from terapose.compiled import njit
+
 _F = np.float32
 # points that are followed in turn, a step of each: enough to keep a processor's pipelines full
 GROUP = 64
@@ -56,7 +58,7 @@ def _fused(_context: Any, _a: Any, _b: Any, _c: Any) -> Any:
 _fma: Any = intrinsic(_fused)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _source(p, size, planar):  # type: ignore[no-untyped-def]
     """Position in [-1, 1] as an index, as ``grid_sample(align_corners=False)`` has it."""
     if planar:
@@ -64,12 +66,12 @@ def _source(p, size, planar):  # type: ignore[no-untyped-def]
     return ((p + _ONE) * size - _ONE) / _TWO
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
-def _clamp(p: np.float32) -> np.float32:
+@njit(inline="always")
+def _clamp(p):  # type: ignore[no-untyped-def]
     return min(max(p, -_ONE), _ONE)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _step2(flows, origin, shape, gz, y, x):  # type: ignore[no-untyped-def]
     """Sample flows in plane ``gz``: whether all that is needed was read, and the flow (ZYX)."""
     y0, x0 = np.floor(y), np.floor(x)
@@ -97,7 +99,7 @@ def _step2(flows, origin, shape, gz, y, x):  # type: ignore[no-untyped-def]
     return True, _ZERO, b, c
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _step3(flows, origin, shape, z, y, x):  # type: ignore[no-untyped-def]
     """Sample flows in the volume: whether all that is needed was read, and the flow (ZYX)."""
     z0, y0, x0 = np.floor(z), np.floor(y), np.floor(x)
@@ -126,7 +128,7 @@ def _step3(flows, origin, shape, z, y, x):  # type: ignore[no-untyped-def]
     return True, a, b, c
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _walk(  # type: ignore[no-untyped-def]
     flows, origin, shape, starts, niter, planar, places, far, lost
 ):
@@ -175,7 +177,7 @@ def _walk(  # type: ignore[no-untyped-def]
         places[i, 2] = (places[i, 2] + _ONE) * _HALF * hx
 
 
-@numba.njit(nogil=True, cache=True, parallel=True)
+@njit(parallel=True)
 def _follow(  # type: ignore[no-untyped-def]
     flows, origin, shape, starts, niter, planar, places, far, lost
 ):

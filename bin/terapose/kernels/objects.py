@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import fill_voids
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
+
+from terapose.compiled import njit
 
 COLUMNS = {
     "count": np.int64,
@@ -28,7 +29,7 @@ COLUMNS = {
 exclusive), sums of its coordinates, and of its voxels' cell probability (logit)."""
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _measure(local, origin, shape, probability, whole, real):  # type: ignore[no-untyped-def]
     nz, ny, nx = local.shape
     for z in range(nz):

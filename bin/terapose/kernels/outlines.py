@@ -16,16 +16,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from terapose.compiled import njit
 
 # directions: right, down, left, up
 _DY = np.array([0, 1, 0, -1])
 _DX = np.array([1, 0, -1, 0])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _edges(mask):  # type: ignore[no-untyped-def]
     """For each corner a bit for each direction in which an edge leaves it."""
     height, width = mask.shape
@@ -45,7 +46,7 @@ def _edges(mask):  # type: ignore[no-untyped-def]
     return edges
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _trace(mask, points, ends, back):  # type: ignore[no-untyped-def]
     """Corners at which rings turn, where each ring ends in them, and whether it comes back to one.
 

@@ -18,10 +18,11 @@ with that margin gives the same result as the whole image.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
+
+from terapose.compiled import njit
 
 LEAST_SEED = 10
 LEAST_GROWN = 2
@@ -30,7 +31,7 @@ PEAK = 2
 """Half width of the window in which a seed has to be the maximum."""
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _count(ends, origin, shape, counts):  # type: ignore[no-untyped-def]
     for i in range(ends.shape[0]):
         z, y, x = ends[i, 0] - origin[0], ends[i, 1] - origin[1], ends[i, 2] - origin[2]
@@ -79,7 +80,7 @@ def find_seeds(counts: NDArray[np.int32], *, flat: bool = False) -> NDArray[np.i
     return np.argwhere((counts == highest) & (counts > LEAST_SEED))
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _grow(counts, seeds, order, owner, deep):  # type: ignore[no-untyped-def]
     nz, ny, nx = counts.shape
     width = 2 * GROWTH + 1
@@ -148,7 +149,7 @@ def grow_seeds(
     return owner
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _assign(starts, ends, owner, origin, ids, label_origin, labels):  # type: ignore[no-untyped-def]
     for i in range(starts.shape[0]):
         seed = owner[ends[i, 0] - origin[0], ends[i, 1] - origin[1], ends[i, 2] - origin[2]]

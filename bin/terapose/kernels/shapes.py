@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from terapose.compiled import njit
 
 SUMS = ("count", "z", "y", "x", "zz", "yy", "xx", "zy", "zx", "yx")
 """Columns of the sums: voxels, and their coordinates and products of these."""
@@ -24,7 +25,7 @@ FAR = 2**31 - 1
 """First row, column or plane of an object that was not seen."""
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def add_sums(local, origin, starts, sums, box):  # type: ignore[no-untyped-def]
     """Add the coordinates of a band.
 
@@ -68,7 +69,7 @@ def add_sums(local, origin, starts, sums, box):  # type: ignore[no-untyped-def]
                 seen[5] = max(seen[5], gx + 1)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def add_values(local, values, totals):  # type: ignore[no-untyped-def]
     """Add the intensities of a band, (Z, Y, X) float64, to ``totals``, (N,) float64."""
     nz, ny, nx = local.shape
@@ -80,7 +81,7 @@ def add_values(local, values, totals):  # type: ignore[no-untyped-def]
                     totals[n] += values[z, y, x]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def add_rows(local, origin, tops, first, left, right):  # type: ignore[no-untyped-def]
     """Widen the rows of planar objects by a band.
 
@@ -107,7 +108,7 @@ def add_rows(local, origin, tops, first, left, right):  # type: ignore[no-untype
                 right[at] = max(right[at], x + origin[2])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _chain(points, count):  # type: ignore[no-untyped-def]
     """Lower convex chain of points (row, column) of rising rows, in place; returns its length."""
     length = 0
@@ -124,7 +125,7 @@ def _chain(points, count):  # type: ignore[no-untyped-def]
     return length
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _side(left, points):  # type: ignore[no-untyped-def]
     """Hull of the left side, at twice the resolution, of the first pixels of rows (or `FAR`)."""
     rows = len(left)
@@ -145,7 +146,7 @@ def _side(left, points):  # type: ignore[no-untyped-def]
     return _chain(points, count)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def hull_areas(first, left, right, areas):  # type: ignore[no-untyped-def]
     """Pixels in the convex hull of each object, into ``areas`` (N,) int64; rows of `add_rows`."""
     for n in range(len(areas)):
@@ -176,7 +177,7 @@ def hull_areas(first, left, right, areas):  # type: ignore[no-untyped-def]
         areas[n] = total
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _inside(points, i, twice):  # type: ignore[no-untyped-def]
     """First pixel of a row that is not left of the edge from point ``i`` to the next."""
     dy = points[i + 1, 0] - points[i, 0]

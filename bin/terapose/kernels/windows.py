@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.compiled import njit
 
-@numba.njit(nogil=True, cache=True)
+
+@njit
 def _copy(block, starts, slots, out):  # type: ignore[no-untyped-def]
     nz, ny, nx = block.shape
     _, depth, height, width = out.shape
@@ -26,7 +27,7 @@ def _copy(block, starts, slots, out):  # type: ignore[no-untyped-def]
                     window[z - z0, y - y0, x - x0] = block[z, y, x]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _mark(block, starts, slots, ids, out):  # type: ignore[no-untyped-def]
     nz, ny, nx = block.shape
     _, depth, height, width = out.shape
@@ -39,7 +40,7 @@ def _mark(block, starts, slots, ids, out):  # type: ignore[no-untyped-def]
                     window[z - z0, y - y0, x - x0] = np.int64(block[z, y, x]) == ids[i]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _grow_boxes(block, origin, ids, boxes):  # type: ignore[no-untyped-def]
     nz, ny, nx = block.shape
     last, row = np.int64(0), -1

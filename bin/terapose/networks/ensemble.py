@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from terapose.errors import InputError
+from terapose.homes import expanded
 from terapose.networks.files import ModelInfo, identify
 from terapose.networks.weights import copy, resolve, weight_file
 
@@ -37,7 +38,7 @@ def named(model: str) -> list[str]:
     InputError
         There is nothing between two commas.
     """
-    if Path(model).expanduser().is_file():
+    if expanded(model).is_file():
         return [model]
     names = [name.strip() for name in model.split(",")]
     if not all(names):

@@ -19,6 +19,7 @@ from typing import IO
 import fsspec
 
 from terapose.errors import InputError
+from terapose.homes import expanded
 
 SHIPPED = "nuclei-small"
 _CELLPOSE_NAMES = {"cyto": "cytotorch_0", "cyto2": "cyto2torch_0", "nuclei": "nucleitorch_0"}
@@ -53,7 +54,7 @@ def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None 
     if _URL.match(name):
         url, _, given = name.partition("#sha256=")
         return _fetched(url, digest or given or None, cache or _cache())
-    path = shipped() if name in (SHIPPED, "auto") else Path(name).expanduser()
+    path = shipped() if name in (SHIPPED, "auto") else expanded(name)
     if not path.is_file():
         path = _cellpose_folder() / _CELLPOSE_NAMES.get(name, name)
     if not path.is_file():
@@ -82,12 +83,11 @@ def shipped() -> Path:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("TERAPOSE_CACHE") or Path.home() / ".cache" / "terapose")
+    return Path(os.environ.get("TERAPOSE_CACHE") or expanded("~/.cache/terapose"))
 
 
 def _cellpose_folder() -> Path:
-    default = Path.home() / ".cellpose" / "models"
-    return Path(os.environ.get("CELLPOSE_LOCAL_MODELS_PATH") or default)
+    return Path(os.environ.get("CELLPOSE_LOCAL_MODELS_PATH") or expanded("~/.cellpose/models"))
 
 
 def _fetched(url: str, digest: str | None, cache: Path) -> Path:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from terapose.compiled import njit
 from terapose.simulate.randomness import field, fold, normals, uniform
 
 PITCH = 0.9  # side of a grid cell, in mean diameters
@@ -32,7 +32,7 @@ _OVERLAP = 0.80  # centres stay apart by this share of the sum of their radii
 _DEFORMATION = 0.10
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _candidate(key, cell, pitch, planar, density):  # type: ignore[no-untyped-def]
     """Key, centre (um), size (in mean diameters) and priority of a grid cell; priority -1: none."""
     k = fold(fold(fold(key, cell[0]), cell[1]), cell[2])
@@ -48,7 +48,7 @@ def _candidate(key, cell, pitch, planar, density):  # type: ignore[no-untyped-de
     return k, z, y, x, size, priority
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _gives_way(key, cell, pitch, planar, density, z, y, x, size, priority):  # type: ignore[no-untyped-def]
     """Whether a neighbour of higher priority is too near."""
     diameter = pitch / PITCH
@@ -70,7 +70,7 @@ def _gives_way(key, cell, pitch, planar, density, z, y, x, size, priority):  # t
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _turn(k, planar):  # type: ignore[no-untyped-def]
     """Uniformly random rotation matrix (Shoemake 1992), about z only where planar."""
     angle_1 = 2.0 * math.pi * uniform(fold(k, 11))
@@ -85,7 +85,7 @@ def _turn(k, planar):  # type: ignore[no-untyped-def]
     return turn
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _body(row, k, turn, radii, centre, brightness, deformation):  # type: ignore[no-untyped-def]
     """Fill one nucleus's row of the table."""
     longest = 0.0
@@ -102,7 +102,7 @@ def _body(row, k, turn, radii, centre, brightness, deformation):  # type: ignore
     row[17] = longest * stretch
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _bodies(rows, k, centre, size, diameter, planar, dividing):  # type: ignore[no-untyped-def]
     """Fill the row, or the two rows of a dividing pair, of a cell; return how many."""
     turn = _turn(k, planar)
@@ -128,7 +128,7 @@ def _bodies(rows, k, centre, size, diameter, planar, dividing):  # type: ignore[
     return 1
 
 
-@njit(cache=True, nogil=True)
+@njit
 def find(key, first, last, grid, margin, pitch, planar, density, dividing, centre_z):  # type: ignore[no-untyped-def]
     """Nuclei of the grid cells first..last (inclusive, (z, y, x)), in order of their IDs.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from terapose.compiled import njit
 from terapose.simulate.randomness import field, field_line, fold, normals, poisson, uniform
 
 _EMPTY = np.float32(np.inf)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _distance(row, z, y, x):  # type: ignore[no-untyped-def]
     """Normalised radius of a point (um from the centre): below 1 inside the nucleus."""
     a = row[3] * z + row[4] * y + row[5] * x
@@ -27,7 +27,7 @@ def _distance(row, z, y, x):  # type: ignore[no-untyped-def]
     return r / (1.0 + bulge)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def own(table, start, shape, voxel, widest):  # type: ignore[no-untyped-def]
     """Give each voxel to the nucleus that is nearest in normalised radius.
 
@@ -71,7 +71,7 @@ def own(table, start, shape, voxel, widest):  # type: ignore[no-untyped-def]
     return owner, distance
 
 
-@njit(cache=True, nogil=True)
+@njit
 def chromatin(owner, distance, table, keys, start, voxel, diameter, texture):  # type: ignore[no-untyped-def]
     """Light that nuclei give off before any optics: float32 ZYX, about 1 inside, 0 outside."""
     light = np.zeros(owner.shape, np.float32)
@@ -94,7 +94,7 @@ def chromatin(owner, distance, table, keys, start, voxel, diameter, texture):  #
     return light
 
 
-@njit(cache=True, nogil=True)
+@njit
 def marker(owner, distance, keys, channel, widest):  # type: ignore[no-untyped-def]
     """Light of a protein marker in cells around nuclei: float32 ZYX, about 1 where expressed.
 
@@ -120,7 +120,7 @@ def marker(owner, distance, keys, channel, widest):  # type: ignore[no-untyped-d
     return light
 
 
-@njit(cache=True, nogil=True)
+@njit
 def expose(light, key, start, voxel, slow, brightness, background, gain, offset, read_noise):  # type: ignore[no-untyped-def]
     """What the camera writes: uneven light and background, shot noise, read noise, offset.
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from terapose.compiled import njit
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -21,7 +22,7 @@ _UNIT = 2.0**-53
 _NORMAL_FROM = 25.0
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def fold(key, number):  # type: ignore[no-untyped-def]
     """Hash an integer into a key (uint64, int64 -> uint64)."""
     h = key + (np.uint64(number) + np.uint64(1)) * _STEP
@@ -30,18 +31,18 @@ def fold(key, number):  # type: ignore[no-untyped-def]
     return h ^ (h >> _S31)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def uniform(key):  # type: ignore[no-untyped-def]
     """Turn a key into a float64 in [0, 1)."""
     return np.float64(key >> _S11) * _UNIT
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(inline="always")
 def _fade(t):  # type: ignore[no-untyped-def]
     return t * t * t * (t * (t * 6.0 - 15.0) + 10.0)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def field(key, z, y, x):  # type: ignore[no-untyped-def]
     """Smooth random field in [0, 1) with features one unit in size (value noise, Perlin's fade)."""
     z0, y0, x0 = math.floor(z), math.floor(y), math.floor(x)
@@ -59,7 +60,7 @@ def field(key, z, y, x):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit(cache=True, nogil=True)
+@njit
 def field_line(key, z, y, first, count, scale):  # type: ignore[no-untyped-def]
     """`field` at x = (first + 0.5) scale, (first + 1.5) scale, ...; hashes once a lattice point.
 
@@ -86,7 +87,7 @@ def field_line(key, z, y, first, count, scale):  # type: ignore[no-untyped-def]
     return line
 
 
-@njit(cache=True, nogil=True)
+@njit
 def normals(key):  # type: ignore[no-untyped-def]
     """Two independent standard normal numbers of one key (Box and Muller 1958)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - uniform(fold(key, 1))))
@@ -94,7 +95,7 @@ def normals(key):  # type: ignore[no-untyped-def]
     return radius * math.cos(angle), radius * math.sin(angle)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def poisson(key, normal, mean):  # type: ignore[no-untyped-def]
     """Poisson number: by inversion of the key's uniform, or from `normal` where the mean is large.
 

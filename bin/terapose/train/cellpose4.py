@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from terapose.errors import InputError
+from terapose.homes import some_home
 from terapose.train.data import Item
 from terapose.train.score import average_precision, sample
 
@@ -149,7 +150,8 @@ def finetune(
     InputError
         The training has diverged.
     """
-    from cellpose.train import train_seg
+    with some_home():
+        from cellpose.train import train_seg
 
     start = time.perf_counter()
     chosen = sample(held_out, scored)
