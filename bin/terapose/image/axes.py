@@ -11,8 +11,9 @@ rules:
    plain stack of planes is. It is told (`Layout.note`), and refused where it would be a strange
    volume: an X of 4 or fewer pixels (these are channels), 1,000 planes or more, or more than twice
    as many as a plane is long (these may be times).
-4. Everything else is refused: two axes of unknown meaning, samples beside channels, several time
-   points of which none was chosen.
+4. Everything else is refused: two axes of unknown meaning, an axis that the file says is something
+   else (samples beside channels, lifetimes, positions), several time points of which none was
+   chosen.
 """
 
 from __future__ import annotations
@@ -28,6 +29,21 @@ Shape = tuple[int, int, int]
 KNOWN = "TCZYX"
 IGNORED = "-"
 UNKNOWN = "Q"
+
+# What files say that an axis is, as letters of tifffile. None of these is a guess away from Z.
+_OTHERS = {
+    "S": "samples of a pixel",
+    "A": "angles",
+    "P": "phases or positions",
+    "R": "positions",
+    "M": "tiles of a mosaic",
+    "J": "columns of tiles",
+    "K": "rows of tiles",
+    "H": "lifetimes",
+    "E": "wavelengths",
+    "L": "exposures",
+    "V": "events",
+}
 
 _FEW = 4
 _MANY = 1000
@@ -169,18 +185,21 @@ def _told(address: str, found: str, lengths: tuple[int, ...]) -> tuple[str, str]
     if not unknown:
         return "".join(read), ""
     behind = read[unknown[0] :]
-    if len(unknown) > 1 or "Z" in read or not {"Y", "X"} <= set(behind):
+    others = [found[n] for n in unknown if found[n] in _OTHERS]
+    if others or len(unknown) > 1 or "Z" in read or not {"Y", "X"} <= set(behind):
         which = ", ".join(found[n] for n in unknown)
-        what = f"axes {which} of unknown meaning" if len(unknown) > 1 else ""
+        what = f"an axis {which}" if len(unknown) == 1 else f"axes {which}"
+        known = ", ".join(_OTHERS[axis] for axis in others)
         raise InputError(
-            f"the image has {what or f'an axis {which} of unknown meaning'}",
+            f"the image has {what} {f'({known})' if others else 'of unknown meaning'}",
             where=address,
             got=f"axes {found} {lengths}",
             allowed="T, C, Z, Y and X",
             remedy=f"say what they are with the parameter axes, for example {_example(lengths)}",
         )
     read[unknown[0]] = "Z"
-    _check_volume(address, found, lengths, unknown[0])
+    height, width = (lengths[read.index(axis)] for axis in "YX")
+    _check_volume(address, found, lengths, (lengths[unknown[0]], height, width))
     planes = lengths[unknown[0]]
     return "".join(read), (
         f"the file does not say what its axis of {planes} is: read as {planes} planes along Z "
@@ -188,9 +207,9 @@ def _told(address: str, found: str, lengths: tuple[int, ...]) -> tuple[str, str]
     )
 
 
-def _check_volume(address: str, found: str, lengths: tuple[int, ...], axis: int) -> None:
+def _check_volume(address: str, found: str, lengths: tuple[int, ...], shape: Shape) -> None:
     """Refuse a volume that only a wrong guess would make."""
-    planes, (height, width) = lengths[axis], lengths[-2:]
+    planes, height, width = shape
     if width <= _FEW:
         what, example = f"the last axis has length {width}", "YXC or ZYX"
     elif planes >= _MANY or planes > _DEEP * max(height, width):

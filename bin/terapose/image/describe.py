@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from terapose.image.model import Image
+from terapose.image.series import listed
 
 _NAMES = 8
 
 
 def describe(image: Image, channel_names: Sequence[str] = ()) -> list[str]:
-    """Format, axes, shape, channels and voxel size as they were understood.
+    """Format, series, axes, shape, channels and voxel size as they were understood.
 
     Parameters
     ----------
@@ -27,6 +28,8 @@ def describe(image: Image, channel_names: Sequence[str] = ()) -> list[str]:
         f"channels  {_channels(channel_names or image.channel_names)}",
         f"voxel     {_voxel(image)}",
     ]
+    if len(image.series[0]) > 1:
+        lines.insert(2, f"series    {listed(image.series[0])}")
     if image.layout.note:
         lines.append(f"note      {image.layout.note}")
     return lines

@@ -10,9 +10,12 @@ from terapose.errors import InputError
 from terapose.image import address as addresses
 from terapose.image import hdf5, tiffs, zarr_nodes, zarrs, zips
 from terapose.image.model import Image
+from terapose.image.ome_xml import find_ome_xml
+from terapose.image.tiff_files import is_tiff
 from terapose.selection import Selection
 
-_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_XML = (b"<?xml", b"<OME", b"\xef\xbb\xbf<")
+_ROOT_WITHIN = 4096
 _HDF5 = b"\x89HDF"
 _FORMATS = "OME-Zarr 0.4 and 0.5, plain Zarr, TIFF, OME-TIFF, HDF5"
 
@@ -97,8 +100,10 @@ def _open(place: str, chosen: Selection) -> Image:
         if dataset:
             return hdf5.open_hdf5(place, file, dataset, chosen)
         raise _nothing(place)
-    if head[:4] in _TIFF:
+    if is_tiff(head):
         return tiffs.open_tiff(place, chosen)
+    if _is_companion(place, head):
+        return tiffs.open_companion(place, chosen)
     if head[:4] == _HDF5:
         return hdf5.open_hdf5(place, place, chosen.series, chosen)
     raise InputError(
@@ -108,6 +113,14 @@ def _open(place: str, chosen: Selection) -> Image:
         allowed=_FORMATS,
         remedy="convert it, for example with bioformats2raw",
     )
+
+
+def _is_companion(place: str, head: bytes) -> bool:
+    """Whether a file is OME-XML by itself."""
+    if not head.startswith(_XML):
+        return False
+    start = (addresses.read_bytes(place, 0, _ROOT_WITHIN) or b"").decode("utf-8", "replace")
+    return find_ome_xml(start) is not None
 
 
 def _nothing(place: str) -> InputError:

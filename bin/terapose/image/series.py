@@ -1,12 +1,89 @@
-"""Which of several images in one file: by its number from 1, or by its name."""
+"""Which of several images in one file: by its number from 1, or by its name.
+
+Without either it is the one whose planes are in the file that was named, where several files hold
+several images; else the largest, where the others are clearly smaller or have the names of what
+slide scanners add (label, overview, thumbnail).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from terapose.errors import InputError
 
 _SHOWN = 12
+_COMPARABLE = 0.25
+_ASIDE = {
+    name + end
+    for name in ("label", "macro", "map", "overview", "thumbnail", "slide preview")
+    for end in ("", " image")
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the images at an address.
+
+    Attributes
+    ----------
+    name
+        Its name; may be empty.
+    axes, shape
+        Its axes and their lengths.
+    is_here
+        Whether the file that was named holds planes of it.
+    """
+
+    name: str
+    axes: str
+    shape: tuple[int, ...]
+    is_here: bool = True
+
+
+def choose(address: str, candidates: Sequence[Candidate], wanted: str) -> int:
+    """Index (from 0) of the image that is meant.
+
+    Parameters
+    ----------
+    address
+        For the message.
+    candidates
+        All images, one at least.
+    wanted
+        A number from 1 or a name; empty: see the module.
+
+    Raises
+    ------
+    InputError
+        If there is none of this number or name, or several may be meant.
+    """
+    if wanted:
+        return find_series(address, [candidate.name for candidate in candidates], wanted)
+    numbers = range(len(candidates))
+    meant = [n for n in numbers if candidates[n].name.strip().lower() not in _ASIDE] or numbers
+    sizes = {n: math.prod(candidates[n].shape) for n in meant}
+    largest = max(sizes.values())
+    meant = [n for n in meant if sizes[n] > _COMPARABLE * largest] or [meant[0]]
+    here = [n for n in meant if candidates[n].is_here]
+    if len(here) == 1:
+        return here[0]
+    if len(meant) == 1:
+        return meant[0]
+    raise InputError(
+        "the file holds several images",
+        where=address,
+        got=listed([_shown(candidate) for candidate in candidates]),
+        allowed="one image (and smaller ones, such as a thumbnail)",
+        remedy="choose one by its number or name (series)",
+    )
+
+
+def _shown(candidate: Candidate) -> str:
+    shape = " x ".join(map(str, candidate.shape))
+    name = f"{candidate.name}: " if candidate.name else ""
+    return f"{name}{candidate.axes} {shape}"
 
 
 def find_series(address: str, names: Sequence[str], wanted: str) -> int:

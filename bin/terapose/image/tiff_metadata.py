@@ -1,15 +1,28 @@
-"""Voxel size and channel names from OME-XML, ImageJ's description and resolution tags."""
+"""Names of channels and sizes of voxels, from where each kind of TIFF keeps them.
+
+Where a number cannot be used (a unit that is no length, a decimal comma, a printing resolution)
+the size is unknown, which `check` shows.
+"""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+import numpy as np
+
+from terapose.image import micromanager
+from terapose.image import tiff_makers as makers
+from terapose.image.ome_xml import children, tag
+from terapose.image.tiff_makers import Metadata, Sizes, length
 from terapose.image.units import VoxelSize, micrometres, voxel_size_of
 from terapose.levels import factor_between
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile
+    from tifffile import TiffFile, TiffPageSeries
 
 Shape = tuple[int, int, int]
 
@@ -17,77 +30,131 @@ Shape = tuple[int, int, int]
 # more per pixel a resolution tag says nothing of a microscope.
 _COARSEST_TAG = 25.0
 _TAG_UNITS = {2: "inch", 3: "cm"}
+_PLACE_IN_STACK = re.compile(r"^(?:[czt]:\d+/\d+ ?)+(?:- )?")
+
+Reader = Callable[["TiffFile", "TiffPageSeries"], Metadata]
 
 
-def channel_names(file: TiffFile, number: int) -> list[str | None]:
-    """Names of the channels, from OME-XML or ImageJ's labels of a stack without Z."""
-    pixels = _pixels(file, number)
-    if pixels is not None:
-        return [child.get("Name") for child in pixels if _tag(child) == "Channel"]
-    labels = (file.imagej_metadata or {}).get("Labels")
-    if isinstance(labels, list) and file.series[number].axes == "CYX":
-        return [str(label) for label in labels]
-    return []
+def metadata_of(file: TiffFile, series: TiffPageSeries) -> Metadata:
+    """Names of the channels and the size of a voxel of level 0.
+
+    Parameters
+    ----------
+    file, series
+        The open file and one of its images.
+    """
+    if series.kind == "ome":
+        return _from_ome(file)
+    if series.kind == "imagej":
+        return _from_imagej(file, series)
+    told = _READERS.get(series.kind, _of_planes)(file, series)
+    tags = _from_tags(series)
+    z, y, x = (a or b for a, b in zip(told.sizes, tags, strict=True))
+    return Metadata(told.names, (z, y, x))
 
 
-def voxel_size(file: TiffFile, number: int, finest: Shape, shape: Shape) -> VoxelSize | None:
+def scaled(sizes: Sizes, finest: Shape, shape: Shape) -> VoxelSize | None:
     """Voxel size of a level.
 
     Parameters
     ----------
-    file, number
-        The open file and which of its series is the image.
+    sizes
+        (z, y, x) of level 0 in micrometres, as far as they are known.
     finest, shape
-        (Z, Y, X) of level 0, to which the metadata belongs, and of the level wanted.
-
-    Returns
-    -------
-    tuple of float or None
-        (z, y, x) in micrometres.
+        (Z, Y, X) of level 0 and of the level.
     """
-    pixels = _pixels(file, number)
-    sizes = _from_ome(pixels) if pixels is not None else _from_tags(file, number)
-    scaled = [
+    z, y, x = (
         None if size is None else size * factor_between(whole, part)
         for size, whole, part in zip(sizes, finest, shape, strict=True)
-    ]
-    return voxel_size_of(scaled[0], scaled[1], scaled[2], shape[0])
+    )
+    return voxel_size_of(z, y, x, shape[0])
 
 
-def _pixels(file: TiffFile, number: int) -> ElementTree.Element | None:
-    """The Pixels element of the image in the file's OME-XML."""
-    if not file.ome_metadata:
-        return None
-    root = ElementTree.fromstring(file.ome_metadata)
-    found = [element for element in root.iter() if _tag(element) == "Pixels"]
-    return found[number] if number < len(found) else None
+def image_names(file: TiffFile, images: Sequence[TiffPageSeries]) -> tuple[str, ...]:
+    """Names of all images of a file; empty where one has none."""
+    if images[0].kind == "mmstack" and len(images) > 1:
+        return tuple(micromanager.position_names(file, len(images)))
+    return tuple(str(image.name or "") for image in images)
 
 
-def _tag(element: ElementTree.Element) -> str:
-    return element.tag.rpartition("}")[2]
+def _from_ome(file: TiffFile) -> Metadata:
+    """From OME-XML, which describes this image alone (see `ome_xml.only`)."""
+    root = ElementTree.fromstring(file.ome_metadata or "")
+    pixels = next(element for element in root.iter() if tag(element) == "Pixels")
+    channels = children(pixels, "Channel")
+    names = tuple(channel.get("Name") or channel.get("Fluor") for channel in channels)
+    # samples of a pixel have no names of their own
+    has_samples = any(int(channel.get("SamplesPerPixel", 1)) > 1 for channel in channels)
+    z, y, x = (
+        length(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        for axis in "ZYX"
+    )
+    return Metadata(() if has_samples else names, (z, y, x))
 
 
-def _from_ome(pixels: ElementTree.Element) -> list[float | None]:
+def _from_imagej(file: TiffFile, series: TiffPageSeries) -> Metadata:
+    """ImageJ: the unit of all axes, or of each, and the distance of planes."""
+    told = file.imagej_metadata or {}
+    unit = told.get("unit")
+    z = length(told.get("spacing"), told.get("zunit", unit)) if told.get("spacing") else None
+    _, y, x = _from_tags(series)
+    if unit:
+        y, x = _resolution(series, (told.get("yunit", unit), unit))
+    return Metadata(_labels(told.get("Labels"), series), (z, y, x))
+
+
+def _labels(labels: Any, series: TiffPageSeries) -> tuple[str, ...]:
+    """Names of channels in ImageJ's labels of planes: those that differ between channels alone."""
+    axes = "".join(axis for axis in series.axes if axis not in "YXS")
+    lengths = [series.shape[series.axes.index(axis)] for axis in axes]
+    if not isinstance(labels, list) or "C" not in axes or len(labels) != math.prod(lengths):
+        return ()
+    names = np.array([_PLACE_IN_STACK.sub("", str(label)).strip() for label in labels])
+    by_channel = np.moveaxis(names.reshape(lengths), axes.index("C"), 0).reshape(
+        lengths[axes.index("C")], -1
+    )
+    first = by_channel[:, 0]
+    if (by_channel != first[:, None]).any() or len(set(first)) < len(first):
+        return ()
+    return tuple(map(str, first))
+
+
+def _of_planes(file: TiffFile, series: TiffPageSeries) -> Metadata:
+    """Planes that a program wrote one by one, each into a file of its own."""
+    if file.is_micromanager:
+        return micromanager.metadata_of(file, series)
+    return makers.metaseries(file, series) if file.is_metaseries else Metadata()
+
+
+def _from_tags(series: TiffPageSeries) -> Sizes:
+    """From the resolution tags, unless that is one of printing."""
+    unit = _TAG_UNITS.get(int(series.keyframe.resolutionunit))
+    sizes = _resolution(series, (unit, unit))
+    y, x = (None if size is None or size > _COARSEST_TAG else size for size in sizes)
+    return None, y, x
+
+
+def _resolution(
+    series: TiffPageSeries, units: tuple[str | None, str | None]
+) -> tuple[float | None, float | None]:
+    """(y, x) of the resolution tags, each in a unit."""
     sizes: list[float | None] = []
-    for axis in "ZYX":
-        text = pixels.get(f"PhysicalSize{axis}")
-        unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
-        sizes.append(None if text is None else micrometres(float(text), unit))
-    return sizes
+    for name, unit in zip(("YResolution", "XResolution"), units, strict=True):
+        tag = series.keyframe.tags.get(name)
+        count, total = tag.value if tag is not None else (0, 0)
+        sizes.append(micrometres(total / count, unit) if count else None)
+    return sizes[0], sizes[1]
 
 
-def _from_tags(file: TiffFile, number: int) -> list[float | None]:
-    """ImageJ keeps its unit and the distance of planes in its description."""
-    page: Any = file.series[number].keyframe
-    imagej = file.imagej_metadata
-    unit = imagej.get("unit") if imagej else _TAG_UNITS.get(int(page.resolutionunit))
-    sizes: list[float | None] = [None]
-    if imagej and imagej.get("spacing"):
-        sizes[0] = micrometres(abs(float(imagej["spacing"])), unit)
-    for name in ("YResolution", "XResolution"):
-        tag = page.tags.get(name)
-        count, length = tag.value if tag is not None else (0, 0)
-        size = micrometres(length / count, unit) if count else None
-        coarse = size is not None and not imagej and size > _COARSEST_TAG
-        sizes.append(None if coarse else size)
-    return sizes
+_READERS: dict[str, Reader] = {
+    "mmstack": micromanager.metadata_of,
+    "ndtiff": micromanager.metadata_of,
+    "qpi": makers.qptiff,
+    "svs": makers.svs,
+    "scn": makers.scn,
+    "lsm": makers.lsm,
+    "stk": makers.stk,
+    "fluoview": makers.fluoview,
+    "scanimage": makers.scanimage,
+    "sis": makers.sis,
+}

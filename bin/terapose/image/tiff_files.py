@@ -1,0 +1,141 @@
+"""How tifffile opens a TIFF file, and what it says of damage.
+
+tifffile goes on with less than a file should hold and logs that it did. These messages are
+collected: some of them mean that the file is damaged, or that its OME-XML does not fit.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from terapose.errors import InputError
+from terapose.image import address as addresses
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
+
+_HEADS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+# Bytes fetched beyond what is asked for: enough for a run of directories, not many tiles.
+_AHEAD = 2**18
+
+# What tifffile logs of a file that ends too soon. Its other warnings are about tags and
+# descriptions that do no harm, or about planes of a set that are missing: those are counted.
+_DAMAGED = re.compile(
+    r"invalid page offset|corrupted file|[Mm]issing"
+    r"|incompletely written|level \d+ is empty|failed to reshape"
+)
+_PLANES = re.compile(r"Missing data are zeroed|is missing files")
+_UNFIT = re.compile(r"OME series (expected|cannot|contains invalid)")
+
+
+@dataclass(frozen=True)
+class TiffAddress:
+    """A file as tifffile is asked to open it.
+
+    Attributes
+    ----------
+    path
+        The file.
+    omexml
+        OME-XML in place of its own; empty: its own, if it has any.
+    plain
+        Whether its OME-XML is left aside.
+    """
+
+    path: str
+    omexml: str = ""
+    plain: bool = False
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of a TIFF or BigTIFF."""
+    return head[:4] in _HEADS
+
+
+@contextmanager
+def said_by_tifffile() -> Iterator[list[str]]:
+    """Collect what tifffile logs of a damaged file, in place of printing it."""
+    logger = logging.getLogger("tifffile")
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+
+
+@contextmanager
+def opened(file: TiffAddress) -> Iterator[TiffFile]:
+    """Open a file and close it.
+
+    Raises
+    ------
+    InputError
+        If it is damaged: tifffile raises whatever the bytes lead to.
+    """
+    tiff = open_file(file)
+    try:
+        yield tiff
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise damaged(file.path, f"{type(error).__name__}: {error}") from error
+    finally:
+        tiff.close()
+
+
+def open_file(file: TiffAddress) -> TiffFile:
+    """Open a file.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    import tifffile
+
+    options: dict[str, Any] = {
+        "omexml": file.omexml or None,
+        "is_ome": False if file.plain else None,
+    }
+    with said_by_tifffile():
+        try:
+            if not addresses.is_url(file.path):
+                return tifffile.TiffFile(file.path, **options)
+            fs, path = addresses.filesystem(file.path)
+            handle = fs.open(path, "rb", block_size=_AHEAD)
+            return tifffile.TiffFile(handle, name=path, **options)
+        except InputError:
+            raise
+        except Exception as error:  # struct, value, key and tifffile's own errors
+            raise damaged(file.path, f"{type(error).__name__}: {error}") from error
+
+
+def damaged(address: str, reason: str) -> InputError:
+    """A file that ends too soon or holds nonsense."""
+    return InputError(
+        "the TIFF file is damaged or incomplete",
+        where=address,
+        got=reason,
+        remedy="write or copy the file again",
+    )
+
+
+def damage(complaints: Sequence[str]) -> str | None:
+    """The first message of tifffile that means damage."""
+    return next((s for s in complaints if _DAMAGED.search(s) and not _PLANES.search(s)), None)
+
+
+def misfit(complaints: Sequence[str]) -> str | None:
+    """The first message of tifffile that means OME-XML of other planes than the file has."""
+    return next((s for s in complaints if _UNFIT.search(s)), None)
