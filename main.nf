@@ -1,21 +1,18 @@
 #!/usr/bin/env nextflow
 
 include { LOOK } from './modules/look'
+include { as_path } from './modules/paths'
 include { SEGMENT } from './modules/segment'
 include { SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { SIMULATE } from './modules/simulate/main'
-include { listed ; refuse ; sample } from './modules/samples'
-
-// Parameters that steer the workflow itself; all others go to `terapose check` as they are.
-def own_parameters() {
-    return ['input', 'outdir', 'publish_layout', 'publish_mode', 'simulate']
-}
+include { absolute ; has_second ; own_markers ; own_networks } from './modules/settings'
+include { is_true ; listed ; own_parameters ; remove_stale ; sample } from './modules/samples'
+include { refuse ; refuse_control ; refuse_folder } from './modules/shell'
 
 workflow {
     main:
-    if (!(params.publish_layout in ['sample', 'mcmicro'])) {
-        refuse("publish_layout: got ${params.publish_layout}, allowed: sample, mcmicro")
-    }
+    check_parameters()
+    given = absolute(params.findAll { name, _value -> !(name in own_parameters()) })
     if (params.simulate && !params.input) {
         SIMULATE(params.simulate)
         simulated = SIMULATE.out.map { image, _labels -> tuple('nuclei', image.toString(), [:]) }
@@ -25,10 +22,9 @@ workflow {
         simulated = channel.empty()
         reference = channel.empty()
     }
-    given_images = params.simulate && !params.input ? [] : listed(params.input)
+    given_images = params.simulate && !params.input ? [] : listed(params.input, is_true(given.stack))
     images = channel.fromList(given_images).mix(simulated)
     samples = images.map { name, address, _own -> sample(name, address) }
-    given = absolute(params.findAll { name, _value -> !(name in own_parameters()) })
     if (params.publish_layout == 'mcmicro') {
         given = [mask_tiff: 'cell.ome.tif'] + given
     }
@@ -42,7 +38,7 @@ workflow {
 
     // a folder of an object store is made by writing to it: nothing to check there
     def is_url = params.outdir.toString().contains('://')
-    outdir = is_url ? '' : file(params.outdir).toString()
+    outdir = is_url ? '' : as_path(params.outdir).toString()
     if (([given] + given_images.collect { _name, _address, own -> own }).any { values -> has_second(values) }) {
         cell_settings = images.map { name, _address, own ->
             def all = given + own
@@ -56,11 +52,12 @@ workflow {
         cells = channel.empty()
     }
     SEGMENT(samples, settings, params_file, outdir, cells, false)
+    SEGMENT.out.stale.subscribe { name, files -> remove_stale(name, files) }
     LOOK(SEGMENT.out.cells, SEGMENT.out.thumbnails, SEGMENT.out.samples, reference)
 
     workflow.onComplete = {
         if (workflow.success) {
-            println("\nResults: ${file(params.outdir)}")
+            println("\nResults: ${as_path(params.outdir)}")
         }
         else {
             // the sentence of the stage that failed, last and alone
@@ -72,46 +69,17 @@ workflow {
     }
 }
 
-// The networks that a parameter names: a file, or several with commas between them.
-def listed_networks(value) {
-    if (!value || local_file(value)) {
-        return value ? [value] : []
+// Stop where the workflow's own parameters, or the folders it runs in, cannot be used.
+def check_parameters() {
+    params.each { name, value -> refuse_control(name, value) }
+    def allowed = [publish_layout: ['sample', 'mcmicro'], publish_mode: ['copy', 'link', 'symlink', 'rellink']]
+    def wrong = allowed.find { name, values -> !(params[name] in values) }
+    if (wrong) {
+        refuse("${wrong.key}: got ${params[wrong.key]}, allowed: ${wrong.value.join(', ')}")
     }
-    return value.toString().tokenize(',').collect { name -> name.trim() }
-}
-
-// The local files among them.
-def own_networks(value) {
-    return listed_networks(value).collect { name -> local_file(name) }.findAll { path -> path }
-}
-
-// The local table of markers; staged, so that containers can see it.
-def own_markers(values) {
-    def table = local_file(values.markers)
-    return table ? [table] : []
-}
-
-// Parameters whose files have absolute paths: tasks run in folders of theirs.
-def absolute(values) {
-    def networks = ['model', 'cell_model']
-        .findAll { name -> own_networks(values[name]) }
-        .collectEntries { name ->
-            [name, listed_networks(values[name]).collect { one -> local_file(one) ?: one }.join(',')]
-        }
-    def markers = local_file(values.markers)
-    return values + networks + (markers ? [markers: markers.toString()] : [:])
-}
-
-// Whether these parameters ask for the cells of a second network.
-def has_second(values) {
-    return values.any { name, value -> name.startsWith('cell_') && value }
-}
-
-// The local file that a parameter names, or null.
-def local_file(value) {
-    if (!value || value.toString().contains('://')) {
-        return null
+    if (params.simulate && !(params.simulate ==~ /\d+,\d+,\d+/)) {
+        refuse("simulate: got ${params.simulate}, allowed: Z,Y,X in voxels, such as 48,160,160")
     }
-    def path = file(value.toString())
-    return path.exists() ? path : null
+    refuse_folder('the workflow', projectDir, /["`$\\:]/)
+    refuse_folder('work-dir', workflow.workDir, /[{$]/)
 }

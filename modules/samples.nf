@@ -1,8 +1,26 @@
 // What `input` names: images, and what to call them.
 
-// An image's name without what tells its format.
-def sample_name(address) {
-    return address.tokenize('/').last().replaceFirst(/(?i)(\.ome)?\.(zarr|tiff?|btf|qptiff|h5|hdf5)$/, '')
+include { as_path ; in_order ; is_pattern ; is_url ; matching ; staged } from './paths'
+include { refuse ; refuse_control } from './shell'
+include { sheet_rows } from './sheet'
+
+// Parameters that steer the workflow itself; all others go to `terapose check` as they are.
+def own_parameters() {
+    return ['input', 'outdir', 'publish_layout', 'publish_mode', 'simulate']
+}
+
+// Suffixes of the files that are images.
+def suffixes() {
+    return file("${projectDir}/assets/image-suffixes.txt", glob: false).readLines()
+}
+
+// An image's name without what tells its format; of a pattern, what comes before its first wildcard.
+def sample_name(address, pattern) {
+    def known = suffixes().collect { suffix -> java.util.regex.Pattern.quote(suffix) }.join('|')
+    def parts = address.tokenize('/')
+    def name = pattern ? parts.last().replaceFirst(/[*?\[{].*/, '') : parts.last()
+    def plain = name.replaceFirst("(?i)((\\.ome)?(${known}))+\$", '')
+    return pattern ? plain.replaceFirst(/[-_. ]+$/, '') ?: parts[-2] : plain
 }
 
 // The folder of a sample's results in outdir: its own, or where a project of MCMICRO has its masks.
@@ -10,37 +28,35 @@ def folder_of(name) {
     return params.publish_layout == 'mcmicro' ? "segmentation/terapose-${name}" : name
 }
 
-// [sample, address, file to stage]: local images are staged, so that containers can see them.
+// [sample, address, files to stage]: local images are staged, so that containers can see them.
 def sample(name, address) {
-    def is_url = address.contains('://')
-    def image = is_url ? [] : file(address, checkIfExists: false)
-    return tuple(name, is_url ? address : image.toString(), is_url || !image.exists() ? [] : image)
+    return tuple(name, address, is_url(address) ? [] : staged_image(as_path(address)))
 }
 
-// [sample, address, parameters of its own] of each image the input names: an image, all that a glob
-// matches, or those of a samplesheet, whose further columns are parameters of the line's sample. An
-// empty cell says nothing; CHECK says what is wrong with the others.
-def listed(input) {
+// Of a pattern one file stands for the folder that all of them are in.
+def staged_image(path) {
+    return is_pattern(path) ? matching(path).take(1).collectMany { one -> staged(one) } : staged(path)
+}
+
+// [sample, address, parameters of its own] of each image the input names: an image, those in a
+// folder, all that a pattern matches, or those of a samplesheet, whose further columns are
+// parameters of the line's sample. CHECK says what is wrong with these. With `stack` a folder or a
+// pattern is one image.
+def listed(input, stack) {
     if (!input) {
-        refuse('input: nothing given, allowed: an image, a glob or a samplesheet (CSV)')
+        refuse('input: nothing given, allowed: an image, a folder, a pattern in quotes or a samplesheet')
     }
-    def is_sheet = input.toString().endsWith('.csv')
-    if (is_sheet && !file(input).exists()) {
-        refuse("${input}: there is no such samplesheet; check the path")
+    refuse_control('input', input)
+    if (input ==~ /(?i).*\.(xlsx?|ods)/) {
+        refuse("${input}: is a workbook; save the sheet as CSV in UTF-8")
     }
-    def found = is_sheet
-        ? file(input).splitCsv(header: true, strip: true, quote: '"').collect { row -> line(row) }
-        : files_of(input.toString()).collect { address -> [sample_name(address), address, [:]] }
+    def found = input ==~ /(?i).*\.(csv|tsv|txt)/
+        ? from_sheet(as_path(input), stack)
+        : addresses_of(input, stack).collect { address -> named(address, [:]) }
     if (!found) {
         refuse("${input}: names no image; check the pattern or the samplesheet")
     }
-    if (found.any { name, address, _own -> !name || !address }) {
-        refuse("${input}: a line lacks sample or image; allowed: columns sample,image, filled")
-    }
-    def strange = found.findAll { name, address, _own -> name =~ /['\/\\]/ || address.contains("'") }
-    if (strange) {
-        refuse("${input}: no name for a sample; got ${strange[0]}; allowed: no quotes, no slash in sample")
-    }
+    found.each { name, address, _own -> refuse_name(name, address) }
     def names = found.collect { name, _address, _own -> name }
     def doubled = names.findAll { name -> names.count(name) > 1 }.unique()
     if (doubled) {
@@ -49,21 +65,113 @@ def listed(input) {
     return found
 }
 
-// A line of a samplesheet.
-def line(row) {
-    def own = row.findAll { name, value -> !(name in ['sample', 'image']) && value }
-    return [row.sample, row.image, own]
+def named(address, own) {
+    return [sample_name(address, !is_url(address) && is_pattern(as_path(address))), address, own]
 }
 
-// Stop with one sentence.
-def refuse(sentence) {
-    error("terapose: ${sentence}")
-}
-
-// The images an input names: one, or all that a glob matches.
-def files_of(input) {
-    if (!(input =~ /[*?{]/) || input.contains('://')) {
+// Addresses of the images that a folder holds or a pattern matches.
+def addresses_of(input, stack) {
+    if (is_url(input)) {
         return [input]
     }
-    return files(input, type: 'any').collect { path -> path.toString() }.toSorted()
+    def path = as_path(input)
+    if (!stack && path.isDirectory() && !is_store(path)) {
+        return images_in(path).collect { one -> one.toString() }
+    }
+    return !stack && is_pattern(path) ? matching(path).collect { one -> one.toString() } : [path.toString()]
+}
+
+// Whether a folder is itself an image.
+def is_store(folder) {
+    def marks = ['zarr.json', '.zgroup', '.zarray', '.zattrs', 'attributes.json']
+    return folder.name ==~ /(?i).*\.(zarr|n5)/ || marks.any { mark -> folder.resolve(mark).exists() }
+}
+
+// The images in a folder; says what else is in it.
+def images_in(folder) {
+    def inside = matching(folder.resolve('*'))
+    def known = suffixes()
+    def images = inside.findAll { path ->
+        path.isDirectory() ? is_store(path) : known.any { suffix -> path.name.toLowerCase().endsWith(suffix) }
+    }
+    def others = (inside - images).collect { path -> path.name }
+    if (!images) {
+        def got = others ? "${others.take(3).join(', ')}${others.size() > 3 ? ' ...' : ''}" : 'an empty folder'
+        refuse("${folder}: the folder holds no image; got ${got}; allowed: ${known.join(' ')}")
+    }
+    if (others) {
+        println("${folder}: ${images.size()} images; left out, as no images: ${others.join(', ')}")
+    }
+    return images
+}
+
+// The samples of a samplesheet, whose paths are from here or from its own folder.
+def from_sheet(path, stack) {
+    if (!path.exists()) {
+        refuse("${path}: there is no such samplesheet; check the path")
+    }
+    return sheet_rows(path).collect { number, row ->
+        def where = "${path.name}, line ${number}"
+        def missing = ['sample', 'image'].findAll { name -> !row[name] }
+        if (missing) {
+            refuse("${where}: no ${missing.join(' and no ')}; fill in the columns sample and image")
+        }
+        def steering = row.keySet().intersect(own_parameters())
+        if (steering) {
+            refuse("${where}: ${steering.join(', ')} cannot differ between samples; give it for the run")
+        }
+        def own = row.findAll { name, _value -> !(name in ['sample', 'image']) }
+        [row.sample, located(row.image, path.parent, is_true(own.stack ?: stack), where), own]
+    }
+}
+
+// The address that a line of a samplesheet names.
+def located(image, folder, stack, where) {
+    if (is_url(image)) {
+        return image
+    }
+    def places = [as_path(image), folder.resolve(image).normalize()]
+    def found = places.find { path -> path.exists() }
+    if (!found) {
+        found = places.find { path -> is_pattern(path) && matching(path) }
+        if (found && !stack) {
+            refuse("${where}: names several images; got ${image}; allowed: one image, or planes of one with stack true")
+        }
+    }
+    return (found ?: places[0]).toString()
+}
+
+// Remove results of an earlier run from a sample's folder, and say so. They may be links: not what
+// these lead to.
+def remove_stale(name, files) {
+    def folder = as_path("${params.outdir}/${folder_of(name)}")
+    def paths = files.collect { one -> folder.resolve(one) }
+    paths.each { path ->
+        if (path.isDirectory() && !java.nio.file.Files.isSymbolicLink(path)) {
+            path.deleteDir()
+        }
+        else {
+            path.delete()
+        }
+    }
+    println("${folder}: removed of an earlier run, as this one does not write it: ${files.join(', ')}")
+}
+
+// Whether a value of a parameter means yes.
+def is_true(value) {
+    return value.toString() ==~ /(?i)true|t|yes|y|on|1/
+}
+
+// Stop where a sample's name is not plain: it becomes that of a folder.
+def refuse_name(name, address) {
+    refuse_control('a name', "${name} ${address}")
+    def remedy = 'name it in a samplesheet (columns sample and image)'
+    if (name =~ /['"`$\/\\]/ || name.startsWith('.')) {
+        refuse("${address}: no name for a sample; got ${name}; allowed: no quotes, slashes or \$, no dot in front; ${remedy}")
+    }
+    def folder = file("${params.outdir}/${folder_of(name)}", glob: false)
+    def taken = ['pipeline_info', 'simulated'].collect { own -> file("${params.outdir}/${own}", glob: false) }
+    if (folder in taken + [workflow.workDir]) {
+        refuse("${address}: no name for a sample; got ${name}, a folder of the workflow's own; ${remedy}")
+    }
 }

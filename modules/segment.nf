@@ -220,11 +220,16 @@ workflow SEGMENT {
             .join(arguments(checked, 'finish'))
             .join(receipts(EXPORT.out, planned, 'export'))
             .join(measured)
-            .join(outlined)
+            .join(outlined),
+        second,
     )
 
     emit:
     samples
+    // files of an earlier run that this one does not write: they would be of other cells
+    stale = FINISH.out
+        .map { sample, _labels, _record, _tables, _masks -> tuple(sample) }
+        .join(checked.filter { row -> row.stale }.map { row -> tuple(row.sample, row.stale.tokenize(' ')) })
     thumbnails = FINISH.out
         .map { sample, labels, _record, tables, _masks ->
             tuple(sample, labels, [tables].flatten().find { file -> file.name in ['cells.parquet', 'cells.csv'] })

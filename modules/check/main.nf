@@ -1,4 +1,5 @@
 include { folder_of } from '../samples'
+include { quoted } from '../shell'
 
 // Everything that can be wrong, in seconds. Never cached: a changed file must be noticed.
 process CHECK {
@@ -7,7 +8,7 @@ process CHECK {
     cache false
 
     input:
-    tuple val(sample), val(address), path(image, stageAs: 'image/*'), val(own), path(models, stageAs: 'model*/*'), path(markers, stageAs: 'markers/*')
+    tuple val(sample), val(address), path(image, stageAs: 'image*/*'), val(own), path(models, stageAs: 'model*/*'), path(markers, stageAs: 'markers*/*')
     path params_file
     val output
     val second
@@ -17,19 +18,17 @@ process CHECK {
     stdout emit: said
 
     script:
-    def output_option = output ? "--output '${output}/${folder_of(sample)}'" : ''
+    def output_option = output ? "--output ${quoted("${output}/${folder_of(sample)}")}" : ''
     def second_option = second ? '--second' : ''
     """
-    cat > own.json <<'END'
-    ${groovy.json.JsonOutput.toJson(own)}
-    END
-    terapose.py check '${address}' --sample '${sample}' --params-file ${params_file} \\
+    printf '%s' ${quoted(groovy.json.JsonOutput.toJson(own))} > own.json
+    terapose.py check ${quoted(address)} --sample ${quoted(sample)} --params-file ${params_file} \\
         --own own.json --lines sample.tsv ${output_option} ${second_option}
     """
 
     stub:
     """
-    printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tthumbnails\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmatches\\tmeasure\\tfinish\\n' > sample.tsv
-    printf '%s\\t%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t\\t-\\t-\\n' '${sample}' '${sample}' '${address}' >> sample.tsv
+    printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tthumbnails\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmatches\\tmeasure\\tfinish\\tstale\\n' > sample.tsv
+    printf '%s\\t%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t\\t-\\t-\\t\\n' ${quoted(sample)} ${quoted(sample)} ${quoted(address)} >> sample.tsv
     """
 }

@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Brings the summed flows of blocks to the image's grid, and smooths them.
 process COMBINE {
     tag "${sample} ${task_number}"
@@ -11,7 +13,7 @@ process COMBINE {
 
     script:
     """
-    terapose.py combine --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+    terapose.py combine --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

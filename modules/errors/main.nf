@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Finds the errors of the flows of whole objects.
 process ERRORS {
     tag "${sample} ${task_number}"
@@ -11,7 +13,7 @@ process ERRORS {
 
     script:
     """
-    terapose.py errors --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+    terapose.py errors --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

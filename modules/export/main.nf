@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Writes regions of the final label image.
 process EXPORT {
     tag "${sample} ${task_number}"
@@ -11,7 +13,7 @@ process EXPORT {
 
     script:
     """
-    terapose.py export --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+    terapose.py export --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Follows the flows of blocks to their end points.
 process FOLLOW {
     tag "${sample} ${task_number}"
@@ -11,7 +13,7 @@ process FOLLOW {
 
     script:
     """
-    terapose.py follow --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+    terapose.py follow --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

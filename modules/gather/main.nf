@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Checks that every item of a stage has exactly one receipt: no silent holes.
 process GATHER {
     tag "${sample} ${stage}"
@@ -12,7 +14,7 @@ process GATHER {
     script:
     def before_option = before ? '--before before.json' : ''
     """
-    terapose.py gather --stage ${stage} --plan ${plan} --store '${store}' ${before_option} \\
+    terapose.py gather --stage ${stage} --plan ${plan} --store ${quoted(store)} ${before_option} \\
         --output ${stage}.json ${args} receipts
     """
 

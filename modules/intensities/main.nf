@@ -1,17 +1,19 @@
+include { quoted } from '../shell'
+
 // Counts the intensities of blocks.
 process INTENSITIES {
     tag "${sample} ${task_number}"
     label 'blocks'
 
     input:
-    tuple val(sample), val(task_number), path(plan), val(store), path(image, stageAs: 'image/*'), path(converted)
+    tuple val(sample), val(task_number), path(plan), val(store), path(image, stageAs: 'image*/*'), path(converted)
 
     output:
     tuple val(sample), path("${task_number}.json")
 
     script:
     """
-    terapose.py intensities --plan ${plan} --store '${store}' --task ${task_number} \\
+    terapose.py intensities --plan ${plan} --store ${quoted(store)} --task ${task_number} \\
         --output ${task_number}.json
     """
 

@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Grows seeds, labels blocks and measures whole objects.
 process MASKS {
     tag "${sample} ${task_number}"
@@ -11,7 +13,7 @@ process MASKS {
 
     script:
     """
-    terapose.py masks --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+    terapose.py masks --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

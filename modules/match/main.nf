@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Matches nuclei to the cells of a second network, and says whose is whose.
 process MATCH {
     tag "${sample}"
@@ -11,7 +13,7 @@ process MATCH {
 
     script:
     """
-    terapose.py match --plan ${plan} --store '${store}' --before ${before} \\
+    terapose.py match --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output match.json ${args} receipts
     """
 

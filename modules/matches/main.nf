@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Counts the pixels that nuclei share with the cells of a second network.
 process MATCHES {
     tag "${sample} ${task_number}"
@@ -11,7 +13,7 @@ process MATCHES {
 
     script:
     """
-    terapose.py matches --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+    terapose.py matches --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --cells cells --output ${task_number}.json
     """
 

@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Makes one table of all objects.
 process OBJECTS {
     tag "${sample}"
@@ -11,7 +13,7 @@ process OBJECTS {
 
     script:
     """
-    terapose.py objects --plan ${plan} --store '${store}' --before ${before} \\
+    terapose.py objects --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output objects.json ${args} receipts
     """
 

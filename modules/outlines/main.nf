@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Traces the outlines of the cells of blocks.
 process OUTLINES {
     tag "${sample} ${task_number}"
@@ -11,7 +13,7 @@ process OUTLINES {
 
     script:
     """
-    terapose.py outlines --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+    terapose.py outlines --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

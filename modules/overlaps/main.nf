@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Counts the pixels that objects of neighbouring planes share (mode stitch).
 process OVERLAPS {
     tag "${sample} ${task_number}"
@@ -11,7 +13,7 @@ process OVERLAPS {
 
     script:
     """
-    terapose.py overlaps --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+    terapose.py overlaps --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

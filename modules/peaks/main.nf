@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Counts end points and finds the seeds of blocks.
 process PEAKS {
     tag "${sample} ${task_number}"
@@ -11,7 +13,7 @@ process PEAKS {
 
     script:
     """
-    terapose.py peaks --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+    terapose.py peaks --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

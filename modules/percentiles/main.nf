@@ -1,10 +1,12 @@
+include { quoted } from '../shell'
+
 // Finds what becomes 0 and 1 in each channel.
 process PERCENTILES {
     tag "${sample}"
     label 'gather'
 
     input:
-    tuple val(sample), path(plan), val(store), path(image, stageAs: 'image/*'), path(before, stageAs: 'before.json'), path(receipts, stageAs: 'receipts/*')
+    tuple val(sample), path(plan), val(store), path(image, stageAs: 'image*/*'), path(before, stageAs: 'before.json'), path(receipts, stageAs: 'receipts/*')
 
     output:
     tuple val(sample), path('percentiles.json')
@@ -12,7 +14,7 @@ process PERCENTILES {
     script:
     def before_option = before ? '--before before.json' : ''
     """
-    terapose.py percentiles --plan ${plan} --store '${store}' ${before_option} \\
+    terapose.py percentiles --plan ${plan} --store ${quoted(store)} ${before_option} \\
         --output percentiles.json receipts
     """
 

@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Fixes the geometry and makes the store: an output of this task, so that Nextflow notices when it
 // is gone. Later tasks get its address as a value.
 process PLAN {
@@ -5,7 +7,7 @@ process PLAN {
     label 'small'
 
     input:
-    tuple val(sample), val(address), val(identity), val(args), path(image, stageAs: 'image/*'), path(model), path(markers, stageAs: 'markers/*')
+    tuple val(sample), val(address), val(identity), val(args), path(image, stageAs: 'image*/*'), path(model), path(markers, stageAs: 'markers*/*')
 
     output:
     tuple val(sample), path('plan.json'), path('store'), emit: plan
@@ -13,7 +15,7 @@ process PLAN {
 
     script:
     """
-    terapose.py plan '${address}' --model-file ${model} --store "\$PWD/store" --tasks tasks \\
+    terapose.py plan ${quoted(address)} --model-file ${model} --store "\$PWD/store" --tasks tasks \\
         --output plan.json ${args}
     """
 

@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Decides which objects of planes stay, before they are joined (mode stitch).
 process PLANES {
     tag "${sample}"
@@ -11,7 +13,7 @@ process PLANES {
 
     script:
     """
-    terapose.py planes --plan ${plan} --store '${store}' --before ${before} \\
+    terapose.py planes --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output planes.json ${args}
     """
 

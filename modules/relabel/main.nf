@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Decides which cells stay, and numbers them.
 process RELABEL {
     tag "${sample}"
@@ -11,7 +13,7 @@ process RELABEL {
 
     script:
     """
-    terapose.py relabel --plan ${plan} --store '${store}' --before ${before} \\
+    terapose.py relabel --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output relabel.json ${args}
     """
 

@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Numbers the seeds of all blocks by their position.
 process SEEDS {
     tag "${sample}"
@@ -11,7 +13,7 @@ process SEEDS {
 
     script:
     """
-    terapose.py seeds --plan ${plan} --store '${store}' --before ${before} \\
+    terapose.py seeds --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output seeds.json ${args} receipts
     """
 

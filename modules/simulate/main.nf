@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // A volume of nuclei with its reference labels, the same every time: something to try things on.
 process SIMULATE {
     tag "${shape}"
@@ -13,7 +15,7 @@ process SIMULATE {
 
     script:
     """
-    terapose.py simulate nuclei.zarr --shape ${shape} --seed 7
+    terapose.py simulate nuclei.zarr --shape ${quoted(shape)} --seed 7
     """
 
     stub:

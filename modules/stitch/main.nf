@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Joins the objects of neighbouring planes into cells (mode stitch).
 process STITCH {
     tag "${sample}"
@@ -11,7 +13,7 @@ process STITCH {
 
     script:
     """
-    terapose.py stitch --plan ${plan} --store '${store}' --before ${before} \\
+    terapose.py stitch --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output stitch.json ${args} receipts
     """
 

@@ -1,3 +1,5 @@
+include { quoted } from '../shell'
+
 // Finds the holes of cells that were joined from planes (mode stitch).
 process VOIDS {
     tag "${sample} ${task_number}"
@@ -11,7 +13,7 @@ process VOIDS {
 
     script:
     """
-    terapose.py voids --plan ${plan} --store '${store}' --before ${before} --task ${task_number} \\
+    terapose.py voids --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

@@ -1,0 +1,60 @@
+// Paths as people give them: a name is a name, whatever is in it, and a pattern only where nothing has
+// that name.
+
+include { refuse } from './shell'
+
+// Whether an address is on a server or in an object store.
+def is_url(address) {
+    return address.toString().contains('://')
+}
+
+// The absolute path that a text names, which need not exist.
+def as_path(text) {
+    return file(text.toString().replaceFirst(/^~(?=\/)/) { _home -> System.getProperty('user.home') }, glob: false)
+}
+
+// The path itself, or the nearest one above it that exists.
+def existing(path) {
+    return path.exists() ? path : existing(path.parent)
+}
+
+// Whether a path that does not exist can be a pattern.
+def is_pattern(path) {
+    return !path.exists() && path.toString() =~ /[*?\[{]/
+}
+
+// All that a pattern matches, in natural order. The part of it that exists is no pattern.
+def matching(path) {
+    def folder = existing(path.parent)
+    def literal = folder.toString().replaceAll(/[*?\[\]{}\\]/) { sign -> "\\${sign}" }
+    def pattern = folder.relativize(path)
+    try {
+        return in_order(files("${literal}/${pattern}", type: 'any'))
+    }
+    catch (java.util.regex.PatternSyntaxException _fault) {
+        refuse("${path}: there is no such file, and it is no pattern; check the path")
+    }
+}
+
+// Paths in natural order: image 9 before image 10.
+def in_order(paths) {
+    return paths.toSorted { path -> path.toString().replaceAll(/\d+/) { digits -> digits.padLeft(20, '0') } }
+}
+
+// What is staged of a path, so that containers see it: itself, or the file it goes on in, and where
+// these lead if they are links. Nextflow gives $, braces and wildcards to the shell as they are; a
+// name with them is not staged, and where there are containers a folder above it is.
+def staged(path) {
+    def there = existing(path)
+    if (there != path && !there.isFile()) {
+        return []
+    }
+    return [there, there.toRealPath()].collect { one -> stageable(one) }.findAll().unique()
+}
+
+def stageable(path) {
+    if (!path || path.toString() ==~ /[^$*?\[{]+/) {
+        return path
+    }
+    return workflow.containerEngine ? stageable(path.parent) : null
+}

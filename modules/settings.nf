@@ -1,0 +1,53 @@
+// Parameters as samples take them: with files by their absolute paths, because tasks run in folders
+// of their own.
+
+include { as_path ; is_url ; staged } from './paths'
+
+// Names of the parameters that are networks.
+def networks() {
+    return ['model', 'cell_model']
+}
+
+// Parameters whose files have absolute paths.
+def absolute(values) {
+    def files = networks()
+        .findAll { name -> own_networks(values[name]) }
+        .collectEntries { name ->
+            [name, listed_networks(values[name]).collect { one -> local_file(one) ?: one }.join(',')]
+        }
+    def markers = local_file(values.markers)
+    return values + files + (markers ? [markers: markers.toString()] : [:])
+}
+
+// The networks that a parameter names: a file, or several with commas between them.
+def listed_networks(value) {
+    if (!value || local_file(value)) {
+        return value ? [value] : []
+    }
+    return value.toString().tokenize(',').collect { name -> name.trim() }
+}
+
+// The local files among them, to be staged.
+def own_networks(value) {
+    return listed_networks(value).collect { name -> local_file(name) }.findAll().collectMany { path -> staged(path) }
+}
+
+// The local table of markers, to be staged.
+def own_markers(values) {
+    def table = local_file(values.markers)
+    return table ? staged(table) : []
+}
+
+// Whether these parameters ask for the cells of a second network.
+def has_second(values) {
+    return values.any { name, value -> name.startsWith('cell_') && value }
+}
+
+// The local file that a parameter names, or null.
+def local_file(value) {
+    if (!value || is_url(value)) {
+        return null
+    }
+    def path = as_path(value)
+    return path.exists() ? path : null
+}
