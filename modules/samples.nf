@@ -9,9 +9,14 @@ def own_parameters() {
     return ['input', 'outdir', 'publish_layout', 'publish_mode', 'simulate']
 }
 
+// Parameters that may be files.
+def file_parameters() {
+    return ['model', 'cell_model', 'markers']
+}
+
 // Suffixes of the files that are images.
 def suffixes() {
-    return file("${projectDir}/assets/image-suffixes.txt", glob: false).readLines()
+    return file("${moduleDir}/../assets/image-suffixes.txt", glob: false).readLines()
 }
 
 // An image's name without what tells its format; of a pattern, what comes before its first wildcard.
@@ -56,7 +61,10 @@ def listed(input, stack) {
     if (!found) {
         refuse("${input}: names no image; check the pattern or the samplesheet")
     }
-    found.each { name, address, _own -> refuse_name(name, address) }
+    found.each { name, address, _own ->
+        refuse_control(input, address)
+        refuse_name(name, address)
+    }
     def names = found.collect { name, _address, _own -> name }
     def doubled = names.findAll { name -> names.count(name) > 1 }.unique()
     if (doubled) {
@@ -120,9 +128,17 @@ def from_sheet(path, stack) {
         if (steering) {
             refuse("${where}: ${steering.join(', ')} cannot differ between samples; give it for the run")
         }
-        def own = row.findAll { name, _value -> !(name in ['sample', 'image']) }
+        def own = row
+            .findAll { name, _value -> !(name in ['sample', 'image']) }
+            .collectEntries { name, value -> [name, name in file_parameters() ? beside(value, path.parent) : value] }
         [row.sample, located(row.image, path.parent, is_true(own.stack ?: stack), where), own]
     }
+}
+
+// A file that a samplesheet names from its own folder, where there is none from here.
+def beside(value, folder) {
+    def there = is_url(value) ? null : folder.resolve(value)
+    return there && !as_path(value).exists() && there.exists() ? there.toString() : value
 }
 
 // The address that a line of a samplesheet names.
@@ -164,7 +180,7 @@ def is_true(value) {
 
 // Stop where a sample's name is not plain: it becomes that of a folder.
 def refuse_name(name, address) {
-    refuse_control('a name', "${name} ${address}")
+    refuse_control(address, name)
     def remedy = 'name it in a samplesheet (columns sample and image)'
     if (name =~ /['"`$\/\\]/ || name.startsWith('.')) {
         refuse("${address}: no name for a sample; got ${name}; allowed: no quotes, slashes or \$, no dot in front; ${remedy}")

@@ -48,7 +48,7 @@ def refuse_columns(path, columns) {
     if (missing) {
         def got = named ? "the columns ${named.join(', ')}" : 'no columns'
         refuse(
-            "${path.name}: no column ${missing.join(', no column ')}; got ${got}; " +
+            "${path.name}: no column${missing.size() > 1 ? 's' : ''} ${missing.join(' and ')}; got ${got}; " +
                 "allowed: sample, image and names of parameters, parted by commas, semicolons or tabs"
         )
     }

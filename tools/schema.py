@@ -24,8 +24,8 @@ Json = dict[str, Any]
 WORKFLOW: dict[str, Json] = {
     "input": {
         "type": "string",
-        "description": "Image: a path, a URL, a glob in quotes, or a samplesheet (CSV with the "
-        "columns sample and image; each further one is a parameter).",
+        "description": "Image: a path, a URL, a folder of images, a pattern in quotes, or a "
+        "samplesheet (CSV with the columns sample and image; each further one is a parameter).",
     },
     "outdir": {
         "type": "string",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -30,6 +31,13 @@ def as_channels(value: object) -> object:
 def as_words(value: object) -> object:
     """Let ``csv,h5ad`` stand for a list."""
     return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+def has_control(value: object) -> bool:
+    """Whether a text, or one in a list, has line breaks or others of their kind."""
+    if isinstance(value, list | tuple):
+        return any(has_control(part) for part in value)
+    return isinstance(value, str) and any(unicodedata.category(sign) == "Cc" for sign in value)
 
 
 def or_none(value: object) -> object:

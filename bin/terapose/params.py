@@ -25,6 +25,7 @@ from terapose.param_types import (
     as_parts,
     as_text,
     as_words,
+    has_control,
     or_none,
 )
 from terapose.selection import Selection
@@ -441,13 +442,14 @@ def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
         Naming all faults at once.
     """
     given = {k: v for k, v in values.items() if v is not None and v != ""}
-    faults: list[str] = []
+    strange = [name for name, value in given.items() if has_control(value)]
+    faults = [f"{n}: got {given.pop(n)!r}, allowed: no control characters" for n in strange]
     try:
         params = Parameters.model_validate(given)
     except ValidationError as error:
         # a union or a tuple reports one fault for each member: the first says enough
         found = {str(e["loc"][:1]): _fault(e, given) for e in reversed(error.errors())}
-        faults = sorted(found.values())
+        faults += sorted(found.values())
         wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
         params = Parameters.model_validate({k: v for k, v in given.items() if k not in wrong})
     faults += _across(params)

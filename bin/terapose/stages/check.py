@@ -9,7 +9,6 @@ parameters as words of a command line.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -19,8 +18,10 @@ from typing import NamedTuple
 
 from terapose.channels import channel_numbers
 from terapose.compartments import ALL, MASKS, table_names
+from terapose.earlier import THUMBNAILS, record_of, stale
 from terapose.errors import InputError
 from terapose.image import Image, describe
+from terapose.param_types import has_control
 from terapose.params import SELECTION, STAGES, Parameters
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.samples import samples_of
@@ -33,7 +34,7 @@ def result_names(params: Parameters) -> list[str]:
     several = bool(params.expand) or params.has_second
     names = ALL if several else ALL[:1]
     masks = [params.mask_tiff, *(MASKS.values() if several else ())]
-    cut = ["thumbnails.zarr"] if params.thumbnails is not None else []
+    cut = [THUMBNAILS] if params.thumbnails is not None else []
     return [
         "labels.zarr",
         *cut,
@@ -79,13 +80,14 @@ def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
         probe.unlink()
     except OSError as error:
         raise _unwritable(folder, error) from error
-    record = folder / "provenance.json"
-    if record.exists():
+    record = record_of(folder)
+    if record is not None:
         try:
-            other = json.loads(record.read_text())["image"]["address"]
-        except (json.JSONDecodeError, KeyError, TypeError):
-            other = "something that is not readable"
-        if not is_same(other, address):
+            other = str(record["image"]["address"])
+            same = is_same(other, address)
+        except (KeyError, TypeError, ValueError):
+            other, same = "something that is not readable", False
+        if not same:
             raise InputError(
                 "holds the results of another image",
                 where=folder,
@@ -199,6 +201,9 @@ def run(
     InputError
         For the first thing that is wrong; faults of parameters are named all at once.
     """
+    for what, text in (("sample", sample), ("image", address)):
+        if has_control(text):
+            raise InputError("its name has control characters", where=what, got=repr(text))
     rows, said = [], []
     model = ""
     for suffix, own in samples_of(address, params.second if second else params):
@@ -218,8 +223,9 @@ def _check_one(
 ) -> tuple[dict[str, str], list[str]]:
     """The line of one sample, and what was understood of its image."""
     check_readable(image, params)
+    names = result_names(params)
     if output is not None:
-        check_output(output, address, result_names(params))
+        check_output(output, address, names)
         check_room(output, image.shape[0] * image.shape[1] * image.shape[2])
     # the numbers that names stand for: another table of markers is another run
     channels = channel_numbers(image, params.channels, params.markers)
@@ -234,6 +240,8 @@ def _check_one(
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
         "thumbnails": _cut_words(params),
-        **{stage: arguments(params, names) for stage, names in STAGES.items()},
+        **{stage: arguments(params, own) for stage, own in STAGES.items()},
+        # results of an earlier run that would stay beside labels that are not theirs
+        "stale": " ".join(stale(output, names)) if output is not None else "",
     }
     return row, describe(image, channels[1])

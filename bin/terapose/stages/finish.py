@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import terapose
 from terapose.compartments import CELLS, MASKS, compartments, table_names
+from terapose.earlier import RECORD, THUMBNAILS, forget, named
 from terapose.geojson import joined_rings, rings_in, write_geojson
 from terapose.geometry import Box, Grid, zyx
 from terapose.job import Job, Receipt, Summary, extended, gather
@@ -51,19 +52,18 @@ def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
     """
     exported, others = _gathered(job, receipts)
     _coarse_levels(job)
+    record = _record(job, exported, *others)
     output.mkdir(parents=True, exist_ok=True)
-    _forget(output)
+    forget(output, named(record))
     _place(address(job), output / "labels.zarr")
     measured, outlined = ([r for r in receipts if r["stage"] == s] for s in LAST[1:])
     for name in compartments(job.before):
         _tables(job, measured, name, output)
     if "geojson" in job.params["table"]:
         _outlines(job, measured, outlined, output)
-    masks = _masks(job, output, exported["checksum"])
-    record = _record(job, exported, *others)
-    record["masks"] = masks
+    _masks(job, output, exported["checksum"])
     text = json.dumps(record, indent=1)
-    _whole(output / "provenance.json", lambda path: path.write_text(text))
+    _whole(output / RECORD, lambda path: path.write_text(text))
     if job.params["keep_intermediates"] == "none":
         for name in (job.before["flows"], job.before["labels"]):
             job.store.drop(name)
@@ -117,13 +117,16 @@ def _rings(source: ByNumber, ids: NDArray[Any]) -> Table:
     return joined_rings([rings_in(t, first, stop) for t in source.tables(first, stop)])
 
 
-def _masks(job: Job, output: Path, identity: str) -> list[str]:
-    """Write the label images as OME-TIFF, if wanted: the cells under the name that was given."""
-    if not job.params["mask_tiff"]:
-        return []
-    written = []
-    for name in compartments(job.before):
-        file = job.params["mask_tiff"] if name == CELLS else MASKS[name]
+def _mask_files(job: Job) -> list[tuple[str, str]]:
+    """Compartments and files of the label images as OME-TIFF, if wanted: cells as it was given."""
+    given = job.params["mask_tiff"]
+    names = compartments(job.before) if given else ()
+    return [(name, given if name == CELLS else MASKS[name]) for name in names]
+
+
+def _masks(job: Job, output: Path, identity: str) -> None:
+    """Write the label images as OME-TIFF, if wanted."""
+    for name, file in _mask_files(job):
         write_mask(
             address(job),
             output / file,
@@ -132,20 +135,6 @@ def _masks(job: Job, output: Path, identity: str) -> list[str]:
             voxel_size=job.plan.image.voxel_size,
             identity=identity,
         )
-        written.append(file)
-    return written
-
-
-def _forget(output: Path) -> None:
-    """Remove what says that results are complete, and what an earlier run has left."""
-    record = output / "provenance.json"
-    if record.exists():
-        earlier = json.loads(record.read_text())
-        for file in (*earlier.get("masks", ()), *earlier.get("tables", ())):
-            (output / file).unlink(missing_ok=True)
-        if earlier.get("thumbnails"):
-            shutil.rmtree(output / earlier["thumbnails"], ignore_errors=True)
-        record.unlink()
 
 
 def _coarse_levels(job: Job) -> None:
@@ -221,8 +210,9 @@ def _record(job: Job, *last: Summary) -> dict[str, Any]:
         "compartments": list(compartments(job.before)),
         "expand": job.before["expand"],
         "second": job.before.get("second"),
-        "thumbnails": None if job.params["thumbnails"] is None else "thumbnails.zarr",
+        "thumbnails": None if job.params["thumbnails"] is None else THUMBNAILS,
         "tables": table_names(compartments(job.before), job.params["table"]),
+        "masks": [file for _, file in _mask_files(job)],
         "stages": {step["stage"]: {k: v for k, v in step.items() if k != "stage"} for step in done},
         "projection": plan.projection.model_dump(mode="json"),
     }

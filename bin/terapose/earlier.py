@@ -1,0 +1,102 @@
+"""Results that an earlier run has left in a folder, as its ``provenance.json`` names them.
+
+Another run replaces what it writes itself. What it does not write (a table in another format,
+thumbnails, a mask) would stay beside labels that it does not belong to, so it is removed, and that
+is said.
+
+The record is a file that anybody may have changed, or that is damaged. Only plain names that this
+program gives to files are taken from it: whatever else stands in it, nothing outside of the folder
+is removed, and nothing of another name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from terapose.compartments import ALL, table_names
+
+RECORD = "provenance.json"
+THUMBNAILS = "thumbnails.zarr"
+TABLES = frozenset(table_names(ALL, ("csv", "parquet", "h5ad", "geojson")))
+MASK = re.compile(r"[\w.-]+\.tiff?")
+
+log = logging.getLogger(__name__)
+
+
+def record_of(folder: Path) -> dict[str, Any] | None:
+    """The record in a folder of results: None where there is none, empty where it is damaged."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (IsADirectoryError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def named(record: Mapping[str, Any]) -> list[str]:
+    """Names of the tables, masks and thumbnails of a record, those this program gives."""
+    tables = [name for name in _texts(record.get("tables")) if name in TABLES]
+    masks = [name for name in _texts(record.get("masks")) if MASK.fullmatch(name)]
+    cut = [name for name in _texts([record.get("thumbnails")]) if name == THUMBNAILS]
+    return [*tables, *masks, *cut]
+
+
+def _texts(values: Any) -> list[str]:
+    return [v for v in values if isinstance(v, str)] if isinstance(values, list | tuple) else []
+
+
+def stale(folder: Path, coming: Collection[str]) -> list[str]:
+    """Results of an earlier run that the coming one will not replace.
+
+    Parameters
+    ----------
+    folder
+        Of the results.
+    coming
+        Names of what will be written.
+
+    Returns
+    -------
+    list of str
+        Their names in the folder.
+    """
+    return [name for name in _present(folder) if name not in coming]
+
+
+def _present(folder: Path) -> list[str]:
+    names = dict.fromkeys(named(record_of(folder) or {}))
+    return [name for name in names if os.path.lexists(folder / name)]
+
+
+def forget(folder: Path, coming: Collection[str]) -> None:
+    """Remove the record, which says that results are complete, and the results that it names.
+
+    Parameters
+    ----------
+    folder
+        Of the results.
+    coming
+        Names of what will be written: what else is removed is said in a warning.
+    """
+    left = _present(folder)
+    gone = [name for name in left if name not in coming]
+    for name in left:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    (folder / RECORD).unlink(missing_ok=True)
+    if gone:
+        names = ", ".join(gone)
+        log.warning(
+            "%s: removed of an earlier run, as this one does not write it: %s", folder, names
+        )
