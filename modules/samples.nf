@@ -170,7 +170,7 @@ def remove_stale(name, files) {
             path.delete()
         }
     }
-    println("${folder}: removed of an earlier run, as this one does not write it: ${files.join(', ')}")
+    println("${folder}: removed files of an earlier run that this one does not write: ${files.join(', ')}")
 }
 
 // Whether a value of a parameter means yes.

@@ -177,10 +177,6 @@ def test_folder_with_results_of_another_image(mistakes: Launch) -> None:
             "samples.csv: samples of one name; got a; name each in a samplesheet",
         ),
         (
-            "name,image\na,good.zarr\n",
-            "samples.csv: a line lacks sample or image; allowed: columns sample,image, filled",
-        ),
-        (
             "sample,image,diametre,min_size\na,good.zarr,7,big\n",
             "parameters of a: diametre: no such parameter (did you mean diameter?); min_size: "
             "got 'big', allowed: a valid integer, unable to parse string as an integer; "
@@ -191,9 +187,3 @@ def test_folder_with_results_of_another_image(mistakes: Launch) -> None:
 def test_samplesheet_with_faults(mistakes: Launch, sheet: str, sentence: str) -> None:
     (mistakes.path / "samples.csv").write_text(sheet)
     assert _last_words(mistakes, "--input", "samples.csv") == sentence
-
-
-def test_glob_that_matches_nothing(mistakes: Launch) -> None:
-    assert _last_words(mistakes, "--input", "*.nrrd") == (
-        "*.nrrd: names no image; check the pattern or the samplesheet"
-    )

@@ -208,8 +208,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     for name in (*FILES, "deep/here.tif", "deep/m.csv"):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).touch()
-    for name, text in SHEETS.items():
-        (folder / name).write_bytes(text)
+    for name, content in SHEETS.items():
+        (folder / name).write_bytes(content)
     (folder / "cases.json").write_text(json.dumps([case[:2] for case in ANSWERS]))
     script = Path(__file__).with_name("listing.nf")
     words = ["--cases", "cases.json", "--answers", "answers.json", "--outdir", "results"]

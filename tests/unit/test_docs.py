@@ -86,8 +86,9 @@ def test_what_a_change_runs_again() -> None:
     assert set(map(schema.rerun, Parameters.model_fields)) <= {*STAGES, "fetch", "nothing"}
 
 
-def test_main_nf_keeps_to_itself_what_the_schema_says_it_does() -> None:
-    own = re.search(r"own_parameters\(\) \{\s*return \[(.*?)\]", (ROOT / "main.nf").read_text())
+def test_workflow_keeps_to_itself_what_the_schema_says_it_does() -> None:
+    text = (ROOT / "modules" / "samples.nf").read_text()
+    own = re.search(r"own_parameters\(\) \{\s*return \[(.*?)\]", text)
     assert own and set(re.findall(r"'(\w+)'", own[1])) == set(schema.WORKFLOW)
 
 

@@ -47,7 +47,7 @@ def test_a_run_with_fewer_results_removes_the_others_and_says_so(
     # the workflow is told before anything is computed
     fewer = check({"model": str(tiny_model), "table": "csv", "mask_tiff": "mask.tif"})
     gone = [n for n in gone if n not in ("cells.csv", "mask.tif")]
-    names, values = check_run("s", str(image), fewer, out).splitlines()
+    names, values = check_run("s", str(image), fewer, out).lines.splitlines()
     row = dict(zip(names.split("\t"), values.split("\t"), strict=True))
     assert row["stale"].split() == gone
 
@@ -55,7 +55,7 @@ def test_a_run_with_fewer_results_removes_the_others_and_says_so(
     assert second.code == 0, second.err
     listed = ", ".join(gone)
     assert removed() == [
-        f"{out}: removed of an earlier run, as this one does not write it: {listed}"
+        f"{out}: removed files of an earlier run that this one does not write: {listed}"
     ]
     left = {"labels.zarr", "cells.csv", "mask.tif", "provenance.json", ".terapose"}
     assert {p.name for p in out.iterdir()} == left

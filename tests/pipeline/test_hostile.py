@@ -1,0 +1,181 @@
+"""Names and values that would be commands, were they given to a shell as they are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.pipeline.conftest import Launches
+from tests.pipeline.launch import ROOT, Launch, results, segment
+from tests.synthetic import nuclei, write_tiff
+
+pytestmark = pytest.mark.slow
+
+EVIL = 'it\'s; touch X; $(touch X) `touch X` "&" {a,b} [1] $HOME | \\ * ? #'
+"""Quotes, substitutions, separators, wildcards: all that a shell takes for something."""
+
+
+@pytest.fixture(scope="module")
+def plane() -> np.ndarray:
+    """A plane with a few nuclei."""
+    volume = nuclei((9, 40, 44), spacing=12, seed=5)[0]
+    return np.asarray(volume[4])
+
+
+def copy_of_workflow(folder: Path) -> Path:
+    """The workflow in another folder, with the environment of this one."""
+    folder.mkdir(parents=True)
+    for name in ("main.nf", "nextflow.config"):
+        shutil.copy2(ROOT / name, folder / name)
+    for name in ("conf", "modules", "bin", "assets"):
+        ignored = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    if (ROOT / ".venv").exists():
+        (folder / ".venv").symlink_to((ROOT / ".venv").resolve())
+    return folder
+
+
+def in_quotes(cell: object) -> str:
+    """A cell of CSV."""
+    return '"{}"'.format(str(cell).replace('"', '""'))
+
+
+def touched(launch: Launch) -> list[Path]:
+    """Files that only a command smuggled in would have made."""
+    return [p for p in launch.path.rglob("*") if p.name == "X" or p.name.startswith("X;")]
+
+
+def test_files_folders_and_values_of_every_kind(
+    launches: Launches, plane: np.ndarray, tmp_path: Path
+) -> None:
+    launch = launches("hostile")
+    launch.workflow = copy_of_workflow(launch.path / "a work'flow [1] & {a,b}")
+    folder = launch.path / f"images {EVIL}"
+    folder.mkdir()
+    image = folder / f"{EVIL}.tif"
+    write_tiff(image, plane[None])
+    (folder / "markers '$(touch X)'.csv").write_text("marker_name\nDNA '; touch X; '\n")
+    model = folder / "net '; $(touch X).pth"
+    shutil.copy2(ROOT / "assets" / "nuclei-small.pth", model)
+    sheet = launch.path / "samples.csv"
+    cells = {
+        "sample": "one & (only)",
+        "image": image,
+        "markers": folder / "markers '$(touch X)'.csv",
+        "model": model,
+        "channels": "DNA '; touch X; '",
+    }
+    lines = [",".join(in_quotes(cell) for cell in line) for line in (cells, cells.values())]
+    sheet.write_text("\n".join(lines))
+    outdir = f"out {EVIL}"
+    work = launch.path / "wo'rk \" (1); touch X"
+    words = (
+        *("--input", sheet.name, "--outdir", outdir, "-work-dir", work),
+        *("--mode", "2d", "--diameter", 12),
+    )
+    run = launch.done(*words, "--table", "csv,h5ad", "--mask_tiff", "mask.tif")
+    assert "WARN" not in run.said
+    out = launch.path / outdir / str(cells["sample"])
+    written = {
+        "labels.zarr",
+        "cells.csv",
+        "cells.h5ad",
+        "mask.tif",
+        "provenance.json",
+        "picture.png",
+    }
+    assert {p.name for p in out.iterdir()} == written
+    whole = segment(
+        image,
+        tmp_path / "whole",
+        *("--model", model, "--markers", cells["markers"], "--channels", cells["channels"]),
+        *("--mode", "2d", "--diameter", 12),
+    )
+    assert results(out) == whole
+
+    # fewer results: the others are of an earlier run, but not all that its record names is
+    victim = out.parent / "victim.tif"
+    victim.touch()
+    record = json.loads((out / "provenance.json").read_text())
+    record["masks"] += ["../victim.tif", str(victim), "picture.png"]
+    record["thumbnails"] = ".."
+    (out / "provenance.json").write_text(json.dumps(record))
+    run = launch.done(*words, "--table", "csv", "-resume")
+    removed = "removed files of an earlier run that this one does not write: cells.h5ad, mask.tif"
+    assert f"{out}: {removed}" in run.said.splitlines()
+    assert {p.name for p in out.iterdir()} == written - {"cells.h5ad", "mask.tif"}
+    assert victim.exists() and results(out) == whole
+    assert not touched(launch)
+
+
+def test_odd_names_in_a_folder_are_staged_or_refused(launches: Launches) -> None:
+    launch = launches("odd")
+    folder = launch.path / "odd & (1)"
+    folder.mkdir()
+    names = ("img[1] $HOME", "x{1,2}*?", "a b & (c);~#!")
+    for name in names:
+        (folder / f"{name}.tif").touch()
+    (folder / "notes.txt").touch()
+    run = launch.done("--input", folder.name, "-stub-run")
+    assert "WARN" not in run.said
+    assert f"{folder}: 3 images; left out, as no images: notes.txt" in run.said.splitlines()
+    assert {p.name for p in launch.out.iterdir()} == {*names, "pipeline_info"}
+
+    for name, said in (
+        ("a\nb; touch X", "got '{}.tif', allowed: no control characters"),
+        ("it's $(touch X)", "no name for a sample; got it's $(touch X)"),
+    ):
+        bad = folder / f"{name}.tif"
+        bad.touch()
+        run = launch.run("--input", folder.name, "-stub-run")
+        bad.unlink()
+        assert run.process.returncode != 0 and not run.submitted
+        assert said.format(f"{folder}/{name}".replace("\n", "\\n")) in run.last
+    assert not touched(launch)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ("--simulate", "8,32,32; touch X; false"),
+            "simulate: got 8,32,32; touch X; false, allowed: Z,Y,X in voxels, such as 48,160,160",
+        ),
+        (
+            ("--input", "x.tif", "--outdir", "out\ntouch X"),
+            "outdir: got 'out\\ntouch X', allowed: no control characters",
+        ),
+        (
+            ("--input", "x.tif", "--markers", "a\ttouch X"),
+            "markers: got 'a\\ttouch X', allowed: no control characters",
+        ),
+        (
+            ("--input", "x.tif", "--publish_mode", "move; touch X"),
+            "publish_mode: got move; touch X, allowed: copy, link, symlink, rellink",
+        ),
+        (
+            ("--input", "x.tif", "-work-dir", "work$(touch X)"),
+            "work-dir: work$(touch X) cannot be used by Nextflow; got $ in its path; "
+            "rename a folder",
+        ),
+    ],
+    ids=["simulate", "outdir", "markers", "publish_mode", "work-dir"],
+)
+def test_values_that_are_refused(launches: Launches, words: tuple[str, ...], sentence: str) -> None:
+    launch = launches("refused")
+    run = launch.run(*words)
+    assert run.process.returncode != 0 and not run.submitted
+    assert run.last.replace(f"{launch.path}/", "") == f"terapose: {sentence}"
+    assert not touched(launch)
+
+
+def test_workflow_in_a_folder_that_nextflow_does_not_quote(launches: Launches) -> None:
+    launch = launches("project")
+    launch.workflow = copy_of_workflow(launch.path / 'work"flow $(touch X)')
+    run = launch.run("--input", "x.tif")
+    assert run.process.returncode != 0 and not run.submitted
+    assert 'cannot be used by Nextflow; got " $ in its path; rename a folder' in run.last
+    assert not touched(launch)
