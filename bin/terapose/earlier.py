@@ -98,5 +98,5 @@ def forget(folder: Path, coming: Collection[str]) -> None:
     if gone:
         names = ", ".join(gone)
         log.warning(
-            "%s: removed of an earlier run, as this one does not write it: %s", folder, names
+            "%s: removed files of an earlier run that this one does not write: %s", folder, names
         )
