@@ -59,7 +59,7 @@ def refused(
 IMAGES = {
     "not there": "there is no such file; check the path, and that this machine sees it",
     "text": "this is not an image that can be read; got a file that starts with b'hello'; "
-    "allowed: OME-Zarr 0.4 and 0.5, plain Zarr, TIFF, OME-TIFF, HDF5; "
+    "allowed: OME-Zarr, plain Zarr (folders and .zip), N5, TIFF, OME-TIFF, HDF5; "
     "convert it, for example with bioformats2raw",
     "thin": "is too small; got shape (6, 1, 28) (Z, Y, X); allowed: at least 2 pixels along Y "
     "and X; check the axes of the file",

@@ -36,11 +36,11 @@ def command(
 ) -> None:
     """Segment IMAGE and write labels.zarr, cells.csv and provenance.json into OUT.
 
-    IMAGE is OME-Zarr, Zarr, TIFF, OME-TIFF or HDF5, a path or a URL. A run that was stopped goes
-    on where it was when the same command is given again. With --input, as MCMICRO calls it, there
-    are also cell.ome.tif and the folder qc, with a picture; intensities are left to MCMICRO, and
-    nothing of the run's intermediates stays. With --time all the results of each time point go to
-    a folder of its own in OUT.
+    IMAGE is OME-Zarr, Zarr, N5, TIFF, OME-TIFF or HDF5, a path or a URL. A run that was stopped
+    goes on where it was when the same command is given again. With --input, as MCMICRO calls it,
+    there are also cell.ome.tif and the folder qc, with a picture; intensities are left to MCMICRO,
+    and nothing of the run's intermediates stays. With --time all the results of each time point go
+    to a folder of its own in OUT.
     """
     from terapose import mcmicro
     from terapose.params import check

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image import hdf5, tiffs, zarr_nodes, zarrs, zips
+from terapose.image import hdf5, n5, tiffs, zarr_nodes, zarrs, zips
 from terapose.image.model import Image
 from terapose.image.ome_xml import find_ome_xml
 from terapose.image.tiff_files import is_tiff
@@ -17,7 +17,7 @@ from terapose.selection import Selection
 _XML = (b"<?xml", b"<OME", b"\xef\xbb\xbf<")
 _ROOT_WITHIN = 4096
 _HDF5 = b"\x89HDF"
-_FORMATS = "OME-Zarr 0.4 and 0.5, plain Zarr, TIFF, OME-TIFF, HDF5"
+_FORMATS = "OME-Zarr, plain Zarr (folders and .zip), N5, TIFF, OME-TIFF, HDF5"
 
 
 def open_image(
@@ -35,8 +35,9 @@ def open_image(
     ----------
     address
         A local path, or a URL that fsspec reads (s3://, gs://, http://, https://, file://). The
-        path goes on inside a Zarr group or HDF5 file to choose an image there: `plate.zarr/A/1/0`,
-        `volume.h5/raw` (without a name, an HDF5 file's `raw` or its only dataset is taken).
+        path goes on inside a Zarr group, ZIP archive, N5 container or HDF5 file to choose an image
+        there: `plate.zarr/A/1/0`, `image.zarr.zip/0`, `volume.n5/c0`, `volume.h5/raw`
+        (without a name, an HDF5 file's `raw` or its only dataset is taken).
     level
         Pyramid level, 0 the finest.
     axes
@@ -94,6 +95,9 @@ def _open(place: str, chosen: Selection) -> Image:
         return zarrs.open_zarr(place, documents, chosen)
     if zips.split(place):
         raise zips.no_node(place)
+    container = n5.container_of(place)
+    if container:
+        return n5.open_n5(place, container, chosen)
     head = addresses.read_bytes(place, 0, 8)
     if head is None:
         file, dataset = hdf5.split(place)

@@ -95,11 +95,12 @@ def identity(address: str, found: dict[str, bytes], level_path: str) -> str:
     if packed is not None:
         parts += [packed.path, addresses.file_identity(packed.archive.address)]
     elif not addresses.is_url(level):
-        parts.append(_count_files(level))
+        parts.append(count_files(level))
     return addresses.digest("zarr", *parts)
 
 
-def _count_files(folder: str) -> tuple[int, int, int]:
+def count_files(folder: str) -> tuple[int, int, int]:
+    """Number, total size and newest time of change of all files in a folder and below."""
     number = size = newest = 0
     folders = [folder]
     while folders:

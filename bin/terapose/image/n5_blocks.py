@@ -1,0 +1,206 @@
+"""A dataset of N5: blocks in files of their own, read one by one.
+
+1. `attributes.json` has ``dimensions`` and ``blockSize`` with the fastest axis first; here and in
+   the rest of Terapose the slowest comes first.
+2. The block at grid position (i, j, k) is the file `i/j/k`; without a file it is zeros.
+3. A block begins with its mode, number of axes and lengths, in 16 and 32 bits, the most
+   significant first. Blocks at the end of an axis are cut off there or reach beyond, as the
+   writer likes.
+4. The rest is compressed; numbers have the most significant byte first.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import math
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from terapose.errors import InputError
+from terapose.image.joined import Index
+
+_TYPES = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+_TYPES |= {"float32", "float64"}
+_JAVA_LZ4 = b"LZ4Block"
+
+
+def _from_gzip(packed: bytes) -> bytes:
+    # gzip, or zlib (`useZlib`): told by the first bytes
+    return zlib.decompress(packed, zlib.MAX_WBITS | 32)
+
+
+def _from_zstd(packed: bytes) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.zstd_decode(packed))
+
+
+def _from_blosc(packed: bytes) -> bytes:
+    import imagecodecs
+
+    # the decoder does not notice that bytes are missing
+    (size,) = struct.unpack_from("<I", packed, 12)
+    if size != len(packed):
+        raise ValueError(f"{len(packed)} bytes in place of {size}")
+    return bytes(imagecodecs.blosc_decode(packed))
+
+
+def _from_lz4(packed: bytes) -> bytes:
+    """LZ4 in the frames of lz4-java, or behind its length as zarr-python 2 wrote it."""
+    import imagecodecs
+
+    if not packed.startswith(_JAVA_LZ4):
+        return bytes(imagecodecs.lz4_decode(packed, header=True))
+    parts, place = [], 0
+    while place < len(packed):
+        magic, token, size, whole, _ = struct.unpack_from("<8sBIII", packed, place)
+        if magic != _JAVA_LZ4:
+            raise ValueError(f"no LZ4 frame at byte {place}")
+        place += 21
+        part = packed[place : place + size]
+        place += size
+        is_packed = token & 0xF0 == 0x20
+        parts.append(bytes(imagecodecs.lz4_decode(part, out=whole)) if is_packed else part)
+    return b"".join(parts)
+
+
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    "raw": bytes,
+    "gzip": _from_gzip,
+    "bzip2": bz2.decompress,
+    "xz": lzma.decompress,
+    "zstd": _from_zstd,
+    "blosc": _from_blosc,
+    "lz4": _from_lz4,
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset, the slowest axis first.
+
+    Attributes
+    ----------
+    path
+        Its folder.
+    shape, blocks
+        Lengths of its axes, and of a block.
+    dtype
+        Type of its numbers, in native byte order.
+    compression
+        Name of the compression.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    blocks: tuple[int, ...]
+    dtype: np.dtype[Any]
+    compression: str
+
+    def __getitem__(self, index: Index) -> np.ndarray[Any, Any]:
+        """Read a region by slices of step 1; a number in place of a slice drops its axis."""
+        region = [slice(i, i + 1) if isinstance(i, int) else i for i in index]
+        out = np.zeros([part.stop - part.start for part in region], self.dtype)
+        spans = (
+            range(part.start // n, -(-part.stop // n))
+            for part, n in zip(region, self.blocks, strict=True)
+        )
+        for position in product(*spans):
+            self._copy(position, region, out)
+        kept: tuple[Any, ...] = tuple(0 if isinstance(i, int) else slice(None) for i in index)
+        block: np.ndarray[Any, Any] = out[kept]
+        return block
+
+    def _copy(
+        self, position: tuple[int, ...], region: list[slice], out: np.ndarray[Any, Any]
+    ) -> None:
+        """Copy what a block has of a region."""
+        block = self.read_block(position)
+        if block is None:
+            return
+        inside, outside = [], []
+        for number, size, length, part in zip(
+            position, self.blocks, block.shape, region, strict=True
+        ):
+            first = max(part.start, number * size)
+            stop = min(part.stop, (number + 1) * size)
+            if stop > number * size + length:
+                raise ValueError(f"block {self._name(position)} is too small: {block.shape}")
+            inside.append(slice(first - number * size, stop - number * size))
+            outside.append(slice(first - part.start, stop - part.start))
+        out[tuple(outside)] = block[tuple(inside)]
+
+    def _name(self, position: tuple[int, ...]) -> str:
+        return "/".join(map(str, reversed(position)))
+
+    def read_block(self, position: tuple[int, ...]) -> np.ndarray[Any, Any] | None:
+        """Read a block, as large as it is stored; None where there is no file."""
+        try:
+            with open(f"{self.path}/{self._name(position)}", "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            return None
+        mode, axes = struct.unpack_from(">HH", content)
+        if mode not in (0, 1) or axes != len(self.shape):
+            raise ValueError(f"block {self._name(position)} has mode {mode} and {axes} axes")
+        shape = struct.unpack_from(f">{axes}I", content, 4)[::-1]
+        start = 4 + 4 * axes + 4 * mode
+        data = _UNPACK[self.compression](content[start:])
+        values = np.frombuffer(data, self.dtype.newbyteorder(">"), math.prod(shape))
+        return values.reshape(shape)
+
+
+def dataset_of(path: str, attributes: dict[str, Any]) -> Dataset:
+    """Make a dataset of its attributes.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    attributes
+        Content of its `attributes.json`.
+
+    Raises
+    ------
+    InputError
+        If they are damaged, or it has a type or a compression that cannot be read.
+    """
+    if "dimensions" not in attributes:
+        raise InputError(
+            "there is no N5 dataset",
+            where=path,
+            remedy="the container is incomplete, copy it again",
+        )
+    given = attributes.get("compression", attributes.get("compressionType", "raw"))
+    compression = str(given.get("type")) if isinstance(given, dict) else str(given)
+    dtype = attributes.get("dataType")
+    try:
+        shape = tuple(int(n) for n in reversed(attributes["dimensions"]))
+        blocks = tuple(int(n) for n in reversed(attributes["blockSize"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unreadable(path, "damaged", f"{type(error).__name__}: {error}") from error
+    if len(shape) != len(blocks) or min(blocks, default=1) < 1:
+        raise _unreadable(path, "damaged", f"dimensions {shape} in blocks of {blocks}")
+    if dtype not in _TYPES:
+        raise _unreadable(path, "of a type that cannot be read", dtype, sorted(_TYPES))
+    if compression not in _UNPACK:
+        what = "compressed in a way that cannot be read"
+        raise _unreadable(path, what, compression, list(_UNPACK))
+    return Dataset(path, shape, blocks, np.dtype(dtype), compression)
+
+
+def _unreadable(path: str, what: str, got: object, allowed: list[str] | None = None) -> InputError:
+    return InputError(
+        f"the N5 dataset is {what}",
+        where=path,
+        got=got,
+        allowed=", ".join(allowed) if allowed else None,
+        remedy="write it again, for example as OME-Zarr with Fiji",
+    )
