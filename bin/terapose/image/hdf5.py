@@ -1,115 +1,171 @@
-"""HDF5 files with one volume: the dataset `raw`, or the only one, or one named in the address.
+"""HDF5: datasets by name, and the dialects that keep one image in many of them.
 
-The voxel size is the attribute `element_size_um` (z, y, x), as PlantSeg and its like write it.
+BigDataViewer and BigStitcher (`terapose.image.bdv`) and Imaris (`terapose.image.imaris`) are known
+by the names in the file. Of any other file the dataset is taken that the address or ``series``
+names; else ``raw``; else the only one that could be an image: numbers in two axes or more. What
+its axes are and its voxel size is said by attributes (`terapose.image.hdf5_axes`).
 """
 
 from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any, cast
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image.axes import unnamed
-from terapose.image.model import Image, Source, check_level, is_cut_in_planes, layout_of, names_of
-from terapose.image.units import VoxelSize, micrometres, voxel_size_of
+from terapose.image.hdf5_axes import axes_of, voxel_size_in
+from terapose.image.hdf5_files import Hdf5Files, Node, is_dataset, shape_of
+from terapose.image.hdf5_source import identity_of, open_stack, stored_as
+from terapose.image.model import Image, check_level, layout_of, names_of
+from terapose.image.series import find_series, listed
 from terapose.selection import Selection
+
+SIGNATURE = b"\x89HDF"
+_DEFAULT = "raw"
 
 
 def split(address: str) -> tuple[str, str]:
-    """Split `folder/file.h5/group/dataset` into the file and the dataset (empty: no such file)."""
+    """Split `folder/file.h5/group/name` into the file and the name (empty: no HDF5 file)."""
     head = address
     while not addresses.is_url(address) and os.path.dirname(head) not in ("", head):
         head = os.path.dirname(head)
         if os.path.isfile(head):
-            return head, address[len(head) :].strip("/")
+            return (head, address[len(head) :].strip("/")) if _is_hdf5(head) else (address, "")
     return address, ""
 
 
-def open_hdf5(address: str, file_name: str, dataset: str, chosen: Selection) -> Image:
-    """Open a dataset of an HDF5 file (see `open_image`).
+def open_hdf5(address: str, file_name: str, inside: str, chosen: Selection) -> Image:
+    """Open an image of an HDF5 file (see `open_image`).
 
     Parameters
     ----------
     address
-        As the user gave it, with the dataset if it names one.
-    file_name, dataset
-        The file, and the dataset that the address or ``series`` names; empty: ``raw`` or the only
-        one.
+        As the user gave it, with what it names inside the file.
+    file_name, inside
+        The file, and the group or dataset that the address names; empty: none.
     chosen
         What else was chosen.
     """
-    import h5py
-
     if addresses.is_url(address):
         raise InputError(
             "HDF5 is read from a local disk only", where=address, remedy="copy the file first"
         )
+    with Hdf5Files(file_name, address) as files:
+        try:
+            return _open(address, files, inside, chosen)
+        except InputError:
+            raise
+        except Exception as error:  # h5py raises whatever the damaged bytes lead to
+            raise InputError(
+                "the HDF5 file is damaged or incomplete",
+                where=address,
+                got=f"{type(error).__name__}: {error}",
+                remedy="write or copy the file again",
+            ) from error
+
+
+def _is_hdf5(file_name: str) -> bool:
+    with open(file_name, "rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
+
+
+def _open(address: str, files: Hdf5Files, inside: str, chosen: Selection) -> Image:
+    return _open_dataset(address, files, inside, chosen)
+
+
+def _open_dataset(address: str, files: Hdf5Files, inside: str, chosen: Selection) -> Image:
     check_level(address, chosen.level, 1)
-    try:
-        with h5py.File(file_name, "r") as file:
-            array = _choose(file_name, file, dataset)
-            layout = layout_of(address, unnamed(array.ndim), array.shape, array.dtype, chosen)
-            # A dataset without chunks lies in one piece, of which any row can be read.
-            row = (1,) * (array.ndim - 1) + array.shape[-1:]
-            chunks = layout.spatial(array.chunks or row)
-            voxel_size = _voxel_size(array, layout.shape[0])
-            name, dtype = str(array.name), array.dtype.newbyteorder("=")
-    except OSError as error:
+    names, number, node = _choose(address, files, inside, chosen.series)
+    used = sorted(files.sources(node))
+    array = node.item
+    if array.ndim < 2 or array.shape is None:
         raise InputError(
-            "the HDF5 file cannot be opened",
+            "the dataset is no image",
             where=address,
-            got=str(error),
-            remedy="the file is damaged or incomplete, copy it again",
-        ) from error
+            got=_shown(names[number], node),
+            allowed="numbers in 2 to 5 axes",
+            remedy="name another dataset",
+        )
+    axes = axes_of(address, array, are_given=bool(chosen.axes))
+    layout = layout_of(address, axes, array.shape, array.dtype, chosen)
+    chunks, is_lazy = stored_as(files, node, layout)
+    dtype = array.dtype.newbyteorder("=")
     return Image(
         address=address,
         format="hdf5",
         layout=layout,
         channel_names=names_of((), layout.length("C")),
         dtype=dtype,
-        voxel_size=voxel_size,
+        voxel_size=voxel_size_in(array, layout.read, layout.shape[0]),
         selection=chosen,
         levels_shape=(layout.shape,),
         chunks=chunks,
-        is_lazy=not is_cut_in_planes(chunks, layout.shape, dtype),
-        open_source=partial(_open_source, file_name, name),
-        find_identity=partial(_identity, file_name, name),
-        series=((name.strip("/"),), 0),
+        is_lazy=is_lazy,
+        open_source=partial(open_stack, files.file, address, (names[number],), (), dtype),
+        find_identity=partial(identity_of, (names[number],), used),
+        series=(names, number),
     )
 
 
-def _identity(file_name: str, dataset: str) -> str:
-    return addresses.digest(addresses.file_identity(file_name), dataset)
+def _choose(
+    address: str, files: Hdf5Files, inside: str, series: str
+) -> tuple[tuple[str, ...], int, Node]:
+    """Names of all images, which of them is meant, and its dataset."""
+    start = files.find(inside)
+    if is_dataset(start.item):
+        return (inside,), find_series(address, (inside,), series) if series else 0, start
+    images, broken = _images(files, inside, start)
+    names = tuple(images)
+    if series and (series.isdecimal() or series.strip("/") in images):
+        number = find_series(address, names, series if series.isdecimal() else series.strip("/"))
+    elif series:  # a name that nothing lists, such as a second name of the same dataset
+        node = files.find(series.strip("/"))
+        if not is_dataset(node.item):
+            raise _several(address, images, f"series {series}, a group")
+        return (series.strip("/"),), 0, node
+    elif _joined(inside, _DEFAULT) in images:
+        number = names.index(_joined(inside, _DEFAULT))
+    elif broken and (_joined(inside, _DEFAULT) in broken or not images):
+        raise broken.get(_joined(inside, _DEFAULT)) or next(iter(broken.values()))
+    elif len(images) == 1:
+        number = 0
+    else:
+        raise _several(address, images)
+    return names, number, images[names[number]]
 
 
-def _open_source(address: str, name: str) -> Source:
-    import h5py
-
-    return cast(Source, h5py.File(address, "r")[name])
-
-
-def _choose(address: str, file: Any, dataset: str) -> Any:
-    import h5py
-
-    names: list[str] = []
-    file.visititems(lambda n, o: names.append(n) if isinstance(o, h5py.Dataset) else None)
-    wanted = dataset or ("raw" if "raw" in names else names[0] if len(names) == 1 else "")
-    if wanted not in names:
-        raise InputError(
-            "the HDF5 file has no such dataset" if wanted else "the HDF5 file has several datasets",
-            where=address,
-            got=wanted or None,
-            allowed=", ".join(names) or None,
-            remedy=f"name one, as in {address}/{names[0] if names else 'raw'}",
-        )
-    return file[wanted]
+def _images(
+    files: Hdf5Files, inside: str, start: Node
+) -> tuple[dict[str, Node], dict[str, InputError]]:
+    """Datasets below a group that could be images, by path, and links that lead to nothing."""
+    images: dict[str, Node] = {}
+    broken: dict[str, InputError] = {}
+    for path, found in files.datasets(start):
+        if isinstance(found, InputError):
+            broken[_joined(inside, path)] = found
+        elif len(shape_of(found.item)) > 1 and found.item.dtype.kind in "iuf":
+            images[_joined(inside, path)] = found
+    return images, broken
 
 
-def _voxel_size(array: Any, planes: int) -> VoxelSize | None:
-    sizes = array.attrs.get("element_size_um")
-    if sizes is None or len(sizes) != 3:
-        return None
-    z, y, x = (micrometres(float(size), "um") for size in sizes)
-    return voxel_size_of(z, y, x, planes)
+def _several(address: str, images: dict[str, Node], got: str | None = None) -> InputError:
+    shown = listed([_shown(name, node) for name, node in images.items()])
+    return InputError(
+        "the HDF5 file has several datasets that could be the image"
+        if images
+        else "the HDF5 file holds no image: no dataset of numbers in two axes or more",
+        where=address,
+        got=got,
+        allowed=shown or None,
+        remedy=f"choose one by its number or name (series), or as in {address}/{next(iter(images))}"
+        if images
+        else "name another file",
+    )
+
+
+def _shown(name: str, node: Node) -> str:
+    return f"{name}: {' x '.join(map(str, shape_of(node.item))) or 'no axes'} {node.item.dtype}"
+
+
+def _joined(group: str, path: str) -> str:
+    return f"{group.strip('/')}/{path}" if group.strip("/") else path

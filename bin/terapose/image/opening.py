@@ -16,7 +16,6 @@ from terapose.selection import Selection
 
 _XML = (b"<?xml", b"<OME", b"\xef\xbb\xbf<")
 _ROOT_WITHIN = 4096
-_HDF5 = b"\x89HDF"
 _FORMATS = "OME-Zarr, plain Zarr (folders and .zip), N5, TIFF, OME-TIFF, HDF5"
 
 
@@ -37,7 +36,7 @@ def open_image(
         A local path, or a URL that fsspec reads (s3://, gs://, http://, https://, file://). The
         path goes on inside a Zarr group, ZIP archive, N5 container or HDF5 file to choose an image
         there: `plate.zarr/A/1/0`, `image.zarr.zip/0`, `volume.n5/c0`, `volume.h5/raw`
-        (without a name, an HDF5 file's `raw` or its only dataset is taken).
+        (without a name, an HDF5 file's `raw` or its only image is taken).
     level
         Pyramid level, 0 the finest.
     axes
@@ -100,16 +99,16 @@ def _open(place: str, chosen: Selection) -> Image:
         return n5.open_n5(place, container, chosen)
     head = addresses.read_bytes(place, 0, 8)
     if head is None:
-        file, dataset = hdf5.split(place)
-        if dataset:
-            return hdf5.open_hdf5(place, file, dataset, chosen)
+        file, inside = hdf5.split(place)
+        if inside:
+            return hdf5.open_hdf5(place, file, inside, chosen)
         raise _nothing(place)
     if is_tiff(head):
         return tiffs.open_tiff(place, chosen)
     if _is_companion(place, head):
         return tiffs.open_companion(place, chosen)
-    if head[:4] == _HDF5:
-        return hdf5.open_hdf5(place, place, chosen.series, chosen)
+    if head[:4] == hdf5.SIGNATURE:
+        return hdf5.open_hdf5(place, place, "", chosen)
     raise InputError(
         "the file is empty" if not head else "this is not an image that can be read",
         where=place,
