@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+_CLOSE = 0.7
+"""Part of two names that has to be alike."""
 
 
 def plain(name: str) -> str:
@@ -12,10 +16,21 @@ def plain(name: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a wrong one comes closest to, if any comes close."""
-    names = {plain(k): k for k in known}
-    found = difflib.get_close_matches(plain(name), names, n=1, cutoff=0.7)
-    return names[found[0]] if found else None
+    """The known name that a wrong one comes closest to, if any comes close.
+
+    Words may be in another order, as in ``Centroid X``.
+    """
+    scored = [(max(_alike(plain, name, k), _alike(_by_words, name, k)), k) for k in known]
+    score, best = max(scored, default=(0.0, ""), key=lambda pair: pair[0])
+    return best if score >= _CLOSE else None
+
+
+def _alike(form: Callable[[str], str], one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, form(one), form(other)).ratio()
+
+
+def _by_words(name: str) -> str:
+    return "".join(sorted(re.findall(r"[^\W_]+", name.casefold())))
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) -> str | None:

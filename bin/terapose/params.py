@@ -6,7 +6,6 @@ reports all faults of a params file in one message.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from terapose.errors import InputError
+from terapose.near import did_you_mean
 from terapose.param_types import (
     Count,
     Ends,
@@ -354,8 +354,8 @@ def _fault(error: ErrorDetails, given: Mapping[str, Any]) -> str:
     """One fault of a parameter in words."""
     name = str(error["loc"][0]) if error["loc"] else "the parameters"
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, Parameters.model_fields, n=1)
-        return f"{name}: no such parameter" + (f" (did you mean {near[0]}?)" if near else "")
+        near = did_you_mean(name, Parameters.model_fields)
+        return f"{name}: no such parameter" + (f" ({near})" if near else "")
     if name in IN_WORDS:
         return f"{name}: got {given[name]!r}, allowed: {IN_WORDS[name]}"
     allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")

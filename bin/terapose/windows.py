@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,9 @@ from terapose.geometry import ZYX, Box, zyx
 from terapose.homes import expanded
 from terapose.kernels.windows import grow_boxes
 from terapose.lazy import Voxels
+from terapose.near import columns_of, nearest
 from terapose.reading import blocks_of, read_ahead
+from terapose.text_tables import dialect_of
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,8 @@ def read_cells(table: str | os.PathLike[str] | pd.DataFrame, shape: ZYX) -> Cell
     Parameters
     ----------
     table
-        CSV or Parquet file (by its end), or a data frame. Columns: CellID, X_centroid, Y_centroid
+        CSV (see `terapose.text_tables`) or Parquet file (by its end), or a data frame. Columns,
+        whatever their case: CellID, X_centroid, Y_centroid
         and, of a volume, Z_centroid; used where they are there: BoundingBox_y0, BoundingBox_y1 and
         the like of x and z.
     shape
@@ -79,15 +82,10 @@ def read_cells(table: str | os.PathLike[str] | pd.DataFrame, shape: ZYX) -> Cell
     axes = "zyx" if shape[0] > 1 else "yx"
     needed = ["CellID", *(f"{axis.upper()}_centroid" for axis in reversed(axes))]
     box = [f"BoundingBox_{axis}{end}" for end in (0, 1) for axis in axes]
-    frame = _read(table, [*needed, *box])
+    frame, present = _read(table, [*needed, *box])
     missing = [name for name in needed if name not in frame]
     if missing:
-        raise InputError(
-            f"has no column {', '.join(missing)}",
-            where=where,
-            allowed=f"a table with {', '.join(needed)}",
-            remedy="name the table of cells that belongs to the label image",
-        )
+        raise _lacking(missing, present, needed, where)
     ids = _ids(frame["CellID"], where)
     centers = _centers(frame, ids, axes, shape, where)
     return Cells(ids, centers, _boxes(frame, box, where) if set(box) <= set(frame) else None)
@@ -172,21 +170,52 @@ def largest_window(cells: Cells, boxes: NDArray[np.int64]) -> ZYX:
     return (int(edges[:, 0].max()), width, width)
 
 
-def _read(table: str | os.PathLike[str] | pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def _lacking(
+    missing: Sequence[str], present: Sequence[str], needed: Sequence[str], where: str
+) -> InputError:
+    near = {name: nearest(name, present) for name in missing}
+    names = [f"{other} to {name}" for name, other in near.items() if other]
+    return InputError(
+        f"has no column {', '.join(missing)}",
+        where=where,
+        got=f"columns {_listed(present)}",
+        allowed=f"a table with {', '.join(needed)}",
+        remedy=f"if it holds just that, rename {', '.join(names)}"
+        if names
+        else "name the table of cells that belongs to the label image",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "") or "none"
+
+
+def _read(
+    table: str | os.PathLike[str] | pd.DataFrame, names: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The columns of these names that there are, and the names of all columns."""
     if isinstance(table, pd.DataFrame):
-        return table[[name for name in names if name in table]]
+        return _named(table, columns_of(table.columns, names)), [str(c) for c in table.columns]
     path = expanded(table)
     try:
         if path.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
 
-            present = set(pq.read_schema(path).names)
-            return pd.read_parquet(path, columns=[name for name in names if name in present])
-        return pd.read_csv(path, usecols=lambda name: name in names)
+            present = pq.read_schema(path).names
+            found = columns_of(present, names)
+            return _named(pd.read_parquet(path, columns=[*found.values()]), found), present
+        form = dialect_of(path, names)
+        options: dict[str, Any] = {"sep": form.separator, "encoding": form.encoding}
+        options |= {"skiprows": form.skipped, "decimal": "," if form.separator == ";" else "."}
+        present = [str(c) for c in pd.read_csv(path, nrows=0, **options).columns]
+        found = columns_of(present, names)
+        return _named(pd.read_csv(path, usecols=[*found.values()], **options), found), present
     except OSError as error:
         raise InputError(
             "the table cannot be read", where=path, got=error.strerror or str(error)
         ) from error
+    except InputError:
+        raise
     except ValueError as error:  # of pandas' and pyarrow's readers, decoding errors among them
         raise InputError(
             "is not a table of cells",
@@ -194,6 +223,10 @@ def _read(table: str | os.PathLike[str] | pd.DataFrame, names: Sequence[str]) ->
             got=f"{type(error).__name__}: {error}".splitlines()[0],
             allowed="CSV, or Parquet with a name that ends in .parquet",
         ) from error
+
+
+def _named(frame: pd.DataFrame, found: Mapping[str, str]) -> pd.DataFrame:
+    return frame[[*found.values()]].rename(columns={there: name for name, there in found.items()})
 
 
 def _numbers(column: pd.Series, where: str) -> NDArray[Any]:

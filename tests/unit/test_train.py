@@ -28,7 +28,7 @@ from terapose.train.data import (
     normalise,
     split_pieces,
 )
-from terapose.train.dataset import read_dataset
+from terapose.train.dataset import Dataset, read_dataset
 from terapose.train.files import find_pairs, split
 from terapose.train.loop import Trainer, batch_of, fit, loss_of, prepare
 from terapose.train.score import average_precision, segment
@@ -137,6 +137,28 @@ def test_lists_of_names(tmp_path: Path) -> None:
     assert dataset.sources == [
         {"data": "cells", "files": 1, "items": 1, "held out": 2, "licence": "unstated"}
     ]
+
+
+@pytest.mark.parametrize("option", ["holdout", "exclude"])
+def test_names_that_match_nothing(tmp_path: Path, option: str) -> None:
+    for seed in range(3):
+        write(tmp_path / "cells", f"Cell_{seed} [a].tif", *discs(seed))
+    (tmp_path / "list.txt").write_text("other.tif\nmore.tif\n")
+
+    def read(name: str) -> Dataset:
+        options: dict[str, Any] = {option: [name]}
+        return read_dataset([tmp_path / "cells"], **options)
+
+    for given, sentence in (
+        ("cell_1 [a].tif", r"this name; got cell_1 \[a\].tif; did you mean Cell_1 \[a\].tif\?"),
+        ("Emb*", r"no image of the data has this name; got Emb\*; names are like Cell_0 \[a\].tif"),
+        (f"@{tmp_path / 'list.txt'}", "no image of the data has a name of this list; got @"),
+    ):
+        with pytest.raises(InputError, match=f"^{option}: .*{sentence}"):
+            read(given)
+    # brackets are those of the name, or a pattern where no name has them
+    for given in ("Cell_1 [a].tif", "Cell_[1]*"):
+        assert len(read(given).training) == 2
 
 
 def test_faulty_data(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import fsspec
 
 from terapose.errors import InputError
 from terapose.homes import expanded
+from terapose.near import did_you_mean
 
 SHIPPED = "nuclei-small"
 _CELLPOSE_NAMES = {"cyto": "cytotorch_0", "cyto2": "cyto2torch_0", "nuclei": "nucleitorch_0"}
@@ -63,6 +64,7 @@ def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None 
             where=name,
             allowed=f"{SHIPPED}, the path or URL of a weight file, or a file in "
             f"{_cellpose_folder()}",
+            remedy=did_you_mean(name, _known_names()),
         )
     if digest is not None:
         _check(path, digest, name)
@@ -88,6 +90,13 @@ def _cache() -> Path:
 
 def _cellpose_folder() -> Path:
     return Path(os.environ.get("CELLPOSE_LOCAL_MODELS_PATH") or expanded("~/.cellpose/models"))
+
+
+def _known_names() -> list[str]:
+    """Names by which a network can be had here."""
+    folder = _cellpose_folder()
+    there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return [SHIPPED, *there, *(name for name, file in _CELLPOSE_NAMES.items() if file in there)]
 
 
 def _fetched(url: str, digest: str | None, cache: Path) -> Path:

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from terapose.errors import InputError
+from terapose.near import did_you_mean
 from terapose.train.data import Item, items_of
-from terapose.train.files import find_pairs, split
+from terapose.train.files import find_pairs, matches, split
 
 
 @dataclass
@@ -77,13 +78,16 @@ def read_dataset(
     Raises
     ------
     InputError
-        A folder holds no pairs, nothing is left to train on, or licences do not match folders.
+        A folder holds no pairs, a pattern matches no image, nothing is left to train on, or
+        licences do not match folders.
     """
     stated = _licences(licences, len(folders))
-    patterns, dropped = _patterns(holdout), _patterns(exclude)
+    found = [find_pairs(folder) for folder in folders]
+    images = [image for pairs in found for image, _ in pairs]
+    patterns, dropped = _patterns(holdout, images, "holdout"), _patterns(exclude, images, "exclude")
     parts = []
-    for number, folder in enumerate(folders):
-        kept, held = split(find_pairs(folder), holdout=patterns, exclude=dropped, every=every)
+    for number, (folder, pairs) in enumerate(zip(folders, found, strict=True)):
+        kept, held = split(pairs, holdout=patterns, exclude=dropped, every=every)
         again = folder.resolve() in [earlier.resolve() for earlier in folders[:number]]
         parts.append((kept, [] if again else held))
     read = partial(
@@ -143,17 +147,29 @@ def _note(
     )
 
 
-def _patterns(given: Sequence[str]) -> list[str]:
+def _patterns(given: Sequence[str], images: Sequence[Path], option: str) -> list[str]:
+    """Patterns as given and out of lists; each of those given, and one of each list, matches."""
     patterns: list[str] = []
     for text in given:
-        if not text.startswith("@"):
-            patterns.append(text)
-            continue
-        path = Path(text[1:])
-        try:
-            content = path.read_text(encoding="utf-8")
-            listed = json.loads(content) if path.suffix == ".json" else content.split("\n")
-        except (OSError, ValueError) as error:
-            raise InputError("no readable list of file names", where=path) from error
-        patterns += [str(line).strip() for line in listed if str(line).strip()]
+        listed = _lines(Path(text[1:])) if text.startswith("@") else [text]
+        if not any(matches(image, pattern) for image in images for pattern in listed):
+            names = [image.name for image in images]
+            raise InputError(
+                "no image of the data has a name of this list"
+                if text.startswith("@")
+                else "no image of the data has this name",
+                where=option,
+                got=text,
+                remedy=did_you_mean(text, names, f"names are like {names[0]}"),
+            )
+        patterns += listed
     return patterns
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        content = path.read_text(encoding="utf-8")
+        listed = json.loads(content) if path.suffix == ".json" else content.split("\n")
+    except (OSError, ValueError) as error:
+        raise InputError("no readable list of file names", where=path) from error
+    return [str(line).strip() for line in listed if str(line).strip()]

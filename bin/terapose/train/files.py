@@ -144,6 +144,11 @@ def _labels_address(path: Path) -> Path:
     return path / "label" if _holds_label(path) else path
 
 
+def matches(image: Path, pattern: str) -> bool:
+    """Whether a pattern is the name of an image, brackets and all, or matches it."""
+    return image.name == pattern or image.match(pattern)
+
+
 def split(
     pairs: Sequence[Pair],
     *,
@@ -170,11 +175,11 @@ def split(
     training: list[Pair] = []
     held_out: list[Pair] = []
     patterns, dropped = tuple(holdout), tuple(exclude)
-    named = [any(pair[0].match(pattern) for pattern in patterns) for pair in pairs]
+    named = [any(matches(pair[0], pattern) for pattern in patterns) for pair in pairs]
     if every and not any(named):
         named = [index % every == 0 for index in range(len(pairs))]
     for pair, held in zip(pairs, named, strict=True):
-        if not any(pair[0].match(pattern) for pattern in dropped):
+        if not any(matches(pair[0], pattern) for pattern in dropped):
             (held_out if held else training).append(pair)
     return training, held_out
 
