@@ -52,7 +52,7 @@ def margin(before: Summary) -> int:
 
 
 def read(job: Job, box: Box) -> dict[str, NDArray[Any]]:
-    """Labels of a box, (Z, Y, X), of each compartment.
+    """Labels of a box of the label images that are written, (Z, Y, X), of each compartment.
 
     Parameters
     ----------
@@ -61,6 +61,15 @@ def read(job: Job, box: Box) -> dict[str, NDArray[Any]]:
     box
         What to read.
     """
+    if job.cover is None:
+        return read_level(job, box)
+    part = job.cover.under(box)
+    found = read_level(job, part)
+    return {name: job.cover.spread(labels, part, box) for name, labels in found.items()}
+
+
+def read_level(job: Job, box: Box) -> dict[str, NDArray[Any]]:
+    """The same on the level that was segmented."""
     if "matched" in job.before:
         nuclei, cells = _matched(job, box)
     elif job.before.get("expand"):

@@ -55,6 +55,11 @@ class Box:
         (a, b, c), (d, e, f) = self.start, self.stop
         return Box((a - m[0], b - m[1], c - m[2]), (d + m[0], e + m[1], f + m[2]))
 
+    def moved(self, by: ZYX) -> Box:
+        """The same box elsewhere."""
+        (a, b, c), (d, e, f), (z, y, x) = self.start, self.stop, by
+        return Box((a + z, b + y, c + x), (d + z, e + y, f + x))
+
     def clip(self, shape: ZYX) -> Box:
         """The part inside an array of ``shape``."""
         return self.intersect(Box((0, 0, 0), shape))

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from terapose.errors import StoreError
 from terapose.geometry import Box
 from terapose.image import Image
-from terapose.plan import Plan, key_of
+from terapose.levels import Cover
+from terapose.plan import OutputPlan, Plan, key_of
 from terapose.store import Store
 
 Receipt = dict[str, Any]
@@ -68,7 +69,22 @@ class Job:
     @property
     def items(self) -> range:
         """Blocks, slabs or regions to work on."""
-        return self.plan.batch(self.stage, self.task)
+        return self.plan.batch(self.stage, self.task, self.upscales)
+
+    @property
+    def upscales(self) -> bool:
+        """Whether results are brought to level 0; known after ``relabel``."""
+        return bool(self.before.get("upscale"))
+
+    @property
+    def output(self) -> OutputPlan:
+        """The label image that is written."""
+        return self.plan.result(self.upscales)
+
+    @property
+    def cover(self) -> Cover | None:
+        """How what was segmented lies under the label image; None where they are one grid."""
+        return self.plan.cover if self.upscales else None
 
     @property
     def marker(self) -> str:
@@ -109,6 +125,17 @@ class Job:
     def image(self) -> Image:
         """The image as the user gave it."""
         return self.plan.image.open()
+
+    @cached_property
+    def full_image(self) -> Image:
+        """Level 0 of the image."""
+        return self.plan.image.open(level=0)
+
+    def read_output(self, box: Box, channel: int) -> NDArray[Any]:
+        """Read a box of a channel of the image on the grid of the label image."""
+        if self.cover is None:
+            return self.read_image(box, channel)
+        return self.full_image.read(box.slices, channel)
 
     def read_image(self, box: Box, channel: int) -> NDArray[Any]:
         """Read a box of a channel of the image, or of its converted copy in the store."""
@@ -215,7 +242,7 @@ _OWN = {"stage", "key", "params", "tasks", "seconds", "peak_memory", "checksum",
 _NEEDED_LATER = {"key", "plan", "flows", "ends", "counts", "displacements", "labels", "seeds"}
 _NEEDED_LATER |= {"naming", "patches", "relabel", "scale", "object_table", "hole_table"}
 _NEEDED_LATER |= {"dtype", "pieces", "expand", "by_block", "label_type", "last", "cell_table"}
-_NEEDED_LATER |= {"matched", "second", "second_labels"}
+_NEEDED_LATER |= {"matched", "second", "second_labels", "upscale"}
 
 
 def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:
@@ -241,7 +268,9 @@ def read_receipts(paths: Iterable[str | Path]) -> list[Receipt]:
     return receipts
 
 
-def gather(plan: Plan, stage: str, receipts: Sequence[Receipt]) -> Summary:
+def gather(
+    plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool = False
+) -> Summary:
     """Check that every item of a stage has exactly one receipt, and sum them up.
 
     Parameters
@@ -252,6 +281,8 @@ def gather(plan: Plan, stage: str, receipts: Sequence[Receipt]) -> Summary:
         Name of the scattered stage.
     receipts
         One for each task, in any order.
+    upscale
+        Whether they wrote regions of level 0.
 
     Returns
     -------
@@ -275,10 +306,11 @@ def gather(plan: Plan, stage: str, receipts: Sequence[Receipt]) -> Summary:
     for receipt in receipts:
         for item in range(*receipt["items"]):
             covered[item] = covered.get(item, 0) + 1
-    missing = [i for i in range(plan.items(stage)) if i not in covered]
+    count = plan.items(stage, upscale)
+    missing = [i for i in range(count) if i not in covered]
     doubled = [i for i, times in covered.items() if times > 1]
     if missing:
-        faults.append(f"no receipt for {len(missing)} of {plan.items(stage)}: {missing[:10]}")
+        faults.append(f"no receipt for {len(missing)} of {count}: {missing[:10]}")
     if doubled:
         faults.append(f"more than one receipt for {sorted(doubled)[:10]}")
     if faults:

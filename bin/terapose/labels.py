@@ -23,7 +23,7 @@ voxels, against 23 with Blosc bit-shuffle and 15 with byte-shuffle, at 240 MB/s 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -54,6 +54,7 @@ def create(
     names: Sequence[str] = (NAME,),
     version: Version = "0.5",
     source: str | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> None:
     """Create the groups and empty arrays of label images; what was at the address is removed.
 
@@ -83,6 +84,8 @@ def create(
         Version of OME-Zarr: "0.5" (Zarr v3) or "0.4" (Zarr v2).
     source
         Path of the image's group, relative to the label image; "../.." inside an image.
+    about
+        What else to say of the label images, under the attribute ``terapose``.
 
     Raises
     ------
@@ -115,7 +118,10 @@ def create(
         multiscale = _multiscale(name, axes, scales, shift, has_unit=voxel_size is not None)
         group = root.create_group(
             name,
-            attributes=_attributes({"multiscales": [multiscale], "image-label": label}, version),
+            attributes={
+                **_attributes({"multiscales": [multiscale], "image-label": label}, version),
+                **({"terapose": dict(about)} if about else {}),
+            },
         )
         for level, factor in enumerate(factors):
             _create_level(group, level, level_shape(shape, factor), dtype, chunks, axes)

@@ -35,6 +35,7 @@ def write_mask(
     levels: int,
     voxel_size: tuple[float, float, float] | None,
     identity: str,
+    description: str = "",
 ) -> None:
     """Write a label image as OME-TIFF.
 
@@ -52,6 +53,8 @@ def write_mask(
         (z, y, x) in micrometres of the finest level, if known.
     identity
         What tells this result from others; OME wants a UUID, which is made of it.
+    description
+        Of the image, in OME's metadata.
     """
     arrays = [open_level(address, level, name=name) for level in range(levels)]
     if arrays[0].ndim > 2:
@@ -60,6 +63,8 @@ def write_mask(
     # not a random one: equal results are equal files
     unique = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, name + identity)}"
     metadata: dict[str, Any] = {"axes": axes, "Name": path.name, "UUID": unique}
+    if description:
+        metadata["Description"] = description
     for axis, size in zip("ZYX", voxel_size or (), strict=False):
         if axis in axes:
             metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}

@@ -25,10 +25,11 @@ MASK = "cell.ome.tif"
 def as_called(options: dict[str, Any]) -> dict[str, Any]:
     """Options as given, and those that MCMICRO's call stands for where nothing was given.
 
-    The mask has MCMICRO's name, and no intermediates stay in a folder that nothing is taken from.
-    Intensities are left to its own measurement, unless a table was asked for.
+    The mask has MCMICRO's name and fits the image, and no intermediates stay in a folder that
+    nothing is taken from. Intensities are left to its own measurement, unless a table was asked
+    for.
     """
-    meant = {"mask_tiff": MASK, "keep_intermediates": "none"}
+    meant: dict[str, Any] = {"mask_tiff": MASK, "keep_intermediates": "none", "upscale": True}
     if not options["table"]:
         meant["measure"] = "shape"
     return {
@@ -42,14 +43,21 @@ def image_id(address: str) -> str:
 
 
 def check_plane(address: str, params: Parameters) -> None:
-    """Refuse a volume, unless a mode was asked for.
+    """Refuse a volume, unless a mode was asked for, and a mask that would not fit the image.
 
     Raises
     ------
     InputError
         If the image has several planes. A TIFF that does not tell its axes has, too: its channels
-        would be taken for the planes of a volume.
+        would be taken for the planes of a volume. Or if a coarser level is not to be brought back.
     """
+    if params.level and not params.upscale:
+        raise InputError(
+            "a mask of a coarser level does not fit the image that MCMICRO measures",
+            where="level",
+            got=params.level,
+            remedy="leave out --no-upscale, or segment level 0",
+        )
     image = open_image(address, **params.selection.options)
     if image.shape[0] > 1 and params.mode == "auto":
         raise InputError(
@@ -84,9 +92,9 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
     folder = out / "qc" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    image = open_image(address, **params.selection.options)
+    image = open_image(address, **params.selection.at(record["output"]["level"]).options)
     (first, *_), _ = channel_numbers(image, params.channels, params.markers)
-    size = record["image"]["voxel_size"]
+    size = record["output"]["voxel_size"]
     cells = open_labels(out / "labels.zarr")
     nuclei = out / "labels.zarr" / "nuclei"
     three_views(

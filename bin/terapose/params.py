@@ -247,6 +247,11 @@ class Parameters(BaseModel):
         pattern=r"^([\w.-]+\.tiff?)?$",
         description="Also write the label image as OME-TIFF under this name (mask.ome.tif).",
     )
+    upscale: bool = Field(
+        False,
+        description="Bring the results of a coarser level (level) to level 0: labels, masks and "
+        "tables fit the image at full resolution.",
+    )
     keep_intermediates: Literal["flows", "all", "none"] = Field(
         "flows", description="What stays in the store: what a new threshold needs, all, nothing."
     )
@@ -275,7 +280,7 @@ class Parameters(BaseModel):
             "diameter": self.cell_diameter or self.diameter,
             **{"measure": ("none",), "table": ("csv",), "mask_tiff": "", "thumbnails": None},
             **dict.fromkeys(SECOND, None),
-            "cell_model": "",
+            **{"cell_model": "", "upscale": False},
         }
         return self.model_copy(update=changed)
 
@@ -323,7 +328,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "objects": ("max_size_fraction", "keep_intermediates"),
     "planes": ("flow_threshold",),
     "stitch": ("stitch_threshold",),
-    "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border", "expand"),
+    "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border", "expand", "upscale"),
     "matches": SECOND,
     "measure": ("measure",),
     "finish": ("mask_tiff", "measure", "table", "thumbnails", "keep_intermediates"),
@@ -399,6 +404,8 @@ def _across(params: Parameters) -> list[str]:
         faults.append("expand: given, allowed: only without cell_model, cell_channels and so on")
     if (params.expand or params.has_second) and params.measure == ("none",):
         faults.append("measure: none, allowed: shape or channels where there are nuclei and cells")
+    if params.upscale and params.level and params.measure == ("none",):
+        faults.append("measure: none, allowed: shape or channels with upscale")
     if "h5ad" in params.table and params.measure in (("none",), ("shape",)):
         faults.append("table: h5ad, allowed: only where intensities are measured (measure)")
     if params.thumbnails is not None and not {"csv", "parquet"} & set(params.table):

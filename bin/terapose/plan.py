@@ -21,8 +21,9 @@ from pydantic import BaseModel, ConfigDict
 
 import terapose
 from terapose.errors import InputError
-from terapose.geometry import ZYX, Box, Grid, zyx
+from terapose.geometry import ZYX, Box, Grid, batches, zyx
 from terapose.image import Image, open_image
+from terapose.levels import Cover
 from terapose.selection import Selection
 
 AXES = ("yx", "zx", "zy")
@@ -85,9 +86,10 @@ class ImagePlan(BaseModel):
     translation: tuple[float, float, float]
     convert: bool
 
-    def open(self) -> Image:
-        """Open the image again, as the one that was planned."""
-        return open_image(self.address, **self.selection.options)
+    def open(self, level: int | None = None) -> Image:
+        """Open the image again, as the one that was planned, or another level of it."""
+        chosen = self.selection if level is None else self.selection.at(level)
+        return open_image(self.address, **chosen.options)
 
 
 class MemberPlan(BaseModel):
@@ -167,6 +169,11 @@ class OutputPlan(BaseModel):
     factors: tuple[ZYX, ...]
     region: ZYX
 
+    @property
+    def regions(self) -> Grid:
+        """Export regions: whole chunks of several pyramid levels, whatever the blocks are."""
+        return Grid(self.shape, self.region)
+
 
 class Projection(BaseModel):
     """What a stage is expected to need: bytes of memory a task, and bytes of the store."""
@@ -193,6 +200,11 @@ class Plan(BaseModel):
         rectangles of them; whole chunks.
     flow_precision
         Storage of flows.
+    output
+        The label image on the level that is segmented.
+    full, cover
+        The label image on level 0, and which of its voxels those of the level cover; None where
+        level 0 is segmented. Which label image is written is decided later (``upscale``).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -204,6 +216,8 @@ class Plan(BaseModel):
     model: ModelPlan
     intensity: IntensityPlan
     output: OutputPlan
+    full: OutputPlan | None
+    cover: Cover | None
     network_shape: ZYX
     rescale: float
     anisotropy: float
@@ -223,11 +237,6 @@ class Plan(BaseModel):
     def grid(self) -> Grid:
         """Blocks of the image."""
         return Grid(self.image.shape, self.block)
-
-    @property
-    def regions(self) -> Grid:
-        """Export regions: whole chunks of several pyramid levels, whatever the blocks are."""
-        return Grid(self.image.shape, self.output.region)
 
     @property
     def resized(self) -> bool:
@@ -266,14 +275,20 @@ class Plan(BaseModel):
         """The boxes of a pass of the network, on the network's grid."""
         return Grid(self.network_shape, self.passes[axis])
 
-    def items(self, stage: str) -> int:
-        """Number of blocks, slabs or regions of a scattered stage."""
-        return items(self, stage)
+    def result(self, upscale: bool) -> OutputPlan:
+        """The label image that is written: brought to level 0 or not."""
+        return self.full if upscale and self.full is not None else self.output
 
-    def batch(self, stage: str, task: int) -> range:
-        """Items of one task."""
-        first, stop = self.tasks[stage][task]
-        return range(first, stop)
+    def items(self, stage: str, upscale: bool = False) -> int:
+        """Number of blocks, slabs or regions of a scattered stage."""
+        return len(self.result(upscale).regions) if stage == "export" else items(self, stage)
+
+    def batch(self, stage: str, task: int, upscale: bool = False) -> range:
+        """Items of one task; level 0 has more regions for each, but no more tasks."""
+        edges = self.tasks[stage]
+        if stage == "export" and upscale and self.full is not None:
+            edges = tuple(batches(len(self.full.regions), len(edges)))
+        return range(*edges[task])
 
     @property
     def default_niter(self) -> int:
@@ -324,7 +339,7 @@ def items(plan: Plan, stage: str) -> int:
         return math.ceil(plan.image.shape[0] / STATISTICS_PLANES)
     if stage in ("overlaps", "voids") and plan.mode != "stitch":
         return 0
-    return len(plan.regions) if stage == "export" else len(plan.grid)
+    return len(plan.output.regions) if stage == "export" else len(plan.grid)
 
 
 LAST = ("export", "measure", "outlines")

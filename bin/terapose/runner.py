@@ -269,6 +269,7 @@ def segment_file(
     from terapose.networks.ensemble import resolve_all
     from terapose.stages import check as check_stage
     from terapose.stages import plan as plan_stage
+    from terapose.upscale import full_image
 
     folder = Path(output)
     # the record and the store's name hold the address: it has to mean the same from any folder
@@ -288,7 +289,8 @@ def segment_file(
         runner = Runner(plan, store, pool, report)
         record = run_all(runner, params, model_files, folder, cells)
     if params.thumbnails is not None:
-        _cut(opened, folder, params, workers)
+        seen = full_image(opened, params) if params.upscale else opened
+        _cut(seen, folder, params, workers)
     if params.keep_intermediates == "none":
         shutil.rmtree(folder / ".terapose")
     return record

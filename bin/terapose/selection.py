@@ -7,7 +7,7 @@ the plan and in the record of the run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -32,6 +32,10 @@ class Selection:
     axes: str = ""
     series: str = ""
     time: int | None = None
+
+    def at(self, level: int) -> Selection:
+        """The same image at another level."""
+        return replace(self, level=level)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def batches(job: Job, measured: Sequence[Receipt], name: str = CELLS) -> Iterato
             part |= {c: values for c, values in rows.items() if c in part}
         elif measured:
             found = {c: np.zeros(0, np.float32) for c in (*columns, *shape)}
-        yield _table(part, found, job.plan, columns, own=name == CELLS)
+        yield _table(part, found, job, columns, own=name == CELLS)
 
 
 def _measured(source: ByNumber, ids: NDArray[np.int64]) -> Table:
@@ -82,13 +82,14 @@ def _measured(source: ByNumber, ids: NDArray[np.int64]) -> Table:
     return rows
 
 
-def _table(part: Table, found: Table, plan: Plan, columns: Sequence[str], *, own: bool) -> Table:
+def _table(part: Table, found: Table, job: Job, columns: Sequence[str], *, own: bool) -> Table:
     """Rows with all their columns; positions in voxels (from 0), and in micrometres where the
     labels' metadata puts them."""
     # a single plane has pixels and areas, a stack has voxels and volumes
-    flat = plan.output.dimensions == 2
+    output, planar = job.output, job.plan.mode == "2d"
+    flat = output.dimensions == 2
     axes = "yx" if flat else "zyx"
-    size = "Area" if plan.mode == "2d" else "Volume"
+    size = "Area" if planar else "Volume"
     count = part["count"]
     with np.errstate(invalid="ignore"):
         center = {a: part[f"sum_{a}"] / count for a in axes}
@@ -96,12 +97,12 @@ def _table(part: Table, found: Table, plan: Plan, columns: Sequence[str], *, own
     table |= {f"{a.upper()}_centroid": center[a] for a in reversed(axes)}
     table[size] = count
     table |= {c: found[c] for c in PLANAR if c in found}
-    if plan.output.voxel_size is not None:
-        sizes = dict(zip("zyx", plan.output.voxel_size, strict=True))
-        shift = dict(zip("zyx", plan.output.translation, strict=True))
+    if output.voxel_size is not None:
+        sizes = dict(zip("zyx", output.voxel_size, strict=True))
+        shift = dict(zip("zyx", output.translation, strict=True))
         for a in reversed(axes):
             table[f"{a.upper()}_centroid_um"] = center[a] * sizes[a] + shift[a]
-        extent = [sizes[a] for a in ("yx" if plan.mode == "2d" else "zyx")]
+        extent = [sizes[a] for a in ("yx" if planar else "zyx")]
         table[f"{size}_um{len(extent)}"] = count * float(np.prod(extent))
     for a in axes:
         table[f"BoundingBox_{a}0"], table[f"BoundingBox_{a}1"] = part[f"{a}0"], part[f"{a}1"]

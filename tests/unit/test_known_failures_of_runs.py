@@ -196,7 +196,7 @@ def test_a_task_without_a_receipt_stops_the_run(
     out = tmp_path / "out"
     asked_for = ("errors", "matches", "outlines")
     stages = [s for s in SCATTERED if len(plan.tasks[s]) > 1 and s not in asked_for]
-    assert len(stages) == 10 - (len(plan.regions) == 1)
+    assert len(stages) == 10 - (len(plan.output.regions) == 1)
     for stage in stages:
         with pytest.raises(StoreError, match=f"stage {stage}: no receipt for .* run again"):
             run_all(Lossy(plan, store, lost=stage), params, [tiny_model], out)

@@ -9,6 +9,7 @@ parameters as words of a command line.
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -171,6 +172,8 @@ def _cut_words(params: Parameters) -> str:
     if params.thumbnails is None:
         return ""
     window = ["--window-size", str(params.thumbnails)] if params.thumbnails else []
+    if params.upscale:
+        params = params.model_copy(update={"level": 0})
     return f"{arguments(params, SELECTION)} {shlex.join(window)}".strip()
 
 
@@ -226,7 +229,7 @@ def _check_one(
     names = result_names(params)
     if output is not None:
         check_output(output, address, names)
-        check_room(output, image.shape[0] * image.shape[1] * image.shape[2])
+        check_room(output, math.prod(image.levels_shape[0] if params.upscale else image.shape))
     # the numbers that names stand for: another table of markers is another run
     channels = channel_numbers(image, params.channels, params.markers)
     last = last_stages(params.measure, params.table)

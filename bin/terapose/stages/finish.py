@@ -8,6 +8,7 @@ the rest is complete.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -30,6 +31,8 @@ from terapose.plan import LAST, key_of, last_stages, package_digest
 from terapose.stages.export import address, levels_here, put
 from terapose.table import batches
 from terapose.table_files import FORMATS, write_table
+
+log = logging.getLogger(__name__)
 
 
 def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
@@ -62,6 +65,8 @@ def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
     if "geojson" in job.params["table"]:
         _outlines(job, measured, outlined, output)
     _masks(job, output, exported["checksum"])
+    for note in record["notes"]:
+        log.warning(note)
     text = json.dumps(record, indent=1)
     _whole(output / RECORD, lambda path: path.write_text(text))
     if job.params["keep_intermediates"] == "none":
@@ -74,7 +79,8 @@ def _gathered(job: Job, receipts: list[Receipt]) -> tuple[Summary, list[Summary]
     """Check the receipts of each stage; returns the summary of ``export``, and of the others."""
     summaries = []
     for stage in last_stages(job.params["measure"], job.params["table"]):
-        summary = gather(job.plan, stage, [r for r in receipts if r["stage"] == stage])
+        mine = [r for r in receipts if r["stage"] == stage]
+        summary = gather(job.plan, stage, mine, upscale=job.upscales)
         results = summary.pop("results")
         # of what was written, whatever tasks it was written by
         if stage == "export":
@@ -104,7 +110,7 @@ def _outlines(job: Job, measured: list[Receipt], outlined: list[Receipt], output
     source = ByNumber(job.store, [r["result"] for r in outlined], "rings")
     rows = batches(job, measured)
     pairs = ((batch, _rings(source, batch["CellID"])) for batch in rows)
-    planes = job.plan.image.shape[0]
+    planes = job.plan.result(upscale=True).shape[0]
     _whole(
         output / "cells.geojson",
         lambda path: write_geojson(path, pairs, _sample(job), planes=planes),
@@ -131,25 +137,49 @@ def _masks(job: Job, output: Path, identity: str) -> None:
             address(job),
             output / file,
             name=name,
-            levels=len(job.plan.output.factors),
-            voxel_size=job.plan.image.voxel_size,
+            levels=len(job.output.factors),
+            voxel_size=job.output.voxel_size,
             identity=identity,
+            description=_of_level(job),
         )
+
+
+def _of_level(job: Job) -> str:
+    """What to say of a label image for which a coarser level was segmented."""
+    level, output = job.plan.image.level, job.output
+    if not level:
+        return ""
+    if job.upscales:
+        return f"Segmented at level {level} of the image's pyramid, brought to level 0."
+    return f"Pixels are those of level {output.level} of the image's pyramid."
+
+
+def _notes(job: Job) -> list[str]:
+    """What the user should know of results that are complete."""
+    masks, full, output = _mask_files(job), job.plan.full, job.output
+    if not masks or full is None or output is full:
+        return []
+    files = ", ".join(file for _, file in masks)
+    size, whole = (" x ".join(map(str, p.shape[3 - p.dimensions :])) for p in (output, full))
+    return [
+        f"{files}: {size} pixels of level {output.level}, where the image has {whole}; "
+        "for a mask that fits the image give --upscale, or segment level 0"
+    ]
 
 
 def _coarse_levels(job: Job) -> None:
     """Make the levels that are coarser than a region, from the last one that is there."""
-    factors = job.plan.output.factors
+    factors = job.output.factors
     for name in compartments(job.before):
         for level in range(levels_here(factors), len(factors)):
             _coarse_level(job, name, level)
 
 
 def _coarse_level(job: Job, name: str, level: int) -> None:
-    factors = job.plan.output.factors
+    factors = job.output.factors
     step = tuple(a // b for a, b in zip(factors[level], factors[level - 1], strict=True))
     source, target = (open_level(address(job), n, name=name) for n in (level - 1, level))
-    shapes = [zyx(level_shape(job.plan.image.shape, factors[n])) for n in (level, level - 1)]
+    shapes = [zyx(level_shape(job.output.shape, factors[n])) for n in (level, level - 1)]
     # a single plane has two dimensions in the label image
     chunks = zyx((1,) * (3 - target.ndim) + target.chunks)
     for box in Grid(shapes[0], chunks):
@@ -200,6 +230,9 @@ def _record(job: Job, *last: Summary) -> dict[str, Any]:
         "plan_digest": plan.digest,
         "mode": plan.mode,
         "image": plan.image.model_dump(mode="json"),
+        "output": job.output.model_dump(
+            mode="json", include={"level", "shape", "voxel_size", "translation"}
+        ),
         "model": plan.model.model_dump(mode="json"),
         "intensity": plan.intensity.model_dump(mode="json", exclude={"windows"}),
         "network_shape": list(plan.network_shape),
@@ -213,6 +246,7 @@ def _record(job: Job, *last: Summary) -> dict[str, Any]:
         "thumbnails": None if job.params["thumbnails"] is None else THUMBNAILS,
         "tables": table_names(compartments(job.before), job.params["table"]),
         "masks": [file for _, file in _mask_files(job)],
+        "notes": _notes(job),
         "stages": {step["stage"]: {k: v for k, v in step.items() if k != "stage"} for step in done},
         "projection": plan.projection.model_dump(mode="json"),
     }

@@ -53,7 +53,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     widened.add(by_block(_widened(nuclei, boxes, owner), job.plan))
     put_boxes(widened, f"{name}/by_block")
     relabel = f"{name}/result"
-    make_labels(job, relabel, job.before["label_type"], ALL)
+    make_labels(job, job.output, relabel, job.before["label_type"], ALL)
     return gathered(
         job,
         scattered,

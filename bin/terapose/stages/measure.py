@@ -10,6 +10,9 @@ the small cells of a block together, each large one by itself. For what is read 
    boxes, and for planes the ends of each row, from which the convex hull follows;
 3. the image, one channel at a time: sums of intensities.
 
+With ``upscale`` all of this is on level 0: labels as they are exported, and the image at full
+resolution. So a table says what can be measured in the label image beside it.
+
 Written is a table for each task and compartment. Each cell is in one of them, and its row depends
 on nothing but the cell.
 """
@@ -27,11 +30,12 @@ from terapose import compartments, shapes
 from terapose.channels import measured_channels
 from terapose.columns import columns_in
 from terapose.filters import BOX, box_of, together
-from terapose.geometry import Box
+from terapose.geometry import Box, Grid
 from terapose.job import Job
 from terapose.kernels.shapes import FAR, SUMS, add_rows, add_sums, add_values, hull_areas, rows_of
-from terapose.parts import Table, put_rows
-from terapose.plan import BAND, Plan
+from terapose.levels import Cover
+from terapose.parts import Table, put_rows, select
+from terapose.plan import BAND, OutputPlan, Plan
 from terapose.stages.masks import own
 
 
@@ -40,7 +44,7 @@ def run(job: Job) -> dict[str, Any]:
     names = compartments.compartments(job.before)
     numbers = measured_channels(job.plan.image.channel_names, job.params["measure"])
     tables: dict[str, list[Table]] = {name: [] for name in names}
-    for cells in groups(job):
+    for cells in groups(job) if job.cover is None else _upscaled(job, job.cover):
         for name, table in _measure(job, cells, names, numbers).items():
             tables[name].append(table)
     stored = {name: job.name(f"{name}-{job.task}.npz") for name in names}
@@ -51,10 +55,28 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def groups(job: Job) -> Iterator[Table]:
-    """The cells of a task, those that are read together at a time."""
+    """The cells of a task, those that are read together at a time, on the level segmented."""
     for item in job.items:
         core = job.plan.grid[item]
         yield from together(_cells_of(job, item), core.grow(core.shape))
+
+
+def _upscaled(job: Job, cover: Cover) -> Iterator[Table]:
+    """The same on level 0, where what a block covers is cut into parts of a block's size."""
+    for item in job.items:
+        core, cells = job.plan.grid[item], _cells_of(job, item)
+        for n, axis in enumerate("zyx"):
+            for end in "01":
+                cells[f"{axis}{end}"] = cover.edges(n)[cells[f"{axis}{end}"]]
+        covered = cover.over(core)
+        parts = Grid(covered.shape, core.shape)
+        corner = np.stack([cells[f"{a}0"] for a in "zyx"]) - np.array([covered.start]).T
+        # a nucleus that has grown may begin before its block
+        index = np.maximum(corner, 0) // np.array([core.shape]).T
+        number = np.ravel_multi_index(tuple(index), parts.counts)
+        for part in np.unique(number).tolist():
+            near = parts[part].moved(covered.start)
+            yield from together(select(cells, number == part), near.grow(near.shape))
 
 
 def _cells_of(job: Job, item: int) -> Table:
@@ -138,17 +160,19 @@ def _measure(
         for name in names:
             sums[name].add(local[name], band.start)
         for n, channel in enumerate(numbers):
-            values = job.read_image(band, channel).astype(np.float64)
+            values = job.read_output(band, channel).astype(np.float64)
             for name in names:
                 add_values(local[name], values, sums[name].totals[n])
-    anisotropy = pixel_ratio(job.plan)
+    anisotropy = pixel_ratio(job.plan, job.output)
     return {name: sums[name].table(cells["id"], anisotropy) for name in names}
 
 
-def pixel_ratio(plan: Plan) -> float:
+def pixel_ratio(plan: Plan, output: OutputPlan) -> float:
     """Z step over pixel size: that of the voxels where they are known, else the network's."""
-    size = plan.image.voxel_size
-    return plan.anisotropy if size is None else size[0] / size[1]
+    if output.voxel_size is not None:
+        return output.voxel_size[0] / output.voxel_size[1]
+    (z, y, _), (deep, high, _) = output.voxels, plan.output.voxels
+    return plan.anisotropy * (z / deep) / (y / high)
 
 
 def _empty(plan: Plan, channels: int) -> Table:

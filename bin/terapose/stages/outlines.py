@@ -5,6 +5,9 @@ box lies, with all of the box. Each is traced by itself (`terapose.kernels.outli
 out depends on nothing but the cell. A cell in several pieces is one of several polygons; pieces of
 which only corners touch are two.
 
+Viewers draw outlines on level 0, so that is where they are put (`terapose.levels`) if another level
+was segmented: along the edges of its pixels as they lie there.
+
 Written is a table for each task: the corners of all rings one after another, and for each ring the
 compartment and number of its cell, its polygon, and where it ends.
 """
@@ -21,6 +24,7 @@ from terapose import compartments
 from terapose.filters import box_of
 from terapose.job import Job
 from terapose.kernels.outlines import polygons
+from terapose.levels import Cover
 from terapose.parts import Table, span
 from terapose.stages.masks import own
 from terapose.stages.measure import groups
@@ -43,9 +47,9 @@ def run(job: Job) -> dict[str, Any]:
 def _rings(
     job: Job, cells: Table, names: tuple[str, ...]
 ) -> list[tuple[int, int, int, int, NDArray[np.int64]]]:
-    """Number, compartment, plane, polygon and corners (Y, X of the image) of each ring."""
-    box = box_of(cells)
-    found, rings = compartments.read(job, box), []
+    """Number, compartment, plane, polygon and corners (Y, X of level 0) of each ring."""
+    box, cover = box_of(cells), job.plan.cover
+    found, rings = compartments.read_level(job, box), []
     for kind, name in enumerate(names):
         local = own(found[name], cells["id"])
         for n, place in enumerate(find_objects(local)):
@@ -54,9 +58,20 @@ def _rings(
             origin = np.array([s.start + b for s, b in zip(place, box.start, strict=True)])
             for number, polygon in enumerate(polygons((local[place] == n + 1)[0])):
                 for ring in polygon:
-                    at = ring + origin[1:]
-                    rings.append((int(cells["id"][n]), kind, int(origin[0]), number, at))
+                    plane, at = int(origin[0]), ring + origin[1:]
+                    if cover is not None:
+                        plane, at = _on_level_0(cover, plane, at)
+                    rings.append((int(cells["id"][n]), kind, plane, number, at))
     return rings
+
+
+def _on_level_0(
+    cover: Cover, plane: int, corners: NDArray[np.int64]
+) -> tuple[int, NDArray[np.int64]]:
+    """A plane, the middle one of several, and corners of pixels of the level on level 0."""
+    first, stop = cover.edges(0)[plane : plane + 2]
+    at = np.stack([cover.edges(n + 1)[corners[:, n]] for n in range(2)], axis=1)
+    return int(first + stop - 1) // 2, at
 
 
 def _table(rings: list[tuple[int, int, int, int, NDArray[np.int64]]]) -> Table:

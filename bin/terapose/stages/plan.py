@@ -57,6 +57,7 @@ from terapose.stages import convert, gradients
 from terapose.stages.export import REGION_FACTOR
 from terapose.store import Store
 from terapose.tiles import TileGrid, tile_grid
+from terapose.upscale import check_cover, cover_of, full_image
 
 if TYPE_CHECKING:
     from terapose.networks import ModelInfo
@@ -117,6 +118,8 @@ def open_checked(address: str, params: Parameters) -> Image:
             remedy="segment a coarser pyramid level (level)",
         )
     _check_for_mode(params, mode)
+    if image.level and (params.upscale or "geojson" in params.table):
+        check_cover(image, params, mode)
     return image
 
 
@@ -201,6 +204,8 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         "model": _model_plan(info, params),
         "intensity": _intensity_plan(image, params),
         "output": _output_plan(image, params),
+        "full": None,
+        "cover": None,
         "network_shape": grid,
         "rescale": rescale,
         "anisotropy": anisotropy,
@@ -209,6 +214,9 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         "passes": choose_passes(grid, slabs, 1 if flat else len(AXES), params.rectangle),
         "flow_precision": params.flow_precision,
     }
+    if image.level:
+        full = full_image(image, params)
+        fields |= {"full": _output_plan(full, params), "cover": cover_of(image, full)}
     draft = Plan.model_construct(**fields, tasks={}, projection=Projection(memory={}, store=0))
     tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
     return Plan(**fields, tasks=tasks, projection=project(draft))

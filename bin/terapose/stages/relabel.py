@@ -24,7 +24,7 @@ from terapose.geometry import Box
 from terapose.job import Job, Summary, gathered
 from terapose.naming import NewNames, named_labels
 from terapose.parts import Sorter, Table, blocks_together, get_window, put_window, windows
-from terapose.plan import Plan, flow_threshold
+from terapose.plan import OutputPlan, Plan, flow_threshold
 from terapose.stages.combine import read_flows
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ def run(job: Job) -> Summary:
     put_boxes(boxes, f"{name}/by_block")
     dtype = "uint32" if cells < 2**32 else "uint64"
     expand = job.params["expand"] or 0
-    make_labels(job, name, dtype, compartments({"expand": expand}))
+    upscale = bool(job.params["upscale"]) and job.plan.full is not None
+    make_labels(job, job.plan.result(upscale), name, dtype, compartments({"expand": expand}))
     return gathered(
         job,
         None,
@@ -67,6 +68,7 @@ def run(job: Job) -> Summary:
         label_type=dtype,
         cells=cells,
         expand=expand,
+        upscale=upscale,
     )
 
 
@@ -113,11 +115,12 @@ def put_boxes(boxes: Sorter, name: str) -> None:
     boxes.put_columns(name, dict.fromkeys(("block", "id", *BOX), np.int64))
 
 
-def make_labels(job: Job, name: str, dtype: str, names: tuple[str, ...]) -> None:
+def make_labels(
+    job: Job, output: OutputPlan, name: str, dtype: str, names: tuple[str, ...]
+) -> None:
     """Make the label images to write to, once: tasks of ``export`` may have written to them."""
     ready = f"{name}/labels.ready"
     if not job.store.has(ready):
-        output = job.plan.output
         labels.create(
             f"{job.store.address}/{name}/labels.zarr",
             shape=output.shape[-output.dimensions :],
@@ -128,6 +131,7 @@ def make_labels(job: Job, name: str, dtype: str, names: tuple[str, ...]) -> None
             factors=output.factors,
             chunks=output.chunks,
             names=names,
+            about={"level": output.level, "segmented_level": job.plan.image.level},
             version="0.5" if output.version == "0.5" else "0.4",
         )
         job.store.put(ready, b"")

@@ -1,0 +1,68 @@
+"""Level 0 of an image of which a coarser level is segmented, and whether results can go there."""
+
+from __future__ import annotations
+
+from terapose.errors import InputError
+from terapose.geometry import zyx
+from terapose.image import Image, open_image
+from terapose.levels import Cover, moved_by
+from terapose.params import Parameters
+
+
+def full_image(image: Image, params: Parameters) -> Image:
+    """Level 0 of an image of which another level was opened, with the voxel size that fits."""
+    size = None
+    if params.voxel_size or params.pixel_size:
+        z, y, x = (s / f for s, f in zip(image.voxel_size or (), image.factors, strict=True))
+        size = (z, y, x)
+    return open_image(image.address, **image.selection.at(0).options, voxel_size=size)
+
+
+def cover_of(image: Image, full: Image) -> Cover:
+    """Which voxels of level 0 those of a level cover.
+
+    Raises
+    ------
+    InputError
+        If the level has more voxels than level 0 along an axis.
+    """
+    if any(a > b for a, b in zip(image.shape, full.shape, strict=True)):
+        raise InputError(
+            "is larger than level 0",
+            where=f"{image.address}, level {image.level}",
+            got=f"shape {image.shape} (Z, Y, X)",
+            allowed=f"at most {full.shape}",
+            remedy="write the image again with its levels in order, or segment level 0",
+        )
+    step = full.voxel_size or full.factors
+    moved = (
+        moved_by((a - b) / s, f)
+        for a, b, s, f in zip(image.origin, full.origin, step, image.factors, strict=True)
+    )
+    return Cover(coarse=image.shape, fine=full.shape, moved=zyx(moved))
+
+
+def check_cover(image: Image, params: Parameters, mode: str) -> None:
+    """Refuse a level from which no way leads back to level 0.
+
+    Raises
+    ------
+    InputError
+        If translations in the file put it elsewhere, or cells of planes would become volumes.
+    """
+    cover = cover_of(image, full_image(image, params))
+    if any(abs(m) > f for m, f in zip(cover.moved, image.factors, strict=True)):
+        raise InputError(
+            "does not lie over level 0, as the translations in the file have it",
+            where=f"{image.address}, level {image.level}",
+            got=f"{cover.moved} (Z, Y, X) pixels of level 0 from there",
+            remedy="segment level 0, or leave out upscale and geojson",
+        )
+    if params.upscale and mode == "2d" and cover.fine[0] != cover.coarse[0]:
+        raise InputError(
+            "has fewer planes than level 0, where cells of planes would be several planes thick",
+            where=f"{image.address}, level {image.level}",
+            got=f"{cover.coarse[0]} planes",
+            allowed=f"{cover.fine[0]} planes, with upscale in mode 2d",
+            remedy="segment level 0, or leave out upscale",
+        )
