@@ -26,7 +26,7 @@ workflow {
     images = channel.fromList(given_images).mix(simulated)
     samples = images.map { name, address, _own -> sample(name, address) }
     if (params.publish_layout == 'mcmicro') {
-        given = [mask_tiff: 'cell.ome.tif'] + given
+        given = [mask_tiff: 'cell.ome.tif', upscale: true] + given
     }
     settings = images.map { name, _address, own ->
         tuple(name, absolute(own), own_networks(own.model ?: given.model), own_markers(given + own))
@@ -53,11 +53,14 @@ workflow {
     }
     SEGMENT(samples, settings, params_file, outdir, cells, false)
     SEGMENT.out.stale.subscribe { name, files -> remove_stale(name, files) }
+    notes = Collections.synchronizedList([])
+    SEGMENT.out.notes.subscribe { note -> notes.add(note) }
     LOOK(SEGMENT.out.cells, SEGMENT.out.thumbnails, SEGMENT.out.samples, reference)
 
     workflow.onComplete = {
         if (workflow.success) {
             println("\nResults: ${as_path(params.outdir)}")
+            notes.each { note -> println("WARNING: ${note}") }
         }
         else {
             // the sentence of the stage that failed, last and alone

@@ -94,6 +94,12 @@ def passing(planned, stage, before) {
         .join(before)
 }
 
+// The notes in a record; a stub's is empty.
+def notes_in(record) {
+    def text = record.text
+    return text ? new groovy.json.JsonSlurper().parseText(text).notes : []
+}
+
 // What GRADIENTS takes: [sample, axis, task, plan, store, before, model, image, args].
 def passes(planned, axis, inputs) {
     return scatter(planned, "gradients-${axis}")
@@ -235,5 +241,7 @@ workflow SEGMENT {
             tuple(sample, labels, [tables].flatten().find { file -> file.name in ['cells.parquet', 'cells.csv'] })
         }
         .join(checked.filter { row -> row.thumbnails }.map { row -> tuple(row.sample, row.thumbnails) })
+    // what the user should know of results that are complete
+    notes = FINISH.out.flatMap { _sample, _labels, record, _tables, _masks -> notes_in(record) }
     cells = FINISH.out.map { sample, labels, record, _tables, _masks -> tuple(sample, labels, record) }
 }

@@ -89,7 +89,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "results": (
         "Compartments and tables",
-        ("expand", *SECOND, "measure", "table", "thumbnails", "mask_tiff", "ome_zarr_version"),
+        (
+            *("expand", *SECOND, "measure", "table", "thumbnails", "mask_tiff"),
+            *("upscale", "ome_zarr_version"),
+        ),
     ),
     "work": (
         "How the work is cut, and what is kept",

@@ -81,3 +81,25 @@ def test_same_bytes_however_it_is_cut(
     assert bool(list(out.glob("*.ome.tif"))) == ("--mask_tiff" in rules)
     cells = np.loadtxt(out / "cells.csv", delimiter=",", skiprows=1, usecols=0)
     assert len(cells) > 5
+
+
+def test_a_coarser_level_and_then_level_0(launches: Launches, tmp_path: Path) -> None:
+    plane, _ = nuclei((9, 121, 133), spacing=24, seed=5)
+    image = write_ome_zarr(tmp_path / "slide.zarr", plane[4], axes="yx", factors=(1, 2))
+    launch = launches("level")
+    words = ("--input", image, "--level", 1, "--diameter", 12, "--mask_tiff", "cell.ome.tif")
+    words += ("--table", "csv,geojson", "--thumbnails", 15, "--max_tasks", 2)
+    run = launch.done(*words)
+    note = "WARNING: cell.ome.tif: 61 x 67 pixels of level 1, where the image has 121 x 133"
+    assert note in run.text
+    run = launch.done(*words, "--upscale", "-resume")
+    assert "WARNING" not in run.text
+    assert "GRADIENTS_YX" not in run.submitted
+    options = ("--level", 1, "--diameter", 12, "--mask-tiff", "cell.ome.tif", "--upscale")
+    whole = segment(image, tmp_path / "whole", *options, "--table", "csv,geojson")
+    out = launch.out / "slide"
+    assert results(out) == whole
+    for name in ("cell.ome.tif", "cells.csv", "cells.geojson"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert (out / "picture.png").exists()
+    assert (out / "thumbnails.zarr").exists()

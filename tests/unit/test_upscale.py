@@ -104,7 +104,7 @@ def slide(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("slide")
     corner = (factor - 1) / 2 * SIZE
     places = [placed(1, 7, -3), placed(factor, 7 + corner, corner - 3)]
-    coarse = fine[np.ix_(range(2), *first)]
+    coarse = fine[np.ix_(np.arange(2), *first)]
     write_pyramid(folder / "image.zarr", [fine, coarse], places, "micrometer")
     runs = {"level": {}, "full": {"upscale": True}, "cut": {"upscale": True, **CUT}}
     image = str(folder / "image.zarr")
