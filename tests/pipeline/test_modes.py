@@ -88,12 +88,12 @@ def test_a_coarser_level_and_then_level_0(launches: Launches, tmp_path: Path) ->
     image = write_ome_zarr(tmp_path / "slide.zarr", plane[4], axes="yx", factors=(1, 2))
     launch = launches("level")
     words = ("--input", image, "--level", 1, "--diameter", 12, "--mask_tiff", "cell.ome.tif")
-    words += ("--table", "csv,geojson", "--thumbnails", 15, "--max_tasks", 2)
+    words += ("--table", "csv,geojson", "--thumbnails", 15)
     run = launch.done(*words)
     note = "WARNING: cell.ome.tif: 61 x 67 pixels of level 1, where the image has 121 x 133"
-    assert note in run.text
+    assert note in run.said
     run = launch.done(*words, "--upscale", "-resume")
-    assert "WARNING" not in run.text
+    assert "WARNING" not in run.said
     assert "GRADIENTS_YX" not in run.submitted
     options = ("--level", 1, "--diameter", 12, "--mask-tiff", "cell.ome.tif", "--upscale")
     whole = segment(image, tmp_path / "whole", *options, "--table", "csv,geojson")
