@@ -46,6 +46,9 @@ def project(plan: Plan) -> Projection:
     channels = plan.model.channels
     resized = 40 if plan.resized else 0
     network_base = NETWORK_BASE + 2 * plan.model.size  # weights, and the file while they are read
+    # upscaled or not is decided later
+    full = plan.full or plan.output
+    finer = math.ceil(math.prod(full.shape) / math.prod(shape))
     memory = {
         "convert": BASE + planes * item * 4,
         "intensities": BASE + core * (item + 40),
@@ -62,8 +65,8 @@ def project(plan: Plan) -> Projection:
         "voids": BASE + seen * 90,
         "matches": BASE + core * 60,
         "outlines": BASE + min(seen, 3 * BAND) * 40,
-        "measure": BASE + min(seen, 3 * BAND) * 40,
-        "export": BASE + math.prod(plan.output.chunks) * 100,
+        "measure": BASE + min(finer * seen, 3 * BAND) * 40,
+        "export": BASE + max(math.prod(p.chunks) for p in (plan.output, full)) * 100,
     }
     voxels, network = math.prod(shape), math.prod(grid)
     # the last sum while the one before still stands for the slabs in flight

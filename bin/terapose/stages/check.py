@@ -27,6 +27,7 @@ from terapose.params import SELECTION, STAGES, Parameters
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.samples import samples_of
 from terapose.stages.plan import make_plan, mode_of, open_checked
+from terapose.upscale import full_image
 from terapose.words import arguments
 
 
@@ -121,8 +122,9 @@ def check_readable(image: Image, params: Parameters) -> None:
         If it cannot be decoded.
     """
     numbers, _ = channel_numbers(image, params.channels, params.markers)
-    for channel in numbers:
-        image.read((slice(0, 1),) * 3, channel)
+    for level in (image, full_image(image, params)) if params.upscale else (image,):
+        for channel in numbers:
+            level.read((slice(0, 1),) * 3, channel)
 
 
 def check_room(folder: Path, voxels: int) -> None:
