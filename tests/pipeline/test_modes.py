@@ -87,25 +87,16 @@ def test_a_coarser_level_and_then_level_0(launches: Launches, tmp_path: Path) ->
     plane, _ = nuclei((9, 121, 133), spacing=24, seed=5)
     image = write_ome_zarr(tmp_path / "slide.zarr", plane[4], axes="yx", factors=(1, 2))
     launch = launches("level")
-    words: tuple[object, ...] = (
-        "--input",
-        image,
-        "--level",
-        1,
-        "--diameter",
-        12,
-        "--mask_tiff",
-        "cell.ome.tif",
-    )
-    words += ("--table", "csv,geojson", "--thumbnails", 15)
+    rules = ("--level", 1, "--diameter", 12, "--table", "csv,geojson")
+    words = ("--input", image, *rules, "--mask_tiff", "cell.ome.tif", "--thumbnails", 15)
     run = launch.done(*words)
     note = "WARNING: cell.ome.tif: 61 x 67 pixels of level 1, where the image has 121 x 133"
     assert note in run.said
     run = launch.done(*words, "--upscale", "-resume")
     assert "WARNING" not in run.said
     assert "GRADIENTS_YX" not in run.submitted
-    options = ("--level", 1, "--diameter", 12, "--mask-tiff", "cell.ome.tif", "--upscale")
-    whole = segment(image, tmp_path / "whole", *options, "--table", "csv,geojson")
+    options = (*rules, "--mask-tiff", "cell.ome.tif", "--upscale")
+    whole = segment(image, tmp_path / "whole", *options)
     out = launch.out / "slide"
     assert results(out) == whole
     for name in ("cell.ome.tif", "cells.csv", "cells.geojson"):

@@ -57,7 +57,7 @@ VALUES = {
     "keep_intermediates": "all",
 }
 """A value of each parameter that goes with all others."""
-FLAGS = ("invert", "augment", "use_gpu")
+FLAGS = ("invert", "augment", "use_gpu", "upscale")
 ELSEWHERE = ("markers", "model", "model_digest", "pixel_size", "lowhigh", "expand")
 """Those that need a file, or do not go with the others: `test_digest` and other tests have them."""
 

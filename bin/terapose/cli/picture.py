@@ -84,8 +84,9 @@ def _segmented(record: Path, image: str) -> dict[str, Any]:
         found = json.loads(record.read_text())
         known: dict[str, Any] = found["image"]
         # the labels may have been brought to another level than the one that was segmented
-        known["selection"]["level"] = found["output"]["level"]
-        known["voxel_size"] = found["output"]["voxel_size"]
+        if "output" in found:
+            known["selection"]["level"] = found["output"]["level"]
+            known["voxel_size"] = found["output"]["voxel_size"]
         return known if is_same(known["address"], image) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
