@@ -65,8 +65,7 @@ def listed(input, stack) {
         refuse_control(input, address)
         refuse_name(name, address)
     }
-    def names = found.collect { name, _address, _own -> name }
-    def doubled = names.findAll { name -> names.count(name) > 1 }.unique()
+    def doubled = found.countBy { name, _address, _own -> name }.findAll { _name, count -> count > 1 }.keySet()
     if (doubled) {
         refuse("${input}: samples of one name; got ${doubled.join(', ')}; name each in a samplesheet")
     }
