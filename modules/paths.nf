@@ -41,15 +41,22 @@ def in_order(paths) {
     return paths.toSorted { path -> path.toString().replaceAll(/\d+/) { digits -> digits.padLeft(20, '0') } }
 }
 
-// What is staged of a path, so that containers see it: itself, or the file it goes on in, and where
-// these lead if they are links. Nextflow gives $, braces and wildcards to the shell as they are; a
-// name with them is not staged, and where there are containers a folder above it is.
+// A path as tasks reach it: in a container, without the links in it, whose folders it would lack.
+def reachable(path) {
+    if (!workflow.containerEngine) {
+        return path
+    }
+    def there = existing(path)
+    def beyond = there.relativize(path).toString()
+    return beyond ? there.toRealPath().resolve(beyond) : there.toRealPath()
+}
+
+// What is staged of a path, so that containers see it: itself, or the file it goes on in. Nextflow
+// gives $, braces and wildcards to the shell as they are; a name with them is not staged, and where
+// there are containers a folder above it is.
 def staged(path) {
     def there = existing(path)
-    if (there != path && !there.isFile()) {
-        return []
-    }
-    return [there, there.toRealPath()].collect { one -> stageable(one) }.findAll().unique()
+    return there == path || there.isFile() ? [stageable(there)].findAll() : []
 }
 
 def stageable(path) {

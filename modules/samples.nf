@@ -1,6 +1,6 @@
 // What `input` names: images, and what to call them.
 
-include { as_path ; in_order ; is_pattern ; is_url ; matching ; staged } from './paths'
+include { as_path ; in_order ; is_pattern ; is_url ; matching ; reachable ; staged } from './paths'
 include { refuse ; refuse_control } from './shell'
 include { sheet_rows } from './sheet'
 
@@ -33,14 +33,14 @@ def folder_of(name) {
     return params.publish_layout == 'mcmicro' ? "segmentation/terapose-${name}" : name
 }
 
-// [sample, address, files to stage]: local images are staged, so that containers can see them.
+// [sample, address, files to stage]: local images are staged, so that containers can see them. Of a
+// pattern one file stands for the folder that all of them are in.
 def sample(name, address) {
-    return tuple(name, address, is_url(address) ? [] : staged_image(as_path(address)))
-}
-
-// Of a pattern one file stands for the folder that all of them are in.
-def staged_image(path) {
-    return is_pattern(path) ? matching(path).take(1).collectMany { one -> staged(one) } : staged(path)
+    if (is_url(address)) {
+        return tuple(name, address, [])
+    }
+    def path = reachable(as_path(address))
+    return tuple(name, path.toString(), (is_pattern(path) ? matching(path).take(1) : [path]).collectMany { one -> staged(one) })
 }
 
 // [sample, address, parameters of its own] of each image the input names: an image, those in a

@@ -1,7 +1,7 @@
 // Parameters as samples take them: with files by their absolute paths, because tasks run in folders
 // of their own.
 
-include { as_path ; is_url ; staged } from './paths'
+include { as_path ; is_url ; reachable ; staged } from './paths'
 
 // Names of the parameters that are networks.
 def networks() {
@@ -49,5 +49,5 @@ def local_file(value) {
         return null
     }
     def path = as_path(value)
-    return path.exists() ? path : null
+    return path.exists() ? reachable(path) : null
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +137,28 @@ def test_odd_names_in_a_folder_are_staged_or_refused(launches: Launches) -> None
         assert run.process.returncode != 0 and not run.submitted
         assert said.format(f"{folder}/{name}".replace("\n", "\\n")) in run.last
     assert not touched(launch)
+
+
+def test_containers_see_images_of_odd_names_and_behind_links(
+    launches: Launches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = launches("containers")
+    real = tmp_path / "odd {a,b} $HOME"
+    real.mkdir()
+    (real / "image.tif").touch()
+    (launch.path / "link.tif").symlink_to(real / "image.tif")
+    # a stand-in for the engine: what it is called with is what is looked at
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >> '{tmp_path}/called'\nexit 1\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    run = launch.run("--input", "link.tif", "-with-docker", "image", "-stub-run")
+    assert run.submitted == {"CHECK"}
+    called = (tmp_path / "called").read_text().splitlines()
+    mounted = [Path(b.partition(":")[0]) for a, b in pairwise(called) if a == "-v"]
+    assert any(real.is_relative_to(path) for path in mounted), called
+    (script,) = launch.work.glob("*/*/.command.sh")
+    assert f"'{real}/image.tif' >> sample.tsv" in script.read_text()
 
 
 @pytest.mark.parametrize(
