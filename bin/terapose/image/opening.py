@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image import hdf5, n5, tiffs, zarr_nodes, zarrs, zips
+from terapose.image import hdf5, n5, tiffs, vendors, zarr_nodes, zarrs, zips
 from terapose.image.model import Image
 from terapose.image.ome_xml import find_ome_xml
 from terapose.image.tiff_files import is_tiff
@@ -16,7 +16,10 @@ from terapose.selection import Selection
 
 _XML = (b"<?xml", b"<OME", b"\xef\xbb\xbf<")
 _ROOT_WITHIN = 4096
-_FORMATS = "OME-Zarr, plain Zarr (folders and .zip), N5, TIFF, OME-TIFF, HDF5"
+_FORMATS = (
+    "OME-Zarr, plain Zarr (folders and .zip), N5, TIFF, OME-TIFF, HDF5; CZI, LIF, ND2 and others "
+    "with terapose[formats]"
+)
 
 
 def open_image(
@@ -103,6 +106,9 @@ def _open(place: str, chosen: Selection) -> Image:
         if inside:
             return hdf5.open_hdf5(place, file, inside, chosen)
         raise _nothing(place)
+    maker = vendors.find_format(place, head)
+    if maker is not None:
+        return vendors.open_vendor(place, maker, chosen)
     if is_tiff(head):
         return tiffs.open_tiff(place, chosen)
     if _is_companion(place, head):
