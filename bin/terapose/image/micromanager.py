@@ -34,20 +34,24 @@ def summary_of(file: TiffFile) -> dict[str, Any]:
 
 def metadata_of(file: TiffFile, series: TiffPageSeries) -> Metadata:
     """Names of the channels and the size of a voxel."""
-    summary, plane = summary_of(file), _plane(series)
-    names = _names_in_index(file) if series.kind == "ndtiff" else _list(summary.get("ChNames"))
+    summary, plane = summary_of(file), _plane(file)
+    in_index = series.kind == "ndtiff"
+    names = _names_in_index(file, "channel") if in_index else _list(summary.get("ChNames"))
     pixel = length(summary.get("PixelSize_um"), "um") or length(plane.get("PixelSizeUm"), "um")
     step = length(summary.get("z-step_um"), "um")
     return Metadata(tuple(str(name) for name in names), (step, pixel, pixel))
 
 
 def position_names(file: TiffFile, positions: int) -> list[str]:
-    """Names of the positions of the stage, as far as the summary has them."""
-    summary = summary_of(file)
-    told = summary.get("StagePositions") or summary.get("InitialPositionList")
-    labels = [p.get("Label", "") for p in _list(told) if isinstance(p, dict)]
+    """Names of the positions of the stage, as far as the file has them."""
+    if file.is_ndtiff:
+        labels = _names_in_index(file, "position")
+    else:
+        summary = summary_of(file)
+        told = _list(summary.get("StagePositions") or summary.get("InitialPositionList"))
+        labels = [str(p.get("Label", "")) for p in told if isinstance(p, dict)]
     if len(labels) == positions and len(set(labels)) == positions:
-        return [str(label) for label in labels]
+        return labels
     return [f"Pos{n}" for n in range(positions)]
 
 
@@ -105,17 +109,17 @@ def _check_places(address: str, file: TiffFile, series: TiffPageSeries) -> None:
         )
 
 
-def _plane(series: TiffPageSeries) -> dict[str, Any]:
-    """What the first plane says of itself."""
-    value = series.keyframe.tags.valueof(_PLANE)
+def _plane(file: TiffFile) -> dict[str, Any]:
+    """What the first plane of the opened file says of itself."""
+    value = file.pages.first.tags.valueof(_PLANE)
     return value if isinstance(value, dict) else {}
 
 
-def _names_in_index(file: TiffFile) -> list[str]:
-    """Names of channels in NDTiff, in the order in which they were taken first."""
+def _names_in_index(file: TiffFile, axis: str) -> list[str]:
+    """Names along an axis of NDTiff, in the order in which they were taken first."""
     from tifffile import read_ndtiff_index
 
-    found = (fields[0].get("channel") for fields in read_ndtiff_index(_index(file)))
+    found = (fields[0].get(axis) for fields in read_ndtiff_index(_index(file)))
     return list(dict.fromkeys(name for name in found if isinstance(name, str)))
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 from terapose.image.ome_xml import children, tag
 from terapose.image.units import micrometres
 
@@ -107,8 +109,8 @@ def fluoview(file: TiffFile, _series: TiffPageSeries) -> Metadata:
 def scanimage(file: TiffFile, _series: TiffPageSeries) -> Metadata:
     """ScanImage: the channels that were saved, and the step of a stack."""
     told = (file.scanimage_metadata or {}).get("FrameData") or {}
-    saved, names = told.get("SI.hChannels.channelSave"), told.get("SI.hChannels.channelName")
-    numbers = saved if isinstance(saved, list) else [saved] if saved else []
+    names, saved = told.get("SI.hChannels.channelName"), told.get("SI.hChannels.channelSave")
+    numbers = np.ravel(saved) if saved else ()  # one number, or a column of them
     chosen = [names[int(n) - 1] for n in numbers] if isinstance(names, list) else []
     step = length(told.get("SI.hStackManager.stackZStepSize"), "um")
     return Metadata(_strings(chosen), (step, None, None))

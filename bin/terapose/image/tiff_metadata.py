@@ -72,7 +72,7 @@ def scaled(sizes: Sizes, finest: Shape, shape: Shape) -> VoxelSize | None:
 
 def image_names(file: TiffFile, images: Sequence[TiffPageSeries]) -> tuple[str, ...]:
     """Names of all images of a file; empty where one has none."""
-    if images[0].kind == "mmstack" and len(images) > 1:
+    if images[0].kind in ("mmstack", "ndtiff") and len(images) > 1:
         return tuple(micromanager.position_names(file, len(images)))
     return tuple(str(image.name or "") for image in images)
 
