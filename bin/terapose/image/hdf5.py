@@ -13,8 +13,9 @@ from functools import partial
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
+from terapose.image import bdv, bdv_xml
 from terapose.image.hdf5_axes import axes_of, voxel_size_in
-from terapose.image.hdf5_files import Hdf5Files, Node, is_dataset, shape_of
+from terapose.image.hdf5_files import Hdf5Files, Node, file_beside, is_dataset, shape_of
 from terapose.image.hdf5_source import identity_of, open_stack, stored_as
 from terapose.image.model import Image, check_level, layout_of, names_of
 from terapose.image.series import find_series, listed
@@ -34,7 +35,9 @@ def split(address: str) -> tuple[str, str]:
     return address, ""
 
 
-def open_hdf5(address: str, file_name: str, inside: str, chosen: Selection) -> Image:
+def open_hdf5(
+    address: str, file_name: str, inside: str, chosen: Selection, *, xml_name: str = ""
+) -> Image:
     """Open an image of an HDF5 file (see `open_image`).
 
     Parameters
@@ -45,6 +48,8 @@ def open_hdf5(address: str, file_name: str, inside: str, chosen: Selection) -> I
         The file, and the group or dataset that the address names; empty: none.
     chosen
         What else was chosen.
+    xml_name
+        The XML of BigDataViewer that names the file, if the user gave that.
     """
     if addresses.is_url(address):
         raise InputError(
@@ -52,7 +57,7 @@ def open_hdf5(address: str, file_name: str, inside: str, chosen: Selection) -> I
         )
     with Hdf5Files(file_name, address) as files:
         try:
-            return _open(address, files, inside, chosen)
+            return _open(address, files, inside, chosen, xml_name)
         except InputError:
             raise
         except Exception as error:  # h5py raises whatever the damaged bytes lead to
@@ -69,7 +74,32 @@ def _is_hdf5(file_name: str) -> bool:
         return file.read(len(SIGNATURE)) == SIGNATURE
 
 
-def _open(address: str, files: Hdf5Files, inside: str, chosen: Selection) -> Image:
+def open_bdv_xml(address: str, chosen: Selection) -> Image:
+    """Open the image whose BigDataViewer XML the user gave (see `open_image`)."""
+    if addresses.is_url(address):
+        raise InputError(
+            "HDF5 is read from a local disk only", where=address, remedy="copy the files first"
+        )
+    xml_name = os.path.realpath(address)
+    folder = os.path.dirname(xml_name)
+    file_name = file_beside(xml_name, bdv_xml.file_of(xml_name), folder, address)
+    return open_hdf5(address, file_name, "", chosen, xml_name=xml_name)
+
+
+def _open(address: str, files: Hdf5Files, inside: str, chosen: Selection, xml_name: str) -> Image:
+    if bdv.is_bdv(files):
+        view = bdv.parse(inside)
+        if view:
+            return bdv.open_bdv(address, files, view, chosen, xml_name)
+        bdv.refuse_notes(address, inside)
+    elif xml_name:
+        raise InputError(
+            "the HDF5 file that the XML names is not one of BigDataViewer",
+            where=address,
+            got=files.file,
+            allowed="time points (t00000) and setups (s00)",
+            remedy="name the image itself",
+        )
     return _open_dataset(address, files, inside, chosen)
 
 

@@ -118,7 +118,7 @@ class Hdf5Files:
                     remedy="name the dataset itself",
                 )
             if kind == "ExternalLink":
-                target = self.beside(item.file.filename, link.filename)
+                target = self._beside(item.file.filename, link.filename)
                 item, files = self._opened(target), files | {target}
             elif link.path.startswith("/"):
                 item = item.file["/"]
@@ -199,33 +199,6 @@ class Hdf5Files:
             item = first.item
         return tuple(item.chunks) if item.chunks else None
 
-    def beside(self, file_name: str, target: str) -> str:
-        """Path of a file that another one names, by rules 1 and 2.
-
-        Raises
-        ------
-        InputError
-            If it lies outside the image's folder, or there is none.
-        """
-        found = os.path.realpath(_in_folder_of(file_name, target))
-        if os.path.commonpath([found, self._folder]) != self._folder:
-            raise InputError(
-                f"{os.path.basename(file_name)} leads to a file outside the image's own folder, "
-                "which is not followed",
-                where=self._address,
-                got=target,
-                allowed=f"files in {self._folder} and below",
-                remedy="put the file there, or write the image into one file",
-            )
-        if not os.path.isfile(found):
-            raise InputError(
-                "a file that the image leads to is missing",
-                where=self._address,
-                got=f"{target}, named in {os.path.basename(file_name)}",
-                remedy="copy it beside the image, together with all files that belong to it",
-            )
-        return found
-
     def _parts_of(self, dataset: Any) -> Iterator[Node]:
         """Sources of a virtual dataset; those with a number (%b) up to the last that is there."""
         here = dataset.file.filename
@@ -246,8 +219,11 @@ class Hdf5Files:
                     break
 
     def _source(self, here: str, file_name: str, path: str) -> Node:
-        target = here if file_name == "." else self.beside(here, file_name)
+        target = here if file_name == "." else self._beside(here, file_name)
         return self.find(path, Node(self._opened(target)["/"], frozenset([target])))
+
+    def _beside(self, file_name: str, target: str) -> str:
+        return file_beside(file_name, target, self._folder, self._address)
 
     def _opened(self, file_name: str) -> Any:
         if file_name not in self._open:
@@ -265,6 +241,43 @@ class Hdf5Files:
             allowed=", ".join(names) or None,
             remedy="name one that is there",
         )
+
+
+def file_beside(file_name: str, target: str, folder: str, address: str) -> str:
+    """Path of a file that another one names, by rules 1 and 2.
+
+    Parameters
+    ----------
+    file_name, target
+        The file that gives the name, and the name.
+    folder
+        The image's folder, without symbolic links.
+    address
+        For messages.
+
+    Raises
+    ------
+    InputError
+        If it lies outside the folder, or there is none.
+    """
+    found = os.path.realpath(_in_folder_of(file_name, target))
+    if os.path.commonpath([found, folder]) != folder:
+        raise InputError(
+            f"{os.path.basename(file_name)} leads to a file outside the image's own folder, "
+            "which is not followed",
+            where=address,
+            got=target,
+            allowed=f"files in {folder} and below",
+            remedy="put the file there, or write the image into one file",
+        )
+    if not os.path.isfile(found):
+        raise InputError(
+            "a file that the image leads to is missing",
+            where=address,
+            got=f"{target}, named in {os.path.basename(file_name)}",
+            remedy="copy it beside the image, together with all files that belong to it",
+        )
+    return found
 
 
 def open_file(file_name: str, address: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,48 +10,37 @@ import numpy as np
 from terapose.image import address as addresses
 from terapose.image.axes import Layout, Shape
 from terapose.image.hdf5_files import Hdf5Files, Node, shape_of
+from terapose.image.joined import Index, Joined
 from terapose.image.model import Source, is_cut_in_planes
 
 
-class Stack:
-    """Datasets under leading axes, indexed like the array they make.
+class Datasets:
+    """Datasets by number, opened when they are first read.
 
     Parameters
     ----------
     files
         Where they are; stays open.
     paths
-        One for each, the last leading axis fastest.
-    counts
-        Lengths of the leading axes; empty for a single dataset.
+        One for each.
     dtype
-        Type of the voxels: bits are taken as this type where it has the size of the stored one.
+        Type of the voxels. Signed integers are taken as unsigned ones where it is unsigned.
     """
 
-    def __init__(
-        self, files: Hdf5Files, paths: Sequence[str], counts: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> None:
-        self._files, self._paths = files, paths
-        self._numbers = np.arange(math.prod(counts)).reshape(counts)
-        self._dtype = dtype
-        self._datasets: dict[int, Any] = {}
+    def __init__(self, files: Hdf5Files, paths: Sequence[str], dtype: np.dtype[Any]) -> None:
+        self._files, self._paths, self._dtype = files, paths, dtype
+        self._open: dict[int, Any] = {}
 
-    def __getitem__(self, index: tuple[int | slice, ...]) -> np.ndarray:
-        """Read a region; a number in place of a slice drops its axis."""
-        lead = self._numbers.ndim
-        wanted = np.asarray(self._numbers[index[:lead]])
-        blocks = [self._read(int(number), index[lead:]) for number in wanted.ravel()]
-        return np.stack(blocks).reshape(wanted.shape + blocks[0].shape)
-
-    def _read(self, number: int, region: tuple[int | slice, ...]) -> np.ndarray:
-        if number not in self._datasets:
+    def read(self, number: int, region: Index) -> np.ndarray:
+        """Read a region of one of them."""
+        if number not in self._open:
             node = self._files.find(self._paths[number])
             self._files.sources(node)
-            self._datasets[number] = node.item
-        block = np.asarray(self._datasets[number][region])
-        kind = self._dtype.newbyteorder(block.dtype.byteorder)
-        is_other_sign = block.dtype.kind == "i" and kind.kind == "u"
-        return block.view(kind) if is_other_sign else block
+            self._open[number] = node.item
+        block = np.asarray(self._open[number][region])
+        if (block.dtype.kind, self._dtype.kind) == ("i", "u"):
+            return block.view(self._dtype.newbyteorder(block.dtype.byteorder))
+        return block
 
 
 def open_stack(
@@ -62,8 +50,21 @@ def open_stack(
     counts: tuple[int, ...],
     dtype: np.dtype[Any],
 ) -> Source:
-    """Open datasets for reading, in the process that reads them."""
-    return cast(Source, Stack(Hdf5Files(file_name, address), paths, counts, dtype))
+    """Open datasets for reading, in the process that reads them.
+
+    Parameters
+    ----------
+    file_name, address
+        The file, and what the user gave, for messages.
+    paths
+        Paths of the datasets, the last axis in front fastest.
+    counts
+        Lengths of the axes in front; empty for a single dataset.
+    dtype
+        Type of the voxels.
+    """
+    datasets = Datasets(Hdf5Files(file_name, address), paths, dtype)
+    return cast(Source, Joined(counts, datasets.read))
 
 
 def identity_of(paths: Sequence[str], files: Sequence[str]) -> str:

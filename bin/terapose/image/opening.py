@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image import hdf5, n5, tiffs, vendors, zarr_nodes, zarrs, zips
+from terapose.image import bdv_xml, hdf5, n5, tiffs, vendors, zarr_nodes, zarrs, zips
 from terapose.image.model import Image
 from terapose.image.ome_xml import find_ome_xml
 from terapose.image.tiff_files import is_tiff
 from terapose.selection import Selection
 
-_XML = (b"<?xml", b"<OME", b"\xef\xbb\xbf<")
+_XML = (b"<", b"\xef\xbb\xbf<")
 _ROOT_WITHIN = 4096
 _FORMATS = (
     "OME-Zarr, plain Zarr (folders and .zip), N5, TIFF, OME-TIFF, HDF5; CZI, LIF, ND2 and others "
@@ -111,8 +111,12 @@ def _open(place: str, chosen: Selection) -> Image:
         return vendors.open_vendor(place, maker, chosen)
     if is_tiff(head):
         return tiffs.open_tiff(place, chosen)
-    if _is_companion(place, head):
-        return tiffs.open_companion(place, chosen)
+    if head.startswith(_XML):
+        start = addresses.read_bytes(place, 0, _ROOT_WITHIN) or b""
+        if find_ome_xml(start.decode("utf-8", "replace")) is not None:
+            return tiffs.open_companion(place, chosen)
+        if bdv_xml.is_bdv_xml(start):
+            return hdf5.open_bdv_xml(place, chosen)
     if head[:4] == hdf5.SIGNATURE:
         return hdf5.open_hdf5(place, place, "", chosen)
     raise InputError(
@@ -122,14 +126,6 @@ def _open(place: str, chosen: Selection) -> Image:
         allowed=_FORMATS,
         remedy="convert it, for example with bioformats2raw",
     )
-
-
-def _is_companion(place: str, head: bytes) -> bool:
-    """Whether a file is OME-XML by itself."""
-    if not head.startswith(_XML):
-        return False
-    start = (addresses.read_bytes(place, 0, _ROOT_WITHIN) or b"").decode("utf-8", "replace")
-    return find_ome_xml(start) is not None
 
 
 def _nothing(place: str) -> InputError:
