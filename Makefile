@@ -34,7 +34,7 @@ lint-engine: setup
 	@python tools/engine.py --lint || { [ "$${CI:-}" != true ] && \
 		echo "lint: no strict-syntax check of the Nextflow files here (it is required where CI=true)"; }
 
-demo: engine ## segment a simulated volume, or INPUT=my.tif; results in OUTDIR=demo
+demo: engine ## segment a simulated volume, or INPUT=my.tif with ARGS="--diameter 12"; results in OUTDIR=demo
 	@python tools/demo.py --outdir "$(OUTDIR)" $(if $(INPUT),--input "$(INPUT)") $(ARGS)
 
 test: engine lint ## lint, then every test
