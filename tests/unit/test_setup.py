@@ -74,7 +74,7 @@ def test_a_pip_install_carries_every_module_and_the_weights(tmp_path: Path) -> N
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
     for folder in ("bin", "assets"):
         shutil.copytree(ROOT / folder, source / folder, ignore=ignore)
-    for file in ("pyproject.toml", "README.md", "LICENSE"):
+    for file in ("pyproject.toml", "README.md", "LICENSE", "__init__.py"):
         shutil.copy(ROOT / file, source)
     wheel = [
         sys.executable,
