@@ -123,8 +123,8 @@ class Job:
 
     @cached_property
     def image(self) -> Image:
-        """The image as the user gave it."""
-        return self.plan.image.open()
+        """The whole image as the user gave it."""
+        return self.plan.image.open().whole
 
     @cached_property
     def full_image(self) -> Image:
@@ -138,7 +138,11 @@ class Job:
         return self.full_image.read(box.slices, channel)
 
     def read_image(self, box: Box, channel: int) -> NDArray[Any]:
-        """Read a box of a channel of the image, or of its converted copy in the store."""
+        """Read a box of a channel, in voxels of the region that is segmented."""
+        return self.read_whole(box.shift(self.plan.image.offset), channel)
+
+    def read_whole(self, box: Box, channel: int) -> NDArray[Any]:
+        """Read a box of a channel of the whole image, or of its converted copy in the store."""
         if self.plan.image.convert and channel in self.plan.image.channels:
             return self.store.read(source(channel), box)
         return self.image.read(box.slices, channel)

@@ -28,6 +28,7 @@ from terapose.param_types import (
     has_control,
     or_none,
 )
+from terapose.region import is_box
 from terapose.selection import Selection
 
 
@@ -60,6 +61,12 @@ class Parameters(BaseModel):
         "sample of its own.",
     )
     level: int = Field(0, ge=0, description="Pyramid level to segment; 0 is the finest.")
+    region: str = Field(
+        "",
+        description="Part of the image to segment, with the intensities of the whole: "
+        "z0:z1,y0:y1,x0:x1 (or y0:y1,x0:x1) in voxels of the level, from 0; or a mask image of the "
+        "tissue, of any resolution.",
+    )
     channels: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
         (1,),
         min_length=1,
@@ -263,7 +270,13 @@ class Parameters(BaseModel):
         ``all`` has been made into samples of one time point each (`terapose.samples`).
         """
         time = None if self.time == "all" else self.time
-        return Selection(self.level, self.axes, self.series, time)
+        box = self.region if is_box(self.region) else ""
+        return Selection(self.level, self.axes, self.series, time, box)
+
+    @property
+    def tissue(self) -> str:
+        """The mask image that ``region`` names; empty where it is a box, or nothing."""
+        return "" if is_box(self.region) else self.region
 
     @property
     def has_second(self) -> bool:
@@ -295,6 +308,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "plan": (
         "mode",
         *SELECTION,
+        "region",
         "channels",
         "channel_merge",
         "markers",
@@ -377,6 +391,10 @@ def _across(params: Parameters) -> list[str]:
         len(set(params.axes)) < len(params.axes) or not {"Y", "X"} <= set(params.axes)
     ):
         faults.append(f"axes: got {params.axes}, allowed: Y, X and others of T, C, Z, each once")
+    if ":" in params.region.replace("://", "") and not is_box(params.region):
+        faults.append(
+            f"region: got {params.region}, allowed: z0:z1,y0:y1,x0:x1, y0:y1,x0:x1, or a mask image"
+        )
     if params.pixel_size is not None and params.voxel_size is not None:
         faults.append("pixel_size: given, allowed: only without voxel_size")
     low, high = params.percentiles

@@ -64,8 +64,38 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class TissuePlan(BaseModel):
+    """A mask of tissue and what of it is used.
+
+    Attributes
+    ----------
+    address, identity
+        The mask image.
+    shape
+        (Z, Y, X) of the mask.
+    start, stop
+        The part of it that lies under the region, in its own voxels.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    address: str
+    identity: str
+    shape: ZYX
+    start: ZYX
+    stop: ZYX
+
+    @property
+    def box(self) -> Box:
+        """The part of the mask that is used."""
+        return Box(self.start, self.stop)
+
+
 class ImagePlan(BaseModel):
     """What is segmented. Shapes are (Z, Y, X), the voxel size is in micrometres.
+
+    ``shape`` is that of the region that is segmented, ``whole`` that of the image at this level,
+    and ``offset`` where the region begins in it.
 
     ``translation`` is that of the centre of the first voxel, in micrometres, or where the voxel
     size is not known in voxels of level 0.
@@ -81,6 +111,9 @@ class ImagePlan(BaseModel):
     channels: tuple[int, ...]
     channel_names: tuple[str, ...]
     shape: ZYX
+    whole: ZYX
+    offset: ZYX
+    tissue: TissuePlan | None
     dtype: str
     voxel_size: tuple[float, float, float] | None
     translation: tuple[float, float, float]
@@ -239,6 +272,23 @@ class Plan(BaseModel):
         return Grid(self.image.shape, self.block)
 
     @property
+    def counted(self) -> Box:
+        """The part of the whole image whose intensities are measured, whatever is segmented."""
+        whole, (first, *_) = Box.whole(self.image.whole), self.image.offset
+        mode = self.intensity.mode
+        if mode in ("none", "lowhigh") and self.intensity.merge != "gmm":
+            return Box.whole(self.image.shape).shift(self.image.offset)
+        if mode == "plane" or (mode == "tile" and self.mode == "2d"):
+            _, height, width = whole.shape
+            return Box((first, 0, 0), (first + self.image.shape[0], height, width))
+        return whole
+
+    def counted_block(self, item: int) -> Box:
+        """A block of what is measured, in voxels of the whole image."""
+        counted = self.counted
+        return Grid(counted.shape, self.block)[item].shift(counted.start)
+
+    @property
     def resized(self) -> bool:
         """Whether the network works on another grid than the image's."""
         return self.network_shape != self.image.shape
@@ -331,12 +381,14 @@ def load(path: str | Path) -> Plan:
 def items(plan: Plan, stage: str) -> int:
     """Number of blocks, slabs or regions that a scattered stage works on."""
     if stage == "convert":
-        return math.ceil(plan.image.shape[0] / CONVERT_PLANES) if plan.image.convert else 0
+        return math.ceil(plan.image.whole[0] / CONVERT_PLANES) if plan.image.convert else 0
     if stage.startswith("gradients-"):
         axis = AXES.index(stage.removeprefix("gradients-"))
         return len(plan.pass_grid(axis)) if axis < len(plan.passes) else 0
     if stage == "intensities" and plan.intensity.mode == "plane":
         return math.ceil(plan.image.shape[0] / STATISTICS_PLANES)
+    if stage == "intensities":
+        return len(Grid(plan.counted.shape, plan.block))
     if stage in ("overlaps", "voids") and plan.mode != "stitch":
         return 0
     return len(plan.output.regions) if stage == "export" else len(plan.grid)

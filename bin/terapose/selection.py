@@ -26,12 +26,15 @@ class Selection:
         Which image of a file with several: its number from 1, or its name; empty: the only one.
     time
         Which time point, from 1; None: the only one.
+    region
+        Part of it, as ``z0:z1,y0:y1,x0:x1`` in voxels of the level; empty: all of it.
     """
 
     level: int = 0
     axes: str = ""
     series: str = ""
     time: int | None = None
+    region: str = ""
 
     def at(self, level: int) -> Selection:
         """The same image at another level."""

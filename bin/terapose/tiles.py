@@ -13,7 +13,8 @@ With ``augment`` tiles overlap by half, and every second one along each axis is 
 goes through the network and flipped back after it, flows along the flipped axis negated.
 
 A tile of zeros always has the same answer: it is asked for once, and no such tile is run again. The
-same answer can be given to tiles that are nearly empty (``skip_empty``), which is not exact.
+same answer can be given to tiles that are nearly empty (``skip_empty``), which is not exact. Tiles
+in which nothing is ``wanted`` are not run at all; they add zeros.
 
 A plane that is too large for one task is cut into rectangles. A rectangle needs the tiles of the
 plane's grid that touch it, and what lies under those tiles: its *window*. Tiles are still added in
@@ -25,6 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,6 +176,7 @@ def run_planes(
     batch_size: int = 8,
     shape: tuple[int, int] | None = None,
     region: Rectangle | None = None,
+    wanted: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Run a network over a stack of planes, or over the same region of each.
 
@@ -197,6 +200,8 @@ def run_planes(
         (Y, X) of whole planes, where only windows are given.
     region
         The region, in pixels of the whole plane.
+    wanted
+        (P, Y, X) of the window: pixels whose result is used; tiles without any are not run.
 
     Returns
     -------
@@ -214,7 +219,7 @@ def run_planes(
         norm[row : row + tile, column : column + tile] += weight
     total = np.zeros((3, *layout.extent), np.float32)
     result = np.empty((count, 3, *(b - a for a, b in region)), np.float32)
-    tiles = _cut(planes, layout, tile)
+    tiles = _cut(planes, layout, tile, wanted)
     for n, output in enumerate(_answers(forward, tiles, batch_size, skip_empty)):
         plane, at = divmod(n, len(layout.corners))
         y, x = layout.flips[at]
@@ -274,42 +279,58 @@ class _Layout:
         )
 
 
-def _cut(planes: NDArray[np.float32], layout: _Layout, tile: int) -> Iterator[NDArray[np.float32]]:
+class _Tile(NamedTuple):
+    """A tile, (C, tile, tile) float32, and whether its result is used."""
+
+    values: NDArray[np.float32]
+    wanted: bool
+
+
+def _cut(
+    planes: NDArray[np.float32], layout: _Layout, tile: int, wanted: NDArray[np.bool_] | None
+) -> Iterator[_Tile]:
     """The tiles of all planes, in order."""
     padded = np.zeros((planes.shape[1], *layout.extent), np.float32)
-    for plane in planes:
+    used = np.full(layout.extent, wanted is None)
+    for number, plane in enumerate(planes):
         padded[:, *layout.source] = plane
+        if wanted is not None:
+            used[layout.source] = wanted[number]
         for (row, column), (y, x) in zip(layout.corners, layout.flips, strict=True):
-            part = padded[:, row : row + tile, column : column + tile]
-            yield part[:, ::y, ::x].copy()
+            place = slice(row, row + tile), slice(column, column + tile)
+            yield _Tile(padded[:, *place][:, ::y, ::x].copy(), bool(used[place].any()))
 
 
 def _answers(
-    forward: Forward, tiles: Iterator[NDArray[np.float32]], batch_size: int, empty: float | None
+    forward: Forward, tiles: Iterator[_Tile], batch_size: int, empty: float | None
 ) -> Iterator[NDArray[np.float32]]:
-    """The network's output for each tile, in order; full batches of those that are not empty."""
+    """The network's output for each tile, in order; full batches of those that have to be run."""
     blank: NDArray[np.float32] | None = None
-    waiting: list[NDArray[np.float32] | None] = []
-    for tile in tiles:
-        skipped = not (tile.any() if empty is None else (tile > empty).any())
-        if skipped and blank is None:
-            blank = forward(np.zeros((1, *tile.shape), np.float32))[0]
-        waiting.append(None if skipped else tile)
-        if sum(t is not None for t in waiting) == batch_size:
-            yield from _batch(forward, waiting, blank)
+    unused: NDArray[np.float32] | None = None
+    waiting: list[tuple[NDArray[np.float32], bool]] = []
+    for tile, wanted in tiles:
+        runs = wanted and bool(tile.any() if empty is None else (tile > empty).any())
+        if runs:
+            waiting.append((tile, True))
+        elif not wanted:
+            if unused is None:
+                unused = np.zeros((3, *tile.shape[1:]), np.float32)
+            waiting.append((unused, False))
+        else:
+            if blank is None:
+                blank = forward(np.zeros((1, *tile.shape), np.float32))[0]
+            waiting.append((blank, False))
+        if sum(runs for _, runs in waiting) == batch_size:
+            yield from _batch(forward, waiting)
             waiting = []
-    yield from _batch(forward, waiting, blank)
+    yield from _batch(forward, waiting)
 
 
 def _batch(
-    forward: Forward, tiles: list[NDArray[np.float32] | None], blank: NDArray[np.float32] | None
+    forward: Forward, tiles: list[tuple[NDArray[np.float32], bool]]
 ) -> Iterator[NDArray[np.float32]]:
-    """Outputs of a batch; None stands for an empty tile."""
-    full = [tile for tile in tiles if tile is not None]
+    """Outputs of a batch: of tiles that run, and those that are known."""
+    full = [tile for tile, runs in tiles if runs]
     outputs = iter(forward(np.stack(full))) if full else iter(())
-    for tile in tiles:
-        if tile is not None:
-            yield next(outputs)
-        else:
-            assert blank is not None
-            yield blank
+    for known, runs in tiles:
+        yield next(outputs) if runs else known

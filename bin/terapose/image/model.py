@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
 from terapose.errors import InputError
+from terapose.geometry import Box
 from terapose.image.axes import Layout, Shape, understand
 from terapose.image.units import VoxelSize
 from terapose.levels import factor_between
+from terapose.region import parse_box
 from terapose.selection import Selection
 
 Region = tuple[slice, slice, slice]
@@ -78,8 +80,8 @@ class Image:
     is_lazy
         Whether a region can be read without decoding much more than it.
     translation
-        (z, y, x) of the centre of the first voxel, in micrometres, or where the voxel size is not
-        known in voxels of level 0; None where the file says nothing of it (see `origin`).
+        (z, y, x) of the centre of the level's first voxel, in micrometres, or where the voxel size
+        is not known in voxels of level 0; None where the file says nothing of it (see `origin`).
     """
 
     address: str
@@ -97,10 +99,21 @@ class Image:
     translation: VoxelSize | None = None
     series: tuple[tuple[str, ...], int] = ((), 0)
 
+    @cached_property
+    def region(self) -> Box:
+        """The part of the level that this image is; all of it where none was chosen."""
+        text = self.selection.region
+        return parse_box(text, self.layout.shape) if text else Box.whole(self.layout.shape)
+
+    @property
+    def whole(self) -> Image:
+        """The image without a region."""
+        return replace(self, selection=replace(self.selection, region=""))
+
     @property
     def shape(self) -> Shape:
-        """(Z, Y, X) at this level; Z is 1 for a single plane."""
-        return self.layout.shape
+        """(Z, Y, X) at this level, or of the region; Z is 1 for a single plane."""
+        return self.region.shape
 
     @property
     def axes(self) -> str:
@@ -132,21 +145,22 @@ class Image:
         """(z, y, x) voxels of level 0 that one of this level stands for."""
         z, y, x = (
             factor_between(fine, coarse)
-            for fine, coarse in zip(self.levels_shape[0], self.shape, strict=True)
+            for fine, coarse in zip(self.levels_shape[0], self.layout.shape, strict=True)
         )
         return z, y, x
 
     @property
     def origin(self) -> VoxelSize:
-        """Where the centre of the first voxel lies, in the units of `translation`.
+        """Where the centre of the first voxel (of the region) lies, in the units of `translation`.
 
         Where the file does not say, level 0 begins at 0, and a voxel of a coarser level lies in
         the middle of those that it stands for.
         """
-        if self.translation is not None:
-            return self.translation
         size = self.voxel_size or self.factors
-        z, y, x = (s * (f - 1) / (2 * f) for s, f in zip(size, self.factors, strict=True))
+        first = self.translation or tuple(
+            s * (f - 1) / (2 * f) for s, f in zip(size, self.factors, strict=True)
+        )
+        z, y, x = (t + n * s for t, n, s in zip(first, self.region.start, size, strict=True))
         return z, y, x
 
     @cached_property
@@ -186,7 +200,11 @@ class Image:
         shape = tuple(s.stop - s.start for s in wanted)
         if 0 in shape:
             return np.zeros(shape, self.dtype)
-        index = self.layout.index(wanted, channel - 1)
+        z, y, x = (
+            slice(s.start + first, s.stop + first)
+            for s, first in zip(wanted, self.region.start, strict=True)
+        )
+        index = self.layout.index((z, y, x), channel - 1)
         try:
             block = np.asarray(self._source[index])
         except MemoryError:

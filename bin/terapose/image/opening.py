@@ -12,6 +12,7 @@ from terapose.image import bdv_xml, hdf5, n5, tiffs, vendors, zarr_nodes, zarrs,
 from terapose.image.model import Image
 from terapose.image.ome_xml import find_ome_xml
 from terapose.image.tiff_files import is_tiff
+from terapose.region import box_text, parse_box
 from terapose.selection import Selection
 
 _XML = (b"<", b"\xef\xbb\xbf<")
@@ -29,6 +30,7 @@ def open_image(
     axes: str = "",
     series: str = "",
     time: int | None = None,
+    region: str = "",
     voxel_size: tuple[float, float, float] | None = None,
 ) -> Image:
     """Open an image without reading its pixels.
@@ -49,6 +51,9 @@ def open_image(
         Which image of a file with several, by its number from 1 or its name.
     time
         Which time point, from 1, of several.
+    region
+        Part of the image, as ``z0:z1,y0:y1,x0:x1`` in voxels of the level; what is returned is
+        that part, with its own shape, and its origin where it lies.
     voxel_size
         (z, y, x) in micrometres at that level; overrides what the file says. A translation that
         the file gives stays the same in voxels.
@@ -66,7 +71,11 @@ def open_image(
         what its axes are, which of several images is meant, or which time point.
     """
     place = addresses.localise(os.fspath(address))
-    image = _open(place, Selection(level=level, axes=axes, series=series, time=time))
+    chosen = Selection(level=level, axes=axes, series=series, time=time)
+    image = _open(place, chosen)
+    if region:
+        box = parse_box(region, image.shape)
+        image = replace(image, selection=replace(image.selection, region=box_text(box)))
     if voxel_size is None:
         return image
     if len(voxel_size) != 3 or not all(math.isfinite(v) and v > 0 for v in voxel_size):

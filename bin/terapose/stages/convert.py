@@ -24,7 +24,7 @@ def prepare(plan: Plan, store: Store) -> None:
         for channel in plan.image.channels:
             store.create(
                 source(channel),
-                plan.image.shape,
+                plan.image.whole,
                 (CONVERT_PLANES, EDGE, EDGE),
                 plan.image.dtype,
                 INTEGER,
@@ -33,7 +33,7 @@ def prepare(plan: Plan, store: Store) -> None:
 
 def run(job: Job) -> dict[str, Any]:
     """Copy the planes of one task."""
-    depth, height, width = job.plan.image.shape
+    depth, height, width = job.plan.image.whole
     checksums = []
     for item in job.items:
         first = item * CONVERT_PLANES

@@ -1,7 +1,8 @@
 """follow: follow the flows from every cell voxel of a block to its end point.
 
-1. A voxel belongs to a cell where its probability is above ``cellprob_threshold``; flows outside
-   of cells are zero, all flows are divided by 5, as Cellpose does.
+1. A voxel belongs to a cell where its probability is above ``cellprob_threshold`` (and, with a mask
+   of tissue, where that shows tissue); flows outside of cells are zero, all flows are divided by
+   5, as Cellpose does.
 2. Points move in the frame of the whole image (`terapose.kernels.follow`), through the flows of
    the block and a halo around it (only in the plane where planes stand by themselves). The halo is
    a guess. A trajectory that would leave what was read is not clipped: it is followed again, from
@@ -29,6 +30,7 @@ from terapose.job import Job, Receipt, Summary, gather
 from terapose.kernels.follow import follow, scale_flows
 from terapose.stages.combine import read_flows
 from terapose.store import INTEGER
+from terapose.tissue import read_tissue
 
 FIRST_HALO = 24
 NOWHERE = -(2**15)
@@ -57,14 +59,16 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     threshold = np.float32(job.params["cellprob_threshold"])
     move = _mover(job.params["use_gpu"])
     probability = read_flows(job, job.before["flows"], core)[-1]
-    starts = (np.argwhere(probability > threshold) + core.start).astype(np.int32)
+    starts = np.argwhere((probability > threshold) & read_tissue(plan, job.store, core))
+    starts = (starts + core.start).astype(np.int32)
     ends = np.empty_like(starts)
     todo = np.arange(len(starts))
     halo, excursion, refollowed = FIRST_HALO, 0.0, 0
     while len(todo):
         box = plan.around(core, halo)
         field = read_flows(job, job.before["flows"], box)
-        flows = scale_flows(field[:-1], field[-1] > threshold, plan.image.shape)
+        inside = (field[-1] > threshold) & read_tissue(plan, job.store, box)
+        flows = scale_flows(field[:-1], inside, plan.image.shape)
         found, far, lost = move(flows, box.start, plan.image.shape, starts[todo], niter)
         ends[todo] = found
         excursion = max(excursion, float(far[~lost].max(initial=0)))

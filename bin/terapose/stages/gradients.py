@@ -7,7 +7,8 @@ For a slab of the pass across axis ``i`` (YX: planes of Z, ZX: planes of Y, ZY: 
    (`terapose.merging`), resize them to the network's grid as if the whole image had been resized;
 2. run the network on each plane, on the plane's own tile grid (`terapose.tiles`): planes are
    whole, so slabs need no halo. Planes too large for one task are cut into rectangles, which also
-   read what lies under the tiles that touch them. The next slab is read meanwhile;
+   read what lies under the tiles that touch them. Tiles that hold no tissue are left out, where a
+   mask shows it (`terapose.tissue`). The next slab is read meanwhile;
 3. add the result to the sum of the earlier passes and write the new sum, slab by slab. Cellpose
    adds in the same order (YX, ZX, ZY), so the bits are the same.
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +42,7 @@ from terapose.resize import resize, source_box
 from terapose.store import Store
 from terapose.tilenorm import normalize_tiles
 from terapose.tiles import Rectangle, run_planes, window
+from terapose.tissue import needed_tissue
 
 if TYPE_CHECKING:
     from terapose.networks import Network
@@ -121,8 +124,9 @@ def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.
         low, high = (scale[end][0 if single else first, n] for end in ("low", "high"))
         part = Box((first, *box.start[1:]), (stop, *box.stop[1:]))
         inside, channels = part.within(box), len(job.plan.image.channels)
-        shape = job.plan.image.shape
-        scaled = normalize_tiles(values[inside], part, shape, low, high, channels)
+        place = part.shift(job.plan.image.offset)
+        whole = job.plan.image.whole
+        scaled = normalize_tiles(values[inside], place, whole, low, high, channels)
         result[inside] = np.float32(1) - scaled if rules.invert else scaled
     return result
 
@@ -156,13 +160,13 @@ def run(job: Job) -> dict[str, Any]:
 class _Ahead:
     """Reads the planes of the next item while the network works on those of the one before."""
 
-    def __init__(self, job: Job, read: Callable[[int], NDArray[np.float32]]) -> None:
+    def __init__(self, job: Job, read: Callable[[int], _Seen]) -> None:
         self._read = read
         self._job = job
-        self._found: dict[int, Future[NDArray[np.float32]]] = {}
+        self._found: dict[int, Future[_Seen]] = {}
         self._reader = ThreadPoolExecutor(1)
 
-    def get(self, item: int) -> NDArray[np.float32]:
+    def get(self, item: int) -> _Seen:
         """Planes of an item; starts to read those of the next."""
         planes = self._found.pop(item, None) or self._reader.submit(self._read, item)
         following = item + 1
@@ -180,18 +184,45 @@ def _region(plan: Plan, axis: int, box: Box) -> tuple[tuple[int, int], Rectangle
     return shape, ((box.start[first], box.stop[first]), (box.start[second], box.stop[second]))
 
 
-def _planes(job: Job, axis: int, item: int) -> NDArray[np.float32]:
-    """What the network has to see for a box: (planes, C, a, b) float32."""
-    model = job.plan.model
-    box = job.plan.pass_grid(axis)[item]
-    shape, region = _region(job.plan, axis, box)
+def _seen(plan: Plan, axis: int, item: int) -> Box:
+    """The box of the network's grid that the network has to see for a box of the pass."""
+    model = plan.model
+    box = plan.pass_grid(axis)[item]
+    shape, region = _region(plan, axis, box)
     seen = window(shape, region, tile=model.tile, overlap=model.overlap, augment=model.augment)
     start, stop = list(box.start), list(box.stop)
     for a, (low, high) in zip((a for a in range(3) if a != axis), seen, strict=True):
         start[a], stop[a] = low, high
-    values = read_input(job, Box(zyx(start), zyx(stop)))
+    return Box(zyx(start), zyx(stop))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the network has to see for a box, by plane.
+
+    Attributes
+    ----------
+    planes
+        (planes, C, a, b) float32.
+    wanted
+        (planes, a, b) bool: what has to be known; None: all of it.
+    """
+
+    planes: NDArray[np.float32]
+    wanted: NDArray[np.bool_] | None
+
+
+def _planes(job: Job, axis: int, item: int) -> _Seen:
+    """Read what the network has to see for a box."""
+    box = _seen(job.plan, axis, item)
+    wanted = needed_tissue(job.plan, job.store, box)
+    if wanted is None or wanted.any():
+        values = read_input(job, box)
+    else:
+        values = np.zeros((job.plan.model.channels, *box.shape), np.float32)
     # (C, Z, Y, X) to (planes, C, a, b)
-    return np.moveaxis(np.moveaxis(values, axis + 1, 1), 0, 1)
+    planes = np.moveaxis(np.moveaxis(values, axis + 1, 1), 0, 1)
+    return _Seen(planes, None if wanted is None else np.moveaxis(wanted, axis, 0))
 
 
 def _box(
@@ -201,9 +232,11 @@ def _box(
     plan = job.plan
     box = plan.pass_grid(axis)[item]
     shape, region = _region(plan, axis, box)
+    seen = ahead.get(item)
     output = run_planes(
         network,
-        ahead.get(item),
+        seen.planes,
+        wanted=seen.wanted,
         tile=plan.model.tile,
         overlap=plan.model.overlap,
         augment=plan.model.augment,

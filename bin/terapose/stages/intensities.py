@@ -10,6 +10,10 @@ With ``percentile_sampling: cellpose`` only the voxels of the strided grid are c
 `cellpose.transforms.normalize99` looks at in images above 224**3 voxels; the grid belongs to the
 whole image (or plane), so each block counts its part of it. Voxels that are not finite numbers stop
 the run here: no later stage has to expect them.
+
+Where a region is segmented, this stage looks at the whole image all the same (`Plan.counted`), so
+that a region has the intensities that it has in the whole; with ``plane``, and with ``tile`` in
+mode 2d, at the whole of its planes.
 """
 
 from __future__ import annotations
@@ -83,9 +87,12 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def _read(job: Job, box: Box, n: int, extremes: list[list[float]]) -> NDArray[Any]:
-    """Finite voxels of a box of the ``n``-th channel in use; notes the smallest and the largest."""
+    """Finite voxels of a box of the whole image, of the ``n``-th channel in use.
+
+    Notes the smallest and the largest.
+    """
     channel = job.plan.image.channels[n]
-    values = job.read_image(box, channel)
+    values = job.read_whole(box, channel)
     check_finite(values, box, job.plan.image.address, channel)
     extremes[n][0] = min(extremes[n][0], float(values.min()))
     extremes[n][1] = max(extremes[n][1], float(values.max()))
@@ -95,11 +102,11 @@ def _read(job: Job, box: Box, n: int, extremes: list[list[float]]) -> NDArray[An
 def _count(job: Job, extremes: list[list[float]]) -> dict[str, NDArray[Any]]:
     """Histograms of the task's blocks, one a channel."""
     rules = job.plan.intensity
-    steps = stride(job.plan.image.shape, rules.sampling)
+    steps = stride(job.plan.counted.shape, rules.sampling)
     dtype = np.dtype(job.plan.image.dtype)
     histograms = [Histogram.empty(dtype, windows) for windows in rules.windows]
     for item in job.items:
-        box = job.plan.grid[item]
+        box = job.plan.counted_block(item)
         for n, histogram in enumerate(histograms):
             values = _read(job, box, n, extremes)
             histogram.add(counted(sampled(values, box, steps), rules))
@@ -108,11 +115,12 @@ def _count(job: Job, extremes: list[list[float]]) -> dict[str, NDArray[Any]]:
 
 def _planes(job: Job, extremes: list[list[float]]) -> dict[str, NDArray[Any]]:
     """``low`` and ``high`` of each plane and channel: (planes, channels) float32."""
-    depth, height, width = job.plan.image.shape
+    depth, height, width = job.plan.counted.stop
+    start = job.plan.counted.start[0]
     _, tall, wide = job.plan.block
     ends = []
     for item in job.items:
-        first = item * STATISTICS_PLANES
+        first = start + item * STATISTICS_PLANES
         for z in range(first, min(first + STATISTICS_PLANES, depth)):
             parts = [
                 Box((z, y, x), (z + 1, min(y + tall, height), min(x + wide, width)))
@@ -130,7 +138,7 @@ def _plane_ends(
 ) -> tuple[np.float32, np.float32]:
     """Percentiles of one plane; not a number where the plane is constant or nothing counts."""
     rules = job.plan.intensity
-    steps = stride((1, *job.plan.image.shape[1:]), rules.sampling)
+    steps = stride((1, *job.plan.image.whole[1:]), rules.sampling)
     here = [[np.inf, -np.inf] for _ in extremes]
     histogram = Histogram.empty(np.dtype(job.plan.image.dtype))
     for part in parts:
@@ -156,12 +164,16 @@ def _plane_ends(
 
 
 def _tiles(job: Job, extremes: list[list[float]]) -> dict[str, NDArray[Any]]:
-    """Percentiles of tiles: plane, row and column of each, and (tiles, channels) float32 ends."""
-    rules, shape = job.plan.intensity, job.plan.image.shape
+    """Percentiles of tiles: plane, row and column of each, and (tiles, channels) float32 ends.
+
+    Planes are counted from the first that is measured.
+    """
+    rules, shape = job.plan.intensity, job.plan.image.whole
+    top = job.plan.counted.start[0]
     starts = [tile_starts(n, rules.tile) for n in shape[1:]]
     places, ends = [], []
     for item in job.items:
-        core = job.plan.grid[item]
+        core = job.plan.counted_block(item)
         rows, columns = (
             np.flatnonzero((s >= a) & (s < b))
             for s, a, b in zip(starts, core.start[1:], core.stop[1:], strict=True)
@@ -172,7 +184,7 @@ def _tiles(job: Job, extremes: list[list[float]]) -> dict[str, NDArray[Any]]:
         for z, row, column in itertools.product(range(core.shape[0]), rows, columns):
             y, x = starts[0][row] - box.start[1], starts[1][column] - box.start[2]
             tile = (z, slice(y, y + rules.tile), slice(x, x + rules.tile))
-            places.append((z + core.start[0], row, column))
+            places.append((z + core.start[0] - top, row, column))
             ends.append([tile_percentiles(v[tile], rules.percentiles) for v in values])
     table = np.array(ends, np.float32).reshape(len(ends), len(extremes), 2)
     index = np.array(places, np.int64).reshape(len(places), 3)

@@ -72,7 +72,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
 
 def _maps(job: Job, tiles: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
     """Maps of the percentiles of tiles, from a table of tiles in any order."""
-    depth = job.plan.image.shape[0]
+    depth = job.plan.counted.shape[0]
     place = tiles["place"]
     _, rows, columns = place.max(axis=0) + 1
     channels = len(job.plan.image.channels)
@@ -136,8 +136,9 @@ def _recount(job: Job, histogram: Histogram, channel: int) -> Histogram:
         except WindowMissedError as missed:
             windows |= missed.windows
     again = Histogram.empty(histogram.dtype, windows)
-    steps = stride(job.plan.image.shape, job.plan.intensity.sampling)
-    for box in job.plan.grid:
-        values: Any = job.read_image(box, channel)
+    steps = stride(job.plan.counted.shape, job.plan.intensity.sampling)
+    for item in range(job.plan.items("intensities")):
+        box = job.plan.counted_block(item)
+        values: Any = job.read_whole(box, channel)
         again.add(counted(sampled(values, box, steps), job.plan.intensity))
     return again

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import terapose
+from terapose import tissue
 from terapose.channels import channel_numbers, measured_channels
 from terapose.cutting import (
     choose_block,
@@ -53,6 +55,7 @@ from terapose.plan import (
     package_digest,
 )
 from terapose.projection import project
+from terapose.region import box_text
 from terapose.stages import convert, gradients
 from terapose.stages.export import REGION_FACTOR
 from terapose.store import Store
@@ -75,6 +78,9 @@ def open_checked(address: str, params: Parameters) -> Image:
     if params.pixel_size is not None:
         size = (params.pixel_size, params.pixel_size, params.pixel_size)
     image = open_image(address, **params.selection.options, voxel_size=size)
+    if params.tissue:
+        box, _ = tissue.find_tissue(params.tissue, image.shape)
+        image = replace(image, selection=replace(image.selection, region=box_text(box)))
     check_type(address, image.dtype)
     numbers, names = channel_numbers(image, params.channels, params.markers)
     measured_channels(names, params.measure)
@@ -239,10 +245,10 @@ def _tasks(plan: Plan, stage: str, most: int | None) -> tuple[tuple[int, int], .
         height, width = (n for i, n in enumerate(plan.passes[axis]) if i != axis)
         tiles = len(_grid(plan, (height, width)).corners)
         least = math.ceil(_TASK_TILES / (tiles * plan.slabs[axis]))
-    elif stage == "intensities" and count != len(plan.grid):
-        least = math.ceil(_TASK_VOXELS / math.prod((STATISTICS_PLANES, *plan.image.shape[1:])))
+    elif stage == "intensities" and plan.intensity.mode == "plane":
+        least = math.ceil(_TASK_VOXELS / math.prod((STATISTICS_PLANES, *plan.image.whole[1:])))
     elif stage == "convert":
-        least = math.ceil(_TASK_VOXELS / math.prod((CONVERT_PLANES, *plan.image.shape[1:])))
+        least = math.ceil(_TASK_VOXELS / math.prod((CONVERT_PLANES, *plan.image.whole[1:])))
     else:
         least = math.ceil(_TASK_VOXELS / math.prod(plan.block)) if stage != "export" else 1
     return tuple(batches(count, MOST_TASKS, least))
@@ -254,6 +260,9 @@ def _grid(plan: Plan, plane: tuple[int, int]) -> TileGrid:
 
 
 def _image_plan(image: Image, params: Parameters) -> ImagePlan:
+    mask = None
+    if params.tissue:
+        _, mask = tissue.find_tissue(params.tissue, image.layout.shape)
     numbers, names = channel_numbers(image, params.channels, params.markers)
     return ImagePlan(
         address=image.address,
@@ -264,6 +273,9 @@ def _image_plan(image: Image, params: Parameters) -> ImagePlan:
         channels=numbers,
         channel_names=names,
         shape=image.shape,
+        whole=image.layout.shape,
+        offset=image.region.start,
+        tissue=mask,
         dtype=str(image.dtype),
         voxel_size=image.voxel_size,
         translation=image.origin,
@@ -334,6 +346,7 @@ def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
     if not Histogram(image.dtype).wide or not counted:
         return ()
     sample = Histogram.empty(image.dtype)
+    image = image.whole
     shape = image.shape
     places = Grid(shape, zyx(max(1, math.ceil(n / 4)) for n in shape))
     for place in places:
@@ -402,6 +415,7 @@ def run(plan: Plan, store: Store) -> None:
                 allowed=f"{plan.projection.store / 1e9:.1f} GB or more",
                 remedy="choose a work folder on a larger disk",
             )
+    tissue.prepare(plan, store)
     convert.prepare(plan, store)
     gradients.prepare(plan, store)
     store.put("plan.json", plan.dump().encode())
