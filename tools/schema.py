@@ -58,7 +58,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "image": (
         "Image",
         (
-            *("mode", *SELECTION, "region", "channels", "channel_merge", "markers"),
+            *("mode", *SELECTION, "channels", "channel_merge", "markers"),
             *("voxel_size", "pixel_size", "anisotropy"),
         ),
     ),

@@ -101,7 +101,8 @@ def cut_cells(
     Parameters
     ----------
     image
-        Whatever `terapose.image.open_image` opens, or an opened image.
+        Whatever `terapose.image.open_image` opens, or an opened image; of a region the label image
+        is as large as that, and the table has positions in the whole image.
     labels
         Label image of the same shape: an address that `terapose.lazy.open_labels` opens, or what
         it returns. None takes the window from `window` or from the table's columns BoundingBox_*,
@@ -144,7 +145,7 @@ def cut_cells(
     mask = labels if labels is None or isinstance(labels, Lazy) else open_labels(labels)
     _check(opened, mask, window, mask_cells=mask_cells)
     numbers, names = channel_numbers(opened, channels or range(1, opened.channels + 1))
-    cells = read_cells(table, opened.shape)
+    cells = read_cells(table, opened.shape, opened.region.start)
     inputs = [opened.address, *([mask.image.address] if mask else [])]
     if isinstance(table, str | os.PathLike):
         inputs.append(os.fspath(table))

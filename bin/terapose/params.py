@@ -298,7 +298,7 @@ class Parameters(BaseModel):
         return self.model_copy(update=changed)
 
 
-SELECTION = ("axes", "series", "time", "level")
+SELECTION = ("axes", "series", "time", "level", "region")
 """Parameters that choose an image of its address."""
 
 SECOND = ("cell_model", "cell_channels", "cell_diameter")
@@ -308,7 +308,6 @@ STAGES: dict[str, tuple[str, ...]] = {
     "plan": (
         "mode",
         *SELECTION,
-        "region",
         "channels",
         "channel_merge",
         "markers",

@@ -35,11 +35,12 @@ def parse_box(text: str, shape: ZYX) -> Box:
     InputError
         If it has another form, is empty, or does not lie within the image.
     """
-    bounds = [part.split(":") for part in text.split(",")] if is_box(text) else []
+    parts = "".join(text.split()).split(",") if is_box(text) else []
+    bounds = [part.split(":") for part in parts]
     if len(bounds) == 2:
         bounds = [["", ""], *bounds]
     start = [int(first or 0) for first, _ in bounds]
-    stop = [int(last.strip() or n) for (_, last), n in zip(bounds, shape, strict=False)]
+    stop = [int(last or n) for (_, last), n in zip(bounds, shape, strict=False)]
     fits = all(a < b <= n for a, b, n in zip(start, stop, shape, strict=False))
     if len(bounds) != 3 or not fits:
         whole = ",".join(f"0:{n}" for n in shape)

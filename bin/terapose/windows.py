@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Box, zyx
@@ -59,7 +60,9 @@ class Cells:
         return self.centers - np.array(window, np.int64) // 2
 
 
-def read_cells(table: str | os.PathLike[str] | pd.DataFrame, shape: ZYX) -> Cells:
+def read_cells(
+    table: str | os.PathLike[str] | pd.DataFrame, shape: ZYX, origin: ZYX = (0, 0, 0)
+) -> Cells:
     """Read and check a table of cells.
 
     Parameters
@@ -71,6 +74,8 @@ def read_cells(table: str | os.PathLike[str] | pd.DataFrame, shape: ZYX) -> Cell
         the like of x and z.
     shape
         (Z, Y, X) of the image.
+    origin
+        (Z, Y, X) of its first voxel in the table's positions: where a region begins.
 
     Raises
     ------
@@ -86,6 +91,10 @@ def read_cells(table: str | os.PathLike[str] | pd.DataFrame, shape: ZYX) -> Cell
     missing = [name for name in needed if name not in frame]
     if missing:
         raise _lacking(missing, present, needed, where)
+    for axis, first in zip("zyx", origin, strict=True):
+        for name in (f"{axis.upper()}_centroid", *(f"BoundingBox_{axis}{end}" for end in "01")):
+            if first and name in frame and is_numeric_dtype(frame[name]):
+                frame = frame.assign(**{name: frame[name] - first})
     ids = _ids(frame["CellID"], where)
     centers = _centers(frame, ids, axes, shape, where)
     return Cells(ids, centers, _boxes(frame, box, where) if set(box) <= set(frame) else None)

@@ -30,6 +30,8 @@ def describe(image: Image, channel_names: Sequence[str] = ()) -> list[str]:
     ]
     if len(image.series[0]) > 1:
         lines.insert(2, f"series    {listed(image.series[0])}")
+    if image.region.shape != image.layout.shape:
+        lines.append(f"region    {image.selection.region} of {_by(image.layout.shape)}")
     if image.layout.note:
         lines.append(f"note      {image.layout.note}")
     return lines

@@ -27,6 +27,7 @@ from terapose.params import SELECTION, STAGES, Parameters
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.samples import samples_of
 from terapose.stages.plan import make_plan, mode_of, open_checked
+from terapose.tissue import find_tissue
 from terapose.upscale import full_image
 from terapose.words import arguments
 
@@ -169,14 +170,23 @@ def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
 
 
-def _cut_words(params: Parameters) -> str:
+def _cut_words(params: Parameters, image: Image) -> str:
     """Words for ``terapose cut``; none where no thumbnails are wanted."""
     if params.thumbnails is None:
         return ""
     window = ["--window-size", str(params.thumbnails)] if params.thumbnails else []
-    if params.upscale:
-        params = params.model_copy(update={"level": 0})
-    return f"{arguments(params, SELECTION)} {shlex.join(window)}".strip()
+    seen = (full_image(image, params) if params.upscale else image).selection
+    # the box of the tissue, where region names a mask
+    chosen = params.model_copy(update={"level": seen.level, "region": seen.region})
+    return f"{arguments(chosen, SELECTION)} {shlex.join(window)}".strip()
+
+
+def _identities(image: Image, params: Parameters) -> list[str]:
+    """What tells the image, and the mask of its tissue, from others."""
+    if not params.tissue:
+        return [image.identity]
+    _, tissue = find_tissue(params.tissue, image.layout.shape)
+    return [image.identity, tissue.identity]
 
 
 class Checked(NamedTuple):
@@ -238,13 +248,13 @@ def _check_one(
     threshold = flow_threshold(mode_of(image, params), params.flow_threshold)
     row = {
         "address": address,
-        "identity": key_of(image.identity, model, package_digest(), channels),
+        "identity": key_of(*_identities(image, params), model, package_digest(), channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
         # whether the errors of flows are wanted at all
         "errors": "yes" if threshold else "",
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
-        "thumbnails": _cut_words(params),
+        "thumbnails": _cut_words(params, image),
         **{stage: arguments(params, own) for stage, own in STAGES.items()},
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",

@@ -1,0 +1,185 @@
+"""A region has the intensities of the whole image; a mask leaves out what is no tissue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from tests.checks import assert_refused
+from tests.fields import prepared, scatter
+from tests.synthetic import nuclei, write_ome_zarr, write_tiff, write_zarr
+
+from terapose import tissue
+from terapose.errors import InputError
+from terapose.geometry import Box
+from terapose.image import open_image
+from terapose.job import Job
+from terapose.labels import open_level
+from terapose.params import check
+from terapose.runner import segment_file
+from terapose.stages import gradients, percentiles
+from terapose.tiles import run_planes
+from terapose.tissue import find_tissue
+
+SHAPE = (12, 60, 70)
+REGION = "3:10,11:52,8:61"
+INSIDE = (slice(3, 10), slice(11, 52), slice(8, 61))
+
+
+def inputs(folder: Path, model: Path, image: NDArray[Any], **params: Any) -> NDArray[np.float32]:
+    """What the network sees of all that is segmented."""
+    plan, store = prepared(folder, model, image, **params)
+    receipts = scatter(plan, store, "intensities", {}, {})
+    before = percentiles.run(Job(plan, store, "percentiles", 0, {}, {}), receipts)
+    job = Job(plan, store, "gradients-yx", 0, {}, before)
+    return gradients.read_input(job, Box.whole(plan.network_shape))
+
+
+RULES: tuple[dict[str, Any], ...] = (
+    {},
+    {"percentile_sampling": "cellpose"},
+    {"foreground_min": 300},
+    {"normalize": "plane"},
+    {"normalize": "tile", "normalize_tile": 20},
+    {"normalize": "tile", "normalize_tile": 20, "mode": "2d"},
+    {"normalize": "lowhigh", "lowhigh": (100, 900)},
+    {"normalize": "none"},
+)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("rules", RULES, ids=lambda rules: "-".join(map(str, rules.values())))
+def test_intensities_are_those_of_the_whole(
+    tmp_path: Path, tiny_model: Path, rules: dict[str, Any], dtype: str
+) -> None:
+    image = nuclei(SHAPE)[0].astype(dtype)
+    image[:2] *= 5  # what only the whole has
+    image[:, 55:] *= 3
+    whole = inputs(tmp_path, tiny_model, image, **rules)
+    for cut in ({}, {"block_shape": (4, 23, 29), "max_tasks": 3}):
+        part = inputs(tmp_path, tiny_model, image, region=REGION, **rules, **cut)
+        np.testing.assert_array_equal(part, whole[(slice(None), *INSIDE)])
+
+
+@pytest.mark.parametrize("kind", ["tiled", "strips"])
+def test_labels_are_those_of_the_part(tmp_path: Path, tiny_model: Path, kind: Any) -> None:
+    """The oracle: the part as an image of its own, scaled between the whole's percentiles."""
+    image = nuclei(SHAPE)[0]
+    whole = write_tiff(tmp_path / "a.tif", image, kind=kind, axes="ZYX")
+    part = write_zarr(tmp_path / "part.zarr", image[INSIDE])
+    ends = [float(np.percentile(image, q)) for q in (1, 99)]
+    common = {"model": str(tiny_model), "cellprob_threshold": -0.5}
+    segment_file(
+        str(part), tmp_path / "0", check({**common, "normalize": "lowhigh", "lowhigh": ends})
+    )
+    cuts: tuple[dict[str, Any], ...] = ({}, {"block_shape": (3, 20, 31), "slab_planes": 4})
+    for number, cut in enumerate(cuts, 1):
+        segment_file(str(whole), tmp_path / f"{number}", check({**common, "region": REGION, **cut}))
+    found = [np.asarray(open_level(f"{tmp_path}/{n}/labels.zarr", 0)[:]) for n in range(3)]
+    assert found[0].max() > 5
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
+def test_forms_of_a_region(tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "a.zarr", nuclei(SHAPE)[0])
+    for text, shape, start in (
+        ("3:10,11:52,8:61", (7, 41, 53), (3, 11, 8)),
+        (" 3: , :9 ,:", (9, 9, 70), (3, 0, 0)),
+        ("5:9,6:8", (12, 4, 2), (0, 5, 6)),
+    ):
+        image = open_image(path, region=text)
+        assert (image.shape, image.region.start) == (shape, start)
+        again = open_image(path, **image.selection.options)
+        assert again == image and again.whole.shape == SHAPE
+    for text in ("3:13,:,:", "5:5,:,:", ":,:,71:72"):
+        assert_refused("region: is no part of the image; got .*0:12,0:60,0:70", path, region=text)
+    with pytest.raises(InputError, match="region: got 3:10, allowed: z0:z1"):
+        check({"region": "3:10"})
+
+
+def test_the_origin_is_where_the_region_lies(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a.zarr", nuclei(SHAPE)[0], voxel_size=(2.0, 0.5, 0.5))
+    assert open_image(path, region=REGION).origin == (6.0, 5.5, 4.0)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 7])
+def test_the_box_of_the_tissue(tmp_path: Path, factor: int) -> None:
+    """The oracle: NumPy's lookup of every voxel."""
+    rng = np.random.default_rng(factor)
+    shape = (3, 95, 71)
+    small = tuple(-(-n // factor) for n in shape[1:])
+    mask = np.zeros(small, np.uint8)
+    mask[small[0] // 3 : small[0] // 2 + 1, small[1] // 4 : small[1] // 2] = rng.integers(0, 2)
+    mask[small[0] // 2, small[1] // 3] = 255
+    tifffile.imwrite(tmp_path / "m.tif", mask)
+    box, _ = find_tissue(str(tmp_path / "m.tif"), shape)
+    y, x = (
+        ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape[1:], small, strict=True)
+    )
+    places = np.argwhere(mask[np.ix_(y, x)] > 0)
+    assert box == Box((0, *places.min(axis=0)), (3, *(places.max(axis=0) + 1)))
+
+
+def test_masks_that_do_not_fit(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "m.tif", np.ones((40, 20), np.uint8))
+    tifffile.imwrite(tmp_path / "zero.tif", np.zeros((20, 20), np.uint8))
+    with pytest.raises(InputError, match="other proportions than the image; got shape"):
+        find_tissue(str(tmp_path / "m.tif"), (1, 80, 80))
+    with pytest.raises(InputError, match="shows no tissue"):
+        find_tissue(str(tmp_path / "zero.tif"), (1, 80, 80))
+
+
+@pytest.mark.parametrize("diameter", [22, 30])
+def test_tiles_without_tissue_are_left_out(
+    tmp_path: Path, tiny_model: Path, monkeypatch: Any, diameter: int
+) -> None:
+    """The cells are those that are found when every tile is run, in any cut."""
+    height, width = (round(n * diameter / 30) for n in (560, 500))
+    image = nuclei((1, height, width), radius=diameter / 2, spacing=diameter + 3)[0]
+    mask = np.zeros((90, 80), np.uint8)
+    mask[5:12, 4:70], mask[70:88, 60:75], mask[20:24, 5:9] = 1, 2, 3
+    tifffile.imwrite(tmp_path / "m.tif", mask)
+    path = write_zarr(tmp_path / "a.zarr", image)
+    common = {
+        "model": str(tiny_model),
+        "region": str(tmp_path / "m.tif"),
+        "diameter": diameter,
+        "mode": "2d",
+        "cellprob_threshold": -0.5,
+        "flow_threshold": 0,
+    }
+    tiles: list[int] = []
+
+    def counting(network: Any, *args: Any, **more: Any) -> Any:
+        def forward(batch: Any) -> Any:
+            tiles.append(len(batch))
+            return network(batch)
+
+        return run_planes(forward, *args, **more)
+
+    monkeypatch.setattr(gradients, "run_planes", counting)
+    cuts: tuple[dict[str, Any], ...] = ({}, {"block_shape": (1, 150, 170), "rectangle": 200})
+    found, ran = [], []
+    for number, cut in enumerate(cuts):
+        tiles.clear()
+        segment_file(str(path), tmp_path / str(number), check({**common, **cut}))
+        found.append(np.asarray(open_level(f"{tmp_path}/{number}/labels.zarr", 0)[:]))
+        ran.append(sum(tiles))
+    monkeypatch.setattr(gradients, "needed_tissue", lambda *_: None)
+    tiles.clear()
+    segment_file(str(path), tmp_path / "all", check(common))
+    everything = np.asarray(open_level(f"{tmp_path}/all/labels.zarr", 0)[:])
+    assert everything.max() > 5
+    np.testing.assert_array_equal(found[0], everything)
+    np.testing.assert_array_equal(found[1], everything)
+    assert ran[0] < sum(tiles)
+    y, x = np.nonzero(found[0])
+    box = tissue.find_tissue(str(tmp_path / "m.tif"), image.shape)[0]
+    rows = ((y + box.start[1] + 0.5) * 90 / height).astype(int)
+    columns = ((x + box.start[2] + 0.5) * 80 / width).astype(int)
+    assert (mask[rows, columns] > 0).all()
