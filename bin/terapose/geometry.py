@@ -75,13 +75,6 @@ class Box:
         (a, b, c), (d, e, f), (oz, oy, ox) = self.start, self.stop, outer.start
         return (slice(a - oz, d - oz), slice(b - oy, e - oy), slice(c - ox, f - ox))
 
-    def shift(self, by: ZYX) -> Box:
-        """The box moved by so many voxels."""
-        start, stop = (
-            zyx(n + m for n, m in zip(ends, by, strict=True)) for ends in (self.start, self.stop)
-        )
-        return Box(start, stop)
-
     def distance(self, other: Box) -> int:
         """Chebyshev distance between the nearest voxels of both boxes; 0 if they overlap."""
         gaps = (

@@ -128,8 +128,9 @@ class Job:
 
     @cached_property
     def full_image(self) -> Image:
-        """Level 0 of the image."""
-        return self.plan.image.open(level=0)
+        """Level 0 of the image, or what the region covers of it."""
+        assert self.plan.full is not None
+        return self.plan.image.open(self.plan.full.selection)
 
     def read_output(self, box: Box, channel: int) -> NDArray[Any]:
         """Read a box of a channel of the image on the grid of the label image."""
@@ -139,7 +140,7 @@ class Job:
 
     def read_image(self, box: Box, channel: int) -> NDArray[Any]:
         """Read a box of a channel, in voxels of the region that is segmented."""
-        return self.read_whole(box.shift(self.plan.image.offset), channel)
+        return self.read_whole(box.moved(self.plan.image.offset), channel)
 
     def read_whole(self, box: Box, channel: int) -> NDArray[Any]:
         """Read a box of a channel of the whole image, or of its converted copy in the store."""

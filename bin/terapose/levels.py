@@ -76,6 +76,9 @@ class Cover(BaseModel):
         (Z, Y, X) of the level and of level 0.
     moved
         (Z, Y, X) in voxels of level 0; see above.
+    part
+        Start and stop (Z, Y, X) of a region of the level: then boxes are counted from its start,
+        and those of level 0 from the start of what it covers. None: all of it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -83,13 +86,18 @@ class Cover(BaseModel):
     coarse: ZYX
     fine: ZYX
     moved: ZYX = (0, 0, 0)
+    part: tuple[ZYX, ZYX] | None = None
 
     def edges(self, axis: int) -> NDArray[np.int64]:
         """(n + 1,) first voxel of level 0 of each voxel along an axis, and the length of level 0.
 
         So voxel c of the level covers those from ``edges[c]`` to ``edges[c + 1]``.
         """
-        return _edges(self.fine[axis], self.coarse[axis], self.moved[axis])
+        edges = _edges(self.fine[axis], self.coarse[axis], self.moved[axis])
+        if self.part is None:
+            return edges
+        first, stop = (end[axis] for end in self.part)
+        return np.asarray(edges[first : stop + 1] - edges[first])
 
     def under(self, box: Box) -> Box:
         """The box of the level to which the voxels of a box of level 0 belong; not empty."""

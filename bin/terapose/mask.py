@@ -20,7 +20,8 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from terapose.labels import NAME, open_level
+from terapose.geometry import ZYX
+from terapose.labels import NAME, level_shape, open_level, pyramid_factors
 
 TILE = 1024
 TOGETHER = 2**25
@@ -36,6 +37,7 @@ def write_mask(
     voxel_size: tuple[float, float, float] | None,
     identity: str,
     description: str = "",
+    place: tuple[ZYX, ZYX] | None = None,
 ) -> None:
     """Write a label image as OME-TIFF.
 
@@ -55,11 +57,18 @@ def write_mask(
         What tells this result from others; OME wants a UUID, which is made of it.
     description
         Of the image, in OME's metadata.
+    place
+        Of a region, (Z, Y, X) of the whole image and where the region begins in it: the mask is as
+        large as the image, with 0 outside of the region.
     """
-    arrays = [open_level(address, level, name=name) for level in range(levels)]
-    if arrays[0].ndim > 2:
+    arrays: list[Source] = [open_level(address, level, name=name) for level in range(levels)]
+    labels = open_level(address, 0, name=name)
+    if place is not None:
+        factors = pyramid_factors(place[0], voxel_size)
+        arrays = [Placed(labels, *place, factor) for factor in factors]
+    if labels.ndim > 2:
         arrays = arrays[:1]
-    axes = "ZYX"[-arrays[0].ndim :]
+    axes = "ZYX"[-labels.ndim :]
     # not a random one: equal results are equal files
     unique = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, name + identity)}"
     metadata: dict[str, Any] = {"axes": axes, "Name": path.name, "UUID": unique}
@@ -88,7 +97,55 @@ def write_mask(
     aside.replace(path)
 
 
-def _tiles(array: zarr.Array[Any], edge: int) -> Iterator[NDArray[Any]]:
+class Placed:
+    """A label image in a larger image, at one level of that image's pyramid: 0 around it.
+
+    Parameters
+    ----------
+    labels
+        (Z, Y, X) or (Y, X) of the finest level.
+    whole, offset
+        (Z, Y, X) of the image, and where the labels begin in it.
+    factor
+        (Z, Y, X): of every so many voxels the first is kept.
+    """
+
+    shards = None
+
+    def __init__(self, labels: zarr.Array[Any], whole: ZYX, offset: ZYX, factor: ZYX) -> None:
+        self._labels = labels
+        self.ndim = labels.ndim
+        self.dtype = labels.dtype
+        self.chunks = labels.chunks
+        self._offset, self._factor = offset[-self.ndim :], factor[-self.ndim :]
+        self.shape = level_shape(whole[-self.ndim :], factor)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read a region; a number in place of a slice drops its axis."""
+        given = index if isinstance(index, tuple) else (index,)
+        given += (slice(None),) * (self.ndim - len(given))
+        places = [
+            (i, i + 1) if isinstance(i, int) else i.indices(n)[:2]
+            for i, n in zip(given, self.shape, strict=True)
+        ]
+        result = np.zeros([b - a for a, b in places], self.dtype)
+        inner, source = [], []
+        for (a, b), n, first, step in zip(
+            places, self._labels.shape, self._offset, self._factor, strict=True
+        ):
+            low, high = max(a, -(-first // step)), min(b, -(-(first + n) // step))
+            inner.append(slice(low - a, max(low, high) - a))
+            source.append(slice(low * step - first, max(low, high) * step - first))
+        if all(s.stop > s.start for s in inner):
+            read = np.asarray(self._labels[tuple(source)])
+            result[tuple(inner)] = read[tuple(slice(None, None, f) for f in self._factor)]
+        return result[tuple(0 if isinstance(i, int) else slice(None) for i in given)]
+
+
+Source = zarr.Array[Any] | Placed
+
+
+def _tiles(array: Source, edge: int) -> Iterator[NDArray[Any]]:
     """Tiles of all planes in the file's order; those at the far edges are padded with zeros."""
     height, width = array.shape[-2:]
     for read in _planes(array):
@@ -100,15 +157,13 @@ def _tiles(array: zarr.Array[Any], edge: int) -> Iterator[NDArray[Any]]:
                 yield tile
 
 
-def _part(
-    array: zarr.Array[Any], plane: tuple[int, ...], place: tuple[slice, slice]
-) -> NDArray[Any]:
+def _part(array: Source, plane: tuple[int, ...], place: tuple[slice, slice]) -> NDArray[Any]:
     """A region of one plane."""
     index: tuple[int | slice, ...] = (*plane, *place)
     return np.asarray(array[index])
 
 
-def _planes(array: zarr.Array[Any]) -> Iterator[Callable[[tuple[slice, slice]], NDArray[Any]]]:
+def _planes(array: Source) -> Iterator[Callable[[tuple[slice, slice]], NDArray[Any]]]:
     """For each plane what reads a region of it.
 
     Chunks of a volume are many planes deep, and whole ones are decoded whatever is read of them:

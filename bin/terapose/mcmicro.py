@@ -92,7 +92,7 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
     folder = out / "qc" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    image = open_image(address, **params.selection.at(record["output"]["level"]).options)
+    image = open_image(address, **record["output"]["selection"])
     (first, *_), _ = channel_numbers(image, params.channels, params.markers)
     size = record["output"]["voxel_size"]
     cells = open_labels(out / "labels.zarr")

@@ -119,10 +119,9 @@ class ImagePlan(BaseModel):
     translation: tuple[float, float, float]
     convert: bool
 
-    def open(self, level: int | None = None) -> Image:
-        """Open the image again, as the one that was planned, or another level of it."""
-        chosen = self.selection if level is None else self.selection.at(level)
-        return open_image(self.address, **chosen.options)
+    def open(self, other: Selection | None = None) -> Image:
+        """Open the image again, as the one that was planned, or with another selection."""
+        return open_image(self.address, **(other or self.selection).options)
 
 
 class MemberPlan(BaseModel):
@@ -177,8 +176,12 @@ class OutputPlan(BaseModel):
 
     Attributes
     ----------
+    selection
+        Of the image whose voxels are those of the label image.
     level
-        Level of the image whose voxels are those of the label image.
+        Level of that image.
+    whole, offset
+        (Z, Y, X) of all of that level, and where the label image begins in it.
     shape
         (Z, Y, X); it is stored in ``dimensions`` of these (2 for a single plane).
     voxel_size
@@ -191,7 +194,10 @@ class OutputPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    selection: Selection
     level: int
+    whole: ZYX
+    offset: ZYX
     shape: ZYX
     voxel_size: tuple[float, float, float] | None
     voxels: tuple[float, float, float]
@@ -277,7 +283,7 @@ class Plan(BaseModel):
         whole, (first, *_) = Box.whole(self.image.whole), self.image.offset
         mode = self.intensity.mode
         if mode in ("none", "lowhigh") and self.intensity.merge != "gmm":
-            return Box.whole(self.image.shape).shift(self.image.offset)
+            return Box.whole(self.image.shape).moved(self.image.offset)
         if mode == "plane" or (mode == "tile" and self.mode == "2d"):
             _, height, width = whole.shape
             return Box((first, 0, 0), (first + self.image.shape[0], height, width))
@@ -286,7 +292,7 @@ class Plan(BaseModel):
     def counted_block(self, item: int) -> Box:
         """A block of what is measured, in voxels of the whole image."""
         counted = self.counted
-        return Grid(counted.shape, self.block)[item].shift(counted.start)
+        return Grid(counted.shape, self.block)[item].moved(counted.start)
 
     @property
     def resized(self) -> bool:

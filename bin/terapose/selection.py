@@ -7,7 +7,7 @@ the plan and in the record of the run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -35,10 +35,6 @@ class Selection:
     series: str = ""
     time: int | None = None
     region: str = ""
-
-    def at(self, level: int) -> Selection:
-        """The same image at another level."""
-        return replace(self, level=level)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -83,8 +83,11 @@ def _measured(source: ByNumber, ids: NDArray[np.int64]) -> Table:
 
 
 def _table(part: Table, found: Table, job: Job, columns: Sequence[str], *, own: bool) -> Table:
-    """Rows with all their columns; positions in voxels (from 0), and in micrometres where the
-    labels' metadata puts them."""
+    """Rows with all their columns.
+
+    Positions are in voxels from 0, of the whole image where a region was segmented, and in
+    micrometres where the labels' metadata puts them.
+    """
     # a single plane has pixels and areas, a stack has voxels and volumes
     output, planar = job.output, job.plan.mode == "2d"
     flat = output.dimensions == 2
@@ -94,7 +97,8 @@ def _table(part: Table, found: Table, job: Job, columns: Sequence[str], *, own: 
     with np.errstate(invalid="ignore"):
         center = {a: part[f"sum_{a}"] / count for a in axes}
     table: Table = {"CellID": part["id"], **{c: found[c] for c in columns if c in found}}
-    table |= {f"{a.upper()}_centroid": center[a] for a in reversed(axes)}
+    first = dict(zip("zyx", output.offset, strict=True))
+    table |= {f"{a.upper()}_centroid": center[a] + first[a] for a in reversed(axes)}
     table[size] = count
     table |= {c: found[c] for c in PLANAR if c in found}
     if output.voxel_size is not None:
@@ -105,7 +109,8 @@ def _table(part: Table, found: Table, job: Job, columns: Sequence[str], *, own: 
         extent = [sizes[a] for a in ("yx" if planar else "zyx")]
         table[f"{size}_um{len(extent)}"] = count * float(np.prod(extent))
     for a in axes:
-        table[f"BoundingBox_{a}0"], table[f"BoundingBox_{a}1"] = part[f"{a}0"], part[f"{a}1"]
+        for end in "01":
+            table[f"BoundingBox_{a}{end}"] = part[f"{a}{end}"] + first[a]
     if own:
         table["CellProbability"] = part["probability"]
         if "error" in part:

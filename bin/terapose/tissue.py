@@ -141,7 +141,7 @@ def prepare(plan: Plan, store: Store) -> None:
     used = tissue.box
     store.create(NAME, used.shape, _CHUNK, "uint8", INTEGER)
     for box in Grid(used.shape, zyx(min(a, n) for a, n in zip(_TOGETHER, used.shape, strict=True))):
-        store.write(NAME, box, (mask.read(box.shift(used.start).slices) != 0).astype(np.uint8))
+        store.write(NAME, box, (mask.read(box.moved(used.start).slices) != 0).astype(np.uint8))
 
 
 def read_tissue(plan: Plan, store: Store, box: Box) -> NDArray[np.bool_]:
@@ -161,7 +161,7 @@ def read_tissue(plan: Plan, store: Store, box: Box) -> NDArray[np.bool_]:
     tissue = plan.image.tissue
     if tissue is None or not box.size:
         return np.ones(box.shape, np.bool_)
-    places = box.shift(plan.image.offset)
+    places = box.moved(plan.image.offset)
     index = [
         (2 * np.arange(a, b) + 1) * m // (2 * n) - first
         for a, b, m, n, first in zip(

@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from terapose.errors import InputError
 from terapose.geometry import zyx
 from terapose.image import Image, open_image
 from terapose.levels import Cover, moved_by
 from terapose.params import Parameters
+from terapose.region import box_text
 
 
 def full_image(image: Image, params: Parameters) -> Image:
-    """Level 0 of an image of which another level was opened, with the voxel size that fits."""
+    """Level 0 of an image of which another level was opened, with the voxel size that fits.
+
+    Of a region it is the part that the region covers.
+    """
     size = None
     if params.voxel_size or params.pixel_size:
         z, y, x = (s / f for s, f in zip(image.voxel_size or (), image.factors, strict=True))
         size = (z, y, x)
-    return open_image(image.address, **image.selection.at(0).options, voxel_size=size)
+    chosen = replace(image.selection, level=0, region="")
+    full = open_image(image.address, **chosen.options, voxel_size=size)
+    if not image.selection.region:
+        return full
+    covered = cover_of(image.whole, full).over(image.region)
+    return replace(full, selection=replace(chosen, region=box_text(covered)))
 
 
 def cover_of(image: Image, full: Image) -> Cover:
-    """Which voxels of level 0 those of a level cover.
+    """Which voxels of level 0 those of a level cover; of a region those of its part of level 0.
 
     Raises
     ------
     InputError
         If the level has more voxels than level 0 along an axis.
     """
-    if any(a > b for a, b in zip(image.shape, full.shape, strict=True)):
+    if any(a > b for a, b in zip(image.layout.shape, full.layout.shape, strict=True)):
         raise InputError(
             "is larger than level 0",
             where=f"{image.address}, level {image.level}",
-            got=f"shape {image.shape} (Z, Y, X)",
-            allowed=f"at most {full.shape}",
+            got=f"shape {image.layout.shape} (Z, Y, X)",
+            allowed=f"at most {full.layout.shape}",
             remedy="write the image again with its levels in order, or segment level 0",
         )
-    step = full.voxel_size or full.factors
+    whole, part = image.whole, None
+    if image.selection.region:
+        part = (image.region.start, image.region.stop)
+    first, step = full.whole.origin, full.voxel_size or full.factors
     moved = (
         moved_by((a - b) / s, f)
-        for a, b, s, f in zip(image.origin, full.origin, step, image.factors, strict=True)
+        for a, b, s, f in zip(whole.origin, first, step, image.factors, strict=True)
     )
-    return Cover(coarse=image.shape, fine=full.shape, moved=zyx(moved))
+    return Cover(coarse=whole.shape, fine=full.whole.shape, moved=zyx(moved), part=part)
 
 
 def check_cover(image: Image, params: Parameters, mode: str) -> None:

@@ -85,7 +85,7 @@ def _segmented(record: Path, image: str) -> dict[str, Any]:
         known: dict[str, Any] = found["image"]
         # the labels may have been brought to another level than the one that was segmented
         if "output" in found:
-            known["selection"]["level"] = found["output"]["level"]
+            known["selection"] = found["output"]["selection"]
             known["voxel_size"] = found["output"]["voxel_size"]
         return known if is_same(known["address"], image) else {}
     except (OSError, ValueError, KeyError, TypeError):

@@ -132,6 +132,8 @@ def _mask_files(job: Job) -> list[tuple[str, str]]:
 
 def _masks(job: Job, output: Path, identity: str) -> None:
     """Write the label images as OME-TIFF, if wanted."""
+    planned = job.output
+    place = (planned.whole, planned.offset) if planned.whole != planned.shape else None
     for name, file in _mask_files(job):
         write_mask(
             address(job),
@@ -141,6 +143,7 @@ def _masks(job: Job, output: Path, identity: str) -> None:
             voxel_size=job.output.voxel_size,
             identity=identity,
             description=_of_level(job),
+            place=place,
         )
 
 
@@ -160,7 +163,7 @@ def _notes(job: Job) -> list[str]:
     if not masks or full is None or output is full:
         return []
     files = ", ".join(file for _, file in masks)
-    size, whole = (" x ".join(map(str, p.shape[3 - p.dimensions :])) for p in (output, full))
+    size, whole = (" x ".join(map(str, p.whole[3 - p.dimensions :])) for p in (output, full))
     return [
         f"{files}: {size} pixels of level {output.level}, where the image has {whole}; "
         "for a mask that fits the image give --upscale, or segment level 0"
@@ -231,7 +234,7 @@ def _record(job: Job, *last: Summary) -> dict[str, Any]:
         "mode": plan.mode,
         "image": plan.image.model_dump(mode="json"),
         "output": job.output.model_dump(
-            mode="json", include={"level", "shape", "voxel_size", "translation"}
+            mode="json", exclude={"version", "dimensions", "chunks", "factors", "region"}
         ),
         "model": plan.model.model_dump(mode="json"),
         "intensity": plan.intensity.model_dump(mode="json", exclude={"windows"}),

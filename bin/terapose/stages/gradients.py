@@ -124,7 +124,7 @@ def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.
         low, high = (scale[end][0 if single else first, n] for end in ("low", "high"))
         part = Box((first, *box.start[1:]), (stop, *box.stop[1:]))
         inside, channels = part.within(box), len(job.plan.image.channels)
-        place = part.shift(job.plan.image.offset)
+        place = part.moved(job.plan.image.offset)
         whole = job.plan.image.whole
         scaled = normalize_tiles(values[inside], place, whole, low, high, channels)
         result[inside] = np.float32(1) - scaled if rules.invert else scaled

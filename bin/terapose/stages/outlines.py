@@ -47,8 +47,12 @@ def run(job: Job) -> dict[str, Any]:
 def _rings(
     job: Job, cells: Table, names: tuple[str, ...]
 ) -> list[tuple[int, int, int, int, NDArray[np.int64]]]:
-    """Number, compartment, plane, polygon and corners (Y, X of level 0) of each ring."""
+    """Number, compartment, plane, polygon and corners of each ring.
+
+    Corners are (Y, X) of level 0, of the whole image where a region is segmented.
+    """
     box, cover = box_of(cells), job.plan.cover
+    shift = np.array(job.plan.result(upscale=True).offset)
     found, rings = compartments.read_level(job, box), []
     for kind, name in enumerate(names):
         local = own(found[name], cells["id"])
@@ -61,6 +65,7 @@ def _rings(
                     plane, at = int(origin[0]), ring + origin[1:]
                     if cover is not None:
                         plane, at = _on_level_0(cover, plane, at)
+                    plane, at = plane + int(shift[0]), at + shift[1:]
                     rings.append((int(cells["id"][n]), kind, plane, number, at))
     return rings
 

@@ -312,7 +312,10 @@ def _output_plan(image: Image, params: Parameters) -> OutputPlan:
     wanted = FLAT_CHUNKS if image.shape[0] == 1 else CHUNKS
     chunks = zyx(min(c, n) for c, n in zip(wanted, image.shape, strict=True))
     return OutputPlan(
+        selection=image.selection,
         level=image.level,
+        whole=image.layout.shape,
+        offset=image.region.start,
         shape=image.shape,
         voxel_size=image.voxel_size,
         voxels=image.factors,
