@@ -106,8 +106,15 @@ def rings_in(table: Table, first: int, stop: int) -> Table:
     }
 
 
+_NO_RINGS: Table = {
+    **{c: np.zeros(0, np.int64) for c in ("id", "kind", "plane", "polygon", "end")},
+    "corner": np.zeros((0, 2), np.int32),
+}
+
+
 def joined_rings(tables: list[Table]) -> Table:
-    """Tables of rings as one, by rising number of cell."""
+    """Tables of rings as one, by rising number of cell; none where no cell was found."""
+    tables = tables or [_NO_RINGS]
     lengths = np.concatenate([np.diff(t["end"], prepend=0) for t in tables])
     columns = {
         c: np.concatenate([t[c] for t in tables]) for c in ("id", "kind", "plane", "polygon")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
 from tests.checks import assert_refused
 from tests.fields import prepared, scatter
@@ -19,6 +22,7 @@ from terapose.geometry import Box
 from terapose.image import open_image
 from terapose.job import Job
 from terapose.labels import open_level
+from terapose.mask import Placed
 from terapose.params import check
 from terapose.runner import segment_file
 from terapose.stages import gradients, percentiles
@@ -183,3 +187,78 @@ def test_tiles_without_tissue_are_left_out(
     rows = ((y + box.start[1] + 0.5) * 90 / height).astype(int)
     columns = ((x + box.start[2] + 0.5) * 80 / width).astype(int)
     assert (mask[rows, columns] > 0).all()
+
+
+def test_results_lie_where_the_region_lies(tmp_path: Path, tiny_model: Path) -> None:
+    """Table, outlines and mask are in pixels of the whole image; labels have its translation."""
+    image = nuclei((1, 330, 340))[0][0]
+    sizes: dict[str, Any] = {"voxel_size": (1, 0.5, 0.5), "factors": (1, 2)}
+    path = write_ome_zarr(tmp_path / "a.zarr", image, axes="yx", **sizes)
+    common = {
+        "model": str(tiny_model),
+        "cellprob_threshold": -0.5,
+        "flow_threshold": 0,
+        "table": "csv,geojson",
+        "mask_tiff": "mask.ome.tif",
+        "thumbnails": 9,
+    }
+    for level, region, more in (
+        (0, "21:280,33:290", {}),
+        (1, "10:160,15:167", {}),
+        (1, "10:160,15:167", {"upscale": True}),
+    ):
+        out = tmp_path / f"{level}{len(more)}"
+        given = {**common, "level": level, "region": region, **more}
+        record = segment_file(str(path), out, check(given))
+        output = record["output"]
+        labels = np.asarray(open_level(f"{out}/labels.zarr", 0)[:])
+        _, y, x = output["offset"]
+        whole = np.zeros(output["whole"][1:], labels.dtype)
+        whole[y : y + labels.shape[0], x : x + labels.shape[1]] = labels
+        with tifffile.TiffFile(out / "mask.ome.tif") as mask:
+            np.testing.assert_array_equal(mask.series[0].asarray(), whole)
+        assert bool(record["notes"]) == bool(level and not more)
+        _check_places(out, whole, output["voxel_size"][1], 1 if more else 2**level)
+        step = 2 ** output["level"]
+        thumbnails = zarr.open_array(str(out / "thumbnails.zarr"), mode="r")
+        table = pd.read_csv(out / "cells.csv")
+        for n, row in enumerate(table.itertuples()):
+            at = round(row.Y_centroid), round(row.X_centroid)
+            assert image[::step, ::step][at] in np.asarray(thumbnails[0, n, 3:6, 3:6])
+
+
+def _check_places(out: Path, whole: NDArray[Any], size: float, factor: int) -> None:
+    """Positions of the table and outlines against the label image in its place."""
+    table = pd.read_csv(out / "cells.csv")
+    assert len(table) == whole.max() > 2
+    for row in table.itertuples():
+        places = np.argwhere(whole == row.CellID)
+        assert [row.Y_centroid, row.X_centroid] == pytest.approx(places.mean(axis=0))
+        assert row.BoundingBox_y0 == places[:, 0].min()
+        assert row.BoundingBox_x1 - 1 == places[:, 1].max()
+        assert row.Y_centroid_um == pytest.approx(row.Y_centroid * size)
+    for feature in json.loads((out / "cells.geojson").read_text())["features"]:
+        corners = np.concatenate([np.array(p[0]) for p in _polygons(feature["geometry"])])
+        cell = np.argwhere(whole == int(feature["properties"]["name"]))
+        assert corners.min(axis=0).tolist() == (cell.min(axis=0)[::-1] * factor).tolist()
+
+
+def _polygons(geometry: dict[str, Any]) -> list[Any]:
+    if geometry["type"] == "Polygon":
+        return [geometry["coordinates"]]
+    return list(geometry["coordinates"])
+
+
+@pytest.mark.parametrize("factor", [(1, 1, 1), (1, 2, 2), (1, 4, 4)])
+def test_a_label_image_in_its_place(tmp_path: Path, factor: Any) -> None:
+    """The oracle: NumPy on the whole array."""
+    labels = np.random.default_rng(0).integers(0, 9, (13, 17)).astype(np.uint32)
+    stored = zarr.create_array(str(tmp_path / "l.zarr"), data=labels, chunks=(5, 6))
+    whole = np.zeros((40, 31), np.uint32)
+    whole[11:24, 7:24] = labels
+    coarse = whole[:: factor[1], :: factor[2]]
+    placed = Placed(stored, (1, 40, 31), (0, 11, 7), factor)
+    assert placed.shape == coarse.shape
+    for rows in (slice(0, 4), slice(3, 12), slice(0, 40), slice(38, 40)):
+        for columns in (slice(0, 7), slice(2, 31)):
+            np.testing.assert_array_equal(placed[rows, columns], coarse[rows, columns])

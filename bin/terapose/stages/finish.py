@@ -110,7 +110,7 @@ def _outlines(job: Job, measured: list[Receipt], outlined: list[Receipt], output
     source = ByNumber(job.store, [r["result"] for r in outlined], "rings")
     rows = batches(job, measured)
     pairs = ((batch, _rings(source, batch["CellID"])) for batch in rows)
-    planes = job.plan.result(upscale=True).shape[0]
+    planes = job.plan.result(upscale=True).whole[0]
     _whole(
         output / "cells.geojson",
         lambda path: write_geojson(path, pairs, _sample(job), planes=planes),
