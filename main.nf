@@ -5,7 +5,7 @@ include { as_path } from './modules/paths'
 include { SEGMENT } from './modules/segment'
 include { SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { SIMULATE } from './modules/simulate/main'
-include { absolute ; has_second ; own_markers ; own_networks } from './modules/settings'
+include { absolute ; has_second ; own_beside ; own_networks } from './modules/settings'
 include { is_true ; listed ; own_parameters ; remove_stale ; sample } from './modules/samples'
 include { refuse ; refuse_control ; refuse_folder } from './modules/shell'
 
@@ -29,7 +29,7 @@ workflow {
         given = [mask_tiff: 'cell.ome.tif', upscale: true] + given
     }
     settings = images.map { name, _address, own ->
-        tuple(name, absolute(own), own_networks(own.model ?: given.model), own_markers(given + own))
+        tuple(name, absolute(own), own_networks(own.model ?: given.model), own_beside(given + own))
     }
     params_file = channel
         .of(groovy.json.JsonOutput.toJson(given))
@@ -42,7 +42,7 @@ workflow {
     if (([given] + given_images.collect { _name, _address, own -> own }).any { values -> has_second(values) }) {
         cell_settings = images.map { name, _address, own ->
             def all = given + own
-            tuple(name, absolute(own), own_networks(all.cell_model ?: all.model), own_markers(all))
+            tuple(name, absolute(own), own_networks(all.cell_model ?: all.model), own_beside(all))
         }
         // what the second network finds goes to no folder of results, but to the nuclei
         SEGMENT_CELLS(samples, cell_settings, params_file, '', channel.empty(), true)

@@ -11,7 +11,7 @@ def own_parameters() {
 
 // Parameters that may be files.
 def file_parameters() {
-    return ['model', 'cell_model', 'markers']
+    return ['model', 'cell_model', 'markers', 'region']
 }
 
 // Suffixes of the files that are images.

@@ -110,7 +110,7 @@ def passes(planned, axis, inputs) {
 workflow SEGMENT {
     take:
     sources // [source, address of the image, image to stage or []]; a source may hold several samples
-    settings // [source, parameters of its own, files to stage or []: networks, table of markers]
+    settings // [source, parameters of its own, files to stage or []: networks, table of markers, mask]
     params_file // all parameters of the run, JSON
     outdir
     cells // [sample, labels.zarr, provenance.json] of the second network's cells, or nothing
@@ -127,8 +127,8 @@ workflow SEGMENT {
     no_args = checked.map { row -> tuple(row.sample, '') }
 
     given = of_samples(settings, checked)
-    models = given.map { sample, _own, model, _markers -> tuple(sample, model) }
-    markers = given.map { sample, _own, _model, table -> tuple(sample, table) }
+    models = given.map { sample, _own, model, _beside -> tuple(sample, model) }
+    beside = given.map { sample, _own, _model, files -> tuple(sample, files) }
     FETCH(checked.map { row -> tuple(row.sample, row.identity, row.fetch) }.join(models))
     // whose network it is, and under which licence: once
     FETCH.out.said.map { line -> line.trim() }.unique().view()
@@ -137,7 +137,7 @@ workflow SEGMENT {
             .map { row -> tuple(row.sample, row.address, row.identity, row.plan) }
             .join(images)
             .join(FETCH.out.network)
-            .join(markers)
+            .join(beside)
     )
     planned = PLAN.out.plan
         .map { sample, plan, store -> tuple(sample, plan, store.toUriString()) }

@@ -8,6 +8,11 @@ def networks() {
     return ['model', 'cell_model']
 }
 
+// Names of the parameters that may be files beside the image: a table of markers, a mask of tissue.
+def beside() {
+    return ['markers', 'region']
+}
+
 // Parameters whose files have absolute paths.
 def absolute(values) {
     def files = networks()
@@ -15,8 +20,10 @@ def absolute(values) {
         .collectEntries { name ->
             [name, listed_networks(values[name]).collect { one -> local_file(one) ?: one }.join(',')]
         }
-    def markers = local_file(values.markers)
-    return values + files + (markers ? [markers: markers.toString()] : [:])
+    def tables = beside()
+        .collectEntries { name -> [name, local_file(values[name])?.toString()] }
+        .findAll { _name, path -> path }
+    return values + files + tables
 }
 
 // The networks that a parameter names: a file, or several with commas between them.
@@ -32,10 +39,9 @@ def own_networks(value) {
     return listed_networks(value).collect { name -> local_file(name) }.findAll().collectMany { path -> staged(path) }
 }
 
-// The local table of markers, to be staged.
-def own_markers(values) {
-    def table = local_file(values.markers)
-    return table ? staged(table) : []
+// The local files beside the image, to be staged.
+def own_beside(values) {
+    return beside().collect { name -> local_file(values[name]) }.findAll().collectMany { path -> staged(path) }
 }
 
 // Whether these parameters ask for the cells of a second network.

@@ -8,7 +8,7 @@ process CHECK {
     cache false
 
     input:
-    tuple val(sample), val(address), path(image, stageAs: 'image*/*'), val(own), path(models, stageAs: 'model*/*'), path(markers, stageAs: 'markers*/*')
+    tuple val(sample), val(address), path(image, stageAs: 'image*/*'), val(own), path(models, stageAs: 'model*/*'), path(beside, stageAs: 'beside*/*')
     path params_file
     val output
     val second

@@ -7,7 +7,7 @@ process PLAN {
     label 'small'
 
     input:
-    tuple val(sample), val(address), val(identity), val(args), path(image, stageAs: 'image*/*'), path(model), path(markers, stageAs: 'markers*/*')
+    tuple val(sample), val(address), val(identity), val(args), path(image, stageAs: 'image*/*'), path(model), path(beside, stageAs: 'beside*/*')
 
     output:
     tuple val(sample), path('plan.json'), path('store'), emit: plan

@@ -163,7 +163,6 @@ def test_no_mask_of_an_earlier_run_stays(tmp_path: Path, command: Terapose) -> N
         (np.zeros((5, 6)), {"axes": "zyx"}),
         (np.zeros((5, 6)), {"axes": "yy"}),
         (np.zeros((5, 6)), {"axes": 5}),
-        ("plane.tif", {"axes": "yx"}),
         (np.zeros((5, 6), object), {}),
         (np.zeros((5, 6)), {"workers": 0}),
     ],

@@ -168,7 +168,10 @@ def test_labels_masks_and_tables_are_those_of_level_0(slide: Slide) -> None:
 def test_results_say_whose_pixels_they_have(slide: Slide) -> None:
     known = {"level": slide.records["level"], "full": slide.records["full"]}
     assert known["full"]["output"] == {
+        "selection": {"level": 0, "axes": "", "series": "", "time": None, "region": ""},
         "level": 0,
+        "whole": [1, *FINE],
+        "offset": [0, 0, 0],
         "shape": [1, *FINE],
         "voxel_size": [SIZE] * 3,
         "translation": [0.0, 7.0, -3.0],
