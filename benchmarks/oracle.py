@@ -37,7 +37,7 @@ def is_defined(params: Parameters, mode: str) -> bool:
     """Whether Cellpose has a result for these parameters."""
     fields = Parameters.model_fields
     own = any(getattr(params, name) != fields[name].default for name in UNKNOWN)
-    scaled = params.flow_scaling != "cellpose" and (params.anisotropy or 1) != 1
+    scaled = params.flow_scaling != "cellpose" and (params.anisotropy or 1) > 1
     return not own and not (mode == "3d" and (params.flow_threshold or scaled))
 
 

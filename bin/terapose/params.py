@@ -177,9 +177,9 @@ class Parameters(BaseModel):
     )
     flow_scaling: Literal["anisotropy", "cellpose"] = Field(
         "anisotropy",
-        description="Flows along Z divided by the anisotropy: no rings, fewer lost voxels and "
-        "pieces where Z is sampled coarsely; or left as Cellpose has them. The same where Z is "
-        "isotropic, and in modes 2d and stitch.",
+        description="Flows along Z divided by the anisotropy where that is above 1 (no rings, "
+        "fewer lost voxels and pieces), or left as Cellpose has them. Modes 2d and stitch have "
+        "none.",
     )
     cellprob_threshold: float = Field(
         0.0, description="Voxels whose cell probability is above belong to cells."

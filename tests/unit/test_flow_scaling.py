@@ -87,13 +87,14 @@ def test_flat_cells_are_found_whole(tmp_path: Path, tiny_model: Path) -> None:
     [
         ((14, 20, 22), (14, 20, 22), {}),
         ((12, 20, 22), (18, 30, 33), {"diameter": 20.0}),
+        ((24, 20, 22), (12, 20, 22), {"anisotropy": 0.5}),
         ((4, 24, 30), (4, 24, 30), {"mode": "2d"}),
         ((4, 24, 30), (4, 36, 45), {"mode": "2d", "diameter": 20.0, "anisotropy": 3}),
         ((4, 24, 30), (4, 24, 30), {"mode": "stitch", "voxel_size": [2.0, 1.0, 1.0]}),
     ],
-    ids=["3d", "3d resized", "2d", "2d resized", "stitch"],
+    ids=["3d", "3d resized", "3d fine Z", "2d", "2d resized", "stitch"],
 )
-def test_the_same_bytes_where_z_is_isotropic_or_planes_stand_alone(
+def test_the_same_bytes_where_z_is_not_coarse_or_planes_stand_alone(
     tmp_path: Path, tiny_model: Path, shape: ZYX, grid: ZYX, planned: dict[str, Any]
 ) -> None:
     flat = "mode" in planned
@@ -143,4 +144,5 @@ def test_the_cells_of_cellpose_by_default_where_z_is_isotropic_and_on_request_el
     default = check({**given, "anisotropy": 2.0})
     assert not is_defined(default, "3d")
     assert is_defined(default, "2d") and is_defined(default, "stitch")
+    assert is_defined(check({**given, "anisotropy": 0.5}), "3d")
     assert differing(terapose_results(image, default)[0], theirs) > 0

@@ -7,13 +7,14 @@ each block
 
 1. reads the sum with a halo of one voxel for resizing and ``int(4 * sigma + 0.5)`` for smoothing;
 2. resizes flows and probability as if the whole were resized. dZ still counts steps of the
-   network's grid, where Z is stretched, so it is divided by the anisotropy. Cellpose leaves it as
-   it is (``flow_scaling: cellpose``): points overshoot the middle of flat cells, which leaves rings
-   and stripes;
+   network's grid. Where Z is stretched there, dZ is divided by the anisotropy. Cellpose leaves it
+   as it is (``flow_scaling: cellpose``): points overshoot the middle of flat cells, which leaves
+   rings and stripes. Where Z is squeezed, longer steps would overshoot in their turn, so there dZ
+   stays as it is;
 3. smooths the flows with a Gaussian, if asked to;
 4. writes its block, and nothing beyond it.
 
-Where none of this changes anything (no other grid, isotropic Z or planes by themselves, no
+Where none of this changes anything (the image's own grid, isotropic Z or planes by themselves, no
 smoothing) the sum itself is the result, and nothing is written.
 """
 
@@ -49,7 +50,7 @@ def halo(smooth: Sequence[float]) -> ZYX:
 def divisor(job: Job) -> np.float32:
     """What dZ is divided by; planes by themselves have none."""
     scaled = job.params["flow_scaling"] == "anisotropy" and not job.plan.flat
-    return np.float32(job.plan.anisotropy if scaled else 1)
+    return np.float32(max(1, job.plan.anisotropy) if scaled else 1)
 
 
 def is_identity(job: Job) -> bool:
