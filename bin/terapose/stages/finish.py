@@ -234,7 +234,7 @@ def _record(job: Job, *last: Summary) -> dict[str, Any]:
         "mode": plan.mode,
         "image": plan.image.model_dump(mode="json"),
         "output": job.output.model_dump(
-            mode="json", exclude={"version", "dimensions", "chunks", "factors", "region"}
+            mode="json", exclude={"version", "dimensions", "voxels", "chunks", "factors", "region"}
         ),
         "model": plan.model.model_dump(mode="json"),
         "intensity": plan.intensity.model_dump(mode="json", exclude={"windows"}),
