@@ -13,7 +13,7 @@ from functools import partial
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image import bdv, bdv_xml
+from terapose.image import bdv, bdv_xml, imaris
 from terapose.image.hdf5_axes import axes_of, voxel_size_in
 from terapose.image.hdf5_files import Hdf5Files, Node, file_beside, is_dataset, shape_of
 from terapose.image.hdf5_source import identity_of, open_stack, stored_as
@@ -92,6 +92,10 @@ def _open(address: str, files: Hdf5Files, inside: str, chosen: Selection, xml_na
         if view:
             return bdv.open_bdv(address, files, view, chosen, xml_name)
         bdv.refuse_notes(address, inside)
+    elif imaris.is_imaris(files):
+        part = imaris.parse(inside)
+        if part:
+            return imaris.open_imaris(address, files, part, chosen)
     elif xml_name:
         raise InputError(
             "the HDF5 file that the XML names is not one of BigDataViewer",

@@ -99,12 +99,13 @@ def voxel_size_in(dataset: Any, axes: str, planes: int) -> VoxelSize | None:
 
 def text_of(value: Any) -> str:
     """An attribute as text, be it a string, bytes or an array of characters."""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace").strip("\0 ")
     if hasattr(value, "tolist"):
-        parts = value.tolist()
-        return "".join(map(text_of, parts)) if isinstance(parts, list) else text_of(parts)
-    return str(value).strip("\0 ")
+        value = value.tolist()
+    if isinstance(value, list):
+        parts = [part if isinstance(part, bytes) else str(part).encode() for part in value]
+        value = b"".join(parts)
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text.strip("\0 ")
 
 
 def _statements(address: str, dataset: Any, *, are_given: bool) -> list[tuple[str, Sequence[str]]]:

@@ -60,7 +60,8 @@ class Image:
     address
         Path or URL, as given: all of it, with what it names inside a file or group.
     format
-        "ome-zarr-0.4", "ome-zarr-0.5", "zarr", "n5", "tiff", "ome-tiff" or "hdf5".
+        "ome-zarr-0.4", "ome-zarr-0.5", "zarr", "n5", "tiff", "ome-tiff", "hdf5", "bdv-hdf5" or
+        "imaris".
     layout
         Axes as found and as read, their lengths at this level, and the time point.
     channel_names
