@@ -60,6 +60,11 @@ class Parameters(BaseModel):
         description="Which time point of several, counted from 1; all makes each of them a "
         "sample of its own.",
     )
+    stack: bool = Field(
+        False,
+        description="The image is a folder of files, one a plane, or a pattern for them in quotes: "
+        "img_*.tif, or with names for axes img_{z}_{c}.tif (also {t}).",
+    )
     level: int = Field(0, ge=0, description="Pyramid level to segment; 0 is the finest.")
     region: str = Field(
         "",
@@ -271,7 +276,7 @@ class Parameters(BaseModel):
         """
         time = None if self.time == "all" else self.time
         box = self.region if is_box(self.region) else ""
-        return Selection(self.level, self.axes, self.series, time, box)
+        return Selection(self.level, self.axes, self.series, time, self.stack, box)
 
     @property
     def tissue(self) -> str:
@@ -298,7 +303,7 @@ class Parameters(BaseModel):
         return self.model_copy(update=changed)
 
 
-SELECTION = ("axes", "series", "time", "level", "region")
+SELECTION = ("axes", "series", "time", "stack", "level", "region")
 """Parameters that choose an image of its address."""
 
 SECOND = ("cell_model", "cell_channels", "cell_diameter")

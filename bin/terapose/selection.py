@@ -26,6 +26,8 @@ class Selection:
         Which image of a file with several: its number from 1, or its name; empty: the only one.
     time
         Which time point, from 1; None: the only one.
+    stack
+        Whether the address is a folder or pattern of files that are one image, a plane each.
     region
         Part of it, as ``z0:z1,y0:y1,x0:x1`` in voxels of the level; empty: all of it.
     """
@@ -34,6 +36,7 @@ class Selection:
     axes: str = ""
     series: str = ""
     time: int | None = None
+    stack: bool = False
     region: str = ""
 
     @property

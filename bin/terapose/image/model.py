@@ -60,8 +60,8 @@ class Image:
     address
         Path or URL, as given: all of it, with what it names inside a file or group.
     format
-        "ome-zarr-0.4", "ome-zarr-0.5", "zarr", "n5", "tiff", "ome-tiff", "hdf5", "bdv-hdf5" or
-        "imaris".
+        "ome-zarr-0.4", "ome-zarr-0.5", "zarr", "n5", "tiff", "ome-tiff", "stack of tiff", "hdf5",
+        "bdv-hdf5", "imaris" and others.
     layout
         Axes as found and as read, their lengths at this level, and the time point.
     channel_names
@@ -83,6 +83,9 @@ class Image:
     translation
         (z, y, x) of the centre of the level's first voxel, in micrometres, or where the voxel size
         is not known in voxels of level 0; None where the file says nothing of it (see `origin`).
+    check_files
+        Opens all files of an image that has one for each plane, and raises InputError for one that
+        does not fit; None where opening the image has checked all.
     """
 
     address: str
@@ -97,6 +100,7 @@ class Image:
     is_lazy: bool
     open_source: Callable[[], Source] = field(repr=False, compare=False)
     find_identity: Callable[[], str] = field(repr=False, compare=False)
+    check_files: Callable[[], None] | None = field(default=None, repr=False, compare=False)
     translation: VoxelSize | None = None
     series: tuple[tuple[str, ...], int] = ((), 0)
 
@@ -208,7 +212,7 @@ class Image:
         index = self.layout.index((z, y, x), channel - 1)
         try:
             block = np.asarray(self._source[index])
-        except MemoryError:
+        except (MemoryError, InputError):
             raise
         except Exception as error:  # each codec raises a kind of its own
             places = zip("zyx", wanted, strict=True)

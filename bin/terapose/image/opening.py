@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image import bdv_xml, hdf5, n5, tiffs, vendors, zarr_nodes, zarrs, zips
+from terapose.image import bdv_xml, hdf5, n5, stacks, tiffs, vendors, zarr_nodes, zarrs, zips
 from terapose.image.model import Image
 from terapose.image.ome_xml import find_ome_xml
 from terapose.image.tiff_files import is_tiff
@@ -30,6 +30,7 @@ def open_image(
     axes: str = "",
     series: str = "",
     time: int | None = None,
+    stack: bool = False,
     region: str = "",
     voxel_size: tuple[float, float, float] | None = None,
 ) -> Image:
@@ -51,6 +52,9 @@ def open_image(
         Which image of a file with several, by its number from 1 or its name.
     time
         Which time point, from 1, of several.
+    stack
+        Whether the address is a folder with a file for each plane, or a pattern for such files
+        (`img_*.tif`, or with names for axes `img_{z}_{c}.tif`).
     region
         Part of the image, as ``z0:z1,y0:y1,x0:x1`` in voxels of the level; what is returned is
         that part, with its own shape, and its origin where it lies.
@@ -71,7 +75,7 @@ def open_image(
         what its axes are, which of several images is meant, or which time point.
     """
     place = addresses.localise(os.fspath(address))
-    chosen = Selection(level=level, axes=axes, series=series, time=time)
+    chosen = Selection(level, axes, series, time, stack=stack)
     image = _open(place, chosen)
     if region:
         box = parse_box(region, image.shape)
@@ -101,6 +105,8 @@ def _with_voxel_size(image: Image, voxel_size: tuple[float, float, float]) -> Im
 
 
 def _open(place: str, chosen: Selection) -> Image:
+    if chosen.stack:
+        return stacks.open_stack(place, chosen)
     documents = zarr_nodes.documents(place)
     if documents:
         return zarrs.open_zarr(place, documents, chosen)

@@ -117,12 +117,16 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
 def check_readable(image: Image, params: Parameters) -> None:
     """Decode a little of each channel: what cannot be read should not be found out after hours.
 
+    Of an image with a file for each plane all files are opened.
+
     Raises
     ------
     InputError
         If it cannot be decoded.
     """
     numbers, _ = channel_numbers(image, params.channels, params.markers)
+    if image.check_files is not None:
+        image.check_files()
     for level in (image, full_image(image, params)) if params.upscale else (image,):
         for channel in numbers:
             level.read((slice(0, 1),) * 3, channel)
