@@ -40,7 +40,12 @@ class RawTiff:
         self.content = bytearray(head + self._packed(self._offset, 0) + header)
 
     def page(
-        self, plane: np.ndarray, tags: Sequence[Tag] = (), *, repeated: int = 1
+        self,
+        plane: np.ndarray,
+        tags: Sequence[Tag] = (),
+        *,
+        repeated: int = 1,
+        data_last: bool = False,
     ) -> tuple[int, int]:
         """Add a page.
 
@@ -53,6 +58,8 @@ class RawTiff:
             Tags beside those of every page, or in place of them.
         repeated
             How many planes the data holds, where the directory tells of one.
+        data_last
+            Whether pixels come after the values of tags, not before them.
 
         Returns
         -------
@@ -69,23 +76,28 @@ class RawTiff:
         slot = struct.calcsize(f"<{self._offset}")
         entry = 4 + 2 * slot
         place = start + struct.calcsize(f"<{self._count}") + entry * len(own) + slot
-        entries, body = b"", data
+        values = b""
+        before = sum(_size(tag, slot) for tag in own.values()) if data_last else 0
+        after = 0 if data_last else len(data) + len(data) % 2
+        entries = b""
         for code in sorted(own):
             tag, value = own[code], own[code].value
             if value == _HERE:
-                starts = [place + n * len(data) // samples for n in range(samples)]
+                starts = [place + before + n * len(data) // samples for n in range(samples)]
                 value = _list(code, LONG, starts).value
             if isinstance(value, int):
                 value = struct.pack("<I", value)
             if len(value) > slot:
-                body += b"\0" * (len(body) % 2)
-                value, body = self._packed(self._offset, place + len(body)), body + value
+                where = place + after + len(values)
+                values += value + b"\0" * (len(value) % 2)
+                value = self._packed(self._offset, where)
             entries += struct.pack(f"<HH{self._offset}", tag.code, tag.kind, tag.count)
             entries += value.ljust(slot, b"\0")
         self.content += self._packed(self._count, len(own)) + entries
         self._previous = len(self.content)
-        self.content += self._packed(self._offset, 0) + body
-        return start, place
+        self.content += self._packed(self._offset, 0)
+        self.content += values + data if data_last else data + b"\0" * (len(data) % 2) + values
+        return start, place + before
 
     @staticmethod
     def _packed(letter: str, value: int) -> bytes:
@@ -115,6 +127,14 @@ def _usual(plane: np.ndarray, samples: int, size: int) -> list[Tag]:
         _list(279, LONG, [size] * samples),
         Tag(284, SHORT, 1, 1 if samples == 1 else 2),
     ]
+
+
+def _size(tag: Tag, slot: int) -> int:
+    """Bytes of a tag's value outside of its directory."""
+    size = 4 * tag.count if tag.value == _HERE else 0
+    if isinstance(tag.value, bytes):
+        size = len(tag.value)
+    return size + size % 2 if size > slot else 0
 
 
 def _list(code: int, kind: int, values: Sequence[int]) -> Tag:

@@ -105,7 +105,7 @@ def test_a_renamed_member_is_known_by_its_identifier(tmp_path: Path) -> None:
         ("1.ome.tif", "", "files of the image are missing; got 1.ome.tif; copy all"),
         ("1.ome.tif", "s.companion.ome", "files of the image are missing; got 1.ome.tif; copy all"),
         ("s.companion.ome", "s.companion.ome", "got a pointer to s.companion.ome, which is miss"),
-        ("1.ome.tif", "1.ome.tif", "OME-XML cannot be read; got a pointer to 1.ome.tif, which is"),
+        ("1.ome.tif", "1.ome.tif", "OME-XML cannot be used; got a pointer to 1.ome.tif, which is"),
     ],
 )
 def test_a_missing_file_is_named(tmp_path: Path, lost: str, companion: str, what: str) -> None:
@@ -253,7 +253,7 @@ def test_an_image_without_planes_does_not_shift_the_others(tmp_path: Path) -> No
     image = open_image(path, series="full")
     assert same(image, array[0])
     assert image.channel_names == ("right",)
-    assert_refused("OME-XML cannot be read; got it does not fit the pages", path, series="empty")
+    assert_refused("OME-XML cannot be used; got it does not fit the pages", path, series="empty")
 
 
 def test_planes_that_were_never_written(tmp_path: Path) -> None:
@@ -273,13 +273,13 @@ def test_companion_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text('<?xml version="1.0"?><SpimData version="0.2"/>')
     assert_refused("this is not an image that can be read", tmp_path / "a.xml")
     (tmp_path / "a.companion.ome").write_text(ome.document("<Image><Pixels></Image>"))
-    assert_refused("OME-XML cannot be read; got mismatched tag", tmp_path / "a.companion.ome")
+    assert_refused("OME-XML cannot be used; got mismatched tag", tmp_path / "a.companion.ome")
     (tmp_path / "b.companion.ome").write_text(ome.document())
-    assert_refused("OME-XML cannot be read; got no image in it", tmp_path / "b.companion.ome")
+    assert_refused("OME-XML cannot be used; got no image in it", tmp_path / "b.companion.ome")
     array = _array(1, 1)
     inline = ome.document(ome.image(array, "<BinData>AAAA</BinData>"))
     (tmp_path / "c.companion.ome").write_text(inline)
-    assert_refused("OME-XML cannot be read; got it names no TIFF", tmp_path / "c.companion.ome")
+    assert_refused("OME-XML cannot be used; got it names no TIFF", tmp_path / "c.companion.ome")
     pointing = ome.pointer("d.tif", "u0", "u1")
     ome.write(tmp_path / "d.tif", array[0, 0], pointing)
     assert_refused("got a pointer to d.tif, which holds a pointer itself", tmp_path / "d.tif")

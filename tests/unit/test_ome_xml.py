@@ -98,7 +98,7 @@ def test_what_is_wrong_with_it_is_said(tmp_path: Path, change: Any, reason: str)
     xml = change(_channels(array)).encode("latin-1")
     path = _write(tmp_path / "a.tif", array, xml)
     if reason != ".":
-        reason = rf"its OME-XML cannot be read; got .*({reason}).*; correct it .* or give axes"
+        reason = rf"its OME-XML cannot be used; got .*({reason}).*; correct it .* or give axes"
     assert_refused(reason, path)
     image = open_image(path, axes="CYX")
     assert (image.format, image.voxel_size) == ("tiff", None)

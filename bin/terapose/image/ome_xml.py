@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from terapose.errors import InputError
+from terapose.image.tiff_files import DescriptionError
 
 _START = re.compile(r"<\?xml\b|<(?:\w+:)?OME[\s>/]")
 _ROOT = re.compile(r"<(?:\w+:)?OME[\s>/]")
@@ -28,17 +28,12 @@ _PLANES = ("TiffData", "BinData", "MetadataOnly")
 _INTEGERS = ("IFD", "PlaneCount", "NumPlanes", "FirstZ", "FirstC", "FirstT")
 
 
-class OmeXmlError(InputError):
-    """OME-XML that cannot be used. With ``axes`` the file is read as a plain TIFF."""
+class OmeXmlError(DescriptionError):
+    """OME-XML that cannot be used."""
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(
-            "its OME-XML cannot be read",
-            where=address,
-            got=reason,
-            remedy="correct it (with tiffcomment of Bio-Formats or of tifffile), or give axes: "
-            "the file is then read as a plain TIFF, without its metadata",
-        )
+        correct = "correct it (with tiffcomment of Bio-Formats or of tifffile)"
+        super().__init__(address, "its OME-XML", reason, correct)
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,12 @@ _AHEAD = 2**18
 # descriptions that do no harm, or about planes of a set that are missing: those are counted.
 _DAMAGED = re.compile(
     r"invalid page offset|corrupted file|[Mm]issing"
-    r"|incompletely written|level \d+ is empty|failed to reshape"
+    r"|incompletely written|level \d+ is empty"
 )
 _PLANES = re.compile(r"Missing data are zeroed|is missing files")
-_UNFIT = re.compile(r"OME series (expected|cannot|contains invalid)")
+_UNFIT = re.compile(
+    r"OME series (expected|cannot|contains invalid)|ImageJ series metadata invalid|shaped series"
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class TiffAddress:
     omexml
         OME-XML in place of its own; empty: its own, if it has any.
     plain
-        Whether its OME-XML is left aside.
+        Whether its OME-XML and what ImageJ wrote are left aside.
     """
 
     path: str
@@ -104,10 +106,9 @@ def open_file(file: TiffAddress) -> TiffFile:
     """
     import tifffile
 
-    options: dict[str, Any] = {
-        "omexml": file.omexml or None,
-        "is_ome": False if file.plain else None,
-    }
+    options: dict[str, Any] = {"omexml": file.omexml or None}
+    if file.plain:
+        options |= {"is_ome": False, "is_imagej": False, "is_shaped": False}
     with said_by_tifffile():
         try:
             if not addresses.is_url(file.path):
@@ -119,6 +120,34 @@ def open_file(file: TiffAddress) -> TiffFile:
             raise
         except Exception as error:  # struct, value, key and tifffile's own errors
             raise damaged(file.path, f"{type(error).__name__}: {error}") from error
+
+
+class DescriptionError(InputError):
+    """What a file says of its planes cannot be used; with ``axes`` it is read as a plain TIFF.
+
+    Parameters
+    ----------
+    address
+        The file.
+    subject
+        What cannot be used ("its OME-XML").
+    reason
+        Why.
+    remedy
+        How it may be corrected, as the start of a sentence that goes on with "or give axes".
+    """
+
+    def __init__(
+        self, address: str, subject: str, reason: str, remedy: str = "write the file again"
+    ) -> None:
+        self.subject = subject
+        super().__init__(
+            f"{subject} cannot be used",
+            where=address,
+            got=reason,
+            remedy=f"{remedy}, or give axes: the file is then read as a plain TIFF, without its "
+            "metadata",
+        )
 
 
 def damaged(address: str, reason: str) -> InputError:
@@ -133,9 +162,10 @@ def damaged(address: str, reason: str) -> InputError:
 
 def damage(complaints: Sequence[str]) -> str | None:
     """The first message of tifffile that means damage."""
-    return next((s for s in complaints if _DAMAGED.search(s) and not _PLANES.search(s)), None)
+    others = (said for said in complaints if not (_PLANES.search(said) or _UNFIT.search(said)))
+    return next(filter(_DAMAGED.search, others), None)
 
 
 def misfit(complaints: Sequence[str]) -> str | None:
-    """The first message of tifffile that means OME-XML of other planes than the file has."""
-    return next((s for s in complaints if _UNFIT.search(s)), None)
+    """The first message of tifffile that means a description of other planes than there are."""
+    return next(filter(_UNFIT.search, complaints), None)

@@ -7,7 +7,7 @@ image of its own, chosen by ``series``.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,22 @@ def images_of(file: TiffFile) -> list[TiffPageSeries]:
     found = []
     for series in file.series:
         found += _by_position(series, _POSITIONS.get(series.kind, ""))
-    return found
+    return _of_one_page(file, found) if file.is_imagej else found
+
+
+def _of_one_page(file: TiffFile, found: list[TiffPageSeries]) -> list[TiffPageSeries]:
+    """What ImageJ wrote as one page with all planes after it, and only the number of planes."""
+    from tifffile import TiffPageSeries
+
+    told = (file.imagej_metadata or {}).get("images", 1)
+    if len(found) != 1 or found[0].kind != "imagej" or len(file.pages) != 1:
+        return found
+    page = file.pages.first
+    if found[0].shape != page.shape or not isinstance(told, int) or told < 2:
+        return found
+    shape, axes = (told, *page.shape), f"I{page.axes}"
+    options: dict[str, Any] = {"parent": file, "kind": "imagej", "truncated": True}
+    return [TiffPageSeries([page], shape, page.dtype, axes, **options)]
 
 
 def _by_position(series: TiffPageSeries, letters: str) -> list[TiffPageSeries]:

@@ -17,6 +17,11 @@ _SYMBOLS = {
     "\u00b5m": 1.0,  # micro sign
     "\u03bcm": 1.0,  # Greek mu
     "\\u00B5m": 1.0,  # as ImageJ writes it
+    # micro sign and Greek mu in bytes of another encoding: UTF-8, Shift JIS and GBK read as Latin
+    "\u00c2\u00b5m": 1.0,
+    "\u00ce\u00bcm": 1.0,
+    "\u0192\u00cam": 1.0,
+    "\u00a6\u00ccm": 1.0,
     "mm": 1e3,
     "cm": 1e4,
     "dm": 1e5,
