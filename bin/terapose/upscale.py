@@ -15,7 +15,8 @@ from terapose.region import box_text
 def full_image(image: Image, params: Parameters) -> Image:
     """Level 0 of an image of which another level was opened, with the voxel size that fits.
 
-    Of a region it is the part that the region covers.
+    Of a region it is the part that the region covers. Where the address names the level itself, as
+    in ``image.zarr/1``, that is what is returned.
     """
     size = None
     if params.voxel_size or params.pixel_size:
@@ -23,28 +24,21 @@ def full_image(image: Image, params: Parameters) -> Image:
         size = (z, y, x)
     chosen = replace(image.selection, level=0, region="")
     full = open_image(image.address, **chosen.options, voxel_size=size)
-    if not image.selection.region:
+    cover = cover_of(image.whole, full) if image.selection.region else None
+    if cover is None:
         return full
-    covered = cover_of(image.whole, full).over(image.region)
-    return replace(full, selection=replace(chosen, region=box_text(covered)))
+    return replace(full, selection=replace(chosen, region=box_text(cover.over(image.region))))
 
 
-def cover_of(image: Image, full: Image) -> Cover:
-    """Which voxels of level 0 those of a level cover; of a region those of its part of level 0.
+def cover_of(image: Image, full: Image) -> Cover | None:
+    """Which voxels of level 0 those of a level cover; None where there is no level 0 to cover.
 
-    Raises
-    ------
-    InputError
-        If the level has more voxels than level 0 along an axis.
+    That is so where the address names a level itself, or levels are not in order. Of a region it is
+    those of its part of level 0.
     """
-    if any(a > b for a, b in zip(image.layout.shape, full.layout.shape, strict=True)):
-        raise InputError(
-            "is larger than level 0",
-            where=f"{image.address}, level {image.level}",
-            got=f"shape {image.layout.shape} (Z, Y, X)",
-            allowed=f"at most {full.layout.shape}",
-            remedy="write the image again with its levels in order, or segment level 0",
-        )
+    sizes = zip(image.layout.shape, full.layout.shape, strict=True)
+    if full.level == image.level or any(a > b for a, b in sizes):
+        return None
     whole, part = image.whole, None
     if image.selection.region:
         part = (image.region.start, image.region.stop)
@@ -62,9 +56,26 @@ def check_cover(image: Image, params: Parameters, mode: str) -> None:
     Raises
     ------
     InputError
-        If translations in the file put it elsewhere, or cells of planes would become volumes.
+        If the address names the level itself, the level is larger than level 0, translations in
+        the file put it elsewhere, or cells of planes would become volumes.
     """
-    cover = cover_of(image, full_image(image, params))
+    full = full_image(image, params)
+    if full.level:
+        raise InputError(
+            "names a level of an image by itself, where results are to lie on level 0",
+            where=image.address,
+            remedy=f"give the address of the image, and level {image.level}; "
+            "or leave out upscale and geojson",
+        )
+    cover = cover_of(image, full)
+    if cover is None:
+        raise InputError(
+            "is larger than level 0",
+            where=f"{image.address}, level {image.level}",
+            got=f"shape {image.shape} (Z, Y, X)",
+            allowed=f"at most {full.shape}",
+            remedy="write the image again with its levels in order, or segment level 0",
+        )
     if any(abs(m) > f for m, f in zip(cover.moved, image.factors, strict=True)):
         raise InputError(
             "does not lie over level 0, as the translations in the file have it",

@@ -302,6 +302,11 @@ def test_levels_that_cannot_be_brought_back(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="does not lie over level 0"):
             open_checked(str(tmp_path / "far.zarr"), check({**flat, **wanted}))
     assert open_checked(str(tmp_path / "far.zarr"), check(flat)).level == 1
+    with pytest.raises(InputError, match="give the address of the image, and level 1"):
+        open_checked(str(tmp_path / "far.zarr/1"), check({"mode": "2d", "upscale": True}))
+    with pytest.raises(InputError, match="is larger than level 0"):
+        write_pyramid(tmp_path / "turned.zarr", planes[::-1], [[], []])
+        open_checked(str(tmp_path / "turned.zarr"), check({**flat, "upscale": True}))
     with pytest.raises(InputError, match="measure: none"):
         check({"level": 1, "upscale": True, "measure": ("none",)})
 

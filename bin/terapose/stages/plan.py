@@ -220,9 +220,9 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         "passes": choose_passes(grid, slabs, 1 if flat else len(AXES), params.rectangle),
         "flow_precision": params.flow_precision,
     }
-    if image.level:
-        full = full_image(image, params)
-        fields |= {"full": _output_plan(full, params), "cover": cover_of(image, full)}
+    full = full_image(image, params) if image.level else image
+    if (cover := cover_of(image, full)) is not None:
+        fields |= {"full": _output_plan(full, params), "cover": cover}
     draft = Plan.model_construct(**fields, tasks={}, projection=Projection(memory={}, store=0))
     tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
     return Plan(**fields, tasks=tasks, projection=project(draft))
