@@ -177,10 +177,10 @@ def test_folder_with_results_of_another_image(mistakes: Launch) -> None:
             "samples.csv: samples of one name; got a; name each in a samplesheet",
         ),
         (
-            "sample,image,diametre,min_size\na,good.zarr,7,big\n",
+            "sample,image,diametre,min_size,tme\na,good.zarr,7,big,2\n",
             "parameters of a: diametre: no such parameter (did you mean diameter?); min_size: "
             "got 'big', allowed: a valid integer, unable to parse string as an integer; "
-            "docs/parameters.md lists them all",
+            "tme: no such parameter (did you mean time?); docs/parameters.md lists them all",
         ),
     ],
 )
