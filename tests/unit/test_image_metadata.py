@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from tests import ome
 from tests.checks import REGION, assert_refused, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff
 
@@ -36,6 +37,20 @@ def test_images_on_a_server(tmp_path: Path, server: str) -> None:
         assert same(open_image(f"{server}/{kind}.tif"), array[None])
     assert_refused("there is no such file", f"{server}/b.tif")
     assert_refused("the address cannot be read", "http://127.0.0.1:9/a.tif")
+
+
+def test_ome_tiff_on_a_server(tmp_path: Path, server: str) -> None:
+    """In one file, whatever it is called now; not in several."""
+    array = voxels(1, 2, 5, 33, 47)
+    planes = "".join(
+        ome.plane(0, c, z, 5 * c + z, "old.tif", "u") for c in (0, 1) for z in range(5)
+    )
+    xml = ome.document(ome.image(array, planes), uuid="u") + "\x01"
+    ome.write(tmp_path / "new.tif", array.reshape(10, 33, 47), xml)
+    assert same(open_image(f"{server}/new.tif"), array[0])
+    ome.write_set(tmp_path, array, "C")
+    for name in ("0.ome.tif", "set.companion.ome"):
+        assert_refused("several files is read from a local disk only", f"{server}/{name}")
 
 
 def test_local_url(tmp_path: Path) -> None:

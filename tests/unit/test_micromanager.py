@@ -167,7 +167,7 @@ def test_ndtiff(tmp_path: Path, version: int, files: int) -> None:
     told = {"z-step_um": 2.0}
     paths = micromanager.write_ndtiff(tmp_path, planes, told=told, files=numbers, version=version)
     assert_refused("the file holds several images", paths[0])
-    for path in paths:
+    for path in [tmp_path, *paths]:  # the folder stands for its files
         for p in (0, 1):
             image = open_image(path, series=f"P{p}")
             assert (image.format, image.voxel_size) == ("ndtiff", (2.0, 0.25, 0.25))
@@ -178,6 +178,27 @@ def test_ndtiff(tmp_path: Path, version: int, files: int) -> None:
     assert open_image(paths[0], series="1").identity != before
     (tmp_path / "NDTiff.index").unlink()
     assert_refused("a Micro-Manager file without the index of its planes.*NDTiff.index", paths[0])
+
+
+def test_ndtiff_without_all_files(tmp_path: Path) -> None:
+    array = _array(1, 1, 1)
+    planes = [({"z": z}, array[0, 0, 0, z]) for z in range(5)]
+    paths = micromanager.write_ndtiff(tmp_path, planes, told={}, files=[0, 1, 0, 1, 0])
+    assert same(open_image(tmp_path), array[0, 0])
+    identity = open_image(tmp_path).identity
+    assert open_image(paths[1]).identity == identity
+    os.utime(paths[1], ns=(0, 2**61))
+    assert open_image(tmp_path).identity != identity
+    paths[1].rename(tmp_path / "elsewhere.tif")
+    for address in (tmp_path, paths[0]):
+        assert_refused("files of this NDTiff dataset are missing; got run_NDTiffStack_1", address)
+    index = tmp_path / "NDTiff.index"
+    index.write_bytes(
+        index.read_bytes().replace(b"run_NDTiffStack_1.tif", b"../_NDTiffStack_1.tif")
+    )
+    assert_refused("files of this NDTiff dataset are outside of its folder; got ../_", paths[0])
+    index.write_bytes(b"")
+    assert_refused("files of this NDTiff dataset are missing; got an empty index", tmp_path)
 
 
 def test_ndtiff_without_all_planes(tmp_path: Path) -> None:

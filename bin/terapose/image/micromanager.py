@@ -60,6 +60,48 @@ def other_files(file: TiffFile) -> tuple[str, ...]:
     return (_index(file),) if file.is_ndtiff else ()
 
 
+def is_ndtiff_folder(path: str) -> bool:
+    """Whether a local folder holds an NDTiff dataset."""
+    return os.path.isfile(os.path.join(path, _NDTIFF_INDEX))
+
+
+def first_file(folder: str) -> str:
+    """A file of the NDTiff dataset in a folder.
+
+    Raises
+    ------
+    InputError
+        If a file that its index names is missing, or outside of the folder.
+    """
+    return os.path.join(folder, files_in_index(folder)[0])
+
+
+def files_in_index(folder: str) -> list[str]:
+    """Names of the files of an NDTiff dataset, each once.
+
+    Raises
+    ------
+    InputError
+        If one is missing, or outside of the folder.
+    """
+    from tifffile import read_ndtiff_index
+
+    index = os.path.join(folder, _NDTIFF_INDEX)
+    names = list(dict.fromkeys(fields[1] for fields in read_ndtiff_index(index)))
+    missing = [n for n in names if not os.path.isfile(os.path.join(folder, n))]
+    outside = [n for n in names if os.path.basename(n) != n]
+    if outside or missing or not names:
+        raise InputError(
+            "files of this NDTiff dataset are outside of its folder"
+            if outside
+            else "files of this NDTiff dataset are missing",
+            where=folder,
+            got=(outside or missing or ["an empty index"])[0],
+            remedy="copy the whole folder",
+        )
+    return names
+
+
 def check(address: str, file: TiffFile, series: TiffPageSeries, axes: str) -> None:
     """Refuse what is not whole.
 

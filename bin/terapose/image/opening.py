@@ -8,7 +8,18 @@ from dataclasses import replace
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image import bdv_xml, hdf5, n5, stacks, tiffs, vendors, zarr_nodes, zarrs, zips
+from terapose.image import (
+    bdv_xml,
+    hdf5,
+    micromanager,
+    n5,
+    stacks,
+    tiffs,
+    vendors,
+    zarr_nodes,
+    zarrs,
+    zips,
+)
 from terapose.image.model import Image
 from terapose.image.ome_xml import find_ome_xml
 from terapose.image.tiff_files import is_tiff
@@ -116,6 +127,8 @@ def _open(place: str, chosen: Selection) -> Image:
     if container:
         return n5.open_n5(place, container, chosen)
     head = addresses.read_bytes(place, 0, 8)
+    if head is None and micromanager.is_ndtiff_folder(place):
+        return tiffs.open_ndtiff(place, chosen)
     if head is None:
         file, inside = hdf5.split(place)
         if inside:

@@ -100,6 +100,12 @@ def open_tiff(address: str, chosen: Selection) -> Image:
         return _open_file(address, TiffAddress(address, plain=True), chosen, note)
 
 
+def open_ndtiff(folder: str, chosen: Selection) -> Image:
+    """Open the NDTiff dataset in a folder (see `open_image`)."""
+    path = TiffAddress(micromanager.first_file(folder))
+    return _open_file(folder, path, chosen)
+
+
 def open_companion(address: str, chosen: Selection) -> Image:
     """Open the OME-TIFF that a companion file describes (see `open_image`)."""
     return _open_set(address, ome_sets.open_companion(address, chosen.series), chosen)
@@ -107,6 +113,8 @@ def open_companion(address: str, chosen: Selection) -> Image:
 
 def _open_file(address: str, path: TiffAddress, chosen: Selection, note: str = "") -> Image:
     with said_by_tifffile() as complaints, opened(path) as file:
+        if file.is_ndtiff:
+            micromanager.files_in_index(file.filehandle.dirname)
         images = images_of(file)
         if not images:
             raise damaged(address, "no image in it")
@@ -171,9 +179,8 @@ def _has_display_colours(file: TiffFile, found: _Found) -> bool:
 
 def _files(address: str, found: _Found, series: TiffPageSeries) -> list[str]:
     """All files of an image that is spread over several; none for the usual one."""
-    planes = files_of(series)
-    if not found.files and planes in ([], [os.path.realpath(address)]):
-        return []
     if addresses.is_url(address):
         return []
-    return sorted({os.path.realpath(path) for path in (address, *planes, *found.files)})
+    every = {os.path.realpath(path) for path in (address, *files_of(series), *found.files)}
+    files = sorted(path for path in every if os.path.isfile(path))
+    return [] if files == [os.path.realpath(address)] else files
