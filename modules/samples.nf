@@ -88,10 +88,10 @@ def addresses_of(input, stack) {
     return !stack && is_pattern(path) ? matching(path).collect { one -> one.toString() } : [path.toString()]
 }
 
-// Whether a folder is itself an image.
+// Whether a folder is itself an image, or lies in one.
 def is_store(folder) {
     def marks = ['zarr.json', '.zgroup', '.zarray', '.zattrs', 'attributes.json']
-    return folder.name ==~ /(?i).*\.(zarr|n5)/ || marks.any { mark -> folder.resolve(mark).exists() }
+    return folder.toString() ==~ /(?i).*\.(zarr|n5)(\/.*)?/ || marks.any { mark -> folder.resolve(mark).exists() }
 }
 
 // The images in a folder; says what else is in it.

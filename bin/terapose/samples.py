@@ -1,11 +1,23 @@
-"""The samples that one image stands for: itself, or each of its time points (`time: all`)."""
+"""The samples that one image stands for: itself, or each of its time points (`time: all`).
+
+Several images are gone through one by one; one that fails does not keep the others from their
+results.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+from terapose.errors import InputError
 from terapose.image import open_image
-from terapose.params import Parameters
+from terapose.listing import Listing
+from terapose.params import Parameters, check
+
+Work = Callable[[str, str, Parameters], None]
+"""Does one sample: its name (empty for the only one), its address, its parameters."""
+Say = Callable[[str, Exception], None]
+"""Told which sample failed, and why."""
 
 
 class Sample(NamedTuple):
@@ -47,3 +59,58 @@ def samples_of(address: str, params: Parameters) -> list[Sample]:
         Sample(f"-t{time:0{digits}}", params.model_copy(update={"time": time}))
         for time in range(1, times + 1)
     ]
+
+
+def for_each(listing: Listing, given: Mapping[str, Any], work: Work, say: Say) -> None:
+    """Do the work for each sample of a listing, whatever becomes of the others.
+
+    Parameters
+    ----------
+    listing
+        Images, and parameters of their own.
+    given
+        Parameters of all, as from a command line; those of a sample come before them.
+    work
+        Called for each sample.
+    say
+        Called for one of several that failed.
+
+    Raises
+    ------
+    InputError
+        For wrong parameters of any sample, before anything is done; and at the end, if some of
+        several samples failed. An only sample fails as itself.
+    """
+    todo = [
+        (name, address, check({**given, **own}, f"parameters of {name}" if own else "parameters"))
+        for name, address, own in listing.samples
+    ]
+    if not listing.are_several:
+        ((_, address, params),) = todo
+        for suffix, own_params in samples_of(address, params):
+            work(suffix.lstrip("-"), address, own_params)
+        return
+    failed = [name for one in todo for name in _failures(*one, work, say)]
+    if failed:
+        raise InputError(
+            f"{len(failed)} of the samples failed, the others are finished",
+            got=", ".join(failed),
+            remedy="see what was said of them above; running again does not repeat what is done",
+        )
+
+
+def _failures(name: str, address: str, params: Parameters, work: Work, say: Say) -> list[str]:
+    """Do all samples of one image; names of those that failed."""
+    failed = []
+    try:
+        samples = samples_of(address, params)
+    except Exception as error:
+        say(name, error)
+        return [name]
+    for suffix, own in samples:
+        try:
+            work(name + suffix, address, own)
+        except Exception as error:
+            say(name + suffix, error)
+            failed.append(name + suffix)
+    return failed

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any
 
 import click
 
 from terapose.cli.options import Planning, parameters
+from terapose.errors import InputError
 from terapose.params import Parameters
 
 _EPILOG = """\b
 Examples:
   terapose segment nuclei.zarr results --diameter 14
   terapose segment stack.tif results --voxel-size 2,0.5,0.5 --diameter 20 --jobs 4
+  terapose segment 'planes/img_{z}_{c}.tif' results --stack --diameter 20
+  terapose segment images results --diameter 20
 """
 
 
@@ -41,11 +45,17 @@ def command(
     there are also cell.ome.tif and the folder qc, with a picture; intensities are left to MCMICRO,
     and nothing of the run's intermediates stays. With --time all the results of each time point go
     to a folder of its own in OUT.
+
+    IMAGE may also be a folder of images, a pattern in quotes ('data/*.tif') or a samplesheet (CSV
+    with the columns sample and image; each further one is a parameter): the results of each sample
+    go to a folder of its name in OUT. With --stack a folder or pattern is one image, a plane in
+    each file.
     """
     from terapose import mcmicro
+    from terapose.listing import Listed, Listing, listed
     from terapose.params import check
     from terapose.runner import cores
-    from terapose.samples import samples_of
+    from terapose.samples import for_each
 
     if (given is not None and image is not None) or (outdir is not None and out is not None):
         raise click.UsageError("give either IMAGE and OUT, or --input and --outdir")
@@ -55,10 +65,26 @@ def command(
     out = out or outdir
     if image is None or out is None:
         raise click.UsageError("give IMAGE and OUT, or --input and --outdir")
-    params = check(options)
-    for suffix, own in samples_of(image, params):
-        folder = out / suffix.lstrip("-")
-        _segment_one(image, folder, own, jobs or cores(), for_mcmicro=given is not None)
+    listing = Listing([Listed("", image, {})], False, [])
+    if given is None:
+        listing = listed(image, stack=check(options).stack)
+    if listing.left_out:
+        click.echo(f"left out, as no images: {', '.join(listing.left_out)}", err=True)
+    folder, workers = out, jobs or cores()
+
+    def segment(name: str, address: str, params: Parameters) -> None:
+        if listing.are_several:
+            click.echo(f"sample: {name}", err=True)
+        _segment_one(address, folder / name, params, workers, for_mcmicro=given is not None)
+
+    for_each(listing, options, segment, _say)
+
+
+def _say(name: str, error: Exception) -> None:
+    """Say why a sample failed; of what nobody expected, where in the code."""
+    if not isinstance(error, InputError):
+        traceback.print_exception(error)
+    click.echo(f"terapose: {name}: {error}", err=True)
 
 
 def _segment_one(

@@ -10,6 +10,7 @@ from terapose.errors import InputError
 from terapose.image import address as addresses
 from terapose.image import (
     bdv_xml,
+    folders,
     hdf5,
     micromanager,
     n5,
@@ -157,13 +158,7 @@ def _open(place: str, chosen: Selection) -> Image:
 
 
 def _nothing(place: str) -> InputError:
-    if not addresses.is_url(place) and os.path.isdir(place):
-        return InputError(
-            "the folder is no Zarr: it holds neither zarr.json nor .zgroup nor .zarray",
-            where=place,
-            allowed=_FORMATS,
-            remedy="name the image inside it",
-        )
-    return InputError(
+    several = None if addresses.is_url(place) else folders.not_one_image(place)
+    return several or InputError(
         "there is no such file", where=place, remedy="check the path, and that this machine sees it"
     )

@@ -134,7 +134,8 @@ def in_natural_order(address: str, paths: Sequence[str]) -> Places:
         If their names do not say their order, two are the same plane, or one is missing.
     """
     paths = sorted(paths, key=natural_key)
-    names = [_NUMBER.split(os.path.relpath(path, os.path.commonpath(paths))) for path in paths]
+    folder = os.path.commonpath(paths)
+    names = [_NUMBER.split(os.path.relpath(path, folder)) for path in paths]
     if len(paths) == 1:
         return Places("Z", (1,), tuple(paths), (), f"1 file, {os.path.basename(paths[0])}")
     for path, name in zip(paths, names, strict=True):

@@ -167,7 +167,8 @@ def _read(files: tuple[str, ...], expected: Header, number: int, index: Index) -
 def _identity(address: str, places: Places, files: tuple[str, ...]) -> str:
     """By the files and their order; names count, the folder does not."""
     parts = (places.axes, places.lengths, addresses.file_identity(address, *files))
-    order = [os.path.relpath(path, os.path.commonpath(files)) for path in files]
+    folder = os.path.commonpath(files)
+    order = [os.path.relpath(path, folder) for path in files]
     return addresses.digest("stack", *parts, order)
 
 

@@ -21,6 +21,7 @@ import fsspec
 from terapose.errors import InputError
 from terapose.homes import expanded
 from terapose.near import did_you_mean
+from terapose.shipped import shipped_file
 
 SHIPPED = "nuclei-small"
 _CELLPOSE_NAMES = {"cyto": "cytotorch_0", "cyto2": "cyto2torch_0", "nuclei": "nucleitorch_0"}
@@ -79,9 +80,7 @@ def sha256(path: Path) -> str:
 
 def shipped() -> Path:
     """The shipped weights: beside bin/ in the repository, in the package when installed."""
-    package = Path(__file__).resolve().parents[1]
-    beside = package.parents[1] / "assets" / f"{SHIPPED}.pth"
-    return beside if beside.is_file() else package / "assets" / f"{SHIPPED}.pth"
+    return shipped_file(f"{SHIPPED}.pth")
 
 
 def _cache() -> Path:
