@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from terapose.checked import open_checked
 from terapose.geometry import ZYX, Box
 from terapose.job import Job, Receipt, Summary, peak_memory
 from terapose.networks import identify
@@ -30,7 +31,7 @@ from terapose.params import check
 from terapose.parts import Table, merged, put_rows
 from terapose.runner import stage_params
 from terapose.stages import objects, relabel, seeds
-from terapose.stages.plan import make_plan, open_checked
+from terapose.stages.plan import make_plan
 from terapose.store import Store
 from terapose.table import batches
 from terapose.table_files import write_table

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from tests.synthetic import write_zarr
 
+from terapose.checked import open_checked
 from terapose.geometry import ZYX, Box
 from terapose.job import Job, Receipt, Summary, run, run_gather
 from terapose.labels import open_level
@@ -117,9 +118,7 @@ def prepared(folder: Path, model: Path, values: NDArray[Any], **params: Any) -> 
     if not image.exists():
         write_zarr(Path(image), np.asarray(values))
     checked = check({"model": str(model), **params})
-    plan = plan_stage.make_plan(
-        plan_stage.open_checked(str(image), checked), identify(model), checked
-    )
+    plan = plan_stage.make_plan(open_checked(str(image), checked), identify(model), checked)
     store = Store(str(folder / "store" / plan.digest))
     plan_stage.run(plan, store)
     return plan, store

@@ -14,7 +14,8 @@ from typing import Any
 
 from common import ROOT
 from terapose.job import shaping
-from terapose.params import IN_WORDS, SECOND, SELECTION, STAGES, Parameters
+from terapose.param_faults import IN_WORDS
+from terapose.params import SECOND, SELECTION, STAGES, Parameters
 
 SCHEMA = ROOT / "nextflow_schema.json"
 PAGE = ROOT / "docs" / "parameters.md"

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.checked import open_checked
 from terapose.errors import InputError
 from terapose.image import Image
 from terapose.job import Job, Receipt, Summary, run, run_gather
@@ -274,7 +275,7 @@ def segment_file(
     folder = Path(output)
     # the record and the store's name hold the address: it has to mean the same from any folder
     image = image if "://" in image else os.path.abspath(image)
-    opened = plan_stage.open_checked(image, params)
+    opened = open_checked(image, params)
     check_stage.check_readable(opened, params)
     check_stage.check_output(folder, image, check_stage.result_names(params))
     cells = None

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Box, Grid, zyx
-from terapose.plan import Plan, TissuePlan
+from terapose.image_plan import TissuePlan
+from terapose.plan import Plan
 from terapose.resize import taps
 from terapose.store import INTEGER, Store
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from tests.synthetic import nuclei, write_zarr
 from tests.unets import random_unet, save, tiles
 
+from terapose.checked import open_checked
 from terapose.cli.fetch import command as fetch
 from terapose.errors import InputError
 from terapose.networks import identify, identify_all, load, load_all
@@ -20,7 +21,7 @@ from terapose.networks.files import ModelInfo
 from terapose.params import check
 from terapose.runner import segment_file
 from terapose.stages.check import run as check_run
-from terapose.stages.plan import make_plan, open_checked
+from terapose.stages.plan import make_plan
 
 
 def _network(folder: Path, shift: int) -> Path:

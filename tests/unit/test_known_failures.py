@@ -63,6 +63,7 @@ from tests.fields import (
     towards,
 )
 
+from terapose.checked import open_checked
 from terapose.geometry import ZYX, Box, Grid
 from terapose.job import Job
 from terapose.networks import identify
@@ -71,7 +72,7 @@ from terapose.plan import Plan
 from terapose.stages import percentiles
 from terapose.stages.follow import FIRST_HALO, read_ends
 from terapose.stages.gradients import read_input
-from terapose.stages.plan import make_plan, open_checked
+from terapose.stages.plan import make_plan
 from terapose.stages.seeds import seeds_in
 from terapose.store import Store
 

@@ -22,6 +22,7 @@ import zarr
 from numpy.typing import NDArray
 from tests.fields import Labels, to_centres
 
+from terapose.checked import open_checked
 from terapose.errors import StoreError
 from terapose.geometry import Box
 from terapose.job import Job, Receipt, Summary, run, run_gather
@@ -30,7 +31,7 @@ from terapose.params import check
 from terapose.plan import Plan
 from terapose.runner import stage_params
 from terapose.stages import gradients, seeds
-from terapose.stages.plan import make_plan, open_checked
+from terapose.stages.plan import make_plan
 from terapose.stages.seeds import seeds_in
 from terapose.store import INTEGER, Store
 

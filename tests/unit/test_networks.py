@@ -17,11 +17,12 @@ from tests.synthetic import write_zarr
 from tests.unets import State, random_unet, save, tiles
 from torch import Tensor
 
+from terapose.checked import open_checked
 from terapose.errors import InputError
 from terapose.networks import identify, load
 from terapose.networks.unet import UNet
 from terapose.params import check
-from terapose.stages.plan import make_plan, open_checked
+from terapose.stages.plan import make_plan
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.synthetic import write_zarr
 from tests.unets import random_unet, save
 
+from terapose.checked import open_checked
 from terapose.cutting import (
     MOST_PIXELS,
     MOST_VOXELS,
@@ -29,7 +30,7 @@ from terapose.geometry import ZYX, Grid
 from terapose.networks import identify
 from terapose.params import check
 from terapose.plan import AXES, SCATTERED, Plan, load, package_digest
-from terapose.stages.plan import _tasks, make_plan, open_checked, run
+from terapose.stages.plan import _tasks, make_plan, run
 from terapose.store import Store
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (20, 40, 50)).astype(np.uint16)

@@ -22,6 +22,7 @@ from tests.fields import NETWORK, balls, prepared, run_stages, scatter, to_centr
 from tests.synthetic import write_ome_zarr
 
 from terapose import compartments, mcmicro
+from terapose.checked import open_checked
 from terapose.cli import group
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Box
@@ -31,7 +32,6 @@ from terapose.params import check
 from terapose.plan import Plan
 from terapose.runner import segment_file, stage_params
 from terapose.stages import finish
-from terapose.stages.plan import open_checked
 
 Transformations = list[dict[str, Any]]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from terapose.checked import open_checked
 from terapose.cli.options import Planning, parameters
 from terapose.params import Parameters
 
@@ -51,7 +52,7 @@ def command(
     from terapose.store import Store
 
     params = check(options)
-    opened = stage.open_checked(image, params)
+    opened = open_checked(image, params)
     if model_file is not None:
         files = weight_files(model_file, digest=params.model_digest)
     else:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from terapose.channels import channel_numbers
+from terapose.checked import mode_of, open_checked
 from terapose.compartments import ALL, MASKS, table_names
 from terapose.earlier import THUMBNAILS, record_of, stale
 from terapose.errors import InputError
@@ -26,7 +27,7 @@ from terapose.param_types import has_control
 from terapose.params import SELECTION, STAGES, Parameters
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.samples import samples_of
-from terapose.stages.plan import make_plan, mode_of, open_checked
+from terapose.stages.plan import make_plan
 from terapose.tissue import find_tissue
 from terapose.upscale import full_image
 from terapose.words import arguments

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,8 @@ import numpy as np
 
 import terapose
 from terapose import tissue
-from terapose.channels import channel_numbers, measured_channels
+from terapose.channels import channel_numbers
+from terapose.checked import anisotropy_of, mode_of
 from terapose.cutting import (
     choose_block,
     choose_flat_slabs,
@@ -35,7 +35,8 @@ from terapose.cutting import (
 )
 from terapose.errors import InputError
 from terapose.geometry import Box, Grid, batches, zyx
-from terapose.image import Image, check_type, open_image
+from terapose.image import Image
+from terapose.image_plan import ImagePlan
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.labels import CHUNKS, FLAT_CHUNKS, pyramid_factors
 from terapose.params import Parameters
@@ -44,7 +45,6 @@ from terapose.plan import (
     CONVERT_PLANES,
     SCATTERED,
     STATISTICS_PLANES,
-    ImagePlan,
     IntensityPlan,
     MemberPlan,
     ModelPlan,
@@ -55,123 +55,14 @@ from terapose.plan import (
     package_digest,
 )
 from terapose.projection import project
-from terapose.region import box_text
 from terapose.stages import convert, gradients
 from terapose.stages.export import REGION_FACTOR
 from terapose.store import Store
 from terapose.tiles import TileGrid, tile_grid
-from terapose.upscale import check_cover, cover_of, full_image
+from terapose.upscale import cover_of, full_image
 
 if TYPE_CHECKING:
     from terapose.networks import ModelInfo
-
-
-def open_checked(address: str, params: Parameters) -> Image:
-    """Open an image and check it against the parameters.
-
-    Raises
-    ------
-    InputError
-        If it cannot be opened, has no such channel, or is no volume.
-    """
-    size = params.voxel_size
-    if params.pixel_size is not None:
-        size = (params.pixel_size, params.pixel_size, params.pixel_size)
-    image = open_image(address, **params.selection.options, voxel_size=size)
-    if params.tissue:
-        box, _ = tissue.find_tissue(params.tissue, image.shape)
-        image = replace(image, selection=replace(image.selection, region=box_text(box)))
-    check_type(address, image.dtype)
-    numbers, names = channel_numbers(image, params.channels, params.markers)
-    measured_channels(names, params.measure)
-    if params.channel_merge != "none" and len(set(numbers)) < len(numbers):
-        raise InputError(
-            "a channel cannot be merged with itself",
-            where="channels",
-            got=", ".join(map(str, numbers)),
-            allowed="each channel once with channel_merge",
-        )
-    mode = mode_of(image, params)
-    if params.pixel_size is not None and mode != "2d":
-        raise InputError(
-            "a pixel size says nothing of the distance of planes",
-            where="pixel_size",
-            got=params.pixel_size,
-            remedy="give voxel_size: Z, Y, X",
-        )
-    if min(image.shape[1:]) < 2:
-        raise InputError(
-            "is too small",
-            where=address,
-            got=f"shape {image.shape} (Z, Y, X)",
-            allowed="at least 2 pixels along Y and X",
-            remedy="check the axes of the file",
-        )
-    if image.shape[0] < 2 and mode != "2d":
-        raise InputError(
-            "is not a volume",
-            where=address,
-            got=f"shape {image.shape} (Z, Y, X)",
-            allowed=f"at least 2 planes in mode {mode}",
-            remedy="give mode 2d, or a Z stack (if its planes are separate files, join them first)",
-        )
-    if max(image.shape) >= 2**24:
-        raise InputError(
-            "an axis is too long to tell neighbouring voxels apart in float32",
-            where=address,
-            got=max(image.shape),
-            allowed=f"below {2**24}",
-            remedy="segment a coarser pyramid level (level)",
-        )
-    _check_for_mode(params, mode)
-    if image.level and (params.upscale or "geojson" in params.table):
-        check_cover(image, params, mode)
-    return image
-
-
-def _check_for_mode(params: Parameters, mode: str) -> None:
-    """Refuse parameters that another mode than this one has."""
-    for name, given in (("expand", params.expand), ("table", "geojson" in params.table)):
-        if given and mode != "2d":
-            raise InputError(
-                "cells of planes only can be had in this way",
-                where=name,
-                got=getattr(params, name),
-                allowed="mode 2d",
-                remedy=f"leave it out: the mode of this image is {mode}",
-            )
-    if mode != "3d" and any(params.flow3d_smooth):
-        raise InputError(
-            "flows are smoothed along Z, Y and X in mode 3d only",
-            where="flow3d_smooth",
-            got=list(params.flow3d_smooth),
-            allowed=f"0 in mode {mode}",
-        )
-
-
-def mode_of(image: Image, params: Parameters) -> str:
-    """The mode: as given, else 3d where there are several planes."""
-    if params.mode != "auto":
-        return params.mode
-    return "3d" if image.shape[0] > 1 else "2d"
-
-
-def anisotropy_of(image: Image, params: Parameters) -> float:
-    """Z step over pixel size: as given, or from the voxel size, else 1."""
-    if params.anisotropy is not None:
-        return params.anisotropy
-    if image.voxel_size is None:
-        return 1.0
-    z, y, x = image.voxel_size
-    if not math.isclose(y, x, rel_tol=0.01):
-        raise InputError(
-            "pixels are not square",
-            where=image.address,
-            got=f"voxel size {image.voxel_size} micrometres (Z, Y, X)",
-            allowed="the same size along Y and X, within 1 %",
-            remedy="resample the image, or give its true voxel_size",
-        )
-    return float(z / y)
 
 
 def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
