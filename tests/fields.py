@@ -116,7 +116,7 @@ def prepared(folder: Path, model: Path, values: NDArray[Any], **params: Any) -> 
     """A plan for an image of these values, and its store with the planned arrays."""
     image = folder / "image.zarr"
     if not image.exists():
-        write_zarr(Path(image), np.asarray(values))
+        write_zarr(image, np.asarray(values), chunks=[min(64, n) for n in np.shape(values)])
     checked = check({"model": str(model), **params})
     plan = plan_stage.make_plan(open_checked(str(image), checked), identify(model), checked)
     store = Store(str(folder / "store" / plan.digest))

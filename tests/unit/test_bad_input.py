@@ -60,7 +60,7 @@ IMAGES = {
     "not there": "there is no such file; check the path, and that this machine sees it",
     "text": "this is not an image that can be read; got a file that starts with b'hello'; "
     "allowed: OME-Zarr, plain Zarr (folders and .zip), N5, TIFF, OME-TIFF, HDF5; "
-    "convert it, for example with bioformats2raw",
+    "CZI, LIF, ND2 and others with terapose[formats]; convert it, for example with bioformats2raw",
     "thin": "is too small; got shape (6, 1, 28) (Z, Y, X); allowed: at least 2 pixels along Y "
     "and X; check the axes of the file",
     "empty": "the image is empty: its axis Q has length 0; got QYX (0, 24, 28); "

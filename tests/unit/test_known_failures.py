@@ -235,7 +235,8 @@ def test_intermediates_are_far_from_73_bytes_a_voxel(
     """aind leaves 73 bytes a voxel. That a run stays below its projection: test_disk.py."""
     shape = (3000, 8000, 8000)
     address = str(tmp_path / "image.zarr")
-    zarr.create_array(address, shape=shape, chunks=(64, 256, 256), dtype="uint16")
+    layout: dict[str, Any] = {"chunks": (64, 256, 256), "dimension_names": ("z", "y", "x")}
+    zarr.create_array(address, shape=shape, dtype="uint16", **layout)
     for diameter, most in ((None, 20 if mode == "3d" else 27), (45.0, 32)):
         params = check({"model": str(tiny_model), "mode": mode, "diameter": diameter})
         plan = make_plan(open_checked(address, params), identify(tiny_model), params)

@@ -17,6 +17,10 @@ from terapose.params import Parameters
 VALUES = {
     "mode": "stitch",
     "level": "0",
+    "axes": "CZYX",
+    "series": "1",
+    "time": "1",
+    "region": ":,:,:",
     "channels": "1,2",
     "channel_merge": "max",
     "voxel_size": "2,0.5,0.5",
@@ -58,7 +62,7 @@ VALUES = {
 }
 """A value of each parameter that goes with all others."""
 FLAGS = ("invert", "augment", "use_gpu", "upscale")
-ELSEWHERE = ("markers", "model", "model_digest", "pixel_size", "lowhigh", "expand")
+ELSEWHERE = ("stack", "markers", "model", "model_digest", "pixel_size", "lowhigh", "expand")
 """Those that need a file, or do not go with the others: `test_digest` and other tests have them."""
 
 
@@ -136,7 +140,8 @@ def test_digest(command: Terapose, two: Path, tiny_model: Path) -> None:
         )
 
 
-def test_channels_as_mcmicro_gives_them(command: Terapose, two: Path) -> None:
+def test_channels_as_mcmicro_gives_them(command: Terapose, two: Path, tmp_path: Path) -> None:
     words = ("--channel-merge", "max", "--channel", 1, 2)
-    assert "--channels 1,2 " in command("check", two, *words).out
+    assert command("check", two, *words, "--lines", tmp_path / "lines.tsv").code == 0
+    assert "--channels 1,2 " in (tmp_path / "lines.tsv").read_text()
     assert command("plan", two, *words).code == 0

@@ -178,10 +178,13 @@ def _told(address: str, found: str, lengths: tuple[int, ...]) -> tuple[str, str]
     """What the file says of each axis, and what was taken for granted."""
     read = ["C" if axis == "S" and "C" not in found else axis for axis in found]
     unknown = [n for n, axis in enumerate(read) if axis not in KNOWN or axis in read[:n]]
+    long = [n for n in unknown if lengths[n] > 1]
     for n in unknown:
-        if lengths[n] == 1:
+        if n not in long:
             read[n] = IGNORED
-    unknown = [n for n in unknown if lengths[n] > 1]
+    if unknown and not long and "Z" not in read:
+        read[unknown[0]] = "Z"  # a stack of one plane
+    unknown = long
     if not unknown:
         return "".join(read), ""
     behind = read[unknown[0] :]
