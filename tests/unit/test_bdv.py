@@ -139,6 +139,7 @@ def test_addresses_that_go_on_inside(
     image = open_image(path / inside, **options)
     assert is_view(image, time, 1, level)
     z, y, x = FACTORS[level]
+    assert (image.level, image.levels, image.factors) == (level, 3, FACTORS[level])
     assert image.voxel_size == (2.0 * z, 0.5 * y, 0.25 * x)
     assert image.origin == (2.0 * (z - 1) / 2, 0.5 * (y - 1) / 2, 0.25 * (x - 1) / 2)
 
@@ -194,7 +195,7 @@ def test_units_that_are_none(tmp_path: Path, unit: str) -> None:
     image = open_image(path, level=2)
     assert image.voxel_size is None
     assert image.origin == (0.5, 1.5, 1.5)  # voxels of the finest level
-    assert open_image(path / "t00000/s00/2").origin == (0.25, 0.375, 0.375)  # its own voxels
+    assert open_image(path / "t00000/s00/2").origin == (0.5, 1.5, 1.5)
 
 
 def test_setups_without_names_have_those_of_their_attributes(tmp_path: Path) -> None:
@@ -252,7 +253,7 @@ def test_partitions_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("", {"series": "3", "time": 1}, r"no such image .* allowed: 1 \(s00\), 2 \(s01\)"),
         ("", {"time": 1}, r"several setups; got 1 \(s00\), 2 \(s01\)"),
         ("", {"series": "1", "time": 1, "level": 3}, "no such pyramid level; .* 0 to 2"),
-        ("t00000/s00/1/cells", {"level": 1}, "no such pyramid level; got 1; allowed: 0"),
+        ("t00000/s00/1/cells", {"level": 2}, "names a level of the image already; got level 2"),
         ("t00000/s00/7/cells", {}, "no such dataset; got t00000/s00/7/cells; allowed: 0, 1, 2"),
         ("t00002/s00", {}, "no such dataset; got t00002; allowed: s00, s01, t00000, t00001"),
         ("t00000/s05", {}, "no such dataset; got t00000/s05; allowed: s00, s01"),

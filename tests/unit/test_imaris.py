@@ -178,6 +178,7 @@ def test_addresses_that_go_on_inside(
     z, y, x = FACTORS[level]
     assert image.voxel_size == (2.0 * z, 0.5 * y, 0.25 * x)
     assert image.origin == (z, -20 + 0.25 * y, 10 + 0.125 * x)
+    assert (image.level, image.levels) == (level, 3)
     assert opens_again(image)
 
 
@@ -221,6 +222,11 @@ def test_images_that_are_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             "DataSet/ResolutionLevel 7",
             {"time": 1},
             "no such dataset; got DataSet/ResolutionLevel 7",
+        ),
+        (
+            "DataSet/ResolutionLevel 1",
+            {"time": 1, "level": 2},
+            "names a level of the image already; got level 2; allowed: level 1",
         ),
         ("DataSet/ResolutionLevel 0/TimePoint 5", {}, "no such dataset; got TimePoint 5"),
         ("DataSet/ResolutionLevel 0/TimePoint 0/Channel 5", {}, "no such dataset"),

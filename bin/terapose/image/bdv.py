@@ -11,8 +11,8 @@
    types, a setup has the attribute ``dataType``. Without it signed numbers of 16 bits are unsigned;
    with it they are what it says.
 4. Voxel sizes and names are in the XML beside the file (`terapose.image.bdv_xml`).
-5. An address may go on inside: ``t00001``, ``t00001/s00``, ``s00``, ``t00001/s00/1/cells``. What it
-   names is not for choosing any more: its levels, times and setups are the only ones.
+5. An address may go on inside: ``t00001``, ``t00001/s00``, ``s00``, ``t00001/s00/1/cells``. The
+   time point and setup that it names are the only ones; a level is that of its pyramid.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from terapose.image.bdv_xml import Setup
 from terapose.image.hdf5_axes import text_of
 from terapose.image.hdf5_files import Hdf5Files, Node, is_dataset, shape_of
 from terapose.image.hdf5_source import identity_of, open_stack, stored_as
-from terapose.image.model import Image, check_level, layout_of, names_of
+from terapose.image.model import Image, check_level, layout_of, named_level, names_of
 from terapose.image.series import find_series, listed
 from terapose.image.units import VoxelSize
 from terapose.levels import factor_between
@@ -119,7 +119,7 @@ def open_bdv(
     levels = _levels(address, files, times, setup, chosen.time)
     if inside.level:
         files.find(f"{times[0]}/{setup}/{inside.level}/cells")
-        levels = {inside.level: levels[inside.level]}
+        chosen = named_level(address, list(levels).index(inside.level), chosen)
     check_level(address, chosen.level, len(levels))
     name, level = list(levels.items())[chosen.level]
     dtype = _type(files, setup, level.node.item.dtype)
@@ -127,7 +127,7 @@ def open_bdv(
     finest = layout_of(address, "TZYX", lengths[0], dtype, chosen)
     layout = finest.at(lengths[chosen.level])
     about = said.get(_number(setup))
-    size, translation = _placed(about, level, is_alone=bool(inside.level))
+    size, translation = _placed(about, level)
     paths = [f"{time}/{setup}/{name}/cells" for time in times]
     chunks, is_lazy = stored_as(files, level.node, layout)
     return Image(
@@ -263,16 +263,14 @@ def _type(files: Hdf5Files, setup: str, stored: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(said) if unsigned.get(native.name) == said else native
 
 
-def _placed(
-    about: Setup | None, level: _Level, *, is_alone: bool
-) -> tuple[VoxelSize | None, VoxelSize | None]:
+def _placed(about: Setup | None, level: _Level) -> tuple[VoxelSize | None, VoxelSize | None]:
     """Voxel size and translation of a level, by rule 2; no translation for the finest."""
     finest = about.voxel_size if about else None
     z, y, x = level.factors
     size = None if finest is None else (finest[0] * z, finest[1] * y, finest[2] * x)
     if level.factors == (1.0, 1.0, 1.0):
         return size, None
-    # without a voxel size, lengths count voxels of the finest level that can be chosen
-    own = (1.0, 1.0, 1.0) if is_alone else level.factors
-    a, b, c = (s * (f - 1) / (2 * f) for s, f in zip(size or own, level.factors, strict=True))
+    # without a voxel size, voxels of the finest level are counted
+    steps = finest or (1.0, 1.0, 1.0)
+    a, b, c = (s * (f - 1) / 2 for s, f in zip(steps, level.factors, strict=True))
     return size, (a, b, c)

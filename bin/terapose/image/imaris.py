@@ -10,7 +10,7 @@
 4. Text is kept as arrays of characters.
 5. A file may hold further images, ``DataSet1`` with ``DataSetInfo1`` and so on (``series``).
 6. An address may go on inside, down to ``DataSet/ResolutionLevel 1/TimePoint 0/Channel 2/Data``.
-   What it names is not for choosing any more.
+   The time point and channel that it names are the only ones; a level is that of its pyramid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from terapose.image.axes import Layout, Shape
 from terapose.image.hdf5_axes import text_of
 from terapose.image.hdf5_files import Hdf5Files, Node, is_dataset, shape_of
 from terapose.image.hdf5_source import identity_of, open_stack, stored_as
-from terapose.image.model import Image, check_level, layout_of, names_of
+from terapose.image.model import Image, check_level, layout_of, named_level, names_of
 from terapose.image.series import find_series, listed
 from terapose.image.units import VoxelSize, micrometres, signed_micrometres, voxel_size_of
 from terapose.levels import factor_between
@@ -103,15 +103,17 @@ def open_imaris(address: str, files: Hdf5Files, inside: Inside, chosen: Selectio
     times = _counted(group, "TimePoint", inside.time)
     channels = _counted(files.find(f"TimePoint {times[0]}", group), "Channel", inside.channel)
     info = f"DataSetInfo{image.removeprefix('DataSet')}"
-    everything = _levels(address, files, image, info, times[0], channels[0])
-    levels = everything if inside.level is None else [_named(files, image, inside, everything)]
+    levels = _levels(address, files, image, info, times[0], channels[0])
+    if inside.level is not None:
+        files.find(f"{image}/ResolutionLevel {inside.level}")
+        chosen = named_level(address, inside.level, chosen)
     check_level(address, chosen.level, len(levels))
     level = levels[chosen.level]
     lengths = [(len(times), len(channels), *one.shape) for one in levels]
     dtype = level.node.item.dtype.newbyteorder("=")
     finest = layout_of(address, "TCZYX", lengths[0], dtype, chosen)
     layout = finest.at(lengths[chosen.level])
-    size, translation = _placed(files, info, everything[0].shape, level.shape)
+    size, translation = _placed(files, info, levels[0].shape, level.shape)
     stem = f"{image}/ResolutionLevel {level.number}"
     paths = [f"{stem}/TimePoint {t}/Channel {c}/Data" for t in times for c in channels]
     chunks, is_lazy = stored_as(files, level.node, layout)
@@ -231,14 +233,6 @@ def _length(address: str, text: str, stored: int) -> int:
     if not text.isdecimal() or not 0 < int(text) <= stored:
         raise _damaged(address, f"a length of {text or 'nothing'} in an array of {stored}")
     return int(text)
-
-
-def _named(files: Hdf5Files, image: str, inside: Inside, levels: list[_Level]) -> _Level:
-    """The level that the address names."""
-    number = inside.level or 0
-    files.find(f"{image}/ResolutionLevel {number}")
-    check_level(f"{image}/ResolutionLevel {number}", number, len(levels))
-    return levels[number]
 
 
 def _placed(

@@ -313,6 +313,25 @@ def check_level(address: str, level: int, levels: int) -> None:
         )
 
 
+def named_level(address: str, named: int, chosen: Selection) -> Selection:
+    """The selection of an address that names a level itself.
+
+    Raises
+    ------
+    InputError
+        If another level was chosen.
+    """
+    if chosen.level not in (0, named):
+        raise InputError(
+            "the address names a level of the image already",
+            where=address,
+            got=f"level {chosen.level}",
+            allowed=f"level {named}, or the address of the image",
+            remedy="leave level out",
+        )
+    return replace(chosen, level=named)
+
+
 def is_cut_in_planes(chunks: Shape, shape: Shape, dtype: np.dtype[Any]) -> bool:
     """Whether chunks of one or more whole planes make passes across Y and X decode everything."""
     spans = chunks[1] >= shape[1] and chunks[2] >= shape[2]

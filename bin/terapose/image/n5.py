@@ -30,6 +30,7 @@ from terapose.image.model import (
     check_level,
     is_cut_in_planes,
     layout_of,
+    named_level,
     names_of,
 )
 from terapose.image.n5_attributes import (
@@ -190,16 +191,7 @@ def _named(place: str, address: str, chosen: Selection) -> tuple[str, int]:
     levels = _levels(folder) if found else None
     if not found or not levels or name not in levels:
         return place, chosen.level
-    named = levels.index(name)
-    if chosen.level not in (0, named):
-        raise InputError(
-            "the address names a level of the image already",
-            where=address,
-            got=f"level {chosen.level}",
-            allowed=f"level {named}, or the address of the image",
-            remedy="leave level out",
-        )
-    return folder, named
+    return folder, named_level(address, levels.index(name), chosen).level
 
 
 def _choose(address: str, place: str, series: str) -> tuple[tuple[str, ...], int, Found]:

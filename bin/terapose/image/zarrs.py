@@ -22,6 +22,7 @@ from terapose.image.model import (
     check_level,
     is_cut_in_planes,
     layout_of,
+    named_level,
     names_of,
 )
 from terapose.image.series import find_series, listed
@@ -47,7 +48,7 @@ def open_zarr(address: str, documents: dict[str, bytes], chosen: Selection) -> I
         found = zarr_groups.image_of(address)
         if found is None:
             return _open_plain(address, documents, attributes, chosen)
-        return _open_multiscale(address, found, _named_level(address, found.named, chosen))
+        return _open_multiscale(address, found, named_level(address, found.named, chosen))
     metadata = attributes.get("ome", attributes)
     if "bioformats2raw.layout" in metadata and "plate" not in metadata:
         return _open_series(address, metadata, chosen)
@@ -82,19 +83,6 @@ def _numbered(address: str) -> list[str]:
     while nodes.documents(addresses.join(address, str(len(names)))):
         names.append(str(len(names)))
     return names
-
-
-def _named_level(address: str, named: int, chosen: Selection) -> Selection:
-    """The selection of an address that names a level itself."""
-    if chosen.level not in (0, named):
-        raise InputError(
-            "the address names a level of the image already",
-            where=address,
-            got=f"level {chosen.level}",
-            allowed=f"level {named}, or the address of the image",
-            remedy="leave level out",
-        )
-    return replace(chosen, level=named)
 
 
 def _open_multiscale(address: str, group: zarr_groups.Group, chosen: Selection) -> Image:
