@@ -163,6 +163,25 @@ def test_strips_as_other_programs_write_them(
     assert same(image, array[None])
 
 
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"rowsperstrip": 7}, {"tile": (48, 48)}, {"predictor": 2}])
+def test_planes_one_by_one(tmp_path: Path, options: Any, samples: int, byteorder: Any) -> None:
+    """Without compression they are mapped, if they are in one piece."""
+    array = voxels(5, 33, 47, samples, dtype="float32" if options else "uint16")
+    if "predictor" in options:
+        options = {"predictor": 3, "compression": "zlib"}
+    with tifffile.TiffWriter(tmp_path / "a.tif", byteorder=byteorder) as file:
+        for plane in array if samples > 1 else array[..., 0]:
+            told: dict[str, Any] = {"photometric": "minisblack", "planarconfig": None}
+            if samples > 1:
+                told["planarconfig"] = "contig"
+            file.write(plane, metadata=None, contiguous=False, **told, **options)
+    image = open_image(tmp_path / "a.tif")
+    assert image.is_lazy == ("compression" not in options)
+    assert same(image, array.transpose(3, 0, 1, 2))
+
+
 def test_strips_decode_only_what_is_asked_for(tmp_path: Path) -> None:
     """Bytes of the other strips may be anything."""
     array = voxels(3, 40, 47)

@@ -89,6 +89,7 @@ def _first(old: str, new: str) -> Any:
         (_first("<TiffData/>", '<TiffData IFD="a"/>'), "image 1: IFD 'a' is no number"),
         (_first('SizeX="47"', 'SizeX="48"'), "does not fit|cannot handle"),
         (_first('SizeC="3"', 'SizeC="2"'), "expected 2 frames, got 3"),
+        (_first('SamplesPerPixel="1"', 'SamplesPerPixel="2"'), "differing SamplesPerPixel"),
         (lambda xml: xml.encode("utf-16").decode("latin-1"), "."),
         (lambda _: ome.document(), "no image in it"),
     ],
@@ -106,6 +107,19 @@ def test_what_is_wrong_with_it_is_said(tmp_path: Path, change: Any, reason: str)
     assert same(image, array[:, None])
     again = open_image(path, **image.selection.options)
     assert again == image and again.identity == image.identity
+
+
+@pytest.mark.parametrize("own", ["", "u1"])
+@pytest.mark.parametrize("written", ["", "u1", "u2"])
+def test_identifiers_without_names(tmp_path: Path, own: str, written: str) -> None:
+    array = voxels(3, 33, 47)
+    planes = f"<TiffData><UUID>{written}</UUID></TiffData>"
+    xml = ome.document(ome.image(array[None, :, None], planes), uuid=own)
+    path = ome.write(tmp_path / "a.tif", array, xml)
+    if (own, written) == ("u1", "u2"):
+        assert_refused("its OME-XML cannot be used; got image 1: the file u2 has no name", path)
+    else:
+        assert same(open_image(path), array[:, None])
 
 
 def test_axes_over_those_of_good_xml(tmp_path: Path) -> None:
@@ -202,3 +216,6 @@ def test_modulo(tmp_path: Path, kind: str, said: str, along: str) -> None:
     )
     path = ome.write(tmp_path / "a.tif", array.reshape(6, 33, 47), ome.document(told, more=modulo))
     assert_refused(rf"the image has an axis {said}.* say what they are .* axes", path)
+    odd = ome.document(told, more=modulo.replace(kind, "odd"))
+    path = ome.write(tmp_path / "b.tif", array.reshape(6, 33, 47), odd)
+    assert_refused("its OME-XML cannot be used; got KeyError: 'odd'", path)

@@ -108,6 +108,7 @@ def images_of(address: str, root: Element) -> list[OmeImage]:
         try:
             axes, lengths = _dimensions(pixels)
             _check_numbers(pixels)
+            _check_names(pixels, root.get("UUID", ""))
         except (KeyError, ValueError) as error:
             what = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
             raise OmeXmlError(address, f"image {n}: {what}") from error
@@ -209,6 +210,15 @@ def _check_numbers(pixels: Element) -> None:
         for name in _INTEGERS:
             if name in data.attrib:
                 _whole(data, name)
+
+
+def _check_names(pixels: Element, own: str) -> None:
+    """A file that has an identifier alone is the one with the XML."""
+    for data in children(pixels, "TiffData"):
+        for uuid in children(data, "UUID"):
+            identifier = (uuid.text or "").strip()
+            if own and identifier not in ("", own) and not uuid.get("FileName"):
+                raise ValueError(f"the file {identifier} has no name")
 
 
 def _whole(element: Element, name: str) -> int:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from terapose.image import address as addresses
 from terapose.image import micromanager, ome_sets
 from terapose.image.model import Image, check_level, layout_of, names_of
+from terapose.image.ome_xml import OmeXmlError
 from terapose.image.series import Candidate, choose
 from terapose.image.tiff_checks import (
     check_bytes,
@@ -34,6 +35,7 @@ from terapose.image.tiff_checks import (
 from terapose.image.tiff_files import (
     DescriptionError,
     TiffAddress,
+    damage,
     damaged,
     opened,
     said_by_tifffile,
@@ -132,7 +134,17 @@ def _open_file(address: str, path: TiffAddress, chosen: Selection, note: str = "
 
 
 def _open_set(address: str, found: ome_sets.OmeSet, chosen: Selection) -> Image:
+    from tifffile import TiffFileError
+
     with said_by_tifffile() as complaints, opened(found.file) as file:
+        try:
+            images_of(file)
+        except TiffFileError:
+            raise
+        except (KeyError, ValueError) as error:  # what tifffile cannot make of the XML
+            if reason := damage(complaints):
+                raise damaged(address, reason) from error
+            raise OmeXmlError(address, f"{type(error).__name__}: {error}") from error
         image = _Found(found.file, 0, found.names, found.number, found.files)
         return _describe(address, file, image, chosen, complaints)
 
