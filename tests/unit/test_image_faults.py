@@ -37,7 +37,7 @@ def test_not_an_image(tmp_path: Path, content: bytes) -> None:
 
 
 def test_folder_without_metadata(tmp_path: Path) -> None:
-    assert_refused("the folder is no Zarr", tmp_path)
+    assert_refused("the folder holds no image; got an empty folder", tmp_path)
 
 
 def test_unknown_kind_of_address() -> None:
