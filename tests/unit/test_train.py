@@ -15,6 +15,7 @@ import torch
 from cellpose.train import _loss_fn_seg
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from tests.unets import random_unet, save
 
 from terapose.cli.train import command
 from terapose.errors import InputError
@@ -159,6 +160,17 @@ def test_names_that_match_nothing(tmp_path: Path, option: str) -> None:
     # brackets are those of the name, or a pattern where no name has them
     for given in ("Cell_1 [a].tif", "Cell_[1]*"):
         assert len(read(given).training) == 2
+
+
+@pytest.mark.parametrize("widths", [(2, 32, 64, 128, 256), (1, 16, 32, 64, 96)])
+def test_cellpose_4_loads_no_unet(tmp_path: Path, widths: tuple[int, ...]) -> None:
+    """As docs/training.md says of it; what Cellpose 3 loads is for `make compare-cellpose3`."""
+    from cellpose.models import CellposeModel
+
+    path = save(random_unet(widths).state_dict(), tmp_path / "unet.pth")
+    assert identify(path).channels == widths[0]
+    with pytest.raises(ValueError, match="CP3 models are not compatible with CP4"):
+        CellposeModel(gpu=False, pretrained_model=str(path))
 
 
 def test_faulty_data(tmp_path: Path) -> None:
