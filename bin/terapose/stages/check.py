@@ -20,6 +20,7 @@ from typing import NamedTuple
 from terapose.channels import channel_numbers
 from terapose.checked import mode_of, open_checked
 from terapose.compartments import ALL, MASKS, table_names
+from terapose.constant import refuse_constant
 from terapose.earlier import THUMBNAILS, record_of, stale
 from terapose.errors import InputError
 from terapose.image import Image, describe
@@ -118,12 +119,13 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
 def check_readable(image: Image, params: Parameters) -> None:
     """Decode a little of each channel: what cannot be read should not be found out after hours.
 
-    Of an image with a file for each plane all files are opened.
+    Of an image with a file for each plane all files are opened. A small image is read until two
+    voxels differ (`terapose.constant`).
 
     Raises
     ------
     InputError
-        If it cannot be decoded.
+        If it cannot be decoded, or a channel of a small image is constant.
     """
     numbers, _ = channel_numbers(image, params.channels, params.markers)
     if image.check_files is not None:
@@ -131,6 +133,7 @@ def check_readable(image: Image, params: Parameters) -> None:
     for level in (image, full_image(image, params)) if params.upscale else (image,):
         for channel in numbers:
             level.read((slice(0, 1),) * 3, channel)
+    refuse_constant(image, numbers)
 
 
 def check_room(folder: Path, voxels: int) -> None:

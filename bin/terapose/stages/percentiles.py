@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.constant import constant
 from terapose.errors import InputError
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.job import Job, Receipt, Summary, gather, gathered
@@ -52,13 +53,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         least = min(r["extremes"][n][0] for r in results)
         most = max(r["extremes"][n][1] for r in results)
         if least == most:
-            raise InputError(
-                "the image is constant",
-                where=f"{planned.address}, channel {channel}",
-                got=f"{least:g} in every voxel",
-                allowed="an image with something in it",
-                remedy="check the channel and the pyramid level",
-            )
+            raise constant(planned.address, channel, least)
     tables = [job.store.get_table(r["table"]) for r in results]
     if rules.mode in ("plane", "tile"):
         merged = {c: np.concatenate([t[c] for t in tables]) for c in tables[0]}
