@@ -63,8 +63,6 @@ VALUES = {
 }
 """A value of each parameter that goes with all others."""
 FLAGS = ("invert", "augment", "use_gpu", "upscale")
-ELSEWHERE = ("stack", "markers", "model", "model_digest", "pixel_size", "lowhigh", "expand")
-"""Those that need a file, or do not go with the others: `test_digest` and other tests have them."""
 
 
 @pytest.fixture
