@@ -90,7 +90,7 @@ def addresses_of(input, stack) {
 
 // Whether a folder is itself an image, or lies in one.
 def is_store(folder) {
-    def marks = ['zarr.json', '.zgroup', '.zarray', '.zattrs', 'attributes.json']
+    def marks = ['zarr.json', '.zgroup', '.zarray', '.zattrs', 'attributes.json', 'NDTiff.index']
     return folder.toString() ==~ /(?i).*\.(zarr|n5)(\/.*)?/ || marks.any { mark -> folder.resolve(mark).exists() }
 }
 

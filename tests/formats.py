@@ -99,6 +99,64 @@ def _micromanager(folder: Path) -> Path:
     return micromanager.write_stack(folder / "a_MMStack.tif", planes, told)
 
 
+def _positions(folder: Path) -> Path:
+    array = CHANNELS[None, None].repeat(2, axis=0)
+    told = micromanager.summary(array)
+    path = folder / "a_MMStack.tif"
+    return micromanager.write_stack(path, micromanager.places(array), told)
+
+
+def _ndtiff(folder: Path) -> Path:
+    names = NAMES[:2]
+    places = [({"z": z, "channel": names[c]}, CHANNELS[c, z]) for z in range(5) for c in (0, 1)]
+    micromanager.write_ndtiff(folder, places, told={"z-step_um": 2.0})
+    return folder
+
+
+def _scenes(folder: Path) -> Path:
+    with tifffile.TiffWriter(folder / "a.ome.tif", ome=True) as file:
+        for name in ("left", "right"):
+            told = {"axes": "ZYX", "Name": name}
+            file.write(VOLUME, metadata=told, photometric="minisblack", tile=(16, 16))
+    return folder / "a.ome.tif"
+
+
+def _described(xml: Callable[[str], str]) -> Callable[[Path], Path]:
+    whole = ome.document(ome.image(PLANES[None, :, None], "<TiffData/>", channels=NAMES))
+    return lambda folder: ome.write(folder / "a.ome.tif", PLANES, xml(whole))
+
+
+def _lacking(folder: Path) -> Path:
+    paths = ome.write_set(folder, CHANNELS[None], "C")
+    paths[1].unlink()
+    return paths[0]
+
+
+def _outside(folder: Path) -> Path:
+    planes = ome.plane(0, 0, 0, 0, "../b.tif", "u1") + ome.plane(0, 1, 0, 0, "a.ome.tif", "u0")
+    xml = ome.document(ome.image(CHANNELS[None, :, :1], planes), uuid="u0")
+    return ome.write(folder / "a.ome.tif", CHANNELS[0, :1], xml)
+
+
+def _stale(folder: Path) -> Path:
+    return ome.write(folder / "a.tif", VOLUME, "ImageJ=1.54f\nimages=9\nslices=9\n")
+
+
+def _fluoview(folder: Path) -> Path:
+    axes = [("X", 47, 0.25, "um"), ("Y", 33, 0.5, "um"), ("Z", 5, 2.0, "um"), ("Ch", 2, 1.0, "")]
+    return makers.write_fluoview(folder / "a.tif", CHANNELS.reshape(10, 33, 47), axes)
+
+
+def _scanimage(folder: Path) -> Path:
+    told = {
+        "SI.hChannels.channelSave": "[1;2]",
+        "SI.hChannels.channelName": "{'green' 'red'}",
+        "SI.hStackManager.framesPerSlice": 1,
+    }
+    planes = CHANNELS.swapaxes(0, 1).reshape(10, 33, 47)
+    return makers.write_scanimage(folder / "a.tif", planes, told)
+
+
 def _bdv(folder: Path) -> Path:
     test_bdv.write(folder / "a.h5")
     return test_bdv.write_xml(folder / "a.xml")
@@ -138,7 +196,11 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         "ImageJ hyperstack", _tiff("imagej", CHANNELS.swapaxes(0, 1), axes="ZCYX", voxel_size=SIZE)
     ),
+    Example("OME-TIFF of several scenes, `series right`", _scenes, {"series": "right"}),
+    Example("OME-TIFF with a byte after its XML", _described(lambda xml: xml + "\x01")),
     Example("Micro-Manager stack", _micromanager),
+    Example("Micro-Manager, several positions, `series Pos1`", _positions, {"series": "Pos1"}),
+    Example("NDTiff, a file or its folder", _ndtiff),
     Example(
         "QPTIFF (Akoya, PerkinElmer)",
         lambda f: makers.write_qptiff(f / "a.qptiff", PLANES, [("", n) for n in NAMES]),
@@ -146,8 +208,11 @@ EXAMPLES: tuple[Example, ...] = (
     Example("Aperio SVS, grey", lambda f: makers.write_svs(f / "a.svs", PLANES[0])),
     Example("Leica SCN", lambda f: makers.write_scn(f / "a.scn", PLANES, NAMES)),
     Example("Zeiss LSM", lambda f: makers.write_lsm(f / "a.lsm", CHANNELS[None], NAMES[:2])),
+    Example("MetaMorph STK", lambda f: makers.write_stk(f / "a.stk", VOLUME, step=2.0, unit="um")),
+    Example("Olympus FluoView", _fluoview),
+    Example("ScanImage", _scanimage),
     Example("TIFF that says its axes", _tiff("tiled", CHANNELS)),
-    Example("TIFF in strips", _tiff("strips", VOLUME)),
+    Example("TIFF in compressed strips", _tiff("strips", VOLUME)),
     Example("plain TIFF of pages", _plain(VOLUME)),
     Example("plain TIFF of pages, `axes CYX`", _plain(PLANES), {"axes": "CYX"}),
     Example(
@@ -181,6 +246,11 @@ REFUSED: tuple[Example, ...] = (
     Example("plain TIFF, two channels last", _plain(np.moveaxis(PLANES[:2], 0, -1))),
     Example("plain TIFF of 1,000 pages", _plain(voxels(1000, 9, 9))),
     Example("several time points", _tiff("ome", voxels(3, 5, 33, 47), axes="TZYX")),
+    Example("several scenes or positions", _scenes),
+    Example("an OME-TIFF that lacks a file", _lacking),
+    Example("an OME-TIFF that names a file elsewhere", _outside),
+    Example("OME-XML with a wrong number", _described(lambda xml: xml.replace("0.25", "0,25"))),
+    Example("a description of other pages than there are", _stale),
     Example("HDF5 with several datasets", lambda f: Path(_several_h5(f)).parent),
     Example(
         "a colour image",

@@ -12,6 +12,7 @@ FILES = (
     *("mixed/c10.ome.tif", "mixed/c9.ome.zarr/zarr.json", "mixed/c1.n5/attributes.json"),
     *("mixed/store/.zgroup", "mixed/folder/deep.tif", "mixed/table.csv", "mixed/z.ome.zarr.zip"),
     *("nothing/readme.md", "plate/.zgroup", "plate/0.tif", "set.n5/c0/s0/attributes.json"),
+    *("run_1/NDTiff.index", "run_1/run_NDTiffStack.tif", "run_1/run_NDTiffStack_1.tif"),
 )
 
 
@@ -90,6 +91,7 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
     ),
     ("plate", False, [["plate", "plate", {}]]),
     ("set.n5/c0", False, [["c0", "set.n5/c0", {}]]),
+    ("run_1", False, [["run_1", "run_1", {}]]),
     ("mixed/c1.n5", False, [["c1", "mixed/c1.n5", {}]]),
     (
         "nothing",

@@ -13,7 +13,7 @@ from terapose.natural import natural_key
 from terapose.shipped import shipped_file
 
 _STORE = re.compile(r"(?i).*\.(zarr|n5)(/.*)?", re.DOTALL)
-_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", "attributes.json")
+_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", "attributes.json", "NDTiff.index")
 _SHOWN = 3
 
 
@@ -24,7 +24,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 def is_store(folder: str) -> bool:
-    """Whether a folder is itself an image, a Zarr or N5, or lies in one."""
+    """Whether a folder is itself an image, a Zarr, N5 or NDTiff, or lies in one."""
     return _STORE.fullmatch(folder) is not None or any(
         os.path.lexists(f"{folder}/{mark}") for mark in _MARKS
     )

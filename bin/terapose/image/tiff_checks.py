@@ -56,7 +56,9 @@ def check_whole(
     elif unfit:
         if len(file.pages) == 1:  # one page for all planes, which end too soon
             raise damaged(address, unfit)
-        raise DescriptionError(address, "its description", unfit)
+        is_imagej = "ImageJ" in unfit
+        reason = f"ImageJ's for more planes than the {len(file.pages)} pages of the file"
+        raise DescriptionError(address, "its description", reason if is_imagej else unfit)
     elif told:
         raise DescriptionError(address, "its description", told)
 

@@ -34,6 +34,7 @@ _PLANES = re.compile(r"Missing data are zeroed|is missing files")
 _UNFIT = re.compile(
     r"OME series (expected|cannot|contains invalid)|ImageJ series metadata invalid|shaped series"
 )
+_SPEAKER = re.compile(r"^<tifffile[^>]*> ")
 
 
 @dataclass(frozen=True)
@@ -168,4 +169,5 @@ def damage(complaints: Sequence[str]) -> str | None:
 
 def misfit(complaints: Sequence[str]) -> str | None:
     """The first message of tifffile that means a description of other planes than there are."""
-    return next(filter(_UNFIT.search, complaints), None)
+    found = next(filter(_UNFIT.search, complaints), None)
+    return found and _SPEAKER.sub("", found)
