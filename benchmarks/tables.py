@@ -48,7 +48,9 @@ class Made:
 
     def __init__(self, folder: Path, shape: ZYX) -> None:
         image = folder / "image.zarr"
-        zarr.create_array(str(image), shape=shape, chunks=(64, 256, 256), dtype="uint16")
+        zarr.create_array(
+            str(image), shape=shape, chunks=(64, 256, 256), dtype="uint16", dimension_names="zyx"
+        )
         self.params = check({"model": "nuclei-small", "measure": "none", "table": "csv,parquet"})
         model = identify(resolve("nuclei-small"))
         self.plan = make_plan(open_checked(str(image), self.params), model, self.params)

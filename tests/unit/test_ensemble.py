@@ -189,7 +189,7 @@ def test_files_of_one_name_travel_in_one_folder(three: list[Path], tmp_path: Pat
 
 
 def test_a_changed_file_beside_a_url_is_another_run(three: list[Path], tmp_path: Path) -> None:
-    write_zarr(tmp_path / "image.zarr", np.zeros((4, 30, 30), np.uint16))
+    write_zarr(tmp_path / "image.zarr", np.arange(3600, dtype=np.uint16).reshape(4, 30, 30))
     local = tmp_path / "local.pth"
     identities = set()
     for path in (three[0], three[1], three[0]):

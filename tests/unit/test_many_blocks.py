@@ -63,7 +63,7 @@ def tail(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Tail:
     block, count, size = (23, 66, 66), 45_590, 10
     shape = (block[0] * count, *block[1:])
     address = str(folder / "image.zarr")
-    zarr.create_array(address, shape=shape, chunks=block, dtype="uint8")
+    zarr.create_array(address, shape=shape, chunks=block, dtype="uint8", dimension_names="zyx")
     cut = {"block_shape": block, "slab_planes": block[0], "max_tasks": count // size}
     params = check({"model": str(tiny_model), **cut})
     plan = make_plan(open_checked(address, params), identify(tiny_model), params)

@@ -182,7 +182,7 @@ def test_tiles_without_tissue_are_left_out(
     np.testing.assert_array_equal(found[0], everything)
     np.testing.assert_array_equal(found[1], everything)
     assert ran[0] < sum(tiles)
-    y, x = np.nonzero(found[0])
+    y, x = np.nonzero(found[0])[-2:]
     box = tissue.find_tissue(str(tmp_path / "m.tif"), image.shape)[0]
     rows = ((y + box.start[1] + 0.5) * 90 / height).astype(int)
     columns = ((x + box.start[2] + 0.5) * 80 / width).astype(int)

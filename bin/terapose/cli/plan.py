@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from terapose.checked import open_checked
 from terapose.cli.options import Planning, parameters
 from terapose.params import Parameters
 
@@ -43,6 +42,7 @@ def command(
 
     All parameters of `terapose segment` are taken and checked.
     """
+    from terapose.checked import open_checked
     from terapose.image import describe
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all, weight_files
