@@ -23,11 +23,12 @@ def is_pattern(path) {
     return !path.exists() && path.toString() =~ /[*?\[{]/
 }
 
-// All that a pattern matches, in natural order. The part of it that exists is no pattern.
+// All that a pattern matches, in natural order. The part of it that exists is no pattern; names for
+// axes, as in img_{z}_{c}.tif, stand for any text.
 def matching(path) {
     def folder = existing(path.parent)
     def literal = folder.toString().replaceAll(/[*?\[\]{}\\]/) { sign -> "\\${sign}" }
-    def pattern = folder.relativize(path)
+    def pattern = folder.relativize(path).toString().replaceAll(/(?i)\{[tcz]\}/, '*')
     try {
         return in_order(files("${literal}/${pattern}", type: 'any'))
     }

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import tifffile
+import zarr
 from tests import hdf5_files, makers, micromanager, ome
 from tests.synthetic import voxels, write_ome_zarr, write_tiff, write_zarr
 from tests.unit import test_bdv, test_imaris, test_n5, test_vendors
@@ -60,6 +61,12 @@ def _stack(folder: Path) -> Path:
     for z, plane in enumerate(VOLUME):
         tifffile.imwrite(folder / f"img_{z}.tif", plane)
     return folder
+
+
+def _by_channel(folder: Path) -> str:
+    for name, channel in zip(NAMES, CHANNELS, strict=False):
+        write_tiff(folder / f"{name}.tif", channel, kind="imagej", voxel_size=SIZE)
+    return str(folder / "{c}.tif")
 
 
 def _pattern(folder: Path) -> str:
@@ -166,6 +173,43 @@ def _n5(folder: Path) -> Path:
     return test_n5.write_n5(folder / "a.n5", VOLUME, resolution=SIZE[::-1])
 
 
+def _n5_viewer(folder: Path) -> Path:
+    return test_n5.write_viewer(folder / "a.n5", CHANNELS)
+
+
+def _n5_bdv(folder: Path) -> Path:
+    return test_n5.write_bigdataviewer(folder / "a.n5", voxels(1, 3, 5, 33, 47)) / "setup0"
+
+
+def _n5_levels(folder: Path) -> Path:
+    units = {"axes": ["x", "y", "z"], "resolution": [4, 4, 40], "units": ["nm"] * 3}
+    return test_n5.pyramid(folder / "a.n5/raw", VOLUME, **units)
+
+
+def _n5_setups(folder: Path) -> Path:
+    return test_n5.write_bigdataviewer(folder / "a.n5", voxels(2, 1, 5, 33, 47))
+
+
+def _archive(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "a.zip", "w") as file:
+        file.writestr("planes/img_1.tif", b"")
+    return folder / "a.zip"
+
+
+def _plate(folder: Path) -> Path:
+    zarr.create_group(
+        str(folder / "p.zarr"),
+        attributes={"ome": {"plate": {"wells": [{"path": "A/1"}, {"path": "B/3"}]}}},
+    )
+    return folder / "p.zarr"
+
+
+def _gap(folder: Path) -> Path:
+    _stack(folder)
+    (folder / "img_3.tif").unlink()
+    return folder
+
+
 EXAMPLES: tuple[Example, ...] = (
     Example("OME-Zarr 0.4", _ome_zarr("0.4")),
     Example("OME-Zarr 0.5, level 1", _ome_zarr("0.5"), {"level": 1}),
@@ -179,7 +223,10 @@ EXAMPLES: tuple[Example, ...] = (
         "Zarr array without, three axes",
         lambda f: write_zarr(f / "a.zarr", VOLUME, dimension_names=None),
     ),
-    Example("N5 (local)", _n5),
+    Example("N5 dataset (local)", _n5),
+    Example("N5 of N5 Viewer or Fiji (`c0/s0`)", _n5_viewer, {"level": 1}),
+    Example("N5 of BigDataViewer, BigStitcher (or its XML), a setup", _n5_bdv, {"time": 2}),
+    Example("N5 of OpenOrganelle, Paintera, tensorstore", _n5_levels),
     Example(
         "OME-TIFF, tiled, with a pyramid",
         _tiff("ome", PLANES, axes="CYX", factors=(1, 2), channel_names=NAMES, voxel_size=SIZE),
@@ -234,6 +281,7 @@ EXAMPLES: tuple[Example, ...] = (
     Example("Imaris", lambda f: test_imaris.write(f / "a.ims", channels=2, times=2), {"time": 1}),
     Example("a file each plane, a folder, `stack`", _stack, {"stack": True}),
     Example("a file each plane, `img_{z}_{c}.tif`, `stack`", _pattern, {"stack": True}),
+    Example("a file each channel, `{c}.tif`, `stack`", _by_channel, {"stack": True}),
     Example(
         "Zeiss CZI (`terapose[formats]`)",
         lambda f: test_vendors.write_czi(f / "a.czi", CHANNELS[None]),
@@ -256,6 +304,15 @@ REFUSED: tuple[Example, ...] = (
         "a colour image",
         lambda f: makers.write_svs(f / "a.svs", voxels(33, 47, 3, dtype="uint8"), "rgb"),
     ),
-    Example("a folder that is no image", lambda f: _stack(f)),
+    Example("a plate", _plate),
+    Example("an N5 with several setups", _n5_setups),
+    Example("a folder of images", _stack),
+    Example("planes of which one is missing, `stack`", _gap, {"stack": True}),
+    Example(
+        "planes and channels without a pattern, `stack`",
+        lambda f: Path(_pattern(f)).parent,
+        {"stack": True},
+    ),
+    Example("an archive without a Zarr", _archive),
 )
 """Files that are refused, and told why."""

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from tests.command import finished
 from tests.pipeline.conftest import Launches
 from tests.pipeline.launch import ROOT, Launch, results, segment
-from tests.synthetic import nuclei, write_ome_zarr, write_tiff
+from tests.synthetic import nuclei, write_ome_zarr
 
 pytestmark = pytest.mark.slow
 
@@ -20,10 +21,12 @@ def test_samplesheet_with_an_image_that_is_converted(
     launches: Launches, image: Path, voxels: np.ndarray, undisturbed: tuple[str, bytes]
 ) -> None:
     launch = launches("samplesheet")
-    # one strip after the other cannot be read by region
-    write_tiff(launch.path / "strips.tif", voxels, kind="strips")
+    # a file for each plane: passes across Y and X would open all of them for each region
+    (launch.path / "planes").mkdir()
+    for z, plane in enumerate(voxels):
+        tifffile.imwrite(launch.path / f"planes/img_{z}.tif", plane)
     sheet = launch.path / "samples.csv"
-    sheet.write_text(f"sample,image\nconverted,strips.tif\nlazy,{image}\n")
+    sheet.write_text(f"sample,image,stack\nconverted,planes/img_{{z}}.tif,true\nlazy,{image},\n")
     cut = ("--block_shape", "10,40,31", "--slab_planes", 5, "--voxel_size", "1,1,1")
     run = launch.done("--input", sheet.name, *cut)
     assert "CONVERT (converted 0)" in run.said and "CONVERT (lazy" not in run.said

@@ -70,13 +70,14 @@ def write_xml(path: Path, names: Any = ("nuclei",), *, target: str = "a.h5", **k
       </ViewSetup>"""
         for number, name in enumerate(names)
     )
+    tag = kind.get("loader", "bdv.hdf5").removeprefix("bdv.")
     path.write_text(
         f"""<?xml version="1.0" encoding="UTF-8"?>
 <SpimData version="0.2">
   <BasePath type="relative">.</BasePath>
   <SequenceDescription>
     <ImageLoader format="{kind.get("loader", "bdv.hdf5")}">
-      <hdf5 type="relative">{target}</hdf5>
+      <{tag} type="relative">{target}</{tag}>
     </ImageLoader>
     <ViewSetups>{setups}
       <Attributes name="channel">
@@ -214,8 +215,8 @@ def test_xml_that_is_damaged_foreign_or_elsewhere(tmp_path: Path) -> None:
     xml.write_text(xml.read_text("utf-8")[:-30], "utf-8")
     for address in (path, xml):
         assert_refused("XML of BigDataViewer cannot be read; .*move it away", address)
-    write_xml(xml, loader="bdv.n5")
-    assert_refused("not in an HDF5 file; got format bdv.n5; allowed: bdv.hdf5", xml)
+    write_xml(xml, loader="bdv.multimg.zarr")
+    assert_refused("nor in N5; got format bdv.multimg.zarr; allowed: bdv.hdf5, bdv.n5", xml)
     write_xml(xml, target="gone.h5")
     assert_refused("is missing; got gone.h5, named in a.xml", xml)
     (tmp_path / "in").mkdir()

@@ -26,6 +26,7 @@ import pytest
 from tests.checks import REGION, assert_refused, same
 from tests.command import Terapose
 from tests.synthetic import voxels, write_zarr
+from tests.unit.test_bdv import write_xml
 
 from terapose.errors import InputError
 from terapose.image import describe, open_image
@@ -198,7 +199,7 @@ def test_imagej(tmp_path: Path) -> None:
     assert same(open_image(path), array[None, 0, :, 0])
 
 
-def _viewer(folder: Path, arrays: np.ndarray) -> Path:
+def write_viewer(folder: Path, arrays: np.ndarray) -> Path:
     """N5 Viewer: channels, scales and resolution for all of them at the root."""
     resolution = {"unit": "nm", "dimensions": [250, 500, 2000]}
     scales = [[1, 1, 1], [2, 2, 1], [4, 4, 1]]
@@ -210,7 +211,7 @@ def _viewer(folder: Path, arrays: np.ndarray) -> Path:
 
 def test_n5_viewer(tmp_path: Path) -> None:
     arrays = voxels(11, 5, 33, 47)
-    path = _viewer(tmp_path / "a.n5", arrays)
+    path = write_viewer(tmp_path / "a.n5", arrays)
     image = open_image(path)
     assert (image.axes, image.channels, image.levels) == ("CZYX", 11, 3)
     assert image.voxel_size == (2.0, 0.5, 0.25)
@@ -225,7 +226,7 @@ def test_n5_viewer(tmp_path: Path) -> None:
 
 def test_levels_that_are_named(tmp_path: Path) -> None:
     arrays = voxels(2, 5, 33, 47)
-    path = _viewer(tmp_path / "a.n5", arrays)
+    path = write_viewer(tmp_path / "a.n5", arrays)
     image = open_image(path / "c1/s1")
     assert (image.level, image.levels, image.voxel_size) == (1, 3, (2.0, 1.0, 0.5))
     assert same(image, arrays[1:, :, ::2, ::2])
@@ -236,30 +237,56 @@ def test_levels_that_are_named(tmp_path: Path) -> None:
     assert_refused("no such pyramid level; got 3; allowed: 0 to 2", path / "c1", level=3)
 
 
-def test_bigdataviewer(tmp_path: Path) -> None:
-    """BigDataViewer and BigStitcher: setups are images, their time points in folders."""
-    arrays = voxels(2, 12, 5, 33, 47)
-    path = group(tmp_path / "dataset.n5", n5="2.5.1")
+def write_bigdataviewer(path: Path, arrays: np.ndarray) -> Path:
+    """Setups, their time points and levels in folders."""
+    group(path, n5="2.5.1")
     for setup, times in enumerate(arrays):
         factors = [[1, 1, 1], [2, 2, 1], [4, 4, 1]]
         folder = group(path / f"setup{setup}", downsamplingFactors=factors, dataType="uint16")
         for time, array in enumerate(times):
             point = group(folder / f"timepoint{time}", resolution=[0.25, 0.5, 2.0], multiScale=True)
             pyramid(point, array)
+    return path
+
+
+def test_bigdataviewer(tmp_path: Path) -> None:
+    arrays = voxels(2, 12, 5, 33, 47)
+    path = write_bigdataviewer(tmp_path / "dataset.n5", arrays)
     assert_refused(r"several images; got 1 \(setup0\), 2 \(setup1\); give series", path)
     assert_refused("several time points; got axes TZYX .*: time 1 to 12", path, series="setup1")
     image = open_image(path, series="2", time=11)
     assert image.voxel_size == (2.0, 0.5, 0.25)
-    assert "no unit for its voxel size, which is taken for micrometres" in describe(image)[-1]
-    assert "format    n5, series 2 of 2 (setup1), time 11 of 12, level 0 of 0 to 2" in describe(
-        image
-    )
+    said = describe(image)
+    assert "no unit for its voxel size, which is taken for micrometres" in said[-1]
+    assert "format    n5, series 2 of 2 (setup1), time 11 of 12, level 0 of 0 to 2" in said
     assert same(image, arrays[1:2, 10])
     assert same(open_image(path / "setup0", time=2, level=2), arrays[:1, 1, :, ::4, ::4])
     assert same(open_image(path / "setup0/timepoint3"), arrays[:1, 3])
     named = open_image(path / "setup0/timepoint3/s1")
     assert named.voxel_size == (2.0, 1.0, 0.5)
     assert same(named, arrays[:1, 3, :, ::2, ::2])
+
+
+def test_xml_of_bigdataviewer(tmp_path: Path) -> None:
+    """Beside the container, or named itself: voxel sizes with a unit, names of channels."""
+    arrays = voxels(2, 2, 5, 33, 47)
+    path = write_bigdataviewer(tmp_path / "a.n5", arrays)
+    options = {"target": "a.n5", "loader": "bdv.n5", "unit": "nm"}
+    xml = write_xml(tmp_path / "a.xml", ("one", "two"), **options)
+    size = (0.002, 0.0005, 0.00025)
+    for address in (path, xml):
+        image = open_image(address, series="setup1", time=2)
+        assert image.address == str(address)
+        assert (image.voxel_size, image.channel_names) == (size, ("488 nm",))
+        assert same(image, arrays[1:, 1]) and not image.layout.note
+        again = open_image(image.address, **image.selection.options)
+        assert again == image and again.identity == image.identity
+    named = open_image(path / "setup1/timepoint0/s1")
+    assert named.voxel_size == (0.002, 0.001, 0.0005)
+    assert_refused("several images; got 1", xml)
+    for target in ("gone.n5", "../a.n5", "."):
+        write_xml(xml, **(options | {"target": target}))
+        assert_refused(f"XML names is not in its folder; got {target}", xml)
 
 
 def test_openorganelle(tmp_path: Path) -> None:
@@ -313,7 +340,7 @@ def test_what_is_asked_for_or_refused(tmp_path: Path, server: str) -> None:
     ):
         attributes.write_text(written.replace(before, after))
         assert_refused(message, path / "two/a")
-    _viewer(tmp_path / "b.n5", voxels(2, 5, 33, 47))
+    write_viewer(tmp_path / "b.n5", voxels(2, 5, 33, 47))
     write_n5(tmp_path / "b.n5/c1/s0", voxels(6, 33, 47))
     assert_refused("c1/s0 has another shape or type than c0/s0", tmp_path / "b.n5")
     (tmp_path / "b.n5/c1/s2/attributes.json").unlink()
@@ -343,7 +370,7 @@ def same_elsewhere(image: Any, array: np.ndarray) -> bool:
 
 def test_processes_and_identity(tmp_path: Path) -> None:
     arrays = voxels(2, 5, 33, 47)
-    path = _viewer(tmp_path / "a.n5", arrays)
+    path = write_viewer(tmp_path / "a.n5", arrays)
     image = open_image(path)
     assert same(pickle.loads(pickle.dumps(image)), arrays)
     with get_context("fork").Pool(2) as pool:
@@ -363,7 +390,7 @@ def test_processes_and_identity(tmp_path: Path) -> None:
 def test_segmented_as_zarr(tmp_path: Path, tiny_model: Path, monkeypatch: Any, capsys: Any) -> None:
     terapose = Terapose(monkeypatch, capsys)
     arrays = voxels(2, 4, 30, 30)
-    _viewer(tmp_path / "a.n5", arrays)
+    write_viewer(tmp_path / "a.n5", arrays)
     write_zarr(tmp_path / "a.zarr", arrays, dimension_names="czyx")
     options: tuple[Any, ...] = ("--model", tiny_model, "--diameter", 12, "--jobs", 1)
     options += ("--cellprob-threshold", -9, "--voxel-size", "2,0.5,0.5")

@@ -202,7 +202,7 @@ def _named(folder: Path, *names: str) -> Path:
         (["p1.tif", "p2.png"], r"by more than a number; got p1\.tif and p2\.png; .*\*\.tif"),
         (
             ["z1_c1.tif", "z1_c2.tif", "z2_c1.tif"],
-            r"several numbers differ.*as z\{c\}_c\{z\}",
+            r"several numbers .*as z\{z\}_c\{c\}\.tif or",
         ),
         (["notes.txt"], r"holds no planes; got notes\.txt; allowed: files ending in \.tif"),
         (["one/p1.tif"], r"holds no planes; got one; .*name the folder that they are in"),

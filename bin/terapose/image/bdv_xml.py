@@ -1,8 +1,9 @@
-"""The XML beside an HDF5 file of BigDataViewer or BigStitcher: names and voxel sizes of setups.
+"""The XML beside an HDF5 file or N5 of BigDataViewer or BigStitcher: names and sizes of setups.
 
-The pixels lie in the HDF5 file (`terapose.image.bdv`); the XML names it, and says for each setup
-its name, its voxel size, and its channel, tile, angle and illumination. Transformations that
-register setups with each other are not applied: each setup is read as it was taken.
+The pixels lie in the HDF5 file (`terapose.image.bdv`) or N5 (`terapose.image.n5`); the XML names
+it, and says for each setup its name, its voxel size, and its channel, tile, angle and illumination.
+Transformations that register setups with each other are not applied: each setup is read as it was
+taken.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from terapose.errors import InputError
 from terapose.image.units import VoxelSize, micrometres, voxel_size_of
 
 _ROOT = b"<SpimData"
-_FORMAT = "bdv.hdf5"
+HDF5 = "bdv.hdf5"
+N5 = "bdv.n5"
 _DAMAGED = "correct the XML, or move it away (the image is then read without its metadata)"
 
 
@@ -48,8 +50,13 @@ def is_bdv_xml(head: bytes) -> bool:
     return _ROOT in head
 
 
-def file_of(xml_name: str) -> str:
-    """Path of the HDF5 file that an XML names, as it stands there, from the XML's own folder.
+def pixels_of(xml_name: str) -> tuple[str, str]:
+    """Where the pixels of an XML are.
+
+    Returns
+    -------
+    kind, path : str
+        `HDF5` or `N5`, and the path as it stands there, from the XML's own folder.
 
     Raises
     ------
@@ -59,21 +66,21 @@ def file_of(xml_name: str) -> str:
     root = _parse(xml_name)
     loader = root.find("SequenceDescription/ImageLoader")
     kind = "none" if loader is None else loader.get("format", "none")
-    path = "" if loader is None else (loader.findtext("hdf5") or "").strip()
-    if kind != _FORMAT or not path:
+    path = "" if loader is None else (loader.findtext(kind.removeprefix("bdv.")) or "").strip()
+    if kind not in (HDF5, N5) or not path:
         raise InputError(
-            "the pixels of this BigDataViewer XML are not in an HDF5 file",
+            "the pixels of this BigDataViewer XML are neither in an HDF5 file nor in N5",
             where=xml_name,
             got=f"format {kind}",
-            allowed=_FORMAT,
-            remedy="name the image itself, for example a setup in the N5 or OME-Zarr folder",
+            allowed=f"{HDF5}, {N5}",
+            remedy="name the image itself, for example a setup in an OME-Zarr folder",
         )
     base = (root.findtext("BasePath") or ".").strip()
-    return os.path.normpath(os.path.join(base, path))
+    return kind, os.path.normpath(os.path.join(base, path))
 
 
 def beside(file_name: str) -> str:
-    """The XML that belongs to an HDF5 file: of the same name, with BigDataViewer's root."""
+    """The XML that belongs to an HDF5 file or N5: of the same name, with BigDataViewer's root."""
     xml_name = f"{os.path.splitext(file_name)[0]}.xml"
     if not os.path.isfile(xml_name):
         return ""

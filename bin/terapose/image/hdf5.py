@@ -82,7 +82,7 @@ def open_bdv_xml(address: str, chosen: Selection) -> Image:
         )
     xml_name = os.path.realpath(address)
     folder = os.path.dirname(xml_name)
-    file_name = file_beside(xml_name, bdv_xml.file_of(xml_name), folder, address)
+    file_name = file_beside(xml_name, bdv_xml.pixels_of(xml_name)[1], folder, address)
     return open_hdf5(address, file_name, "", chosen, xml_name=xml_name)
 
 

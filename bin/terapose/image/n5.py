@@ -22,6 +22,7 @@ from typing import Any, cast
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
+from terapose.image import bdv_xml
 from terapose.image.axes import Layout, Shape
 from terapose.image.joined import Index, Joined
 from terapose.image.model import (
@@ -116,44 +117,58 @@ def _is_root(folder: str) -> bool:
         return False
 
 
-def open_n5(address: str, container: str, chosen: Selection) -> Image:
+def open_bdv_xml(address: str, chosen: Selection) -> Image:
+    """Open the image whose BigDataViewer XML the user gave (see `open_image`)."""
+    xml_name = os.path.realpath(address)
+    target = bdv_xml.pixels_of(xml_name)[1]
+    container = os.path.realpath(os.path.join(os.path.dirname(xml_name), target))
+    if not container.startswith(os.path.dirname(xml_name) + os.sep) or not os.path.isdir(container):
+        raise InputError(
+            "the N5 container that the XML names is not in its folder",
+            where=address,
+            got=target,
+            remedy="copy it there, or name the container itself",
+        )
+    return open_n5(container, container, chosen, xml_name=xml_name, address=address)
+
+
+def open_n5(
+    place: str, container: str, chosen: Selection, *, xml_name: str = "", address: str = ""
+) -> Image:
     """Open an image of a container.
 
     Parameters
     ----------
-    address
+    place
         A folder.
     container
         The root that it is or lies in.
     chosen
         What was chosen of it.
+    xml_name
+        BigDataViewer's XML for it; by default that of the container's name.
+    address
+        What the user gave; by default ``place``.
     """
-    place, level = _named(os.path.abspath(address), address, chosen)
+    address = address or place
+    place, level = _named(os.path.abspath(place), address, chosen)
     chosen = replace(chosen, level=level)
     names, number, found = _choose(address, place, chosen.series)
     check_level(address, level, len(found.levels))
     datasets = [_dataset(path) for path in found.datasets(level)]
     _check_alike(address, datasets)
-    pyramid = [_dataset(found.datasets(n)[0]) for n in range(len(found.levels))]
     front = (len(datasets),) if found.outer else ()
-    own = read_attributes(datasets[0].path)
-    inherited = _inherited(container, datasets[0].path)
-    axes = found.outer + axes_of(own, inherited, len(datasets[0].shape))
-    finest = layout_of(address, axes, front + pyramid[0].shape, datasets[0].dtype, chosen)
+    finest, shapes = _layout(address, container, found, chosen)
     layout = finest.at(front + datasets[0].shape)
-    shapes = tuple(finest.at(front + one.shape).shape for one in pyramid)
-    number_of_level = int(found.levels[level][1:] or 0)
-    read = layout.read[len(front) :]
-    factors = factors_of(own, inherited, number_of_level, read)
-    calibration = calibration_of(own, inherited, read)
-    size, translation, note = _placement(calibration, factors, layout, shapes)
+    setup = _setup(xml_name or bdv_xml.beside(container), found)
+    size, translation, note = _placement(container, found, level, layout, shapes, setup)
     chunks = layout.spatial((1,) * len(front) + datasets[0].blocks)
     used = datasets if found.outer != "T" else datasets[layout.time : layout.time + 1]
     return Image(
         address=address,
         format="n5",
         layout=replace(layout, note="; ".join(filter(None, (layout.note, note)))),
-        channel_names=names_of((), layout.length("C")),
+        channel_names=names_of([setup.channel if setup else None], layout.length("C")),
         dtype=datasets[0].dtype,
         voxel_size=size,
         translation=translation,
@@ -165,6 +180,27 @@ def open_n5(address: str, container: str, chosen: Selection) -> Image:
         find_identity=partial(_identity, container, tuple(one.path for one in used)),
         series=(names, number),
     )
+
+
+def _layout(
+    address: str, container: str, found: Found, chosen: Selection
+) -> tuple[Layout, tuple[Shape, ...]]:
+    """Axes of the finest level, and the shapes of all."""
+    pyramid = [_dataset(found.datasets(n)[0]) for n in range(len(found.levels))]
+    front = (len(found.members),) if found.outer else ()
+    own = read_attributes(pyramid[0].path)
+    inherited = _inherited(container, pyramid[0].path)
+    axes = found.outer + axes_of(own, inherited, len(pyramid[0].shape))
+    finest = layout_of(address, axes, front + pyramid[0].shape, pyramid[0].dtype, chosen)
+    return finest, tuple(finest.at(front + one.shape).shape for one in pyramid)
+
+
+def _setup(xml_name: str, found: Found) -> bdv_xml.Setup | None:
+    """What BigDataViewer's XML says of an image that is a setup."""
+    number = re.search(r"/setup(\d+)(?:/|$)", found.path)
+    if not xml_name or number is None:
+        return None
+    return bdv_xml.setups_in(xml_name).get(int(number[1]))
 
 
 def _open_source(datasets: tuple[Dataset, ...], front: tuple[int, ...]) -> Source:
@@ -287,17 +323,27 @@ def _inherited(container: str, path: str) -> dict[str, Any]:
 
 
 def _placement(
-    calibration: Calibration,
-    factors: dict[str, float],
+    container: str,
+    found: Found,
+    level: int,
     layout: Layout,
     shapes: tuple[Shape, ...],
+    setup: bdv_xml.Setup | None,
 ) -> tuple[VoxelSize | None, VoxelSize | None, str]:
     """Voxel size and translation of a level, and what was taken for granted."""
-    by_shape = {
-        axis: factor_between(fine, coarse)
-        for axis, fine, coarse in zip("ZYX", shapes[0], layout.shape, strict=True)
-    }
-    factors = {} if calibration.is_own else {**by_shape, **factors}
+    path = found.datasets(level)[0]
+    own, inherited = read_attributes(path), _inherited(container, path)
+    axes = layout.read[1:] if found.outer else layout.read
+    calibration = calibration_of(own, inherited, axes)
+    if setup is not None and setup.voxel_size is not None:
+        calibration = Calibration(dict(zip("ZYX", setup.voxel_size, strict=True)))
+    factors: dict[str, float] = {}
+    if not calibration.is_own:
+        factors = {
+            axis: factor_between(fine, coarse)
+            for axis, fine, coarse in zip("ZYX", shapes[0], layout.shape, strict=True)
+        }
+        factors |= factors_of(own, inherited, int(found.levels[level][1:] or 0), axes)
     sizes = {
         axis: None if size is None else size * factors.get(axis, 1.0)
         for axis, size in calibration.sizes.items()

@@ -145,7 +145,9 @@ def _open(place: str, chosen: Selection) -> Image:
         if find_ome_xml(start.decode("utf-8", "replace")) is not None:
             return tiffs.open_companion(place, chosen)
         if bdv_xml.is_bdv_xml(start):
-            return hdf5.open_bdv_xml(place, chosen)
+            is_n5 = not addresses.is_url(place) and bdv_xml.pixels_of(place)[0] == bdv_xml.N5
+            open_bdv_xml = n5.open_bdv_xml if is_n5 else hdf5.open_bdv_xml
+            return open_bdv_xml(place, chosen)
     if head[:4] == hdf5.SIGNATURE:
         return hdf5.open_hdf5(place, place, "", chosen)
     raise InputError(

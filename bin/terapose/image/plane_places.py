@@ -218,10 +218,11 @@ def _twice(address: str, one: str, other: str) -> InputError:
 
 
 def _example(name: str) -> str:
-    """A pattern for names like this one."""
+    """Patterns for names like this one: which of the numbers is what, only the user knows."""
     parts = _NUMBER.split(os.path.basename(name))
-    numbers = [n for n in range(1, len(parts), 2)]
-    if len(numbers) < 2:
-        return "img_{c}_{z}.tif"
-    parts[numbers[-2]], parts[numbers[-1]] = "{c}", "{z}"
-    return "".join(parts)
+    if len(parts) < 5:
+        return "img_{z}_{c}.tif"
+    first, last = "".join(parts[:-4]), parts[-3:]
+    return " or ".join(
+        f"{first}{{{a}}}{last[0]}{{{b}}}{last[2]}" for a, b in (("z", "c"), ("c", "z"))
+    )
