@@ -271,7 +271,7 @@ def test_planes_that_were_never_written(tmp_path: Path) -> None:
 
 def test_companion_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text('<?xml version="1.0"?><SpimData version="0.2"/>')
-    assert_refused("the pixels of this BigDataViewer XML are neither in an HDF5 file nor in N5", tmp_path / "a.xml")
+    assert_refused("BigDataViewer XML are neither in an HDF5 file nor in N5", tmp_path / "a.xml")
     (tmp_path / "a.companion.ome").write_text(ome.document("<Image><Pixels></Image>"))
     assert_refused("OME-XML cannot be used; got mismatched tag", tmp_path / "a.companion.ome")
     (tmp_path / "b.companion.ome").write_text(ome.document())
