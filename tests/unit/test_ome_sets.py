@@ -283,3 +283,71 @@ def test_companion_files_that_are_none(tmp_path: Path) -> None:
     pointing = ome.pointer("d.tif", "u0", "u1")
     ome.write(tmp_path / "d.tif", array[0, 0], pointing)
     assert_refused("got a pointer to d.tif, which holds a pointer itself", tmp_path / "d.tif")
+
+
+_STORED: dict[str, dict[str, Any]] = {
+    "raw": {},
+    "raw, reversed": {"byteorder": ">"},
+    "raw in strips": {"rowsperstrip": 7},
+    "zlib": {"compression": "zlib"},
+    "lzw, reversed": {"compression": "lzw", "byteorder": ">"},
+    "predicted": {"compression": "zlib", "predictor": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(a, b) for a in _STORED for b in _STORED if a != b and "strips" not in (a + b)]
+    + [("raw in strips", "raw"), ("raw, reversed", "raw in strips")],
+)
+def test_files_of_a_set_that_are_stored_in_different_ways(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    """Of noise, which takes as many bytes compressed as without."""
+    array = np.random.default_rng(1).integers(0, 2**16, (1, 2, 5, 33, 47), np.uint16)
+    paths = _mixed_set(tmp_path, array, _STORED[first], _STORED[second])
+    for path in paths:
+        image = open_image(path)
+        assert same(image, array[0])
+        np.testing.assert_array_equal(
+            image.read((slice(3, 4), slice(8, 9), slice(2, 4)), 2), array[0, 1, 3:4, 8:9, 2:4]
+        )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (STRIPS, {"compression": "lzw"}),
+        (STRIPS, {**STRIPS, "rowsperstrip": 8}),
+        (TILES, STRIPS),
+        (TILES, {**TILES, "tile": (16, 32)}),
+        ({}, TILES),
+    ],
+)
+def test_files_of_a_set_that_are_cut_in_different_pieces(
+    tmp_path: Path, first: Any, second: Any
+) -> None:
+    for path in _mixed_set(tmp_path, _array(1, 2), first, second):
+        assert_refused(
+            "files of the image are cut into different tiles or strips; got 0.ome.tif: ", path
+        )
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.float16, np.uint8, np.uint32])
+def test_files_of_a_set_that_hold_another_type(tmp_path: Path, kind: Any) -> None:
+    array = _array(1, 2).astype(np.uint16)
+    paths = ome.write_set(tmp_path, array, "C", companion="")
+    with tifffile.TiffFile(paths[1]) as file:
+        xml = file.pages.first.description
+    ome.write(paths[1], array[0, 1].astype(kind), xml)
+    for path in paths:
+        assert_refused("files of the image hold different planes; got 0.ome.tif: ", path)
+
+
+def _mixed_set(folder: Path, array: np.ndarray, first: Any, second: Any) -> list[Path]:
+    """Two channels in files that are written in different ways."""
+    paths = ome.write_set(folder, array, "C", companion="", **first)
+    with tifffile.TiffFile(paths[1]) as file:
+        xml = file.pages.first.description
+    ome.write(paths[1], array[0, 1], xml, **second)
+    return paths

@@ -12,7 +12,7 @@ from terapose.image import micromanager
 from terapose.image.axes import Layout
 from terapose.image.ome_xml import OmeXmlError
 from terapose.image.tiff_files import DescriptionError, TiffAddress, damage, damaged, misfit
-from terapose.image.tiff_planes import is_mapped, leading
+from terapose.image.tiff_planes import has_plain_planes, is_mapped, leading
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
@@ -114,6 +114,47 @@ def check_bytes(address: str, series: TiffPageSeries) -> None:
             raise damaged(address, f"{name}{handle.size} bytes where its image ends at byte {end}")
 
 
+def check_alike(address: str, series: TiffPageSeries) -> None:
+    """Refuse a set whose files cannot be read as one array.
+
+    Planes of all have to be of one shape and type. Those that are decoded have to be cut into the
+    same tiles or strips, too.
+
+    Raises
+    ------
+    InputError
+        If they are not.
+    """
+    if not series.is_multifile:
+        return
+    pages = {str(page.parent.filehandle.path): page.keyframe for page in series if page is not None}
+    first, *others = (page for page in pages.values() if page is not None)
+    is_decoded = not has_plain_planes(series)
+    for other in others:
+        for what, is_asked, shown in (
+            ("hold different planes", True, _kind),
+            ("are cut into different tiles or strips", is_decoded, _pieces),
+        ):
+            if is_asked and shown(other) != shown(first):
+                names = (page.parent.filehandle.name for page in (first, other))
+                both = zip(names, map(shown, (first, other)), strict=True)
+                raise InputError(
+                    f"files of the image {what}",
+                    where=address,
+                    got=" and ".join(f"{name}: {text}" for name, text in both),
+                    remedy="write all of them in the same way",
+                )
+
+
+def _kind(page: TiffPage) -> str:
+    return f"{' x '.join(map(str, page.shape))} {page.dtype}"
+
+
+def _pieces(page: TiffPage) -> str:
+    shape = " x ".join(map(str, page.chunks))
+    return f"{'tiles' if page.is_tiled else 'strips'} of {shape}"
+
+
 def _end(page: TiffPage | TiffFrame) -> int:
     """Where a page's last tile or strip ends."""
     ends = (a + b for a, b in zip(page.dataoffsets, page.databytecounts, strict=True))
@@ -144,17 +185,22 @@ def check_compression(address: str, series: TiffPageSeries) -> None:
     """Refuse what nothing here can decode, before anything is computed."""
     from tifffile import TIFF
 
-    compression = series.keyframe.compression
-    try:
-        TIFF.DECOMPRESSORS[compression]
-    except (KeyError, ValueError, ImportError) as error:
-        raise InputError(
-            "is compressed in a way that cannot be read",
-            where=address,
-            got=f"compression {int(compression)} {getattr(compression, 'name', '')}".rstrip(),
-            allowed="none, deflate, LZW, Zstandard, JPEG 2000 and others that imagecodecs decodes",
-            remedy="write it again with one of these",
-        ) from error
+    pages = series if series.is_multifile else [series.keyframe]
+    # files of a set may be compressed in different ways
+    found = {page.keyframe.compression for page in pages if page is not None and page.keyframe}
+    for compression in sorted(found):
+        try:
+            TIFF.DECOMPRESSORS[compression]
+        except (KeyError, ValueError, ImportError) as error:
+            name = getattr(compression, "name", "")
+            raise InputError(
+                "is compressed in a way that cannot be read",
+                where=address,
+                got=f"compression {int(compression)} {name}".rstrip(),
+                allowed="none, deflate, LZW, Zstandard, JPEG 2000 and others that imagecodecs "
+                "decodes",
+                remedy="write it again with one of these",
+            ) from error
 
 
 def refuse_colour(address: str, series: TiffPageSeries, *, for_display: bool) -> None:

@@ -51,7 +51,7 @@ def open_source(file: TiffAddress, number: int, level: int) -> Source:
     if is_local and is_mapped(series):
         tiff.close()
         return _mapped(series)
-    if is_local and _has_plain_planes(series):
+    if is_local and has_plain_planes(series):
         tiff.close()
         return MappedPlanes(series)
     page = series.keyframe
@@ -69,7 +69,7 @@ def is_lazy(file: TiffAddress, series: TiffPageSeries) -> bool:
     """Whether a region can be read without decoding much more than it."""
     if series.keyframe.is_tiled:
         return True
-    return not addresses.is_url(file.path) and (is_mapped(series) or _has_plain_planes(series))
+    return not addresses.is_url(file.path) and (is_mapped(series) or has_plain_planes(series))
 
 
 def is_mapped(series: TiffPageSeries) -> bool:
@@ -100,6 +100,14 @@ def leading(series: TiffPageSeries) -> tuple[int, ...] | None:
     return tuple(map(int, lead)) if fits else None
 
 
+def has_plain_planes(series: TiffPageSeries) -> bool:
+    """Whether pages are planes without compression, each in one piece.
+
+    Each page is asked: files of a set may be stored in different ways.
+    """
+    return leading(series) is not None and all(map(_is_plain, _pages(series)))
+
+
 class _Planes:
     """Pages indexed like the array that they make, one read at a time."""
 
@@ -127,9 +135,14 @@ class MappedPlanes(_Planes):
     def __init__(self, series: TiffPageSeries) -> None:
         super().__init__(series)
         self._shape = series.keyframe.shape
-        self._stored = _stored_type(series)
         self._places = [
-            (str(page.parent.filehandle.path), int(page.dataoffsets[0])) if page else None
+            None
+            if page is None
+            else (
+                str(page.parent.filehandle.path),
+                _stored_type(page, series),
+                int(page.dataoffsets[0]),
+            )
             for page in series
         ]
 
@@ -138,8 +151,9 @@ class MappedPlanes(_Planes):
         place = self._places[number]
         if place is None:
             return np.zeros(self._shape, self._dtype)[index]
-        path, offset = place
-        return np.array(np.memmap(path, self._stored, "r", offset, self._shape)[index])
+        path, stored, offset = place
+        plane = np.array(np.memmap(path, stored, "r", offset, self._shape)[index])
+        return plane.astype(self._dtype, copy=False)
 
 
 class StripPlanes(_Planes):
@@ -186,11 +200,13 @@ class StripPlanes(_Planes):
 def _mapped(series: TiffPageSeries) -> Source:
     path, offset = files_of(series)[0], int(series.dataoffset or 0)
     shape = tuple(map(int, series.shape))
-    return cast(Source, np.memmap(path, _stored_type(series), "r", offset, shape))
+    stored = _stored_type(series.keyframe, series)
+    return cast(Source, np.memmap(path, stored, "r", offset, shape))
 
 
-def _stored_type(series: TiffPageSeries) -> np.dtype[Any]:
-    return np.dtype(series.keyframe.parent.byteorder + series.dtype.char)
+def _stored_type(page: Page, series: TiffPageSeries) -> np.dtype[Any]:
+    """Type of a page's bytes: each file of a set has a byte order of its own."""
+    return np.dtype(page.parent.byteorder + series.dtype.char)
 
 
 def _pages(series: TiffPageSeries) -> list[Page]:
@@ -203,14 +219,10 @@ def _is_of_planes(series: TiffPageSeries) -> bool:
     return leading(series) is not None and page.imagedepth == 1 and len(files_of(series)) == 1
 
 
-def _has_plain_planes(series: TiffPageSeries) -> bool:
-    """Whether pages are planes without compression, each in one piece."""
-    if not series.keyframe.is_final or leading(series) is None:
+def _is_plain(page: Page) -> bool:
+    """Whether a page is stored without compression, in one piece."""
+    if page.keyframe is None or not page.keyframe.is_final:
         return False
-    return all(map(_is_in_one_piece, _pages(series)))
-
-
-def _is_in_one_piece(page: Page) -> bool:
     offsets, counts = page.dataoffsets, page.databytecounts
     if len(offsets) == 1:
         return counts[0] >= page.nbytes

@@ -25,6 +25,7 @@ from terapose.image.model import Image, check_level, layout_of, names_of
 from terapose.image.ome_xml import OmeXmlError
 from terapose.image.series import Candidate, choose
 from terapose.image.tiff_checks import (
+    check_alike,
     check_bytes,
     check_compression,
     check_kind,
@@ -159,6 +160,7 @@ def _describe(
     check_level(address, chosen.level, len(pyramid))
     level = pyramid[chosen.level]
     check_bytes(address, level)
+    check_alike(address, level)
     check_kind(address, file, image, chosen.axes)
     check_compression(address, level)
     refuse_colour(address, level, for_display=_has_display_colours(file, found))
