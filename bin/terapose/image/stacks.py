@@ -20,7 +20,7 @@ from typing import Any, cast
 from terapose.errors import InputError
 from terapose.image import address as addresses
 from terapose.image import patterns, plane_places, tiffs
-from terapose.image.axes import Shape
+from terapose.image.axes import Layout, Shape
 from terapose.image.joined import Index, Joined
 from terapose.image.model import Image, Source, check_level, layout_of, names_of
 from terapose.image.plane_files import SUFFIXES, Header, check_alike, header_of, read
@@ -41,7 +41,7 @@ def open_stack(address: str, chosen: Selection) -> Image:
     """
     _check_chosen(address, chosen)
     places = find_places(address)
-    first = header_of(_of_time(places, (chosen.time or 1) - 1)[0])
+    first = header_of(_first(places, chosen))
     inside = "ZYX"[-len(first.shape) :]
     if inside == "ZYX" and "Z" in places.axes:
         raise InputError(
@@ -53,7 +53,7 @@ def open_stack(address: str, chosen: Selection) -> Image:
     shape = places.lengths + first.shape
     layout = layout_of(address, places.axes + inside, shape, first.dtype, chosen)
     layout = replace(layout, note="; ".join(filter(None, (places.note, layout.note))))
-    used = tuple(_of_time(places, layout.time))
+    used = _used(places, layout)
     return Image(
         address=address,
         format=f"stack of {first.kind}",
@@ -148,12 +148,23 @@ def _check_chosen(address: str, chosen: Selection) -> None:
         )
 
 
-def _of_time(places: Places, time: int) -> list[str]:
-    """Files of a time point; all, where times are not in files of their own or it is none."""
-    if "T" not in places.axes or not 0 <= time < places.lengths[0]:
-        return list(places.files)
+def _first(places: Places, chosen: Selection) -> str:
+    """A file that is read in any case: the first, or the first of the time point."""
+    time = (chosen.time or 1) - 1
+    if places.axes[:1] != "T" or not 0 <= time < places.lengths[0]:
+        return places.files[0]
+    return places.files[time * len(places.files) // places.lengths[0]]
+
+
+def _used(places: Places, layout: Layout) -> tuple[str, ...]:
+    """Files that are read: those of the time point, where the first axis of the names is times.
+
+    What names call an axis may be read as another one (``axes``).
+    """
+    if layout.read[0] != "T" or not places.axes:
+        return places.files
     size = len(places.files) // places.lengths[0]
-    return list(places.files[time * size : (time + 1) * size])
+    return places.files[layout.time * size : (layout.time + 1) * size]
 
 
 def _open_source(places: Places, expected: Header) -> Source:
