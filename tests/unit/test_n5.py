@@ -387,6 +387,37 @@ def test_processes_and_identity(tmp_path: Path) -> None:
     assert open_image(moved / "c0").identity in others
 
 
+@pytest.mark.parametrize("folder", ["", "setup1", "setup1/timepoint0"])
+def test_metadata_above_a_dataset_counts_for_its_identity(tmp_path: Path, folder: str) -> None:
+    """The voxel size may stand in any of these groups."""
+    path = write_bigdataviewer(tmp_path / "a.n5", voxels(2, 1, 5, 33, 47))
+    before = [open_image(path, series=name).identity for name in ("setup0", "setup1")]
+    document = path / folder / "attributes.json"
+    attributes = json.loads(document.read_text())
+    changed = {**attributes, "pixelResolution": {"unit": "um", "dimensions": [1, 1, 3]}}
+    for content in (changed, attributes):
+        document.write_text(json.dumps(content))
+        after = [open_image(path, series=name).identity for name in ("setup0", "setup1")]
+        is_same = content is attributes
+        assert [a == b for a, b in zip(before, after, strict=True)] == [
+            is_same or folder != "",
+            is_same,
+        ]
+
+
+def test_the_xml_of_bigdataviewer_counts_for_the_identity(tmp_path: Path) -> None:
+    path = write_bigdataviewer(tmp_path / "a.n5", voxels(2, 1, 5, 33, 47))
+    known = {open_image(path, series="1").identity}
+    for options in ({"unit": "nm"}, {"unit": "um"}):
+        write_xml(tmp_path / "a.xml", ("one", "two"), target="a.n5", loader="bdv.n5", **options)
+        beside, named = (
+            open_image(address, series="1").identity for address in (path, tmp_path / "a.xml")
+        )
+        assert beside == named
+        assert beside not in known
+        known.add(beside)
+
+
 def test_segmented_as_zarr(tmp_path: Path, tiny_model: Path, monkeypatch: Any, capsys: Any) -> None:
     terapose = Terapose(monkeypatch, capsys)
     arrays = voxels(2, 4, 30, 30)

@@ -177,7 +177,7 @@ def open_n5(
         chunks=chunks,
         is_lazy=not is_cut_in_planes(chunks, layout.shape, datasets[0].dtype),
         open_source=partial(_open_source, tuple(datasets), front),
-        find_identity=partial(_identity, container, tuple(one.path for one in used)),
+        find_identity=partial(_identity, container, tuple(one.path for one in used), setup),
         series=(names, number),
     )
 
@@ -211,13 +211,21 @@ def _read(datasets: tuple[Dataset, ...], number: int, index: Index) -> Any:
     return datasets[number][index]
 
 
-def _identity(container: str, paths: tuple[str, ...]) -> str:
-    """By the attributes and the blocks of all datasets, wherever the container lies."""
+def _identity(container: str, paths: tuple[str, ...], setup: bdv_xml.Setup | None) -> str:
+    """By the metadata and the blocks of all datasets, wherever the container lies.
+
+    Voxel sizes may stand in the groups above a dataset, and in BigDataViewer's XML.
+    """
     parts = [
-        (os.path.relpath(path, container), sorted(read_attributes(path).items()), count_files(path))
+        (
+            os.path.relpath(path, container),
+            sorted(read_attributes(path).items()),
+            sorted(_inherited(container, path).items()),
+            count_files(path),
+        )
         for path in paths
     ]
-    return addresses.digest("n5", *parts)
+    return addresses.digest("n5", *parts, setup)
 
 
 def _named(place: str, address: str, chosen: Selection) -> tuple[str, int]:
