@@ -1,6 +1,7 @@
 // What `input` names: images, and what to call them.
 
 include { as_path ; in_order ; is_pattern ; is_url ; matching ; reachable ; staged } from './paths'
+include { beside as beside_image ; networks } from './settings'
 include { refuse ; refuse_control } from './shell'
 include { sheet_rows } from './sheet'
 
@@ -11,7 +12,7 @@ def own_parameters() {
 
 // Parameters that may be files.
 def file_parameters() {
-    return ['model', 'cell_model', 'markers', 'region']
+    return networks() + beside_image()
 }
 
 // Suffixes of the files that are images.
@@ -22,10 +23,10 @@ def suffixes() {
 // An image's name without what tells its format; of a pattern, what comes before its first wildcard.
 def sample_name(address, pattern) {
     def known = suffixes().collect { suffix -> java.util.regex.Pattern.quote(suffix) }.join('|')
-    def parts = address.tokenize('/')
-    def name = pattern ? parts.last().replaceFirst(/[*?\[{].*/, '') : parts.last()
+    def (folder, last) = (['', ''] + address.tokenize('/')).takeRight(2)
+    def name = pattern ? last.replaceFirst(/[*?\[{].*/, '') : last
     def plain = name.replaceFirst("(?i)((\\.ome)?(${known}))+\$", '')
-    return pattern ? plain.replaceFirst(/[-_. ]+$/, '') ?: parts[-2] : plain
+    return pattern ? plain.replaceFirst(/[-_. ]+$/, '') ?: folder : plain
 }
 
 // The folder of a sample's results in outdir: its own, or where a project of MCMICRO has its masks.
@@ -67,7 +68,7 @@ def listed(input, stack) {
     }
     def doubled = found.countBy { name, _address, _own -> name }.findAll { _name, count -> count > 1 }.keySet()
     if (doubled) {
-        refuse("${input}: samples of one name; got ${doubled.join(', ')}; name each in a samplesheet")
+        refuse("${input}: several samples have the same name; got ${doubled.join(', ')}; name each in a samplesheet")
     }
     return found
 }
@@ -88,10 +89,14 @@ def addresses_of(input, stack) {
     return !stack && is_pattern(path) ? matching(path).collect { one -> one.toString() } : [path.toString()]
 }
 
+// Files of which a folder that is an image has at least one.
+def marks() {
+    return ['zarr.json', '.zgroup', '.zarray', '.zattrs', 'attributes.json', 'NDTiff.index']
+}
+
 // Whether a folder is itself an image, or lies in one.
 def is_store(folder) {
-    def marks = ['zarr.json', '.zgroup', '.zarray', '.zattrs', 'attributes.json', 'NDTiff.index']
-    return folder.toString() ==~ /(?i).*\.(zarr|n5)(\/.*)?/ || marks.any { mark -> folder.resolve(mark).exists() }
+    return folder.toString() ==~ /(?i).*\.(zarr|n5)(\/.*)?/ || marks().any { mark -> folder.resolve(mark).exists() }
 }
 
 // The images in a folder; says what else is in it.
@@ -181,12 +186,12 @@ def is_true(value) {
 def refuse_name(name, address) {
     refuse_control(address, name)
     def remedy = 'name it in a samplesheet (columns sample and image)'
-    if (name =~ /['"`$\/\\]/ || name.startsWith('.')) {
-        refuse("${address}: no name for a sample; got ${name}; allowed: no quotes, slashes or \$, no dot in front; ${remedy}")
+    if (!name || name =~ /['"`$\/\\]/ || name.startsWith('.')) {
+        refuse("${address}: cannot be the name of a sample; got ${name ?: 'no name'}; allowed: no quotes, slashes or \$, no dot in front; ${remedy}")
     }
     def folder = file("${params.outdir}/${folder_of(name)}", glob: false)
     def taken = ['pipeline_info', 'simulated'].collect { own -> file("${params.outdir}/${own}", glob: false) }
     if (folder in taken + [workflow.workDir]) {
-        refuse("${address}: no name for a sample; got ${name}, a folder of the workflow's own; ${remedy}")
+        refuse("${address}: cannot be the name of a sample; got ${name}, a folder of the workflow's own; ${remedy}")
     }
 }

@@ -1,17 +1,20 @@
 // Samplesheets as spreadsheets and editors write them: with commas, semicolons or tabs, quotes, a
-// byte order mark, any end of line, and headers in upper or lower case.
+// byte order mark, any end of line, and headers in upper or lower case. `terapose segment` reads them
+// in the same way (bin/terapose/text_tables.py).
 
 include { refuse } from './shell'
 
 // [number of the line, cells by the names of their columns] of each line that is not empty.
 def sheet_rows(path) {
     def lines = sheet_text(path).split(/\r\n|\r|\n/).toList()
-    def first = lines[0] ==~ /(?i)"?sep=."?/ ? 1 : 0
-    def separator = separator_of(lines[first] ?: '')
-    def columns = columns_of(lines[first] ?: '', separator)
+    def told = lines[0] =~ /(?i)^ *"?sep=([,;\t])"? *$/
+    def head = lines.findIndexOf(told ? 1 : 0) { line -> line =~ /[^,;\t ]/ }
+    def header = head < 0 ? '' : lines[head]
+    def separator = told ? told[0][1] : separator_of(header)
+    def columns = columns_of(header, separator)
     refuse_columns(path, columns)
     return lines.withIndex(1)
-        .drop(first + 1)
+        .drop(head < 0 ? lines.size() : head + 1)
         .collect { text, number -> [number, cells_of(text, separator, "${path.name}, line ${number}")] }
         .findAll { _number, cells -> cells.any() }
         .collect { number, cells -> [number, by_column(columns, cells, "${path.name}, line ${number}")] }
@@ -19,15 +22,26 @@ def sheet_rows(path) {
 
 // The text of a file in UTF-8, or in UTF-16 as Excel's "Unicode text" is.
 def sheet_text(path) {
-    def bytes = java.nio.ByteBuffer.wrap(java.nio.file.Files.readAllBytes(path))
-    def marks = bytes.limit() > 1 ? [bytes.get(0) & 0xff, bytes.get(1) & 0xff].toSorted() : []
-    def charset = java.nio.charset.Charset.forName(marks == [0xfe, 0xff] ? 'UTF-16' : 'UTF-8')
+    def bytes = java.nio.file.Files.readAllBytes(path)
+    def charset = java.nio.charset.Charset.forName(encoding_of(bytes.toList().take(65536)))
     try {
-        return charset.newDecoder().decode(bytes).toString().replaceFirst(/^\uFEFF/, '')
+        return charset.newDecoder().decode(java.nio.ByteBuffer.wrap(bytes)).toString().replaceFirst(/^\uFEFF/, '')
     }
     catch (java.nio.charset.CharacterCodingException _fault) {
         refuse("${path.name}: is not text in UTF-8; save it as CSV in UTF-8")
     }
+}
+
+// UTF-16 has a byte order mark, or bytes of 0, which no other text has: of most letters the high one.
+def encoding_of(bytes) {
+    if (bytes.take(2)*.intValue().toSorted() == [-2, -1]) {
+        return bytes.drop(2).take(2)*.intValue() == [0, 0] ? 'UTF-32' : 'UTF-16'
+    }
+    if (!(0 in bytes)) {
+        return 'UTF-8'
+    }
+    def (even, odd) = [0, 1].collect { side -> bytes.indexed().count { n, one -> n % 2 == side && one == 0 } }
+    return odd >= even ? 'UTF-16LE' : 'UTF-16BE'
 }
 
 // The separator with which a header has the columns that are needed; else the one that parts most.
@@ -39,7 +53,19 @@ def separator_of(header) {
 
 // Names of columns as those of parameters: `Min size` is min_size.
 def columns_of(header, separator) {
-    return cells_of(header, separator, null).collect { name -> name.toLowerCase().replaceAll(/[\s-]+/, '_') }
+    def known = (['sample', 'image'] + parameters()).collectEntries { name -> [plain(name), name] }
+    return cells_of(header, separator, null).collect { name -> known[plain(name)] ?: name }
+}
+
+// A name without what people write now one way, now another.
+def plain(name) {
+    return name.toLowerCase().replaceAll(/[ _\t\u00a0-]/, '')
+}
+
+// Names of all parameters.
+def parameters() {
+    def schema = new groovy.json.JsonSlurper().parse(file("${moduleDir}/../nextflow_schema.json", glob: false))
+    return schema['$defs'].values().collectMany { group -> group.properties.keySet() }
 }
 
 def refuse_columns(path, columns) {

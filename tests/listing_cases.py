@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from terapose.image.folders import suffixes
+
 FILES = (
     *("plain.tif", "img[1].tif", "img1.tif", "img2.tif", "x{1,2}.tif", "d$HOME.tif", "o'b.tif"),
     *("my data [1]/slide (a) & b.tif", "my data 1/other.tif", "a\nb/one.tif", "quoted/it's.tif"),
@@ -31,9 +33,25 @@ SHEETS: dict[str, bytes] = {
     "named.csv": csv("sep=;", "sample;image", "a;plain.tif"),
     "quotes.csv": csv("image,sample", '"my data [1]/slide (a) & b.tif","my slide (1)"'),
     "deep/sheet.csv": csv("sample,image,markers", "a,here.tif,m.csv", "b,plain.tif,"),
+    "deep/tissue.csv": csv(
+        "sample,image,region",
+        "a,here.tif,m.tif",
+        'b,here.tif,"0:1,2:9,3:8"',
+        "c,here.tif,s3://bucket/m.tif",
+        "d,here.tif,plain.tif",
+    ),
     "urls.csv": csv("sample,image", "a,s3://bucket/a*.zarr", "b,https://server/b.zarr?x=1"),
     "planes.csv": csv("sample,image,stack", "a,scan/p_*,TRUE", "b,scan,1", "c,plain.tif,"),
     "missing.csv": csv("name;image", "a;plain.tif"),
+    "squeezed.csv": csv("SAMPLE,im-age,minsize,pixel\u00a0size", "a,plain.tif,7,0.5"),
+    "tab-named.csv": csv("sep=\t", "sample\timage\tmin_size", "a\tplain.tif\t7"),
+    "quoted-named.csv": csv('"sep=;"', "sample;image", "a;plain.tif"),
+    "other-named.csv": csv("sep=|", "sample|image", "a|plain.tif"),
+    "blank-lines.csv": csv("", " ,,", "sample,image", "", "a,plain.tif", ",,"),
+    "little.csv": "sample,image\na,plain.tif\n".encode("utf-16-le"),
+    "big.csv": "sample,image\na,plain.tif\n".encode("utf-16-be"),
+    "wide.csv": "sample,image\na,plain.tif\n".encode("utf-32"),
+    "broken.csv": csv("sample,image", '"a', 'b",plain.tif'),
     "pipes.csv": csv("sample|image", "a|plain.tif"),
     "empty.csv": b"",
     "header-only.csv": csv("sample,image"),
@@ -96,8 +114,7 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
     (
         "nothing",
         False,
-        "nothing: the folder holds no image; got readme.md; allowed: .btf .czi .h5 .hdf5 .ims "
-        ".lif .n5 .nd2 .ozx .qptiff .tif .tiff .zarr .zip",
+        f"nothing: the folder holds no image; got readme.md; allowed: {' '.join(suffixes())}",
     ),
     # with stack they are one image
     ("scan", True, [["scan", "scan", {}]]),
@@ -106,6 +123,10 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
     ("plain.tif", True, [["plain", "plain.tif", {}]]),
     # samplesheets
     *((name, False, GOOD) for name in ("bom.csv", "old-mac.csv", "tabs.tsv", "UPPER.CSV")),
+    *((f"{name}.csv", False, GOOD) for name in ("quoted-named", "blank-lines")),
+    *((f"{name}.csv", False, GOOD) for name in ("little", "big", "wide")),
+    ("squeezed.csv", False, [["a", "plain.tif", {"min_size": "7", "pixel_size": "0.5"}]]),
+    ("tab-named.csv", False, [["a", "plain.tif", {"min_size": "7"}]]),
     ("semicolons.csv", False, [["a", "plain.tif", {"channels": "1,2"}]]),
     ("header.csv", False, [["a", "plain.tif", {"min_size": "7"}]]),
     ("unicode.txt", False, [["ä", "plain.tif", {}]]),
@@ -115,6 +136,16 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
         "deep/sheet.csv",
         False,
         [["a", "deep/here.tif", {"markers": "deep/m.csv"}], ["b", "plain.tif", {}]],
+    ),
+    (
+        "deep/tissue.csv",
+        False,
+        [
+            ["a", "deep/here.tif", {"region": "deep/m.tif"}],
+            ["b", "deep/here.tif", {"region": "0:1,2:9,3:8"}],
+            ["c", "deep/here.tif", {"region": "s3://bucket/m.tif"}],
+            ["d", "deep/here.tif", {"region": "plain.tif"}],
+        ],
     ),
     (
         "urls.csv",
@@ -136,6 +167,12 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
         False,
         f"missing.csv: no column sample; got the columns name, image; allowed: {WHERE}",
     ),
+    (
+        "other-named.csv",
+        False,
+        f"other-named.csv: no columns sample and image; got the columns sep=|; allowed: {WHERE}",
+    ),
+    ("broken.csv", False, 'broken.csv, line 2: a quote is not closed; got "a'),
     (
         "pipes.csv",
         False,
@@ -175,18 +212,30 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
         "several.csv, line 2: names several images; got scan/p_*; allowed: one image, or planes of "
         "one with stack true",
     ),
-    ("same.csv", False, "same.csv: samples of one name; got a; name each in a samplesheet"),
+    (
+        "same.csv",
+        False,
+        "same.csv: several samples have the same name; got a; name each in a samplesheet",
+    ),
     *(
-        (f"name{n}.csv", False, f"plain.tif: no name for a sample; got {name}; {PLAIN}; {NAME}")
+        (
+            f"name{n}.csv",
+            False,
+            f"plain.tif: cannot be the name of a sample; got {name}; {PLAIN}; {NAME}",
+        )
         for n, name in enumerate(("..", ".", "a/b", "a\\b", "it's", 'say "x"', "$(touch X)", "`x`"))
     ),
     (
         "name8.csv",
         False,
-        "plain.tif: no name for a sample; got pipeline_info, a folder of the workflow's own; "
-        f"{NAME}",
+        "plain.tif: cannot be the name of a sample; got pipeline_info, a folder of the workflow's "
+        f"own; {NAME}",
     ),
-    ("quoted", False, f"quoted/it's.tif: no name for a sample; got it's; {PLAIN}; {NAME}"),
+    (
+        "quoted",
+        False,
+        f"quoted/it's.tif: cannot be the name of a sample; got it's; {PLAIN}; {NAME}",
+    ),
     ("a?b", False, "a?b: got 'a\\nb', allowed: no control characters"),
     (
         "",
@@ -198,7 +247,7 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
 
 def write_inputs(folder: Path) -> None:
     """Write the files, empty but for the samplesheets."""
-    for name in (*FILES, "deep/here.tif", "deep/m.csv"):
+    for name in (*FILES, "deep/here.tif", "deep/m.csv", "deep/m.tif"):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).touch()
     for name, content in SHEETS.items():

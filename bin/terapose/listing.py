@@ -24,7 +24,8 @@ from terapose.text_tables import read_table
 _SHEET = re.compile(r"(?i).*\.(csv|tsv|txt)")
 _WORKBOOK = re.compile(r"(?i).*\.(xlsx?|ods)")
 _NEEDED = ("sample", "image")
-_FILES = ("model", "cell_model", "markers")
+FILES = ("model", "cell_model", "markers", "region")
+"""Parameters that may be files, which a samplesheet may name from its own folder."""
 _REMEDY = "name it in a samplesheet (columns sample and image)"
 _YES = re.compile(r"(?i)true|t|yes|y|on|1")
 
@@ -111,17 +112,7 @@ def _addresses(place: str, *, stack: bool) -> tuple[list[str], bool, list[str]]:
 
 
 def _named(address: str) -> Listed:
-    return Listed(sample_name(address), address, {})
-
-
-def sample_name(address: str) -> str:
-    """An image's name without what tells its format; of a pattern, what comes before wildcards."""
-    parts = [part for part in address.split("/") if part]
-    is_pattern = not is_url(address) and patterns.is_pattern(address)
-    name = re.sub(r"[*?\[{].*", "", parts[-1]) if is_pattern else parts[-1]
-    known = "|".join(re.escape(suffix) for suffix in folders.suffixes())
-    short = re.sub(rf"(?i)((\.ome)?({known}))+$", "", name)
-    return (re.sub(r"[-_. ]+$", "", short) or parts[-2]) if is_pattern else short
+    return Listed(folders.sample_name(address), address, {})
 
 
 def _check_names(given: str, samples: list[Listed]) -> None:
@@ -133,7 +124,7 @@ def _check_names(given: str, samples: list[Listed]) -> None:
             )
         if re.search(r"""['"`$/\\]""", name) or name.startswith(".") or not name:
             raise InputError(
-                "no name for a sample",
+                "cannot be the name of a sample",
                 where=address,
                 got=name,
                 allowed="no quotes, slashes or $, no dot in front",
@@ -143,7 +134,7 @@ def _check_names(given: str, samples: list[Listed]) -> None:
     doubled = [name for name, number in counts.items() if number > 1]
     if doubled:
         raise InputError(
-            "samples of one name",
+            "several samples have the same name",
             where=given,
             got=", ".join(doubled),
             remedy="name each in a samplesheet",
@@ -168,7 +159,7 @@ def _from_sheet(path: Path, *, stack: bool) -> list[Listed]:
                 remedy="fill in the columns sample and image",
             )
         name, image = row.pop("sample"), row.pop("image")
-        own = {k: _beside(v, path.parent) if k in _FILES else v for k, v in row.items()}
+        own = {k: _beside(v, path.parent) if k in FILES else v for k, v in row.items()}
         is_stack = _YES.fullmatch(own["stack"]) is not None if "stack" in own else stack
         samples.append(Listed(name, _located(image, path.parent, where, stack=is_stack), own))
     return samples

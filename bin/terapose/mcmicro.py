@@ -9,13 +9,13 @@ behind. Its images are planes with channels. All samples of a project share the 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from terapose.errors import InputError
 from terapose.image import open_image
+from terapose.image.folders import sample_name
 from terapose.params import Parameters
 
 MASK = "cell.ome.tif"
@@ -35,11 +35,6 @@ def as_called(options: dict[str, Any]) -> dict[str, Any]:
     return {
         name: meant.get(name) if value in (None, "") else value for name, value in options.items()
     }
-
-
-def image_id(address: str) -> str:
-    """Name of an image as MCMICRO knows it: without folder, last suffix, and ``.ome``."""
-    return re.sub(r"\.ome$", "", Path(address).stem)
 
 
 def check_plane(address: str, params: Parameters) -> None:
@@ -88,7 +83,7 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
     from terapose.lazy import Lazy, open_labels
     from terapose.picture import three_views
 
-    name = image_id(address)
+    name = sample_name(address)
     folder = out / "qc" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -164,7 +164,7 @@ def _encoding(head: bytes) -> str:
 
 def _dialect(text: str, encoding: str, known: Sequence[str]) -> Dialect:
     lines = text.splitlines()
-    first = lines[0].strip().strip('"') if lines else ""
+    first = lines[0].strip(" ").strip('"') if lines else ""
     if first.casefold().startswith("sep=") and first[4:] in tuple(_SEPARATORS):
         return Dialect(encoding, first[4:], skipped=1)
     header = next((line for line in lines if line.strip(f"{_SEPARATORS} ")), "")

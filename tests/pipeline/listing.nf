@@ -1,7 +1,7 @@
 // Calls what lists the samples for each case of a JSON file, and writes what it answers: samples, or
-// the sentence with which it refuses.
+// the sentence with which it refuses; and lists that Python has, too.
 
-include { listed } from '../../modules/samples'
+include { file_parameters ; listed ; marks } from '../../modules/samples'
 
 def answer(input, stack) {
     try {
@@ -18,5 +18,7 @@ def root(fault) {
 
 workflow {
     def cases = new groovy.json.JsonSlurper().parse(file(params.cases))
-    file(params.answers).text = groovy.json.JsonOutput.toJson(cases.collect { one -> answer(one[0], one[1]) })
+    def answers = cases.collect { one -> answer(one[0], one[1]) }
+    def found = [answers: answers, file_parameters: file_parameters(), marks: marks()]
+    file(params.answers).text = groovy.json.JsonOutput.toJson(found)
 }

@@ -128,7 +128,7 @@ def test_odd_names_in_a_folder_are_staged_or_refused(launches: Launches) -> None
 
     for name, said in (
         ("a\nb; touch X", "got '{}.tif', allowed: no control characters"),
-        ("it's $(touch X)", "no name for a sample; got it's $(touch X)"),
+        ("it's $(touch X)", "cannot be the name of a sample; got it's $(touch X)"),
     ):
         bad = folder / f"{name}.tif"
         bad.touch()

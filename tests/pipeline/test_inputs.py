@@ -177,7 +177,7 @@ def test_folder_with_results_of_another_image(mistakes: Launch) -> None:
     [
         (
             "sample,image\na,good.zarr\na,other.zarr\n",
-            "samples.csv: samples of one name; got a; name each in a samplesheet",
+            "samples.csv: several samples have the same name; got a; name each in a samplesheet",
         ),
         (
             "sample,image,diametre,min_size,tme\na,good.zarr,7,big,2\n",

@@ -11,12 +11,15 @@ import pytest
 from tests.listing_cases import ANSWERS, write_inputs
 from tests.pipeline.launch import environment, needs_engine
 
+from terapose import listing
+from terapose.image import folders
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """What is listed for each case, with paths from the folder of launch."""
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is listed for each case, with paths from the folder of launch, and lists of names."""
     needs_engine()
     folder = tmp_path_factory.mktemp("listing")
     write_inputs(folder)
@@ -33,11 +36,16 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "scan: 2 images; left out, as no images: notes.txt, thumb.png\n" in done.stdout
     text = (folder / "answers.json").read_text().replace(f"{folder}/", "")
-    found: list[Any] = json.loads(text)
-    return found
+    answered: dict[str, Any] = json.loads(text)
+    return answered
 
 
 @pytest.mark.parametrize("case", range(len(ANSWERS)), ids=[f"{a}-{b}" for a, b, _ in ANSWERS])
-def test_listing(answers: list[Any], case: int) -> None:
+def test_listing(found: dict[str, Any], case: int) -> None:
     wanted = ANSWERS[case][2]
-    assert answers[case] == (f"terapose: {wanted}" if isinstance(wanted, str) else wanted)
+    assert found["answers"][case] == (f"terapose: {wanted}" if isinstance(wanted, str) else wanted)
+
+
+def test_lists_of_names_are_those_of_python(found: dict[str, Any]) -> None:
+    assert found["file_parameters"] == list(listing.FILES)
+    assert found["marks"] == list(folders.MARKS)

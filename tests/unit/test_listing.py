@@ -14,6 +14,7 @@ from tests.listing_cases import ANSWERS, write_inputs
 from tests.synthetic import voxels, write_ome_zarr
 
 from terapose.errors import InputError
+from terapose.image import folders, vendors
 from terapose.listing import listed
 
 OPTIONS: tuple[Any, ...] = ("--diameter", 12, "--jobs", 1, "--cellprob-threshold", -9)
@@ -24,6 +25,7 @@ OWN = {
     "nameless.csv": "nameless.csv, line 2: more cells than columns",
     "empty.csv": "empty.csv: no columns sample and image; got no columns",
     "latin.csv": "latin.csv: is not a table as text",
+    "broken.csv": "broken.csv: a name has control characters",
     "open.csv": "open.csv: is not a table as text",
     "a?b": "a?b: a name has control characters",
     "": "input: nothing given",
@@ -58,6 +60,36 @@ def test_as_the_workflow(
     if not found.are_several:  # an only sample needs no name
         samples[0][0] = wanted[0][0]
     assert samples == wanted
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("*.tif", "here"),
+        ("{z}.tif", "here"),
+        ("_*.tif", "here"),
+        ("a_*.tif", "a"),
+        ("/", ""),
+        ("/*", ""),
+        ("a.ome.tif", "a"),
+        ("a.OME.Zarr.zip/", "a"),
+        ("x/a.b.ndpi", "a.b"),
+        ("s3://bucket", "bucket"),
+        ("s3://bucket/a*.zarr", "a*"),
+        (".", "here"),
+    ],
+)
+def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, name: str) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert folders.sample_name(address) == name
+    (only,) = listed(address, stack=True).samples
+    assert (only.name, only.address) == (name, address)
+
+
+def test_suffixes_are_those_that_open_when_named() -> None:
+    # the pixels of an .ics file may be in an .ids beside it, which is no second image
+    assert set(vendors.SUFFIXES) - {".ids"} <= set(folders.suffixes())
 
 
 def test_what_is_left_out_of_a_folder(inputs: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a folder of images holds: which of its entries are images, and what to say of it."""
+"""Names of images, what a folder of them holds, and what to say of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from functools import cache
 
 from terapose.errors import InputError
 from terapose.image import patterns
+from terapose.image.address import is_url
 from terapose.natural import natural_key
 from terapose.shipped import shipped_file
 
 _STORE = re.compile(r"(?i).*\.(zarr|n5)(/.*)?", re.DOTALL)
-_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", "attributes.json", "NDTiff.index")
+MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", "attributes.json", "NDTiff.index")
+"""Files of which a folder that is an image has at least one."""
 _SHOWN = 3
 
 
@@ -23,10 +25,25 @@ def suffixes() -> tuple[str, ...]:
     return tuple(shipped_file("image-suffixes.txt").read_text().split())
 
 
+def sample_name(address: str) -> str:
+    """An image's name without what tells its format; of a pattern, what comes before wildcards.
+
+    Where nothing comes before them it is the name of the folder; the root of a disk has none.
+    """
+    path = address if is_url(address) else os.path.abspath(address)
+    folder, name = ["", "", *filter(None, path.split("/"))][-2:]
+    is_pattern = not is_url(address) and patterns.is_pattern(address)
+    if is_pattern:
+        name = re.sub(r"[*?\[{].*", "", name)
+    known = "|".join(re.escape(suffix) for suffix in suffixes())
+    short = re.sub(rf"(?i)((\.ome)?({known}))+$", "", name)
+    return (re.sub(r"[-_. ]+$", "", short) or folder) if is_pattern else short
+
+
 def is_store(folder: str) -> bool:
     """Whether a folder is itself an image, a Zarr, N5 or NDTiff, or lies in one."""
     return _STORE.fullmatch(folder) is not None or any(
-        os.path.lexists(f"{folder}/{mark}") for mark in _MARKS
+        os.path.lexists(f"{folder}/{mark}") for mark in MARKS
     )
 
 
