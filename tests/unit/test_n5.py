@@ -321,6 +321,36 @@ def test_paintera_and_levels_of_any_factor(tmp_path: Path) -> None:
     assert same(image, array[None, ::2, ::3, ::3])
 
 
+@pytest.mark.parametrize("factors", [[0, -2, 2], [2, 2, 0], [-2, -2, 1], [2, "x", 1]])
+@pytest.mark.parametrize("place", ["own", "group"])
+def test_factors_that_are_none(tmp_path: Path, factors: list[Any], place: str) -> None:
+    """The lengths of the levels tell, as where nothing is said."""
+    array = voxels(6, 33, 47)
+    path = group(tmp_path / "a.n5", n5="2.0.0")
+    above = {"downsamplingFactors": [[1, 1, 1], factors]} if place == "group" else {}
+    own: dict[str, Any] = {"downsamplingFactors": factors} if place == "own" else {}
+    data = group(path / "raw", resolution=[0.25, 0.5, 2.0], **above)
+    write_n5(data / "s0", array)
+    write_n5(data / "s1", array[:, ::2, ::2], **own)
+    assert open_image(path, level=1).voxel_size == (2.0, 1.0, 0.5)
+
+
+@pytest.mark.parametrize("size", [[0, 0.5, 2], [0.25, -0.5, 2], [0.25, 0.5, 0]])
+def test_sizes_that_are_none(tmp_path: Path, size: list[float]) -> None:
+    array = voxels(5, 33, 47)
+    transform = {"axes": ["z", "y", "x"], "scale": size[::-1], "units": ["um"] * 3}
+    stated: list[dict[str, Any]] = [
+        {"pixelResolution": {"unit": "um", "dimensions": size}},
+        {"resolution": size, "axes": ["x", "y", "z"]},
+        {"transform": transform},
+    ]
+    for n, told in enumerate(stated):
+        written = write_n5(tmp_path / f"{n}.n5", array, **{"axes": ["x", "y", "z"], **told})
+        image = open_image(written)
+        assert image.axes == "ZYX"
+        assert image.voxel_size is None
+
+
 def test_what_is_asked_for_or_refused(tmp_path: Path, server: str) -> None:
     path = group(tmp_path / "a.n5", n5="4.0.0")
     assert_refused("the N5 container holds no dataset here", path)

@@ -96,7 +96,7 @@ def axes_of(own: Attributes, inherited: Attributes, dimensions: int) -> str:
         if len(letters) == dimensions and len(set(letters)) == dimensions:
             return letters
     if dimensions == 3 and any(
-        len(_numbers(value)) == 3
+        len(_lengths(value)) == 3
         for value in (both.get("resolution"), _pixels(both)[0], own.get("downsamplingFactors"))
     ):
         return "ZYX"
@@ -121,12 +121,12 @@ def calibration_of(own: Attributes, inherited: Attributes, axes: str) -> Calibra
     if not lengths:
         lengths = [both.get(f"pixel{side}") for side in ("Width", "Height", "Depth")]
         units = [both.get("pixelUnit")] * 3
-    if not _numbers(lengths):
-        lengths = _numbers(both.get("resolution"))
+    if not _lengths(lengths):
+        lengths = _lengths(both.get("resolution"))
         given = both.get("units")
         units = given if isinstance(given, list) else [None] * len(lengths)
     letters = axes[::-1] if len(lengths) == len(axes) else "XYZ"[: len(lengths)]
-    numbers = _numbers(lengths)
+    numbers = _lengths(lengths)
     if len(numbers) != len(letters) or len(units) != len(numbers):
         return Calibration({})
     known = {a: (n, u) for a, n, u in zip(letters, numbers, units, strict=True) if a in "ZYX"}
@@ -139,17 +139,17 @@ def calibration_of(own: Attributes, inherited: Attributes, axes: str) -> Calibra
 
 def factors_of(own: Attributes, inherited: Attributes, level: int, axes: str) -> dict[str, float]:
     """How much coarser a level is than the finest, by axis; empty where it is not said."""
-    factors = _numbers(own.get("downsamplingFactors"))
+    factors = _lengths(own.get("downsamplingFactors"))
     for listed in (inherited.get("downsamplingFactors"), inherited.get("scales")):
         if not factors and isinstance(listed, list) and level < len(listed):
-            factors = _numbers(listed[level])
+            factors = _lengths(listed[level])
     letters = axes[::-1] if len(factors) == len(axes) else "XYZ"[: len(factors)]
     return dict(zip(letters, factors, strict=True)) if len(factors) == len(letters) else {}
 
 
 def _of_transform(transform: Attributes) -> Calibration:
     letters = _letters(transform.get("axes"))
-    scale, shift = (_numbers(transform.get(name)) for name in ("scale", "translate"))
+    scale, shift = _lengths(transform.get("scale")), _numbers(transform.get("translate"))
     units = transform.get("units") or []
     if not len(letters) == len(scale) == len(units):
         return Calibration({})
@@ -164,7 +164,7 @@ def _pixels(attributes: Attributes) -> tuple[list[Any], list[Any]]:
     """Lengths and units of ``pixelResolution``."""
     given = attributes.get("pixelResolution")
     stated = given if isinstance(given, dict) else {"dimensions": given}
-    lengths: list[Any] = list(_numbers(stated.get("dimensions")))
+    lengths: list[Any] = list(_lengths(stated.get("dimensions")))
     return lengths, [stated.get("unit")] * len(lengths)
 
 
@@ -177,11 +177,17 @@ def _letters(names: Any) -> str:
 
 
 def _numbers(values: Any) -> list[float]:
-    """Positive numbers; empty where one is something else."""
+    """Numbers; empty where one is something else."""
     if not isinstance(values, list):
         return []
     numbers = [_number(value) for value in values]
     return [n for n in numbers if n is not None] if None not in numbers else []
+
+
+def _lengths(values: Any) -> list[float]:
+    """Numbers above 0; empty where one is something else."""
+    numbers = _numbers(values)
+    return numbers if all(n > 0 for n in numbers) else []
 
 
 def _number(value: Any) -> float | None:
