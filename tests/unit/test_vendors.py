@@ -54,6 +54,20 @@ def test_time_points(tmp_path: Path) -> None:
     assert same(open_image(path, time=1, series="1"), array[0])
 
 
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"ZISRAWFI", "Zeiss CZI"),
+        (b"\xda\xce\xbe\x0a\0\0\0\0", "Nikon ND2"),
+        (b"\x70\0\0\0\x2a\0\0\0", "Leica LIF"),
+        *((head, None) for head in (b"", b"p", b"Z", b"ZISRAW", b"p\0", b"\xda\xce", b"plain te")),
+    ],
+)
+def test_first_bytes(head: bytes, name: str | None) -> None:
+    found = vendors.find_format("a.dat", head)
+    assert (found and found.name) == name
+
+
 def test_one_of_several_scenes_has_to_be_chosen() -> None:
     assert vendors.choose_scene("a.lif", ["left", "right"], "right") == 1
     with pytest.raises(InputError, match=r"several images; got 1 \(left\), 2 \(right\); choose"):

@@ -71,6 +71,7 @@ SUFFIXES: dict[str, Format] = {
 SHIPPED = ("bioio-czi", "bioio-lif", "bioio-nd2")
 """Plug-ins that the extra ``formats`` brings; others are used where they are installed."""
 
+_HEAD = 8  # bytes that are looked at
 _MAGIC = {
     b"ZISRAWFILE": _CZI,
     b"\xda\xce\xbe\x0a": _ND2,
@@ -89,7 +90,7 @@ def find_format(place: str, head: bytes) -> Format | None:
         Its first bytes.
     """
     for magic, known in _MAGIC.items():
-        if head.startswith(magic[: len(head)]) and head:
+        if head.startswith(magic[:_HEAD]):
             return known
     return SUFFIXES.get(PurePosixPath(place).suffix.lower())
 
