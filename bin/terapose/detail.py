@@ -6,10 +6,12 @@ The coarsest level of the label image tells where most cells are: nothing is rea
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.errors import InputError
 from terapose.image import open_image
 from terapose.lazy import Lazy
 from terapose.picture import LARGEST
@@ -33,7 +35,7 @@ def fullest(labels: Lazy) -> tuple[int, int, int] | None:
     """
     if labels.shape[0] > 1 or max(labels.shape) <= LARGEST:
         return None
-    coarse = Lazy(open_image(labels.image.address, level=labels.image.levels - 1))
+    coarse = _coarsest(labels)
     if math.prod(coarse.shape) > _SCAN:
         return None
     filled = coarse[slice(0, 1), slice(0, coarse.shape[1]), slice(0, coarse.shape[2])][0] != 0
@@ -47,6 +49,16 @@ def fullest(labels: Lazy) -> tuple[int, int, int] | None:
         for b, step, edge, scale in zip(best, steps, edges, scales, strict=True)
     )
     return 0, y, x
+
+
+def _coarsest(labels: Lazy) -> Lazy:
+    """The coarsest level of a label image; the image itself where its address names a level."""
+    image = labels.image
+    chosen = replace(image.selection, level=image.levels - 1)
+    try:
+        return Lazy(open_image(image.address, **chosen.options), labels.channel)
+    except InputError:
+        return labels
 
 
 def _window_sums(filled: NDArray[np.bool_], edges: tuple[int, int]) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
+from tests.synthetic import write_ome_zarr
 
 from terapose.cli.picture import command
 from terapose.detail import _window_sums, fullest
@@ -52,6 +53,19 @@ def test_the_window_is_where_the_cells_are(slide: Path, tmp_path: Path, levels: 
         # all of the patch, but for the step of the search
         assert middle - LARGEST // 2 <= cells.start + LARGEST // 8
         assert middle + LARGEST // 2 >= cells.stop - LARGEST // 8
+
+
+@pytest.mark.parametrize("named", ["0", "1"])
+def test_labels_that_are_a_level_by_name(tmp_path: Path, named: str) -> None:
+    """No other level can be opened by that address; the level itself tells."""
+    labels = np.zeros((LARGEST + 700, LARGEST + 900), np.uint16)
+    labels[1500:1700, 100:300] = 5
+    step = 2 if named == "1" else 1
+    whole = labels.repeat(step, 0).repeat(step, 1)
+    path = write_ome_zarr(tmp_path / "a.zarr", whole, axes="yx", factors=(1, 2))
+    found = fullest(open_labels(path / named))
+    assert found is not None
+    assert abs(found[1] - 1600) <= LARGEST // 2 and abs(found[2] - 200) <= LARGEST // 2 + 200
 
 
 def test_of_a_small_plane_all_is_shown(tmp_path: Path) -> None:
