@@ -37,7 +37,7 @@ def encoding_of(bytes) {
     if (bytes.take(2)*.intValue().toSorted() == [-2, -1]) {
         return bytes.drop(2).take(2)*.intValue() == [0, 0] ? 'UTF-32' : 'UTF-16'
     }
-    if (!(0 in bytes)) {
+    if (bytes.every { one -> one != 0 }) {
         return 'UTF-8'
     }
     def (even, odd) = [0, 1].collect { side -> bytes.indexed().count { n, one -> n % 2 == side && one == 0 } }

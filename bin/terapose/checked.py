@@ -22,14 +22,44 @@ def open_checked(address: str, params: Parameters) -> Image:
     InputError
         If it cannot be opened, has no such channel, or is no volume.
     """
+    image = open_region(address, params)
+    check_type(address, image.dtype)
+    _check_channels(image, params)
+    mode = mode_of(image, params)
+    if params.pixel_size is not None and mode != "2d":
+        raise InputError(
+            "a pixel size says nothing of the distance of planes",
+            where="pixel_size",
+            got=params.pixel_size,
+            remedy="give voxel_size: Z, Y, X",
+        )
+    _check_shape(image, mode)
+    _check_for_mode(params, mode)
+    if image.level and (params.upscale or "geojson" in params.table):
+        check_cover(image, params, mode)
+    return image
+
+
+def open_region(address: str, params: Parameters) -> Image:
+    """Open the part of an image that parameters choose; of a mask, the box of its tissue.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened, or the mask cannot be used.
+    """
     size = params.voxel_size
     if params.pixel_size is not None:
         size = (params.pixel_size, params.pixel_size, params.pixel_size)
     image = open_image(address, **params.selection.options, voxel_size=size)
-    if params.tissue:
-        box, _ = tissue.find_tissue(params.tissue, image.shape)
-        image = replace(image, selection=replace(image.selection, region=box_text(box)))
-    check_type(address, image.dtype)
+    if not params.tissue:
+        return image
+    box, _ = tissue.find_tissue(params.tissue, image.shape)
+    return replace(image, selection=replace(image.selection, region=box_text(box)))
+
+
+def _check_channels(image: Image, params: Parameters) -> None:
+    """Refuse channels that the image does not have, and one that is merged with itself."""
     numbers, names = channel_numbers(image, params.channels, params.markers)
     measured_channels(names, params.measure)
     if params.channel_merge != "none" and len(set(numbers)) < len(numbers):
@@ -39,18 +69,14 @@ def open_checked(address: str, params: Parameters) -> Image:
             got=", ".join(map(str, numbers)),
             allowed="each channel once with channel_merge",
         )
-    mode = mode_of(image, params)
-    if params.pixel_size is not None and mode != "2d":
-        raise InputError(
-            "a pixel size says nothing of the distance of planes",
-            where="pixel_size",
-            got=params.pixel_size,
-            remedy="give voxel_size: Z, Y, X",
-        )
+
+
+def _check_shape(image: Image, mode: str) -> None:
+    """Refuse images that are too small or too large, and planes where volumes are wanted."""
     if min(image.shape[1:]) < 2:
         raise InputError(
             "is too small",
-            where=address,
+            where=image.address,
             got=f"shape {image.shape} (Z, Y, X)",
             allowed="at least 2 pixels along Y and X",
             remedy="check the axes of the file",
@@ -58,7 +84,7 @@ def open_checked(address: str, params: Parameters) -> Image:
     if image.shape[0] < 2 and mode != "2d":
         raise InputError(
             "is not a volume",
-            where=address,
+            where=image.address,
             got=f"shape {image.shape} (Z, Y, X)",
             allowed=f"at least 2 planes in mode {mode}",
             remedy="give mode 2d, or a Z stack (if its planes are separate files, join them first)",
@@ -66,15 +92,11 @@ def open_checked(address: str, params: Parameters) -> Image:
     if max(image.shape) >= 2**24:
         raise InputError(
             "an axis is too long to tell neighbouring voxels apart in float32",
-            where=address,
+            where=image.address,
             got=max(image.shape),
             allowed=f"below {2**24}",
             remedy="segment a coarser pyramid level (level)",
         )
-    _check_for_mode(params, mode)
-    if image.level and (params.upscale or "geojson" in params.table):
-        check_cover(image, params, mode)
-    return image
 
 
 def _check_for_mode(params: Parameters, mode: str) -> None:
@@ -82,7 +104,7 @@ def _check_for_mode(params: Parameters, mode: str) -> None:
     for name, given in (("expand", params.expand), ("table", "geojson" in params.table)):
         if given and mode != "2d":
             raise InputError(
-                "cells of planes only can be had in this way",
+                f"{'`expand`' if name == 'expand' else 'a table in geojson'} needs mode 2d",
                 where=name,
                 got=getattr(params, name),
                 allowed="mode 2d",

@@ -274,7 +274,7 @@ def segment_file(
 
     folder = Path(output)
     # the record and the store's name hold the address: it has to mean the same from any folder
-    image = image if "://" in image else os.path.abspath(image)
+    image = image if "://" in image else os.path.abspath(os.path.expanduser(image))
     opened = open_checked(image, params)
     check_stage.check_readable(opened, params)
     check_stage.check_output(folder, image, check_stage.result_names(params))

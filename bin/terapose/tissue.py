@@ -16,6 +16,7 @@ of ``m``: the one under its centre. A mask of one plane holds for all planes.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +54,7 @@ def find_tissue(address: str, shape: ZYX) -> tuple[Box, TissuePlan]:
     """
     mask = _open(address)
     _check_proportions(address, mask.shape, shape)
-    used = _extent(mask)
+    used = _extent(address, mask.identity)
     if used is None:
         raise InputError(
             "the mask shows no tissue",
@@ -68,7 +69,7 @@ def find_tissue(address: str, shape: ZYX) -> tuple[Box, TissuePlan]:
     )
     if not box.size:
         raise InputError(
-            "the tissue of the mask lies between the voxels of the image",
+            "the tissue of the mask is smaller than one voxel of the image",
             where=address,
             got=f"{mask.shape} for an image of {shape} (Z, Y, X)",
             remedy="segment a finer level, or enlarge the tissue",
@@ -108,8 +109,10 @@ def _check_proportions(address: str, mask: ZYX, shape: ZYX) -> None:
         )
 
 
-def _extent(mask: Image) -> Box | None:
+@lru_cache(maxsize=4)  # one run asks several times, and all of the mask has to be decoded
+def _extent(address: str, _identity: str) -> Box | None:
     """The box of the voxels that are not 0; None where there is none."""
+    mask = _open(address)
     first, last = [*mask.shape], [0, 0, 0]
     for box in Grid(mask.shape, zyx(min(a, n) for a, n in zip(_TOGETHER, mask.shape, strict=True))):
         found = mask.read(box.slices) != 0

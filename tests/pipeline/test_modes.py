@@ -97,7 +97,7 @@ def test_a_mask_of_the_tissue_and_a_box(
     regions = {"tissue": "mask.tif", "box": "20:70,31:90"}
     lines = [f'{name},{images["plane"]},"{region}"\n' for name, region in regions.items()]
     (folder / "samples.csv").write_text("".join(["sample,image,region\n", *lines]))
-    rules = ("--diameter", 12, "--block_shape", "1,19,33")
+    rules = ("--diameter", 12, "--block_shape", "1,40,60", "--max_tasks", 2)
     launch.done("--input", "sheets/samples.csv", *rules)
     for name, region in regions.items():
         given = folder / region if name == "tissue" else region

@@ -18,7 +18,10 @@ from tests.command import Terapose, finished
 from tests.synthetic import nuclei, write_ome_zarr, write_zarr
 
 import terapose
+from terapose.errors import InputError
 from terapose.labels import open_level
+from terapose.params import check
+from terapose.runner import segment_file
 
 SHAPE = (6, 24, 28)
 EXECUTABLE = Path(terapose.__file__).parents[1] / "terapose.py"
@@ -363,6 +366,16 @@ def test_model_with_another_digest(
     said = refused(good, "--model-digest", "0" * 64)
     assert said.startswith(f"{tiny_model}: the file is not the one its digest names; got sha256 ")
     assert f"allowed: sha256 {'0' * 64}; correct the digest" in said
+
+
+@pytest.mark.parametrize("start", ["", "file://"])
+def test_an_image_in_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, start: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    address = f"{start}{tmp_path if start else '~'}/none.tif"
+    with pytest.raises(InputError, match=f"^{tmp_path}/none.tif: there is no such file"):
+        segment_file(address, tmp_path / "out", check({}))
 
 
 def test_folder_that_cannot_be_made(

@@ -13,19 +13,22 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 from tests.checks import assert_refused
+from tests.command import Terapose
 from tests.fields import prepared, scatter
 from tests.synthetic import nuclei, write_ome_zarr, write_tiff, write_zarr
 
 from terapose import tissue
+from terapose.checked import open_checked
 from terapose.errors import InputError
 from terapose.geometry import Box
-from terapose.image import open_image
+from terapose.image import Image, open_image
 from terapose.job import Job
 from terapose.labels import open_level
 from terapose.mask import Placed
 from terapose.params import check
 from terapose.runner import segment_file
 from terapose.stages import gradients, percentiles
+from terapose.stages.check import check_readable
 from terapose.tiles import run_planes
 from terapose.tissue import find_tissue
 
@@ -127,6 +130,70 @@ def test_the_box_of_the_tissue(tmp_path: Path, factor: int) -> None:
     )
     places = np.argwhere(mask[np.ix_(y, x)] > 0)
     assert box == Box((0, *places.min(axis=0)), (3, *(places.max(axis=0) + 1)))
+
+
+@pytest.mark.parametrize("given", ["mask", "box", "record"])
+def test_commands_that_look_at_an_image_take_a_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    """They look at the box of its tissue, as a result does that was segmented with it."""
+    plane = nuclei((1, 60, 70))[0][0]
+    image = write_zarr(tmp_path / "a.zarr", plane[None])
+    mask = np.zeros((30, 35), np.uint8)
+    mask[5:20, 4:31] = 1
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    labels = np.ones((30, 54), np.uint32)
+    tifffile.imwrite(tmp_path / "labels.tif", labels)
+    (tmp_path / "cells.csv").write_text("CellID,X_centroid,Y_centroid\n1,30,20\n")
+    regions = {"mask": tmp_path / "mask.tif", "box": "10:40,8:62"}
+    words = ("--region", regions[given]) if given in regions else ()
+    if given == "record":
+        known = {"address": str(image), "selection": {"region": "0:1,10:40,8:62"}}
+        (tmp_path / "provenance.json").write_text(json.dumps({"image": known}))
+    command = Terapose(monkeypatch, capsys)
+    said = command("picture", image, tmp_path / "labels.tif", tmp_path / "p.png", *words)
+    assert said.code == 0, said
+    if given == "record":
+        return
+    table, out = tmp_path / "cells.csv", tmp_path / "t.zarr"
+    said = command("cut", image, tmp_path / "labels.tif", table, out, "--window-size", 8, *words)
+    assert said.code == 0, said
+    found = np.asarray(zarr.open_array(out, mode="r"))
+    np.testing.assert_array_equal(found[0, 0], plane[16:24, 26:34])
+
+
+def test_a_region_without_anything_in_it_is_no_constant_image(tmp_path: Path) -> None:
+    plane = np.zeros((1, 60, 70), np.uint16)
+    plane[0, 50:, 60:] = 9
+    path = str(write_zarr(tmp_path / "a.zarr", plane))
+    params = check({"region": "0:40,0:50", "mode": "2d"})
+    check_readable(open_checked(path, params), params)
+    for region in ("", "50:60,60:70"):
+        image = write_zarr(tmp_path / f"b{region}.zarr", np.full_like(plane, 9))
+        params = check({"region": region, "mode": "2d"})
+        with pytest.raises(InputError, match="the image is constant; got 9"):
+            check_readable(open_checked(str(image), params), params)
+
+
+def test_a_mask_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mask.tif"
+    tifffile.imwrite(path, np.eye(20, dtype=np.uint8)[:, :13])
+    read: list[Any] = []
+    original = Image.read
+
+    def counting(image: Image, *args: Any) -> NDArray[Any]:
+        read.append(args)
+        return original(image, *args)
+
+    monkeypatch.setattr(Image, "read", counting)
+    first = find_tissue(str(path), (1, 80, 52))
+    number = len(read)
+    assert number > 0
+    assert find_tissue(str(path), (1, 80, 52)) == first
+    assert find_tissue(str(path), (1, 20, 13))[1] == first[1]
+    assert len(read) == number
+    tifffile.imwrite(path, np.eye(20, dtype=np.uint8)[:10, :13].repeat(2, 0))
+    assert find_tissue(str(path), (1, 80, 52))[0] != first[0]
 
 
 def test_masks_that_do_not_fit(tmp_path: Path) -> None:

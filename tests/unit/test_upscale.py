@@ -19,7 +19,7 @@ from scipy import ndimage
 from skimage.filters import gaussian
 from skimage.measure import regionprops_table
 from tests.fields import NETWORK, balls, prepared, run_stages, scatter, to_centres
-from tests.synthetic import write_ome_zarr
+from tests.synthetic import nuclei, write_ome_zarr
 
 from terapose import compartments, mcmicro
 from terapose.checked import open_checked
@@ -31,6 +31,7 @@ from terapose.labels import open_level
 from terapose.params import check
 from terapose.plan import Plan
 from terapose.runner import segment_file, stage_params
+from terapose.stages import check as check_stage
 from terapose.stages import finish
 
 Transformations = list[dict[str, Any]]
@@ -309,6 +310,21 @@ def test_levels_that_cannot_be_brought_back(tmp_path: Path) -> None:
         open_checked(str(tmp_path / "turned.zarr"), check({**flat, "upscale": True}))
     with pytest.raises(InputError, match="measure: none"):
         check({"level": 1, "upscale": True, "measure": ("none",)})
+
+
+def test_room_for_the_part_that_is_segmented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of level 0, not for all of the image: the disk has room for a hundredth of the labels."""
+    plane = nuclei((1, 900, 1000))[0][0]
+    path = str(write_ome_zarr(tmp_path / "a.zarr", plane, axes="yx", factors=(1, 2)))
+    asked: list[int] = []
+    monkeypatch.setattr(check_stage, "check_room", lambda _folder, voxels: asked.append(voxels))
+    common = {"mode": "2d", "level": 1}
+    for region, upscale in (("", True), ("10:60,20:90", True), ("10:60,20:90", False)):
+        params = check({**common, "region": region, "upscale": upscale})
+        check_stage.run("a", path, params, tmp_path / "out")
+    assert asked == [900 * 1000, 100 * 140, 50 * 70]
 
 
 def test_mcmicro_gets_masks_that_fit(tmp_path: Path) -> None:

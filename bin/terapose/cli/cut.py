@@ -101,7 +101,7 @@ def command(
     from terapose.image import open_image
     from terapose.thumbnails import MEBI, Layout
 
-    chosen = selection(options)
+    chosen = selection(image, options)
     layout = Layout(
         zarr_format=2 if zarr_version == "2" else 3,
         chunk_bytes=chunk_size * MEBI,

@@ -62,18 +62,35 @@ def parameters(names: Iterable[str]) -> Callable[[F], F]:
     return decorate
 
 
-def selection(options: dict[str, Any], default: Selection | None = None) -> Selection:
+def selection(address: str, options: dict[str, Any], default: Selection | None = None) -> Selection:
     """What options of the names in `SELECTION` choose, taken out of a command's options.
+
+    A mask of tissue stands for the box that holds all of it.
+
+    Parameters
+    ----------
+    address
+        Of the image.
+    options
+        Of the command.
+    default
+        What is chosen where an option is not given.
 
     Raises
     ------
     InputError
-        If one is wrong, or ``time`` is ``all``: a command looks at one image.
+        If one is wrong, or ``time`` is ``all``: a command takes one image.
     """
     given = {name: options.pop(name) for name in SELECTION if name in options}
     known = {} if default is None else default.options
     values = {**known, **{k: v for k, v in given.items() if v is not None}}
     params = check(values)
     if params.time == "all":
-        raise InputError("one image is looked at", where="time", got="all", allowed="a number")
-    return params.selection
+        raise InputError(
+            "this command takes one time point", where="time", got="all", allowed="a number"
+        )
+    if not params.tissue:
+        return params.selection
+    from terapose.checked import open_region
+
+    return open_region(address, params).selection

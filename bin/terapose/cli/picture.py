@@ -59,7 +59,7 @@ def command(
 
     known = _segmented(Path(labels).parent / "provenance.json", image)
     channel = channel or known.get("channels", [1])[0]
-    chosen = selection(options, Selection(**known.get("selection", {})))
+    chosen = selection(image, options, Selection(**known.get("selection", {})))
     size = voxel_size or known.get("voxel_size")
     opened = open_image(image, **chosen.options, voxel_size=size)
     check_channels(opened, [channel])

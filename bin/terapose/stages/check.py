@@ -116,11 +116,21 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
     )
 
 
-def check_readable(image: Image, params: Parameters) -> None:
+def check_readable(image: Image, params: Parameters, full: Image | None = None) -> None:
     """Decode a little of each channel: what cannot be read should not be found out after hours.
 
     Of an image with a file for each plane all files are opened. A small image is read until two
-    voxels differ (`terapose.constant`).
+    voxels differ (`terapose.constant`); of a region it is the whole image that counts, as
+    intensities do.
+
+    Parameters
+    ----------
+    image
+        The image.
+    params
+        All parameters.
+    full
+        Where the results are brought to, if that is known (`full_image`).
 
     Raises
     ------
@@ -130,10 +140,10 @@ def check_readable(image: Image, params: Parameters) -> None:
     numbers, _ = channel_numbers(image, params.channels, params.markers)
     if image.check_files is not None:
         image.check_files()
-    for level in (image, full_image(image, params)) if params.upscale else (image,):
+    for level in (image, full or full_image(image, params)) if params.upscale else (image,):
         for channel in numbers:
             level.read((slice(0, 1),) * 3, channel)
-    refuse_constant(image, numbers)
+    refuse_constant(image.whole, numbers)
 
 
 def check_room(folder: Path, voxels: int) -> None:
@@ -178,12 +188,12 @@ def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
 
 
-def _cut_words(params: Parameters, image: Image) -> str:
+def _cut_words(params: Parameters, result: Image) -> str:
     """Words for ``terapose cut``; none where no thumbnails are wanted."""
     if params.thumbnails is None:
         return ""
     window = ["--window-size", str(params.thumbnails)] if params.thumbnails else []
-    seen = (full_image(image, params) if params.upscale else image).selection
+    seen = result.selection
     # the box of the tissue, where region names a mask
     chosen = params.model_copy(update={"level": seen.level, "region": seen.region})
     return f"{arguments(chosen, SELECTION)} {shlex.join(window)}".strip()
@@ -245,11 +255,13 @@ def _check_one(
     address: str, image: Image, model: str, params: Parameters, output: Path | None
 ) -> tuple[dict[str, str], list[str]]:
     """The line of one sample, and what was understood of its image."""
-    check_readable(image, params)
+    # where the results lie
+    result = full_image(image, params) if params.upscale else image
+    check_readable(image, params, result)
     names = result_names(params)
     if output is not None:
         check_output(output, address, names)
-        check_room(output, math.prod(image.levels_shape[0] if params.upscale else image.shape))
+        check_room(output, math.prod(result.shape))
     # the numbers that names stand for: another table of markers is another run
     channels = channel_numbers(image, params.channels, params.markers)
     last = last_stages(params.measure, params.table)
@@ -262,7 +274,7 @@ def _check_one(
         "errors": "yes" if threshold else "",
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
-        "thumbnails": _cut_words(params, image),
+        "thumbnails": _cut_words(params, result),
         **{stage: arguments(params, own) for stage, own in STAGES.items()},
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",
