@@ -71,19 +71,12 @@ def open_labels(address: str | os.PathLike[str]) -> Lazy:
     InputError
         If there is none, or the group holds several.
     """
-    import json
-
     from terapose.image import address as addresses
     from terapose.image import open_image, zarr_nodes
 
     place = addresses.localise(os.fspath(address))
-    for name, content in zarr_nodes.documents(place).items():
-        if name not in ("zarr.json", ".zattrs"):
-            continue
-        document = json.loads(content)
-        attributes = document.get("attributes", {}) if name == "zarr.json" else document
-        names = attributes.get("ome", attributes).get("labels", [])
-        if len(names) == 1 or "cells" in names:
-            name = names[0] if len(names) == 1 else "cells"
-            return Lazy(open_image(addresses.join(place, name)))
+    names = zarr_nodes.metadata(place).get("labels")
+    if isinstance(names, list) and (len(names) == 1 or "cells" in names):
+        name = str(names[0]) if len(names) == 1 else "cells"
+        return Lazy(open_image(addresses.join(place, name)))
     return Lazy(open_image(place))

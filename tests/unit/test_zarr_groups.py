@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zarr
 from tests.checks import assert_refused, same
 from tests.synthetic import voxels, write_ome_zarr, write_zarr
 from tests.unit.test_zips import pack
 
+from terapose.errors import InputError
 from terapose.image import describe, open_image
+from terapose.lazy import open_labels
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 LEVELS: dict[str, Any] = {
@@ -112,3 +117,93 @@ def test_collections_say_what_can_be_named(tmp_path: Path, version: Any) -> None
     labels = group("l.zarr", labels=["cells", "nuclei"])
     assert_refused(r"a labels group.*; got cells, nuclei; .*l\.zarr/cells", labels)
     assert_refused(r"no image metadata \(multiscales\); name one array", group("g.zarr"))
+
+
+ANYTHING: tuple[Any, ...] = (None, 5, -1.5, "a", [], {}, [None], ["x"], [1, 2], {"a": 1})
+
+
+def _places(node: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in a JSON document."""
+    if above:
+        yield above
+    inside = enumerate(node) if isinstance(node, list) else ()
+    for key, value in node.items() if isinstance(node, dict) else inside:
+        yield from _places(value, (*above, key))
+
+
+def _replaced(document: Any, place: tuple[Any, ...], value: Any) -> str:
+    changed = copy.deepcopy(document)
+    holder = changed
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    return json.dumps(changed)
+
+
+def _documents(folder: Path) -> dict[str, Path]:
+    """Images and collections, and the documents that say what they are."""
+    array = np.zeros((2, 3, 8, 9), np.uint16)
+    common: dict[str, Any] = {"axes": "czyx", "channel_names": ("a", "b"), "factors": (1, 2)}
+    old = write_ome_zarr(folder / "old.zarr", array, version="0.4", **common)
+    new = write_ome_zarr(folder / "new.zarr", array, version="0.5", **common)
+    series = folder / "series.zarr"
+    write_ome_zarr(series / "0", array[0], version="0.4")
+    (series / "OME").mkdir()
+    (series / ".zgroup").write_text('{"zarr_format": 2}')
+    (series / ".zattrs").write_text('{"bioformats2raw.layout": 3, "series": ["0"]}')
+    plate = folder / "plate.zarr"
+    write_ome_zarr(plate / "A/1/0", array[0], version="0.4")
+    (plate / ".zgroup").write_text('{"zarr_format": 2}')
+    (plate / ".zattrs").write_text('{"plate": {"wells": [{"path": "A/1"}]}}')
+    (plate / "A/1/.zgroup").write_text('{"zarr_format": 2}')
+    (plate / "A/1/.zattrs").write_text('{"well": {"images": [{"path": "0"}]}}')
+    labels = folder / "labels.zarr"
+    write_ome_zarr(labels / "cells", array[0], version="0.4")
+    (labels / ".zgroup").write_text('{"zarr_format": 2}')
+    (labels / ".zattrs").write_text('{"labels": ["cells"]}')
+    return {
+        "old": old / ".zattrs",
+        "new": new / "zarr.json",
+        "series": series / ".zattrs",
+        "plate": plate / ".zattrs",
+        "plate/A/1": plate / "A/1/.zattrs",
+        "labels": labels / ".zattrs",
+    }
+
+
+@pytest.mark.parametrize("kind", ["old", "new", "series", "plate", "plate/A/1", "labels"])
+def test_anything_in_the_metadata(tmp_path: Path, kind: str) -> None:
+    """It is read or refused in one sentence, whatever stands where something else should."""
+    document = _documents(tmp_path)[kind]
+    content = json.loads(document.read_text())
+    refused = 0
+    for place in _places(content):
+        for value in ANYTHING:
+            document.write_text(_replaced(content, place, value))
+            for address in (document.parent, document.parent / "0", tmp_path / "plate.zarr"):
+                for opens in (open_image, open_labels):
+                    try:
+                        assert opens(address).shape
+                    except InputError as error:
+                        refused += 1
+                        assert "\n" not in str(error)
+    assert refused
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("multiscales", 0, "datasets", 0, "coordinateTransformations", 0, "scale"), [None] * 4),
+        (("multiscales", 0, "datasets", 0, "coordinateTransformations", 0, "scale"), ["a"] * 4),
+        (("multiscales", 0, "datasets", 0, "coordinateTransformations"), ["x"]),
+        (("omero",), [1]),
+        (("omero", "channels"), [None]),
+    ],
+)
+def test_metadata_that_is_of_another_form(tmp_path: Path, place: Any, value: Any) -> None:
+    document = _documents(tmp_path)["old"]
+    content = json.loads(document.read_text())
+    document.write_text(_replaced(content, place, value))
+    assert_refused(f"the {place[0]} metadata cannot be understood; got .*damaged", document.parent)
+    document.write_text(_replaced(content, ("omero", "channels", 1, "label"), 5))
+    assert open_image(document.parent).channel_names == ("a", "5")

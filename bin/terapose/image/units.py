@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 VoxelSize = tuple[float, float, float]
 
@@ -97,13 +96,3 @@ def voxel_size_of(
     if z is None or y is None or x is None:
         return None
     return z, y, x
-
-
-def product(values: Iterable[float | None]) -> float | None:
-    """Multiply, None where any factor is None."""
-    total = 1.0
-    for value in values:
-        if value is None:
-            return None
-        total *= value
-    return total

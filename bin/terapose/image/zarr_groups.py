@@ -91,7 +91,8 @@ def refuse_collections(address: str, metadata: dict[str, Any]) -> None:
 def _members(address: str, kind: str, metadata: dict[str, Any]) -> tuple[list[str], str]:
     """Paths of images in a collection, and how to say what there is."""
     if kind == "labels":
-        names = [str(name) for name in metadata["labels"] or []]
+        found = metadata["labels"]
+        names = [str(name) for name in found] if isinstance(found, list) else []
         return names or ["cells"], _listed(names)
     if kind == "well":
         fields = _paths(metadata["well"], "images")

@@ -118,7 +118,12 @@ def count_files(folder: str) -> tuple[int, int, int]:
 def metadata(address: str) -> dict[str, Any]:
     """What OME-Zarr says of a group; empty where it is none."""
     parsed = {name: parse(address, name, text) for name, text in documents(address).items()}
-    node = parsed.get("zarr.json", {})
-    attributes = (node.get("attributes") if node else parsed.get(".zattrs")) or {}
-    found = attributes.get("ome", attributes)
+    attributes = attributes_in(parsed)
+    found = attributes.get("ome", attributes) if isinstance(attributes, dict) else {}
     return found if isinstance(found, dict) else {}
+
+
+def attributes_in(parsed: dict[str, dict[str, Any]]) -> Any:
+    """Attributes of a node in its documents: a JSON object, unless they are damaged."""
+    node = parsed.get("zarr.json", {})
+    return (node.get("attributes") if node else parsed.get(".zattrs")) or {}

@@ -7,6 +7,8 @@ them is unknown.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -29,7 +31,6 @@ from terapose.image.series import find_series, listed
 from terapose.image.units import (
     VoxelSize,
     micrometres,
-    product,
     signed_micrometres,
     voxel_size_of,
 )
@@ -42,14 +43,13 @@ def open_zarr(address: str, documents: dict[str, bytes], chosen: Selection) -> I
     """Open a Zarr node whose metadata documents have been read (see `open_image`)."""
     parsed = {name: nodes.parse(address, name, content) for name, content in documents.items()}
     node = parsed.get("zarr.json", {})
-    attributes = node.get("attributes") if node else parsed.get(".zattrs")
-    attributes = attributes or {}
+    attributes = _object(address, nodes.attributes_in(parsed))
     if ".zarray" in parsed or node.get("node_type") == "array":
         found = zarr_groups.image_of(address)
         if found is None:
             return _open_plain(address, documents, attributes, chosen)
         return _open_multiscale(address, found, named_level(address, found.named, chosen))
-    metadata = attributes.get("ome", attributes)
+    metadata = _object(address, attributes.get("ome", attributes))
     if "bioformats2raw.layout" in metadata and "plate" not in metadata:
         return _open_series(address, metadata, chosen)
     zarr_groups.refuse_collections(address, metadata)
@@ -63,7 +63,8 @@ def _open_source(address: str) -> Source:
 
 def _open_series(address: str, metadata: dict[str, Any], chosen: Selection) -> Image:
     """Open one image of a group as bioformats2raw writes it: the only one, or the one chosen."""
-    names = [str(name) for name in metadata.get("series") or _numbered(address)]
+    with _understood(address, "series"):
+        names = [str(name) for name in metadata.get("series") or _numbered(address)]
     if len(names) != 1 and not chosen.series:
         raise InputError(
             "the group holds several images" if names else "the group holds no image",
@@ -87,16 +88,9 @@ def _numbered(address: str) -> list[str]:
 
 def _open_multiscale(address: str, group: zarr_groups.Group, chosen: Selection) -> Image:
     multiscale, level = group.multiscale, chosen.level
-    try:
+    with _understood(address, "multiscales"):
         axes, units = _axes(multiscale)
         paths = [str(dataset["path"]) for dataset in multiscale["datasets"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            "the multiscales metadata cannot be understood",
-            where=address,
-            got=f"{type(error).__name__}: {error}",
-            remedy=_DAMAGED,
-        ) from error
     check_level(address, level, len(paths))
     arrays = [nodes.open_array(addresses.join(group.address, path)) for path in paths]
     for path, array in zip(paths, arrays, strict=True):
@@ -113,11 +107,14 @@ def _open_multiscale(address: str, group: zarr_groups.Group, chosen: Selection) 
     version = group.metadata.get("version") or multiscale.get("version") or "0.4"
     read = _reading(addresses.join(group.address, paths[level]), arrays[level], finest)
     planes = shapes[level][0]
-    voxel_size, translation = _placement(multiscale, finest.read, units, level, planes)
+    with _understood(address, "multiscales"):
+        voxel_size, translation = _placement(multiscale, finest.read, units, level, planes)
+    with _understood(address, "omero"):
+        names = _channel_names(group.metadata)
     return Image(
         address=address,
         format=f"ome-zarr-{version}",
-        channel_names=names_of(_channel_names(group.metadata), read["layout"].length("C")),
+        channel_names=names_of(names, read["layout"].length("C")),
         voxel_size=voxel_size,
         translation=translation,
         selection=chosen,
@@ -125,6 +122,31 @@ def _open_multiscale(address: str, group: zarr_groups.Group, chosen: Selection) 
         find_identity=partial(nodes.identity, group.address, group.documents, paths[level]),
         **read,
     )
+
+
+def _object(address: str, attributes: Any) -> dict[str, Any]:
+    if not isinstance(attributes, dict):
+        raise InputError(
+            "its attributes are not a JSON object",
+            where=address,
+            got=repr(attributes),
+            remedy=_DAMAGED,
+        )
+    return attributes
+
+
+@contextmanager
+def _understood(address: str, what: str) -> Iterator[None]:
+    """Refuse metadata that is of another form than OME-Zarr has."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"the {what} metadata cannot be understood",
+            where=address,
+            got=f"{type(error).__name__}: {error}",
+            remedy=_DAMAGED,
+        ) from error
 
 
 def _open_plain(
@@ -196,10 +218,7 @@ def _placement(
     if not any(units[i] for i in space.values()):
         units = [None if set(step.values()) == {1.0} else "micrometer"] * len(axes)
     if any(units[i] for i in space.values()):
-        lengths = {
-            a: micrometres(product((own[0][i], shared[0][i])) or 0, units[i])
-            for a, i in space.items()
-        }
+        lengths = {a: micrometres(own[0][i] * shared[0][i], units[i]) for a, i in space.items()}
         size = voxel_size_of(lengths.get("Z"), lengths.get("Y"), lengths.get("X"), planes)
     if size is None:
         shifts = {a: place[a] / step[a] if step[a] else 0.0 for a in space}
@@ -234,4 +253,5 @@ def _transformation(
 
 def _channel_names(metadata: dict[str, Any]) -> list[str | None]:
     channels = (metadata.get("omero") or {}).get("channels") or []
-    return [channel.get("label") for channel in channels]
+    labels = [channel.get("label") for channel in channels]
+    return [None if label is None else str(label) for label in labels]
