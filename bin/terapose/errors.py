@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class InputError(ValueError):
     """A fault in what the user gave: said in one sentence, exit code 2, no traceback.
@@ -48,3 +50,17 @@ class InputError(ValueError):
 
 class StoreError(InputError):
     """The store does not hold what its receipts promise."""
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first of several names, and how many more there are: "a, b and 7 more".
+
+    Parameters
+    ----------
+    names
+        All of them.
+    most
+        How many are shown.
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

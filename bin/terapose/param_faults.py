@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _NUMBERS_OR_NAMES = "numbers from 1 up, or names, with commas between them, as in 1,3"
 IN_WORDS = {
     "model_digest": "64 hexadecimal digits, with commas for several networks",
-    "mask_tiff": "a file name ending in .tif",
+    "mask_tiff": "a file name ending in .tif or .tiff",
     "voxel_size": "three numbers in micrometres, Z,Y,X, as in 2,0.5,0.5 (for a plane, pixel_size "
     "is one)",
     "block_shape": "three whole numbers of voxels, Z,Y,X, as in 64,256,256",

@@ -62,7 +62,7 @@ def check_cover(image: Image, params: Parameters, mode: str) -> None:
     full = full_image(image, params)
     if full.level:
         raise InputError(
-            "names a level of an image by itself, where results are to lie on level 0",
+            "the address names one level, so results cannot be brought to level 0",
             where=image.address,
             remedy=f"give the address of the image, and level {image.level}; "
             "or leave out upscale and geojson",

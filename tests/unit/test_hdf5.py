@@ -229,8 +229,8 @@ def test_the_dataset_that_is_named(several: Path, inside: str, series: str, expe
         ("number", "", r"is no image; got number: no axes"),
         ("text", "", r"is no image; got text: no axes"),
         ("nothing", "", r"is no image; got nothing: no axes"),
-        ("table", "", r"voxels of this type cannot be segmented"),
-        ("mask", "", r"voxels of this type cannot be segmented"),
+        ("table", "", r"voxels of this type cannot be read"),
+        ("mask", "", r"voxels of this type cannot be read"),
     ],
 )
 def test_datasets_that_are_not_there_or_no_images(

@@ -123,7 +123,7 @@ def test_zero_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["bool", "complex64"])
 def test_unsupported_type(tmp_path: Path, dtype: str) -> None:
     path = write_zarr(tmp_path / "a.zarr", voxels(5, 9, 9, dtype=dtype))
-    assert_refused(rf"cannot be segmented; got {dtype}; allowed: uint8, .*uint64; convert", path)
+    assert_refused(rf"cannot be read; got {dtype}; allowed: uint8, .*uint64; convert", path)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])

@@ -77,6 +77,23 @@ def read_bytes(address: str, start: int | None = None, end: int | None = None) -
     return bytes(content)
 
 
+def local_only(what: str, address: str, files: str = "the file") -> InputError:
+    """The error for a format that is not read from servers.
+
+    Parameters
+    ----------
+    what
+        The format.
+    address
+        A URL.
+    files
+        What has to be copied.
+    """
+    return InputError(
+        f"{what} is read from a local disk only", where=address, remedy=f"copy {files} first"
+    )
+
+
 def digest(*parts: object) -> str:
     """Hex SHA-256 of a sequence of parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()

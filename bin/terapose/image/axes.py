@@ -242,8 +242,8 @@ def _time(address: str, wanted: int | None, times: int, got: str) -> int:
             where=address,
             got=got,
             allowed=f"one of them: time 1 to {times}",
-            remedy="give time (all makes each time point a sample of its own), or axes if they "
-            "are no times",
+            remedy="give time (all makes each time point a sample of its own), or `axes`, if "
+            "this axis is not time",
         )
     if wanted is not None and not 1 <= wanted <= times:
         raise InputError(

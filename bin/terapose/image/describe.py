@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from terapose.errors import few
 from terapose.image.model import Image
 from terapose.image.series import listed
 
@@ -60,9 +61,7 @@ def _axes(image: Image) -> str:
 
 
 def _channels(names: Sequence[str]) -> str:
-    more = len(names) - _NAMES
-    shown = ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
-    return f"{len(names)}: {shown}"
+    return f"{len(names)}: {few(names, _NAMES)}"
 
 
 def _voxel(image: Image) -> str:

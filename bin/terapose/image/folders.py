@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from terapose.errors import InputError
+from terapose.errors import InputError, few
 from terapose.image import patterns
 from terapose.image.address import is_url
 from terapose.natural import natural_key
@@ -83,9 +83,7 @@ def no_image(folder: str, others: Sequence[str]) -> InputError:
 
 def named(paths: Sequence[str]) -> str:
     """The first names of several, for a message."""
-    names = [os.path.basename(path) for path in paths[:_SHOWN]]
-    more = len(paths) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+    return few([os.path.basename(path) for path in paths], _SHOWN)
 
 
 def not_one_image(address: str) -> InputError | None:

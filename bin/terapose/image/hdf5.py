@@ -52,9 +52,7 @@ def open_hdf5(
         The XML of BigDataViewer that names the file, if the user gave that.
     """
     if addresses.is_url(address):
-        raise InputError(
-            "HDF5 is read from a local disk only", where=address, remedy="copy the file first"
-        )
+        raise addresses.local_only("HDF5", address)
     with Hdf5Files(file_name, address) as files:
         try:
             return _open(address, files, inside, chosen, xml_name)
@@ -77,9 +75,7 @@ def _is_hdf5(file_name: str) -> bool:
 def open_bdv_xml(address: str, chosen: Selection) -> Image:
     """Open the image whose BigDataViewer XML the user gave (see `open_image`)."""
     if addresses.is_url(address):
-        raise InputError(
-            "HDF5 is read from a local disk only", where=address, remedy="copy the files first"
-        )
+        raise addresses.local_only("HDF5", address, "the files")
     xml_name = os.path.realpath(address)
     folder = os.path.dirname(xml_name)
     file_name = file_beside(xml_name, bdv_xml.pixels_of(xml_name)[1], folder, address)

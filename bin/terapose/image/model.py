@@ -269,8 +269,21 @@ def check_channels(image: Image, channels: Sequence[int]) -> None:
         )
 
 
-def check_type(address: str, dtype: np.dtype[Any], allowed: Sequence[str] = DTYPES) -> None:
+def check_type(
+    address: str, dtype: np.dtype[Any], allowed: Sequence[str] = DTYPES, *, done: str = "segmented"
+) -> None:
     """Refuse voxels of other types than those that are allowed.
+
+    Parameters
+    ----------
+    address
+        For the message.
+    dtype
+        Type of the voxels.
+    allowed
+        Names of types.
+    done
+        What cannot be done with other ones.
 
     Raises
     ------
@@ -279,7 +292,7 @@ def check_type(address: str, dtype: np.dtype[Any], allowed: Sequence[str] = DTYP
     """
     if dtype.newbyteorder("=").name not in allowed:
         raise InputError(
-            "voxels of this type cannot be segmented",
+            f"voxels of this type cannot be {done}",
             where=address,
             got=str(dtype),
             allowed=", ".join(allowed),
@@ -297,7 +310,7 @@ def layout_of(
     InputError
         If the type is not a real number of 8 to 64 bits, or the axes are refused.
     """
-    check_type(address, dtype, READABLE)
+    check_type(address, dtype, READABLE, done="read")
     return understand(address, axes, shape, chosen)
 
 

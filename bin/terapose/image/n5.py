@@ -91,11 +91,7 @@ def container_of(address: str) -> str | None:
     """
     if addresses.is_url(address):
         if re.search(r"(?i)\.n5(/|$)", address):
-            raise InputError(
-                "N5 is read from a local disk only",
-                where=address,
-                remedy="copy the container first",
-            )
+            raise addresses.local_only("N5", address, "the container")
         return None
     if not os.path.isdir(address):
         return None

@@ -25,6 +25,7 @@ import numpy as np
 
 from terapose.errors import InputError
 from terapose.image.joined import Index
+from terapose.image.unpack import from_zstd
 
 _TYPES = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 _TYPES |= {"float32", "float64"}
@@ -34,12 +35,6 @@ _JAVA_LZ4 = b"LZ4Block"
 def _from_gzip(packed: bytes) -> bytes:
     # gzip, or zlib (`useZlib`): told by the first bytes
     return zlib.decompress(packed, zlib.MAX_WBITS | 32)
-
-
-def _from_zstd(packed: bytes) -> bytes:
-    import imagecodecs
-
-    return bytes(imagecodecs.zstd_decode(packed))
 
 
 def _from_blosc(packed: bytes) -> bytes:
@@ -76,7 +71,7 @@ _UNPACK: dict[str, Callable[[bytes], bytes]] = {
     "gzip": _from_gzip,
     "bzip2": bz2.decompress,
     "xz": lzma.decompress,
-    "zstd": _from_zstd,
+    "zstd": from_zstd,
     "blosc": _from_blosc,
     "lz4": _from_lz4,
 }

@@ -19,7 +19,7 @@ from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
-from terapose.errors import InputError
+from terapose.errors import InputError, few
 from terapose.image import address as addresses
 from terapose.image import ome_xml
 from terapose.image.ome_xml import OmeXmlError
@@ -219,18 +219,13 @@ def _beside(path: str, name: str) -> str | None:
 
 
 def _missing(address: str, names: Sequence[str]) -> InputError:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return InputError(
         "files of the image are missing",
         where=address,
-        got=", ".join(names[:_SHOWN]) + more,
+        got=few(names, _SHOWN),
         remedy="copy all files of an OME-TIFF together, under the names that they had",
     )
 
 
 def _on_a_server(address: str) -> InputError:
-    return InputError(
-        "an OME-TIFF in several files is read from a local disk only",
-        where=address,
-        remedy="copy its files first",
-    )
+    return addresses.local_only("an OME-TIFF in several files", address, "its files")

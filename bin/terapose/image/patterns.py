@@ -54,7 +54,7 @@ def axes_in(address: str) -> str:
     wrong = [name for name in names if name not in tuple(AXES)]
     if wrong:
         raise InputError(
-            "a pattern names an axis that no file can be one place of",
+            "unknown name in the pattern",
             where=address,
             got="{" + wrong[0] + "}",
             allowed="{z}, {c} and {t}",

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
-from terapose.errors import InputError
+from terapose.errors import InputError, few
 from terapose.image import patterns
 from terapose.natural import natural_key
 
@@ -105,8 +105,7 @@ def _value(text: str, known: Mapping[Value, str]) -> Value:
 def _along(address: str, axis: str, known: Mapping[Value, str]) -> str:
     """What lies along an axis, in words; refuses planes or times of which one is missing."""
     if axis == "C":
-        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-        return f"C {', '.join(list(known.values())[:_SHOWN])}{more}"
+        return f"C {few(list(known.values()), _SHOWN)}"
     values = [int(value) for value in known]
     step = _step(address, axis, values, list(known.values()))
     return f"{axis} {values[0]} to {values[-1]}" + (f" by {step}" if step > 1 else "")
@@ -192,7 +191,7 @@ def _step(address: str, axis: str, values: Sequence[int], names: Sequence[str]) 
     if wrong is None:
         return least
     raise InputError(
-        f"files are missing along {axis}: their numbers go up in steps of {least}, but not here",
+        f"files are missing along {axis}: numbers rise by {least}, but one is missing",
         where=address,
         got=f"{names[wrong]} and then {names[wrong + 1]}",
         remedy="copy the missing ones, or name those that belong together (a folder or a pattern)",

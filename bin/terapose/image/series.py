@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from terapose.errors import InputError
+from terapose.errors import InputError, few
 
 _SHOWN = 12
 _COMPARABLE = 0.25
@@ -122,6 +122,4 @@ def find_series(address: str, names: Sequence[str], wanted: str) -> int:
 
 def listed(names: Sequence[str]) -> str:
     """All images of a file with their numbers, for a message; the first of very many."""
-    shown = [f"{n} ({name})" if name else str(n) for n, name in enumerate(names[:_SHOWN], 1)]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    return few([f"{n} ({name})" if name else str(n) for n, name in enumerate(names, 1)], _SHOWN)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from terapose.errors import InputError
+from terapose.errors import InputError, few
 from terapose.image import address as addresses
 from terapose.image import patterns, plane_places, tiffs
 from terapose.image.axes import Layout, Shape
@@ -45,7 +45,7 @@ def open_stack(address: str, chosen: Selection) -> Image:
     inside = "ZYX"[-len(first.shape) :]
     if inside == "ZYX" and "Z" in places.axes:
         raise InputError(
-            "holds several planes, where each file of the stack is one",
+            "holds several planes; each file of a stack must hold one",
             where=first.path,
             got=f"{first.shape[0]} planes",
             remedy="open it without stack, or name files along {c} or {t} alone",
@@ -119,8 +119,7 @@ def _is_plane(name: str) -> bool:
 def _inside(folder: str) -> str:
     """What a folder holds, in a few words."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    more = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "") or "nothing"
+    return few(names, 3) or "nothing"
 
 
 def _check_chosen(address: str, chosen: Selection) -> None:
@@ -134,9 +133,7 @@ def _check_chosen(address: str, chosen: Selection) -> None:
             remedy="leave series out, or name the files of one image by a pattern",
         )
     if addresses.is_url(address):
-        raise InputError(
-            "a stack is read from a local disk only", where=address, remedy="copy the files first"
-        )
+        raise addresses.local_only("a stack", address, "the files")
     if not os.path.isdir(address) and not patterns.is_pattern(address):
         raise InputError(
             "a stack is a folder or a pattern"

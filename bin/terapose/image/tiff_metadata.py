@@ -140,8 +140,8 @@ def _resolution(
     """(y, x) of the resolution tags, each in a unit."""
     sizes: list[float | None] = []
     for name, unit in zip(("YResolution", "XResolution"), units, strict=True):
-        tag = series.keyframe.tags.get(name)
-        count, total = tag.value if tag is not None else (0, 0)
+        found = series.keyframe.tags.get(name)
+        count, total = found.value if found is not None else (0, 0)
         sizes.append(micrometres(total / count, unit) if count else None)
     return sizes[0], sizes[1]
 

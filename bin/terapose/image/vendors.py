@@ -20,13 +20,11 @@ import numpy as np
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image.axes import understand
 from terapose.image.model import (
-    READABLE,
     Image,
     check_level,
-    check_type,
     is_cut_in_planes,
+    layout_of,
     names_of,
 )
 from terapose.image.series import find_series, listed
@@ -104,11 +102,7 @@ def open_vendor(address: str, known: Format, chosen: Selection) -> Image:
         If the plug-in is missing or cannot read the file, or what was chosen is not in it.
     """
     if addresses.is_url(address):
-        raise InputError(
-            f"{known.name} is read from a local disk only",
-            where=address,
-            remedy="copy the file first",
-        )
+        raise addresses.local_only(known.name, address)
     opened = _opened(address, known)
     scenes = [str(name) for name in opened.scenes]
     number = choose_scene(address, scenes, chosen.series)
@@ -125,8 +119,7 @@ def open_vendor(address: str, known: Format, chosen: Selection) -> Image:
         raise
     except Exception as error:  # every plug-in has kinds of its own
         raise _unreadable(address, known, error) from error
-    check_type(address, dtype, READABLE)
-    finest = understand(address, AXES, shapes[0], chosen)
+    finest = layout_of(address, AXES, shapes[0], dtype, chosen)
     layout = finest.at(shapes[chosen.level])
     chunks = (1, *layout.shape[1:])
     z, y, x = (float(size) if size else None for size in (sizes.Z, sizes.Y, sizes.X))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from terapose.errors import InputError
+from terapose.errors import InputError, few
 from terapose.image import address as addresses
 from terapose.image import zarr_nodes as nodes
 
@@ -93,17 +93,17 @@ def _members(address: str, kind: str, metadata: dict[str, Any]) -> tuple[list[st
     if kind == "labels":
         found = metadata["labels"]
         names = [str(name) for name in found] if isinstance(found, list) else []
-        return names or ["cells"], _listed(names)
+        return names or ["cells"], few(names, _SHOWN)
     if kind == "well":
         fields = _paths(metadata["well"], "images")
-        return fields or ["0"], f"fields {_listed(fields)}" if fields else ""
+        return fields or ["0"], f"fields {few(fields, _SHOWN)}" if fields else ""
     wells = _paths(metadata["plate"], "wells")
     if not wells:
         return ["A/1/0"], ""
     inside = nodes.metadata(addresses.join(address, wells[0])).get("well")
     fields = _paths(inside, "images")
-    said = f"wells {_listed(wells)}, with fields {_listed(fields)} in {wells[0]}"
-    return [f"{wells[0]}/{[*fields, '0'][0]}"], said if fields else f"wells {_listed(wells)}"
+    said = f"wells {few(wells, _SHOWN)}, with fields {few(fields, _SHOWN)} in {wells[0]}"
+    return [f"{wells[0]}/{[*fields, '0'][0]}"], said if fields else f"wells {few(wells, _SHOWN)}"
 
 
 def _paths(holder: Any, key: str) -> list[str]:
@@ -114,8 +114,3 @@ def _paths(holder: Any, key: str) -> list[str]:
 def _dicts(values: Any) -> list[dict[str, Any]]:
     """The objects in a list of a document, which may be anything."""
     return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
+from terapose.image.unpack import from_zstd
 
 V3 = ("zarr.json",)
 V2 = (".zgroup", ".zattrs", ".zarray")
@@ -46,17 +47,11 @@ def _inflated(packed: bytes) -> bytes:
     return zlib.decompress(packed, -zlib.MAX_WBITS)
 
 
-def _from_zstd(packed: bytes) -> bytes:
-    import imagecodecs
-
-    return bytes(imagecodecs.zstd_decode(packed))
-
-
 _UNPACK: dict[int, Callable[[bytes], bytes]] = {
     zipfile.ZIP_STORED: bytes,
     zipfile.ZIP_DEFLATED: _inflated,
     zipfile.ZIP_BZIP2: bz2.decompress,
-    93: _from_zstd,
+    93: from_zstd,
 }
 
 
