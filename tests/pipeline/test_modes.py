@@ -84,25 +84,18 @@ def test_same_bytes_however_it_is_cut(
     assert len(cells) > 5
 
 
-def test_a_mask_of_the_tissue_and_a_box(
-    launches: Launches, images: dict[str, Path], tmp_path: Path
-) -> None:
-    """The mask is named from the folder of the samplesheet."""
+def test_a_mask_of_the_tissue(launches: Launches, images: dict[str, Path], tmp_path: Path) -> None:
+    """It is named from the folder of the samplesheet."""
     launch = launches("region")
     folder = launch.path / "sheets"
     folder.mkdir()
     mask = np.zeros((45, 50), np.uint8)
     mask[5:30, 12:41] = 255
     tifffile.imwrite(folder / "mask.tif", mask)
-    regions = {"tissue": "mask.tif", "box": "20:70,31:90"}
-    lines = [f'{name},{images["plane"]},"{region}"\n' for name, region in regions.items()]
-    (folder / "samples.csv").write_text("".join(["sample,image,region\n", *lines]))
-    rules = ("--diameter", 12, "--block_shape", "1,40,60", "--max_tasks", 2)
-    launch.done("--input", "sheets/samples.csv", *rules)
-    for name, region in regions.items():
-        given = folder / region if name == "tissue" else region
-        whole = segment(images["plane"], tmp_path / name, "--diameter", 12, "--region", given)
-        assert results(launch.out / name) == whole
+    (folder / "samples.csv").write_text(f"sample,image,region\na,{images['plane']},mask.tif\n")
+    launch.done("--input", "sheets/samples.csv", "--diameter", 12, "--max_tasks", 1)
+    words = ("--diameter", 12, "--region", folder / "mask.tif")
+    assert results(launch.out / "a") == segment(images["plane"], tmp_path / "a", *words)
 
 
 def test_a_coarser_level_and_then_level_0(launches: Launches, tmp_path: Path) -> None:

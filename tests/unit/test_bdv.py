@@ -170,7 +170,7 @@ def test_types(tmp_path: Path, stored: str, said: str, expected: str) -> None:
 def test_the_xml_of_the_same_name(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", setups=(0, 1))
     message = (
-        r"several setups; got 1 \(s00 nuclei: channel 0, tile left\), "
+        r"several images; got 1 \(s00 nuclei: channel 0, tile left\), "
         r"2 \(s01 membrane: channel 488 nm, tile left\).* number or name \(series\)"
     )
     xml = write_xml(tmp_path / "a.xml", ("nuclei", "membrane"))
@@ -252,7 +252,7 @@ def test_partitions_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("", {"series": "1", "time": 3}, "no such time point; got time 3; allowed: 1 to 2"),
         ("", {"series": "2", "time": 2}, "no image at this time point; got t00001/s01; allowed: 1"),
         ("", {"series": "3", "time": 1}, r"no such image .* allowed: 1 \(s00\), 2 \(s01\)"),
-        ("", {"time": 1}, r"several setups; got 1 \(s00\), 2 \(s01\)"),
+        ("", {"time": 1}, r"several images; got 1 \(s00\), 2 \(s01\)"),
         ("", {"series": "1", "time": 1, "level": 3}, "no such pyramid level; .* 0 to 2"),
         ("t00000/s00/1/cells", {"level": 2}, "names a level of the image already; got level 2"),
         ("t00000/s00/7/cells", {}, "no such dataset; got t00000/s00/7/cells; allowed: 0, 1, 2"),

@@ -14,6 +14,7 @@ from tests.synthetic import nuclei, voxels, write_zarr
 
 from terapose.errors import InputError
 from terapose.image import describe, open_image, vendors
+from terapose.image.series import pick
 from terapose.labels import open_level
 from terapose.params import check
 from terapose.runner import segment_file
@@ -69,9 +70,9 @@ def test_first_bytes(head: bytes, name: str | None) -> None:
 
 
 def test_one_of_several_scenes_has_to_be_chosen() -> None:
-    assert vendors.choose_scene("a.lif", ["left", "right"], "right") == 1
+    assert pick("a.lif", ["left", "right"], "right") == 1
     with pytest.raises(InputError, match=r"several images; got 1 \(left\), 2 \(right\); choose"):
-        vendors.choose_scene("a.lif", ["left", "right"], "")
+        pick("a.lif", ["left", "right"], "")
 
 
 def test_a_czi_is_segmented(tmp_path: Path, tiny_model: Path) -> None:

@@ -33,7 +33,7 @@ from terapose.image.hdf5_axes import text_of
 from terapose.image.hdf5_files import Hdf5Files, Node, is_dataset, shape_of
 from terapose.image.hdf5_source import identity_of, open_stack, stored_as
 from terapose.image.model import Image, check_level, layout_of, named_level, names_of
-from terapose.image.series import find_series, listed
+from terapose.image.series import listed, pick
 from terapose.image.units import VoxelSize
 from terapose.levels import factor_between
 from terapose.selection import Selection
@@ -187,17 +187,13 @@ def _choose(
     )
     if series in setups:
         number = setups.index(series)
-    elif series:
-        number = find_series(address, names, series)
-    elif len(setups) == 1:
-        number = 0
     else:
-        raise InputError(
-            "the BigDataViewer file holds several setups",
-            where=address,
+        number = pick(
+            address,
+            names,
+            series,
+            what="the BigDataViewer file",
             got=listed([_shown(setup, said.get(_number(setup))) for setup in setups]),
-            allowed="one of them: each is an image of its own",
-            remedy="choose one by its number or name (series)",
         )
     return names, number, setups[number]
 

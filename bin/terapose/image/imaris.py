@@ -26,7 +26,7 @@ from terapose.image.hdf5_axes import text_of
 from terapose.image.hdf5_files import Hdf5Files, Node, is_dataset, shape_of
 from terapose.image.hdf5_source import identity_of, open_stack, stored_as
 from terapose.image.model import Image, check_level, layout_of, named_level, names_of
-from terapose.image.series import find_series, listed
+from terapose.image.series import pick
 from terapose.image.units import VoxelSize, micrometres, signed_micrometres, voxel_size_of
 from terapose.levels import factor_between
 from terapose.selection import Selection
@@ -182,17 +182,8 @@ def _choose(
     )
     if series in images:
         number = images.index(series)
-    elif series:
-        number = find_series(address, names, series)
-    elif len(images) == 1:
-        number = 0
     else:
-        raise InputError(
-            "the Imaris file holds several images",
-            where=address,
-            got=listed(names),
-            remedy="choose one by its number or name (series)",
-        )
+        number = pick(address, names, series, what="the Imaris file")
     return names, number, images[number]
 
 

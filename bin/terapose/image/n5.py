@@ -42,7 +42,7 @@ from terapose.image.n5_attributes import (
     read_attributes,
 )
 from terapose.image.n5_blocks import Dataset, dataset_of
-from terapose.image.series import find_series, listed
+from terapose.image.series import pick
 from terapose.image.units import VoxelSize, voxel_size_of
 from terapose.image.zarr_nodes import count_files
 from terapose.levels import factor_between
@@ -246,17 +246,13 @@ def _choose(address: str, place: str, series: str) -> tuple[tuple[str, ...], int
         )
     if names == (".",):
         names = (os.path.basename(place),)
-    if series:
-        number = find_series(address, names, series if series.isdecimal() else series.strip("/"))
-    elif len(names) == 1:
-        number = 0
-    else:
-        raise InputError(
-            "the N5 container holds several images",
-            where=address,
-            got=listed(names),
-            remedy=f"give series, or name one of them, as in {address}/{names[0]}",
-        )
+    number = pick(
+        address,
+        names,
+        series.strip("/"),
+        what="the N5 container",
+        remedy=f"give series, or name one of them, as in {address}/{names[0]}",
+    )
     return names, number, found[number]
 
 

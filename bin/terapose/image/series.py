@@ -86,6 +86,49 @@ def _shown(candidate: Candidate) -> str:
     return f"{name}{candidate.axes} {shape}"
 
 
+def pick(
+    address: str,
+    names: Sequence[str],
+    wanted: str,
+    *,
+    what: str = "the file",
+    got: str = "",
+    remedy: str = "choose one by its number or name (series)",
+) -> int:
+    """Index (from 0) of the image that is wanted; without a wish, of the only one.
+
+    Parameters
+    ----------
+    address
+        For the message.
+    names
+        Names of all images, in their order.
+    wanted
+        A number from 1 or a name; empty: the only one.
+    what
+        What holds them.
+    got
+        What it holds, if that is more than the names.
+    remedy
+        What to do where there are several.
+
+    Raises
+    ------
+    InputError
+        If there is no such image, none at all, or several may be meant.
+    """
+    if wanted:
+        return find_series(address, names, wanted)
+    if len(names) != 1:
+        raise InputError(
+            f"{what} holds several images" if names else f"{what} holds no image",
+            where=address,
+            got=got or listed(names) or None,
+            remedy=remedy,
+        )
+    return 0
+
+
 def find_series(address: str, names: Sequence[str], wanted: str) -> int:
     """Index (from 0) of the image that ``wanted`` names.
 

@@ -11,7 +11,6 @@ its own name where the plug-in is missing.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from terapose.image.model import (
     layout_of,
     names_of,
 )
-from terapose.image.series import find_series, listed
+from terapose.image.series import pick
 from terapose.image.units import voxel_size_of
 from terapose.selection import Selection
 
@@ -105,7 +104,7 @@ def open_vendor(address: str, known: Format, chosen: Selection) -> Image:
         raise addresses.local_only(known.name, address)
     opened = _opened(address, known)
     scenes = [str(name) for name in opened.scenes]
-    number = choose_scene(address, scenes, chosen.series)
+    number = pick(address, scenes, chosen.series)
     try:
         opened.set_scene(number)
         levels = tuple(opened.resolution_levels)
@@ -191,26 +190,6 @@ def _has(plugin: str) -> bool:
 def _at(opened: Any, level: int) -> Any:
     opened.set_resolution_level(level)
     return opened
-
-
-def choose_scene(address: str, scenes: Sequence[str], wanted: str) -> int:
-    """Index (from 0) of the scene that is wanted: the only one, or the one that was chosen.
-
-    Raises
-    ------
-    InputError
-        If there are several and none was chosen, or there is no such one.
-    """
-    if wanted:
-        return find_series(address, scenes, wanted)
-    if len(scenes) != 1:
-        raise InputError(
-            "the file holds several images" if scenes else "the file holds no image",
-            where=address,
-            got=listed(scenes) or None,
-            remedy="choose one by its number or name (series)",
-        )
-    return 0
 
 
 def _missing(address: str, known: Format) -> InputError:

@@ -27,7 +27,7 @@ from terapose.image.model import (
     named_level,
     names_of,
 )
-from terapose.image.series import find_series, listed
+from terapose.image.series import pick
 from terapose.image.units import (
     VoxelSize,
     micrometres,
@@ -65,14 +65,13 @@ def _open_series(address: str, metadata: dict[str, Any], chosen: Selection) -> I
     """Open one image of a group as bioformats2raw writes it: the only one, or the one chosen."""
     with _understood(address, "series"):
         names = [str(name) for name in metadata.get("series") or _numbered(address)]
-    if len(names) != 1 and not chosen.series:
-        raise InputError(
-            "the group holds several images" if names else "the group holds no image",
-            where=address,
-            got=listed(names) or None,
-            remedy=f"give series, or name one of them, for example {addresses.join(address, '0')}",
-        )
-    number = find_series(address, names, chosen.series) if chosen.series else 0
+    number = pick(
+        address,
+        names,
+        chosen.series,
+        what="the group",
+        remedy=f"give series, or name one of them, for example {addresses.join(address, '0')}",
+    )
     inner = addresses.join(address, names[number])
     image = open_zarr(inner, nodes.documents(inner), replace(chosen, series=""))
     return replace(image, address=address, selection=chosen, series=(tuple(names), number))
