@@ -92,8 +92,11 @@ def open_image(
     if region:
         box = parse_box(region, image.shape)
         image = replace(image, selection=replace(image.selection, region=box_text(box)))
-    if voxel_size is None:
-        return image
+    return image if voxel_size is None else _with_voxel_size(image, voxel_size)
+
+
+def _with_voxel_size(image: Image, voxel_size: tuple[float, float, float]) -> Image:
+    """The image with another voxel size, at the same place in voxels."""
     if len(voxel_size) != 3 or not all(math.isfinite(v) and v > 0 for v in voxel_size):
         raise InputError(
             "a voxel size has three positive lengths in micrometres, z, y and x",
@@ -101,11 +104,6 @@ def open_image(
             got=voxel_size,
             remedy="for example 2.0, 0.5, 0.5",
         )
-    return _with_voxel_size(image, voxel_size)
-
-
-def _with_voxel_size(image: Image, voxel_size: tuple[float, float, float]) -> Image:
-    """The image with another voxel size, at the same place in voxels."""
     z, y, x = (float(v) for v in voxel_size)
     if image.translation is None:
         return replace(image, voxel_size=(z, y, x))
