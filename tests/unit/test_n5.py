@@ -321,36 +321,6 @@ def test_paintera_and_levels_of_any_factor(tmp_path: Path) -> None:
     assert same(image, array[None, ::2, ::3, ::3])
 
 
-@pytest.mark.parametrize("factors", [[0, -2, 2], [2, 2, 0], [-2, -2, 1], [2, "x", 1]])
-@pytest.mark.parametrize("place", ["own", "group"])
-def test_factors_that_are_none(tmp_path: Path, factors: list[Any], place: str) -> None:
-    """The lengths of the levels tell, as where nothing is said."""
-    array = voxels(6, 33, 47)
-    path = group(tmp_path / "a.n5", n5="2.0.0")
-    above = {"downsamplingFactors": [[1, 1, 1], factors]} if place == "group" else {}
-    own: dict[str, Any] = {"downsamplingFactors": factors} if place == "own" else {}
-    data = group(path / "raw", resolution=[0.25, 0.5, 2.0], **above)
-    write_n5(data / "s0", array)
-    write_n5(data / "s1", array[:, ::2, ::2], **own)
-    assert open_image(path, level=1).voxel_size == (2.0, 1.0, 0.5)
-
-
-@pytest.mark.parametrize("size", [[0, 0.5, 2], [0.25, -0.5, 2], [0.25, 0.5, 0]])
-def test_sizes_that_are_none(tmp_path: Path, size: list[float]) -> None:
-    array = voxels(5, 33, 47)
-    transform = {"axes": ["z", "y", "x"], "scale": size[::-1], "units": ["um"] * 3}
-    stated: list[dict[str, Any]] = [
-        {"pixelResolution": {"unit": "um", "dimensions": size}},
-        {"resolution": size, "axes": ["x", "y", "z"]},
-        {"transform": transform},
-    ]
-    for n, told in enumerate(stated):
-        written = write_n5(tmp_path / f"{n}.n5", array, **{"axes": ["x", "y", "z"], **told})
-        image = open_image(written)
-        assert image.axes == "ZYX"
-        assert image.voxel_size is None
-
-
 def test_what_is_asked_for_or_refused(tmp_path: Path, server: str) -> None:
     path = group(tmp_path / "a.n5", n5="4.0.0")
     assert_refused("the N5 container holds no dataset here", path)
@@ -415,37 +385,6 @@ def test_processes_and_identity(tmp_path: Path) -> None:
     assert open_image(path).identity != identity
     moved = path.rename(tmp_path / "b.n5")
     assert open_image(moved / "c0").identity in others
-
-
-@pytest.mark.parametrize("folder", ["", "setup1", "setup1/timepoint0"])
-def test_metadata_above_a_dataset_counts_for_its_identity(tmp_path: Path, folder: str) -> None:
-    """The voxel size may stand in any of these groups."""
-    path = write_bigdataviewer(tmp_path / "a.n5", voxels(2, 1, 5, 33, 47))
-    before = [open_image(path, series=name).identity for name in ("setup0", "setup1")]
-    document = path / folder / "attributes.json"
-    attributes = json.loads(document.read_text())
-    changed = {**attributes, "pixelResolution": {"unit": "um", "dimensions": [1, 1, 3]}}
-    for content in (changed, attributes):
-        document.write_text(json.dumps(content))
-        after = [open_image(path, series=name).identity for name in ("setup0", "setup1")]
-        is_same = content is attributes
-        assert [a == b for a, b in zip(before, after, strict=True)] == [
-            is_same or folder != "",
-            is_same,
-        ]
-
-
-def test_the_xml_of_bigdataviewer_counts_for_the_identity(tmp_path: Path) -> None:
-    path = write_bigdataviewer(tmp_path / "a.n5", voxels(2, 1, 5, 33, 47))
-    known = {open_image(path, series="1").identity}
-    for options in ({"unit": "nm"}, {"unit": "um"}):
-        write_xml(tmp_path / "a.xml", ("one", "two"), target="a.n5", loader="bdv.n5", **options)
-        beside, named = (
-            open_image(address, series="1").identity for address in (path, tmp_path / "a.xml")
-        )
-        assert beside == named
-        assert beside not in known
-        known.add(beside)
 
 
 def test_segmented_as_zarr(tmp_path: Path, tiny_model: Path, monkeypatch: Any, capsys: Any) -> None:
