@@ -157,7 +157,7 @@ def test_files_of_volumes_and_slides(tmp_path: Path) -> None:
     slides = open_image(tmp_path / "s_{c}.tif", stack=True)
     assert same(slides, array[:, :1])
     assert slides.voxel_size == (0.5, 0.5, 0.25)
-    assert_refused("holds several planes, where each", tmp_path / "v_{z}.tif", stack=True)
+    assert_refused("holds several planes; each file", tmp_path / "v_{z}.tif", stack=True)
     planes = open_image(tmp_path / "s_{z}.tif", stack=True)
     assert planes.voxel_size is None  # the distance of planes is not known
     sized = open_image(tmp_path / "s_{z}.tif", stack=True, voxel_size=(2, 1, 1))
@@ -221,8 +221,8 @@ def test_folders_that_are_no_stack(tmp_path: Path, names: list[str], message: st
         (["1", "2", "4"], "{t}", r"missing along T: .*; got 2 and then 4"),
         (["1_1", "1_01"], "{z}_{c}", r"same place of the stack; got 1_01\.tif and 1_1\.tif"),
         (["1_1", "1_2"], "{z}_*", "same place of the stack"),
-        (["1", "2"], "{y}", r"no file can be one place of; got \{Y\}; allowed: \{z\}, \{c\} and"),
-        (["1", "2"], "{}", "no file can be one place of"),
+        (["1", "2"], "{y}", r"unknown name in the pattern; got \{Y\}; allowed: \{z\}, \{c\} and"),
+        (["1", "2"], "{}", "unknown name in the pattern"),
         (["1", "2"], "p{z}", "no file has a name of this pattern; check the path"),
         (["1", "2"], "[z-a]", "this is no pattern; got bad character range"),
     ],
