@@ -194,7 +194,7 @@ def _named(folder: Path, *names: str) -> Path:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["p1.tif", "p2.tif", "p4.tif"], r"in steps of 1, .*; got p2\.tif and then p4\.tif"),
+        (["p1.tif", "p2.tif", "p4.tif"], r"rise by 1, .*; got p2\.tif and then p4\.tif"),
         (["p0.tif", "p2.tif", "p3.tif"], r"got p0\.tif and then p2\.tif"),
         (["p05.tif", "p10.tif", "p20.tif"], r"steps of 5, .*; got p10\.tif and then p20\.tif"),
         (["p1.tif", "p01.tif"], r"same place of the stack; got p01\.tif and p1\.tif"),
@@ -217,7 +217,7 @@ def test_folders_that_are_no_stack(tmp_path: Path, names: list[str], message: st
     [
         (["1_1", "1_2", "2_1"], "{z}_{c}", r"a file of the stack is missing; got no 2_2\.tif"),
         (["001_a", "002_b", "001_b"], "{z}_{c}", r"missing; got no 002_a\.tif"),
-        (["1_1", "2_1", "4_1"], "{z}_{c}", r"missing along Z: .* steps of 1, .*got 2 and then 4"),
+        (["1_1", "2_1", "4_1"], "{z}_{c}", r"missing along Z: .* rise by 1, .*got 2 and then 4"),
         (["1", "2", "4"], "{t}", r"missing along T: .*; got 2 and then 4"),
         (["1_1", "1_01"], "{z}_{c}", r"same place of the stack; got 1_01\.tif and 1_1\.tif"),
         (["1_1", "1_2"], "{z}_*", "same place of the stack"),
