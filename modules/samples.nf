@@ -186,8 +186,8 @@ def is_true(value) {
 def refuse_name(name, address) {
     refuse_control(address, name)
     def remedy = 'name it in a samplesheet (columns sample and image)'
-    if (!name || name =~ /['"`$\/\\]/ || name.startsWith('.')) {
-        refuse("${address}: cannot be the name of a sample; got ${name ?: 'no name'}; allowed: no quotes, slashes or \$, no dot in front; ${remedy}")
+    if (!name || name =~ /['"`$\/\\]/ || name.startsWith('.') || name.length() > 200) {
+        refuse("${address}: cannot be the name of a sample; got ${name ?: 'no name'}; allowed: no quotes, slashes or \$, no dot in front, no more than 200 characters; ${remedy}")
     }
     def folder = file("${params.outdir}/${folder_of(name)}", glob: false)
     def taken = ['pipeline_info', 'simulated'].collect { own -> file("${params.outdir}/${own}", glob: false) }

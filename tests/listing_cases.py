@@ -76,7 +76,7 @@ WHERE = "sample, image and names of parameters, parted by commas, semicolons or 
 BOTH = "no columns sample and image"
 NONE = "names no image; check the pattern or the samplesheet"
 INPUTS = "an image, a folder, a pattern in quotes or a samplesheet"
-PLAIN = "allowed: no quotes, slashes or $, no dot in front"
+PLAIN = "allowed: no quotes, slashes or $, no dot in front, no more than 200 characters"
 NAME = "name it in a samplesheet (columns sample and image)"
 GOOD = [["a", "plain.tif", {}]]
 

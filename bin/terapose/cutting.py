@@ -27,8 +27,16 @@ def network_shape(shape: ZYX, rescale: float, anisotropy: float, *, flat: bool =
     z, y, x = shape
     if rescale == 1.0 and (flat or anisotropy == 1.0):
         return shape
-    depth = z if flat else int(z * anisotropy * rescale)
-    return (depth, int(y * rescale), int(x * rescale))
+    depth = z if flat else _whole(z * anisotropy * rescale)
+    return (depth, _whole(y * rescale), _whole(x * rescale))
+
+
+def _whole(length: float) -> int:
+    """A length in whole voxels; one beyond all measure is for the plan to refuse."""
+    return int(length) if length < _ENDLESS else _ENDLESS
+
+
+_ENDLESS = 2**62
 
 
 def choose_slabs(shape: ZYX, planes: int | None, rectangle: int | None = None) -> ZYX:

@@ -11,7 +11,6 @@ is removed, and nothing of another name.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from terapose.compartments import ALL, table_names
+from terapose.documents import parse_json, read_document
 
 RECORD = "provenance.json"
 THUMBNAILS = "thumbnails.zarr"
@@ -32,11 +32,12 @@ log = logging.getLogger(__name__)
 
 def record_of(folder: Path) -> dict[str, Any] | None:
     """The record in a folder of results: None where there is none, empty where it is damaged."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    path = folder / RECORD
+    if not os.path.lexists(path):
         return None
-    except (IsADirectoryError, ValueError, RecursionError):
+    try:
+        record = parse_json(read_document(path))
+    except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
 

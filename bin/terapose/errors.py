@@ -2,7 +2,46 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
+
+from terapose.masking import masked
+
+_MOST = 1000
+_ALL = 3000
+"""Characters of one part of a sentence, and of the part that may name many faults."""
+
+
+def shown(value: object, most: int = _MOST) -> str:
+    """A value as it stands in a sentence: on one line, not endless, without credentials.
+
+    Names come from files of others. Control characters, and those that turn the direction of
+    writing, would be commands to a terminal: they are written as escapes.
+
+    Parameters
+    ----------
+    value
+        What is shown.
+    most
+        Characters after which it is cut off.
+    """
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        text = "a number of thousands of digits"
+    if len(text) > most:
+        text = f"{text[: most - 20]} ... ({len(text)} characters)"
+    return "".join(_printable(sign) for sign in masked(text))
+
+
+def _printable(sign: str) -> str:
+    if sign.isprintable() or unicodedata.category(sign) not in _UNSHOWN:
+        return sign
+    return sign.encode("unicode_escape").decode()
+
+
+_UNSHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Control characters, marks of direction, halves of characters, ends of lines and paragraphs."""
 
 
 class InputError(ValueError):
@@ -38,13 +77,13 @@ class InputError(ValueError):
             allowed,
             remedy,
         )
-        parts = [what if where is None else f"{where}: {what}"]
+        parts = [shown(what, _ALL) if where is None else f"{shown(where)}: {shown(what, _ALL)}"]
         if got is not None:
-            parts.append(f"got {got}")
+            parts.append(f"got {shown(got)}")
         if allowed is not None:
-            parts.append(f"allowed: {allowed}")
+            parts.append(f"allowed: {shown(allowed)}")
         if remedy is not None:
-            parts.append(remedy)
+            parts.append(shown(remedy))
         super().__init__("; ".join(parts))
 
 

@@ -56,6 +56,10 @@ class Listing(NamedTuple):
     left_out: list[str]
 
 
+_LONGEST = 200
+"""Characters of a sample's name: a folder gets it, and what is put beside that."""
+
+
 def listed(given: str, *, stack: bool) -> Listing:
     """Find the images that an input names.
 
@@ -122,12 +126,17 @@ def _check_names(given: str, samples: list[Listed]) -> None:
             raise InputError(
                 "a name has control characters", where=given, got=repr(f"{name} {address}")
             )
-        if re.search(r"""['"`$/\\]""", name) or name.startswith(".") or not name:
+        if (
+            len(name) > _LONGEST
+            or re.search(r"""['"`$/\\]""", name)
+            or name.startswith(".")
+            or not name
+        ):
             raise InputError(
                 "cannot be the name of a sample",
                 where=address,
                 got=name,
-                allowed="no quotes, slashes or $, no dot in front",
+                allowed="no quotes, slashes or $, no dot in front, no more than 200 characters",
                 remedy=_REMEDY,
             )
     counts = Counter(name for name, _, _ in samples)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import ErrorDetails
 
+from terapose.errors import shown
 from terapose.near import did_you_mean
 from terapose.region import is_box
 
@@ -39,9 +40,17 @@ def fault(error: ErrorDetails, given: Mapping[str, Any], known: Iterable[str]) -
         near = did_you_mean(name, known)
         return f"{name}: no such parameter" + (f" ({near})" if near else "")
     if name in IN_WORDS:
-        return f"{name}: got {given[name]!r}, allowed: {IN_WORDS[name]}"
+        return f"{name}: got {_got(given[name])}, allowed: {IN_WORDS[name]}"
     allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-    return f"{name}: got {error['input']!r}, allowed: {allowed}"
+    return f"{name}: got {_got(error['input'])}, allowed: {allowed}"
+
+
+def _got(value: object) -> str:
+    """A value that was given: it may be anything that JSON holds."""
+    try:
+        return shown(repr(value), 200)
+    except (RecursionError, ValueError):
+        return "something too large to show"
 
 
 def across(params: Parameters) -> list[str]:

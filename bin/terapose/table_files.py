@@ -22,6 +22,7 @@ import pyarrow.parquet
 
 from terapose.parts import Table
 
+_FORMULA = ("=", "+", "-", "@")
 FORMATS = ("csv", "parquet", "h5ad")
 
 
@@ -35,11 +36,15 @@ class _Writer(Protocol):
 
 class _Csv:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
+        # a cell that begins like a formula is one for a spreadsheet: an apostrophe makes it text
+        names = [f"'{name}" if name.startswith(_FORMULA) else name for name in schema.names]
+        fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
+        self._schema = pa.schema(fields)
         options = pa.csv.WriteOptions(quoting_style="needed", quoting_header="needed")
-        self._file = pa.csv.CSVWriter(path, schema, write_options=options)
+        self._file = pa.csv.CSVWriter(path, self._schema, write_options=options)
 
     def add(self, rows: pa.Table) -> None:
-        self._file.write_table(rows)
+        self._file.write_table(rows.rename_columns(self._schema.names))
 
     def close(self) -> None:
         self._file.close()

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from terapose.documents import read_document, refuse_special
 from terapose.errors import InputError
 from terapose.near import plain
 
@@ -87,6 +88,7 @@ def dialect_of(path: Path, known: Sequence[str]) -> Dialect:
     OSError
         If it cannot be read.
     """
+    refuse_special(path)
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
@@ -117,7 +119,7 @@ def read_table(path: Path, known: Sequence[str]) -> TextTable:
     """
     try:
         dialect = dialect_of(path, known)
-        content = path.read_bytes().decode(dialect.encoding)
+        content = read_document(path).decode(dialect.encoding)
         lines, numbers = _lines(content, dialect)
     except OSError as error:
         raise InputError("cannot be read", where=path, got=error.strerror) from error

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
+from terapose.documents import refuse_special
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Box, zyx
 from terapose.homes import expanded
@@ -206,6 +207,7 @@ def _read(
     if isinstance(table, pd.DataFrame):
         return _named(table, columns_of(table.columns, names)), [str(c) for c in table.columns]
     path = expanded(table)
+    refuse_special(path)
     try:
         if path.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
 import sys
+import traceback
+from typing import NoReturn
 
 import click
 
 import terapose
 from terapose.errors import InputError
+from terapose.masking import masked
 
 COMMANDS = {
     "segment": "segment",
@@ -77,8 +81,18 @@ Example:
 @click.version_option(terapose.__version__, prog_name="terapose")
 def group() -> None:
     """Segment cells in images that fit on no single machine."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Masked("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.captureWarnings(True)
+
+
+class _Masked(logging.Formatter):
+    """Log lines without credentials, whoever wrote them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return masked(super().format(record))
 
 
 def _system_fault(error: OSError, remedy: str) -> InputError:
@@ -104,15 +118,38 @@ def main() -> None:
     except PermissionError as error:
         fault = _system_fault(error, "make sure that you may read it, or write there")
     except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        remedy = "make room or choose another folder, and run again: finished work is kept"
-        fault = _system_fault(error, remedy)
+        if error.errno not in _REMEDIES:
+            _tell_where()
+        fault = _system_fault(error, _REMEDIES[error.errno])
+    except MemoryError as error:
+        fault = InputError(
+            "there is not enough memory for this",
+            got=error,
+            remedy="check that the size the file declares is right, or use a larger machine",
+        )
+    except Exception:
+        _tell_where()
     else:
         return
     click.echo(f"terapose: {fault}", err=True)
     sys.exit(2)
 
 
-_NO_ROOM = {28, 30, 122}
-"""No space left, read-only file system, quota exceeded."""
+def _tell_where() -> NoReturn:
+    """Of what nobody expected, say where in the code; addresses in it may hold credentials."""
+    click.echo(masked(traceback.format_exc()), err=True, nl=False)
+    sys.exit(1)
+
+
+_ROOM = "make room or choose another folder, and run again: finished work is kept"
+_FILES = "allow more open files (ulimit -n 1024), and run again"
+_REMEDIES = {
+    errno.ENOSPC: _ROOM,
+    errno.EROFS: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+    errno.ENAMETOOLONG: "no file has such a name: check what was given",
+    errno.ELOOP: "a link leads to itself: make it lead to a file, or remove it",
+}
+"""Faults of the system that a person can put right, by what to do."""

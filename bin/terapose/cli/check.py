@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from terapose.cli.options import Planning, parameters
-from terapose.errors import InputError
 from terapose.params import Parameters
 
 _EPILOG = """\b
@@ -53,11 +51,12 @@ def command(
 
     Prints what was understood of the image: its axes, shape, channels and voxel size.
     """
+    from terapose.documents import read_object
     from terapose.params import check
     from terapose.stages.check import run
 
-    given = _read(params_file) if params_file else {}
-    alone = _read(own) if own else {}
+    given = read_object(params_file) if params_file else {}
+    alone = read_object(own) if own else {}
     given |= alone | {k: v for k, v in options.items() if v is not None}
     whose = f"parameters of {sample}" if alone else "parameters"
     params = check(given, whose)
@@ -70,13 +69,3 @@ def command(
     if lines is not None:
         lines.write_text(checked.lines)
     click.echo(checked.said)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise InputError("is not JSON", where=path, got=str(error)) from error
-    if not isinstance(values, dict):
-        raise InputError("holds no parameters", where=path, allowed="a JSON object")
-    return values

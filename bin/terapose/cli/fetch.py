@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from terapose.errors import shown
+
 _EPILOG = """\b
 Examples:
   terapose fetch nuclei-small --output models/nuclei-small.pth
@@ -35,4 +37,4 @@ def command(model: str, digest: str | None, output: str | None) -> None:
         files = copy_all(files, Path(output))
     for file, one in zip(files, info.members or (info,), strict=True):
         click.echo(f"{file}\nsha256={one.digest}")
-    click.echo(f"{model}: {info.family}, licence {info.licence or 'not stated'}")
+    click.echo(f"{shown(model)}: {info.family}, licence {info.licence or 'not stated'}")

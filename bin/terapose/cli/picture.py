@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +77,16 @@ def command(
 
 def _segmented(record: Path, image: str) -> dict[str, Any]:
     """What a record says of the image, if it is this image's and there is one."""
+    from terapose.earlier import record_of
     from terapose.stages.check import is_same
 
     try:
-        found = json.loads(record.read_text())
+        found = record_of(record.parent) or {}
         known: dict[str, Any] = found["image"]
         # the labels may have been brought to another level than the one that was segmented
         if "output" in found:
             known["selection"] = found["output"]["selection"]
             known["voxel_size"] = found["output"]["voxel_size"]
         return known if is_same(known["address"], image) else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return {}

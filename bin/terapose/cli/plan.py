@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import Planning, parameters
+from terapose.errors import shown
 from terapose.params import Parameters
 
 _EPILOG = """\b
@@ -74,7 +75,8 @@ def describe_plan(plan: Any) -> str:
     need = plan.projection
     grid = " x ".join(map(str, plan.network_shape))
     lines = [
-        f"network   {plan.model.name} ({plan.model.family}, {plan.model.precision}) on {grid}",
+        f"network   {shown(plan.model.name)} ({plan.model.family}, {plan.model.precision}) "
+        f"on {grid}",
         f"store     {need.store / 1e9:.2f} GB at its peak",
     ]
     for name, runs in plan.tasks.items():

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from terapose.cli.options import Planning, parameters
-from terapose.errors import InputError
+from terapose.errors import InputError, shown
+from terapose.masking import masked
 from terapose.params import Parameters
 
 _EPILOG = """\b
@@ -83,8 +84,8 @@ def command(
 def _say(name: str, error: Exception) -> None:
     """Say why a sample failed; of what nobody expected, where in the code."""
     if not isinstance(error, InputError):
-        traceback.print_exception(error)
-    click.echo(f"terapose: {name}: {error}", err=True)
+        click.echo(masked("".join(traceback.format_exception(error))), err=True, nl=False)
+    click.echo(f"terapose: {name}: {shown(error, 5000)}", err=True)
 
 
 def _segment_one(

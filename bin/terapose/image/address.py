@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from terapose.documents import refuse_special
 from terapose.errors import InputError
+from terapose.masking import masked
+
+__all__ = ["digest", "file_identity", "filesystem", "is_url", "join", "localise", "masked"]
 
 
 def is_url(address: str) -> bool:
@@ -24,8 +28,10 @@ def localise(address: str) -> str:
 
 
 def join(address: str, *parts: str) -> str:
-    """Put path parts after an address."""
-    return "/".join([address.rstrip("/"), *(part.strip("/") for part in parts)])
+    """Put path parts after the path of an address; what signs a URL stays behind it."""
+    signed = address.startswith(("http://", "https://"))
+    path, mark, query = address.partition("?") if signed else (address, "", "")
+    return "/".join([path.rstrip("/"), *(part.strip("/") for part in parts)]) + mark + query
 
 
 def filesystem(address: str) -> tuple[Any, str]:
@@ -63,6 +69,8 @@ def read_bytes(address: str, start: int | None = None, end: int | None = None) -
         If the server or the file system refuses.
     """
     fs, path = filesystem(address)
+    if not is_url(address):
+        refuse_special(path)
     try:
         content = fs.cat_file(path, start=start, end=end)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from terapose.errors import few
+from terapose.errors import few, shown
 from terapose.image.model import Image
 from terapose.image.series import listed
 
@@ -22,7 +22,7 @@ def describe(image: Image, channel_names: Sequence[str] = ()) -> list[str]:
         Names of its channels, if they are not the image's own (a table of markers).
     """
     lines = [
-        f"image     {image.address}",
+        f"image     {shown(image.address)}",
         f"format    {image.format}{_part(image)}",
         f"axes      {_axes(image)}",
         f"shape     {_by(image.shape)} (Z, Y, X), {image.dtype}",
@@ -30,11 +30,11 @@ def describe(image: Image, channel_names: Sequence[str] = ()) -> list[str]:
         f"voxel     {_voxel(image)}",
     ]
     if len(image.series[0]) > 1:
-        lines.insert(2, f"series    {listed(image.series[0])}")
+        lines.insert(2, f"series    {shown(listed(image.series[0]))}")
     if image.region.shape != image.layout.shape:
         lines.append(f"region    {image.selection.region} of {_by(image.layout.shape)}")
     if image.layout.note:
-        lines.append(f"note      {image.layout.note}")
+        lines.append(f"note      {shown(image.layout.note)}")
     return lines
 
 
@@ -43,9 +43,10 @@ def _part(image: Image) -> str:
     names, number = image.series
     parts = []
     if len(names) > 1:
-        parts.append(f"series {number + 1} of {len(names)} ({names[number] or 'no name'})")
+        name = shown(names[number]) or "no name"
+        parts.append(f"series {number + 1} of {len(names)} ({name})")
     elif names and names[0]:
-        parts.append(names[0])
+        parts.append(shown(names[0]))
     if image.times > 1:
         parts.append(f"time {image.layout.time + 1} of {image.times}")
     if image.levels > 1:
@@ -61,7 +62,7 @@ def _axes(image: Image) -> str:
 
 
 def _channels(names: Sequence[str]) -> str:
-    return f"{len(names)}: {few(names, _NAMES)}"
+    return f"{len(names)}: {shown(few(names, _NAMES))}"
 
 
 def _voxel(image: Image) -> str:

@@ -14,11 +14,13 @@ HDF5 plugin of ImageJ); else resolutions of ``axistags`` that have a unit in ``a
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from terapose.documents import parse_json
 from terapose.errors import InputError
 from terapose.image.axes import KNOWN, UNKNOWN, unnamed
 from terapose.image.units import VoxelSize, micrometres, voxel_size_of
@@ -113,7 +115,7 @@ def _statements(address: str, dataset: Any, *, are_given: bool) -> list[tuple[st
     found: list[tuple[str, Sequence[str]]] = []
     if "axistags" in dataset.attrs and not are_given:
         found.append(("axistags", [str(tag["key"]) for tag in _tags(address, dataset)]))
-    found.append(("DIMENSION_LABELS", [_label(dimension) for dimension in dataset.dims]))
+    found.append(("DIMENSION_LABELS", _labels(dataset)))
     for name in _ATTRIBUTES:
         if name in dataset.attrs:
             found.append((name, _names(dataset.attrs[name])))
@@ -123,7 +125,7 @@ def _statements(address: str, dataset: Any, *, are_given: bool) -> list[tuple[st
 def _tags(address: str, dataset: Any) -> list[dict[str, Any]]:
     text = text_of(dataset.attrs["axistags"])
     try:
-        tags = json.loads(text)["axes"]
+        tags = parse_json(text)["axes"]
         if all("key" in tag for tag in tags) and len(tags) == dataset.ndim:
             return list(tags)
     except (ValueError, KeyError, TypeError) as error:
@@ -141,9 +143,21 @@ def _wrong(address: str, name: str, got: str) -> InputError:
     )
 
 
-def _label(dimension: Any) -> str:
-    """The label of a dimension, or the name of its scale."""
-    return str(dimension.label) or (str(dimension[0].name) if len(dimension) else "")
+def _labels(dataset: Any) -> list[str]:
+    """The label of each dimension, or the name of its scale.
+
+    Read as the attributes that they are: HDF5's own functions for them end the process where these
+    are damaged.
+    """
+    labels = [text_of(label) for label in np.ravel(dataset.attrs.get("DIMENSION_LABELS", ()))]
+    scales = list(np.ravel(dataset.attrs.get("DIMENSION_LIST", ())))
+    found = []
+    for axis in range(dataset.ndim):
+        label = labels[axis] if axis < len(labels) else ""
+        if not label and axis < len(scales) and len(scales[axis]):
+            label = str(dataset.file[scales[axis][0]].name)
+        found.append(label)
+    return found
 
 
 def _names(value: Any) -> list[str]:
@@ -179,8 +193,8 @@ def _element_sizes(dataset: Any, axes: str) -> tuple[str, list[float]]:
 def _resolutions(dataset: Any) -> dict[str, float | None]:
     """Lengths of ``axistags`` that have a unit."""
     try:
-        units = json.loads(text_of(dataset.attrs["axis_units"]))
-        tags = json.loads(text_of(dataset.attrs["axistags"]))["axes"]
+        units = parse_json(text_of(dataset.attrs["axis_units"]))
+        tags = parse_json(text_of(dataset.attrs["axistags"]))["axes"]
         return {
             _letter(tag["key"]): micrometres(float(tag["resolution"]), units.get(tag["key"]))
             for tag in tags

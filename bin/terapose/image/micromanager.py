@@ -11,10 +11,10 @@ its own directory says, as the places of planes are reckoned from the index alon
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from terapose.documents import parse_json
 from terapose.errors import InputError
 from terapose.image.tiff_makers import Metadata, length
 
@@ -173,7 +173,7 @@ def _list(value: Any) -> list[Any]:
     """A list, which some versions wrote as JSON in a string."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError:
             return []
     return value if isinstance(value, list) else []

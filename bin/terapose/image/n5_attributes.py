@@ -17,11 +17,11 @@ told.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from terapose.documents import parse_json, refuse_special
 from terapose.errors import InputError
 from terapose.image.axes import KNOWN, unnamed
 from terapose.image.units import micrometres, signed_micrometres
@@ -62,9 +62,10 @@ def read_attributes(folder: str) -> dict[str, Any]:
         If it is damaged.
     """
     path = f"{folder}/attributes.json"
+    refuse_special(path)
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+        with open(path, "rb") as file:
+            content = parse_json(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:

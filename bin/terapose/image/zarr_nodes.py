@@ -5,14 +5,24 @@ A hierarchy is a folder, a prefix of an object store, or lies in a ZIP archive.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
+from terapose.documents import parse_json
 from terapose.errors import InputError
 from terapose.image import address as addresses
 from terapose.image import zips
 
+_UNFIT = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What zarr raises of metadata that it can make nothing of."""
 DAMAGED = "the metadata is damaged, write or copy the image again"
 
 
@@ -33,7 +43,7 @@ def documents(address: str) -> dict[str, bytes]:
 def parse(address: str, name: str, content: bytes) -> dict[str, Any]:
     """A metadata document of a node as a JSON object."""
     try:
-        parsed = json.loads(content)
+        parsed = parse_json(content)
     except ValueError as error:
         raise InputError(
             f"its {name} is not valid JSON", where=address, got=str(error), remedy=DAMAGED
@@ -68,7 +78,7 @@ def open_array(address: str) -> Any:
         ) from error
     except InputError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError) as error:
+    except _UNFIT as error:
         raise InputError(
             "the array cannot be opened",
             where=address,

@@ -8,30 +8,19 @@ pixels where they hold no diameter, others at 30. A renamed file is taken for th
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from terapose.errors import InputError
-from terapose.networks.outline import Array, outline
+from terapose.networks.outline import DAMAGED, Array, outline
 from terapose.networks.weights import sha256, shipped
 
 _LICENCES = {"cellpose4": "CC-BY-NC-4.0"}
 ALLOWED = "a network of Cellpose 1 to 3 or of terapose train, or one of Cellpose 4"
-_DAMAGED = (
-    zipfile.BadZipFile,
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    ValueError,
-)
+_DIAMETERS = (1.0, 10_000.0)
 _FIRST = "downsample.down.{}_down_{}.conv.conv_0.2.weight"
 _NO_STYLE = re.compile(r"cellpose_residual_(on|off)_style_off_concatenation_(on|off)")
 _CLASSES = re.compile(r"unet\d_residual_(on|off)_")
@@ -177,7 +166,9 @@ def _outline(path: Path) -> dict[str, Array]:
         )
     try:
         arrays = outline(path)
-    except _DAMAGED as error:
+    except PermissionError:
+        raise
+    except DAMAGED as error:
         raise damaged(path) from error
     return {name.removeprefix("module."): array for name, array in arrays.items()}
 
@@ -229,6 +220,14 @@ def _unet_channels(arrays: Mapping[str, Array], path: Path) -> int:
 def _unet_diameter(arrays: Mapping[str, Array], path: Path) -> float:
     """Object diameter (px) at which a U-Net works; files of Cellpose 1 do not hold it."""
     value = arrays["diam_mean"].value if "diam_mean" in arrays else None
+    if value and not _DIAMETERS[0] <= value <= _DIAMETERS[1]:
+        raise InputError(
+            "the network's diameter makes no sense",
+            where=path,
+            got=f"diam_mean {value:g}",
+            allowed=f"{_DIAMETERS[0]:g} to {_DIAMETERS[1]:g} pixels",
+            remedy="fetch the file again, or train it again",
+        )
     return value or (17.0 if _OLD_NUCLEI.search(path.name) else 30.0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from terapose.networks import cellpose4
 from terapose.networks.base import Average, Network, Tilewise, fill
 from terapose.networks.ensemble import identify_all
 from terapose.networks.files import ModelInfo, damaged, identify, unet_shape
+from terapose.networks.outline import DAMAGED
 from terapose.networks.unet import UNet
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -99,8 +99,10 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     """Weights by name, without the prefix that training on several GPUs leaves."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except DAMAGED as error:
         raise damaged(path) from error
+    if not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise damaged(path)
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 

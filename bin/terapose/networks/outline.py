@@ -9,8 +9,12 @@ weights do not need, so that reading a file from elsewhere runs none of its code
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
+import pickletools
+import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +23,21 @@ from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+DAMAGED = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged weight file may raise: the bytes decide how far its parsers come."""
 _MAGIC = 0x1950A86A20F9469CFC6C
 _SIZES = {
     "BFloat16Storage": 2,
@@ -56,12 +75,10 @@ def outline(path: Path) -> dict[str, Array]:
 
     Raises
     ------
-    zipfile.BadZipFile
-        The file is no archive, or is cut short.
     pickle.UnpicklingError
         It holds more than plain weights.
-    AttributeError, EOFError, IndexError, KeyError, TypeError, ValueError
-        It is a file of another kind, or damaged.
+    Exception
+        One of `DAMAGED`: it is a file of another kind, or damaged.
     """
     return _archive(path) if zipfile.is_zipfile(path) else _stream(path)
 
@@ -76,7 +93,7 @@ def _archive(path: Path) -> dict[str, Array]:
                 file.seek(4 * tensor.offset)
                 return file.read(4)
 
-        return _arrays(_Reader(io.BytesIO(archive.read(listing))).load(), number)
+        return _arrays(_load(io.BytesIO(archive.read(listing))), number)
 
 
 def _stream(path: Path) -> dict[str, Array]:
@@ -85,23 +102,23 @@ def _stream(path: Path) -> dict[str, Array]:
     Pickles follow each other: a magic number, the version, the machine, the description and the
     keys of the storages. Then comes each storage in this order: its length (int64) and its bytes.
     """
-    with path.open("rb") as file:
+    # a read of a mapped file ends with it, however many bytes the pickle says it has
+    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as file:
         if file.read(2) != b"\x80\x02":
             raise pickle.UnpicklingError("neither an archive nor a pickle")
         file.seek(0)
-        if _Reader(file).load() != _MAGIC:
+        if _load(file) != _MAGIC:
             raise pickle.UnpicklingError("a pickle of something else")
-        _Reader(file).load()
-        _Reader(file).load()
-        description = _Reader(file)
-        state = description.load()
+        _load(file)
+        _load(file)
+        kinds: dict[str, str] = {}
+        state = _load(file, kinds)
         places = {}
-        size = path.stat().st_size
-        for key in _Reader(file).load():
+        for key in _load(file):
             length = int.from_bytes(file.read(8), "little")
             places[key] = file.tell()
-            end = places[key] + length * _SIZES[description.kinds[key]]
-            if not length or end > size:
+            end = places[key] + length * _SIZES[kinds[key]]
+            if not length or end > len(file):
                 raise EOFError("the file is cut short")
             file.seek(end)
 
@@ -118,6 +135,8 @@ def _arrays(state: Any, number: Callable[[_Tensor], bytes]) -> dict[str, Array]:
         raise pickle.UnpicklingError("holds more than plain weights")
     arrays = {}
     for name, tensor in state.items():
+        if not isinstance(name, str) or not all(type(n) is int and n >= 0 for n in tensor.shape):
+            raise pickle.UnpicklingError("a name or shape is none")
         single = tensor.kind == "FloatStorage" and tensor.shape in ((), (1,))
         value = float(np.frombuffer(number(tensor), "<f4")[0]) if single else None
         arrays[name] = Array(tensor.shape, value)
@@ -126,6 +145,24 @@ def _arrays(state: Any, number: Callable[[_Tensor], bytes]) -> dict[str, Array]:
 
 def _tensor(storage: tuple[str, str], offset: int, shape: tuple[int, ...], *_: Any) -> _Tensor:
     return _Tensor(*storage, offset, tuple(shape))
+
+
+def _load(file: Any, kinds: dict[str, str] | None = None) -> Any:
+    """Read the next pickle of a file; ``kinds`` gets the kinds of storages met, by key.
+
+    A pickle keeps what it will need again under numbers, and memory is taken up to the largest of
+    them: so they are looked at first.
+    """
+    start = file.tell()
+    for opcode, number, position in pickletools.genops(file):
+        if "PUT" in opcode.name and number is not None and number > position:
+            raise pickle.UnpicklingError("keeps more than it holds")
+    file.seek(start)
+    reader = _Reader(file)
+    value = reader.load()
+    if kinds is not None:
+        kinds |= reader.kinds
+    return value
 
 
 class _Reader(pickle.Unpickler):

@@ -24,6 +24,7 @@ from terapose.constant import refuse_constant
 from terapose.earlier import THUMBNAILS, record_of, stale
 from terapose.errors import InputError
 from terapose.image import Image, describe
+from terapose.masking import masked
 from terapose.param_types import has_control
 from terapose.params import SELECTION, STAGES, Parameters
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
@@ -103,8 +104,8 @@ def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
 
 
 def is_same(one: str, other: str) -> bool:
-    """Whether two addresses, paths or URLs, name the same image."""
-    return one == other or os.path.realpath(one) == os.path.realpath(other)
+    """Whether two addresses, paths or URLs, name the same image, whoever opens it."""
+    return masked(one) == masked(other) or os.path.realpath(one) == os.path.realpath(other)
 
 
 def _unwritable(folder: Path, error: OSError) -> InputError:
@@ -240,7 +241,7 @@ def run(
     rows, said = [], []
     model = ""
     for suffix, own in samples_of(address, params.second if second else params):
-        folder = output.with_name(output.name + suffix) if output is not None else None
+        folder = Path(os.path.abspath(output) + suffix) if output is not None else None
         image = open_checked(address, own)
         # time points are of one shape and have one network: its file may be large
         model = model or _check_model(own, image)

@@ -26,6 +26,7 @@ from terapose.geometry import Box, Grid, zyx
 from terapose.job import Job, Receipt, Summary, extended, gather
 from terapose.labels import downsample, level_region, level_shape, open_level
 from terapose.mask import write_mask
+from terapose.masking import masked_all
 from terapose.parts import ByNumber, Table
 from terapose.plan import LAST, key_of, last_stages, package_digest
 from terapose.stages.export import address, levels_here, put
@@ -232,11 +233,11 @@ def _record(job: Job, *last: Summary) -> dict[str, Any]:
         "package_digest": package_digest(),
         "plan_digest": plan.digest,
         "mode": plan.mode,
-        "image": plan.image.model_dump(mode="json"),
+        "image": masked_all(plan.image.model_dump(mode="json")),
         "output": job.output.model_dump(
             mode="json", exclude={"version", "dimensions", "voxels", "chunks", "factors", "region"}
         ),
-        "model": plan.model.model_dump(mode="json"),
+        "model": masked_all(plan.model.model_dump(mode="json")),
         "intensity": plan.intensity.model_dump(mode="json", exclude={"windows"}),
         "network_shape": list(plan.network_shape),
         "rescale": plan.rescale,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from terapose.documents import parse_json, read_document
 from terapose.errors import InputError
 from terapose.near import did_you_mean
 from terapose.train.data import Item, items_of
@@ -168,8 +168,8 @@ def _patterns(given: Sequence[str], images: Sequence[Path], option: str) -> list
 
 def _lines(path: Path) -> list[str]:
     try:
-        content = path.read_text(encoding="utf-8")
-        listed = json.loads(content) if path.suffix == ".json" else content.split("\n")
-    except (OSError, ValueError) as error:
+        content = read_document(path).decode("utf-8")
+        listed = parse_json(content) if path.suffix == ".json" else content.split("\n")
+    except ValueError as error:
         raise InputError("no readable list of file names", where=path) from error
     return [str(line).strip() for line in listed if str(line).strip()]

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from terapose.errors import InputError
 from terapose.image import Image, open_image
+from terapose.image import address as addresses
+from terapose.image.tiff_files import TiffAddress, is_tiff, opened
 from terapose.lazy import open_labels
 from terapose.train.labels import as_numbers, check_all_read, one_channel, read_indexed
 
@@ -303,20 +305,15 @@ def _read_colours(path: Path) -> NDArray[Any] | None:
         return None
     import tifffile
 
-    try:
-        file = tifffile.TiffFile(path)
-    except (tifffile.TiffFileError, OSError):
+    if not is_tiff(addresses.read_bytes(str(path), 0, 4) or b""):
         return None  # terapose.image says what is wrong with it
-    with file:
+    with opened(TiffAddress(str(path))) as file:
         series = file.series[0]
         page = series.keyframe
         is_colour = page.photometric == tifffile.PHOTOMETRIC.RGB
         if not is_colour or series.axes not in ("YXS", "SYX"):
             return None
-        try:
-            image = series.asarray()
-        except (OSError, ValueError) as error:  # of tifffile and its codecs
-            raise InputError("cannot be read as TIFF", where=path, got=str(error)) from error
+        image = series.asarray()
     return np.ascontiguousarray(np.moveaxis(image, series.axes.index("S"), 0)[:3])
 
 

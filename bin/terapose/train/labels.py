@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.errors import InputError
+from terapose.image import address as addresses
+from terapose.image.tiff_files import TiffAddress, is_tiff, opened
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ def as_numbers(values: NDArray[Any], path: Path) -> NDArray[np.integer[Any]]:
     InputError
         If there are others than whole numbers from 0 up, and what they mean is not clear.
     """
+    if not values.size:
+        raise InputError("the labels are empty", where=path, got=f"shape {values.shape}")
     numbers = values.astype(np.uint8) if values.dtype.kind == "b" else values
     background = _background(numbers)
     if background is not None:
@@ -153,20 +157,15 @@ def _indexed_png(path: Path) -> _Indexed | None:
 def _indexed_tiff(path: Path) -> _Indexed | None:
     import tifffile
 
-    try:
-        file = tifffile.TiffFile(path)
-    except (tifffile.TiffFileError, OSError):
+    if not is_tiff(addresses.read_bytes(str(path), 0, 4) or b""):
         return None  # terapose.image says what is wrong with it
-    with file:
+    with opened(TiffAddress(str(path))) as file:
         series = file.series[0]
         page = series.keyframe
         colours = page.colormap if page.photometric == tifffile.PHOTOMETRIC.PALETTE else None
         if not (colours is not None or series.dtype == bool) or len(series.shape) not in (2, 3):
             return None
-        try:
-            numbers = series.asarray()
-        except (OSError, ValueError) as error:  # of tifffile and its codecs
-            raise InputError("cannot be read as TIFF", where=path, got=str(error)) from error
+        numbers = series.asarray()
     return numbers, None if colours is None else colours.T
 
 
