@@ -84,6 +84,24 @@ def test_values_that_are_no_arrays(refused: Callable[[Path], str], tmp_path: Pat
         assert "not a torch weight file" in refused(path)
 
 
+def test_arrays_that_are_larger_than_what_is_stored(
+    refused: Callable[[Path], str], tmp_path: Path
+) -> None:
+    state = random_unet((1, 2)).state_dict()
+    state["output.2.weight"] = torch.zeros(1).expand(3, 10**6, 10**3, 10**3)
+    for legacy in (False, True):
+        path = tmp_path / f"{legacy}.pth"
+        torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+        assert "not a torch weight file" in refused(path)
+
+
+def test_a_bomb(refused: Callable[[Path], str], tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10**8))
+    assert "not a torch weight file" in refused(path)
+
+
 def test_archives_that_are_others(refused: Callable[[Path], str], tmp_path: Path) -> None:
     path = tmp_path / "odd.pth"
     buffer = io.BytesIO()

@@ -9,6 +9,7 @@ weights do not need, so that reading a file from elsewhere runs none of its code
 from __future__ import annotations
 
 import io
+import math
 import mmap
 import pickle
 import pickletools
@@ -16,7 +17,7 @@ import struct
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple
@@ -87,13 +88,18 @@ def _archive(path: Path) -> dict[str, Array]:
     with zipfile.ZipFile(path) as archive:
         (listing,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         folder = listing.removesuffix("data.pkl") + "data/"
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+        if sum(sizes.values()) > path.stat().st_size:
+            # torch packs without compression
+            raise zipfile.BadZipFile("says that it holds more than it does")
 
         def number(tensor: _Tensor) -> bytes:
             with archive.open(folder + tensor.key) as file:
                 file.seek(4 * tensor.offset)
                 return file.read(4)
 
-        return _arrays(_load(io.BytesIO(archive.read(listing))), number)
+        held = {name.removeprefix(folder): size for name, size in sizes.items()}
+        return _arrays(_load(io.BytesIO(archive.read(listing))), number, held)
 
 
 def _stream(path: Path) -> dict[str, Array]:
@@ -113,11 +119,12 @@ def _stream(path: Path) -> dict[str, Array]:
         _load(file)
         kinds: dict[str, str] = {}
         state = _load(file, kinds)
-        places = {}
+        places, held = {}, {}
         for key in _load(file):
             length = int.from_bytes(file.read(8), "little")
             places[key] = file.tell()
-            end = places[key] + length * _SIZES[kinds[key]]
+            held[key] = length * _SIZES[kinds[key]]
+            end = places[key] + held[key]
             if not length or end > len(file):
                 raise EOFError("the file is cut short")
             file.seek(end)
@@ -126,17 +133,24 @@ def _stream(path: Path) -> dict[str, Array]:
             file.seek(places[tensor.key] + 4 * tensor.offset)
             return file.read(4)
 
-        return _arrays(state, number)
+        return _arrays(state, number, held)
 
 
-def _arrays(state: Any, number: Callable[[_Tensor], bytes]) -> dict[str, Array]:
-    """Names and shapes; ``number`` gives the bytes of a single float32."""
+def _arrays(
+    state: Any, number: Callable[[_Tensor], bytes], held: Mapping[str, int]
+) -> dict[str, Array]:
+    """Names and shapes.
+
+    ``number`` gives the bytes of a single float32, ``held`` says how many bytes each storage has.
+    """
     if not isinstance(state, dict) or not all(isinstance(v, _Tensor) for v in state.values()):
         raise pickle.UnpicklingError("holds more than plain weights")
     arrays = {}
     for name, tensor in state.items():
         if not isinstance(name, str) or not all(type(n) is int and n >= 0 for n in tensor.shape):
             raise pickle.UnpicklingError("a name or shape is none")
+        if math.prod(tensor.shape) * _SIZES[tensor.kind] > held[tensor.key]:
+            raise pickle.UnpicklingError("an array is larger than what is stored of it")
         single = tensor.kind == "FloatStorage" and tensor.shape in ((), (1,))
         value = float(np.frombuffer(number(tensor), "<f4")[0]) if single else None
         arrays[name] = Array(tensor.shape, value)

@@ -138,7 +138,7 @@ def _holds_label(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "label" in file
-    except OSError as error:
+    except (LookupError, OSError, RuntimeError, ValueError) as error:  # of h5py
         raise InputError("cannot be read as HDF5", where=path, got=str(error)) from error
 
 
