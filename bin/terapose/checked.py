@@ -55,6 +55,7 @@ def open_region(address: str, params: Parameters) -> Image:
     if not params.tissue:
         return image
     box, _ = tissue.find_tissue(params.tissue, image.shape)
+    tissue.check_place(params.tissue, image)
     return replace(image, selection=replace(image.selection, region=box_text(box)))
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from terapose.errors import InputError
+
 if TYPE_CHECKING:
     from terapose.image import Image
 
@@ -69,7 +71,7 @@ def open_labels(address: str | os.PathLike[str]) -> Lazy:
     Raises
     ------
     InputError
-        If there is none, or the group holds several.
+        If there is none, the group holds several, or it has several channels.
     """
     from terapose.image import address as addresses
     from terapose.image import open_image, zarr_nodes
@@ -78,5 +80,13 @@ def open_labels(address: str | os.PathLike[str]) -> Lazy:
     names = zarr_nodes.metadata(place).get("labels")
     if isinstance(names, list) and (len(names) == 1 or "cells" in names):
         name = str(names[0]) if len(names) == 1 else "cells"
-        return Lazy(open_image(addresses.join(place, name)))
-    return Lazy(open_image(place))
+        place = addresses.join(place, name)
+    image = open_image(place)
+    if image.channels > 1:
+        raise InputError(
+            "masks and labels have one channel",
+            where=place,
+            got=f"{image.channels} channels",
+            remedy="write the one that is meant to a file of its own",
+        )
+    return Lazy(image)

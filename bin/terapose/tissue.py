@@ -1,6 +1,7 @@
 """The part of an image that a mask shows, such as the tissue of a slide.
 
-A mask is an image of any resolution that covers all of the image; what is not 0 in it is *tissue*.
+A mask is an image of any resolution that covers all of the image. What is above 0 in it is
+*tissue*; negative numbers and what is no number are background, as in training labels.
 Voxel ``i`` of an axis of ``n`` voxels is looked up in the mask's voxel ``floor((i + 0.5) * m / n)``
 of ``m``: the one under its centre. A mask of one plane holds for all planes.
 
@@ -17,7 +18,7 @@ of ``m``: the one under its centre. A mask of one plane holds for all planes.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from terapose.store import INTEGER, Store
 
 if TYPE_CHECKING:
     from terapose.image import Image
+    from terapose.image.units import VoxelSize
 
 NAME = "tissue"
 _TOGETHER = (16, 2048, 2048)
@@ -59,8 +61,8 @@ def find_tissue(address: str, shape: ZYX) -> tuple[Box, TissuePlan]:
         raise InputError(
             "the mask shows no tissue",
             where=address,
-            got="0 in every voxel",
-            allowed="a mask that is not 0 where cells are looked for",
+            got="nothing above 0",
+            allowed="a mask that is above 0 where cells are looked for",
             remedy="check the mask, or leave region out",
         )
     box = Box(
@@ -82,6 +84,77 @@ def find_tissue(address: str, shape: ZYX) -> tuple[Box, TissuePlan]:
         stop=used.stop,
     )
     return box, known
+
+
+def shown(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values of a mask are tissue.
+
+    Parameters
+    ----------
+    values
+        Of any type.
+    """
+    return np.asarray(values > 0)
+
+
+def check_place(address: str, image: Image) -> None:
+    """Refuse a mask that says itself that it covers another part than all of the image.
+
+    Labels of an earlier run on a region are such: stretched over the image, they would show tissue
+    where there is none. Only an OME-Zarr says where it ends, as well as where it begins: sizes in
+    other files are often those of another resolution.
+
+    Parameters
+    ----------
+    address
+        Path or URL of the mask image.
+    image
+        All of the image, at the level that is segmented.
+
+    Raises
+    ------
+    InputError
+        If it begins or ends elsewhere, by more than its voxels or those of the image explain.
+    """
+    mask = _open(address)
+    if mask.translation is None:
+        return
+    (own, own_step), (wanted, step) = _reach(mask), _reach(image)
+    alike = (mask.voxel_size is None) == (image.voxel_size is None)
+    # a mask of one plane holds for all planes
+    axes = range(1 if mask.shape[0] == 1 else 0, 3)
+    # coarser levels lie half a voxel from where they are said to, and leave out part of one
+    far = [1.5 * max(a, b) for a, b in zip(own_step, step, strict=True)]
+    starts = all(abs(own[a][0] - wanted[a][0]) <= far[a] for a in axes)
+    stops = all(abs(own[a][1] - wanted[a][1]) <= far[a] for a in axes)
+    if not alike:  # lengths in voxels and in micrometres: only 0 is the same
+        fits = starts or any(image.translation or ())
+    else:
+        fits = starts and (stops or not mask.format.startswith("ome-zarr"))
+    if not fits:
+        unit = "" if mask.voxel_size is None else " micrometres"
+        raise InputError(
+            "the mask does not cover the image, as their translations and voxel sizes say",
+            where=address,
+            got=_reach_text(own, axes) + unit,
+            allowed=_reach_text(wanted, axes) + ("" if image.voxel_size is None else unit),
+            remedy="give a mask of the whole image (of labels of a region, the file of mask_tiff "
+            "is one), or the region as ranges",
+        )
+
+
+def _reach(image: Image) -> tuple[list[tuple[float, float]], VoxelSize]:
+    """Where an image begins and ends along Z, Y and X, and its step."""
+    step = image.voxel_size or image.factors
+    ends = [
+        (first - s / 2, first + (n - 0.5) * s)
+        for first, n, s in zip(image.origin, image.shape, step, strict=True)
+    ]
+    return ends, step
+
+
+def _reach_text(ends: list[tuple[float, float]], axes: range) -> str:
+    return ", ".join(f"{'ZYX'[a]} {ends[a][0]:g} to {ends[a][1]:g}" for a in axes)
 
 
 def _axes(values: ZYX, shape: ZYX, mask: ZYX) -> list[tuple[int, int, int]]:
@@ -111,11 +184,11 @@ def _check_proportions(address: str, mask: ZYX, shape: ZYX) -> None:
 
 @lru_cache(maxsize=4)  # one run asks several times, and all of the mask has to be decoded
 def _extent(address: str, _identity: str) -> Box | None:
-    """The box of the voxels that are not 0; None where there is none."""
+    """The box of the tissue; None where there is none."""
     mask = _open(address)
     first, last = [*mask.shape], [0, 0, 0]
     for box in Grid(mask.shape, zyx(min(a, n) for a, n in zip(_TOGETHER, mask.shape, strict=True))):
-        found = mask.read(box.slices) != 0
+        found = shown(mask.read(box.slices))
         for axis in range(3):
             along = np.flatnonzero(found.any(axis=tuple(a for a in range(3) if a != axis)))
             if len(along):
@@ -145,7 +218,7 @@ def prepare(plan: Plan, store: Store) -> None:
     used = tissue.box
     store.create(NAME, used.shape, _CHUNK, "uint8", INTEGER)
     for box in Grid(used.shape, zyx(min(a, n) for a, n in zip(_TOGETHER, used.shape, strict=True))):
-        store.write(NAME, box, (mask.read(box.moved(used.start).slices) != 0).astype(np.uint8))
+        store.write(NAME, box, shown(mask.read(box.moved(used.start).slices)).astype(np.uint8))
 
 
 def read_tissue(plan: Plan, store: Store, box: Box) -> NDArray[np.bool_]:

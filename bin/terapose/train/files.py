@@ -326,10 +326,7 @@ def _read_labels(path: Path) -> NDArray[np.integer[Any]]:
 
 
 def _only_channel(path: Path) -> NDArray[Any]:
-    image = open_labels(path).image
-    if image.channels != 1:
-        raise InputError("labels have one channel", where=path, got=f"{image.channels} channels")
-    return _channel(image, 1)
+    return _channel(open_labels(path).image, 1)
 
 
 def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:

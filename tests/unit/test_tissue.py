@@ -1,0 +1,111 @@
+"""What a mask of tissue shows, and where it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from tests.synthetic import nuclei, write_ome_zarr, write_zarr
+
+from terapose.checked import open_checked
+from terapose.errors import InputError
+from terapose.geometry import Box
+from terapose.image_plan import TissuePlan
+from terapose.lazy import open_labels
+from terapose.params import check
+from terapose.tissue import find_tissue, shown
+
+SIZE = (2.0, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("background", [np.nan, -1.0, -np.inf, 0.0])
+def test_tissue_is_what_is_above_0(tmp_path: Path, background: float) -> None:
+    values = np.full((20, 30), background, np.float32)
+    values[4:9, 11:17] = 0.25
+    values[8, 16] = np.inf
+    tifffile.imwrite(tmp_path / "m.tif", values)
+    box, plan = find_tissue(str(tmp_path / "m.tif"), (3, 40, 60))
+    assert box == Box((0, 8, 22), (3, 18, 34))
+    assert (plan.start, plan.stop) == ((0, 4, 11), (1, 9, 17))
+    assert isinstance(plan, TissuePlan)
+    assert shown(values).sum() == 30
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32"])
+def test_negative_numbers_are_background(tmp_path: Path, dtype: str) -> None:
+    values = np.full((20, 30), -1, dtype)
+    tifffile.imwrite(tmp_path / "m.tif", values)
+    with pytest.raises(InputError, match=r"shows no tissue.* got nothing above 0"):
+        find_tissue(str(tmp_path / "m.tif"), (1, 40, 60))
+
+
+def _labels(path: Path, shape: tuple[int, int], start: tuple[int, int], **more: Any) -> Path:
+    """Labels of a region, as a run leaves them."""
+    size = more.get("size", SIZE)
+    place = tuple(s * n for s, n in zip(size, (0, *start), strict=True))
+    array = np.ones(shape, np.uint32)
+    return write_ome_zarr(path, array, axes="yx", voxel_size=size, translations=[place])
+
+
+@pytest.mark.parametrize(
+    ("shape", "start"), [((30, 40), (10, 20)), ((30, 40), (0, 0)), ((30, 40), (30, 40))]
+)
+def test_labels_of_a_part_are_not_stretched_over_the_whole(
+    tmp_path: Path, shape: tuple[int, int], start: tuple[int, int]
+) -> None:
+    plane = nuclei((1, 60, 80))[0][0]
+    image = str(write_ome_zarr(tmp_path / "a.zarr", plane, axes="yx", voxel_size=SIZE))
+    part = _labels(tmp_path / "part.zarr", shape, start)
+    with pytest.raises(InputError, match=r"does not cover the image.*got Y .*; allowed: Y "):
+        open_checked(image, check({"region": str(part)}))
+    # of an image that lies where the mask does, it is all of it
+    cut = plane[start[0] : start[0] + 30, start[1] : start[1] + 40]
+    place = (0.0, start[0] * 0.5, start[1] * 0.5)
+    other = write_ome_zarr(
+        tmp_path / "b.zarr", cut, axes="yx", voxel_size=SIZE, translations=[place]
+    )
+    assert open_checked(str(other), check({"region": str(part)})).shape == (1, 30, 40)
+
+
+def test_labels_of_a_part_of_an_image_of_unknown_size(tmp_path: Path) -> None:
+    image = str(write_zarr(tmp_path / "a.zarr", nuclei((1, 60, 80))[0]))
+    array = np.ones((30, 40), np.uint32)
+    for number, place in enumerate([(0.0, 10.0, 0.0), (0.0, 0.0, 40.0)]):
+        part = write_ome_zarr(tmp_path / f"{number}.zarr", array, axes="yx", translations=[place])
+        with pytest.raises(InputError, match="does not cover the image"):
+            open_checked(image, check({"region": str(part)}))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+@pytest.mark.parametrize("centred", [True, False])
+def test_coarser_masks_of_the_whole_are_taken(tmp_path: Path, factor: int, centred: bool) -> None:
+    """A pyramid's levels lie half a voxel from one another, or say that they do not."""
+    plane = nuclei((1, 61, 83))[0][0]
+    image = str(write_ome_zarr(tmp_path / "a.zarr", plane, axes="yx", voxel_size=SIZE))
+    values = np.ones((61 // factor, 83 // factor), np.uint8)
+    place = (0.0, *((factor - 1) / 4,) * 2) if centred else (0.0, 0.0, 0.0)
+    size = (2.0, 0.5 * factor, 0.5 * factor)
+    mask = write_ome_zarr(
+        tmp_path / "m.zarr", values, axes="yx", voxel_size=size, translations=[place]
+    )
+    assert open_checked(image, check({"region": str(mask)})).shape == (1, 61, 83)
+    # a TIFF may say what it likes of sizes: it is stretched over the image
+    tifffile.imwrite(tmp_path / "m.tif", values, resolution=(300, 300), resolutionunit="INCH")
+    assert open_checked(image, check({"region": f"{tmp_path}/m.tif"})).shape == (1, 61, 83)
+
+
+def test_masks_and_labels_have_one_channel(tmp_path: Path) -> None:
+    two = np.ones((2, 60, 80), np.uint16)
+    image = str(write_zarr(tmp_path / "a.zarr", nuclei((1, 60, 80))[0]))
+    paths = [tmp_path / "m.ome.tif", tmp_path / "ij.tif", tmp_path / "m.zarr"]
+    tifffile.imwrite(paths[0], two, metadata={"axes": "CYX"})
+    tifffile.imwrite(paths[1], two, imagej=True, metadata={"axes": "CYX"})
+    write_ome_zarr(paths[2], two, axes="cyx")
+    for path in paths:
+        with pytest.raises(InputError, match="masks and labels have one channel; got 2 channels"):
+            open_checked(image, check({"region": str(path)}))
+        with pytest.raises(InputError, match="masks and labels have one channel; got 2 channels"):
+            open_labels(path)
