@@ -226,6 +226,29 @@ def test_given_voxel_size_wins(tmp_path: Path) -> None:
     assert_refused("three positive lengths", path, voxel_size=(3.0, float("nan"), 1.0))
 
 
+@pytest.mark.parametrize("unit", ["micrometer", "millimeter", None])
+def test_a_place_in_micrometres_stays_where_it_is(tmp_path: Path, unit: str | None) -> None:
+    """The stage was there, whatever its pixels are; levels still lie over one another."""
+    path = write_ome_zarr(
+        tmp_path / "a.zarr",
+        voxels(4, 32, 48),
+        voxel_size=(2.0, 0.5, 0.5),
+        unit=unit,
+        factors=(1, 2),
+        translations=[(10.0, 100.0, -7.0), (10.0, 100.25, -6.75)],
+    )
+    scale = 1000 if unit == "millimeter" else 1
+    place = tuple(scale * v for v in (10.0, 100.0, -7.0))
+    image = open_image(path, voxel_size=(8.0, 2.0, 2.0))
+    assert image.translation == pytest.approx(place)
+    assert image.origin == pytest.approx(place)
+    assert open_image(path, voxel_size=(8, 2, 2), region="1:2,3:9,5:9").origin == pytest.approx(
+        (place[0] + 8, place[1] + 6, place[2] + 10)
+    )
+    coarse = open_image(path, level=1, voxel_size=(8.0, 4.0, 4.0))
+    assert coarse.translation == pytest.approx((place[0], place[1] + 1, place[2] + 1))
+
+
 def test_ome_zarr_channel_names(tmp_path: Path) -> None:
     path = write_ome_zarr(
         tmp_path / "a.zarr", voxels(3, 5, 9, 9), axes="czyx", channel_names=("DNA", "")

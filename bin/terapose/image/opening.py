@@ -72,7 +72,7 @@ def open_image(
         that part, with its own shape, and its origin where it lies.
     voxel_size
         (z, y, x) in micrometres at that level; overrides what the file says. A translation that
-        the file gives stays the same in voxels.
+        the file gives in micrometres stays as it is, one in voxels the same in voxels.
 
     Returns
     -------
@@ -92,11 +92,14 @@ def open_image(
     if region:
         box = parse_box(region, image.shape)
         image = replace(image, selection=replace(image.selection, region=box_text(box)))
-    return image if voxel_size is None else _with_voxel_size(image, voxel_size)
+    if voxel_size is None:
+        return image
+    finest = _open(place, replace(image.selection, level=0, region="")) if image.level else image
+    return _with_voxel_size(image, finest, voxel_size)
 
 
-def _with_voxel_size(image: Image, voxel_size: tuple[float, float, float]) -> Image:
-    """The image with another voxel size, at the same place in voxels."""
+def _with_voxel_size(image: Image, finest: Image, voxel_size: tuple[float, float, float]) -> Image:
+    """The image with another voxel size; level 0 stays where it is, and levels over one another."""
     if len(voxel_size) != 3 or not all(math.isfinite(v) and v > 0 for v in voxel_size):
         raise InputError(
             "a voxel size has three positive lengths in micrometres, z, y and x",
@@ -108,8 +111,11 @@ def _with_voxel_size(image: Image, voxel_size: tuple[float, float, float]) -> Im
     if image.translation is None:
         return replace(image, voxel_size=(z, y, x))
     before = image.voxel_size or image.factors
+    # what is known in voxels only is so many voxels
+    place = (finest.translation if image.voxel_size else None) or (0.0, 0.0, 0.0)
     a, b, c = (
-        t * new / old for t, new, old in zip(image.translation, (z, y, x), before, strict=True)
+        first + (t - first) * new / old
+        for first, t, new, old in zip(place, image.translation, (z, y, x), before, strict=True)
     )
     return replace(image, voxel_size=(z, y, x), translation=(a, b, c))
 
