@@ -69,6 +69,9 @@ def test_axes_that_are_given(tmp_path: Path, axes: str, kind: str) -> None:
     [
         ((40, 33, 2), r"and the last axis has length 2; got axes QYX .* axes: YXC or ZYX"),
         ((40, 33, 4), r"and the last axis has length 4"),
+        ((96, 96, 6), r"and the last axis has length 6; got axes QYX .* axes: YXC or ZYX"),
+        ((120, 90, 11), r"and the last axis has length 11"),
+        ((513, 600, 64), r"and the last axis has length 64"),
         ((1000, 9, 9), r"1000 planes may be times, channels or a volume; .* TYX, CYX or ZYX"),
         ((41, 20, 9), r"41 planes may be times"),
         ((2, 5, 20, 9), r"axes Q, Q of unknown meaning; .* axes, for example ZCYX"),
@@ -82,6 +85,8 @@ def test_axes_that_nobody_tells(tmp_path: Path, shape: Any, message: str, kind: 
 
 @pytest.mark.parametrize("kind", ["zarr", "hdf5", "mapped"])
 def test_planes_that_are_taken_for_a_volume_are_told(tmp_path: Path, kind: str) -> None:
+    for number, shape in enumerate([(6, 96, 6), (60, 60, 20), (88, 97, 11), (30, 600, 5)]):
+        assert open_image(_write(tmp_path / f"{number}", voxels(*shape), kind)).shape == shape
     image = open_image(_write(tmp_path / "a", voxels(6, 33, 20), kind))
     assert image.shape == (6, 33, 20)
     assert any("its axis of 6 is: read as 6 planes along Z" in line for line in describe(image))

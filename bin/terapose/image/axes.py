@@ -9,8 +9,9 @@ rules:
 2. Axes of unknown meaning and length 1 do no harm.
 3. A single axis of unknown meaning in a file without Z, in front of Y and X, is Z: that is what a
    plain stack of planes is. It is told (`Layout.note`), and refused where it would be a strange
-   volume: an X of 4 or fewer pixels (these are channels), 1,000 planes or more, or more than twice
-   as many as a plane is long (these may be times).
+   volume: an X of 4 or fewer pixels, or of less than an eighth of both other axes (these are
+   channels), 1,000 planes or more, or more than twice as many as a plane is long (these may be
+   times).
 4. Everything else is refused: two axes of unknown meaning, an axis that the file says is something
    else (samples beside channels, lifetimes, positions), several time points of which none was
    chosen.
@@ -46,6 +47,7 @@ _OTHERS = {
 }
 
 _FEW = 4
+_THIN = 8
 _MANY = 1000
 _DEEP = 2
 
@@ -213,7 +215,7 @@ def _told(address: str, found: str, lengths: tuple[int, ...]) -> tuple[str, str]
 def _check_volume(address: str, found: str, lengths: tuple[int, ...], shape: Shape) -> None:
     """Refuse a volume that only a wrong guess would make."""
     planes, height, width = shape
-    if width <= _FEW:
+    if width <= _FEW or width * _THIN < min(planes, height):
         what, example = f"the last axis has length {width}", "YXC or ZYX"
     elif planes >= _MANY or planes > _DEEP * max(height, width):
         what, example = f"{planes} planes may be times, channels or a volume", "TYX, CYX or ZYX"
