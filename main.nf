@@ -6,7 +6,7 @@ include { SEGMENT } from './modules/segment'
 include { SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { SIMULATE } from './modules/simulate/main'
 include { absolute ; has_second ; own_beside ; own_networks } from './modules/settings'
-include { is_true ; listed ; own_parameters ; remove_stale ; sample } from './modules/samples'
+include { is_true ; listed ; own_parameters ; refuse_doubled ; remove_stale ; sample } from './modules/samples'
 include { refuse ; refuse_control ; refuse_folder } from './modules/shell'
 
 workflow {
@@ -23,6 +23,7 @@ workflow {
         reference = channel.empty()
     }
     given_images = params.simulate && !params.input ? [] : listed(params.input, is_true(given.stack))
+    refuse_doubled(given_images, given.time)
     images = channel.fromList(given_images).mix(simulated)
     samples = images.map { name, address, _own -> sample(name, address) }
     if (params.publish_layout == 'mcmicro') {

@@ -77,6 +77,17 @@ def named(address, own) {
     return [sample_name(address, !is_url(address) && is_pattern(as_path(address))), address, own]
 }
 
+// Stop where samples have names of time points of another one: their results would be one folder. How
+// many time points there are is not looked up.
+def refuse_doubled(found, time) {
+    def every = found.findAll { _name, _address, own -> (own.time ?: time) == 'all' }.collect { name, _address, _own -> name }
+    def others = found.collect { name, _address, _own -> name } - every
+    def doubled = others.findAll { name -> name ==~ /(?s).*-t\d{3,}/ && name.replaceFirst(/-t\d{3,}$/, '') in every }
+    if (doubled) {
+        refuse("input: several samples have the same name; got ${doubled.join(', ')}; with time all, NAME-t001 and so on are time points of NAME: give other names in a samplesheet")
+    }
+}
+
 // Addresses of the images that a folder holds or a pattern matches.
 def addresses_of(input, stack) {
     if (is_url(input)) {

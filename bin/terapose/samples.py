@@ -6,6 +6,7 @@ results.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from terapose.image import open_image
 from terapose.listing import Listing
 from terapose.params import Parameters, check
 
+_OF_TIME = re.compile(r"-t\d{3,}$")
 Work = Callable[[str, str, Parameters], None]
 """Does one sample: its name (empty for the only one), its address, its parameters."""
 Say = Callable[[str, Exception], None]
@@ -78,8 +80,8 @@ def for_each(listing: Listing, given: Mapping[str, Any], work: Work, say: Say) -
     Raises
     ------
     InputError
-        For wrong parameters of any sample, before anything is done; and at the end, if some of
-        several samples failed. An only sample fails as itself.
+        For wrong parameters of any sample, or several of one name, before anything is done; and at
+        the end, if some of several samples failed. An only sample fails as itself.
     """
     todo = [
         (name, address, check({**given, **own}, f"parameters of {name}" if own else "parameters"))
@@ -90,12 +92,34 @@ def for_each(listing: Listing, given: Mapping[str, Any], work: Work, say: Say) -
         for suffix, own_params in samples_of(address, params):
             work(suffix.lstrip("-"), address, own_params)
         return
+    _refuse_doubled({name: params.time == "all" for name, _, params in todo})
     failed = [name for one in todo for name in _failures(*one, work, say)]
     if failed:
         raise InputError(
             f"{len(failed)} of the samples failed, the others are finished",
             got=", ".join(failed),
             remedy="see what was said of them above; running again does not repeat what is done",
+        )
+
+
+def _refuse_doubled(samples: Mapping[str, bool]) -> None:
+    """Refuse samples with names of time points of another one: their results are one folder.
+
+    ``samples`` are their names, and whether each stands for all its time points. How many these are
+    is not looked up.
+    """
+    doubled = [
+        name
+        for name, is_all in samples.items()
+        if not is_all and samples.get(_OF_TIME.sub("", name), False)
+    ]
+    if doubled:
+        raise InputError(
+            "several samples have the same name",
+            where="input",
+            got=", ".join(doubled),
+            remedy="with time all, NAME-t001 and so on are time points of NAME: give other names "
+            "in a samplesheet",
         )
 
 

@@ -16,6 +16,7 @@ from tests.synthetic import voxels, write_ome_zarr
 from terapose.errors import InputError
 from terapose.image import folders, vendors
 from terapose.listing import listed
+from terapose.samples import for_each
 
 OPTIONS: tuple[Any, ...] = ("--diameter", 12, "--jobs", 1, "--cellprob-threshold", -9)
 
@@ -195,3 +196,41 @@ def test_samples_of_times(tmp_path: Path, tiny_model: Path, monkeypatch: Any, ca
     words = ("--model", tiny_model, *OPTIONS, "--time", "all")
     assert terapose("segment", tmp_path / "in", out, *words).code == 0
     assert sorted(path.name for path in out.iterdir()) == ["a-t001", "a-t002", "b-t001", "b-t002"]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("name", ["all-t001", "all-t002", "all-t0002"])
+def test_a_time_point_with_the_name_of_another_sample(
+    tmp_path: Path, order: tuple[int, ...], name: str, monkeypatch: Any, capsys: Any
+) -> None:
+    lines = ["all,a.zarr,all", f"{name},b.zarr,1"]
+    sheet = tmp_path / "s.csv"
+    sheet.write_text("\n".join(["sample,image,time", *(lines[n] for n in order)]))
+    said = Terapose(monkeypatch, capsys).refuses("segment", sheet, tmp_path / "out")
+    assert f"several samples have the same name; got {name}; with time all" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_samples_named_nearly_as_time_points(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_ome_zarr(tmp_path / f"{name}.zarr", voxels(2, 4, 20, 20), axes="tzyx")
+    sheet = tmp_path / "s.csv"
+    lines = (
+        "all,a.zarr,all",
+        "all-t1,b.zarr,1",
+        "all-t001,b.zarr,all",
+        "b-t001,b.zarr,2",
+        "b,b.zarr,1",
+    )
+    sheet.write_text("\n".join(["sample,image,time", *lines]))
+    done: list[str] = []
+    for_each(listed(str(sheet), stack=False), {}, lambda name, *_: done.append(name), print)
+    assert done == [
+        "all-t001",
+        "all-t002",
+        "all-t1",
+        "all-t001-t001",
+        "all-t001-t002",
+        "b-t001",
+        "b",
+    ]
