@@ -1,10 +1,16 @@
 """Channels by number (from 1) or by name: the image's own names, or those of a ``markers.csv``.
 
+Names may be numbers, too, as wavelengths are: 405 is the channel of that name where there is no
+channel of that number. A number that is one channel's place and another one's name is refused:
+"channel 2" is the second, whatever it is called. Names that count the channels from 0, in order,
+are no names.
+
 Which forms of a markers file are read is said in `terapose.markers`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -32,12 +38,11 @@ def channel_numbers(
     Raises
     ------
     InputError
-        If there is no such channel, a name stands for several, or the file does not fit the image.
+        If there is no such channel, a name or number may mean several, or the file does not fit
+        the image.
     """
     names = _read(expanded(markers), image) if markers else image.channel_names
-    numbers = [
-        w if isinstance(w, int) else _find(w, names, markers or image.address) for w in wanted
-    ]
+    numbers = [_number(w, names, markers or image.address) for w in wanted]
     check_channels(image, numbers)
     return tuple(numbers), names
 
@@ -61,7 +66,7 @@ def measured_channels(names: Sequence[str], wanted: Sequence[int | str]) -> tupl
         return ()
     if tuple(wanted) == ("all",):
         return tuple(range(1, len(names) + 1))
-    numbers = [w if isinstance(w, int) else _find(w, names, "measure") for w in wanted]
+    numbers = [_number(w, names, "measure") for w in wanted]
     if wrong := [n for n in numbers if not 1 <= n <= len(names)]:
         raise InputError(
             "there is no such channel",
@@ -91,6 +96,26 @@ def column_names(names: Sequence[str], taken: Collection[str]) -> tuple[str, ...
             column += "_mean"
         found.append(column)
     return tuple(found)
+
+
+def _number(wanted: int | str, names: Sequence[str], where: str) -> int:
+    """The number of a channel; one that there is not stays as it is."""
+    called = [n for n, name in enumerate(names, 1) if name == str(wanted)]
+    if isinstance(wanted, str):
+        by_place = re.fullmatch(r"channel (\d+)", wanted)
+        return int(by_place[1]) if by_place and not called else _find(wanted, names, where)
+    if not 1 <= wanted <= len(names):
+        return _find(str(wanted), names, where) if called else wanted
+    from_0 = list(names) == [str(n) for n in range(len(names))]
+    if called and wanted not in called and not from_0:
+        raise InputError(
+            "is the number of one channel and the name of another",
+            where=f"{where}: channel {wanted}",
+            got=f"channel {wanted} called {names[wanted - 1]}, "
+            f"and channel {called[0]} called {wanted}",
+            remedy=f"give 'channel {wanted}' or 'channel {called[0]}', with these words",
+        )
+    return wanted
 
 
 def _find(name: str, names: Sequence[str], where: str) -> int:

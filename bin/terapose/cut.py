@@ -144,7 +144,8 @@ def cut_cells(
     opened = image if isinstance(image, Image) else open_image(image)
     mask = labels if labels is None or isinstance(labels, Lazy) else open_labels(labels)
     _check(opened, mask, window, mask_cells=mask_cells)
-    numbers, names = channel_numbers(opened, channels or range(1, opened.channels + 1))
+    numbers, names = channel_numbers(opened, channels)
+    numbers = numbers or tuple(range(1, opened.channels + 1))
     cells = read_cells(table, opened.shape, opened.region.start)
     inputs = [opened.address, *([mask.image.address] if mask else [])]
     if isinstance(table, str | os.PathLike):

@@ -76,7 +76,8 @@ class Parameters(BaseModel):
         min_length=1,
         max_length=8,
         description="Channels to segment, counted from 1 or by name: cell, then nucleus; for a "
-        "network of Cellpose 4 up to three in any order; with channel_merge up to eight.",
+        "network of Cellpose 4 up to three in any order; with channel_merge up to eight. Where one "
+        "is called 2, 'channel 2' is the second.",
     )
     channel_merge: Literal["none", "max", "mean", "gmm"] = Field(
         "none",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.synthetic import write_ome_zarr
 
-from terapose.channels import channel_numbers
+from terapose.channels import channel_numbers, measured_channels
 from terapose.errors import InputError
 from terapose.image import Image, open_image
 from terapose.params import check
@@ -43,6 +43,47 @@ def test_numbers_and_names_as_they_are_given(given: object, expected: tuple[obje
 
 def test_names_become_numbers(image: Image) -> None:
     assert channel_numbers(image, [3, "DNA 1"]) == ((3, 1), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "expected"),
+    [
+        (("2", "1"), "channel 2", 2),
+        (("2", "1"), "channel 1", 1),
+        (("405", "488"), 405, 1),
+        (("405", "488"), "channel 2", 2),
+        (("2", "3", "DNA"), 3, None),
+        (("2", "3", "DNA"), 2, None),
+        (("2", "1"), 1, None),
+        (("DNA", "1"), 1, None),
+        (("1", "2", "3"), 2, 2),
+        (("0", "1", "2"), 1, 1),
+        (("0", "1", "2"), "channel 1", 1),
+        (("channel 2", "DNA"), "channel 2", 1),
+        (("405", "405"), 405, None),
+        (("405", "488"), 3, None),
+    ],
+)
+def test_names_that_are_numbers(
+    tmp_path: Path, names: tuple[str, ...], wanted: int | str, expected: int | None
+) -> None:
+    array = np.zeros((len(names), 6, 7), np.uint16)
+    path = write_ome_zarr(tmp_path / "a.zarr", array, axes="cyx", channel_names=names)
+    (given,) = check({"channels": wanted}).channels
+    opened = open_image(path)
+    if expected is not None:
+        assert channel_numbers(opened, [given])[0] == (expected,)
+        assert measured_channels(names, [given]) == (expected,)
+        return
+    for finds in (
+        lambda: channel_numbers(opened, [given]),
+        lambda: measured_channels(names, [given]),
+    ):
+        with pytest.raises(InputError, match=str(wanted)) as caught:
+            finds()
+        if wanted in range(1, len(names) + 1):
+            assert f"'channel {wanted}'" in str(caught.value)
+            assert f"channel {names.index(str(wanted)) + 1} called {wanted}" in str(caught.value)
 
 
 @pytest.mark.parametrize(

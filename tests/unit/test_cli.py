@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,6 +110,25 @@ def test_plan_tells_the_needs_and_writes_the_tasks(
     assert "\nshape     6 x 24 x 28 (Z, Y, X), uint16\n" in said.out
     assert "follow             2 tasks, up to " in said.out
     assert (tmp_path / "tasks" / "follow.csv").read_text() == "task,first,stop\n0,0,1\n1,1,2\n"
+
+
+@pytest.mark.parametrize("folder", [".", "./", "out", "../out", "a/.."])
+def test_check_looks_at_any_folder(
+    command: Terapose, tmp_path: Path, tiny_model: Path, folder: str, monkeypatch: Any
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "a").mkdir()
+    monkeypatch.chdir(here)
+    image = write_ome_zarr(tmp_path / "n.zarr", np.stack([nuclei((6, 24, 28))[0]] * 2), axes="tzyx")
+    for time in (1, "all"):
+        words = ("--model", tiny_model, "--time", time, "--output", folder)
+        said = command("check", image, *words)
+        assert said.code == 0, said.err
+        assert "\nsegments  channel 1 (channel 1)" in said.out
+    # a folder for each time point, beside
+    name = os.path.abspath(folder)
+    assert Path(f"{name}-t001").is_dir() and Path(f"{name}-t002").is_dir()
 
 
 def test_check_answers_with_the_line_of_the_sample(

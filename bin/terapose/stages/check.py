@@ -280,4 +280,6 @@ def _check_one(
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",
     }
-    return row, describe(image, channels[1])
+    numbers, called = channels
+    segmented = ", ".join(f"{n} ({called[n - 1]})" for n in numbers)
+    return row, [*describe(image, called), f"segments  channel {segmented}"]
