@@ -14,12 +14,13 @@ DATA ?= ../shared/data
 # A worker per core, and each keeps to one core.
 TESTS ?= tests
 WORKERS ?= auto
+SEEDS ?= 0:100
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine lint-engine demo test lint docs precision real-data exactness compare-cellpose3 compare-cellcutter lock clean
+.PHONY: help setup engine lint-engine demo test soak lint docs precision real-data exactness compare-cellpose3 compare-cellcutter lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -39,6 +40,9 @@ demo: engine ## segment a simulated volume, or INPUT=my.tif with ARGS="--diamete
 
 test: engine lint ## lint, then every test
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+soak: setup ## break runs in every way, for the seeds SEEDS=0:100 of 20 steps each
+	@TERAPOSE_SOAK=$(SEEDS) OMP_NUM_THREADS=1 python -m pytest -q -s tests/reliability -k bytes
 
 lint: setup lint-engine ## ruff, mypy --strict, nextflow lint
 	ruff check

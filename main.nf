@@ -2,6 +2,7 @@
 
 include { LOOK } from './modules/look'
 include { as_path } from './modules/paths'
+include { hold } from './modules/lock'
 include { SEGMENT } from './modules/segment'
 include { SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { SIMULATE } from './modules/simulate/main'
@@ -52,6 +53,7 @@ workflow {
     else {
         cells = channel.empty()
     }
+    release = hold(outdir)
     SEGMENT(samples, settings, params_file, outdir, cells, false)
     SEGMENT.out.stale.subscribe { name, files -> remove_stale(name, files) }
     notes = Collections.synchronizedList([])
@@ -59,6 +61,7 @@ workflow {
     LOOK(SEGMENT.out.cells, SEGMENT.out.thumbnails, SEGMENT.out.samples, reference)
 
     workflow.onComplete = {
+        release.call()
         if (workflow.success) {
             println("\nResults: ${as_path(params.outdir)}")
             notes.each { note -> println("WARNING: ${note}") }

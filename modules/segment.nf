@@ -28,6 +28,7 @@ include { EXPORT } from './export/main'
 include { MEASURE } from './measure/main'
 include { OUTLINES } from './outlines/main'
 include { FINISH } from './finish/main'
+include { PUBLISH } from './publish/main'
 include { GATHER as GATHER_CONVERT } from './gather/main'
 include { GATHER as GATHER_YX } from './gather/main'
 include { GATHER as GATHER_ZX } from './gather/main'
@@ -42,11 +43,31 @@ def rows(files, stage) {
     return files.find { table -> table.name == "${stage}.csv" }.splitCsv(header: true)
 }
 
+// What lies in a store of the notes of tasks whose results were damaged (bin/terapose/repair.py).
+def notes_of_damage(store) {
+    def folder = store.resolve('again')
+    return folder.exists() ? folder.listFiles().toList() : []
+}
+
+// The store's address for a task: another one, to Nextflow, each time its results were damaged, so
+// that it runs again.
+def renewed(store, files, task) {
+    def note = files.find { file -> file.name == task }
+    return note ? "${store}?again=${note.size()}" : store
+}
+
 // [sample, task, plan, store] for each task of a stage.
 def scatter(planned, stage) {
     return planned.flatMap { sample, plan, store, files ->
-        rows(files, stage).collect { row -> tuple(sample, row.task, plan, store) }
+        rows(files, stage).collect { row ->
+            tuple(sample, row.task, plan, renewed(store, files, "${stage}.${row.task}"))
+        }
     }
+}
+
+// [sample, plan, store] for a stage with one task.
+def single(planned, stage) {
+    return planned.map { sample, plan, store, files -> tuple(sample, plan, renewed(store, files, stage)) }
 }
 
 // [sample, receipts] once all receipts of a stage are in; a sample without tasks gives none.
@@ -73,17 +94,17 @@ def arguments(checked, stage) {
 // What GATHER takes, with the summary the stage came after and its parameters.
 def gathering(received, planned, stage, before, args) {
     return planned
-        .map { sample, plan, store, _files -> tuple(sample, stage, plan, store) }
+        .map { sample, plan, store, files ->
+            tuple(sample, stage, plan, renewed(store, files, "gather.${stage}"))
+        }
         .join(before)
         .join(args)
         .join(receipts(received, planned, stage))
 }
 
-// [sample, plan, store] of the samples of which a stage has tasks.
+// What is planned of the samples of which a stage has tasks.
 def having(planned, stage) {
-    return planned
-        .filter { _sample, _plan, _store, files -> rows(files, stage) }
-        .map { sample, plan, store, _files -> tuple(sample, plan, store) }
+    return planned.filter { _sample, _plan, _store, files -> rows(files, stage) }
 }
 
 // [sample, summary] of those of which it has none: they go on with what came before.
@@ -139,10 +160,9 @@ workflow SEGMENT {
             .join(FETCH.out.network)
             .join(beside)
     )
-    planned = PLAN.out.plan
-        .map { sample, plan, store -> tuple(sample, plan, store.toUriString()) }
-        .join(PLAN.out.tasks)
-    base = planned.map { sample, plan, store, _files -> tuple(sample, plan, store) }
+    planned = PLAN.out.plan.join(PLAN.out.tasks).map { sample, plan, store, tables ->
+        tuple(sample, plan, store.toUriString(), [tables].flatten() + notes_of_damage(store))
+    }
 
     // an image that cannot be read by region is copied into the store first
     CONVERT(scatter(planned, 'convert').combine(images, by: 0))
@@ -150,7 +170,7 @@ workflow SEGMENT {
     converted = passing(planned, 'convert', none).mix(GATHER_CONVERT.out)
 
     INTENSITIES(scatter(planned, 'intensities').combine(images.join(converted), by: 0))
-    PERCENTILES(base.join(images).join(converted).join(receipts(INTENSITIES.out, planned, 'intensities')))
+    PERCENTILES(single(planned, 'percentiles').join(images).join(converted).join(receipts(INTENSITIES.out, planned, 'intensities')))
 
     // each pass adds to the sum of the one before, so it waits for all of it; planes that stand by
     // themselves have the first one only
@@ -169,9 +189,9 @@ workflow SEGMENT {
     GATHER_FOLLOW(gathering(FOLLOW.out, planned, 'follow', GATHER_COMBINE.out, no_args))
 
     PEAKS(scatter(planned, 'peaks').combine(GATHER_FOLLOW.out.join(no_args), by: 0))
-    SEEDS(base.join(GATHER_FOLLOW.out).join(no_args).join(receipts(PEAKS.out, planned, 'peaks')))
+    SEEDS(single(planned, 'seeds').join(GATHER_FOLLOW.out).join(no_args).join(receipts(PEAKS.out, planned, 'peaks')))
     MASKS(scatter(planned, 'masks').combine(SEEDS.out.join(no_args), by: 0))
-    OBJECTS(base.join(SEEDS.out).join(arguments(checked, 'objects')).join(receipts(MASKS.out, planned, 'masks')))
+    OBJECTS(single(planned, 'objects').join(SEEDS.out).join(arguments(checked, 'objects')).join(receipts(MASKS.out, planned, 'masks')))
 
     // errors of flows cost time, so they are found only where a threshold asks for them
     judged = planned.join(checked.filter { row -> row.errors }.map { row -> tuple(row.sample) })
@@ -184,22 +204,22 @@ workflow SEGMENT {
         .mix(GATHER_ERRORS.out)
 
     // mode stitch: objects of planes become cells of the volume
-    PLANES(having(planned, 'overlaps').join(found).join(arguments(checked, 'planes')))
+    PLANES(single(having(planned, 'overlaps'), 'planes').join(found).join(arguments(checked, 'planes')))
     OVERLAPS(scatter(planned, 'overlaps').combine(PLANES.out.join(no_args), by: 0))
     STITCH(
-        base.join(PLANES.out).join(arguments(checked, 'stitch')).join(receipts(OVERLAPS.out, planned, 'overlaps'))
+        single(planned, 'stitch').join(PLANES.out).join(arguments(checked, 'stitch')).join(receipts(OVERLAPS.out, planned, 'overlaps'))
     )
     VOIDS(scatter(planned, 'voids').combine(STITCH.out.join(no_args), by: 0))
     GATHER_VOIDS(gathering(VOIDS.out, planned, 'voids', STITCH.out, no_args))
 
     RELABEL(
-        base.join(passing(planned, 'voids', found).mix(GATHER_VOIDS.out)).join(arguments(checked, 'relabel'))
+        single(planned, 'relabel').join(passing(planned, 'voids', found).mix(GATHER_VOIDS.out)).join(arguments(checked, 'relabel'))
     )
 
     // cells of a second network: which of them is whose
     matching = planned.join(checked.filter { row -> row.matches }.map { row -> tuple(row.sample) })
     MATCHES(scatter(matching, 'matches').combine(RELABEL.out.join(cells), by: 0))
-    MATCH(base.join(RELABEL.out).join(no_args).join(receipts(MATCHES.out, matching, 'matches')))
+    MATCH(single(planned, 'match').join(RELABEL.out).join(no_args).join(receipts(MATCHES.out, matching, 'matches')))
     named = checked
         .filter { row -> !row.matches }
         .map { row -> tuple(row.sample) }
@@ -221,13 +241,19 @@ workflow SEGMENT {
         checked.filter { row -> !row.outlines }.map { row -> tuple(row.sample, []) }
     )
     FINISH(
-        base
+        single(planned, 'finish')
             .join(named)
             .join(arguments(checked, 'finish'))
             .join(receipts(EXPORT.out, planned, 'export'))
             .join(measured)
-            .join(outlined),
-        second,
+            .join(outlined)
+    )
+    // the cells of a second network are no results by themselves
+    PUBLISH(
+        single(planned, 'finish')
+            .filter { !second }
+            .join(FINISH.out.map { sample, labels, record, tables, masks -> tuple(sample, [labels, record, tables, masks].flatten()) })
+            .map { sample, _plan, store, results -> tuple(sample, store, results) }
     )
 
     emit:

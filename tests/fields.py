@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from tests.synthetic import write_zarr
 
+from terapose import label_store
 from terapose.checked import open_checked
 from terapose.geometry import ZYX, Box
 from terapose.job import Job, Receipt, Summary, run, run_gather
@@ -27,7 +28,7 @@ from terapose.networks import identify
 from terapose.params import check
 from terapose.plan import Plan, flow_threshold
 from terapose.runner import stage_params
-from terapose.stages import export, objects, planes, relabel, seeds, stitch
+from terapose.stages import objects, planes, relabel, seeds, stitch
 from terapose.stages import plan as plan_stage
 from terapose.store import Store
 from terapose.table import batches
@@ -161,7 +162,7 @@ def run_stages(plan: Plan, store: Store, **params: Any) -> Result:
         summary = gathered("voids")
     summary = summaries["relabel"] = relabel.run(job("relabel"))
     scatter(plan, store, "export", of("export"), summary)
-    labels = np.asarray(open_level(export.address(job("export")), 0)[:])
+    labels = np.asarray(open_level(label_store.address(job("export")), 0)[:])
     measured = scatter(plan, store, "measure", of("measure"), summary)
     parts = list(batches(job("finish"), measured))
     cells = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -121,11 +121,12 @@ The last column says what runs again when a parameter is changed and the workflo
 earlier run. "Nothing" means that the parameter does not change the result: tasks that take it may
 start again, but find their work done and end at once.
 
-What an earlier run has dropped cannot be read again: with `keep_intermediates` `none` a new
-threshold or filter needs a run without `-resume`. With `flows`, the default, every parameter from
-`cellprob_threshold` down can be changed; another `flow_scaling` or `flow3d_smooth` may need `all`,
-because the sum that they change is dropped once it has been read. A run that misses something
-stops and says so.
+What an earlier run has dropped has to be computed again. With `keep_intermediates` `flows`, the
+default, every parameter from `cellprob_threshold` down can be changed; another `flow_scaling` or
+`flow3d_smooth` may need `all`, because the sum that they change is dropped once it has been read,
+and with `none` every change needs the network again. `terapose segment` does that by itself. The
+workflow stops, says what it misses, and computes it when it is run with `-resume` once more (for
+each stage of which something was dropped); without `-resume` it begins anew.
 """
 
 

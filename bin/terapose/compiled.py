@@ -18,11 +18,14 @@ import os
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
+
+from terapose import files
 
 log = logging.getLogger(__name__)
 
@@ -94,14 +97,11 @@ def _private_folder(old: Path | None) -> Path | None:
 
 def _make(place: Path, old: Path | None) -> None:
     """Make the folder, whole or not at all: others may be about it at the same time."""
-    draft = Path(tempfile.mkdtemp(prefix=f"{place.name}-", dir=place.parent))
-    try:
+    with suppress(OSError), files.made(place) as draft:
+        draft.mkdir(0o700)
         for part in old.iterdir() if old is not None and old.is_dir() else ():
             if part.name.startswith(_OURS):
                 shutil.copytree(part, draft / part.name, copy_function=shutil.copyfile)
-        draft.rename(place)
-    except OSError:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _is_own(place: Path) -> bool:

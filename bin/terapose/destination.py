@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import DTypeLike
 
+from terapose import files
 from terapose.errors import InputError
 from terapose.geometry import ZYX
 from terapose.homes import expanded
@@ -53,7 +54,7 @@ class Destination:
         self.path = path
         self.mask_path = path.with_name(f"{path.stem}_mask{path.suffix}") if with_masks else None
         self._layout = layout
-        self._partial = path.with_name(f".{path.name}.partial")
+        self._partial = files.aside(path)
 
     @property
     def scratch(self) -> Path:
@@ -157,12 +158,13 @@ class Destination:
             if self._layout.zipped:
                 made = self._partial / f"{name}.zip"
                 _zip(self._partial / name, made)
-            _remove(path)
-            os.replace(made, path)
+            files.point("thumbnails: before they are renamed")
+            files.put_in_place(made, path)
+            files.point("thumbnails: after they are renamed")
 
     def clean(self) -> None:
         """Remove what was made aside."""
-        _remove(self._partial)
+        files.remove(self._partial)
 
 
 def cell_bytes(images: zarr.Array[Any]) -> int:
@@ -181,13 +183,6 @@ def _is_array(path: Path) -> bool:
     if path.is_file():
         return zipfile.is_zipfile(path)
     return any((path / name).is_file() for name in (".zarray", "zarr.json"))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _zip(folder: Path, path: Path) -> None:

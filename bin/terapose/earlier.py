@@ -14,15 +14,18 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from terapose import files
 from terapose.compartments import ALL, table_names
 from terapose.documents import parse_json, read_document
 
 RECORD = "provenance.json"
+_GOING = ".provenance.going.json"
+"""The record while what it names is removed: a run that is killed meanwhile is not forgotten."""
 THUMBNAILS = "thumbnails.zarr"
 TABLES = frozenset(table_names(ALL, ("csv", "parquet", "h5ad", "geojson")))
 MASK = re.compile(r"[\w.-]+\.tiff?")
@@ -30,9 +33,9 @@ MASK = re.compile(r"[\w.-]+\.tiff?")
 log = logging.getLogger(__name__)
 
 
-def record_of(folder: Path) -> dict[str, Any] | None:
+def record_of(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
     """The record in a folder of results: None where there is none, empty where it is damaged."""
-    path = folder / RECORD
+    path = folder / name
     if not os.path.lexists(path):
         return None
     try:
@@ -73,7 +76,8 @@ def stale(folder: Path, coming: Collection[str]) -> list[str]:
 
 
 def _present(folder: Path) -> list[str]:
-    names = dict.fromkeys(named(record_of(folder) or {}))
+    records = (record_of(folder, name) or {} for name in (RECORD, _GOING))
+    names = dict.fromkeys(name for record in records for name in named(record))
     return [name for name in names if os.path.lexists(folder / name)]
 
 
@@ -89,13 +93,13 @@ def forget(folder: Path, coming: Collection[str]) -> None:
     """
     left = _present(folder)
     gone = [name for name in left if name not in coming]
+    # with the record goes the promise that results are complete
+    with suppress(FileNotFoundError):
+        (folder / RECORD).replace(folder / _GOING)
     for name in left:
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    (folder / RECORD).unlink(missing_ok=True)
+        files.point("earlier result: before it is removed")
+        files.remove(folder / name)
+    (folder / _GOING).unlink(missing_ok=True)
     if gone:
         names = ", ".join(gone)
         log.warning(

@@ -88,7 +88,22 @@ class InputError(ValueError):
 
 
 class StoreError(InputError):
-    """The store does not hold what its receipts promise."""
+    """The store does not hold what its receipts promise.
+
+    Attributes
+    ----------
+    name
+        What is missing or damaged, as the store names it, if it is known.
+    start, stop
+        Of an array, the part (Z, Y, X) that is; None: all of it.
+    is_forgotten
+        Whether the tasks that wrote it will run again (`terapose.repair`).
+    """
+
+    name: str | None = None
+    start: tuple[int, int, int] | None = None
+    stop: tuple[int, int, int] | None = None
+    is_forgotten: bool = False
 
 
 def few(names: Sequence[str], most: int) -> str:

@@ -9,7 +9,6 @@ the last to need do so item by item, each after its own marker (`Job.each`).
 from __future__ import annotations
 
 import importlib
-import json
 import resource
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from terapose.checksums import unsealed
 from terapose.errors import StoreError
 from terapose.geometry import Box
 from terapose.image import Image
@@ -98,13 +98,16 @@ class Job:
     def each(self, item: int, work: Callable[[], Any]) -> Any:
         """Do one item unless its marker says it is done; returns what ``work`` returned."""
         name = self.item_marker(item)
-        if not self.store.has(name):
+        done = self.store.find_json(name)
+        if done is None:
             try:
-                self.store.put_json(name, work())
+                self.store.put_json(name, {"done": work()})
+                done = self.store.get_json(name)
             except (AlreadyDoneError, StoreError):
-                if not self.store.has(name):
+                done = self.store.find_json(name)
+                if done is None:
                     raise
-        return self.store.get_json(name)
+        return done["done"]
 
     def name(self, array: str) -> str:
         """Name in the store of something this stage writes."""
@@ -188,7 +191,8 @@ def run(job: Job) -> Receipt:
     """Run one task of a scattered stage and return its receipt."""
     implementation = module(job.stage)
     begin = time.perf_counter()
-    if not job.store.has(job.marker):
+    receipt = job.store.find_json(job.marker)
+    if receipt is None:
         result = implementation.run(job)
         receipt = {
             "stage": job.stage,
@@ -202,8 +206,8 @@ def run(job: Job) -> Receipt:
             "result": result,
         }
         job.store.put_json(job.marker, receipt)
-    done: Receipt = job.store.get_json(job.marker)
-    return done
+        receipt = job.store.get_json(job.marker)
+    return receipt
 
 
 def run_gather(job: Job, receipts: Sequence[Receipt]) -> Summary:
@@ -269,7 +273,7 @@ def read_receipts(paths: Iterable[str | Path]) -> list[Receipt]:
     receipts = []
     for path in map(Path, paths):
         files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        receipts += [json.loads(file.read_text()) for file in files]
+        receipts += [unsealed(file.read_bytes(), file) for file in files]
     return receipts
 
 

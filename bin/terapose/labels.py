@@ -28,9 +28,11 @@ from typing import Any, Literal
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 from zarr.codecs import ZstdCodec
 
 from terapose.errors import InputError
+from terapose.zarr_files import Noted, open_sparse
 
 Version = Literal["0.4", "0.5"]
 
@@ -42,7 +44,7 @@ _LEVEL = 5
 
 
 def create(
-    address: str,
+    address: str | Store,
     *,
     shape: Sequence[int],
     dtype: np.dtype[Any] | str,
@@ -61,7 +63,7 @@ def create(
     Parameters
     ----------
     address
-        Path or URL of the labels group.
+        Path or URL of the labels group, or a Zarr store.
     shape
         (Z, Y, X), or (Y, X) for a label image of two dimensions.
     dtype
@@ -127,7 +129,9 @@ def create(
             _create_level(group, level, level_shape(shape, factor), dtype, chunks, axes)
 
 
-def open_level(address: str, level: int, *, name: str = NAME) -> zarr.Array[Any]:
+def open_level(
+    address: str, level: int, *, name: str = NAME, noted: Noted | None = None
+) -> zarr.Array[Any]:
     """Open one level for reading and writing.
 
     Parameters
@@ -138,6 +142,8 @@ def open_level(address: str, level: int, *, name: str = NAME) -> zarr.Array[Any]
         Number of the level.
     name
         Name of the label image in the group.
+    noted
+        Takes the checksums of the files that are written.
 
     Returns
     -------
@@ -145,9 +151,7 @@ def open_level(address: str, level: int, *, name: str = NAME) -> zarr.Array[Any]
         In ZYX (or YX). Chunks that hold nothing but 0 are not written, and removed where they
         were. Two tasks must not write into the same chunk at a time.
     """
-    return zarr.open_array(
-        f"{address.rstrip('/')}/{name}/{level}", mode="r+", config={"write_empty_chunks": False}
-    )
+    return open_sparse(f"{address.rstrip('/')}/{name}/{level}", noted)
 
 
 def downsample(
@@ -234,7 +238,10 @@ def _create_level(
     axes: str,
 ) -> None:
     is_v3 = group.metadata.zarr_format == 3
-    codec: Any = ZstdCodec(level=_LEVEL) if is_v3 else {"id": "zstd", "level": _LEVEL}
+    # with the checksum of Zstandard's own frames, which all readers know
+    codec: Any = ZstdCodec(level=_LEVEL, checksum=True)
+    if not is_v3:
+        codec = {"id": "zstd", "level": _LEVEL, "checksum": True}
     group.create_array(
         str(level),
         shape=shape,

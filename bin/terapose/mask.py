@@ -20,6 +20,7 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
+from terapose import files
 from terapose.geometry import ZYX
 from terapose.labels import NAME, level_shape, open_level, pyramid_factors
 
@@ -77,8 +78,10 @@ def write_mask(
     for axis, size in zip("ZYX", voxel_size or (), strict=False):
         if axis in axes:
             metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
-    aside = path.with_name(f".{path.name}.partial")
-    with tifffile.TiffWriter(aside, bigtiff=True, ome=True) as file:
+    with (
+        files.written(path, "mask") as aside,
+        tifffile.TiffWriter(aside, bigtiff=True, ome=True) as file,
+    ):
         for level, array in enumerate(arrays):
             # TIFF wants tiles of multiples of 16
             edge = min(TILE, -(-max(array.shape[-2:]) // 16) * 16)
@@ -94,7 +97,6 @@ def write_mask(
                 subfiletype=1 if level else 0,
                 metadata=None if level else metadata,
             )
-    aside.replace(path)
 
 
 class Placed:

@@ -8,11 +8,11 @@ behind. Its images are planes with channels. All samples of a project share the 
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from terapose import files
 from terapose.errors import InputError
 from terapose.image import open_image
 from terapose.image.folders import sample_name
@@ -102,7 +102,4 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
         at=fullest(cells),
     )
     for file in (*record["tables"], "provenance.json"):
-        try:
-            os.link(out / file, folder / file)
-        except OSError:  # a file system without links
-            shutil.copyfile(out / file, folder / file)
+        files.link(out / file, folder / file)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose import files
 from terapose.errors import InputError
 from terapose.lazy import Voxels
 
@@ -143,10 +144,9 @@ def three_views(
 
 
 def _save(figure: Figure, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        figure.savefig(partial, format="png", dpi=_DPI, facecolor=_PAPER)
-        os.replace(partial, path)
+        with files.written(path, "picture") as partial:
+            figure.savefig(partial, format="png", dpi=_DPI, facecolor=_PAPER)
     except OSError as error:
         raise InputError(
             "the picture cannot be written",

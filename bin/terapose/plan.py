@@ -20,6 +20,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 import terapose
+from terapose.checksums import sealed, unsealed
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Box, Grid, batches, zyx
 from terapose.image_plan import ImagePlan
@@ -292,8 +293,8 @@ class Plan(BaseModel):
         return int(200 / self.rescale)
 
     def dump(self) -> str:
-        """The plan as JSON."""
-        return self.model_dump_json(indent=1)
+        """The plan as JSON, with a checksum."""
+        return json.dumps(sealed(self.model_dump(mode="json")), indent=1)
 
     def tasks_csv(self, stage: str) -> str:
         """One line a task, as the workflow reads it."""
@@ -310,9 +311,9 @@ def load(path: str | Path) -> Plan:
     Raises
     ------
     terapose.errors.InputError
-        If it was made by other code: results of both would mix.
+        If it was made by other code: results of both would mix; or if it is damaged.
     """
-    plan = Plan.model_validate_json(Path(path).read_text())
+    plan = Plan.model_validate(unsealed(Path(path).read_bytes(), path))
     if plan.package != package_digest():
         raise InputError(
             "was made by other code than is running now",

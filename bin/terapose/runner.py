@@ -7,16 +7,17 @@ was: tasks that left their marker are not repeated.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.checked import open_checked
-from terapose.errors import InputError
+from terapose.errors import InputError, StoreError
 from terapose.image import Image
 from terapose.job import Job, Receipt, Summary, run, run_gather
+from terapose.lock import held
 from terapose.params import STAGES, Parameters, check
 from terapose.plan import Plan, flow_threshold, last_stages
+from terapose.repair import forgetting
 from terapose.store import Store
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[str, int, int], None]
 """Called with a stage's name, its tasks done, and its tasks in all."""
@@ -48,7 +53,9 @@ def _work(
     plan: str, address: str, stage: str, task: int, params: Mapping[str, Any], before: Summary
 ) -> Receipt:
     """Run one task in a process of the pool."""
-    return run(Job(_parse(plan), Store(address), stage, task, params, before))
+    job = Job(_parse(plan), Store(address), stage, task, params, before)
+    with forgetting(job.plan, job.store):
+        return run(job)
 
 
 _THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -66,12 +73,15 @@ class Runner:
         Processes; None runs everything in this one.
     report
         Told of progress.
+    order
+        Of the numbers of so many tasks, in one process: it must not matter.
     """
 
     plan: Plan
     store: Store
     pool: ProcessPoolExecutor | None = None
     report: Report = _quiet
+    order: Callable[[int], Iterable[int]] = range
 
     def job(self, stage: str, params: Mapping[str, Any], before: Summary, task: int = 0) -> Job:
         """A job of this plan."""
@@ -83,9 +93,10 @@ class Runner:
         self.report(stage, 0, total)
         if self.pool is None:
             receipts = []
-            for task in range(total):
-                receipts.append(run(self.job(stage, params, before, task)))
-                self.report(stage, task + 1, total)
+            for task in self.order(total):
+                with forgetting(self.plan, self.store):
+                    receipts.append(run(self.job(stage, params, before, task)))
+                self.report(stage, len(receipts), total)
             return receipts
         text = self.plan.dump()
         futures = [
@@ -94,6 +105,7 @@ class Runner:
         ]
         for done, _ in enumerate(_completed(futures), 1):
             self.report(stage, done, total)
+        # only now: what all tasks found damaged is made again at one go
         return [f.result() for f in futures]
 
     def gathered(
@@ -108,12 +120,14 @@ class Runner:
 
 
 def _completed(futures: list[Any]) -> Iterator[Any]:
-    """Futures as they finish; the first failure cancels the rest."""
+    """Futures as they finish; a failure cancels the rest, but where something is damaged."""
     for future in as_completed(futures):
-        if future.exception():
+        fault = future.exception()
+        if fault and not isinstance(fault, StoreError):
             for other in futures:
                 other.cancel()
-        yield future.result()
+            raise fault
+        yield future
 
 
 def cores() -> int:
@@ -163,6 +177,7 @@ def run_all(
     model_files: Sequence[Path],
     output: Path,
     cells: Path | None = None,
+    also: Callable[[Path], None] | None = None,
 ) -> dict[str, Any]:
     """Run every stage after the plan.
 
@@ -178,6 +193,8 @@ def run_all(
         Folder for the results.
     cells
         Results of the second network, if there is one.
+    also
+        Adds more results, as in `terapose.stages.finish.run`.
 
     Returns
     -------
@@ -230,7 +247,23 @@ def run_all(
         for stage in last_stages(params.measure, params.table)
         for receipt in runner.scatter(stage, of(stage), before)
     ]
-    return finish.run(job("finish", before), last, output)
+    return finish.run(job("finish", before), last, output, also=also)
+
+
+_REPAIRS = 20
+
+
+def _repairing(runner: Runner, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Run all stages, and again as long as something in the store is damaged and made again."""
+    for _ in range(_REPAIRS):
+        try:
+            with forgetting(runner.plan, runner.store):
+                return work()
+        except StoreError as fault:
+            if not fault.is_forgotten:
+                raise
+            log.warning("%s: %s; it is computed again", fault.where, fault.what)
+    return work()
 
 
 def segment_file(
@@ -266,11 +299,7 @@ def segment_file(
     InputError
         For everything a user can put right.
     """
-    from terapose.networks import identify_all
-    from terapose.networks.ensemble import resolve_all
     from terapose.stages import check as check_stage
-    from terapose.stages import plan as plan_stage
-    from terapose.upscale import full_image
 
     folder = Path(output)
     # the record and the store's name hold the address: it has to mean the same from any folder
@@ -278,20 +307,36 @@ def segment_file(
     opened = open_checked(image, params)
     check_stage.check_readable(opened, params)
     check_stage.check_output(folder, image, check_stage.result_names(params))
+    with held(folder):
+        return _segment(opened, folder, params, workers, report)
+
+
+def _segment(
+    opened: Image, folder: Path, params: Parameters, workers: int, report: Report
+) -> dict[str, Any]:
+    """Segment an image that was checked, in a folder that no other run writes to."""
+    from terapose.networks import identify_all
+    from terapose.networks.ensemble import resolve_all
+    from terapose.stages import plan as plan_stage
+    from terapose.upscale import full_image
+
     cells = None
     if params.has_second:
         cells = folder / ".terapose" / "cells"
-        segment_file(image, cells, params.second, workers=workers, report=report)
+        segment_file(opened.address, cells, params.second, workers=workers, report=report)
     model_files = resolve_all(params.model, digest=params.model_digest)
     plan = plan_stage.make_plan(opened, identify_all(model_files), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))
     plan_stage.run(plan, store)
-    with _pool(workers) as pool:
-        runner = Runner(plan, store, pool, report)
-        record = run_all(runner, params, model_files, folder, cells)
+    cut = None
     if params.thumbnails is not None:
         seen = full_image(opened, params) if params.upscale else opened
-        _cut(seen, folder, params, workers)
+        cut = partial(_cut, seen, params=params, jobs=workers)
+    with _pool(workers) as pool:
+        runner = Runner(plan, store, pool, report)
+        record = _repairing(
+            runner, lambda: run_all(runner, params, model_files, folder, cells, cut)
+        )
     if params.keep_intermediates == "none":
         shutil.rmtree(folder / ".terapose")
     return record

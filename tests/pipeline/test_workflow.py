@@ -13,7 +13,7 @@ import pytest
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import Launch, Run, results
+from tests.pipeline.launch import Launch, Run, results, segment
 from tests.synthetic import nuclei, write_ome_zarr
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 Again = Callable[..., Run]
 
 CUT = ("--block_shape", "14,20,24", "--slab_planes", 16)
-LAST = {"RELABEL", "EXPORT", "MEASURE", "FINISH", "PICTURE"}
+LAST = {"RELABEL", "EXPORT", "MEASURE", "FINISH", "PUBLISH", "PICTURE"}
 FROM_FOLLOW = {"FOLLOW", "GATHER_FOLLOW", "PEAKS", "SEEDS", "MASKS", "OBJECTS", *LAST}
 ALL = {
     *("CHECK", "FETCH", "PLAN", "INTENSITIES", "PERCENTILES"),
@@ -89,7 +89,28 @@ def test_new_filter_and_new_threshold_run_only_what_they_shape(
 
     # back to the first parameters: nothing runs, and nothing of the other results stays
     (out / "labels.zarr" / "cells" / "0" / "stale").touch()
-    assert again().submitted == {"CHECK"}
+    assert again().submitted == {"CHECK", "PUBLISH"}
+    assert results(out) == undisturbed
+
+
+def test_damage_is_noticed_and_made_again(
+    launch: Launch, again: Again, image: Path, undisturbed: tuple[str, bytes]
+) -> None:
+    """Where all is cached, and what was laid out and the store, which are linked, are damaged."""
+    out = launch.out / "nuclei"
+    record = (out / "provenance.json").read_bytes()
+    laid = next(
+        file.parent
+        for file in launch.work.glob("*/*/results/provenance.json")
+        if file.read_bytes() == record
+    )
+    chunk = next(p for p in (laid / "labels.zarr/cells/0/c").rglob("*") if p.is_file())
+    chunk.write_bytes(b"damaged")
+    run = launch.run("--input", image, *CUT, "-resume")
+    assert run.process.returncode != 0 and results(out) == undisturbed
+    assert "the results are not as they were written" in run.last
+    run = again()
+    assert run.submitted == {"CHECK", "FINISH", "PUBLISH", "PICTURE"}
     assert results(out) == undisturbed
 
 
@@ -107,7 +128,9 @@ def test_changed_image_runs_everything(launch: Launch, image: Path) -> None:
     assert not run.cached
 
 
-def test_thinned_store_is_told_last_on_the_terminal(launch: Launch, image: Path) -> None:
+def test_thinned_store_is_told_last_on_the_terminal(
+    launch: Launch, image: Path, tmp_path: Path
+) -> None:
     removed = [store / "gradients-zy" for store in launch.stores()]
     for array in removed:
         shutil.rmtree(array, ignore_errors=True)
@@ -116,9 +139,15 @@ def test_thinned_store_is_told_last_on_the_terminal(launch: Launch, image: Path)
     assert run.process.returncode != 0
     assert run.last.startswith("terapose: "), run.said
     assert "is not in the store any more, though an earlier task wrote it" in run.last
-    assert "run again without -resume" in run.last
+    assert "run again (the workflow: with -resume)" in run.last
     # the earlier results stand
     assert (launch.out / "nuclei" / "provenance.json").exists()
+    # a stage at a time, what was dropped is made again
+    for _ in range(4):
+        run = launch.run(*words)
+        if run.process.returncode == 0:
+            break
+    assert results(launch.out / "nuclei") == segment(image, tmp_path, "--cellprob-threshold", 2)
 
 
 def test_removed_store_is_computed_again(

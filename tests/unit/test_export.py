@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from tests.fields import NETWORK, balls, prepared, run_stages, scatter, to_centres
 
+from terapose import label_store
 from terapose.columns import columns_in, put_column
 from terapose.geometry import Box
 from terapose.job import Job
@@ -17,7 +18,7 @@ from terapose.labels import open_level
 from terapose.params import check
 from terapose.plan import Plan, items
 from terapose.runner import stage_params
-from terapose.stages import export, finish
+from terapose.stages import finish
 
 SHAPE = (22, 75, 90)
 FACTORS = ((1, 1, 1), (1, 2, 2), (2, 4, 4), (4, 8, 8), (8, 16, 16))
@@ -60,7 +61,7 @@ def test_levels_are_the_nearest_voxels(tiny_model: Path, tmp_path: Path, version
     )
     record = json.loads((output / "provenance.json").read_text())
     assert record["cells"] == finest.max()
-    assert export.levels_here(FACTORS) == 3
+    assert label_store.files_of(job).fine == 3
 
 
 def test_columns_longer_than_a_chunk_are_searched(tiny_model: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tests.fields import balls, prepared, scatter, segment_field, to_centres
 
+from terapose.checksums import sealed
 from terapose.errors import StoreError
 from terapose.geometry import Box
 from terapose.job import AlreadyDoneError, Job, gather, read_receipts, run, stage_key
@@ -65,7 +66,7 @@ def test_a_gather_refuses_what_is_not_whole(planned: tuple[Plan, Store]) -> None
 def test_receipts_are_read_from_files_and_folders(tmp_path: Path) -> None:
     for n in range(3):
         (tmp_path / f"part{n}").mkdir()
-        (tmp_path / f"part{n}" / "receipt.json").write_text(json.dumps({"task": n}))
+        (tmp_path / f"part{n}" / "receipt.json").write_text(json.dumps(sealed({"task": n})))
     receipts = read_receipts([tmp_path / "part2" / "receipt.json", tmp_path / "part0", tmp_path])
     assert [r["task"] for r in receipts] == [2, 0, 0, 1, 2]
 

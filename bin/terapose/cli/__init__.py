@@ -19,6 +19,7 @@ from terapose.masking import masked
 COMMANDS = {
     "segment": "segment",
     "simulate": "simulate",
+    "verify": "verify",
     "evaluate": "evaluate",
     "picture": "picture",
     "cut": "cut",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,12 +55,13 @@ def command(
 
 
 def _save(scores: Scores, path: Path) -> None:
+    from terapose import files
     from terapose.errors import InputError
 
-    partial = path.with_name(f".{path.name}.partial")
+    text = json.dumps(scores.as_dict(), indent=2, allow_nan=False) + "\n"
     try:
-        partial.write_text(json.dumps(scores.as_dict(), indent=2, allow_nan=False) + "\n")
-        os.replace(partial, path)
+        with files.written(path, "scores") as partial:
+            partial.write_text(text)
     except OSError as error:
         raise InputError(
             "the scores cannot be written",

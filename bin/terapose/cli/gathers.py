@@ -46,10 +46,12 @@ Example:
         **options: Any,
     ) -> None:
         from terapose.job import module, read_receipts
+        from terapose.repair import forgetting
 
         run: Callable[..., Any] = module(stage).run
         job = make_job(stage, plan, store, before, options)
-        write_json(output, run(job, read_receipts(receipts)) if scattered else run(job))
+        with forgetting(job.plan, job.store):
+            write_json(output, run(job, read_receipts(receipts)) if scattered else run(job))
 
     return _RECEIPTS(command) if scattered else command
 
@@ -79,9 +81,11 @@ def gather(
     RECEIPTS are files or folders of them.
     """
     from terapose.job import read_receipts, run_gather
+    from terapose.repair import forgetting
 
     job = make_job(stage, plan, store, before, options)
-    write_json(output, run_gather(job, read_receipts(receipts)))
+    with forgetting(job.plan, job.store):
+        write_json(output, run_gather(job, read_receipts(receipts)))
 
 
 @click.command(
@@ -112,10 +116,13 @@ def finish(
     RECEIPTS are files or folders of them.
     """
     from terapose.job import read_receipts
+    from terapose.repair import forgetting
     from terapose.stages.finish import run
 
     job = make_job("finish", plan, store, before, options)
-    run(job, read_receipts(receipts), output)
+    with forgetting(job.plan, job.store):
+        # Nextflow publishes a copy of what is laid out here
+        run(job, read_receipts(receipts), output, link=True)
 
 
 commands = {

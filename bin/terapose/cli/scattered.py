@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,12 +58,19 @@ def plan_options(function: F) -> F:
 
 def read_summary(path: Path | None) -> dict[str, Any]:
     """A gather's summary; empty where there is none."""
-    return json.loads(path.read_text()) if path else {}
+    from terapose.checksums import unsealed
+
+    return unsealed(path.read_bytes(), path) if path else {}
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a receipt or a summary."""
-    path.write_text(json.dumps(value, sort_keys=True))
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a receipt or a summary, with its checksum."""
+    from terapose.checksums import sealed
+    from terapose.files import written
+
+    text = json.dumps(sealed(value), sort_keys=True)
+    with written(path, "receipt") as place:
+        place.write_text(text)
 
 
 def make_job(
@@ -119,6 +126,7 @@ Example:
         **options: Any,
     ) -> None:
         from terapose.job import run
+        from terapose.repair import forgetting
 
         name, more = stage, dict[str, Any]()
         if stage == "gradients":
@@ -131,7 +139,9 @@ Example:
             from terapose.stages.matches import identity, read_record
 
             more = {"cells": str(cells), "identity": identity(read_record(cells))}
-        write_json(output, run(make_job(name, plan, store, before, options, task=task, **more)))
+        job = make_job(name, plan, store, before, options, task=task, **more)
+        with forgetting(job.plan, job.store):
+            write_json(output, run(job))
 
     if stage == "gradients":
         command = click.option(

@@ -12,12 +12,12 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import IO
 
 import fsspec
 
+from terapose import files
 from terapose.errors import InputError
 from terapose.homes import expanded
 from terapose.near import did_you_mean
@@ -110,7 +110,11 @@ def _fetched(url: str, digest: str | None, cache: Path) -> Path:
         return target
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=cache, prefix=f".{target.name}.")
+        with files.written(target, "weights") as partial:
+            with partial.open("wb") as sink:
+                _download(url, sink, target)
+            if digest is not None:
+                _check(partial, digest, url)
     except OSError as error:
         raise InputError(
             "the model cache cannot be written",
@@ -118,17 +122,6 @@ def _fetched(url: str, digest: str | None, cache: Path) -> Path:
             got=error.strerror,
             remedy="set TERAPOSE_CACHE to a folder that can",
         ) from error
-    partial = Path(temporary)
-    try:
-        with os.fdopen(handle, "wb") as sink:
-            _download(url, sink, target)
-        if digest is not None:
-            _check(partial, digest, url)
-        # mkstemp makes files for their owner alone; a cache may be shared.
-        partial.chmod(0o644)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 
@@ -199,11 +192,10 @@ def copy(path: Path, output: Path) -> Path:
     pairs = [(path, target), (path.with_suffix(".md"), target.with_suffix(".md"))]
     for source, place in pairs:
         if place == target or source.is_file():
-            partial = place.with_name(f".{place.name}.partial")
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, partial)
-                os.replace(partial, place)
+                with files.written(place, "weights") as partial:
+                    shutil.copyfile(source, partial)
             except OSError as error:
                 raise InputError("cannot be written", where=place, got=error.strerror) from error
     return target

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from terapose import files
 from terapose import labels as label_images
 from terapose.errors import InputError
 from terapose.simulate.scene import Scene, Shape3
@@ -92,18 +93,13 @@ def write(
                 where=place,
                 remedy="choose another name, or say --overwrite",
             )
-    partial = tuple(place.with_name(f".{place.name}.partial") for place in final)
     try:
         final[0].parent.mkdir(parents=True, exist_ok=True)
-        for place in partial:
-            _remove(place)
-        if final[0].name.endswith(_ZARR_ENDS):
-            _write_zarr(scene, partial[0], partial[1], final[0].name, workers, progress)
-        else:
-            _write_tiff(scene, partial[0], partial[1], workers, progress)
-        for place, end in zip(partial, final, strict=True):
-            _remove(end)
-            os.replace(place, end)
+        with files.made(final[1], "labels") as labels, files.made(final[0], "image") as image:
+            if final[0].name.endswith(_ZARR_ENDS):
+                _write_zarr(scene, image, labels, final[0].name, workers, progress)
+            else:
+                _write_tiff(scene, image, labels, workers, progress)
     except OSError as error:
         raise InputError(
             "the image cannot be written",
@@ -111,17 +107,7 @@ def write(
             got=f"{type(error).__name__}: {error}",
             remedy="choose a folder you may write to, on a disk with space left",
         ) from error
-    finally:
-        for place in partial:
-            _remove(place)
     return final
-
-
-def _remove(place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place)
-    else:
-        place.unlink(missing_ok=True)
 
 
 def _blocks(

@@ -10,7 +10,9 @@ files are the same however the work was cut. For each chunk of a region
 3. write it, and keep the voxels that coarser levels take (nearest: the first of each group).
 
 Levels up to a factor of 4 have whole chunks in a region and are written here; ``finish`` makes the
-few coarser ones from the last of these.
+few coarser ones from the last of these. The receipt has two checksums of each region: that of its
+voxels, which says what was found, and that of its files (`terapose.label_files`), which is compared
+before they are handed to the user.
 """
 
 from __future__ import annotations
@@ -20,56 +22,42 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from terapose import compartments
 from terapose.geometry import Box, Grid, zyx
 from terapose.job import Job
-from terapose.labels import downsample, level_region, open_level
-
-REGION_FACTOR = 4
-"""Edge of a region in chunks, and the largest factor of a level that is written with it."""
-
-
-def levels_here(factors: tuple[tuple[int, int, int], ...]) -> int:
-    """Number of levels, from the finest, that a region writes."""
-    return sum(max(f) <= REGION_FACTOR for f in factors)
-
-
-def address(job: Job) -> str:
-    """Where the label image is written."""
-    return f"{job.store.address}/{job.before['relabel']}/labels.zarr"
+from terapose.label_files import REGION_FACTOR, checksum
+from terapose.label_store import Level, ensure, files_of
+from terapose.labels import downsample, level_region
+from terapose.zarr_files import Noted
 
 
 def run(job: Job) -> dict[str, Any]:
     """Write the regions of one task."""
-    images = {
-        name: [
-            open_level(address(job), n, name=name) for n in range(levels_here(job.output.factors))
-        ]
-        for name in compartments.compartments(job.before)
-    }
-    regions = job.output.regions
-    return {"checksums": [_region(job, regions[item], images) for item in job.items]}
+    ensure(job)
+    files = files_of(job)
+    images = {name: [Level.open(job, name, n) for n in range(files.fine)] for name in files.names}
+    done = [_region(job, files.regions[item], images) for item in job.items]
+    return {"checksums": [voxels for voxels, _ in done], "files": [crc for _, crc in done]}
 
 
-def _region(job: Job, region: Box, images: dict[str, list[zarr.Array[Any]]]) -> int:
-    """Write a region of each label image; returns the checksum of the finest levels."""
-    factors = job.output.factors[1 : levels_here(job.output.factors)]
+def _region(job: Job, region: Box, images: dict[str, list[Level]]) -> tuple[int, int]:
+    """Write a region of each label image; returns the checksums of its voxels and files."""
+    factors = job.output.factors[1 : files_of(job).fine]
     coarse = {
         name: [
             np.zeros([s.stop - s.start for s in level_region(region.start, region.stop, f)],
-                     levels[0].dtype)
+                     levels[0].array.dtype)
             for f in factors
         ]
         for name, levels in images.items()
     }  # fmt: skip
-    checksum = 0
+    voxels = 0
     for box, found in _chunks(job, region):
         for name, labels in found.items():
-            put(images[name][0], box.slices, labels)
-            checksum = zlib.crc32(np.ascontiguousarray(labels).view(np.uint8).data, checksum)
+            images[name][0].put(box.slices, labels)
+            voxels = zlib.crc32(np.ascontiguousarray(labels).view(np.uint8).data, voxels)
             for part, factor in zip(coarse[name], factors, strict=True):
                 inside = level_region(
                     [a - b for a, b in zip(box.start, region.start, strict=True)],
@@ -77,10 +65,13 @@ def _region(job: Job, region: Box, images: dict[str, list[zarr.Array[Any]]]) -> 
                     factor,
                 )
                 part[inside] = downsample(labels, factor, box.start)
+    noted: Noted = {}
     for name, levels in images.items():
-        for array, part, factor in zip(levels[1:], coarse[name], factors, strict=True):
-            put(array, level_region(region.start, region.stop, factor), part)
-    return checksum
+        for level, part, factor in zip(levels[1:], coarse[name], factors, strict=True):
+            level.put(level_region(region.start, region.stop, factor), part)
+        for level in levels:
+            noted |= level.written()
+    return voxels, checksum(noted)
 
 
 def _chunks(job: Job, region: Box) -> Iterator[tuple[Box, dict[str, NDArray[Any]]]]:
@@ -97,11 +88,6 @@ def _chunks(job: Job, region: Box) -> Iterator[tuple[Box, dict[str, NDArray[Any]
         found = compartments.read_level(job, part)
         for box in chunks_of(wide, chunk):
             yield box, {name: cover.spread(labels, part, box) for name, labels in found.items()}
-
-
-def put(array: zarr.Array[Any], place: tuple[slice, ...], values: NDArray[Any]) -> None:
-    """Write ZYX values to an array of three dimensions, or of two, which is a single plane."""
-    array[place[-array.ndim :]] = values if array.ndim == 3 else values[0]
 
 
 def chunks_of(region: Box, chunk: tuple[int, int, int]) -> list[Box]:

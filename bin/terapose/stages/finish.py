@@ -1,42 +1,53 @@
 """finish: check that all is exported, complete the pyramid, and lay the results out.
 
-The label image is not copied: its files are linked into the result folder (copied where the file
-system cannot link). The record of the run, ``provenance.json``, is written last: where it stands,
-the rest is complete.
+1. The files of the label image in the store are compared with what **export** noted of them;
+   regions that are damaged are exported again. Then the coarse levels are made.
+2. All results are made in a folder aside, in the folder of the results. The label image is copied
+   (the file system may share the blocks of both) or, with ``link``, linked; a copy is compared with
+   the checksums as well. Everything else gets a checksum as it is written.
+3. The record of an earlier run goes, the results take their places, each by one rename, and the
+   record of the run, ``provenance.json``, comes last: where it stands, the rest is complete.
+
+Until the third step nothing that is there is touched, so damage in the store cannot reach it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import re
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 import terapose
+from terapose import files
+from terapose.checksums import sealed
 from terapose.compartments import CELLS, MASKS, compartments, table_names
 from terapose.earlier import RECORD, THUMBNAILS, forget, named
 from terapose.geojson import joined_rings, rings_in, write_geojson
-from terapose.geometry import Box, Grid, zyx
+from terapose.image.folders import sample_name
 from terapose.job import Job, Receipt, Summary, extended, gather
-from terapose.labels import downsample, level_region, level_shape, open_level
 from terapose.mask import write_mask
 from terapose.masking import masked_all
 from terapose.parts import ByNumber, Table
 from terapose.plan import LAST, key_of, last_stages, package_digest
-from terapose.stages.export import address, levels_here, put
+from terapose.publishing import LABELS, complete, lay_out, noted
 from terapose.table import batches
 from terapose.table_files import FORMATS, write_table
 
 log = logging.getLogger(__name__)
 
 
-def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
+def run(
+    job: Job,
+    receipts: list[Receipt],
+    output: Path,
+    *,
+    link: bool = False,
+    also: Callable[[Path], None] | None = None,
+) -> dict[str, Any]:
     """Lay out the results.
 
     Parameters
@@ -48,32 +59,60 @@ def run(job: Job, receipts: list[Receipt], output: Path) -> dict[str, Any]:
     output
         Folder for ``labels.zarr``, the tables of cells and ``provenance.json``, and the masks if
         they are asked for.
+    link
+        Link the files of the label image where that is possible: whatever changes them in the store
+        changes the results.
+    also
+        Adds more results to the folder it is given, which holds all others.
 
     Returns
     -------
     dict
         The record.
+
+    Raises
+    ------
+    StoreError
+        If something is missing or damaged in the store.
     """
     exported, others = _gathered(job, receipts)
-    _coarse_levels(job)
-    record = _record(job, exported, *others)
+    checks = complete(job, exported.pop("files"))
     output.mkdir(parents=True, exist_ok=True)
-    forget(output, named(record))
-    _place(address(job), output / "labels.zarr")
-    measured, outlined = ([r for r in receipts if r["stage"] == s] for s in LAST[1:])
-    for name in compartments(job.before):
-        _tables(job, measured, name, output)
-    if "geojson" in job.params["table"]:
-        _outlines(job, measured, outlined, output)
-    _masks(job, output, exported["checksum"])
+    record = _record(job, exported, *others)
+    staging = files.aside(output / RECORD)
+    try:
+        staging.mkdir()
+        lay_out(job, staging / LABELS, checks, link=link)
+        measured, outlined = ([r for r in receipts if r["stage"] == s] for s in LAST[1:])
+        for name in compartments(job.before):
+            _tables(job, measured, name, staging)
+        if "geojson" in job.params["table"]:
+            _outlines(job, measured, outlined, staging)
+        _masks(job, staging, exported["checksum"])
+        if also is not None:
+            also(staging)
+        record = sealed({**record, **noted(staging, checks)})
+        (staging / RECORD).write_text(json.dumps(record, indent=1))
+        _publish(staging, output, record)
+    finally:
+        files.remove(staging)
     for note in record["notes"]:
         log.warning(note)
-    text = json.dumps(record, indent=1)
-    _whole(output / RECORD, lambda path: path.write_text(text))
     if job.params["keep_intermediates"] == "none":
         for name in (job.before["flows"], job.before["labels"]):
             job.store.drop(name)
     return record
+
+
+def _publish(staging: Path, output: Path, record: dict[str, Any]) -> None:
+    """Put the results in their places; the record, which says that they are complete, last."""
+    files.point("results: before the earlier ones go")
+    forget(output, named(record))
+    names = sorted(path.name for path in staging.iterdir())
+    for name in (*(n for n in names if n != RECORD), RECORD):
+        files.point(f"results: before {name} is renamed")
+        files.put_in_place(staging / name, output / name)
+        files.point(f"results: after {name} is renamed")
 
 
 def _gathered(job: Job, receipts: list[Receipt]) -> tuple[Summary, list[Summary]]:
@@ -86,6 +125,7 @@ def _gathered(job: Job, receipts: list[Receipt]) -> tuple[Summary, list[Summary]
         # of what was written, whatever tasks it was written by
         if stage == "export":
             summary["checksum"] = key_of([c for r in results for c in r["checksums"]])
+            summary["files"] = [c for r in results for c in r["files"]]
         summaries.append(summary)
     return summaries[0], summaries[1:]
 
@@ -93,17 +133,8 @@ def _gathered(job: Job, receipts: list[Receipt]) -> tuple[Summary, list[Summary]
 def _tables(job: Job, measured: list[Receipt], name: str, output: Path) -> None:
     """Write the table of a compartment in all formats."""
     wanted = [kind for kind in FORMATS if kind in job.params["table"]]
-    asides = {kind: output / f".{name}.{kind}.partial" for kind in wanted}
-    write_table(batches(job, measured, name), asides, _sample(job))
-    for kind, aside in asides.items():
-        aside.replace(output / f"{name}.{kind}")
-
-
-def _sample(job: Job) -> str:
-    """The image's name without what tells its format."""
-    return re.sub(
-        r"(?i)(\.ome)?\.(zarr|tiff?|btf|qptiff|h5|hdf5)$", "", Path(job.plan.image.address).name
-    )
+    paths = {kind: output / f"{name}.{kind}" for kind in wanted}
+    write_table(batches(job, measured, name), paths, sample_name(job.plan.image.address))
 
 
 def _outlines(job: Job, measured: list[Receipt], outlined: list[Receipt], output: Path) -> None:
@@ -112,9 +143,8 @@ def _outlines(job: Job, measured: list[Receipt], outlined: list[Receipt], output
     rows = batches(job, measured)
     pairs = ((batch, _rings(source, batch["CellID"])) for batch in rows)
     planes = job.plan.result(upscale=True).whole[0]
-    _whole(
-        output / "cells.geojson",
-        lambda path: write_geojson(path, pairs, _sample(job), planes=planes),
+    write_geojson(
+        output / "cells.geojson", pairs, sample_name(job.plan.image.address), planes=planes
     )
 
 
@@ -137,7 +167,7 @@ def _masks(job: Job, output: Path, identity: str) -> None:
     place = (planned.whole, planned.offset) if planned.whole != planned.shape else None
     for name, file in _mask_files(job):
         write_mask(
-            address(job),
+            str(output / LABELS),
             output / file,
             name=name,
             levels=len(job.output.factors),
@@ -169,59 +199,6 @@ def _notes(job: Job) -> list[str]:
         f"{files}: {size} pixels of level {output.level}, where the image has {whole}; "
         "for a mask that fits the image give --upscale, or segment level 0"
     ]
-
-
-def _coarse_levels(job: Job) -> None:
-    """Make the levels that are coarser than a region, from the last one that is there."""
-    factors = job.output.factors
-    for name in compartments(job.before):
-        for level in range(levels_here(factors), len(factors)):
-            _coarse_level(job, name, level)
-
-
-def _coarse_level(job: Job, name: str, level: int) -> None:
-    factors = job.output.factors
-    step = tuple(a // b for a, b in zip(factors[level], factors[level - 1], strict=True))
-    source, target = (open_level(address(job), n, name=name) for n in (level - 1, level))
-    shapes = [zyx(level_shape(job.output.shape, factors[n])) for n in (level, level - 1)]
-    # a single plane has two dimensions in the label image
-    chunks = zyx((1,) * (3 - target.ndim) + target.chunks)
-    for box in Grid(shapes[0], chunks):
-        fine = Box(
-            zyx([a * s for a, s in zip(box.start, step, strict=True)]),
-            zyx([b * s for b, s in zip(box.stop, step, strict=True)]),
-        ).clip(shapes[1])
-        read = np.asarray(source[fine.slices[-source.ndim :]]).reshape(fine.shape)
-        values = downsample(read, step, fine.start)
-        put(target, level_region(fine.start, fine.stop, step), values)
-
-
-def _place(source: str, target: Path) -> None:
-    """Link or copy a folder of the store to where it is wanted, as a whole."""
-    aside = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    if "://" in source:
-        import fsspec
-
-        fs, path = fsspec.core.url_to_fs(source)
-        fs.get(path, str(aside), recursive=True)
-    else:
-        leftovers = shutil.ignore_patterns("*.partial")
-        try:
-            shutil.copytree(source, aside, copy_function=os.link, ignore=leftovers)
-        except (OSError, shutil.Error):
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.copytree(source, aside, ignore=leftovers)
-    if target.exists():
-        shutil.rmtree(target)
-    aside.rename(target)
-
-
-def _whole(path: Path, write: Any) -> None:
-    """Write a file aside and rename it, so that it is there whole or not at all."""
-    aside = path.with_name(f".{path.name}.partial")
-    write(aside)
-    aside.replace(path)
 
 
 def _record(job: Job, *last: Summary) -> dict[str, Any]:

@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.columns import put_column
-from terapose.compartments import ALL
 from terapose.filters import BOX
 from terapose.job import Job, Receipt, Summary, gather, gathered
 from terapose.parts import Sorter, Table, blocks_together, get_whole, merged
-from terapose.stages.relabel import by_block, make_labels, put_boxes
+from terapose.stages.relabel import by_block, put_boxes
 
 
 def run(job: Job, receipts: list[Receipt]) -> Summary:
@@ -53,7 +52,6 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     widened.add(by_block(_widened(nuclei, boxes, owner), job.plan))
     put_boxes(widened, f"{name}/by_block")
     relabel = f"{name}/result"
-    make_labels(job, job.output, relabel, job.before["label_type"], ALL)
     return gathered(
         job,
         scattered,

@@ -38,6 +38,7 @@ from terapose.geometry import Box, Grid, batches, zyx
 from terapose.image import Image
 from terapose.image_plan import ImagePlan
 from terapose.intensity import Histogram, WindowMissedError
+from terapose.label_files import REGION_FACTOR
 from terapose.labels import CHUNKS, FLAT_CHUNKS, pyramid_factors
 from terapose.params import Parameters
 from terapose.plan import (
@@ -56,7 +57,6 @@ from terapose.plan import (
 )
 from terapose.projection import project
 from terapose.stages import convert, gradients
-from terapose.stages.export import REGION_FACTOR
 from terapose.store import Store
 from terapose.tiles import TileGrid, tile_grid
 from terapose.upscale import cover_of, full_image
@@ -312,4 +312,4 @@ def run(plan: Plan, store: Store) -> None:
     tissue.prepare(plan, store)
     convert.prepare(plan, store)
     gradients.prepare(plan, store)
-    store.put("plan.json", plan.dump().encode())
+    store.put_json("plan.json", plan.model_dump(mode="json"))

@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose import labels
-from terapose.compartments import compartments
 from terapose.filters import BOX, ReadBox, Windows, resolve
 from terapose.geometry import Box
 from terapose.job import Job, Summary, gathered
 from terapose.naming import NewNames, named_labels
 from terapose.parts import Sorter, Table, blocks_together, get_window, put_window, windows
-from terapose.plan import OutputPlan, Plan, flow_threshold
+from terapose.plan import Plan, flow_threshold
 from terapose.stages.combine import read_flows
 
 log = logging.getLogger(__name__)
@@ -55,7 +53,6 @@ def run(job: Job) -> Summary:
     dtype = "uint32" if cells < 2**32 else "uint64"
     expand = job.params["expand"] or 0
     upscale = bool(job.params["upscale"]) and job.plan.full is not None
-    make_labels(job, job.plan.result(upscale), name, dtype, compartments({"expand": expand}))
     return gathered(
         job,
         None,
@@ -113,25 +110,3 @@ def by_block(cells: Table, plan: Plan) -> Table:
 def put_boxes(boxes: Sorter, name: str) -> None:
     """Write the boxes of cells by block, for `terapose.stages.measure`."""
     boxes.put_columns(name, dict.fromkeys(("block", "id", *BOX), np.int64))
-
-
-def make_labels(
-    job: Job, output: OutputPlan, name: str, dtype: str, names: tuple[str, ...]
-) -> None:
-    """Make the label images to write to, once: tasks of ``export`` may have written to them."""
-    ready = f"{name}/labels.ready"
-    if not job.store.has(ready):
-        labels.create(
-            f"{job.store.address}/{name}/labels.zarr",
-            shape=output.shape[-output.dimensions :],
-            dtype=dtype,
-            voxel_size=output.voxel_size,
-            voxels=output.voxels,
-            translation=output.translation,
-            factors=output.factors,
-            chunks=output.chunks,
-            names=names,
-            about={"level": output.level, "segmented_level": job.plan.image.level},
-            version="0.5" if output.version == "0.5" else "0.4",
-        )
-        job.store.put(ready, b"")

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from terapose import files
 from terapose.errors import InputError
 from terapose.homes import some_home
 from terapose.train.data import Item
@@ -171,7 +171,7 @@ def finetune(
                 got=f"loss {losses[-1]}",
                 remedy="start again with a lower --rate",
             )
-        os.replace(file, output)
+        files.put_in_place(Path(file), output)
     for epoch, (loss, test) in enumerate(zip(losses.tolist(), tested.tolist(), strict=True), 1):
         line = {"epoch": epoch, "loss": loss}
         if test:  # the package computes it now and then

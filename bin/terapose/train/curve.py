@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from terapose import files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,9 +41,8 @@ def draw_curve(history: Sequence[dict[str, float]], path: Path, *, kept: int | N
     _panel(losses, history, _LOSSES, "loss", kept)
     _panel(scores, history, _SCORES, "average precision, held out", kept)
     scores.set_ylim(0, 1)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=120)
-    os.replace(partial, path)
+    with files.written(path, "picture") as partial:
+        figure.savefig(partial, format="png", dpi=120)
 
 
 def _panel(

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from terapose import files
 from terapose.errors import InputError
 
 _BESIDE = (".checkpoint", ".md", ".png")
@@ -23,9 +24,8 @@ _UNREADABLE = (OSError, EOFError, KeyError, TypeError, RuntimeError, ValueError,
 
 def write(state: Mapping[str, Any], path: Path) -> None:
     """torch.save in one piece."""
-    partial = path.with_name(path.name + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    with files.written(path, "weights") as partial:
+        torch.save(state, partial)
 
 
 def read(path: Path, *, what: str, remedy: str) -> tuple[dict[str, Any], dict[str, Any]]:

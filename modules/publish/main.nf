@@ -1,0 +1,28 @@
+include { folder_of } from '../samples'
+include { quoted } from '../shell'
+
+// Publishes the results of a sample after comparing them with their checksums. Never cached: results
+// that were laid out by an earlier run may have been damaged since.
+process PUBLISH {
+    tag "${sample}"
+    label 'small'
+    cache false
+    publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true, saveAs: { name -> name.tokenize('/').last() }
+
+    input:
+    tuple val(sample), val(store), path(results, stageAs: 'laid/*')
+
+    output:
+    tuple val(sample), path('results/*')
+
+    script:
+    """
+    terapose.py verify laid --store ${quoted(store)}
+    cp -RlL laid results || { rm -rf results; cp -RL laid results; }
+    """
+
+    stub:
+    """
+    cp -RL laid results
+    """
+}

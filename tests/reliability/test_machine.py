@@ -1,0 +1,137 @@
+"""Random sequences of runs, each cut and disturbed in another way, come to the same bytes.
+
+``TERAPOSE_SOAK=FIRST:STOP`` runs seeds with `STEPS` steps each and prints what happened; a seed
+says it all, so a failure is replayed with the one seed. `make soak SEEDS=0:100` does that.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from tests.reliability.world import CUTS, KINDS, THRESHOLDS, Trouble, World
+
+STEPS = 20
+POINTS = 600
+"""About as many as a run has."""
+
+happened: Counter[str] = Counter()
+_truths: dict[tuple[int, float], dict[str, bytes]] = {}
+
+
+class Machine(RuleBasedStateMachine):
+    """Runs in one folder; `model` is set before it is used."""
+
+    model: Path
+
+    @initialize()
+    def begin(self) -> None:
+        """A folder with an image."""
+        self.folder = tempfile.TemporaryDirectory(prefix="terapose-soak-")
+        self.world = World(Path(self.folder.name), self.model, _truths)
+
+    @rule(
+        kind=st.sampled_from(KINDS),
+        at=st.integers(1, POINTS),
+        seed=st.integers(0, 2**16),
+        order=st.integers(0, 99),
+    )
+    def disturbed(self, kind: str, at: int, seed: int, order: int) -> None:
+        """A run that something happens to."""
+        said = self.world.run(Trouble(kind, at, seed), order)
+        happened[f"{kind}: {said if said in ('done', 'killed') else 'a sentence'}"] += 1
+
+    @rule(cut=st.sampled_from(CUTS))
+    def cut_otherwise(self, cut: dict[str, Any]) -> None:
+        """The next runs cut the work in another way."""
+        self.world.cut = cut
+
+    @rule(threshold=st.sampled_from(THRESHOLDS))
+    def another_threshold(self, threshold: float) -> None:
+        """The next runs have another parameter."""
+        self.world.threshold = threshold
+
+    @rule(seed=st.integers(0, 2**16), remove=st.booleans())
+    def damaged(self, seed: int, remove: bool) -> None:
+        """Something in the store is damaged between two runs."""
+        self.world.damage(seed, remove=remove)
+        happened["damage between runs"] += 1
+
+    @rule(order=st.integers(0, 99))
+    def undisturbed(self, order: int) -> None:
+        """A run that nothing happens to."""
+        said = self.world.run(order=order)
+        assert said == "done", said
+        happened["undisturbed: done"] += 1
+
+    def teardown(self) -> None:
+        """In the end all is as if nothing had happened."""
+        if hasattr(self, "world"):
+            self.world.settle()
+            happened["settled"] += 1
+            self.folder.cleanup()
+
+
+def soak(model: Path, first: int, stop: int, steps: int) -> None:
+    """Run seeds; each is a sequence of its own."""
+    machine = type("Soaked", (Machine,), {"model": model})
+    for number in range(first, stop):
+        chosen = settings(
+            max_examples=1,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            verbosity=Verbosity.quiet,
+            suppress_health_check=list(HealthCheck),
+        )
+        run_state_machine_as_test(seeded(number)(machine), settings=chosen)
+
+
+@pytest.mark.slow
+def test_whatever_happens_the_bytes_are_the_same(tiny_model: Path) -> None:
+    first, stop = map(int, os.environ.get("TERAPOSE_SOAK", "0:10").split(":"))
+    is_long = "TERAPOSE_SOAK" in os.environ
+    soak(tiny_model, first, stop, STEPS if is_long else 4)
+    if is_long:
+        print(f"\nseeds {first} to {stop - 1}, {STEPS} steps each:")
+        for what, count in sorted(happened.items()):
+            print(f"  {count:6} {what}")
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_point(tiny_model: Path, tmp_path: Path) -> None:
+    """Before and after each kind of write and rename, wherever in the run that is."""
+    passed: dict[str, int] = {}
+    world = World(tmp_path, tiny_model, _truths)
+    world.cut = CUTS[1]
+    record = tmp_path / "points"
+    names = record_points(world, record)
+    assert len(names) > 15
+    for name, count in names.items():
+        said = world.run(Trouble("kill", (name, count // 2)), order=count)
+        passed[name] = passed.get(name, 0) + 1
+        assert said == "killed", (name, said)
+        if name.startswith(("results", "earlier", "lock")):
+            world.settle()
+    world.settle()
+
+
+def record_points(world: World, place: Path) -> dict[str, int]:
+    """Names of all points that a run passes, and how often."""
+
+    class Recording(Trouble):
+        def point(self, world: World, name: str) -> None:
+            with place.open("a") as file:
+                file.write(f"{name}\n")
+
+    assert world.run(Recording()) == "done"
+    return Counter(place.read_text().splitlines())

@@ -1,0 +1,288 @@
+"""A folder with an image, its results and their store, in which runs are broken in every way.
+
+A `World` segments in forked children, so that a kill is a real one. `Trouble` says what happens to
+a run, at which of its *points* (`terapose.files.point`: before and after each write and rename).
+What may come of it is little: either the results are those of an undisturbed run, byte for byte,
+and whole, or there is one sentence and, run again, those results. `World.check` and `World.settle`
+say so; `tests/reliability/test_machine.py` goes through random sequences of troubles.
+
+Whoever writes a stage runs `python -m pytest tests/reliability`, and `make soak` for longer.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import pickle
+import random
+import shutil
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tests.synthetic import nuclei, write_zarr
+
+from terapose import files, runner
+from terapose.errors import InputError
+from terapose.params import check
+from terapose.verify import faults
+
+SHAPE = (6, 44, 48)
+CUTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"block_shape": (3, 24, 48), "slab_planes": 16, "max_tasks": 3},
+    {"block_shape": (6, 22, 24), "slab_planes": 24, "max_tasks": 2, "rectangle": 224},
+)
+THRESHOLDS = (-0.5, -0.2)
+KINDS = ("kill", "full", "damage", "remove", "swap", "twin")
+
+
+_STAGES = ("check", "plan", "convert", "gradients", "masks", "export", "measure", "finish")
+
+
+@dataclass
+class Trouble:
+    """What happens to a run.
+
+    Attributes
+    ----------
+    kind
+        One of `KINDS`; "" lets it run undisturbed.
+    at
+        The number of the point at which it happens, or the name of a point and how often it is
+        passed before.
+    seed
+        Of what is chosen at random.
+    """
+
+    kind: str = ""
+    at: int | tuple[str, int] = 0
+    seed: int = 0
+    passed: dict[str, int] = field(default_factory=dict)
+    is_over: bool = False
+
+    def point(self, world: World, name: str) -> None:
+        """Called at each point of a run."""
+        count = self.passed[name] = self.passed.get(name, -1) + 1
+        here = (name, count) == self.at or sum(self.passed.values()) + len(self.passed) == self.at
+        if self.kind == "full" and (here or self.is_over):
+            self.is_over = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(world.out))
+        if not here or self.is_over:
+            return
+        self.is_over = True
+        if self.kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.kind in ("damage", "remove"):
+            world.damage(self.seed, remove=self.kind == "remove")
+        if self.kind == "swap":
+            world.swap()
+        if self.kind == "twin":
+            world.twin()
+
+
+@dataclass
+class World:
+    """Where runs are broken.
+
+    Attributes
+    ----------
+    folder
+        With the image, the results (`out`) and, while they are made, everything else.
+    model
+        Weights of a network.
+    truths
+        What undisturbed runs give, by version of the image and threshold; filled when needed, and
+        shared between worlds.
+    """
+
+    folder: Path
+    model: Path
+    truths: dict[tuple[int, float], dict[str, bytes]]
+    version: int = 0
+    cut: dict[str, Any] = field(default_factory=dict)
+    threshold: float = THRESHOLDS[0]
+
+    def __post_init__(self) -> None:
+        self._write_image(self.folder, 0)
+        # what is imported here, children need not; torch must not run before a fork
+        for module in ("torch", *(f"terapose.stages.{name}" for name in _STAGES)):
+            importlib.import_module(module)
+
+    @property
+    def out(self) -> Path:
+        """Folder of the results."""
+        return self.folder / "out"
+
+    @property
+    def stores(self) -> list[Path]:
+        """Folders of the stores."""
+        return [p for p in (self.out / ".terapose").glob("*") if p.is_dir()]
+
+    # -- troubles ------------------------------------------------------------------------------
+
+    def damage(self, seed: int, *, remove: bool = False) -> None:
+        """Change a bit, cut off, empty or remove a file of the store."""
+        chosen = random.Random(seed)
+        found = sorted(p for store in self.stores for p in store.rglob("*") if p.is_file())
+        if not found:
+            return
+        file = chosen.choice(found)
+        content = bytearray(file.read_bytes())
+        how = "remove" if remove else chosen.choice(("flip", "flip", "cut", "zeros", "empty"))
+        if how == "remove":
+            file.unlink()
+        elif how == "flip" and content:
+            content[chosen.randrange(len(content))] ^= 1 << chosen.randrange(8)
+            file.write_bytes(content)
+        elif how == "cut":
+            file.write_bytes(content[: chosen.randrange(len(content) + 1)])
+        elif how == "zeros":
+            file.write_bytes(bytes(len(content)))
+        else:
+            file.write_bytes(b"")
+
+    def swap(self) -> None:
+        """Put another image in the place of the image."""
+        self._write_image(self.folder, self.version + 1)
+
+    def twin(self) -> None:
+        """Let another process do all the tasks of this run at the same time, with its store."""
+        child = os.fork()
+        if not child:
+            files.at_point = lambda name: None
+            os.nice(5)
+            aside = self.folder / f"twin-{os.getpid()}"
+            aside.mkdir()
+            (aside / ".terapose").symlink_to(self.out / ".terapose")
+            try:
+                self._segment(aside)
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+
+    # -- runs ----------------------------------------------------------------------------------
+
+    def run(self, trouble: Trouble | None = None, order: int = 0) -> str:
+        """Segment in a child; returns "done", "killed", or what was said.
+
+        Raises
+        ------
+        AssertionError
+            If it ended in a traceback.
+        """
+        trouble = trouble or Trouble()
+        begin = self.version
+
+        def work() -> str:
+            files.at_point = lambda name: trouble.point(self, name)
+            runner.Runner.order = staticmethod(_order(order))
+            self._segment(self.out)
+            return "done"
+
+        said = in_child(work)
+        if trouble.kind == "swap":
+            self.version = self._version_there()
+            if said == "done":
+                # it came too late to be seen, or at the very end
+                self.check({(begin, self.threshold), (self.version, self.threshold)})
+                return said
+        if said == "done":
+            self.check({(self.version, self.threshold)})
+        else:
+            self.check(None)
+        return said
+
+    def _segment(self, out: Path) -> None:
+        _segment(self.folder, out, self.model, self.threshold, **self.cut)
+
+    # -- what has to hold ----------------------------------------------------------------------
+
+    def check(self, allowed: set[tuple[int, float]] | None) -> None:
+        """Results that say they are complete are whole, and those of an undisturbed run."""
+        if not (self.out / "provenance.json").exists():
+            assert allowed is None, "done, but there is no record"
+            return
+        assert not faults(self.out)
+        found = outcome(self.out)
+        known = allowed or {(v, t) for v in range(self.version + 1) for t in THRESHOLDS}
+        assert any(found == self.truth(*one) for one in known), "other results"
+
+    def settle(self) -> None:
+        """Without further trouble the results are those of an undisturbed run."""
+        said = self.run()
+        assert said == "done", said
+
+    def truth(self, version: int, threshold: float) -> dict[str, bytes]:
+        """What an undisturbed run gives, in one block and one task."""
+        if (version, threshold) not in self.truths:
+            folder = self.folder / f"truth-{version}-{threshold}"
+            folder.mkdir()
+            self._write_image(folder, version)
+            said = in_child(lambda: _segment(folder, folder / "out", self.model, threshold))
+            assert said == "done", said
+            self.truths[version, threshold] = outcome(folder / "out")
+            shutil.rmtree(folder)
+        return self.truths[version, threshold]
+
+    def _write_image(self, folder: Path, version: int) -> None:
+        place = folder / f"image-{version}.zarr"
+        write_zarr(place, nuclei(SHAPE, seed=version)[0].astype(np.uint16))
+        (folder / f"image-{version}.zarr").joinpath("version").write_text(str(version))
+        files.put_in_place(place, folder / "image.zarr")
+
+    def _version_there(self) -> int:
+        return int((self.folder / "image.zarr" / "version").read_text())
+
+
+def _segment(folder: Path, out: Path, model: Path, threshold: float, **cut: Any) -> str:
+    params = {"model": str(model), "cellprob_threshold": threshold, **cut}
+    runner.segment_file(str(folder / "image.zarr"), out, check(params))
+    return "done"
+
+
+def _order(seed: int) -> Callable[[int], list[int]]:
+    def order(total: int) -> list[int]:
+        numbers = list(range(total))
+        random.Random(seed).shuffle(numbers)
+        return numbers
+
+    return order
+
+
+def outcome(out: Path) -> dict[str, bytes]:
+    """All that a user gets, but the record."""
+    found = [*(out / "labels.zarr").rglob("*"), out / "cells.csv"]
+    return {str(p.relative_to(out)): p.read_bytes() for p in found if p.is_file()}
+
+
+def in_child(work: Callable[[], str]) -> str:
+    """Do something in a forked process; what it returned, "killed", or the sentence it ended in."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(read)
+        said: tuple[str, str] = ("", "")
+        try:
+            said = ("said", work())
+        except (InputError, OSError) as error:
+            said = ("said", f"{type(error).__name__}: {error}")
+        except BaseException:
+            said = ("traceback", traceback.format_exc())
+        with os.fdopen(write, "wb") as pipe:
+            pickle.dump(said, pipe)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        answer = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return "killed"
+    kind, text = pickle.loads(answer)
+    assert kind == "said", text
+    return str(text)

@@ -1,0 +1,172 @@
+"""Whatever is damaged in a store is noticed and made again; results that are there outlive it.
+
+Each kind of file that a run leaves is damaged in each way; running again gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.synthetic import nuclei, write_zarr
+
+from terapose.errors import StoreError
+from terapose.params import check
+from terapose.runner import segment_file
+from terapose.verify import check as verify
+from terapose.verify import faults
+
+CUT = {"block_shape": (8, 60, 140), "slab_planes": 70, "max_tasks": 3, "keep_intermediates": "all"}
+KINDS = {
+    "sums of the network": ("gradients-zy/c", "follow"),
+    "metadata of an array": ("gradients-zy/zarr.json", "follow"),
+    "ends": ("follow-*/ends/c", "peaks masks"),
+    "counts": ("peaks-*/counts/c", "masks"),
+    "labels": ("masks-*/labels/c", "errors export measure"),
+    "names": ("relabel-*/naming/*/c", "export measure"),
+    "tables": ("masks-*/*.npz", "objects"),
+    "cells": ("relabel-*/cells/*", "measure"),
+    "measured": ("measure-*/*", ""),
+    "markers": ("done/*/*", "export"),
+    "final labels": ("relabel-*/labels.zarr/cells/0/c", ""),
+    "their pyramid": ("relabel-*/labels.zarr/cells/1/c", ""),
+    "their metadata": ("relabel-*/labels.zarr/cells/*.json", ""),
+}
+Change = Callable[[bytes, random.Random], bytes | None]
+CHANGES: dict[str, Change] = {
+    "flipped": lambda data, r: _flip(data, r.randrange(8 * len(data))),
+    "cut off": lambda data, r: data[: r.randrange(len(data))],
+    "zeros": lambda data, _: bytes(len(data)),
+    "removed": lambda _data, _r: None,
+}
+
+
+CASES = [
+    (kind, how)
+    for n, kind in enumerate(KINDS)
+    for m, how in enumerate(CHANGES)
+    if os.environ.get("TERAPOSE_LARGE") == "1" or n % len(CHANGES) == m
+]
+"""Each kind in one way; all of them with `TERAPOSE_LARGE=1`."""
+
+
+def _flip(data: bytes, bit: int) -> bytes:
+    place, mask = bit // 8, 1 << bit % 8
+    return bytes([*data[:place], data[place] ^ mask, *data[place + 1 :]])
+
+
+def outcome(out: Path) -> dict[str, bytes]:
+    """All that a user gets, but the record."""
+    files = [*(out / "labels.zarr").rglob("*"), out / "cells.csv"]
+    return {str(p.relative_to(out)): p.read_bytes() for p in files if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A folder with an image and results, whose store is kept."""
+    folder = tmp_path_factory.mktemp("damage")
+    write_zarr(folder / "image.zarr", nuclei((8, 60, 280))[0])
+    segment(folder, tiny_model)
+    return folder
+
+
+def segment(folder: Path, model: Path, **more: Any) -> dict[str, Any]:
+    """Segment the image of a folder."""
+    params = check({"model": str(model), "cellprob_threshold": -0.5, **CUT, **more})
+    return segment_file(str(folder / "image.zarr"), folder / "out", params)
+
+
+def damage(store: Path, pattern: str, change: Change, seed: int) -> int:
+    """Change some of the files of a kind; returns how many."""
+    files = sorted(
+        file
+        for place in store.glob(pattern)
+        for file in (place.rglob("*") if place.is_dir() else [place])
+        if file.is_file()
+    )
+    chosen = random.Random(seed)
+    some = chosen.sample(files, min(2, len(files)))
+    for file in some:
+        content = change(file.read_bytes(), chosen)
+        if content is None:
+            file.unlink()
+        else:
+            file.write_bytes(content)
+    return len(some)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "how"), CASES)
+def test_what_is_damaged_is_made_again(
+    finished: Path, tmp_path: Path, tiny_model: Path, kind: str, how: str
+) -> None:
+    wanted = outcome(finished / "out")
+    shutil.copytree(finished / "out", tmp_path / "out")
+    (tmp_path / "image.zarr").symlink_to(finished / "image.zarr")
+    (store,) = (p for p in (tmp_path / "out" / ".terapose").iterdir() if p.is_dir())
+    pattern, readers = KINDS[kind]
+    assert damage(store, pattern, CHANGES[how], len(kind))
+    for reader in readers.split():
+        for marker in store.glob(f"done/{reader}-*"):
+            shutil.rmtree(marker)
+    # the image is another one by its path, were it not for the address that is in the plan
+    image = str(finished / "image.zarr")
+    params = check({"model": str(tiny_model), "cellprob_threshold": -0.5, **CUT})
+    segment_file(image, tmp_path / "out", params)
+    assert outcome(tmp_path / "out") == wanted
+    verify(tmp_path / "out")
+
+
+def test_results_that_are_there_outlive_the_store(
+    finished: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    """What is damaged in the store later does not reach them; what is damaged in them is said."""
+    out = tmp_path / "out"
+    shutil.copytree(finished / "out", out)
+    for file in (out / ".terapose").rglob("labels.zarr/**/c/*/*/*"):
+        if file.is_file():
+            file.write_bytes(b"damaged")
+    assert not faults(out)
+    chunk = next(p for p in sorted((out / "labels.zarr/cells/0/c").rglob("*")) if p.is_file())
+    whole = chunk.read_bytes()
+    chunk.write_bytes(_flip(whole, 77))
+    assert faults(out) == ["labels.zarr: region 0-0-0"]
+    with pytest.raises(StoreError, match="the results are not as they were written"):
+        verify(out)
+    chunk.unlink()
+    assert faults(out) == ["labels.zarr: region 0-0-0"]
+    chunk.write_bytes(whole)
+    (out / "cells.csv").write_text("CellID\n")
+    assert faults(out) == ["cells.csv has another checksum"]
+    (out / "cells.csv").unlink()
+    (out / "labels.zarr/cells/zarr.json").write_text("{}")
+    assert faults(out) == ["labels.zarr: the metadata", "cells.csv is missing"]
+
+
+def test_the_record_is_sealed(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "out", tmp_path / "out", ignore=shutil.ignore_patterns(".terapose"))
+    place = tmp_path / "out" / "provenance.json"
+    record = json.loads(place.read_text())
+    place.write_text(json.dumps({**record, "cells": record["cells"] + 1}))
+    with pytest.raises(StoreError, match=r"provenance\.json: is damaged"):
+        faults(tmp_path / "out")
+    place.write_text(json.dumps(record))  # laid out in another way, it says the same
+    assert not faults(tmp_path / "out")
+
+
+def test_damaged_results_are_made_again(finished: Path, tmp_path: Path, tiny_model: Path) -> None:
+    wanted = outcome(finished / "out")
+    out = tmp_path / "out"
+    shutil.copytree(finished / "out", out)
+    for file in (out / "labels.zarr").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    params = check({"model": str(tiny_model), "cellprob_threshold": -0.5, **CUT})
+    segment_file(str(finished / "image.zarr"), out, params)
+    assert outcome(out) == wanted

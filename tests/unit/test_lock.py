@@ -1,0 +1,122 @@
+"""One run at a time in a folder; what a killed run left behind holds nobody up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from terapose import lock
+from terapose.errors import InputError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from terapose.lock import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def start(folder: Path, seconds: float) -> subprocess.Popen[str]:
+    """A process that holds a folder."""
+    words = [sys.executable, "-c", HOLD, str(folder), str(seconds)]
+    here = {**os.environ, "PYTHONPATH": str(Path(lock.__file__).parents[1])}
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=here)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    return process
+
+
+def refused(folder: Path, text: str) -> None:
+    """A folder cannot be had."""
+    with pytest.raises(InputError, match=text), lock.held(folder):
+        pass
+
+
+def test_a_folder_is_held_by_one(tmp_path: Path) -> None:
+    with lock.held(tmp_path):
+        refused(tmp_path, f"another run is writing here; got process {os.getpid()}")
+    with lock.held(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [lock.NAME]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
+    process = start(tmp_path, 60)
+    refused(tmp_path, f"process {process.pid}")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / lock.NAME).exists()
+    with lock.held(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_number_that_another_process_got_is_told_from_the_first(tmp_path: Path) -> None:
+    mine = {"host": socket.gethostname(), "process": os.getpid(), "started": "1"}
+    (tmp_path / lock.NAME).write_text(json.dumps(mine))
+    with lock.held(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("content", ['{"host": "elsewhere", "process": 7}', "", "[1]", "{"])
+def test_a_run_elsewhere_holds_as_long_as_it_touches_the_file(tmp_path: Path, content: str) -> None:
+    path = tmp_path / lock.NAME
+    path.write_text(content)
+    refused(tmp_path, r"if it is gone, remove \.terapose\.lock")
+    old = time.time() - 2 * lock.PATIENCE
+    os.utime(path, (old, old))
+    with lock.held(tmp_path):
+        pass
+
+
+def test_the_file_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+    with lock.held(tmp_path):
+        os.utime(tmp_path / lock.NAME, (0, 0))
+        for _ in range(500):
+            time.sleep(0.01)
+            if (tmp_path / lock.NAME).stat().st_mtime > 0:
+                break
+        assert (tmp_path / lock.NAME).stat().st_mtime > 0
+
+
+def test_one_of_many_that_find_an_old_file_wins(tmp_path: Path) -> None:
+    inside, most, lost = 0, 0, 0
+    guard, begin = threading.Lock(), threading.Barrier(8)
+
+    def work() -> None:
+        nonlocal inside, most, lost
+        begin.wait()
+        try:
+            with lock.held(tmp_path):
+                with guard:
+                    inside += 1
+                    most = max(most, inside)
+                time.sleep(0.02)
+                with guard:
+                    inside -= 1
+        except InputError:
+            with guard:
+                lost += 1
+
+    gone = {"host": socket.gethostname(), "process": 0}
+    for _ in range(20):
+        lost = 0
+        (tmp_path / lock.NAME).write_text(json.dumps(gone))
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert lost < 8
+    assert most == 1
