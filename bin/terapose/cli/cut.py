@@ -94,14 +94,26 @@ def command(
     Z_centroid, too) in pixels from 0; thumbnails are in its order, and the array has the axes
     channel, cell, Y, X. LABELS is the label image the cells are from; with - for none, cells are
     not looked up and the window comes from --window-size or from the table's boxes. With
-    --mask-cells there is a second array, NAME_mask.zarr for NAME.zarr.
+    --mask-cells there is a second array, NAME_mask.zarr for NAME.zarr. Where LABELS or CELL_TABLE
+    are a result of Terapose, axes, series, time, level and region are those of the provenance.json
+    beside it where they are not given.
     """
+    from terapose.cli.known import segmented, under
     from terapose.cli.progress import stages
     from terapose.cut import cut_cells
     from terapose.image import open_image
+    from terapose.lazy import open_labels
     from terapose.thumbnails import MEBI, Layout
 
-    chosen = selection(image, options)
+    region = options.get("region")
+    known = segmented(table if labels == "-" else labels, image)
+    chosen = selection(image, options, known.chosen(options))
+    opened = open_image(image, **chosen.options)
+    cells = None if labels == "-" else open_labels(labels)
+    if cells is not None:
+        opened = under(opened, cells.shape, known)
+    elif not region:
+        opened = opened.whole  # positions are in all of the image
     layout = Layout(
         zarr_format=2 if zarr_version == "2" else 3,
         chunk_bytes=chunk_size * MEBI,
@@ -112,8 +124,8 @@ def command(
     edges = None if window is None else window[0] if len(window) == 1 else (window[0], window[1])
     with stages() as show:
         made = cut_cells(
-            open_image(image, **chosen.options),
-            None if labels == "-" else labels,
+            opened,
+            cells,
             table,
             destination,
             window=edges,

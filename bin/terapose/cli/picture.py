@@ -49,20 +49,22 @@ def command(
 
     Of a plane of more than 1500 pixels a side, the part with most cells is drawn. Where LABELS
     are a result of `terapose segment` or the workflow, its provenance.json beside them tells what
-    was segmented; axes, series, time and level are those of the result where they are not given.
+    was segmented; axes, series, time, level and region are those of the result where they are not
+    given.
     """
+    from terapose.cli.known import segmented, under
     from terapose.detail import fullest
-    from terapose.image import Selection, check_channels, open_image
+    from terapose.image import check_channels, open_image
     from terapose.lazy import Lazy, open_labels
     from terapose.picture import three_views
 
-    known = _segmented(Path(labels).parent / "provenance.json", image)
-    channel = channel or known.get("channels", [1])[0]
-    chosen = selection(image, options, Selection(**known.get("selection", {})))
-    size = voxel_size or known.get("voxel_size")
-    opened = open_image(image, **chosen.options, voxel_size=size)
+    known = segmented(labels, image)
+    channel = channel or known.channel or 1
+    chosen = selection(image, options, known.chosen(options))
+    opened = open_image(image, **chosen.options, voxel_size=voxel_size or known.voxel_size)
     check_channels(opened, [channel])
     cells = open_labels(labels)
+    opened = under(opened, cells.shape, known)
     shown = three_views(
         Lazy(opened, channel),
         cells,
@@ -73,20 +75,3 @@ def command(
         title=title,
     )
     click.echo(f"{out}: sections through voxel {', '.join(map(str, shown))}")
-
-
-def _segmented(record: Path, image: str) -> dict[str, Any]:
-    """What a record says of the image, if it is this image's and there is one."""
-    from terapose.earlier import record_of
-    from terapose.stages.check import is_same
-
-    try:
-        found = record_of(record.parent) or {}
-        known: dict[str, Any] = found["image"]
-        # the labels may have been brought to another level than the one that was segmented
-        if "output" in found:
-            known["selection"] = found["output"]["selection"]
-            known["voxel_size"] = found["output"]["voxel_size"]
-        return known if is_same(known["address"], image) else {}
-    except (ValueError, KeyError, TypeError):
-        return {}

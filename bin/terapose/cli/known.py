@@ -1,0 +1,81 @@
+"""What the record beside a result says of the image, for commands that look at both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from terapose.image import Image, Selection
+
+
+class Known(NamedTuple):
+    """What was segmented of an image, and where its results lie.
+
+    Attributes
+    ----------
+    selection
+        What was chosen of the image's address.
+    channel
+        The first channel that was segmented, from 1; None where nothing says so.
+    voxel_size
+        (z, y, x) in micrometres, if known.
+    """
+
+    selection: Selection = Selection()
+    channel: int | None = None
+    voxel_size: tuple[float, float, float] | None = None
+
+    def chosen(self, options: Mapping[str, Any]) -> Selection:
+        """The selection, for options of a command: a region is one of its own level."""
+        level = options.get("level")
+        moved = level is not None and str(level) != str(self.selection.level)
+        return replace(self.selection, region="") if moved else self.selection
+
+
+def segmented(result: str, image: str) -> Known:
+    """What ``provenance.json`` beside a result says, if there is one and it is of this image.
+
+    Parameters
+    ----------
+    result
+        Path of the label image or table.
+    image
+        Address of the image.
+    """
+    from terapose.earlier import record_of
+    from terapose.stages.check import is_same
+
+    try:
+        found = record_of(Path(result).parent) or {}
+        about = found["image"]
+        if not is_same(about["address"], image):
+            return Known()
+        # the results may have been brought to another level than the one that was segmented
+        lie = found.get("output", about)
+        channels = about.get("channels", [None])
+        return Known(
+            Selection(**lie.get("selection", {})), channels[0], lie.get("voxel_size") or None
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return Known()
+
+
+def under(image: Image, shape: tuple[int, ...], known: Known) -> Image:
+    """The image under a label image: all of it, where that is larger than the record's region.
+
+    So is the file that ``mask_tiff`` writes.
+
+    Parameters
+    ----------
+    image
+        As opened, with the region of the record or of the command.
+    shape
+        (Z, Y, X) of the label image.
+    known
+        What the record says.
+    """
+    from_record = known.selection.region and image.selection.region == known.selection.region
+    fits = tuple(shape) != image.shape and tuple(shape) == image.whole.shape
+    return image.whole if from_record and fits else image

@@ -1,0 +1,74 @@
+"""Commands that look at a result take from its record what was segmented of the image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from tests.command import Terapose
+from tests.synthetic import write_ome_zarr
+
+PLANE = np.random.default_rng(0).integers(0, 900, (80, 96)).astype(np.uint16)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
+    return Terapose(monkeypatch, capsys)
+
+
+def _result(folder: Path, image: Path, selection: dict[str, Any], at: tuple[int, int]) -> None:
+    """A table of one cell and the record beside it."""
+    folder.mkdir()
+    known = {"address": str(image), "selection": selection, "channels": [1]}
+    record = {"image": known, "output": {"selection": selection, "voxel_size": None}}
+    (folder / "provenance.json").write_text(json.dumps(record))
+    (folder / "cells.csv").write_text(f"CellID,Y_centroid,X_centroid\n1,{at[0]},{at[1]}\n")
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("region", ["", "0:1,4:16,5:19"])
+@pytest.mark.parametrize("labels", ["-", "labels.tif", "mask.tif"])
+def test_thumbnails_are_of_the_level_of_the_table(
+    tmp_path: Path, command: Terapose, level: int, region: str, labels: str
+) -> None:
+    image = write_ome_zarr(tmp_path / "a.zarr", PLANE, axes="yx", factors=(1, 2, 4))
+    pixels = np.asarray(zarr.open_array(image / str(level), mode="r"))
+    _result(tmp_path / "out", image, {"level": level, "region": region}, (9, 12))
+    shape = (12, 14) if region and labels == "labels.tif" else pixels.shape
+    if labels != "-":
+        tifffile.imwrite(tmp_path / "out" / labels, np.ones(shape, np.uint16))
+        labels = str(tmp_path / "out" / labels)
+    words = (labels, tmp_path / "out/cells.csv", tmp_path / "t.zarr", "--window-size", 6)
+    said = command("cut", image, *words)
+    assert said.code == 0, said.err
+    found = np.asarray(zarr.open_array(tmp_path / "t.zarr", mode="r"))
+    np.testing.assert_array_equal(found[0, 0], pixels[6:12, 9:15])
+    if labels != "-":
+        said = command("picture", image, labels, tmp_path / "p.png")
+        assert said.code == 0, said.err
+
+
+def test_a_level_that_is_given_comes_first(tmp_path: Path, command: Terapose) -> None:
+    image = write_ome_zarr(tmp_path / "a.zarr", PLANE, axes="yx", factors=(1, 2))
+    _result(tmp_path / "out", image, {"level": 1, "region": "0:1,4:16,5:19"}, (60, 70))
+    words = ("-", tmp_path / "out/cells.csv", tmp_path / "t.zarr", "--window-size", 4)
+    assert command("cut", image, *words, "--level", 0).code == 0
+    found = np.asarray(zarr.open_array(tmp_path / "t.zarr", mode="r"))
+    np.testing.assert_array_equal(found[0, 0], PLANE[58:62, 68:72])
+
+
+def test_records_that_say_nothing_of_the_image(tmp_path: Path, command: Terapose) -> None:
+    image = write_ome_zarr(tmp_path / "a.zarr", PLANE, axes="yx", factors=(1, 2))
+    _result(tmp_path / "out", image, {"level": 1}, (60, 70))
+    record = tmp_path / "out/provenance.json"
+    for text in ("{}", "[", '{"image": 3}', record.read_text().replace("a.zarr", "b.zarr")):
+        record.write_text(text)
+        words = ("-", tmp_path / "out/cells.csv", tmp_path / "t.zarr", "--window-size", 4)
+        assert command("cut", image, *words, "--force").code == 0
+        found = np.asarray(zarr.open_array(tmp_path / "t.zarr", mode="r"))
+        np.testing.assert_array_equal(found[0, 0], PLANE[58:62, 68:72])
