@@ -43,6 +43,7 @@ from terapose.image.tiff_files import (
 )
 from terapose.image.tiff_images import images_of
 from terapose.image.tiff_metadata import image_names, metadata_of, scaled
+from terapose.image.tiff_pages import check_pages
 from terapose.image.tiff_planes import chunks_of, files_of, is_lazy, open_source
 from terapose.selection import Selection
 
@@ -161,6 +162,7 @@ def _describe(
     level = pyramid[chosen.level]
     check_bytes(address, level)
     check_alike(address, level)
+    check_pages(address, level)
     check_kind(address, file, image, chosen.axes)
     check_compression(address, level)
     refuse_colour(address, level, for_display=_has_display_colours(file, found))
