@@ -72,6 +72,16 @@ def test_intensities_are_those_of_the_whole(
         np.testing.assert_array_equal(part, whole[(slice(None), *INSIDE)])
 
 
+@pytest.mark.parametrize("rules", RULES, ids=lambda rules: "-".join(map(str, rules.values())))
+def test_a_constant_region_is_no_constant_image(
+    tmp_path: Path, tiny_model: Path, rules: dict[str, Any]
+) -> None:
+    image = nuclei(SHAPE)[0]
+    image[3:10] = 300
+    seen = inputs(tmp_path, tiny_model, image, region="3:10,11:52,8:61", **rules)
+    assert np.isfinite(seen).all() and np.ptp(seen) == pytest.approx(0, abs=1)
+
+
 @pytest.mark.parametrize("kind", ["tiled", "strips"])
 def test_labels_are_those_of_the_part(tmp_path: Path, tiny_model: Path, kind: Any) -> None:
     """The oracle: the part as an image of its own, scaled between the whole's percentiles."""

@@ -43,7 +43,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Raises
     ------
     InputError
-        If a channel is constant.
+        If a channel is constant, in all of the image.
     """
     planned, rules = job.plan.image, job.plan.intensity
     begin = time.perf_counter()
@@ -52,7 +52,8 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     for n, channel in enumerate(planned.channels):
         least = min(r["extremes"][n][0] for r in results)
         most = max(r["extremes"][n][1] for r in results)
-        if least == most:
+        # a part may well be constant where all of the image is not
+        if least == most and job.plan.counted.shape == planned.whole:
             raise constant(planned.address, channel, least)
     tables = [job.store.get_table(r["table"]) for r in results]
     if rules.mode in ("plane", "tile"):
