@@ -122,6 +122,21 @@ def test_axes_that_do_not_fit(tmp_path: Path) -> None:
     assert_refused("axes do not fit the image; got axes YX for an array of 3", path, axes="YX")
 
 
+@pytest.mark.parametrize("kind", ["zarr", "ome-zarr", "tiff"])
+def test_series_of_a_format_of_one_image(tmp_path: Path, kind: str) -> None:
+    array = voxels(6, 33, 20)
+    path = {
+        "zarr": lambda: write_zarr(tmp_path / "a.zarr", array),
+        "ome-zarr": lambda: write_ome_zarr(tmp_path / "a.zarr", array),
+        "tiff": lambda: write_tiff(tmp_path / "a.tif", array, axes="ZYX"),
+    }[kind]()
+    assert open_image(path, series="1").shape == (6, 33, 20)
+    for series in ("0", "2", "nuclei"):
+        assert_refused(
+            f"no such image in the file; got series {series}; allowed: 1", path, series=series
+        )
+
+
 def test_series_by_number_and_name(tmp_path: Path) -> None:
     arrays = [voxels(3, 32, 32), voxels(4, 40, 36)]
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:

@@ -23,6 +23,7 @@ from terapose.image import (
 )
 from terapose.image.model import Image
 from terapose.image.ome_xml import find_ome_xml
+from terapose.image.series import find_series
 from terapose.image.tiff_files import is_tiff
 from terapose.region import box_text, parse_box
 from terapose.selection import Selection
@@ -89,6 +90,8 @@ def open_image(
     place = addresses.localise(os.fspath(address))
     chosen = Selection(level, axes, series, time, stack=stack)
     image = _open(place, chosen)
+    if series and not image.series[0]:  # a format of one image
+        find_series(place, [""], series)
     if region:
         box = parse_box(region, image.shape)
         image = replace(image, selection=replace(image.selection, region=box_text(box)))
