@@ -13,6 +13,13 @@ from terapose.params import Parameters
 from terapose.region import box_text
 from terapose.upscale import check_cover
 
+_MODES = {
+    "stitch_threshold": ("stitch",),
+    "flow_scaling": ("3d",),
+    "anisotropy": ("3d",),
+}
+"""Parameters that only some modes have."""
+
 
 def open_checked(address: str, params: Parameters) -> Image:
     """Open an image and check it against the parameters.
@@ -34,6 +41,8 @@ def open_checked(address: str, params: Parameters) -> Image:
             remedy="give voxel_size: Z, Y, X",
         )
     _check_shape(image, mode)
+    if mode != "3d" or params.anisotropy is None:
+        _check_square(image)
     _check_for_mode(params, mode)
     if image.level and (params.upscale or "geojson" in params.table):
         check_cover(image, params, mode)
@@ -133,7 +142,16 @@ def anisotropy_of(image: Image, params: Parameters) -> float:
         return params.anisotropy
     if image.voxel_size is None:
         return 1.0
-    z, y, x = image.voxel_size
+    _check_square(image)
+    z, y, _ = image.voxel_size
+    return float(z / y)
+
+
+def _check_square(image: Image) -> None:
+    """Refuse pixels that are not as long along Y as along X: a network knows only one diameter."""
+    if image.voxel_size is None:
+        return
+    _, y, x = image.voxel_size
     if not math.isclose(y, x, rel_tol=0.01):
         raise InputError(
             "pixels are not square",
@@ -142,4 +160,26 @@ def anisotropy_of(image: Image, params: Parameters) -> float:
             allowed="the same size along Y and X, within 1 %",
             remedy="resample the image, or give its true voxel_size",
         )
-    return float(z / y)
+
+
+def without_use(image: Image, params: Parameters) -> list[str]:
+    """Notes on parameters that change nothing for an image, or say two things.
+
+    Parameters
+    ----------
+    image
+        From `open_checked`.
+    params
+        All parameters.
+    """
+    mode = mode_of(image, params)
+    fields = Parameters.model_fields
+    notes = [
+        f"{name} {getattr(params, name)} has no use in mode {mode}"
+        for name, modes in _MODES.items()
+        if mode not in modes and getattr(params, name) != fields[name].default
+    ]
+    given, size = params.anisotropy, params.voxel_size
+    if mode == "3d" and given and size and not math.isclose(given, size[0] / size[1], rel_tol=0.01):
+        notes.append(f"anisotropy {given:g} is used, where voxel_size gives {size[0] / size[1]:g}")
+    return notes

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from terapose.channels import channel_numbers
-from terapose.checked import mode_of, open_checked
+from terapose.checked import mode_of, open_checked, without_use
 from terapose.compartments import ALL, MASKS, table_names
 from terapose.constant import refuse_constant
 from terapose.earlier import THUMBNAILS, record_of, stale
@@ -282,4 +282,5 @@ def _check_one(
     }
     numbers, called = channels
     segmented = ", ".join(f"{n} ({called[n - 1]})" for n in numbers)
-    return row, [*describe(image, called), f"segments  channel {segmented}"]
+    notes = [f"note      {note}" for note in without_use(image, params)]
+    return row, [*describe(image, called), f"segments  channel {segmented}", *notes]
