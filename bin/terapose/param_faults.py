@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,16 @@ IN_WORDS = {
 """What lists and text may be: parameters of which pydantic would name one wrong part."""
 
 
+_TYPES = {
+    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
+    "string_type": "text",
+}
+"""Kinds of faults that pydantic words for programmers."""
+_NO_COLONS = re.compile(r"[\d\s,;-]*\d[\d\s,;-]*")
+
+
 def fault(error: ErrorDetails, given: Mapping[str, Any], known: Iterable[str]) -> str:
     """One fault of a parameter in words; ``known`` are the names of all."""
     name = str(error["loc"][0]) if error["loc"] else "the parameters"
@@ -41,6 +52,8 @@ def fault(error: ErrorDetails, given: Mapping[str, Any], known: Iterable[str]) -
         return f"{name}: no such parameter" + (f" ({near})" if near else "")
     if name in IN_WORDS:
         return f"{name}: got {_got(given[name])}, allowed: {IN_WORDS[name]}"
+    if error["type"] in _TYPES:
+        return f"{name}: got {error['input']!r}, allowed: {_TYPES[error['type']]}"
     allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
     return f"{name}: got {_got(error['input'])}, allowed: {allowed}"
 
@@ -63,7 +76,8 @@ def across(params: Parameters) -> list[str]:
         len(set(params.axes)) < len(params.axes) or not {"Y", "X"} <= set(params.axes)
     ):
         faults.append(f"axes: got {params.axes}, allowed: Y, X and others of T, C, Z, each once")
-    if ":" in params.region.replace("://", "") and not is_box(params.region):
+    strange = ":" in params.region.replace("://", "") or _NO_COLONS.fullmatch(params.region)
+    if strange and not is_box(params.region):
         faults.append(
             f"region: got {params.region}, allowed: z0:z1,y0:y1,x0:x1, y0:y1,x0:x1, or a mask image"
         )

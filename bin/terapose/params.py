@@ -90,10 +90,15 @@ class Parameters(BaseModel):
         "line.",
     )
     pixel_size: Number = Field(
-        None, gt=0, description="Pixel size in micrometres, where a plane does not tell it."
+        None,
+        gt=0,
+        description="Pixel size of a plane in micrometres at the level that is segmented; it comes "
+        "before what the image says.",
     )
     voxel_size: Sizes = Field(
-        None, description="Voxel size Z,Y,X in micrometres, where the image does not tell it."
+        None,
+        description="Voxel size Z,Y,X in micrometres at the level that is segmented; it comes "
+        "before what the image says.",
     )
     model: str = Field(
         "auto",

@@ -17,6 +17,7 @@ of ``m``: the one under its centre. A mask of one plane holds for all planes.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def find_tissue(address: str, shape: ZYX) -> tuple[Box, TissuePlan]:
     """
     mask = _open(address)
     _check_proportions(address, mask.shape, shape)
-    used = _extent(address, mask.identity)
+    used, _ = _extent(address, mask.identity)
     if used is None:
         raise InputError(
             "the mask shows no tissue",
@@ -183,18 +184,33 @@ def _check_proportions(address: str, mask: ZYX, shape: ZYX) -> None:
 
 
 @lru_cache(maxsize=4)  # one run asks several times, and all of the mask has to be decoded
-def _extent(address: str, _identity: str) -> Box | None:
-    """The box of the tissue; None where there is none."""
+def _extent(address: str, _identity: str) -> tuple[Box | None, int]:
+    """The box of the tissue, None where there is none, and the number of its voxels."""
     mask = _open(address)
+    count = 0
     first, last = [*mask.shape], [0, 0, 0]
     for box in Grid(mask.shape, zyx(min(a, n) for a, n in zip(_TOGETHER, mask.shape, strict=True))):
         found = shown(mask.read(box.slices))
+        count += int(found.sum())
         for axis in range(3):
             along = np.flatnonzero(found.any(axis=tuple(a for a in range(3) if a != axis)))
             if len(along):
                 first[axis] = min(first[axis], box.start[axis] + int(along[0]))
                 last[axis] = max(last[axis], box.start[axis] + int(along[-1]) + 1)
-    return Box(zyx(first), zyx(last)) if max(last) else None
+    return (Box(zyx(first), zyx(last)) if max(last) else None), count
+
+
+def share_of(address: str) -> float:
+    """Which part of a mask is tissue, 0 to 1.
+
+    Parameters
+    ----------
+    address
+        Path or URL of the mask image.
+    """
+    mask = _open(address)
+    _, count = _extent(address, mask.identity)
+    return count / math.prod(mask.shape)
 
 
 def prepare(plan: Plan, store: Store) -> None:

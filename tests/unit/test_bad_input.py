@@ -169,10 +169,9 @@ def test_fault_found_in_another_process_is_the_same_sentence(
         ),
         (
             ("--diameter", "x", "--min-size", "1.5", "--percentiles", "99,1", "--mode", "2e"),
-            "parameters: diameter: got 'x', allowed: a valid number, unable to parse string as a "
-            "number; min_size: got '1.5', allowed: a valid integer, unable to parse string as an "
-            "integer; mode: got '2e', allowed: 'auto', '3d', '2d' or 'stitch'; percentiles: got "
-            "[99.0, 1.0], allowed: 0 <= low < high <= 100; docs/parameters.md lists them all",
+            "parameters: diameter: got 'x', allowed: a number; min_size: got '1.5', allowed: "
+            "a whole number; mode: got '2e', allowed: 'auto', '3d', '2d' or 'stitch'; percentiles: "
+            "got [99.0, 1.0], allowed: 0 <= low < high <= 100; docs/parameters.md lists them all",
         ),
     ],
 )
@@ -314,7 +313,7 @@ def test_all_faults_of_a_params_file_in_one_message(
         "parameters: border: got 'cut', allowed: 'keep' or 'drop'; "
         "diameter: got -3, allowed: greater than 0; "
         "diametre: no such parameter (did you mean diameter?); "
-        "min_size: got 'a', allowed: a valid integer, unable to parse string as an integer; "
+        "min_size: got 'a', allowed: a whole number; "
         "nosuchthing: no such parameter; docs/parameters.md lists them all"
     )
     path.write_text("diameter = 3")

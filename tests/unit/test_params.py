@@ -12,7 +12,10 @@ from terapose.words import arguments, as_option
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"diameter": 0}, "diameter: got 0, allowed: greater than 0"),
-    ({"diameter": "wide"}, "diameter: got 'wide', allowed: a valid number"),
+    ({"diameter": "wide"}, "diameter: got 'wide', allowed: a number"),
+    ({"augment": "perhaps"}, "augment: got 'perhaps', allowed: true or false"),
+    ({"region": "20-128,0-128"}, "region: got 20-128,0-128, allowed: z0:z1,y0:y1,x0:x1"),
+    ({"region": "20,128"}, "region: got 20,128, allowed: z0:z1,y0:y1,x0:x1"),
     ({"min_sise": 3}, "min_sise: no such parameter (did you mean min_size?)"),
     ({"quux": 3}, "quux: no such parameter"),
     ({"mode": "4d"}, "mode: got '4d', allowed: 'auto', '3d', '2d' or 'stitch'"),
@@ -43,7 +46,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"slab_planes": 0}, "slab_planes: got 0, allowed: greater than or equal to 1"),
     ({"cellprob_threshold": float("nan")}, "cellprob_threshold: got nan, allowed: a finite number"),
     ({"max_size_fraction": 1.5}, "max_size_fraction: got 1.5, allowed: less than or equal to 1"),
-    ({"min_size": 1.5}, "min_size: got 1.5, allowed: a valid integer"),
+    ({"min_size": 1.5}, "min_size: got 1.5, allowed: a whole number"),
     ({"model_digest": "abc"}, "model_digest: got 'abc'"),
 ]
 

@@ -16,7 +16,7 @@ from terapose.geometry import Box
 from terapose.image_plan import TissuePlan
 from terapose.lazy import open_labels
 from terapose.params import check
-from terapose.tissue import find_tissue, shown
+from terapose.tissue import find_tissue, share_of, shown
 
 SIZE = (2.0, 0.5, 0.5)
 
@@ -32,6 +32,7 @@ def test_tissue_is_what_is_above_0(tmp_path: Path, background: float) -> None:
     assert (plan.start, plan.stop) == ((0, 4, 11), (1, 9, 17))
     assert isinstance(plan, TissuePlan)
     assert shown(values).sum() == 30
+    assert share_of(str(tmp_path / "m.tif")) == 30 / 600
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32"])

@@ -60,7 +60,7 @@ def open_image(
         Pyramid level, 0 the finest.
     axes
         What the axes of the array are, in the order of the file (letters of T, C, Z, Y, X), where
-        the file does not say it or is wrong; axes of length 1 may be left out.
+        the file does not say it or is wrong; those of length 1 may be left out, all together.
     series
         Which image of a file with several, by its number from 1 or its name.
     time
@@ -87,6 +87,8 @@ def open_image(
         be segmented (colour, complex or boolean voxels, an empty axis), or if it does not say
         what its axes are, which of several images is meant, or which time point.
     """
+    if not os.fspath(address):
+        raise InputError("no image is named", where="image", remedy="give a path or a URL")
     place = addresses.localise(os.fspath(address))
     chosen = Selection(level, axes, series, time, stack=stack)
     image = _open(place, chosen)

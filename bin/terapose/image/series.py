@@ -71,12 +71,14 @@ def choose(address: str, candidates: Sequence[Candidate], wanted: str) -> int:
         return here[0]
     if len(meant) == 1:
         return meant[0]
+    alike = len({(one.axes, one.shape) for one in candidates}) == 1 and candidates[0].axes == "YX"
     raise InputError(
         "the file holds several images",
         where=address,
         got=listed([_shown(candidate) for candidate in candidates]),
         allowed="one image (and smaller ones, such as a thumbnail)",
-        remedy="choose one by its number or name (series)",
+        remedy="choose one by its number or name (series)"
+        + (", or write them as one array if they are planes of one image" if alike else ""),
     )
 
 

@@ -22,7 +22,7 @@ from terapose.checked import mode_of, open_checked, without_use
 from terapose.compartments import ALL, MASKS, table_names
 from terapose.constant import refuse_constant
 from terapose.earlier import THUMBNAILS, record_of, stale
-from terapose.errors import InputError
+from terapose.errors import InputError, shown
 from terapose.image import Image, describe
 from terapose.masking import masked
 from terapose.param_types import has_control
@@ -30,7 +30,7 @@ from terapose.params import SELECTION, STAGES, Parameters
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.samples import samples_of
 from terapose.stages.plan import make_plan
-from terapose.tissue import find_tissue
+from terapose.tissue import find_tissue, share_of
 from terapose.upscale import full_image
 from terapose.words import arguments
 
@@ -281,6 +281,9 @@ def _check_one(
         "stale": " ".join(stale(output, names)) if output is not None else "",
     }
     numbers, called = channels
-    segmented = ", ".join(f"{n} ({called[n - 1]})" for n in numbers)
+    segmented = ", ".join(f"{n} ({shown(called[n - 1])})" for n in numbers)
+    about = [*describe(image, called), f"segments  channel {segmented}"]
+    if params.tissue:
+        about.append(f"tissue    {share_of(params.tissue):.1%} of {shown(params.tissue)}")
     notes = [f"note      {note}" for note in without_use(image, params)]
-    return row, [*describe(image, called), f"segments  channel {segmented}", *notes]
+    return row, about + notes
