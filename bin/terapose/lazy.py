@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -55,14 +56,16 @@ class Lazy:
         return self.image.read(region, self.channel)
 
 
-def open_labels(address: str | os.PathLike[str]) -> Lazy:
-    """Open a label image.
+def open_labels(address: str | os.PathLike[str], *, boolean: bool = True) -> Lazy:
+    """Open a label image, or a mask.
 
     Parameters
     ----------
     address
         As for `terapose.image.open_image`, or an OME-Zarr labels group with a single label image,
-        or with one that is called ``cells``.
+        or with one that is called ``cells``; on a disk also a grey PNG.
+    boolean
+        Whether true and false are read, too.
 
     Returns
     -------
@@ -81,7 +84,13 @@ def open_labels(address: str | os.PathLike[str]) -> Lazy:
     if isinstance(names, list) and (len(names) == 1 or "cells" in names):
         name = str(names[0]) if len(names) == 1 else "cells"
         place = addresses.join(place, name)
-    image = open_image(place)
+    is_plain = not addresses.is_url(place) and not set(place) & set("*?[]{}")
+    if is_plain and place.lower().endswith(".png"):
+        # planes of a stack may be PNG: a pattern that only this file matches
+        pattern = f"{place[:-1]}[{place[-1]}]"
+        image = replace(open_image(pattern, stack=True, boolean=boolean), address=place)
+    else:
+        image = open_image(place, boolean=boolean)
     if image.channels > 1:
         raise InputError(
             "masks and labels have one channel",

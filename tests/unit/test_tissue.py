@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -110,3 +111,29 @@ def test_masks_and_labels_have_one_channel(tmp_path: Path) -> None:
             open_checked(image, check({"region": str(path)}))
         with pytest.raises(InputError, match="masks and labels have one channel; got 2 channels"):
             open_labels(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.tif", "strips.tif", "tiles.tif", "a.zarr", "a 1 é.png", "b.PNG"]
+)
+def test_masks_of_true_and_false_and_png(tmp_path: Path, name: str) -> None:
+    mask = np.zeros((31, 45), bool)
+    mask[4:9, 11:17] = True
+    path = tmp_path / name
+    if name == "a.zarr":
+        write_zarr(path, mask[None])
+    elif name.lower().endswith("png"):
+        path.write_bytes(imagecodecs.png_encode(mask.astype(np.uint8) * 255))
+    else:
+        options: dict[str, Any] = {
+            "a.tif": {},
+            "strips.tif": {"compression": "zlib", "rowsperstrip": 7},
+            "tiles.tif": {"compression": "zlib", "tile": (16, 16)},
+        }
+        tifffile.imwrite(path, mask, **options[name])
+    box, _ = find_tissue(str(path), (3, 62, 90))
+    assert box == Box((0, 8, 22), (3, 18, 34))
+    assert share_of(str(path)) == 30 / mask.size
+    # an image to segment is still none
+    with pytest.raises(InputError):
+        open_checked(str(path), check({}))

@@ -21,7 +21,7 @@ from terapose.image import (
     zarrs,
     zips,
 )
-from terapose.image.model import Image
+from terapose.image.model import READABLE, Image, check_type
 from terapose.image.ome_xml import find_ome_xml
 from terapose.image.series import find_series
 from terapose.image.tiff_files import is_tiff
@@ -46,6 +46,7 @@ def open_image(
     stack: bool = False,
     region: str = "",
     voxel_size: tuple[float, float, float] | None = None,
+    boolean: bool = False,
 ) -> Image:
     """Open an image without reading its pixels.
 
@@ -74,6 +75,8 @@ def open_image(
     voxel_size
         (z, y, x) in micrometres at that level; overrides what the file says. A translation that
         the file gives in micrometres stays as it is, one in voxels the same in voxels.
+    boolean
+        Whether true and false are read, too: a mask.
 
     Returns
     -------
@@ -92,6 +95,8 @@ def open_image(
     place = addresses.localise(os.fspath(address))
     chosen = Selection(level, axes, series, time, stack=stack)
     image = _open(place, chosen)
+    if not boolean:
+        check_type(place, image.dtype, READABLE, done="read")
     if series and not image.series[0]:  # a format of one image
         find_series(place, [""], series)
     if region:

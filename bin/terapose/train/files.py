@@ -326,7 +326,7 @@ def _read_labels(path: Path) -> NDArray[np.integer[Any]]:
 
 
 def _only_channel(path: Path) -> NDArray[Any]:
-    return _channel(open_labels(path).image, 1)
+    return _channel(open_labels(path, boolean=False).image, 1)
 
 
 def _plain(shape: tuple[int, ...]) -> tuple[int, ...]:
