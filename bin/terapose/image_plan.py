@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 from terapose.geometry import ZYX, Box
 from terapose.image import Image, open_image
+from terapose.image.identity import changed_image, compare, table_of
 from terapose.selection import Selection
+from terapose.store import Store
 
 
 class TissuePlan(BaseModel):
@@ -42,6 +44,9 @@ class ImagePlan(BaseModel):
     ``shape`` is that of the region that is segmented, ``whole`` that of the image at this level,
     and ``offset`` where the region begins in it.
 
+    ``full_identity`` is that of level 0, where a coarser level is segmented and results may be
+    brought there.
+
     ``translation`` is that of the centre of the first voxel, in micrometres, or where the voxel
     size is not known in voxels of level 0.
     """
@@ -50,6 +55,7 @@ class ImagePlan(BaseModel):
 
     address: str
     identity: str
+    full_identity: str
     format: str
     selection: Selection
     level: int
@@ -67,3 +73,41 @@ class ImagePlan(BaseModel):
     def open(self, other: Selection | None = None) -> Image:
         """Open the image again, as the one that was planned, or with another selection."""
         return open_image(self.address, **(other or self.selection).options)
+
+
+def note_files(image: Image, planned: str, store: Store) -> None:
+    """Keep in the store what is known of an image's files: tasks compare what they read with it.
+
+    Parameters
+    ----------
+    image
+        The image, opened anew.
+    planned
+        Its identity in the plan.
+    store
+        The store.
+
+    Raises
+    ------
+    InputError
+        If the image is another one than was planned.
+    """
+    known = image.find_identity()
+    if known.digest != planned:
+        raise changed_image(image.address)
+    store.put_table(_table(image), table_of(known))
+
+
+def unchanged(image: Image, store: Store) -> None:
+    """Refuse an image of which a file was read that is not as it was when the run was planned.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
+    compare(image.address, image.files_read(), store.get_table(_table(image)))
+
+
+def _table(image: Image) -> str:
+    return f"image/level-{image.level}.npz"

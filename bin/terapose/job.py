@@ -24,6 +24,7 @@ from terapose.checksums import unsealed
 from terapose.errors import StoreError
 from terapose.geometry import Box
 from terapose.image import Image
+from terapose.image_plan import unchanged
 from terapose.levels import Cover
 from terapose.plan import OutputPlan, Plan, key_of
 from terapose.store import Store
@@ -101,7 +102,9 @@ class Job:
         done = self.store.find_json(name)
         if done is None:
             try:
-                self.store.put_json(name, {"done": work()})
+                result = work()
+                self.confirm_image()
+                self.store.put_json(name, {"done": result})
                 done = self.store.get_json(name)
             except (AlreadyDoneError, StoreError):
                 done = self.store.find_json(name)
@@ -126,14 +129,24 @@ class Job:
 
     @cached_property
     def image(self) -> Image:
-        """The whole image as the user gave it."""
-        return self.plan.image.open().whole
+        """The whole image as the user gave it, and as it was planned."""
+        image = self.plan.image.open().whole
+        unchanged(image, self.store)
+        return image
 
     @cached_property
     def full_image(self) -> Image:
-        """Level 0 of the image, or what the region covers of it."""
+        """Level 0 of the image, or what the region covers of it, as it was planned."""
         assert self.plan.full is not None
-        return self.plan.image.open(self.plan.full.selection)
+        image = self.plan.image.open(self.plan.full.selection)
+        unchanged(image, self.store)
+        return image
+
+    def confirm_image(self) -> None:
+        """Refuse an image that changed while it was read; call after reading, before a marker."""
+        for name in ("image", "full_image"):
+            if name in self.__dict__:
+                unchanged(self.__dict__[name], self.store)
 
     def read_output(self, box: Box, channel: int) -> NDArray[Any]:
         """Read a box of a channel of the image on the grid of the label image."""
@@ -194,6 +207,7 @@ def run(job: Job) -> Receipt:
     receipt = job.store.find_json(job.marker)
     if receipt is None:
         result = implementation.run(job)
+        job.confirm_image()
         receipt = {
             "stage": job.stage,
             "key": job.key,

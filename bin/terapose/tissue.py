@@ -225,16 +225,22 @@ def prepare(plan: Plan, store: Store) -> None:
     if tissue is None:
         return
     mask = _open(tissue.address)
+    _check_same(mask, tissue)
+    used = tissue.box
+    store.create(NAME, used.shape, _CHUNK, "uint8", INTEGER)
+    for box in Grid(used.shape, zyx(min(a, n) for a, n in zip(_TOGETHER, used.shape, strict=True))):
+        store.write(NAME, box, shown(mask.read(box.moved(used.start).slices)).astype(np.uint8))
+    # it may have changed while it was copied
+    _check_same(_open(tissue.address), tissue)
+
+
+def _check_same(mask: Image, tissue: TissuePlan) -> None:
     if mask.identity != tissue.identity:
         raise InputError(
             "the mask has changed since the run was planned",
             where=tissue.address,
             remedy="run again, so that the plan is made with this file",
         )
-    used = tissue.box
-    store.create(NAME, used.shape, _CHUNK, "uint8", INTEGER)
-    for box in Grid(used.shape, zyx(min(a, n) for a, n in zip(_TOGETHER, used.shape, strict=True))):
-        store.write(NAME, box, shown(mask.read(box.moved(used.start).slices)).astype(np.uint8))
 
 
 def read_tissue(plan: Plan, store: Store, box: Box) -> NDArray[np.bool_]:

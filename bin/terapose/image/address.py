@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,7 +11,7 @@ from terapose.documents import refuse_special
 from terapose.errors import InputError
 from terapose.masking import masked
 
-__all__ = ["digest", "file_identity", "filesystem", "is_url", "join", "localise", "masked"]
+__all__ = ["digest", "filesystem", "is_url", "join", "localise", "masked"]
 
 
 def is_url(address: str) -> bool:
@@ -76,13 +75,18 @@ def read_bytes(address: str, start: int | None = None, end: int | None = None) -
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except Exception as error:  # every driver has kinds of its own
-        raise InputError(
-            "the address cannot be read",
-            where=address,
-            got=f"{type(error).__name__}: {error}",
-            remedy="check the address, the network and your permissions",
-        ) from error
+        raise refused(address, error) from error
     return bytes(content)
+
+
+def refused(address: str, error: Exception) -> InputError:
+    """The error for what a server or the file system says in place of an answer."""
+    return InputError(
+        "the address cannot be read",
+        where=address,
+        got=f"{type(error).__name__}: {error}",
+        remedy="check the address, the network and your permissions",
+    )
 
 
 def local_only(what: str, address: str, files: str = "the file") -> InputError:
@@ -105,16 +109,3 @@ def local_only(what: str, address: str, files: str = "the file") -> InputError:
 def digest(*parts: object) -> str:
     """Hex SHA-256 of a sequence of parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def file_identity(address: str, *files: str) -> str:
-    """Identify one or several files by name, size and time of change (or the server's word)."""
-    parts: list[object] = []
-    for file in sorted(files or (address,)):
-        if is_url(file):
-            fs, path = filesystem(file)
-            parts.append((Path(path).name, fs.ukey(path)))
-        else:
-            status = os.stat(file)
-            parts.append((Path(file).name, status.st_size, status.st_mtime_ns))
-    return digest("files", *parts)

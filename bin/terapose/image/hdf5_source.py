@@ -10,6 +10,7 @@ import numpy as np
 from terapose.image import address as addresses
 from terapose.image.axes import Layout, Shape
 from terapose.image.hdf5_files import Hdf5Files, Node, shape_of
+from terapose.image.identity import Identity, files_identity
 from terapose.image.joined import Index, Joined
 from terapose.image.model import Source, is_cut_in_planes
 
@@ -67,9 +68,10 @@ def open_stack(
     return cast(Source, Joined(counts, datasets.read))
 
 
-def identity_of(paths: Sequence[str], files: Sequence[str]) -> str:
+def identity_of(paths: Sequence[str], files: Sequence[str]) -> Identity:
     """Identify datasets by their paths and all files that they need."""
-    return addresses.digest(addresses.file_identity(files[0], *files), *paths)
+    known = files_identity(files[0], *files)
+    return known._replace(digest=addresses.digest(known.digest, *paths))
 
 
 def stored_as(files: Hdf5Files, node: Node, layout: Layout) -> tuple[Shape, bool]:

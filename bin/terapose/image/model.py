@@ -14,6 +14,7 @@ import numpy as np
 from terapose.errors import InputError
 from terapose.geometry import Box
 from terapose.image.axes import Layout, Shape, understand
+from terapose.image.identity import Identity, State, states_of
 from terapose.image.units import VoxelSize
 from terapose.levels import factor_between
 from terapose.region import parse_box
@@ -86,6 +87,9 @@ class Image:
     check_files
         Opens all files of an image that has one for each plane, and raises InputError for one that
         does not fit; None where opening the image has checked all.
+    touched
+        Of an image with many files those that were read, chunks that are not there too; sources
+        note them here. None where all are looked at (`files_read`).
     """
 
     address: str
@@ -99,10 +103,11 @@ class Image:
     chunks: Shape
     is_lazy: bool
     open_source: Callable[[], Source] = field(repr=False, compare=False)
-    find_identity: Callable[[], str] = field(repr=False, compare=False)
+    find_identity: Callable[[], Identity] = field(repr=False, compare=False)
     check_files: Callable[[], None] | None = field(default=None, repr=False, compare=False)
     translation: VoxelSize | None = None
     series: tuple[tuple[str, ...], int] = ((), 0)
+    touched: set[str] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def region(self) -> Box:
@@ -170,13 +175,17 @@ class Image:
 
     @cached_property
     def identity(self) -> str:
-        """Hex SHA-256 of what identifies the content.
+        """Hex SHA-256 of what identifies the content (see `terapose.image.identity`).
 
-        A file: its name, size and time of change. A local Zarr: its metadata, and the number,
-        total size and newest time of change of the level's chunk files. A URL: what the server
-        says of it (entity tag, size, date) and the metadata.
+        It is that of the level: of all files or chunks that can be read, and of the metadata.
         """
-        return self.find_identity()
+        return self.find_identity().digest
+
+    def files_read(self) -> dict[str, State]:
+        """What is known now of the files that this image was read from, by name."""
+        if self.touched is None:
+            return dict(self.find_identity().files)
+        return states_of(set(self.touched))
 
     def read(self, region: Region, channel: int = 1) -> np.ndarray:
         """Read a region of one channel.

@@ -24,6 +24,7 @@ from terapose.errors import InputError
 from terapose.image import address as addresses
 from terapose.image import bdv_xml
 from terapose.image.axes import Layout, Shape
+from terapose.image.identity import Identity, State, folder_states
 from terapose.image.joined import Index, Joined
 from terapose.image.model import (
     Image,
@@ -44,7 +45,6 @@ from terapose.image.n5_attributes import (
 from terapose.image.n5_blocks import Dataset, dataset_of
 from terapose.image.series import pick
 from terapose.image.units import VoxelSize, voxel_size_of
-from terapose.image.zarr_nodes import count_files
 from terapose.levels import factor_between
 from terapose.natural import natural_key
 from terapose.selection import Selection
@@ -160,6 +160,8 @@ def open_n5(
     size, translation, note = _placement(container, found, level, layout, shapes, setup)
     chunks = layout.spatial((1,) * len(front) + datasets[0].blocks)
     used = datasets if found.outer != "T" else datasets[layout.time : layout.time + 1]
+    touched = {f"{one.path}/attributes.json" for one in used}
+    datasets = [replace(one, touched=touched) for one in datasets]
     return Image(
         address=address,
         format="n5",
@@ -175,6 +177,7 @@ def open_n5(
         open_source=partial(_open_source, tuple(datasets), front),
         find_identity=partial(_identity, container, tuple(one.path for one in used), setup),
         series=(names, number),
+        touched=touched,
     )
 
 
@@ -207,21 +210,23 @@ def _read(datasets: tuple[Dataset, ...], number: int, index: Index) -> Any:
     return datasets[number][index]
 
 
-def _identity(container: str, paths: tuple[str, ...], setup: bdv_xml.Setup | None) -> str:
+def _identity(container: str, paths: tuple[str, ...], setup: bdv_xml.Setup | None) -> Identity:
     """By the metadata and the blocks of all datasets, wherever the container lies.
 
     Voxel sizes may stand in the groups above a dataset, and in BigDataViewer's XML.
     """
-    parts = [
-        (
+    files: dict[str, State] = {}
+    parts = []
+    for path in paths:
+        states, _ = folder_states(path)
+        files |= states
+        parts += [
             os.path.relpath(path, container),
             sorted(read_attributes(path).items()),
             sorted(_inherited(container, path).items()),
-            count_files(path),
-        )
-        for path in paths
-    ]
-    return addresses.digest("n5", *parts, setup)
+            sorted((name[len(path) :], *state) for name, state in states.items()),
+        ]
+    return Identity(addresses.digest("n5", *parts, setup), files)
 
 
 def _named(place: str, address: str, chosen: Selection) -> tuple[str, int]:

@@ -17,7 +17,7 @@ import math
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -91,6 +91,8 @@ class Dataset:
         Type of its numbers, in native byte order.
     compression
         Name of the compression.
+    touched
+        Files of blocks that were looked for are noted here.
     """
 
     path: str
@@ -98,6 +100,7 @@ class Dataset:
     blocks: tuple[int, ...]
     dtype: np.dtype[Any]
     compression: str
+    touched: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __getitem__(self, index: Index) -> np.ndarray[Any, Any]:
         """Read a region by slices of step 1; a number in place of a slice drops its axis."""
@@ -137,8 +140,10 @@ class Dataset:
 
     def read_block(self, position: tuple[int, ...]) -> np.ndarray[Any, Any] | None:
         """Read a block, as large as it is stored; None where there is no file."""
+        file_name = f"{self.path}/{self._name(position)}"
+        self.touched.add(file_name)
         try:
-            with open(f"{self.path}/{self._name(position)}", "rb") as file:
+            with open(file_name, "rb") as file:
                 content = file.read()
         except FileNotFoundError:
             return None

@@ -21,6 +21,7 @@ from terapose.errors import InputError, few
 from terapose.image import address as addresses
 from terapose.image import patterns, plane_places, tiffs
 from terapose.image.axes import Layout, Shape
+from terapose.image.identity import Identity, states_of
 from terapose.image.joined import Index, Joined
 from terapose.image.model import Image, Source, check_level, layout_of, names_of
 from terapose.image.plane_files import SUFFIXES, Header, check_alike, header_of, read
@@ -54,6 +55,7 @@ def open_stack(address: str, chosen: Selection) -> Image:
     layout = layout_of(address, places.axes + inside, shape, first.dtype, chosen)
     layout = replace(layout, note="; ".join(filter(None, (places.note, layout.note))))
     used = _used(places, layout)
+    touched = {first.path}
     return Image(
         address=address,
         format=f"stack of {first.kind}",
@@ -65,9 +67,10 @@ def open_stack(address: str, chosen: Selection) -> Image:
         levels_shape=(layout.shape,),
         chunks=(1, *layout.shape[1:]),
         is_lazy=False,
-        open_source=partial(_open_source, places, first),
-        find_identity=partial(_identity, address, places, used),
+        open_source=partial(_open_source, places, first, touched),
+        find_identity=partial(_identity, places, used),
         check_files=partial(_check_files, used, first),
+        touched=touched,
     )
 
 
@@ -164,20 +167,24 @@ def _used(places: Places, layout: Layout) -> tuple[str, ...]:
     return places.files[layout.time * size : (layout.time + 1) * size]
 
 
-def _open_source(places: Places, expected: Header) -> Source:
-    return cast(Source, Joined(places.lengths, partial(_read, places.files, expected)))
+def _open_source(places: Places, expected: Header, touched: set[str]) -> Source:
+    read_one = partial(_read, places.files, expected, touched)
+    return cast(Source, Joined(places.lengths, read_one))
 
 
-def _read(files: tuple[str, ...], expected: Header, number: int, index: Index) -> Any:
+def _read(
+    files: tuple[str, ...], expected: Header, touched: set[str], number: int, index: Index
+) -> Any:
+    touched.add(files[number])
     return read(files[number], expected, index)
 
 
-def _identity(address: str, places: Places, files: tuple[str, ...]) -> str:
+def _identity(places: Places, files: tuple[str, ...]) -> Identity:
     """By the files and their order; names count, the folder does not."""
-    parts = (places.axes, places.lengths, addresses.file_identity(address, *files))
+    states = states_of(files)
     folder = os.path.commonpath(files)
-    order = [os.path.relpath(path, folder) for path in files]
-    return addresses.digest("stack", *parts, order)
+    order = [(os.path.relpath(path, folder), *states[path]) for path in files]
+    return Identity(addresses.digest("stack", places.axes, places.lengths, order), states)
 
 
 def _check_files(files: tuple[str, ...], expected: Header) -> None:

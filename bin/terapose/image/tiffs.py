@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from terapose.image import address as addresses
 from terapose.image import micromanager, ome_sets
+from terapose.image.identity import files_identity
 from terapose.image.model import Image, check_level, layout_of, names_of
 from terapose.image.ome_xml import OmeXmlError
 from terapose.image.series import Candidate, choose
@@ -183,7 +184,7 @@ def _describe(
         chunks=chunks_of(level, layout.shape),
         is_lazy=is_lazy(found.file, level),
         open_source=partial(open_source, found.file, found.number, chosen.level),
-        find_identity=partial(addresses.file_identity, address, *_files(address, found, level)),
+        find_identity=partial(files_identity, address, *_files(address, found, level)),
         series=(found.names, found.place),
     )
 

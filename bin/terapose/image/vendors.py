@@ -19,6 +19,7 @@ import numpy as np
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
+from terapose.image.identity import files_identity
 from terapose.image.model import (
     Image,
     check_level,
@@ -134,7 +135,7 @@ def open_vendor(address: str, known: Format, chosen: Selection) -> Image:
         chunks=chunks,
         is_lazy=not is_cut_in_planes(chunks, layout.shape, dtype),
         open_source=partial(_open_source, address, known, number, levels[chosen.level]),
-        find_identity=partial(addresses.file_identity, address),
+        find_identity=partial(files_identity, address),
         series=(tuple(scenes), number),
     )
 

@@ -5,13 +5,13 @@ A hierarchy is a folder, a prefix of an object store, or lies in a ZIP archive.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from terapose.documents import parse_json
 from terapose.errors import InputError
 from terapose.image import address as addresses
 from terapose.image import zips
+from terapose.image.identity import Identity, files_identity, folder_states, states_of
 
 _UNFIT = (
     ArithmeticError,
@@ -55,8 +55,8 @@ def parse(address: str, name: str, content: bytes) -> dict[str, Any]:
     return parsed
 
 
-def open_array(address: str) -> Any:
-    """Open an array for reading.
+def open_array(address: str, touched: set[str] | None = None) -> Any:
+    """Open an array for reading; ``touched`` takes the files that are read of it.
 
     Raises
     ------
@@ -68,7 +68,11 @@ def open_array(address: str) -> Any:
     packed = zips.find_node(address)
     try:
         if packed is None:
-            return zarr.open_array(address, mode="r")
+            if touched is None:
+                return zarr.open_array(address, mode="r")
+            from terapose.image.noted_store import Noted
+
+            return zarr.open_array(Noted(address, touched), mode="r")
         from terapose.image.zip_store import Members
 
         return zarr.open_array(Members(packed.archive), path=packed.path, mode="r")
@@ -87,8 +91,8 @@ def open_array(address: str) -> Any:
         ) from error
 
 
-def identity(address: str, found: dict[str, bytes], level_path: str) -> str:
-    """Identify an image by its metadata and, on a local disk, the level's chunk files.
+def identity(address: str, found: dict[str, bytes], level_path: str) -> Identity:
+    """Identify an image by its metadata and all files of its level.
 
     Parameters
     ----------
@@ -103,26 +107,21 @@ def identity(address: str, found: dict[str, bytes], level_path: str) -> str:
     parts: list[object] = [sorted(found.items()), sorted(documents(level).items())]
     packed = zips.find_node(level)
     if packed is not None:
-        parts += [packed.path, addresses.file_identity(packed.archive.address)]
-    elif not addresses.is_url(level):
-        parts.append(count_files(level))
-    return addresses.digest("zarr", *parts)
+        known = files_identity(packed.archive.address)
+        return known._replace(digest=addresses.digest("zarr", *parts, packed.path, known.digest))
+    level = level.rstrip("/")
+    files, is_whole = folder_states(level)
+    parts += sorted((name[len(level) :], *state) for name, state in files.items())
+    # of the group above the level: the level's own are among its files
+    named = {addresses.join(address, name) for name in found}
+    return Identity(addresses.digest("zarr", *parts), {**states_of(named), **files}, is_whole)
 
 
-def count_files(folder: str) -> tuple[int, int, int]:
-    """Number, total size and newest time of change of all files in a folder and below."""
-    number = size = newest = 0
-    folders = [folder]
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    folders.append(entry.path)
-                    continue
-                status = entry.stat()
-                number, size = number + 1, size + status.st_size
-                newest = max(newest, status.st_mtime_ns)
-    return number, size, newest
+def files_of(address: str, found: dict[str, bytes]) -> set[str] | None:
+    """Files of a node's documents; None in an archive, which is one file."""
+    if zips.find_node(address) is not None:
+        return None
+    return {addresses.join(address, name) for name in found}
 
 
 def metadata(address: str) -> dict[str, Any]:

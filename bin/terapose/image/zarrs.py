@@ -57,8 +57,8 @@ def open_zarr(address: str, documents: dict[str, bytes], chosen: Selection) -> I
     return _open_multiscale(address, group, chosen)
 
 
-def _open_source(address: str) -> Source:
-    return cast(Source, nodes.open_array(address))
+def _open_source(address: str, touched: set[str] | None) -> Source:
+    return cast(Source, nodes.open_array(address, touched))
 
 
 def _open_series(address: str, metadata: dict[str, Any], chosen: Selection) -> Image:
@@ -104,7 +104,8 @@ def _open_multiscale(address: str, group: zarr_groups.Group, chosen: Selection) 
     finest = layout_of(address, axes, arrays[0].shape, arrays[0].dtype, chosen)
     shapes = tuple(finest.at(array.shape).shape for array in arrays)
     version = group.metadata.get("version") or multiscale.get("version") or "0.4"
-    read = _reading(addresses.join(group.address, paths[level]), arrays[level], finest)
+    place = addresses.join(group.address, paths[level])
+    read = _reading(place, arrays[level], finest, nodes.files_of(group.address, group.documents))
     planes = shapes[level][0]
     with _understood(address, "multiscales"):
         voxel_size, translation = _placement(multiscale, finest.read, units, level, planes)
@@ -157,7 +158,8 @@ def _open_plain(
     axes = "".join(str(name) for name in names or ()).upper()
     if len(axes) != array.ndim or not set(axes) <= set(KNOWN) or len(set(axes)) < len(axes):
         axes = unnamed(array.ndim)
-    read = _reading(address, array, layout_of(address, axes, array.shape, array.dtype, chosen))
+    layout = layout_of(address, axes, array.shape, array.dtype, chosen)
+    read = _reading(address, array, layout, nodes.files_of(address, documents))
     return Image(
         address=address,
         format="zarr",
@@ -170,7 +172,7 @@ def _open_plain(
     )
 
 
-def _reading(address: str, array: Any, layout: Layout) -> dict[str, Any]:
+def _reading(address: str, array: Any, layout: Layout, touched: set[str] | None) -> dict[str, Any]:
     """How the voxels of an array are read: fields of `Image`."""
     layout = layout.at(array.shape)
     chunks = layout.spatial(array.chunks)
@@ -179,7 +181,8 @@ def _reading(address: str, array: Any, layout: Layout) -> dict[str, Any]:
         "dtype": array.dtype.newbyteorder("="),
         "chunks": chunks,
         "is_lazy": not is_cut_in_planes(chunks, layout.shape, array.dtype),
-        "open_source": partial(_open_source, address),
+        "open_source": partial(_open_source, address, touched),
+        "touched": touched,
     }
 
 

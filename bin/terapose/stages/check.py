@@ -200,12 +200,13 @@ def _cut_words(params: Parameters, result: Image) -> str:
     return f"{arguments(chosen, SELECTION)} {shlex.join(window)}".strip()
 
 
-def _identities(image: Image, params: Parameters) -> list[str]:
-    """What tells the image, and the mask of its tissue, from others."""
+def _identities(image: Image, result: Image, params: Parameters) -> list[str]:
+    """What tells the image, its level that results lie on, and the mask of tissue from others."""
+    found = [image.identity] if result is image else [image.identity, result.identity]
     if not params.tissue:
-        return [image.identity]
+        return found
     _, tissue = find_tissue(params.tissue, image.layout.shape)
-    return [image.identity, tissue.identity]
+    return [*found, tissue.identity]
 
 
 class Checked(NamedTuple):
@@ -269,7 +270,7 @@ def _check_one(
     threshold = flow_threshold(mode_of(image, params), params.flow_threshold)
     row = {
         "address": address,
-        "identity": key_of(*_identities(image, params), model, package_digest(), channels),
+        "identity": key_of(*_identities(image, result, params), model, package_digest(), channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
         # whether the errors of flows are wanted at all
         "errors": "yes" if threshold else "",

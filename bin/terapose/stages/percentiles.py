@@ -137,4 +137,5 @@ def _recount(job: Job, histogram: Histogram, channel: int) -> Histogram:
         box = job.plan.counted_block(item)
         values: Any = job.read_whole(box, channel)
         again.add(counted(sampled(values, box, steps), job.plan.intensity))
+    job.confirm_image()
     return again

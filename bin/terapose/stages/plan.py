@@ -36,7 +36,7 @@ from terapose.cutting import (
 from terapose.errors import InputError
 from terapose.geometry import Box, Grid, batches, zyx
 from terapose.image import Image
-from terapose.image_plan import ImagePlan
+from terapose.image_plan import ImagePlan, note_files
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.label_files import REGION_FACTOR
 from terapose.labels import CHUNKS, FLAT_CHUNKS, pyramid_factors
@@ -93,11 +93,12 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         )
     choose = choose_flat_slabs if flat else choose_slabs
     slabs = choose(grid, params.slab_planes, params.rectangle)
+    planned = _image_plan(image, params)
     fields: dict[str, Any] = {
         "version": terapose.__version__,
         "package": package_digest(),
         "mode": mode,
-        "image": _image_plan(image, params),
+        "image": planned,
         "model": _model_plan(info, params),
         "intensity": _intensity_plan(image, params),
         "output": _output_plan(image, params),
@@ -113,7 +114,8 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     }
     full = full_image(image, params) if image.level else image
     if (cover := cover_of(image, full)) is not None:
-        fields |= {"full": _output_plan(full, params), "cover": cover}
+        planned = planned.model_copy(update={"full_identity": full.identity})
+        fields |= {"full": _output_plan(full, params), "cover": cover, "image": planned}
     draft = Plan.model_construct(**fields, tasks={}, projection=Projection(memory={}, store=0))
     tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
     return Plan(**fields, tasks=tasks, projection=project(draft))
@@ -158,6 +160,7 @@ def _image_plan(image: Image, params: Parameters) -> ImagePlan:
     return ImagePlan(
         address=image.address,
         identity=image.identity,
+        full_identity="",
         format=image.format,
         selection=image.selection,
         level=image.level,
@@ -296,7 +299,7 @@ def run(plan: Plan, store: Store) -> None:
     Raises
     ------
     InputError
-        If the disk has less room than the projection asks for.
+        If the disk has less room than the projection asks for, or the image has changed meanwhile.
     """
     if store.is_local and not store.has("plan.json"):
         Path(store.address).mkdir(parents=True, exist_ok=True)
@@ -309,6 +312,10 @@ def run(plan: Plan, store: Store) -> None:
                 allowed=f"{plan.projection.store / 1e9:.1f} GB or more",
                 remedy="choose a work folder on a larger disk",
             )
+    note_files(plan.image.open(), plan.image.identity, store)
+    if plan.full is not None:
+        full = plan.image.open(plan.full.selection)
+        note_files(full, plan.image.full_identity, store)
     tissue.prepare(plan, store)
     convert.prepare(plan, store)
     gradients.prepare(plan, store)

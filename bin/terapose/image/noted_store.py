@@ -1,0 +1,50 @@
+"""A folder or a prefix of an object store as a store of zarr that notes what is read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, LocalStore, WrapperStore
+
+from terapose.image import address as addresses
+
+
+class Noted(WrapperStore[Any]):
+    """The files of an array; every file that is asked for is noted, also one that is not there.
+
+    Parameters
+    ----------
+    address
+        Of the array: a path or a URL.
+    touched
+        Takes the addresses of the files.
+    """
+
+    def __init__(self, address: str, touched: set[str]) -> None:
+        is_url = addresses.is_url(address)
+        super().__init__(
+            FsspecStore.from_url(address, read_only=True)
+            if is_url
+            else LocalStore(address, read_only=True)
+        )
+        self._address, self._touched = address, touched
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read a file or a part of it."""
+        self._touched.add(addresses.join(self._address, key))
+        return await super().get(key, prototype, byte_range)
+
+    async def get_partial_values(
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> list[Buffer | None]:
+        """Read parts of several files."""
+        parts = list(key_ranges)
+        self._touched.update(addresses.join(self._address, key) for key, _ in parts)
+        return await super().get_partial_values(prototype, parts)

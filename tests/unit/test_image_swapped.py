@@ -1,0 +1,222 @@
+"""An image that another one takes the place of, while a run reads it, never gives a result."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from terapose.errors import InputError
+from terapose.image import Image, open_image
+from terapose.image.identity import compare, table_of
+from terapose.params import check
+from terapose.runner import segment_file
+from terapose.stages import plan as plan_stage
+
+SHAPE = (8, 24, 26)
+CHANGED = "the image has changed since the run was planned"
+
+
+def noise(seed: int, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 50_000, shape).astype(np.uint16)
+
+
+def write(path: Path, seed: int, kind: str) -> Path:
+    """An image of a size on disk that does not depend on its values, where the format can do it."""
+    if kind == "zarr":
+        array = noise(seed)
+        zarr.create_array(path, data=array, chunks=(4, 12, 13), compressors=None)
+    elif kind == "tiff":
+        tifffile.imwrite(path, noise(seed), metadata={"axes": "ZYX"})
+    elif kind == "strips":
+        array = noise(seed)
+        tifffile.imwrite(path, array, metadata={"axes": "ZYX"}, compression="zlib", rowsperstrip=8)
+    elif kind == "hdf5":
+        with h5py.File(path, "w") as file:
+            file["raw"] = noise(seed)
+    elif kind == "stack":
+        path.mkdir()
+        for number, plane in enumerate(noise(seed)):
+            tifffile.imwrite(path / f"{number}.tif", plane)
+    return path
+
+
+def swap(path: Path, other: Path) -> None:
+    """Put the other image in the place of an image, with the same times."""
+    before = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
+    times = {p.relative_to(path): p.stat().st_mtime_ns for p in before}
+    path.rename(path.with_name("old"))
+    (shutil.copytree if other.is_dir() else shutil.copyfile)(other, path)
+    for name, time in times.items():
+        os.utime(path / name if str(name) != "." else path, ns=(time, time))
+
+
+class Swapper:
+    """Swaps an image once, at one place of a run.
+
+    Parameters
+    ----------
+    place
+        "planned", "before STAGE", or "in STAGE": after its second read (of
+        ``convert`` its only one).
+    """
+
+    def __init__(self, place: str, act: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
+        self.when, self.stage = place.split()[0], place.split()[-1]
+        self.now, self.reads, self.done = "", 0, False
+        self.act = act
+        read, run = Image.read, plan_stage.run
+
+        def reading(image: Image, *given: Any) -> np.ndarray:
+            values = read(image, *given)
+            self.reads += self.now == self.stage
+            if self.when == "in" and self.reads == (1 if self.stage == "convert" else 2):
+                self.once()
+            return values
+
+        def planning(*given: Any) -> None:
+            run(*given)
+            if self.when == "planned":
+                self.once()
+
+        patch.setattr(Image, "read", reading)
+        patch.setattr(plan_stage, "run", planning)
+
+    def once(self) -> None:
+        if not self.done:
+            self.done = True
+            self.act()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        self.now = stage
+        if self.when == "before" and stage == self.stage:
+            self.once()
+
+
+def labels(out: Path) -> dict[str, bytes]:
+    files = sorted((out / "labels.zarr").rglob("*"))
+    return {str(p.relative_to(out)): p.read_bytes() for p in files if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("zarr", "planned"),
+        ("zarr", "in intensities"),
+        ("zarr", "before gradients-zx"),
+        ("zarr", "in gradients-zx"),
+        ("zarr", "in measure"),
+        ("tiff", "in gradients-zy"),
+        ("hdf5", "in gradients-yx"),
+        ("strips", "in convert"),
+        ("stack", "in convert"),
+    ],
+)
+def test_swapped_while_it_is_read(
+    kind: str, place: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"block_shape": (4, 12, 13), "slab_planes": 4, "max_tasks": 2}
+    params = check(
+        {"model": str(tiny_model), "diameter": 30, "stack": kind == "stack", "min_size": 0, **more}
+    )
+    image, other = write(tmp_path / "a", 0, kind), write(tmp_path / "b", 1, kind)
+    with monkeypatch.context() as patch:
+        swapper = Swapper(place, lambda: swap(image, other), patch)
+        with pytest.raises(InputError, match=CHANGED) as caught:
+            segment_file(str(image), tmp_path / "out", params, report=swapper.report)
+        assert swapper.done and "run again" in str(caught.value)
+    assert not (tmp_path / "out" / "labels.zarr").exists()
+    if kind != "zarr":
+        return
+    # what is left of the image before has no part in it
+    segment_file(str(image), tmp_path / "out", params)
+    segment_file(str(image), tmp_path / "alone", params)
+    assert labels(tmp_path / "out") == labels(tmp_path / "alone") != {}
+
+
+def known(image: Image) -> dict[str, np.ndarray]:
+    return table_of(image.find_identity())
+
+
+def test_single_chunks(tmp_path: Path) -> None:
+    """Of many chunks those count that were read, and those that are not there."""
+    path = tmp_path / "a.zarr"
+    array = zarr.create_array(path, shape=SHAPE, chunks=(4, 12, 13), dtype="uint16")
+    array[:4] = noise(0)[:4]
+    table = known(open_image(path))
+    upper, lower = ((slice(a, a + 4), slice(0, 12), slice(0, 13)) for a in (0, 4))
+    os.utime(path / "c/0/1/1", ns=(0, 1))
+    image = open_image(path)
+    image.read(upper)
+    image.read(lower)
+    compare("a", image.files_read(), table)
+    image.read((slice(0, 4), slice(0, 24), slice(0, 26)))
+    with pytest.raises(InputError, match=rf"{CHANGED}; got other files than then: .*c/0/1/1; run"):
+        compare("a", image.files_read(), table)
+    array[4:, :12, :13] = 1
+    image = open_image(path)
+    image.read(lower)
+    with pytest.raises(InputError, match=CHANGED):
+        compare("a", image.files_read(), table)
+    (path / "c/0/0/0").unlink()
+    image = open_image(path)
+    image.read(upper)
+    with pytest.raises(InputError, match=CHANGED):
+        compare("a", image.files_read(), table)
+
+
+@pytest.mark.parametrize("change", ["size", "time", "inode"])
+@pytest.mark.parametrize("kind", ["zarr", "tiff"])
+def test_what_counts(kind: str, change: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a", 0, kind)
+    file = path / "c/0/0/0" if kind == "zarr" else path
+    before = file.stat()
+    identity = open_image(path).identity
+    assert open_image(path).identity == identity
+    if change == "size":
+        file.write_bytes(file.read_bytes() + b"\0")
+        os.utime(file, ns=(0, before.st_mtime_ns))
+    elif change == "time":
+        os.utime(file, ns=(0, before.st_mtime_ns + 1))
+    else:
+        shutil.copy2(file, tmp_path / "copy")
+        (tmp_path / "copy").rename(file)
+        assert file.stat().st_mtime_ns == before.st_mtime_ns
+    assert open_image(path).identity != identity
+
+
+def test_on_servers(tmp_path: Path, server: str) -> None:
+    """Object stores list chunks; web servers tell of a file, and of a Zarr its metadata."""
+    memory = fsspec.filesystem("memory")
+    address = "memory://swapped/a.zarr"
+    array = zarr.create_array(address, data=noise(0), chunks=(4, 12, 13), overwrite=True)
+    image = open_image(address)
+    identity, table = image.identity, known(image)
+    corner = (slice(0, 4), slice(0, 12), slice(0, 13))
+    image.read(corner)
+    compare("a", image.files_read(), table)
+    array[:4, :12, :13] = 1
+    assert open_image(address).identity != identity
+    with pytest.raises(InputError, match=CHANGED):
+        compare("a", image.files_read(), table)
+    memory.rm("/swapped", recursive=True)
+    write(tmp_path / "a.zarr", 0, "zarr")
+    path = write(tmp_path / "a.tif", 0, "tiff")
+    for name, file in (("a.tif", path), ("a.zarr", tmp_path / "a.zarr" / "zarr.json")):
+        image = open_image(f"{server}/{name}")
+        identity, table = image.identity, known(image)
+        image.read(corner)
+        compare("a", image.files_read(), table)
+        os.utime(file, ns=(0, 10**18))
+        with pytest.raises(InputError, match=CHANGED):
+            compare("a", image.files_read(), table)
+        assert name == "a.zarr" or open_image(f"{server}/{name}").identity != identity
