@@ -7,6 +7,7 @@ says it all, so a failure is replayed with the one seed. `make soak SEEDS=0:100`
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -20,8 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from tests.reliability.world import CUTS, KINDS, THRESHOLDS, Trouble, World
 
 STEPS = 20
-POINTS = 600
-"""About as many as a run has."""
+POINTS = 280
+"""About as many as a run passes."""
 
 happened: Counter[str] = Counter()
 _truths: dict[tuple[int, float], dict[str, bytes]] = {}
@@ -75,8 +76,9 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end all is as if nothing had happened."""
         if hasattr(self, "world"):
-            self.world.settle()
-            happened["settled"] += 1
+            if self.world.out.exists():
+                self.world.settle()
+                happened["settled"] += 1
             self.folder.cleanup()
 
 
@@ -85,7 +87,7 @@ def soak(model: Path, first: int, stop: int, steps: int) -> None:
     machine = type("Soaked", (Machine,), {"model": model})
     for number in range(first, stop):
         chosen = settings(
-            max_examples=1,
+            max_examples=3,  # the first two have no trouble in them
             stateful_step_count=steps,
             deadline=None,
             database=None,
@@ -110,19 +112,14 @@ def test_whatever_happens_the_bytes_are_the_same(tiny_model: Path) -> None:
 @pytest.mark.slow
 def test_a_kill_at_any_point(tiny_model: Path, tmp_path: Path) -> None:
     """Before and after each kind of write and rename, wherever in the run that is."""
-    passed: dict[str, int] = {}
     world = World(tmp_path, tiny_model, _truths)
     world.cut = CUTS[1]
-    record = tmp_path / "points"
-    names = record_points(world, record)
-    assert len(names) > 15
+    names = record_points(world, tmp_path / "points")
+    assert len(names) > 20
     for name, count in names.items():
-        said = world.run(Trouble("kill", (name, count // 2)), order=count)
-        passed[name] = passed.get(name, 0) + 1
-        assert said == "killed", (name, said)
-        if name.startswith(("results", "earlier", "lock")):
-            world.settle()
-    world.settle()
+        shutil.rmtree(world.out)
+        assert world.run(Trouble("kill", (name, count // 2)), order=count) == "killed", name
+        world.settle()
 
 
 def record_points(world: World, place: Path) -> dict[str, int]:
