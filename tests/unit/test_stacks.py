@@ -196,7 +196,7 @@ def _named(folder: Path, *names: str) -> Path:
     [
         (["p1.tif", "p2.tif", "p4.tif"], r"rise by 1, .*; got p2\.tif and then p4\.tif"),
         (["p0.tif", "p2.tif", "p3.tif"], r"got p0\.tif and then p2\.tif"),
-        (["p05.tif", "p10.tif", "p20.tif"], r"steps of 5, .*; got p10\.tif and then p20\.tif"),
+        (["p05.tif", "p10.tif", "p20.tif"], r"rise by 5, .*; got p10\.tif and then p20\.tif"),
         (["p1.tif", "p01.tif"], r"same place of the stack; got p01\.tif and p1\.tif"),
         (["a1.tif", "b1.tif"], r"more than a number; got a1\.tif and b1\.tif; say what differs"),
         (["p1.tif", "p2.png"], r"by more than a number; got p1\.tif and p2\.png; .*\*\.tif"),
