@@ -12,32 +12,37 @@ that into the store's address, which makes it another task for Nextflow (`module
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from terapose import tissue
 from terapose.errors import StoreError
 from terapose.geometry import Box, Grid, zyx
-from terapose.job import source
+from terapose.job import Job, source
 from terapose.plan import AXES, CONVERT_PLANES, SCATTERED, Plan
 from terapose.store import Store
 
 AGAIN = "again"
 MOST = 5
 """How often something is made again before the disk is to blame."""
+_EVERYTHING = Box((0, 0, 0), (2**62, 2**62, 2**62))
 
 
 @contextmanager
-def forgetting(plan: Plan, store: Store) -> Iterator[None]:
-    """Let what turns out to be damaged meanwhile be made again by the next run."""
+def forgetting(plan: Plan, store: Store, job: Job | None = None) -> Iterator[None]:
+    """Let what turns out to be damaged meanwhile be made again by the next run.
+
+    Where a job missed a part of an array, all parts that its stage has yet to read are looked for.
+    """
     try:
         yield
     except StoreError as fault:
-        fault.is_forgotten = fault.is_forgotten or forget(plan, store, fault)
+        if not fault.is_forgotten:
+            fault.is_forgotten = forget(plan, store, fault, job)
         raise
 
 
-def forget(plan: Plan, store: Store, fault: StoreError) -> bool:
+def forget(plan: Plan, store: Store, fault: StoreError, job: Job | None = None) -> bool:
     """Let the tasks run again that wrote what is damaged or missing.
 
     Parameters
@@ -46,6 +51,8 @@ def forget(plan: Plan, store: Store, fault: StoreError) -> bool:
         The plan and where its arrays are.
     fault
         Says what it is.
+    job
+        Which found it.
 
     Returns
     -------
@@ -69,6 +76,9 @@ def forget(plan: Plan, store: Store, fault: StoreError) -> bool:
     items = _items(plan, store, stage, key, fault)
     if items is None:
         return count(store, f"gather.{stage}")
+    if job is not None and fault.start is not None:
+        for part in _missing(job, fault.name):
+            items |= set(_grid(plan, stage).touching(part))
     tasks = [n for n in range(len(plan.tasks[stage])) if items & set(plan.batch(stage, n))]
     for markers in _markers(store, stage, key):
         for item in items:
@@ -91,7 +101,7 @@ def _markers(store: Store, stage: str, key: str) -> list[str]:
 def _items(plan: Plan, store: Store, stage: str, key: str, fault: StoreError) -> set[int] | None:
     """The items that wrote something; None where it was the gather after them."""
     if fault.start is not None and fault.stop is not None:
-        return set(_overlapping(_grid(plan, stage), Box(fault.start, fault.stop)))
+        return set(_grid(plan, stage).touching(Box(fault.start, fault.stop)))
     receipts = [name for folder in _markers(store, stage, key) for name in store.names(folder)]
     for name in receipts:
         receipt = store.find_json(name) or {}
@@ -110,8 +120,28 @@ def _grid(plan: Plan, stage: str) -> Grid:
     return plan.grid
 
 
-def _overlapping(grid: Grid, box: Box) -> Iterable[int]:
-    return (n for n in range(len(grid)) if grid[n].intersect(box).size)
+def _missing(job: Job, name: str) -> Iterator[Box]:
+    """Parts of an array that are not there, of those that items of the job's stage will read."""
+    try:
+        array = job.store.open(name)
+    except StoreError:
+        # damaged metadata are made again by the first task that writes
+        if not job.store.has(f"{name}/zarr.json"):
+            yield _EVERYTHING
+        return
+    grid = _grid(job.plan, job.stage)
+    if array.shape[-3:] != grid.shape:  # of the network, where the image is resized
+        yield from job.store.missing(name, Box.whole(zyx(array.shape[-3:])))
+        return
+    folder = job.marker.rpartition("/")[0]
+    done = {name.rpartition("/")[2] for name in job.store.names(folder)}
+    for task in range(len(job.plan.tasks[job.stage])):
+        if f"task-{task}.json" in done:
+            continue
+        for item in job.plan.batch(job.stage, task):
+            if f"{item}.json" in done:
+                continue
+            yield from job.store.missing(name, grid[item])
 
 
 def count(store: Store, name: str) -> bool:

@@ -54,7 +54,7 @@ def _work(
 ) -> Receipt:
     """Run one task in a process of the pool."""
     job = Job(_parse(plan), Store(address), stage, task, params, before)
-    with forgetting(job.plan, job.store):
+    with forgetting(job.plan, job.store, job):
         return run(job)
 
 
@@ -94,8 +94,9 @@ class Runner:
         if self.pool is None:
             receipts = []
             for task in self.order(total):
-                with forgetting(self.plan, self.store):
-                    receipts.append(run(self.job(stage, params, before, task)))
+                job = self.job(stage, params, before, task)
+                with forgetting(self.plan, self.store, job):
+                    receipts.append(run(job))
                 self.report(stage, len(receipts), total)
             return receipts
         text = self.plan.dump()

@@ -245,6 +245,13 @@ class Store:
                 self._try(array, name, chunk)
             raise
 
+    def missing(self, name: str, box: Box) -> list[Box]:
+        """The chunks of an array in a ZYX box that are not there."""
+        array = self.open(name)
+        files = self.chunk_names(array, name, box)
+        chunks = self._chunks(array, box)
+        return [c for c, file in zip(chunks, files, strict=True) if not self.has(file)]
+
     def _try(self, array: zarr.Array[Any], name: str, chunk: Box) -> None:
         """Read a chunk, to find the one that cannot be."""
         try:

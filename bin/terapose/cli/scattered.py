@@ -140,7 +140,7 @@ Example:
 
             more = {"cells": str(cells), "identity": identity(read_record(cells))}
         job = make_job(name, plan, store, before, options, task=task, **more)
-        with forgetting(job.plan, job.store):
+        with forgetting(job.plan, job.store, job):
             write_json(output, run(job))
 
     if stage == "gradients":

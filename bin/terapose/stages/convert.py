@@ -33,6 +33,8 @@ def prepare(plan: Plan, store: Store) -> None:
 
 def run(job: Job) -> dict[str, Any]:
     """Copy the planes of one task."""
+    # made with the plan, and here again if they were lost
+    prepare(job.plan, job.store)
     depth, height, width = job.plan.image.whole
     checksums = []
     for item in job.items:

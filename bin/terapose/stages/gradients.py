@@ -145,6 +145,8 @@ def run(job: Job) -> dict[str, Any]:
             allowed=f"{job.plan.model.digest[:16]}...",
             remedy="run again, so that the plan is made with this file",
         )
+    # made with the plan, and here again if they were lost
+    prepare(job.plan, job.store)
     checksums = []
     ahead = _Ahead(job, partial(_planes, job, axis))
     batch_size = job.params["batch_size"] or network.best_batch()
