@@ -11,6 +11,7 @@ INPUT ?=
 ARGS ?=
 OUTDIR ?= demo
 DATA ?= ../shared/data
+SEEDS ?= 0:1000
 # A worker per core, and each keeps to one core.
 TESTS ?= tests
 WORKERS ?= auto
@@ -20,7 +21,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strate
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine lint-engine demo test soak lint docs precision real-data exactness compare-cellpose3 compare-cellcutter lock clean
+.PHONY: help setup engine lint-engine demo test soak lint docs fuzz precision real-data exactness compare-cellpose3 compare-cellcutter lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -49,6 +50,9 @@ lint: setup lint-engine ## ruff, mypy --strict, nextflow lint
 	ruff format --check
 	mypy
 	@if [ -x .engine/nextflow-lint ]; then nextflow-lint main.nf nextflow.config modules conf contrib; fi
+
+fuzz: setup ## mutated inputs through the commands that read them: SEEDS=0:1000 of each kind
+	@OMP_NUM_THREADS=1 python -m benchmarks.fuzz --seeds $(SEEDS)
 
 real-data: engine ## score every volume of DATA=../shared/data into docs/results.md
 	@python benchmarks/real_data.py --data "$(DATA)"

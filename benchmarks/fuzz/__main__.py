@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
+import gc
 import importlib
 import os
 import random
@@ -11,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +22,31 @@ from benchmarks.fuzz import children, corpus, mutations, targets
 KINDS = tuple(corpus.WRITERS)
 
 
-def warm() -> None:
-    """Import what the commands import, so that children need not."""
+def warm(kinds: Iterable[str]) -> None:
+    """Import what the commands import for these kinds, so that children need not.
+
+    A child costs more, the more there is: what only images need is left out without them.
+    """
     os.environ.setdefault("COLUMNS", "10000")
-    for name in (*_LIBRARIES, *(f"terapose.{name}" for name in _MODULES)):
+    names = ["tifffile", *(f"terapose.{name}" for name in _LIGHT_MODULES)]
+    if not _LIGHT.issuperset(kinds):
+        names += [*_LIBRARIES, *(f"terapose.{name}" for name in _MODULES)]
+    for name in names:
         importlib.import_module(name)
-    import numba
-    import torch
+    if not _LIGHT.issuperset(kinds):
+        import numba
+        import torch
 
-    torch.set_num_threads(1)
-    # the first function that is compiled loads all that Numba knows of arrays
-    numba.njit(lambda values: values.sum())(np.arange(3))
+        torch.set_num_threads(1)
+        # the first function that is compiled loads all that Numba knows of arrays
+        numba.njit(lambda values: values.sum())(np.arange(3))
+    # or each child would copy all of this where it looks for garbage
+    gc.collect()
+    gc.freeze()
 
 
+_LIGHT = frozenset({"params", "samplesheet", "markers", "provenance"})
+_LIGHT_MODULES = ("cli.check", "stages.check", "stages.plan", "listing", "networks.ensemble")
 _LIBRARIES = (
     "imagecodecs",
     "imagecodecs._zlib",
@@ -65,7 +79,7 @@ _MODULES = (
 
 def make_corpus(folder: Path) -> None:
     """Write the good inputs in a child: threads of libraries would not outlive a fork."""
-    done = children.run(lambda: corpus.make(folder), folder.parent)
+    done = children.run(lambda: corpus.make(folder), folder.parent, limited=False)
     if done.kind != "done":
         raise RuntimeError(done.said)
 
@@ -120,24 +134,29 @@ def main(arguments: list[str] | None = None) -> int:
     kinds = given.kind or list(KINDS)
     counts: dict[str, collections.Counter[str]] = {kind: collections.Counter() for kind in kinds}
     faults: collections.Counter[str] = collections.Counter()
-    warm()
+    warm(kinds)
     with tempfile.TemporaryDirectory(prefix="terapose-fuzz-") as place:
         good, folder = Path(place, "good"), Path(place, "cases")
         folder.mkdir()
         make_corpus(good)
-        for kind, seed, case, outcome, seconds in cases(kinds, seeds, good, folder):
-            counts[kind][outcome.kind] += 1
-            counts[kind]["slowest"] = max(counts[kind]["slowest"], round(seconds))
-            if len(seeds) == 1 and len(kinds) == 1:
-                print(f"{case.done}\n{case.command}\n{outcome.said}")
-            if outcome.is_fault:
-                faults[f"{outcome.kind} {outcome.key}"] += 1
-                if faults[f"{outcome.kind} {outcome.key}"] <= 3:
-                    told = f"{case.done}; {case.command}"
-                    print(f"{kind} {seed}: {outcome.kind}: {outcome.key}; {told}", flush=True)
-                if given.keep:
-                    given.keep.mkdir(parents=True, exist_ok=True)
-                    shutil.copytree(case.folder, given.keep / f"{kind}-{seed}", symlinks=True)
+        # stopped by a person, it says how far it came
+        with contextlib.suppress(KeyboardInterrupt):
+            for kind, seed, case, outcome, seconds in cases(kinds, seeds, good, folder):
+                counts[kind][outcome.kind] += 1
+                counts[kind]["slowest"] = max(counts[kind]["slowest"], round(seconds))
+                if len(seeds) == 1 and len(kinds) == 1:
+                    print(f"{case.done}\n{case.command}\n{outcome.said}")
+                if outcome.is_fault:
+                    faults[f"{outcome.kind} {outcome.key}"] += 1
+                    if faults[f"{outcome.kind} {outcome.key}"] <= 3:
+                        told = f"{case.done}; {case.command}"
+                        print(f"{kind} {seed}: {outcome.kind}: {outcome.key}; {told}", flush=True)
+                    if given.keep:
+                        # pipes cannot be copied
+                        with contextlib.suppress(shutil.Error):
+                            shutil.copytree(
+                                case.folder, given.keep / f"{kind}-{seed}", symlinks=True
+                            )
     print(report(counts))
     for fault, count in faults.most_common():
         print(f"{count:>6}  {fault}")

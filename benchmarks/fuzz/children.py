@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
         return self.kind not in ("done", "refused")
 
 
-def run(work: Callable[[], None], folder: Path) -> Outcome:
+def run(work: Callable[[], None], folder: Path, *, limited: bool = True) -> Outcome:
     """Run a function in a child of this process, in a folder.
 
     Parameters
@@ -52,20 +52,22 @@ def run(work: Callable[[], None], folder: Path) -> Outcome:
         What is done; it says what it has to say on standard output and error.
     folder
         The child's working folder; what it says is left beside it.
+    limited
+        Whether the limits of time and memory hold.
     """
     said = folder.with_name(f"{folder.name}.said")
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
-        _child(work, folder, said)
+        _child(work, folder, said, limited=limited)
     _, status = os.waitpid(child, 0)
     text = said.read_bytes().decode("utf-8", "replace")
     said.unlink()
     return _outcome(status, text)
 
 
-def _child(work: Callable[[], None], folder: Path, said: Path) -> None:
+def _child(work: Callable[[], None], folder: Path, said: Path, *, limited: bool) -> None:
     """Never returns."""
     code = _UNEXPECTED
     try:
@@ -74,16 +76,8 @@ def _child(work: Callable[[], None], folder: Path, said: Path) -> None:
         os.dup2(file, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(folder)
-        # the kernel ends what does not end by itself, within C code, too
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-        # what waits needs no processor; on a machine that others use, so may what works
-        signal.alarm(WAITING)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        limit = _address_space() + MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        # no file of gigabytes on this disk either
-        resource.setrlimit(resource.RLIMIT_FSIZE, (MEMORY, MEMORY))
+        if limited:
+            _limit()
         code = 0
         work()
     except SystemExit as end:
@@ -97,6 +91,19 @@ def _child(work: Callable[[], None], folder: Path, said: Path) -> None:
         os._exit(code)
 
 
+def _limit() -> None:
+    """Limit time and memory; the kernel ends what does not end by itself, within C code, too."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
+    # what waits needs no processor; on a machine that others use, so may what works
+    signal.alarm(WAITING)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit = _address_space() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    # no file of gigabytes on this disk either
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MEMORY, MEMORY))
+
+
 def _address_space() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * resource.getpagesize()
@@ -108,7 +115,13 @@ def _outcome(status: int, said: str) -> Outcome:
         name = signal.Signals(number).name
         return Outcome(_SIGNALS.get(signal.Signals(number), "crash"), name, said)
     code = os.WEXITSTATUS(status)
-    if "MemoryError" in said or "Cannot allocate memory" in said or "bad_alloc" in said:
+    # a sentence about memory is one that came late
+    if (
+        "there is not enough memory for this" in said
+        or "MemoryError" in said
+        or "Cannot allocate memory" in said
+        or "bad_alloc" in said
+    ):
         return Outcome("memory", _key(said), said)
     if "Traceback (most recent call last)" in said or code not in (0, 2):
         return Outcome("traceback", _key(said), said)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.command import Terapose
-from tests.synthetic import nuclei, write_tiff
+from tests.synthetic import nuclei, write_ome_zarr, write_tiff
 
 from terapose.documents import parse_json
 from terapose.errors import InputError, shown
@@ -182,6 +182,16 @@ def test_metadata_of_zarr(
     (folder / name).write_bytes(content.encode("utf-8", "surrogateescape"))
     for command in (("check", folder), ("evaluate", folder, folder)):
         assert str(folder) in refused(*command)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "zeros", "loop"])
+@pytest.mark.parametrize("name", ["zarr.json", "0/zarr.json", "0/c/0/0/0"])
+def test_files_of_zarr(refused: Callable[..., str], tmp_path: Path, name: str, kind: str) -> None:
+    image = write_ome_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0])
+    (image / name).unlink()
+    PLACES[kind](image / name)
+    for command in (("check", image), ("evaluate", image, image)):
+        assert str(image) in refused(*command)
 
 
 @pytest.mark.parametrize("text", [DEEP, "9" * 5000, "nul", "{", b"\xff"])

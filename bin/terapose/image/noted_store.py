@@ -7,9 +7,10 @@ from typing import Any
 
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore, LocalStore, WrapperStore
+from zarr.storage import FsspecStore, WrapperStore
 
 from terapose.image import address as addresses
+from terapose.image.local_store import Folder
 
 
 class Noted(WrapperStore[Any]):
@@ -28,7 +29,7 @@ class Noted(WrapperStore[Any]):
         super().__init__(
             FsspecStore.from_url(address, read_only=True)
             if is_url
-            else LocalStore(address, read_only=True)
+            else Folder(address, read_only=True)
         )
         self._address, self._touched = address, touched
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ _HEADS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 # Bytes fetched beyond what is asked for: enough for a run of directories, not many tiles.
 _AHEAD = 2**18
+_FOLLOWED, _FOLLOWED_AFAR = 2**16, 1000
+"""Directories that are followed to find a circle, on a disk and on a server."""
 
 # What tifffile logs of a file that ends too soon. Its other warnings are about tags and
 # descriptions that do no harm, or about planes of a set that are missing: those are counted.
@@ -112,15 +115,42 @@ def open_file(file: TiffAddress) -> TiffFile:
         options |= {"is_ome": False, "is_imagej": False, "is_shaped": False}
     with said_by_tifffile():
         try:
-            if not addresses.is_url(file.path):
-                return tifffile.TiffFile(file.path, **options)
-            fs, path = addresses.filesystem(file.path)
-            handle = fs.open(path, "rb", block_size=_AHEAD)
-            return tifffile.TiffFile(handle, name=path, **options)
+            if addresses.is_url(file.path):
+                fs, path = addresses.filesystem(file.path)
+                handle = fs.open(path, "rb", block_size=_AHEAD)
+                tiff = tifffile.TiffFile(handle, name=path, **options)
+            else:
+                tiff = tifffile.TiffFile(file.path, **options)
+            _refuse_circle(file.path, tiff)
+            return tiff
         except InputError:
             raise
         except Exception as error:  # struct, value, key and tifffile's own errors
             raise damaged(file.path, f"{type(error).__name__}: {error}") from error
+
+
+def _refuse_circle(address: str, tiff: TiffFile) -> None:
+    """Raise InputError where directories follow each other in a circle: tifffile goes on for ever.
+
+    Only so many are looked at, fewer on a server: images of more of them have an index, mostly.
+    """
+    form, handle = tiff.tiff, tiff.filehandle
+    if form.is_ndpi or not len(tiff.pages.first.tags):
+        return
+    offset, seen = tiff.pages.first.offset, set[int]()
+    for _ in range(_FOLLOWED_AFAR if addresses.is_url(address) else _FOLLOWED):
+        if offset in seen:
+            raise damaged(address, "directories that follow each other in a circle")
+        seen.add(offset)
+        try:
+            handle.seek(offset)
+            (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+            handle.seek(offset + form.tagnosize + tags * form.tagsize)
+            (offset,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+        except (struct.error, OSError, ValueError, OverflowError):
+            return  # it ends too soon: tifffile says so
+        if not offset:
+            return
 
 
 class DescriptionError(InputError):

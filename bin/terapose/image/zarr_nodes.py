@@ -67,12 +67,16 @@ def open_array(address: str, touched: set[str] | None = None) -> Any:
 
     packed = zips.find_node(address)
     try:
-        if packed is None:
-            if touched is None:
-                return zarr.open_array(address, mode="r")
+        if packed is None and touched is not None:
             from terapose.image.noted_store import Noted
 
             return zarr.open_array(Noted(address, touched), mode="r")
+        if packed is None and addresses.is_url(address):
+            return zarr.open_array(address, mode="r")
+        if packed is None:
+            from terapose.image.local_store import Folder
+
+            return zarr.open_array(Folder(address, read_only=True), mode="r")
         from terapose.image.zip_store import Members
 
         return zarr.open_array(Members(packed.archive), path=packed.path, mode="r")

@@ -267,6 +267,8 @@ def _check_one(
     # the numbers that names stand for: another table of markers is another run
     channels = channel_numbers(image, params.channels, params.markers)
     last = last_stages(params.measure, params.table)
+    # words of scripts, which Nextflow shows; the network's file is fetched by then
+    told = params.model_copy(update={"model": masked(params.model)})
     threshold = flow_threshold(mode_of(image, params), params.flow_threshold)
     row = {
         "address": address,
@@ -277,7 +279,7 @@ def _check_one(
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
         "thumbnails": _cut_words(params, result),
-        **{stage: arguments(params, own) for stage, own in STAGES.items()},
+        **{stage: arguments(told, own) for stage, own in STAGES.items()},
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",
     }

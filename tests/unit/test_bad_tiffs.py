@@ -1,0 +1,55 @@
+"""TIFF files that lead nowhere, in ways that tifffile does not end by itself."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from tests.command import Terapose
+
+from terapose.errors import InputError
+from terapose.image import open_image
+from terapose.train.files import read_pair
+
+
+def _circle(path: Path, *, pages: int, back_to: int, big: bool) -> None:
+    """Pages of which the last one is followed by an earlier one."""
+    data = np.zeros((pages, 16, 16), np.uint8)
+    with tifffile.TiffWriter(path, bigtiff=big) as file:
+        for plane in data:
+            file.write(plane, contiguous=False, metadata=None)
+    with tifffile.TiffFile(path) as file:
+        offsets = [page.offset for page in file.pages]
+        form = file.tiff
+    content = bytearray(path.read_bytes())
+    (tags,) = struct.unpack_from(form.tagnoformat, content, offsets[-1])
+    place = offsets[-1] + form.tagnosize + tags * form.tagsize
+    struct.pack_into(form.offsetformat, content, place, offsets[back_to])
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(("pages", "back_to"), [(1, 0), (2, 0), (5, 4), (5, 2), (150, 120)])
+def test_directories_in_a_circle(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    pages: int,
+    back_to: int,
+    big: bool,
+) -> None:
+    path = tmp_path / "image.tif"
+    _circle(path, pages=pages, back_to=back_to, big=big)
+    said = Terapose(monkeypatch, capsys).refuses("check", path)
+    assert said.startswith(f"{path}: the TIFF file is damaged or incomplete; got directories that")
+    with pytest.raises(InputError, match="circle"):
+        read_pair((path, path))
+
+
+def test_a_circle_on_a_server(tmp_path: Path, server: str) -> None:
+    _circle(tmp_path / "image.tif", pages=5, back_to=1, big=False)
+    with pytest.raises(InputError, match="circle"):
+        open_image(f"{server}/image.tif")
