@@ -53,7 +53,7 @@ def fault(error: ErrorDetails, given: Mapping[str, Any], known: Iterable[str]) -
     if name in IN_WORDS:
         return f"{name}: got {_got(given[name])}, allowed: {IN_WORDS[name]}"
     if error["type"] in _TYPES:
-        return f"{name}: got {error['input']!r}, allowed: {_TYPES[error['type']]}"
+        return f"{name}: got {_got(error['input'])}, allowed: {_TYPES[error['type']]}"
     allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
     return f"{name}: got {_got(error['input'])}, allowed: {allowed}"
 

@@ -381,12 +381,9 @@ def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
         params = Parameters.model_validate(given)
     except ValidationError as error:
         # a union or a tuple reports one fault for each member: the first says enough
-        found = {
-            str(e["loc"][:1]): fault(e, given, Parameters.model_fields)
-            for e in reversed(error.errors())
-        }
-        faults += sorted(found.values())
-        wrong = {str(e["loc"][0]) for e in error.errors() if e["loc"]}
+        found = {str(e["loc"][:1]): e for e in reversed(error.errors())}
+        faults += sorted(fault(e, given, Parameters.model_fields) for e in found.values())
+        wrong = {str(e["loc"][0]) for e in found.values() if e["loc"]}
         params = Parameters.model_validate({k: v for k, v in given.items() if k not in wrong})
     faults += across(params)
     if faults:
