@@ -147,6 +147,7 @@ def test_thinned_store_is_told_last_on_the_terminal(
         run = launch.run(*words)
         if run.process.returncode == 0:
             break
+    assert run.process.returncode == 0, run.said
     assert results(launch.out / "nuclei") == segment(image, tmp_path, "--cellprob-threshold", 2)
 
 
