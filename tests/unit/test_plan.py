@@ -29,7 +29,7 @@ from terapose.errors import InputError
 from terapose.geometry import ZYX, Grid
 from terapose.networks import identify
 from terapose.params import check
-from terapose.plan import AXES, SCATTERED, Plan, load, package_digest
+from terapose.plan import AXES, SCATTERED, Plan, load
 from terapose.stages.plan import _tasks, make_plan, run
 from terapose.store import Store
 
@@ -246,8 +246,11 @@ def test_a_plan_comes_back_from_its_file(plan_of: MakePlan, tmp_path: Path) -> N
     path.write_text(plan.dump())
     assert load(path) == plan
     assert load(path).digest == plan.digest
-    path.write_text(plan.dump().replace(package_digest(), "0" * 64))
+    path.write_text(plan.model_copy(update={"package": "0" * 64}).dump())
     with pytest.raises(InputError, match="was made by other code than is running now"):
+        load(path)
+    path.write_text(plan.dump().replace('"version": "', '"version": "1'))
+    with pytest.raises(InputError, match=r"plan\.json: is damaged"):
         load(path)
 
 
