@@ -7,6 +7,7 @@ include { SEGMENT } from './modules/segment'
 include { SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { SIMULATE } from './modules/simulate/main'
 include { absolute ; has_second ; own_beside ; own_networks } from './modules/settings'
+include { expect_samples ; said_of_failures } from './modules/failures'
 include { is_true ; listed ; own_parameters ; refuse_doubled ; remove_stale ; sample } from './modules/samples'
 include { refuse ; refuse_control ; refuse_folder } from './modules/shell'
 
@@ -25,6 +26,7 @@ workflow {
     }
     given_images = params.simulate && !params.input ? [] : listed(params.input, is_true(given.stack))
     refuse_doubled(given_images, given.time)
+    expect_samples(given, given_images)
     images = channel.fromList(given_images).mix(simulated)
     samples = images.map { name, address, _own -> sample(name, address) }
     if (params.publish_layout == 'mcmicro') {
@@ -56,20 +58,24 @@ workflow {
     release = hold(outdir)
     SEGMENT(samples, settings, params_file, outdir, cells, false)
     SEGMENT.out.stale.subscribe { name, files -> remove_stale(name, files) }
+    finished = Collections.synchronizedList([])
+    SEGMENT.out.cells.subscribe { name, _labels, _record -> finished.add(name) }
     notes = Collections.synchronizedList([])
     SEGMENT.out.notes.subscribe { note -> notes.add(note) }
     LOOK(SEGMENT.out.cells, SEGMENT.out.thumbnails, SEGMENT.out.samples, reference)
 
     workflow.onComplete = {
         release.call()
-        if (workflow.success) {
+        def failed = said_of_failures(finished.size())
+        if (workflow.success && (finished || !failed)) {
             println("\nResults: ${as_path(params.outdir)}")
             notes.each { note -> println("WARNING: ${note}") }
         }
-        else {
-            // the sentence of the stage that failed, last and alone
+        if (failed || !workflow.success) {
+            // the sentence of the stage that failed, last and alone; or those of the samples that did
             def said = (workflow.errorMessage ?: '').readLines().findAll { line -> line.startsWith('terapose: ') }
-            def last_words = said ? said.last() : 'terapose: the run stopped: see .nextflow.log'
+            def stopped = said ? said.last() : 'terapose: the run stopped: see .nextflow.log'
+            def last_words = workflow.success ? failed : stopped
             // Nextflow has more to log after this: wait until it is really over
             Runtime.getRuntime().addShutdownHook(new Thread({ -> System.err.println("\n${last_words}") }))
         }

@@ -1,5 +1,4 @@
 include { folder_of } from '../samples'
-include { quoted } from '../shell'
 
 // A thumbnail of each cell, as one Zarr array.
 process CUT {
@@ -8,14 +7,14 @@ process CUT {
     publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true
 
     input:
-    tuple val(sample), path(labels), path(table), val(args), val(address), path(image, stageAs: 'image*/*')
+    tuple val(sample), path(labels), path(table), val(args), '-', path(image, stageAs: 'image*/*')
 
     output:
     tuple val(sample), path('thumbnails.zarr')
 
     script:
     """
-    terapose.py cut ${quoted(address)} ${labels} ${table} thumbnails.zarr ${args}
+    terapose.py cut "\$(cat)" ${labels} ${table} thumbnails.zarr ${args}
     """
 
     stub:

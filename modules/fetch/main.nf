@@ -1,19 +1,24 @@
+// The words of the command come on standard input ('-'): an address may hold credentials, and Nextflow
+// shows scripts in its reports and logs.
+//
 // The networks' files under their own names, and their cards: from names, paths or URLs.
 process FETCH {
     tag "${sample}"
     label 'small'
 
     input:
-    tuple val(sample), val(identity), val(args), path(models, stageAs: 'model*/*')
+    tuple val(sample), val(identity), '-', path(models, stageAs: 'model*/*')
 
     output:
     tuple val(sample), path('network'), emit: network
     stdout emit: said
 
+    // after a kill of Nextflow the task may meet what it has left, or is still writing
     script:
     """
-    mkdir network
-    terapose.py fetch ${args} --output network > said.txt
+    mkdir -p network
+    eval "set -- \$(cat)"
+    terapose.py fetch "\$@" --output network > said.txt
     tail -n 1 said.txt
     """
 

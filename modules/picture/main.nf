@@ -1,5 +1,4 @@
 include { folder_of } from '../samples'
-include { quoted } from '../shell'
 
 // The outlines of the cells on the image, in three sections. The record, beside the labels, tells
 // which channel and level were segmented.
@@ -9,14 +8,14 @@ process PICTURE {
     publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true
 
     input:
-    tuple val(sample), path(labels), path(_record), val(address), path(image, stageAs: 'image*/*')
+    tuple val(sample), path(labels), path(_record), '-', path(image, stageAs: 'image*/*')
 
     output:
     tuple val(sample), path('picture.png')
 
     script:
     """
-    terapose.py picture ${quoted(address)} ${labels} picture.png
+    terapose.py picture "\$(cat)" ${labels} picture.png
     """
 
     stub:

@@ -1,5 +1,3 @@
-include { quoted } from '../shell'
-
 // Fixes the geometry and makes the store: an output of this task, so that Nextflow notices when it
 // is gone. Later tasks get its address as a value.
 process PLAN {
@@ -7,7 +5,7 @@ process PLAN {
     label 'small'
 
     input:
-    tuple val(sample), val(address), val(identity), val(args), path(image, stageAs: 'image*/*'), path(model), path(beside, stageAs: 'beside*/*')
+    tuple val(sample), '-', val(identity), val(args), path(image, stageAs: 'image*/*'), path(model), path(beside, stageAs: 'beside*/*')
 
     output:
     tuple val(sample), path('plan.json'), path('store'), emit: plan
@@ -15,7 +13,7 @@ process PLAN {
 
     script:
     """
-    terapose.py plan ${quoted(address)} --model-file ${model} --store "\$PWD/store" --tasks tasks \\
+    terapose.py plan "\$(cat)" --model-file ${model} --store "\$PWD/store" --tasks tasks \\
         --output plan.json ${args}
     """
 

@@ -1,0 +1,33 @@
+// Tasks that failed for good, while others went on. What conf/base.config knows of them reaches this
+// script through properties of the system, for nothing else is shared with a process's settings.
+
+// Say how many samples there are: of a single one the first fault stops the run.
+def expect_samples(given, images) {
+    def several = images.size() > 1 || ([given] + images.collect { _name, _address, own -> own }).any { all -> all.time == 'all' }
+    System.setProperty('terapose.samples', several ? 'several' : 'one')
+}
+
+// [name of the task, its sentence] of each, those of one sentence once.
+def failures() {
+    return System.properties
+        .findAll { key, _value -> key.startsWith('terapose.failed.') }
+        .collect { _key, value -> value.split('\t', 2).toList() }
+        .collect { name, folder -> [name, sentence(file(folder, glob: false).resolve('.command.err'))] }
+        .toSorted { failure -> failure.join(' ') }
+        .unique { failure -> failure[1] }
+}
+
+// The last sentence that a task said on standard error.
+def sentence(said) {
+    def lines = said.exists() ? said.readLines().findAll { line -> line.trim() } : []
+    def own = lines.findAll { line -> line.startsWith('terapose: ') }
+    def last = (own ?: lines ?: ['stopped without a word']).last()
+    return last.toString() - 'terapose: '
+}
+
+// The last words of a run in which some samples failed; none where all are finished.
+def said_of_failures(finished) {
+    def lines = failures().collect { name, said -> "terapose: ${name}: ${said}" }
+    def end = "terapose: some of the samples failed, ${finished} are finished; what is done is kept for -resume"
+    return lines ? (lines + end).join('\n') : ''
+}
