@@ -30,7 +30,7 @@ def plane() -> np.ndarray:
 def copy_of_workflow(folder: Path) -> Path:
     """The workflow in another folder, with the environment of this one."""
     folder.mkdir(parents=True)
-    for name in ("main.nf", "nextflow.config"):
+    for name in ("main.nf", "nextflow.config", "nextflow_schema.json"):
         shutil.copy2(ROOT / name, folder / name)
     for name in ("conf", "modules", "bin", "assets"):
         ignored = shutil.ignore_patterns("__pycache__", ".*")
