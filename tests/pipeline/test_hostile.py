@@ -157,8 +157,8 @@ def test_containers_see_images_of_odd_names_and_behind_links(
     called = (tmp_path / "called").read_text().splitlines()
     mounted = [Path(b.partition(":")[0]) for a, b in pairwise(called) if a == "-v"]
     assert any(real.is_relative_to(path) for path in mounted), called
-    (script,) = launch.work.glob("*/*/.command.sh")
-    assert f"'{real}/image.tif' >> sample.tsv" in script.read_text()
+    (address,) = launch.work.glob("*/*/.command.in")
+    assert address.read_text().rstrip("\n") == f"{real}/image.tif"
 
 
 @pytest.mark.parametrize(
