@@ -6,12 +6,12 @@ include { refuse } from './shell'
 // Hold a folder until the run is over; returns what ends it. There is nothing to hold in an object
 // store, and of a folder that cannot be written to CHECK says why.
 def hold(outdir) {
-    def folder = outdir ? as_path(outdir) : null
+    def folder = outdir ? as_path(outdir).toFile() : null
     folder?.mkdirs()
-    if (!folder || !folder.toFile().canWrite()) {
+    if (!folder?.isDirectory() || !folder.canWrite()) {
         return { -> }
     }
-    def file = folder.resolve('.terapose.lock')
+    def file = folder.toPath().resolve('.terapose.lock')
     if (file.exists() && !is_gone(file)) {
         def holder = said(file)
         refuse("${folder}: another run is writing here; got process ${holder.process} on ${holder.host}, since ${holder.since}; wait for it, or choose another folder (if it is gone, remove ${file.name})")

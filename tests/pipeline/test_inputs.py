@@ -139,7 +139,7 @@ def test_faults_of_a_params_file_are_the_last_words_on_a_terminal(mistakes: Laun
     (mistakes.path / "params.json").write_text(json.dumps(faulty))
     assert _last_words(mistakes, "-params-file", "params.json", terminal=True) == (
         "parameters: diametre: no such parameter (did you mean diameter?); "
-        "min_size: got 'a', allowed: a valid integer, unable to parse string as an integer; "
+        "min_size: got 'a', allowed: a whole number; "
         "docs/parameters.md lists them all"
     )
 
@@ -182,7 +182,7 @@ def test_folder_with_results_of_another_image(mistakes: Launch) -> None:
         (
             "sample,image,diametre,min_size,tme\na,good.zarr,7,big,2\n",
             "parameters of a: diametre: no such parameter (did you mean diameter?); min_size: "
-            "got 'big', allowed: a valid integer, unable to parse string as an integer; "
+            "got 'big', allowed: a whole number; "
             "tme: no such parameter (did you mean time?); docs/parameters.md lists them all",
         ),
     ],
