@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reliability.world import outcome
 from tests.synthetic import nuclei, write_zarr
 
 from terapose.errors import StoreError
@@ -59,12 +60,6 @@ CASES = [
 def _flip(data: bytes, bit: int) -> bytes:
     place, mask = bit // 8, 1 << bit % 8
     return bytes([*data[:place], data[place] ^ mask, *data[place + 1 :]])
-
-
-def outcome(out: Path) -> dict[str, bytes]:
-    """All that a user gets, but the record."""
-    files = [*(out / "labels.zarr").rglob("*"), out / "cells.csv"]
-    return {str(p.relative_to(out)): p.read_bytes() for p in files if p.is_file()}
 
 
 @pytest.fixture(scope="module")

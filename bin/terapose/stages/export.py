@@ -44,7 +44,8 @@ def run(job: Job) -> dict[str, Any]:
 
 def _region(job: Job, region: Box, images: dict[str, list[Level]]) -> tuple[int, int]:
     """Write a region of each label image; returns the checksums of its voxels and files."""
-    factors = job.output.factors[1 : files_of(job).fine]
+    fine = len(next(iter(images.values())))
+    factors = job.output.factors[1:fine]
     coarse = {
         name: [
             np.zeros([s.stop - s.start for s in level_region(region.start, region.stop, f)],
