@@ -7,13 +7,17 @@
    it alone.
 3. Nuclei that are composed into crowded fields and volumes come from 2D images that are trained on.
 4. Every source is drawn from equally often; the 2D images and the embryos are two sources each.
+
+Reading, making and scoring take an ``each``: ``map``, or that of an executor of processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -43,6 +47,13 @@ class Amounts:
     composed: int = 20
 
 
+Each = Callable[..., Iterable[Any]]
+
+
+def _compacted(make: Callable[[], Iterator[Item]]) -> list[Item]:
+    return [compact(item) for item in make()]
+
+
 @dataclass
 class Pool:
     """What is trained on, and by name the groups of items to choose by.
@@ -56,29 +67,30 @@ class Pool:
     validation
         Groups of items to choose by.
     made
-        Simulated and composed items of one seed.
+        Simulated and composed items.
     """
 
     real: list[Item]
     nuclei: list[Nucleus]
     validation: dict[str, list[Item]]
     made: list[Item] = field(default_factory=list)
-    _made_with: tuple[Amounts, int] | None = None
 
-    def make(self, amounts: Amounts, seed: int) -> None:
-        """Make other simulated and composed items in place of those there are."""
-        if self._made_with == (amounts, seed):
-            return
-        self.made = []  # frees the memory first
+    def make(self, amounts: Amounts, seed: int, each: Each = map) -> Iterator[list[Item]]:
+        """Other simulated and composed items, to be put in place of those there are.
+
+        An executor begins with them at once and hands them over when they are asked for.
+        """
         number = 1 + max(item.source for item in self.real)
-        kinds = (
-            simulated_items(amounts.volumes, number, seed=seed),
-            simulated_slides(amounts.slides, number + 1, seed=seed),
-            crowded_items(self.nuclei, amounts.fields, number + 2, seed=seed),
-            composed_volumes(self.nuclei, amounts.composed, number + 3, seed=seed),
-        )
-        self.made = [compact(item) for items in kinds for item in items]
-        self._made_with = (amounts, seed)
+        jobs = [
+            *(
+                partial(simulated_items, 1, number, seed=1000 * seed + n)
+                for n in range(amounts.volumes)
+            ),
+            partial(simulated_slides, amounts.slides, number + 1, seed=seed),
+            partial(crowded_items, self.nuclei, amounts.fields, number + 2, seed=seed),
+            partial(composed_volumes, self.nuclei, amounts.composed, number + 3, seed=seed),
+        ]
+        return iter(each(_compacted, jobs))
 
     def training(self, *, composed: bool = True) -> list[Item]:
         """All items to train on, or those not composed of real nuclei."""
@@ -87,7 +99,7 @@ class Pool:
         return self.real + made
 
 
-def read_pool(data: Path, *, seed: int) -> Pool:
+def read_pool(data: Path, *, seed: int, each: Each = map) -> Pool:
     """Read the data sets; about 1 GB.
 
     Parameters
@@ -98,8 +110,8 @@ def read_pool(data: Path, *, seed: int) -> Pool:
         Of the choice of nuclei.
     """
     validation: dict[str, list[Item]] = {}
-    planar = _planar(validation, data / "nuclei2d_dsb2018")
-    embryos = _embryos(validation, data / "nuclei3d_embryo")
+    planar = _planar(validation, data / "nuclei2d_dsb2018", each)
+    embryos = _embryos(validation, data / "nuclei3d_embryo", each)
     plant = _plant(validation, data / "nuclei3d_plant" / "1135_mini.h5")
     sources = [planar, planar, embryos, embryos, plant]
     real = [replace(item, source=n) for n, items in enumerate(sources) for item in items]
@@ -113,7 +125,7 @@ def divide(pairs: Sequence[Pair], every: int) -> tuple[list[Pair], list[Pair]]:
     return kept, [pairs[number] for number in sorted(chosen)]
 
 
-def _planar(validation: dict[str, list[Item]], folder: Path) -> list[Item]:
+def _planar(validation: dict[str, list[Item]], folder: Path, each: Each) -> list[Item]:
     dropped = (folder / "also_in_bbbc039.json").read_text().split('"')[1::2]
     offered, _ = split(find_pairs(folder), holdout=(), exclude=dropped, every=5)
     kept, chosen = divide(offered, 8)
@@ -121,7 +133,7 @@ def _planar(validation: dict[str, list[Item]], folder: Path) -> list[Item]:
     validation["2D"] = scored
     # The same without knowing the diameter of each: one for all.
     validation["2D, one diameter"] = [replace(item, diameter=DIAMETER) for item in scored]
-    return [compact(item) for pair in kept for item in items_of(pair, 0)]
+    return _read(kept, each)
 
 
 def _middle(item: Item) -> Item:
@@ -136,13 +148,19 @@ def _middle(item: Item) -> Item:
     return make_item(item.name, 0, pixels, item.labels[cut], item.diameter)
 
 
-def _embryos(validation: dict[str, list[Item]], folder: Path) -> list[Item]:
+def _embryos(validation: dict[str, list[Item]], folder: Path, each: Each) -> list[Item]:
     held = ("Emb09*", "Emb10*", "Emb11*")
     offered, _ = split(find_pairs(folder), holdout=held, exclude=(), every=0)
     kept, chosen = split(offered, holdout=("Emb08*",), exclude=(), every=0)
     scored = [item for pair in chosen for item in items_of(pair, 0, voxel_size=EMBRYO_VOXEL)]
     validation["embryo planes"] = sample(scored, 60)
-    return [compact(item) for pair in kept for item in items_of(pair, 0, voxel_size=EMBRYO_VOXEL)]
+    return _read(kept, each, voxel_size=EMBRYO_VOXEL)
+
+
+def _read(pairs: Sequence[Pair], each: Each, **options: Any) -> list[Item]:
+    """Items of pairs to train on."""
+    jobs = [partial(items_of, pair, 0, **options) for pair in pairs]
+    return [item for items in each(_compacted, jobs) for item in items]
 
 
 def _plant(validation: dict[str, list[Item]], path: Path) -> list[Item]:
@@ -156,7 +174,7 @@ def _plant(validation: dict[str, list[Item]], path: Path) -> list[Item]:
     return [compact(item) for item in parts[0]]
 
 
-def score(network: nn.Module, pool: Pool) -> dict[str, float]:
+def score(network: nn.Module, pool: Pool, each: Each = map) -> dict[str, float]:
     """Average precision of each validation group at each threshold, and what is chosen by.
 
     Returns
@@ -167,7 +185,7 @@ def score(network: nn.Module, pool: Pool) -> dict[str, float]:
     scores: dict[str, float] = {}
     choice = []
     for name, items in pool.validation.items():
-        values = average_precision(network, items, THRESHOLDS)
+        values = average_precision(network, items, THRESHOLDS, each)
         scores |= {f"{name} {t}": v for t, v in zip(THRESHOLDS, values, strict=True)}
         choice.append((values[0] + values[1]) / 2)
     scores["choice"] = float(np.mean(choice))

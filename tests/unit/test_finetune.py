@@ -23,10 +23,11 @@ from terapose.errors import InputError
 from terapose.networks import identify, load
 from terapose.networks.unet import UNet
 from terapose.train.augment import crop
+from terapose.train.batches import batch_of
 from terapose.train.cellpose4 import Recipe, arguments, finetune
 from terapose.train.curve import curve_of, draw_curve
 from terapose.train.data import Item, make_item, median_diameter, normalise
-from terapose.train.loop import Trainer, batch_of, fit, prepare
+from terapose.train.loop import Trainer, fit, prepare
 from terapose.train.saving import check_output
 from terapose.train.score import segment
 from terapose.train.settings import Settings

@@ -21,6 +21,7 @@ from terapose.cli.train import command
 from terapose.errors import InputError
 from terapose.networks import identify, load
 from terapose.train.augment import crop
+from terapose.train.batches import batch_of, batches
 from terapose.train.data import (
     Item,
     items_of,
@@ -31,7 +32,7 @@ from terapose.train.data import (
 )
 from terapose.train.dataset import Dataset, read_dataset
 from terapose.train.files import find_pairs, split
-from terapose.train.loop import Trainer, batch_of, fit, loss_of, prepare
+from terapose.train.loop import Trainer, fit, loss_of, prepare
 from terapose.train.score import average_precision, segment
 from terapose.train.settings import Settings
 from terapose.train.simulated import simulated_items, simulated_slides
@@ -323,7 +324,7 @@ def test_divergence_stops_the_training() -> None:
     broken = item(0)
     broken.image[:] = np.nan
     with pytest.raises(InputError, match=r"step 1: the training has diverged; got loss nan"):
-        trainer.run_epoch([broken], lambda done, total: None)
+        trainer.run_epoch(batches([broken], trainer.settings, trainer.steps))
 
 
 def test_crop_must_fit_the_levels() -> None:

@@ -13,16 +13,17 @@ import pytest
 import tifffile
 import torch
 from benchmarks.nuclei_data import Amounts, divide, read_pool, score
-from benchmarks.train_nuclei import RECIPE, TRIALS, Trial, best, run
+from benchmarks.train_nuclei import RECIPE, TRIALS, Machine, Trial, best, run
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from terapose.errors import InputError
 from terapose.networks import identify
 from terapose.train.augment import crop
+from terapose.train.batches import batch_of, batches
 from terapose.train.composed import composed_volumes, crowded_items, cut_nuclei
 from terapose.train.data import Item, compact, make_item, median_diameter, normalise
-from terapose.train.loop import Trainer, batch_of, fit, loss_of, prepare
+from terapose.train.loop import Trainer, fit, loss_of, prepare
 from terapose.train.saving import checkpoint_of
 from terapose.train.settings import Settings
 from terapose.train.small import restore_small, save_small, small_of
@@ -93,7 +94,7 @@ def test_average_follows_the_weights() -> None:
     trainer = Trainer(AVERAGED)
     before = trainer.network.state_dict()["output.2.weight"].clone()
     trainer.settings = replace(AVERAGED, steps=1)
-    trainer.run_epoch([item(0)], lambda done, total: None)
+    trainer.run_epoch(batches([item(0)], trainer.settings, trainer.steps))
     after = trainer.network.state_dict()["output.2.weight"]
     kept = trainer.kept()["output.2.weight"]
     expected = torch.lerp(before, after, 0.9)  # the first step keeps a tenth of the start
@@ -124,7 +125,7 @@ def test_resumed_average_is_bit_identical(tmp_path: Path) -> None:
 def test_small_checkpoint_is_small_and_close(tmp_path: Path) -> None:
     settings = replace(AVERAGED, widths=(1, 16, 32, 48))
     trainer = Trainer(settings)
-    trainer.run_epoch([item(0)], lambda done, total: None)
+    trainer.run_epoch(batches([item(0)], trainer.settings, trainer.steps))
     path = tmp_path / "net.small"
     save_small(trainer, path)
     weights = sum(weight.numel() for weight in trainer.network.parameters())
@@ -141,7 +142,7 @@ def test_small_checkpoint_is_small_and_close(tmp_path: Path) -> None:
     for number, state in other.optimiser.state_dict()["state"].items():
         assert float(state["step"]) == float(saved[number]["step"]) == 3
         assert torch.allclose(state["exp_avg_sq"], saved[number]["exp_avg_sq"], rtol=1e-2)
-    assert np.isfinite(other.run_epoch([item(0)], lambda done, total: None))
+    assert np.isfinite(other.run_epoch(batches([item(0)], other.settings, other.steps)))
 
 
 def test_small_checkpoint_of_something_else(tmp_path: Path) -> None:
@@ -287,7 +288,7 @@ def tiny_data(root: Path) -> Path:
 def test_recipe_on_tiny_data(tmp_path: Path) -> None:
     pool = read_pool(tiny_data(tmp_path), seed=0)
     amounts = Amounts(1, 1, 2, 1)
-    pool.make(amounts, 0)
+    pool.made = [item for items in pool.make(amounts, 0) for item in items]
     first = pool.made
     assert {i.source for i in pool.training()} == set(range(9))
     assert {i.source for i in pool.training(composed=False)} == set(range(7))
@@ -299,16 +300,17 @@ def test_recipe_on_tiny_data(tmp_path: Path) -> None:
 
     trial = Trial(replace(AVERAGED, epochs=2, diameter=17.0), amounts=amounts)
     output = tmp_path / "net.pth"
-    run(trial, pool, output, small=None, seconds=0.0)  # no time: no epoch
+    on = Machine()
+    run(trial, pool, output, on=on, small=None, seconds=0.0)  # no time: no epoch
     assert not checkpoint_of(output).exists()
-    run(trial, pool, output, small=None, seconds=60.0)
+    run(trial, pool, output, on=on, small=None, seconds=60.0)
     lines = [json.loads(line) for line in output.with_suffix(".jsonl").read_text().splitlines()]
-    assert pool.made is first  # of the same seed
+    assert pool.made[0].name == first[0].name
     assert [line["epoch"] for line in lines] == [1, 2] and "choice" in lines[-1]
     assert identify(output).diam_mean == 17.0
 
-    pool.make(amounts, 1)
-    assert not np.array_equal(pool.made[0].image, first[0].image)
+    other = next(iter(pool.make(amounts, 1)))
+    assert not np.array_equal(other[0].image, first[0].image)
     again = Trainer(trial.settings)
     restore_small(again, small_of(output))
     assert again.finished and best(again) == pytest.approx(lines[-1]["choice"], abs=1e-3)

@@ -1,7 +1,7 @@
 """The training loop of the U-Net family.
 
-1. Each step draws its batch from a generator seeded by (seed, step): which data folder (all alike
-   often), which item, which crop. So a run is repeatable, and a resumed one continues bit for bit.
+1. Each step has its own batch (:mod:`terapose.train.batches`), so a run is repeatable, and a
+   resumed one continues bit for bit.
 2. AdamW; the learning rate rises and falls as :mod:`terapose.train.settings` has it. With
    ``average`` a moving average of the weights is what is scored and kept.
 3. After each epoch: loss on fixed crops of what was held out, average precision on some whole held
@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from torch import Tensor
 
 from terapose.errors import InputError
 from terapose.networks.unet import UNet
-from terapose.train.augment import crop
+from terapose.train.batches import Batch, batch_of, batches
 from terapose.train.curve import curve_of, draw_curve
 from terapose.train.data import Item
 from terapose.train.saving import checkpoint_of, claim, read, save_weights, write
@@ -45,36 +44,6 @@ def loss_of(output: Tensor, target: Tensor, flow_weight: float = 1.0) -> Tensor:
     flows = functional.mse_loss(output[:, :2], 5.0 * target[:, :2])
     mask = functional.binary_cross_entropy_with_logits(output[:, 2], target[:, 2])
     return 0.5 * flow_weight * flows + mask
-
-
-def batch_of(
-    items: Sequence[Item], settings: Settings, stream: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """The batch of crops that belongs to a seed sequence: images (N, C, Y, X), targets.
-
-    Channels that an item lacks are zero.
-    """
-    rng = np.random.default_rng(list(stream))
-    groups: dict[int, list[Item]] = {}
-    for item in items:
-        groups.setdefault(item.source, []).append(item)
-    sources = sorted(groups)
-    shape = (settings.batch, settings.widths[0], settings.edge, settings.edge)
-    images, targets = np.zeros(shape, np.float32), []
-    for index in range(settings.batch):
-        group = groups[sources[int(rng.integers(len(sources)))]]
-        item = group[int(rng.integers(len(group)))]
-        image, target = crop(
-            item,
-            rng,
-            edge=settings.edge,
-            diameter=settings.diameter,
-            scales=settings.scales,
-            varied=settings.varied,
-        )
-        images[index, : len(image)] = image
-        targets.append(target)
-    return torch.from_numpy(images), torch.from_numpy(np.stack(targets))
 
 
 class Trainer:
@@ -107,6 +76,7 @@ class Trainer:
             [weight for weight in self.network.parameters() if weight.requires_grad],
             lr=settings.rate,
             weight_decay=settings.decay,
+            fused=device != "cpu",
         )
 
     @property
@@ -145,31 +115,53 @@ class Trainer:
         """The weights to keep: with patience the best epoch's, else the last one's."""
         return self.best or self.scored.state_dict()
 
-    def run_epoch(self, items: Sequence[Item], show: Callable[[int, int], None]) -> float:
-        """Train for one epoch; returns the mean loss."""
+    @property
+    def steps(self) -> range:
+        """Numbers of the steps that are left."""
+        done, total = (n * self.settings.steps for n in (self.epoch, self.settings.epochs))
+        return range(done, total)
+
+    def run_epoch(
+        self, drawn: Iterable[Batch], show: Callable[[int, int], None] = lambda done, total: None
+    ) -> float:
+        """Train for one epoch; returns the mean loss.
+
+        Parameters
+        ----------
+        drawn
+            Batches of the next steps, of which an epoch's are taken.
+        show
+            Called after each step with the steps done and the steps in all.
+
+        Raises
+        ------
+        InputError
+            The loss is no longer finite.
+        """
         self.network.train()
         losses = []
-        for index in range(self.settings.steps):
-            step = self.epoch * self.settings.steps + index
+        for step, (images, targets) in zip(self.steps[: self.settings.steps], drawn, strict=False):
             for group in self.optimiser.param_groups:
                 group["lr"] = self.settings.rate_at(step)
-            images, targets = batch_of(items, self.settings, (self.settings.seed, step))
             loss = self._loss(self.network, images, targets)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             self._blend(step)
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise InputError(
-                    "the training has diverged",
-                    where=f"step {step + 1}",
-                    got=f"loss {losses[-1]}",
-                    remedy="start again with a lower --rate",
-                )
+            # read at the end: a GPU would be waited for at every step
+            losses.append(loss.detach())
             show(step + 1, self.settings.epochs * self.settings.steps)
+        values = torch.stack(losses).double().cpu().numpy()
+        if not np.isfinite(values).all():
+            first = int(np.argmin(np.isfinite(values)))
+            raise InputError(
+                "the training has diverged",
+                where=f"step {self.steps[first] + 1}",
+                got=f"loss {values[first]}",
+                remedy="start again with a lower --rate",
+            )
         self.epoch += 1
-        return float(np.mean(losses))
+        return float(values.mean())
 
     def validate(self, items: Sequence[Item], batches: int = 8) -> float:
         """Loss on crops that are the same after each epoch."""
@@ -187,20 +179,22 @@ class Trainer:
         if self.averaged is None:
             return
         share = 1.0 - min(self.settings.average, (1.0 + step) / (10.0 + step))
-        ours, theirs = self.averaged.state_dict(), self.network.state_dict()
-        for name, value in ours.items():
-            if value.is_floating_point():
-                value.lerp_(theirs[name], share)
-            else:
-                value.copy_(theirs[name])
+        states = (self.averaged.state_dict(), self.network.state_dict())
+        pairs = list(zip(*(state.values() for state in states), strict=True))
+        real = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([ours for ours, _ in real], [theirs for _, theirs in real], share)
+        for ours, theirs in pairs:
+            if not ours.is_floating_point():
+                ours.copy_(theirs)
 
     def _loss(self, network: UNet, images: Tensor, targets: Tensor) -> Tensor:
         device = network.device
-        images = images.to(device).contiguous(memory_format=torch.channels_last)
+        images = images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        targets = targets.to(device, non_blocking=True)
         low = self.settings.precision == "bfloat16"
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
             output, _ = network(images)
-        return loss_of(output.float(), targets.to(device), self.settings.flow_weight)
+        return loss_of(output.float(), targets, self.settings.flow_weight)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that :meth:`restore` continues from."""
@@ -255,6 +249,7 @@ def fit(
     report: Callable[[str], None],
     show: Callable[[int, int], None] = lambda done, total: None,
     scored: int = 16,
+    workers: int = 0,
 ) -> None:
     """Train to the end; a checkpoint lies beside ``output`` until then.
 
@@ -272,6 +267,8 @@ def fit(
         Called after each step with the steps done and the steps in all.
     scored
         Number of whole held-out images to score after each epoch.
+    workers
+        Processes that draw batches ahead; 0 draws them in this one.
 
     Raises
     ------
@@ -290,9 +287,10 @@ def fit(
         network.diam_labels.data.fill_(mean)
     if trainer.tuned and held_out and not trainer.history:
         _finish_epoch(trainer, {"epoch": 0}, held_out, scored, report)
+    drawn = batches(training, trainer.settings, trainer.steps, workers=workers)
     while not trainer.finished:
         start = time.perf_counter()
-        loss = trainer.run_epoch(training, show)
+        loss = trainer.run_epoch(drawn, show)
         line = {"epoch": trainer.epoch, "loss": loss}
         _finish_epoch(trainer, line, held_out, scored, report, start)
         draw_curve(trainer.history, curve_of(output), kept=trainer.kept_epoch)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +28,10 @@ def sample(items: Sequence[Item], count: int) -> list[Item]:
 
 
 def average_precision(
-    network: nn.Module, items: Sequence[Item], thresholds: tuple[float, ...] = (0.5, 0.75)
+    network: nn.Module,
+    items: Sequence[Item],
+    thresholds: tuple[float, ...] = (0.5, 0.75),
+    each: Callable[..., Iterable[Any]] = map,
 ) -> tuple[float, ...]:
     """True positives / (true positives + false positives + false negatives), over all objects.
 
@@ -40,15 +45,25 @@ def average_precision(
         Images with their labels and diameters.
     thresholds
         Intersection over union from which a pair of objects matches.
+    each
+        ``map``, or that of an executor, to make masks in other processes.
     """
+    outputs = (_predict(network, item.image, item.diameter) for item in items)
+    counts = each(partial(_matches, thresholds), (item.labels for item in items), outputs)
+    totals = sum(counts, np.zeros((len(thresholds), 3)))
+    return tuple(float(row[0] / max(1.0, row.sum())) for row in totals)
+
+
+def _matches(
+    thresholds: tuple[float, ...],
+    labels: NDArray[np.integer],
+    output: tuple[NDArray[np.float32], int],
+) -> NDArray[np.float64]:
+    """Objects found, in excess and missed (columns) at each threshold (rows)."""
     from cellpose.metrics import average_precision as matches
 
-    totals = np.zeros((len(thresholds), 3))
-    for item in items:
-        found = segment(network, item.image, item.diameter)
-        _, hits, extra, missed = matches([item.labels], [found], threshold=list(thresholds))
-        totals += np.stack([hits[0], extra[0], missed[0]], axis=1)
-    return tuple(float(row[0] / max(1.0, row.sum())) for row in totals)
+    _, *counts = matches([labels], [_masks(*output)], threshold=list(thresholds))
+    return np.stack([count[0] for count in counts], axis=1).astype(np.float64)
 
 
 def segment(network: nn.Module, image: NDArray[np.float32], diameter: float) -> NDArray[np.int32]:
@@ -66,8 +81,13 @@ def segment(network: nn.Module, image: NDArray[np.float32], diameter: float) -> 
     diameter
         Typical object diameter in pixels; 0 runs the image at its own scale.
     """
-    from cellpose.dynamics import compute_masks
+    return _masks(*_predict(network, image, diameter))
 
+
+def _predict(
+    network: nn.Module, image: NDArray[np.float32], diameter: float
+) -> tuple[NDArray[np.float32], int]:
+    """Output, shape (3, Y, X), and how many steps to follow its flows."""
     network.eval()
     with torch.inference_mode():
         if isinstance(network, UNet):
@@ -75,7 +95,12 @@ def segment(network: nn.Module, image: NDArray[np.float32], diameter: float) -> 
             grown = diameter / float(network.diam_mean)
         else:
             output, grown = _run_tiles(network, image), 1.0
-    steps = max(50, int(200 * max(1.0, grown)))
+    return output, max(50, int(200 * max(1.0, grown)))
+
+
+def _masks(output: NDArray[np.float32], steps: int) -> NDArray[np.int32]:
+    from cellpose.dynamics import compute_masks
+
     labels = compute_masks(output[:2], output[2], niter=steps, device=torch.device("cpu"))
     return np.asarray(labels, np.int32)
 
