@@ -8,13 +8,13 @@
 3. Nuclei that are composed into crowded fields and volumes come from 2D images that are trained on.
 4. Every source is drawn from equally often; the 2D images and the embryos are two sources each.
 
-Reading, making and scoring take an ``each``: ``map``, or that of an executor of processes.
+Reading and scoring take an ``each``: ``map``, or that of an executor of processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,11 @@ class Amounts:
 
 
 Each = Callable[..., Iterable[Any]]
+Make = Callable[[], Iterable[Item]]
 
 
-def _compacted(make: Callable[[], Iterator[Item]]) -> list[Item]:
+def compacted(make: Make) -> list[Item]:
+    """Items in half the memory."""
     return [compact(item) for item in make()]
 
 
@@ -66,37 +68,27 @@ class Pool:
         Cut from those of them that are 2D.
     validation
         Groups of items to choose by.
-    made
-        Simulated and composed items.
     """
 
     real: list[Item]
     nuclei: list[Nucleus]
     validation: dict[str, list[Item]]
-    made: list[Item] = field(default_factory=list)
 
-    def make(self, amounts: Amounts, seed: int, each: Each = map) -> Iterator[list[Item]]:
-        """Other simulated and composed items, to be put in place of those there are.
-
-        An executor begins with them at once and hands them over when they are asked for.
-        """
+    def jobs(self, amounts: Amounts, seed: int, *, composed: bool = True) -> list[Make]:
+        """What makes the simulated items of a seed and, if wanted, those composed of nuclei."""
         number = 1 + max(item.source for item in self.real)
-        jobs = [
-            *(
-                partial(simulated_items, 1, number, seed=1000 * seed + n)
-                for n in range(amounts.volumes)
-            ),
+        volumes = (1000 * seed + n for n in range(amounts.volumes))
+        simulated: list[Make] = [
+            *(partial(simulated_items, 1, number, seed=volume) for volume in volumes),
             partial(simulated_slides, amounts.slides, number + 1, seed=seed),
+        ]
+        if not composed:
+            return simulated
+        return [
+            *simulated,
             partial(crowded_items, self.nuclei, amounts.fields, number + 2, seed=seed),
             partial(composed_volumes, self.nuclei, amounts.composed, number + 3, seed=seed),
         ]
-        return iter(each(_compacted, jobs))
-
-    def training(self, *, composed: bool = True) -> list[Item]:
-        """All items to train on, or those not composed of real nuclei."""
-        names = ("crowded", "composed")
-        made = [item for item in self.made if composed or not item.name.startswith(names)]
-        return self.real + made
 
 
 def read_pool(data: Path, *, seed: int, each: Each = map) -> Pool:
@@ -160,7 +152,7 @@ def _embryos(validation: dict[str, list[Item]], folder: Path, each: Each) -> lis
 def _read(pairs: Sequence[Pair], each: Each, **options: Any) -> list[Item]:
     """Items of pairs to train on."""
     jobs = [partial(items_of, pair, 0, **options) for pair in pairs]
-    return [item for items in each(_compacted, jobs) for item in items]
+    return [item for items in each(compacted, jobs) for item in items]
 
 
 def _plant(validation: dict[str, list[Item]], path: Path) -> list[Item]:

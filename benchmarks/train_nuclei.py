@@ -5,9 +5,9 @@
 2. Runs go on where they were stopped: after each epoch there is a checkpoint beside the output
    (bit for bit, same machine) and a small one (`--from-small`, any machine). `--minutes` ends a
    piece after the epoch in which they are over; a killed piece loses one epoch.
-3. What is simulated or composed is made anew every `MADE_EVERY` epochs, with `--workers` by other
+3. What is simulated or composed is made anew every `made_every` epochs, with `--workers` by other
    processes meanwhile; so are batches and the masks to score.
-4. Every `SCORED_EVERY` epochs, and at the end, the averaged weights are scored on the validation
+4. Every `scored_every` epochs, and at the end, the averaged weights are scored on the validation
    part. The best of them are the output; nothing is chosen by what is held out.
 5. Each epoch is a line of JSON in a `.jsonl` beside the weights.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,22 +25,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
-from benchmarks.nuclei_data import Amounts, Each, Pool, read_pool, score
+from benchmarks.nuclei_data import Amounts, Each, Make, Pool, compacted, read_pool, score
+from torch.utils.data import Dataset
 
 from terapose.errors import InputError
+from terapose.files import written
 from terapose.networks import load
 from terapose.networks.unet import UNet
 from terapose.networks.weights import resolve
-from terapose.train.batches import batches
+from terapose.train.batches import Batch, batch_of, draw
+from terapose.train.data import Item
 from terapose.train.loop import Trainer
 from terapose.train.saving import checkpoint_of, save_weights
 from terapose.train.settings import Settings
 from terapose.train.small import restore_small, save_small, small_of
 
-SCORED_EVERY = 10
-MADE_EVERY = 50
 SHIPPED = "nuclei-small"
 
 RECIPE = Settings(
@@ -65,11 +68,25 @@ AMOUNTS = Amounts()
 
 @dataclass(frozen=True)
 class Trial:
-    """Settings and data of a run; ``init`` of the settings names the weights it starts from."""
+    """Settings and data of a run; ``init`` of the settings names the weights it starts from.
+
+    Attributes
+    ----------
+    settings
+        Of the training.
+    composed
+        Whether items composed of real nuclei take part.
+    amounts
+        What is made.
+    scored_every, made_every
+        Epochs from one scoring to the next, and those for which what is made serves.
+    """
 
     settings: Settings
     composed: bool = True
     amounts: Amounts = AMOUNTS
+    scored_every: int = 10
+    made_every: int = 50
 
 
 FRESH = replace(RECIPE, epochs=6, cycles=1, average=0.98)
@@ -77,8 +94,10 @@ LARGE = replace(RECIPE, epochs=900, batch=64, cycles=1)
 """For a GPU."""
 TRIALS = {
     "recipe": Trial(RECIPE),
-    "large": Trial(LARGE),
-    "large 20": Trial(replace(LARGE, widths=(1, 20, 40, 80, 120, 160))),
+    "large": Trial(LARGE, scored_every=25, made_every=75),
+    "large 20": Trial(
+        replace(LARGE, widths=(1, 20, 40, 80, 120, 160)), scored_every=25, made_every=75
+    ),
     "as shipped": Trial(TUNING, composed=False),
     "flow weight 0.2": Trial(replace(TUNING, flow_weight=0.2), composed=False),
     "flow weight 5": Trial(replace(TUNING, flow_weight=5.0), composed=False),
@@ -93,33 +112,78 @@ TRIALS = {
 }
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where to train and what helps.
+class Drawn(Dataset[Batch]):
+    """Batches of what is read and of what is made anew every few epochs.
 
-    Attributes
+    Parameters
     ----------
-    device
-        "cpu" or "cuda".
-    workers
-        Processes that draw batches.
-    each
-        ``map``, or that of other processes, to read, make and score.
+    pool
+        Data.
+    trial
+        Settings, and what is made.
+    folder
+        Where other processes put what they make (:meth:`make_ahead`), to be waited for; None makes
+        it in this process.
     """
 
-    device: str = "cpu"
-    workers: int = 0
-    each: Each = map
+    def __init__(self, pool: Pool, trial: Trial, folder: Path | None) -> None:
+        self._pool = pool
+        self._trial = trial
+        self._folder = folder
+        self._part = -1
+        self._begun = 0
+        self._items: list[Item] = []
+
+    def __getitem__(self, step: int) -> Batch:
+        part = step // (self._trial.made_every * self._trial.settings.steps)
+        if part != self._part:
+            self._items = []  # frees the memory first
+            made = [item for place, make in self._jobs(part) for item in _made(place, make)]
+            self._items, self._part = self._pool.real + made, part
+        settings = self._trial.settings
+        return batch_of(self._items, settings, (settings.seed, step))
+
+    def _jobs(self, part: int) -> list[tuple[Path | None, Make]]:
+        seed = self._trial.settings.seed + part
+        jobs = self._pool.jobs(self._trial.amounts, seed, composed=self._trial.composed)
+        names = (self._folder / f"{part}-{n}" if self._folder else None for n in range(len(jobs)))
+        return list(zip(names, jobs, strict=True))
+
+    def make_ahead(self, epoch: int, each: Each) -> None:
+        """Let other processes make what an epoch and the next part of the training need."""
+        if self._folder is None:
+            return
+        following = epoch // self._trial.made_every + 1
+        for part in range(max(self._begun, following - 1), following + 1):
+            places, jobs = zip(*self._jobs(part), strict=True)
+            each(_make, places, jobs)
+        for old in self._folder.glob(f"{following - 2}-*"):
+            old.unlink()
+        self._begun = following + 1
+
+
+def _make(place: Path, make: Make) -> None:
+    with written(place) as path:
+        path.write_bytes(pickle.dumps(compacted(make)))
+
+
+def _made(place: Path | None, make: Make) -> list[Item]:
+    if place is None:
+        return compacted(make)
+    while not place.exists():
+        time.sleep(0.2)
+    items: list[Item] = pickle.loads(place.read_bytes())
+    return items
 
 
 @contextmanager
-def machine(device: str, workers: int) -> Iterator[Machine]:
-    """Start the processes that help."""
+def helpers(workers: int) -> Iterator[Each]:
+    """The ``map`` of as many processes, or of none."""
     if not workers:
-        yield Machine(device)
+        yield map
         return
     with ProcessPoolExecutor(workers, get_context("spawn")) as executor:
-        yield Machine(device, workers, executor.map)
+        yield executor.map
 
 
 def start(settings: Settings, device: str) -> Trainer:
@@ -137,7 +201,7 @@ def train(
     output: Path,
     *,
     trial: Trial,
-    on: Machine,
+    workers: int,
     seconds: float,
     report: Callable[[str], None],
 ) -> None:
@@ -148,46 +212,50 @@ def train(
     trainer
         Fresh or restored.
     pool
-        Data; what is made of it is replaced as the epochs go by.
+        Data.
     output
         Weights that scored best so far; files beside it have its name.
     trial
-        What is made, and whether items composed of real nuclei take part.
-    on
-        Where to train.
+        Its settings are the trainer's.
+    workers
+        Processes that draw batches, and as many that make items and masks.
     seconds
         After which no further epoch is begun.
     report
         Called with a line of JSON after each epoch.
     """
     begin = time.monotonic()
-    settings = trainer.settings
-    epochs = range(trainer.epoch, settings.epochs)
-    drawn = following = None
-    for epoch in epochs:
-        if time.monotonic() - begin > seconds:
-            break
-        part = epoch // MADE_EVERY
-        if drawn is None or epoch % MADE_EVERY == 0:
-            made = following or pool.make(trial.amounts, settings.seed + part, on.each)
-            pool.made = []  # frees the memory first
-            pool.made = [item for items in made for item in items]
-            following = pool.make(trial.amounts, settings.seed + part + 1, on.each)
-            items = pool.training(composed=trial.composed)
-            drawn = batches(items, settings, trainer.steps, workers=on.workers)
-        clock = time.process_time(), time.monotonic()
-        loss = trainer.run_epoch(drawn)
-        line = {"epoch": float(trainer.epoch), "loss": loss}
-        line["processor seconds"] = time.process_time() - clock[0]
-        line["seconds"] = time.monotonic() - clock[1]
-        if trainer.finished or trainer.epoch % SCORED_EVERY == 0:
-            line |= score(trainer.scored, pool, on.each)
-        trainer.record(line)
-        if "choice" in line and line["choice"] >= best(trainer):
-            save_weights(trainer.kept(), output)
-        trainer.save(checkpoint_of(output))
-        save_small(trainer, small_of(output))
-        report(json.dumps({name: round(value, 4) for name, value in line.items()}))
+    with TemporaryDirectory() as folder:
+        source = Drawn(pool, trial, Path(folder) if workers else None)
+        drawn = draw(source, trainer.steps, workers=workers)  # forks, so before the other processes
+        with helpers(workers) as each:
+            while not trainer.finished and time.monotonic() - begin < seconds:
+                source.make_ahead(trainer.epoch, each)
+                _epoch(trainer, pool, output, trial.scored_every, drawn, each, report)
+
+
+def _epoch(
+    trainer: Trainer,
+    pool: Pool,
+    output: Path,
+    every: int,
+    drawn: Iterator[Batch],
+    each: Each,
+    report: Callable[[str], None],
+) -> None:
+    """Train for an epoch, score the network every so often, save and report."""
+    clock = time.process_time(), time.monotonic()
+    line = {"epoch": trainer.epoch + 1.0, "loss": trainer.run_epoch(drawn)}
+    line["processor seconds"] = time.process_time() - clock[0]
+    line["seconds"] = time.monotonic() - clock[1]
+    if trainer.finished or trainer.epoch % every == 0:
+        line |= score(trainer.scored, pool, each)
+    trainer.record(line)
+    if "choice" in line and line["choice"] >= best(trainer):
+        save_weights(trainer.kept(), output)
+    trainer.save(checkpoint_of(output))
+    save_small(trainer, small_of(output))
+    report(json.dumps({name: round(value, 4) for name, value in line.items()}))
 
 
 def best(trainer: Trainer) -> float:
@@ -201,6 +269,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--output", type=Path, required=True, help="folder for the weights")
     parser.add_argument("--trial", choices=TRIALS, nargs="+", default=["recipe"])
+    parser.add_argument("--epochs", type=int, help="in place of the trial's own number")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="of this piece")
     parser.add_argument("--from-small", type=Path, help="small checkpoint of another machine")
     parser.add_argument("--threads", type=int, default=1)
@@ -209,19 +278,36 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     torch.set_num_threads(given.threads)
     given.output.mkdir(parents=True, exist_ok=True)
-    with machine(given.device, given.workers) as on:
-        pool = read_pool(given.data, seed=RECIPE.seed, each=on.each)
-        for name in given.trial:
-            output = given.output / f"{name.replace(' ', '-')}.pth"
-            small, seconds = given.from_small, given.minutes * 60
-            run(TRIALS[name], pool, output, on=on, small=small, seconds=seconds)
+    with helpers(given.workers) as each:
+        pool = read_pool(given.data, seed=RECIPE.seed, each=each)
+    for name in given.trial:
+        output = given.output / f"{name.replace(' ', '-')}.pth"
+        trial = TRIALS[name]
+        if given.epochs:
+            trial = replace(trial, settings=replace(trial.settings, epochs=given.epochs))
+        run(
+            trial,
+            pool,
+            output,
+            device=given.device,
+            workers=given.workers,
+            small=given.from_small,
+            seconds=given.minutes * 60,
+        )
 
 
 def run(
-    trial: Trial, pool: Pool, output: Path, *, on: Machine, small: Path | None, seconds: float
+    trial: Trial,
+    pool: Pool,
+    output: Path,
+    *,
+    device: str = "cpu",
+    workers: int = 0,
+    small: Path | None = None,
+    seconds: float = float("inf"),
 ) -> None:
     """Begin or go on with a trial, from its own checkpoint or else from a small one."""
-    trainer = start(trial.settings, on.device)
+    trainer = start(trial.settings, device)
     if checkpoint_of(output).exists():
         trainer.restore(checkpoint_of(output))
     elif small:
@@ -232,10 +318,18 @@ def run(
             print(line, file=log, flush=True)
 
         if trial.settings.init and not trainer.history:
-            first = {"epoch": 0.0, **score(trainer.scored, pool, on.each)}
+            first = {"epoch": 0.0, **score(trainer.scored, pool)}
             trainer.record(first)
             report(json.dumps(first))
-        train(trainer, pool, output, trial=trial, on=on, seconds=seconds, report=report)
+        train(
+            trainer,
+            pool,
+            output,
+            trial=trial,
+            workers=workers,
+            seconds=seconds,
+            report=report,
+        )
 
 
 if __name__ == "__main__":

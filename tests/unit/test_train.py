@@ -21,7 +21,7 @@ from terapose.cli.train import command
 from terapose.errors import InputError
 from terapose.networks import identify, load
 from terapose.train.augment import crop
-from terapose.train.batches import batch_of, batches
+from terapose.train.batches import Steps, batch_of, draw
 from terapose.train.data import (
     Item,
     items_of,
@@ -324,7 +324,7 @@ def test_divergence_stops_the_training() -> None:
     broken = item(0)
     broken.image[:] = np.nan
     with pytest.raises(InputError, match=r"step 1: the training has diverged; got loss nan"):
-        trainer.run_epoch(batches([broken], trainer.settings, trainer.steps))
+        trainer.run_epoch(draw(Steps([broken], trainer.settings), trainer.steps))
 
 
 def test_crop_must_fit_the_levels() -> None:

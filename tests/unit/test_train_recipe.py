@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from benchmarks.nuclei_data import Amounts, divide, read_pool, score
-from benchmarks.train_nuclei import RECIPE, TRIALS, Machine, Trial, best, run
+from benchmarks.nuclei_data import Amounts, compacted, divide, read_pool, score
+from benchmarks.train_nuclei import RECIPE, TRIALS, Drawn, Trial, best, run
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from terapose.errors import InputError
 from terapose.networks import identify
 from terapose.train.augment import crop
-from terapose.train.batches import batch_of, batches
+from terapose.train.batches import Steps, draw
 from terapose.train.composed import composed_volumes, crowded_items, cut_nuclei
 from terapose.train.data import Item, compact, make_item, median_diameter, normalise
 from terapose.train.loop import Trainer, fit, loss_of, prepare
@@ -94,7 +94,7 @@ def test_average_follows_the_weights() -> None:
     trainer = Trainer(AVERAGED)
     before = trainer.network.state_dict()["output.2.weight"].clone()
     trainer.settings = replace(AVERAGED, steps=1)
-    trainer.run_epoch(batches([item(0)], trainer.settings, trainer.steps))
+    trainer.run_epoch(draw(Steps([item(0)], trainer.settings), trainer.steps))
     after = trainer.network.state_dict()["output.2.weight"]
     kept = trainer.kept()["output.2.weight"]
     expected = torch.lerp(before, after, 0.9)  # the first step keeps a tenth of the start
@@ -125,7 +125,7 @@ def test_resumed_average_is_bit_identical(tmp_path: Path) -> None:
 def test_small_checkpoint_is_small_and_close(tmp_path: Path) -> None:
     settings = replace(AVERAGED, widths=(1, 16, 32, 48))
     trainer = Trainer(settings)
-    trainer.run_epoch(batches([item(0)], trainer.settings, trainer.steps))
+    trainer.run_epoch(draw(Steps([item(0)], trainer.settings), trainer.steps))
     path = tmp_path / "net.small"
     save_small(trainer, path)
     weights = sum(weight.numel() for weight in trainer.network.parameters())
@@ -142,7 +142,7 @@ def test_small_checkpoint_is_small_and_close(tmp_path: Path) -> None:
     for number, state in other.optimiser.state_dict()["state"].items():
         assert float(state["step"]) == float(saved[number]["step"]) == 3
         assert torch.allclose(state["exp_avg_sq"], saved[number]["exp_avg_sq"], rtol=1e-2)
-    assert np.isfinite(other.run_epoch(batches([item(0)], other.settings, other.steps)))
+    assert np.isfinite(other.run_epoch(draw(Steps([item(0)], other.settings), other.steps)))
 
 
 def test_small_checkpoint_of_something_else(tmp_path: Path) -> None:
@@ -288,33 +288,45 @@ def tiny_data(root: Path) -> Path:
 def test_recipe_on_tiny_data(tmp_path: Path) -> None:
     pool = read_pool(tiny_data(tmp_path), seed=0)
     amounts = Amounts(1, 1, 2, 1)
-    pool.made = [item for items in pool.make(amounts, 0) for item in items]
-    first = pool.made
-    assert {i.source for i in pool.training()} == set(range(9))
-    assert {i.source for i in pool.training(composed=False)} == set(range(7))
     planar = sorted(i.name for i in pool.real if i.source == 0)
     assert planar == ["02.tif", "03.tif", "04.tif", "07.tif", "08.tif", "09.tif"]
     assert [i.name for i in pool.validation["2D"]] == ["06.tif"]
     assert all("Emb08" in i.name for i in pool.validation["embryo planes"])
-    assert batch_of(pool.training(), RECIPE, (0, 0))[0].shape == (8, 1, 128, 128)
+
+    def sources(*, composed: bool) -> set[int]:
+        jobs = pool.jobs(amounts, 0, composed=composed)
+        return {item.source for make in jobs for item in compacted(make)}
+
+    assert {i.source for i in pool.real} == set(range(5))
+    assert (sources(composed=False), sources(composed=True)) == ({5, 6}, {5, 6, 7, 8})
+    batch, _ = Drawn(pool, Trial(RECIPE, amounts=amounts), None)[0]
+    assert batch.shape == (8, 1, 128, 128)
 
     trial = Trial(replace(AVERAGED, epochs=2, diameter=17.0), amounts=amounts)
     output = tmp_path / "net.pth"
-    on = Machine()
-    run(trial, pool, output, on=on, small=None, seconds=0.0)  # no time: no epoch
+    run(trial, pool, output, seconds=0.0)  # no time: no epoch
     assert not checkpoint_of(output).exists()
-    run(trial, pool, output, on=on, small=None, seconds=60.0)
+    run(trial, pool, output)
     lines = [json.loads(line) for line in output.with_suffix(".jsonl").read_text().splitlines()]
-    assert pool.made[0].name == first[0].name
     assert [line["epoch"] for line in lines] == [1, 2] and "choice" in lines[-1]
     assert identify(output).diam_mean == 17.0
 
-    other = next(iter(pool.make(amounts, 1)))
-    assert not np.array_equal(other[0].image, first[0].image)
     again = Trainer(trial.settings)
     restore_small(again, small_of(output))
     assert again.finished and best(again) == pytest.approx(lines[-1]["choice"], abs=1e-3)
     assert set(score(again.scored, pool)) == {name for name in lines[-1] if name in score_names()}
+
+
+def test_other_processes_draw_and_make_the_same(tmp_path: Path) -> None:
+    pool = read_pool(tiny_data(tmp_path), seed=0)
+    settings = replace(AVERAGED, epochs=4, diameter=17.0)
+    trial = Trial(settings, amounts=Amounts(0, 1, 2, 0), scored_every=2, made_every=1)
+    states = []
+    for workers in (0, 2):
+        output = tmp_path / f"net{workers}.pth"
+        run(trial, pool, output, workers=workers)
+        states.append(torch.load(checkpoint_of(output))["averaged"])
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 def score_names() -> set[str]:

@@ -51,7 +51,7 @@ def batch_of(items: Sequence[Item], settings: Settings, stream: Sequence[int]) -
     return torch.from_numpy(images), torch.from_numpy(np.stack(targets))
 
 
-class _Steps(Dataset[Batch]):
+class Steps(Dataset[Batch]):
     """The batches of a training by the number of their step."""
 
     def __init__(self, items: Sequence[Item], settings: Settings) -> None:
@@ -62,34 +62,33 @@ class _Steps(Dataset[Batch]):
         return batch_of(self._items, self._settings, (self._settings.seed, step))
 
 
-def batches(
-    items: Sequence[Item], settings: Settings, steps: range, *, workers: int = 0
-) -> Iterator[Batch]:
+def draw(source: Dataset[Batch], steps: range, *, workers: int = 0) -> Iterator[Batch]:
     """The batches of some steps of a training, in order.
 
     Parameters
     ----------
-    items
-        What to draw from.
-    settings
-        Of the training.
+    source
+        Batches by the number of their step.
     steps
         Numbers of the steps, counted from the start of the training.
     workers
-        Processes that draw ahead; 0 draws each batch when it is asked for.
+        Processes that draw ahead; 0 draws each batch when it is asked for. They are forked here: no
+        other thread may run that could hold a lock, such as an executor's.
     """
     loader: DataLoader[Batch] = DataLoader(
-        _Steps(items, settings),
+        source,
         batch_size=None,
         sampler=steps,
         num_workers=workers,
         prefetch_factor=_AHEAD if workers else None,
         pin_memory=workers > 0 and torch.cuda.is_available(),
-        worker_init_fn=_start_worker,
     )
-    return iter(loader)
-
-
-def _start_worker(number: int) -> None:
-    """One thread a process: there are enough processes."""
+    if not workers:
+        return iter(loader)
+    # OpenCV's threads do not survive a fork, and its calls would wait for them for ever
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
+    try:
+        return iter(loader)
+    finally:
+        cv2.setNumThreads(threads)

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from terapose.errors import InputError
 from terapose.networks.unet import UNet
-from terapose.train.batches import Batch, batch_of, batches
+from terapose.train.batches import Batch, Steps, batch_of, draw
 from terapose.train.curve import curve_of, draw_curve
 from terapose.train.data import Item
 from terapose.train.saving import checkpoint_of, claim, read, save_weights, write
@@ -249,7 +249,6 @@ def fit(
     report: Callable[[str], None],
     show: Callable[[int, int], None] = lambda done, total: None,
     scored: int = 16,
-    workers: int = 0,
 ) -> None:
     """Train to the end; a checkpoint lies beside ``output`` until then.
 
@@ -267,8 +266,6 @@ def fit(
         Called after each step with the steps done and the steps in all.
     scored
         Number of whole held-out images to score after each epoch.
-    workers
-        Processes that draw batches ahead; 0 draws them in this one.
 
     Raises
     ------
@@ -287,7 +284,7 @@ def fit(
         network.diam_labels.data.fill_(mean)
     if trainer.tuned and held_out and not trainer.history:
         _finish_epoch(trainer, {"epoch": 0}, held_out, scored, report)
-    drawn = batches(training, trainer.settings, trainer.steps, workers=workers)
+    drawn = draw(Steps(training, trainer.settings), trainer.steps)
     while not trainer.finished:
         start = time.perf_counter()
         loss = trainer.run_epoch(drawn, show)
