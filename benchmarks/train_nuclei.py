@@ -44,6 +44,7 @@ from terapose.train.settings import Settings
 from terapose.train.small import restore_small, save_small, small_of
 
 SHIPPED = "nuclei-small"
+SEEN = 6
 
 RECIPE = Settings(
     epochs=600,
@@ -203,6 +204,7 @@ def train(
     trial: Trial,
     workers: int,
     seconds: float,
+    fill: bool,
     report: Callable[[str], None],
 ) -> None:
     """Train until the end or until the time is over, with checkpoints.
@@ -221,6 +223,9 @@ def train(
         Processes that draw batches, and as many that make items and masks.
     seconds
         After which no further epoch is begun.
+    fill
+        Whether to end the schedule with the time: once some epochs have shown how long they take,
+        their number (at most the trial's) is set.
     report
         Called with a line of JSON after each epoch.
     """
@@ -232,6 +237,17 @@ def train(
             while not trainer.finished and time.monotonic() - begin < seconds:
                 source.make_ahead(trainer.epoch, each)
                 _epoch(trainer, pool, output, trial.scored_every, drawn, each, report)
+                if fill and len(trainer.history) == SEEN:
+                    left = seconds - (time.monotonic() - begin)
+                    _fill(trainer, left)
+
+
+def _fill(trainer: Trainer, seconds: float) -> None:
+    """Set the number of epochs to what the time allows, scores included."""
+    lasted = sorted(line["seconds"] for line in trainer.history if "seconds" in line)
+    more = int(0.9 * seconds / lasted[len(lasted) // 2])
+    epochs = min(trainer.epoch + more, trainer.settings.epochs)
+    trainer.settings = replace(trainer.settings, epochs=epochs)
 
 
 def _epoch(
@@ -270,6 +286,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the weights")
     parser.add_argument("--trial", choices=TRIALS, nargs="+", default=["recipe"])
     parser.add_argument("--epochs", type=int, help="in place of the trial's own number")
+    parser.add_argument("--init", help="weights to start from in place of the trial's own")
+    parser.add_argument("--fill", action="store_true", help="take the epochs that --minutes allow")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="of this piece")
     parser.add_argument("--from-small", type=Path, help="small checkpoint of another machine")
     parser.add_argument("--threads", type=int, default=1)
@@ -285,6 +303,8 @@ def main(words: Sequence[str] | None = None) -> None:
         trial = TRIALS[name]
         if given.epochs:
             trial = replace(trial, settings=replace(trial.settings, epochs=given.epochs))
+        if given.init:
+            trial = replace(trial, settings=replace(trial.settings, init=given.init))
         run(
             trial,
             pool,
@@ -293,6 +313,7 @@ def main(words: Sequence[str] | None = None) -> None:
             workers=given.workers,
             small=given.from_small,
             seconds=given.minutes * 60,
+            fill=given.fill,
         )
 
 
@@ -305,6 +326,7 @@ def run(
     workers: int = 0,
     small: Path | None = None,
     seconds: float = float("inf"),
+    fill: bool = False,
 ) -> None:
     """Begin or go on with a trial, from its own checkpoint or else from a small one."""
     trainer = start(trial.settings, device)
@@ -328,6 +350,7 @@ def run(
             trial=trial,
             workers=workers,
             seconds=seconds,
+            fill=fill,
             report=report,
         )
 
