@@ -340,7 +340,8 @@ def run(
             print(line, file=log, flush=True)
 
         if trial.settings.init and not trainer.history:
-            first = {"epoch": 0.0, **score(trainer.scored, pool)}
+            with helpers(workers) as each:
+                first = {"epoch": 0.0, **score(trainer.scored, pool, each)}
             trainer.record(first)
             report(json.dumps(first))
         train(
