@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -98,23 +100,11 @@ def soak(model: Path, first: int, stop: int, steps: int) -> None:
         run_state_machine_as_test(seeded(number)(machine), settings=chosen)
 
 
-@pytest.mark.slow
-def test_whatever_happens_the_bytes_are_the_same(tiny_model: Path) -> None:
-    first, stop = map(int, os.environ.get("TERAPOSE_SOAK", "0:10").split(":"))
-    is_long = "TERAPOSE_SOAK" in os.environ
-    soak(tiny_model, first, stop, STEPS if is_long else 4)
-    if is_long:
-        print(f"\nseeds {first} to {stop - 1}, {STEPS} steps each:")
-        for what, count in sorted(happened.items()):
-            print(f"  {count:6} {what}")
-
-
-@pytest.mark.slow
-def test_a_kill_at_any_point(tiny_model: Path, tmp_path: Path) -> None:
-    """Before and after each kind of write and rename, wherever in the run that is."""
-    world = World(tmp_path, tiny_model, _truths)
+def kill_everywhere(model: Path, folder: Path) -> None:
+    """Kill before and after each kind of write and rename, wherever in the run that is."""
+    world = World(folder, model, _truths)
     world.cut = CUTS[1]
-    names = record_points(world, tmp_path / "points")
+    names = record_points(world, folder / "points")
     assert len(names) > 20
     for name, count in names.items():
         shutil.rmtree(world.out)
@@ -132,3 +122,36 @@ def record_points(world: World, place: Path) -> dict[str, int]:
 
     assert world.run(Recording()) == "done"
     return Counter(place.read_text().splitlines())
+
+
+def in_fresh_process(*words: str | Path | int) -> None:
+    """Do it in a process in which no network has run: torch's threads do not survive a fork."""
+    command = [sys.executable, "-m", "tests.reliability.test_machine", *map(str, words)]
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.slow
+def test_whatever_happens_the_bytes_are_the_same(tiny_model: Path) -> None:
+    first, stop = os.environ.get("TERAPOSE_SOAK", "0:10").split(":")
+    in_fresh_process("soak", tiny_model, first, stop, STEPS if "TERAPOSE_SOAK" in os.environ else 4)
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_point(tiny_model: Path, tmp_path: Path) -> None:
+    in_fresh_process("kill", tiny_model, tmp_path)
+
+
+def main(kind: str, model: str, *words: str) -> None:
+    """What the tests run in a process of its own."""
+    if kind == "kill":
+        kill_everywhere(Path(model), Path(words[0]))
+        return
+    first, stop, steps = map(int, words)
+    soak(Path(model), first, stop, steps)
+    print(f"\nseeds {first} to {stop - 1}, {steps} steps each:")
+    for what, count in sorted(happened.items()):
+        print(f"  {count:6} {what}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

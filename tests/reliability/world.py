@@ -16,6 +16,7 @@ import importlib
 import os
 import pickle
 import random
+import select
 import shutil
 import signal
 import traceback
@@ -39,6 +40,8 @@ CUTS: tuple[dict[str, Any], ...] = (
     {"block_shape": (6, 22, 24), "slab_planes": 24, "max_tasks": 2, "rectangle": 224},
 )
 THRESHOLDS = (-0.5, -0.2)
+PATIENCE = 300
+"""Seconds after which a run hangs; it takes less than one."""
 KINDS = ("kill", "full", "damage", "remove", "swap", "twin")
 
 
@@ -279,6 +282,10 @@ def in_child(work: Callable[[], str]) -> str:
         os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
+        if not select.select([pipe], [], [], PATIENCE)[0]:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise AssertionError(f"a run hangs: nothing for {PATIENCE} s")
         answer = pipe.read()
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
