@@ -12,15 +12,14 @@ import importlib
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from terapose.checksums import unsealed
 from terapose.errors import StoreError
 from terapose.geometry import Box
 from terapose.image import Image
@@ -141,6 +140,13 @@ class Job:
         image = self.plan.image.open(self.plan.full.selection)
         unchanged(image, self.store)
         return image
+
+    @property
+    def seen_image(self) -> Image:
+        """The image on the grid of the label image, as it was planned."""
+        if self.cover is not None:
+            return self.full_image
+        return replace(self.image, selection=self.plan.image.selection)
 
     def confirm_image(self) -> None:
         """Refuse an image that changed while it was read; call after reading, before a marker."""
@@ -282,15 +288,6 @@ def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:
     return {**inherited, **summary, "history": [*job.before.get("history", []), *told]}
 
 
-def read_receipts(paths: Iterable[str | Path]) -> list[Receipt]:
-    """Read receipts from files; a folder stands for all JSON files in it."""
-    receipts = []
-    for path in map(Path, paths):
-        files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        receipts += [unsealed(file.read_bytes(), file) for file in files]
-    return receipts
-
-
 def gather(
     plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool = False
 ) -> Summary:
@@ -337,7 +334,11 @@ def gather(
     if doubled:
         faults.append(f"more than one receipt for {sorted(doubled)[:10]}")
     if faults:
-        raise StoreError("; ".join(faults), where=f"stage {stage}", remedy="run again with -resume")
+        raise StoreError(
+            "; ".join(faults),
+            where=f"stage {stage}",
+            remedy="run again with -resume; if it is said again, without -resume",
+        )
     ordered = sorted(receipts, key=lambda r: r["items"])
     return {
         "stage": stage,

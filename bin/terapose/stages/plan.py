@@ -44,6 +44,7 @@ from terapose.params import Parameters
 from terapose.plan import (
     AXES,
     CONVERT_PLANES,
+    KEPT,
     SCATTERED,
     STATISTICS_PLANES,
     IntensityPlan,
@@ -301,7 +302,7 @@ def run(plan: Plan, store: Store) -> None:
     InputError
         If the disk has less room than the projection asks for, or the image has changed meanwhile.
     """
-    if store.is_local and not store.has("plan.json"):
+    if store.is_local and not store.has(KEPT):
         Path(store.address).mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(store.address).free
         if free < plan.projection.store:
@@ -319,4 +320,4 @@ def run(plan: Plan, store: Store) -> None:
     tissue.prepare(plan, store)
     convert.prepare(plan, store)
     gradients.prepare(plan, store)
-    store.put_json("plan.json", plan.model_dump(mode="json"))
+    store.put_json(KEPT, plan.model_dump(mode="json"))
