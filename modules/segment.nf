@@ -247,12 +247,13 @@ workflow SEGMENT {
             .join(receipts(EXPORT.out, planned, 'export'))
             .join(measured)
             .join(outlined)
+            .join(images)
     )
     // the cells of a second network are no results by themselves
     PUBLISH(
         single(planned, 'finish')
             .filter { !second }
-            .join(FINISH.out.map { sample, labels, record, tables, masks -> tuple(sample, [labels, record, tables, masks].flatten()) })
+            .join(FINISH.out.map { sample, labels, record, tables, others -> tuple(sample, [labels, record, tables, others].flatten()) })
             .map { sample, _plan, store, results -> tuple(sample, store, results) }
     )
 
@@ -260,14 +261,9 @@ workflow SEGMENT {
     samples
     // files of an earlier run that this one does not write: they would be of other cells
     stale = FINISH.out
-        .map { sample, _labels, _record, _tables, _masks -> tuple(sample) }
+        .map { sample, _labels, _record, _tables, _others -> tuple(sample) }
         .join(checked.filter { row -> row.stale }.map { row -> tuple(row.sample, row.stale.tokenize(' ')) })
-    thumbnails = FINISH.out
-        .map { sample, labels, _record, tables, _masks ->
-            tuple(sample, labels, [tables].flatten().find { file -> file.name in ['cells.parquet', 'cells.csv'] })
-        }
-        .join(checked.filter { row -> row.thumbnails }.map { row -> tuple(row.sample, row.thumbnails) })
     // what the user should know of results that are complete
-    notes = FINISH.out.flatMap { _sample, _labels, record, _tables, _masks -> notes_in(record) }
-    cells = FINISH.out.map { sample, labels, record, _tables, _masks -> tuple(sample, labels, record) }
+    notes = FINISH.out.flatMap { _sample, _labels, record, _tables, _others -> notes_in(record) }
+    cells = FINISH.out.map { sample, labels, record, _tables, _others -> tuple(sample, labels, record) }
 }

@@ -30,7 +30,7 @@ process CHECK {
 
     stub:
     """
-    printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tthumbnails\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmatches\\tmeasure\\tfinish\\tstale\\n' > sample.tsv
-    printf '%s\\t%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t\\t-\\t-\\t\\n' ${quoted(sample)} ${quoted(sample)} "\$(cat)" >> sample.tsv
+    printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tfetch\\terrors\\tmeasures\\toutlines\\tgradients\\tcombine\\tfollow\\tobjects\\tplanes\\tstitch\\trelabel\\tmatches\\tmeasure\\tfinish\\tstale\\n' > sample.tsv
+    printf '%s\\t%s\\t%s\\tstub\\t-\\t-\\tyes\\tyes\\tyes\\t-\\t-\\t-\\t-\\t-\\t-\\t-\\t\\t-\\t-\\t\\n' ${quoted(sample)} ${quoted(sample)} "\$(cat)" >> sample.tsv
     """
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from scipy.ndimage import gaussian_filter
 from tests.pipeline.conftest import Launches
 from tests.pipeline.launch import results, segment
 from tests.synthetic import nuclei, write_ome_zarr
+
+from terapose.verify import check as verify
 
 pytestmark = pytest.mark.slow
 
@@ -117,4 +120,6 @@ def test_a_coarser_level_and_then_level_0(launches: Launches, tmp_path: Path) ->
     for name in ("cell.ome.tif", "cells.csv", "cells.geojson"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert (out / "picture.png").exists()
-    assert (out / "thumbnails.zarr").exists()
+    record = json.loads((out / "provenance.json").read_text())
+    assert "thumbnails.zarr" in record["checksums"]
+    verify(out)

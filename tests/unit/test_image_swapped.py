@@ -15,11 +15,14 @@ import pytest
 import tifffile
 import zarr
 
+from terapose.cut import cut_cells
 from terapose.errors import InputError
 from terapose.image import Image, open_image
 from terapose.image.identity import compare, table_of
 from terapose.params import check
+from terapose.publishing import of_tree
 from terapose.runner import segment_file
+from terapose.stages import finish
 from terapose.stages import plan as plan_stage
 
 SHAPE = (8, 24, 26)
@@ -141,6 +144,27 @@ def test_swapped_while_it_is_read(
     segment_file(str(image), tmp_path / "out", params)
     segment_file(str(image), tmp_path / "alone", params)
     assert labels(tmp_path / "out") == labels(tmp_path / "alone") != {}
+
+
+def test_swapped_while_thumbnails_are_cut(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come before the record, which has their checksum."""
+    params = {"model": str(tiny_model), "thumbnails": 8, "mode": "2d", "measure": "shape"}
+    image, other = write(tmp_path / "a", 0, "zarr"), write(tmp_path / "b", 1, "zarr")
+    out = tmp_path / "out"
+    record = segment_file(str(image), out, check(params))
+    assert record["checksums"]["thumbnails.zarr"] == of_tree(out / "thumbnails.zarr")
+    shutil.rmtree(out)
+
+    def cut(*given: Any, **more: Any) -> None:
+        cut_cells(*given, **more)
+        swap(image, other)
+
+    monkeypatch.setattr(finish, "cut_cells", cut)
+    with pytest.raises(InputError, match=CHANGED):
+        segment_file(str(image), out, check(params))
+    assert not (out / "provenance.json").exists() and not (out / "thumbnails.zarr").exists()
 
 
 def known(image: Image) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ from terapose.errors import InputError, shown
 from terapose.image import Image, describe
 from terapose.masking import masked
 from terapose.param_types import has_control
-from terapose.params import SELECTION, STAGES, Parameters
+from terapose.params import STAGES, Parameters
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.samples import samples_of
 from terapose.stages.plan import make_plan
@@ -189,17 +189,6 @@ def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
 
 
-def _cut_words(params: Parameters, result: Image) -> str:
-    """Words for ``terapose cut``; none where no thumbnails are wanted."""
-    if params.thumbnails is None:
-        return ""
-    window = ["--window-size", str(params.thumbnails)] if params.thumbnails else []
-    seen = result.selection
-    # the box of the tissue, where region names a mask
-    chosen = params.model_copy(update={"level": seen.level, "region": seen.region})
-    return f"{arguments(chosen, SELECTION)} {shlex.join(window)}".strip()
-
-
 def _identities(image: Image, result: Image, params: Parameters) -> list[str]:
     """What tells the image, its level that results lie on, and the mask of tissue from others."""
     found = [image.identity] if result is image else [image.identity, result.identity]
@@ -278,7 +267,6 @@ def _check_one(
         "errors": "yes" if threshold else "",
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
-        "thumbnails": _cut_words(params, result),
         **{stage: arguments(told, own) for stage, own in STAGES.items()},
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",
