@@ -138,7 +138,10 @@ workflow SEGMENT {
     second // whether this is the run that finds those
 
     main:
-    CHECK(sources.join(settings), params_file, outdir, second)
+    asked = sources.join(settings).map { sample, address, image, own, models, beside ->
+        tuple(sample, "${address}\n${groovy.json.JsonOutput.toJson(own)}".toString(), image, models, beside)
+    }
+    CHECK(asked, params_file, outdir, second)
     checked = CHECK.out.lines.splitCsv(header: true, sep: '\t')
     // what was understood of the image
     CHECK.out.said.filter { text -> text.trim() && !second }.map { text -> text.trim() }.view()
@@ -155,7 +158,7 @@ workflow SEGMENT {
     FETCH.out.said.map { line -> line.trim() }.unique().view()
     PLAN(
         checked
-            .map { row -> tuple(row.sample, row.address, row.identity, row.plan) }
+            .map { row -> tuple(row.sample, row.plan, row.identity) }
             .join(images)
             .join(FETCH.out.network)
             .join(beside)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from terapose.errors import StoreError
 from terapose.geometry import Box
 from terapose.image import Image
-from terapose.image_plan import unchanged
+from terapose.image_plan import same_content, unchanged
 from terapose.levels import Cover
 from terapose.plan import OutputPlan, Plan, key_of
 from terapose.store import Store
@@ -153,6 +153,14 @@ class Job:
         for name in ("image", "full_image"):
             if name in self.__dict__:
                 unchanged(self.__dict__[name], self.store)
+
+    def confirm_content(self) -> None:
+        """Refuse an image that was changed behind its files' times, where content counts."""
+        planned = self.plan.image
+        if planned.identified_by == "content":
+            same_content(self.image, planned.identity)
+            if self.upscales and planned.full_identity:
+                same_content(self.full_image, planned.full_identity)
 
     def read_output(self, box: Box, channel: int) -> NDArray[Any]:
         """Read a box of a channel of the image on the grid of the label image."""

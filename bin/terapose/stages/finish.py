@@ -76,7 +76,8 @@ def run(
     StoreError
         If something is missing or damaged in the store.
     InputError
-        If the image has changed since the run was planned, and thumbnails are cut out of it.
+        If the image has changed since the run was planned, as far as it is read here: where
+        thumbnails are cut out of it, or its content identifies it.
     """
     exported, others = _gathered(job, receipts)
     checks = complete(job, exported.pop("files"))
@@ -93,6 +94,7 @@ def run(
             _outlines(job, measured, outlined, staging)
         _masks(job, staging, exported["checksum"])
         _thumbnails(job, staging, jobs)
+        job.confirm_content()
         record = sealed({**record, **noted(staging, checks)})
         (staging / RECORD).write_text(json.dumps(record, indent=1))
         _publish(staging, output, record)
