@@ -22,7 +22,7 @@ def hold(outdir) {
             since: new Date().format('yyyy-MM-dd HH:mm:ss'),
         ]
     )
-    take(file, me, 20)
+    claim(file, me, 20)
     def timer = new Timer(true)
     timer.schedule({ -> touch(file) } as TimerTask, 20000, 20000)
     return { ->
@@ -34,7 +34,7 @@ def hold(outdir) {
 }
 
 // Make the file of a folder that nobody holds.
-def take(file, me, tries) {
+def claim(file, me, tries) {
     if (made(file, me)) {
         return
     }
@@ -42,7 +42,7 @@ def take(file, me, tries) {
     if (tries == 1) {
         refuse_held(file, said(file))
     }
-    take(file, me, tries - 1)
+    claim(file, me, tries - 1)
 }
 
 // Make a file in one step; whether there was none.

@@ -31,7 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,14 +182,20 @@ def contents_of(files: Mapping[str, State], *, afresh: bool = False) -> dict[str
 
 def _content(file: str) -> State:
     digest = hashlib.blake2b(digest_size=32)
-    fs, path = addresses.filesystem(file)
     try:
-        with fs.open(path, "rb") as stream:
+        with _stream(file) as stream:
             while data := stream.read(_BUFFER):
                 digest.update(data)
     except Exception as error:  # every driver has kinds of its own
         raise addresses.refused(file, error) from error
     return (digest.hexdigest(),)
+
+
+def _stream(file: str) -> IO[bytes]:
+    if not addresses.is_url(file):
+        return open(file, "rb")
+    fs, path = addresses.filesystem(file)
+    return cast(IO[bytes], fs.open(path, "rb"))
 
 
 def _local(status: os.stat_result) -> State:
