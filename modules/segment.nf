@@ -29,6 +29,7 @@ include { MEASURE } from './measure/main'
 include { OUTLINES } from './outlines/main'
 include { FINISH } from './finish/main'
 include { PUBLISH } from './publish/main'
+include { VERIFY } from './verify/main'
 include { GATHER as GATHER_CONVERT } from './gather/main'
 include { GATHER as GATHER_YX } from './gather/main'
 include { GATHER as GATHER_ZX } from './gather/main'
@@ -252,13 +253,13 @@ workflow SEGMENT {
             .join(outlined)
             .join(images)
     )
+    laid = single(planned, 'finish')
+        .join(FINISH.out.map { sample, labels, record, tables, others -> tuple(sample, [labels, record, tables, others].flatten()) })
+        .map { sample, _plan, store, results -> tuple(sample, store, results) }
     // the cells of a second network are no results by themselves
-    PUBLISH(
-        single(planned, 'finish')
-            .filter { !second }
-            .join(FINISH.out.map { sample, labels, record, tables, others -> tuple(sample, [labels, record, tables, others].flatten()) })
-            .map { sample, _plan, store, results -> tuple(sample, store, results) }
-    )
+    PUBLISH(laid.filter { !second })
+    VERIFY(laid.filter { second })
+    whole = PUBLISH.out.map { sample, _results -> tuple(sample) }.mix(VERIFY.out.map { sample -> tuple(sample) })
 
     emit:
     samples
@@ -268,5 +269,5 @@ workflow SEGMENT {
         .join(checked.filter { row -> row.stale }.map { row -> tuple(row.sample, row.stale.tokenize(' ')) })
     // what the user should know of results that are complete
     notes = FINISH.out.flatMap { _sample, _labels, record, _tables, _others -> notes_in(record) }
-    cells = FINISH.out.map { sample, labels, record, _tables, _others -> tuple(sample, labels, record) }
+    cells = FINISH.out.map { sample, labels, record, _tables, _others -> tuple(sample, labels, record) }.join(whole)
 }
