@@ -180,8 +180,8 @@ def test_containers_see_images_of_odd_names_and_behind_links(
     called = (tmp_path / "called").read_text().splitlines()
     mounted = [Path(b.partition(":")[0]) for a, b in pairwise(called) if a == "-v"]
     assert any(real.is_relative_to(path) for path in mounted), called
-    (address,) = launch.work.glob("*/*/.command.in")
-    assert address.read_text().rstrip("\n") == f"{real}/image.tif"
+    (asked,) = launch.work.glob("*/*/.command.in")
+    assert asked.read_text().splitlines() == [f"{real}/image.tif", "{}"]
 
 
 @pytest.mark.parametrize(
