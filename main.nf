@@ -62,7 +62,7 @@ workflow {
     SEGMENT.out.cells.subscribe { name, _labels, _record -> finished.add(name) }
     notes = Collections.synchronizedList([])
     SEGMENT.out.notes.subscribe { note -> notes.add(note) }
-    LOOK(SEGMENT.out.cells, SEGMENT.out.thumbnails, SEGMENT.out.samples, reference)
+    LOOK(SEGMENT.out.cells, SEGMENT.out.samples, reference)
 
     workflow.onComplete = {
         release.call()

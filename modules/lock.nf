@@ -1,4 +1,6 @@
-// One run at a time in the folder of results: the same file that bin/terapose/lock.py keeps there.
+// One run at a time in the folder of results: the same file, by the same rules, that
+// bin/terapose/lock.py keeps there. It is made in one step, touched every 20 seconds, and counts for
+// nothing once its process is gone, or has not touched it for 180 seconds.
 
 include { as_path } from './paths'
 include { refuse } from './shell'
@@ -12,34 +14,86 @@ def hold(outdir) {
         return { -> }
     }
     def file = folder.toPath().resolve('.terapose.lock')
-    if (file.exists() && !is_gone(file)) {
-        def holder = said(file)
-        refuse("${folder}: another run is writing here; got process ${holder.process} on ${holder.host}, since ${holder.since}; wait for it, or choose another folder (if it is gone, remove ${file.name})")
-    }
-    file.delete()
-    def me = [
-        host: host(),
-        process: ProcessHandle.current().pid(),
-        started: started(ProcessHandle.current().pid()),
-        since: new Date().format('yyyy-MM-dd HH:mm:ss'),
-    ]
-    try {
-        java.nio.file.Files.writeString(file, groovy.json.JsonOutput.toJson(me), java.nio.file.StandardOpenOption.CREATE_NEW)
-    }
-    catch (java.nio.file.FileAlreadyExistsException _fault) {
-        refuse("${folder}: another run has just begun to write here; wait for it, or choose another folder")
-    }
+    def me = groovy.json.JsonOutput.toJson(
+        [
+            host: host(),
+            process: ProcessHandle.current().pid(),
+            started: started(ProcessHandle.current().pid()),
+            since: new Date().format('yyyy-MM-dd HH:mm:ss'),
+        ]
+    )
+    claim(file, me, 20)
     def timer = new Timer(true)
-    timer.schedule({ -> file.setLastModified(System.currentTimeMillis()) } as TimerTask, 20000, 20000)
+    timer.schedule({ -> touch(file) } as TimerTask, 20000, 20000)
     return { ->
         timer.cancel()
-        file.delete()
+        if (file.exists() && file.text == me) {
+            file.delete()
+        }
     }
 }
 
+// Make the file of a folder that nobody holds.
+def claim(file, me, tries) {
+    if (made(file, me)) {
+        return
+    }
+    clear(file)
+    if (tries == 1) {
+        refuse_held(file, said(file))
+    }
+    claim(file, me, tries - 1)
+}
+
+// Make a file in one step; whether there was none.
+def made(file, text) {
+    try {
+        java.nio.file.Files.writeString(file, text, java.nio.file.StandardOpenOption.CREATE_NEW)
+        return true
+    }
+    catch (java.nio.file.FileAlreadyExistsException _fault) {
+        return false
+    }
+}
+
+// Remove the file of a run that is gone; stop if it is not. Only one at a time looks and removes:
+// another run may have the file by now.
+def clear(file) {
+    def holder = said(file)
+    if (holder == null) {
+        return
+    }
+    if (!is_gone(file, holder)) {
+        refuse_held(file, holder)
+    }
+    def only = file.resolveSibling("${file.name}.old".toString())
+    if (!made(only, '')) {
+        if (age(only) > 180) {
+            java.nio.file.Files.deleteIfExists(only)
+        }
+        sleep(100)
+        return
+    }
+    def now = said(file)
+    if (now != null && is_gone(file, now)) {
+        java.nio.file.Files.deleteIfExists(file)
+    }
+    java.nio.file.Files.deleteIfExists(only)
+}
+
+def refuse_held(file, holder) {
+    def known = ['process', 'host', 'since'].collectEntries { name -> [name, holder?.get(name) ?: '?'] }
+    refuse("${file.parent}: another run is writing here; got process ${known.process} on ${known.host}, since ${known.since}; wait for it, or choose another folder (if it is gone, remove ${file.name})")
+}
+
+// What a file says; null where there is none, empty where it is being written.
 def said(file) {
     try {
-        return new groovy.json.JsonSlurper().parseText(file.text)
+        def holder = new groovy.json.JsonSlurper().parseText(file.text)
+        return holder instanceof Map ? holder : [:]
+    }
+    catch (java.nio.file.NoSuchFileException _fault) {
+        return null
     }
     catch (Exception _fault) {
         return [:]
@@ -54,14 +108,44 @@ def host() {
 // When a process of this machine started; null where there is none of this number.
 def started(process) {
     def stat = new File("/proc/${process}/stat")
-    return stat.exists() ? stat.text.tokenize(')').last().tokenize()[19] : null
+    if (stat.exists()) {
+        return stat.text.tokenize(')').last().tokenize()[19]
+    }
+    def can_tell = new File('/proc/self/stat').exists()
+    return !can_tell && ProcessHandle.of(process as long).present ? 'running' : null
 }
 
 // Whether the run that holds a folder is gone.
-def is_gone(file) {
-    def holder = said(file)
-    if (holder.host == host() && holder.process) {
-        return started(holder.process) != holder.started
+def is_gone(file, holder) {
+    if (holder.host == host() && holder.process instanceof Number) {
+        def now = started(holder.process)
+        return now == null || now != holder.started
     }
-    return System.currentTimeMillis() - file.lastModified() > 180000
+    return age(file) > 180
+}
+
+// Seconds since a file was touched, by the clock of its file system: that of a file made for it.
+def age(file) {
+    def now = clock(file)
+    return file.exists() ? (now - modified(file)) / 1000 : 0
+}
+
+// Say that the run is still there, by the same clock. It may have been removed by hand.
+def touch(file) {
+    def now = java.nio.file.attribute.FileTime.fromMillis(clock(file))
+    if (file.exists()) {
+        java.nio.file.Files.setLastModifiedTime(file, now)
+    }
+}
+
+def clock(file) {
+    def probe = file.resolveSibling(".${UUID.randomUUID().toString().replace('-', '')}.partial".toString())
+    java.nio.file.Files.createFile(probe)
+    def now = modified(probe)
+    java.nio.file.Files.deleteIfExists(probe)
+    return now
+}
+
+def modified(file) {
+    return java.nio.file.Files.getLastModifiedTime(file).toMillis()
 }

@@ -29,6 +29,7 @@ include { MEASURE } from './measure/main'
 include { OUTLINES } from './outlines/main'
 include { FINISH } from './finish/main'
 include { PUBLISH } from './publish/main'
+include { VERIFY } from './verify/main'
 include { GATHER as GATHER_CONVERT } from './gather/main'
 include { GATHER as GATHER_YX } from './gather/main'
 include { GATHER as GATHER_ZX } from './gather/main'
@@ -138,7 +139,10 @@ workflow SEGMENT {
     second // whether this is the run that finds those
 
     main:
-    CHECK(sources.join(settings), params_file, outdir, second)
+    asked = sources.join(settings).map { sample, address, image, own, models, beside ->
+        tuple(sample, "${address}\n${groovy.json.JsonOutput.toJson(own)}".toString(), image, models, beside)
+    }
+    CHECK(asked, params_file, outdir, second)
     checked = CHECK.out.lines.splitCsv(header: true, sep: '\t')
     // what was understood of the image
     CHECK.out.said.filter { text -> text.trim() && !second }.map { text -> text.trim() }.view()
@@ -155,7 +159,7 @@ workflow SEGMENT {
     FETCH.out.said.map { line -> line.trim() }.unique().view()
     PLAN(
         checked
-            .map { row -> tuple(row.sample, row.address, row.identity, row.plan) }
+            .map { row -> tuple(row.sample, row.plan, row.identity) }
             .join(images)
             .join(FETCH.out.network)
             .join(beside)
@@ -247,27 +251,23 @@ workflow SEGMENT {
             .join(receipts(EXPORT.out, planned, 'export'))
             .join(measured)
             .join(outlined)
+            .join(images)
     )
+    laid = single(planned, 'finish')
+        .join(FINISH.out.map { sample, labels, record, tables, others -> tuple(sample, [labels, record, tables, others].flatten()) })
+        .map { sample, _plan, store, results -> tuple(sample, store, results) }
     // the cells of a second network are no results by themselves
-    PUBLISH(
-        single(planned, 'finish')
-            .filter { !second }
-            .join(FINISH.out.map { sample, labels, record, tables, masks -> tuple(sample, [labels, record, tables, masks].flatten()) })
-            .map { sample, _plan, store, results -> tuple(sample, store, results) }
-    )
+    PUBLISH(laid.filter { !second })
+    VERIFY(laid.filter { second })
+    whole = PUBLISH.out.map { sample, _results -> tuple(sample) }.mix(VERIFY.out.map { sample -> tuple(sample) })
 
     emit:
     samples
     // files of an earlier run that this one does not write: they would be of other cells
     stale = FINISH.out
-        .map { sample, _labels, _record, _tables, _masks -> tuple(sample) }
+        .map { sample, _labels, _record, _tables, _others -> tuple(sample) }
         .join(checked.filter { row -> row.stale }.map { row -> tuple(row.sample, row.stale.tokenize(' ')) })
-    thumbnails = FINISH.out
-        .map { sample, labels, _record, tables, _masks ->
-            tuple(sample, labels, [tables].flatten().find { file -> file.name in ['cells.parquet', 'cells.csv'] })
-        }
-        .join(checked.filter { row -> row.thumbnails }.map { row -> tuple(row.sample, row.thumbnails) })
     // what the user should know of results that are complete
-    notes = FINISH.out.flatMap { _sample, _labels, record, _tables, _masks -> notes_in(record) }
-    cells = FINISH.out.map { sample, labels, record, _tables, _masks -> tuple(sample, labels, record) }
+    notes = FINISH.out.flatMap { _sample, _labels, record, _tables, _others -> notes_in(record) }
+    cells = FINISH.out.map { sample, labels, record, _tables, _others -> tuple(sample, labels, record) }.join(whole)
 }

@@ -59,7 +59,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "image": (
         "Image",
         (
-            *("mode", *SELECTION, "channels", "channel_merge", "markers"),
+            *("mode", *SELECTION, "channels", "channel_merge", "markers", "identity"),
             *("voxel_size", "pixel_size", "anisotropy"),
         ),
     ),

@@ -44,6 +44,7 @@ from terapose.destination import Destination, cell_bytes
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Box, Grid
 from terapose.image import Image, open_image
+from terapose.image.model import unchanging
 from terapose.kernels.windows import copy_windows, mark_windows
 from terapose.lazy import Lazy, open_labels
 from terapose.reading import blocks_of, read_ahead
@@ -137,8 +138,8 @@ def cut_cells(
     Raises
     ------
     InputError
-        If an input cannot be read or does not fit the others, a cell of the table is not in the
-        label image, or the destination exists or cannot be written.
+        If an input cannot be read, does not fit the others or changes while it is read, a cell of
+        the table is not in the label image, or the destination exists or cannot be written.
     """
     layout = layout or Layout()
     opened = image if isinstance(image, Image) else open_image(image)
@@ -147,13 +148,14 @@ def cut_cells(
     numbers, names = channel_numbers(opened, channels)
     numbers = numbers or tuple(range(1, opened.channels + 1))
     cells = read_cells(table, opened.shape, opened.region.start)
-    inputs = [opened.address, *([mask.image.address] if mask else [])]
+    watched = [opened, *([mask.image] if mask else [])]
+    inputs = [one.address for one in watched]
     if isinstance(table, str | os.PathLike):
         inputs.append(os.fspath(table))
     target = Destination(destination, layout, with_masks=mask_cells)
     target.check(inputs, overwrite=overwrite)
     try:
-        with ThreadPoolExecutor(jobs) as pool:
+        with unchanging(*watched), ThreadPoolExecutor(jobs) as pool:
             boxes = _boxes(cells, mask, pool, jobs, progress)
             size = _window(window, opened.shape, cells, boxes)
             images, masks = target.create(opened, [names[n - 1] for n in numbers], len(cells), size)

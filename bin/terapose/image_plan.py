@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from terapose.geometry import ZYX, Box
@@ -45,7 +47,7 @@ class ImagePlan(BaseModel):
     and ``offset`` where the region begins in it.
 
     ``full_identity`` is that of level 0, where a coarser level is segmented and results may be
-    brought there.
+    brought there. ``identified_by`` says what identities are made of (`identity_of`).
 
     ``translation`` is that of the centre of the first voxel, in micrometres, or where the voxel
     size is not known in voxels of level 0.
@@ -56,6 +58,7 @@ class ImagePlan(BaseModel):
     address: str
     identity: str
     full_identity: str
+    identified_by: Literal["stat", "content"]
     format: str
     selection: Selection
     level: int
@@ -75,7 +78,20 @@ class ImagePlan(BaseModel):
         return open_image(self.address, **(other or self.selection).options)
 
 
-def note_files(image: Image, planned: str, store: Store) -> None:
+def identity_of(image: Image, by: str) -> str:
+    """What identifies an image.
+
+    Parameters
+    ----------
+    image
+        The image.
+    by
+        ``stat``: sizes, times and inodes of its files; ``content``: what they hold.
+    """
+    return image.identity if by == "stat" else image.find_identity().by_content().digest
+
+
+def note_files(image: Image, planned: str, by: str, store: Store) -> None:
     """Keep in the store what is known of an image's files: tasks compare what they read with it.
 
     Parameters
@@ -84,6 +100,8 @@ def note_files(image: Image, planned: str, store: Store) -> None:
         The image, opened anew.
     planned
         Its identity in the plan.
+    by
+        What that is made of, as in `identity_of`.
     store
         The store.
 
@@ -93,9 +111,10 @@ def note_files(image: Image, planned: str, store: Store) -> None:
         If the image is another one than was planned.
     """
     known = image.find_identity()
-    if known.digest != planned:
+    content = known.by_content() if by == "content" else None
+    if (content or known).digest != planned:
         raise changed_image(image.address)
-    store.put_table(_table(image), table_of(known))
+    store.put_table(_table(image), table_of(known, content))
 
 
 def unchanged(image: Image, store: Store) -> None:
@@ -107,6 +126,18 @@ def unchanged(image: Image, store: Store) -> None:
         If there is one.
     """
     compare(image.address, image.files_read(), store.get_table(_table(image)))
+
+
+def same_content(image: Image, planned: str) -> None:
+    """Refuse an image whose content is not that which was planned: all of it is read.
+
+    Raises
+    ------
+    InputError
+        If it is another one.
+    """
+    if image.find_identity().by_content(afresh=True).digest != planned:
+        raise changed_image(image.address)
 
 
 def _table(image: Image) -> str:

@@ -12,19 +12,18 @@ import importlib
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from terapose.checksums import unsealed
 from terapose.errors import StoreError
 from terapose.geometry import Box
 from terapose.image import Image
-from terapose.image_plan import unchanged
+from terapose.image_plan import same_content, unchanged
 from terapose.levels import Cover
 from terapose.plan import OutputPlan, Plan, key_of
 from terapose.store import Store
@@ -142,11 +141,26 @@ class Job:
         unchanged(image, self.store)
         return image
 
+    @property
+    def seen_image(self) -> Image:
+        """The image on the grid of the label image, as it was planned."""
+        if self.cover is not None:
+            return self.full_image
+        return replace(self.image, selection=self.plan.image.selection)
+
     def confirm_image(self) -> None:
         """Refuse an image that changed while it was read; call after reading, before a marker."""
         for name in ("image", "full_image"):
             if name in self.__dict__:
                 unchanged(self.__dict__[name], self.store)
+
+    def confirm_content(self) -> None:
+        """Refuse an image that was changed behind its files' times, where content counts."""
+        planned = self.plan.image
+        if planned.identified_by == "content":
+            same_content(self.image, planned.identity)
+            if self.upscales and planned.full_identity:
+                same_content(self.full_image, planned.full_identity)
 
     def read_output(self, box: Box, channel: int) -> NDArray[Any]:
         """Read a box of a channel of the image on the grid of the label image."""
@@ -282,15 +296,6 @@ def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:
     return {**inherited, **summary, "history": [*job.before.get("history", []), *told]}
 
 
-def read_receipts(paths: Iterable[str | Path]) -> list[Receipt]:
-    """Read receipts from files; a folder stands for all JSON files in it."""
-    receipts = []
-    for path in map(Path, paths):
-        files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        receipts += [unsealed(file.read_bytes(), file) for file in files]
-    return receipts
-
-
 def gather(
     plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool = False
 ) -> Summary:
@@ -337,7 +342,11 @@ def gather(
     if doubled:
         faults.append(f"more than one receipt for {sorted(doubled)[:10]}")
     if faults:
-        raise StoreError("; ".join(faults), where=f"stage {stage}", remedy="run again with -resume")
+        raise StoreError(
+            "; ".join(faults),
+            where=f"stage {stage}",
+            remedy="run again with -resume; if it is said again, without -resume",
+        )
     ordered = sorted(receipts, key=lambda r: r["items"])
     return {
         "stage": stage,

@@ -89,6 +89,12 @@ class Parameters(BaseModel):
         description="Names of the channels: a CSV file with the column marker_name, or one name a "
         "line.",
     )
+    identity: Literal["stat", "content"] = Field(
+        "stat",
+        description="What tells an image from another one: size, time of change and inode of its "
+        "files, or what they hold, whenever they were written; for that all of it is read at the "
+        "beginning and once more at the end.",
+    )
     pixel_size: Number = Field(
         None,
         gt=0,
@@ -321,6 +327,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "channels",
         "channel_merge",
         "markers",
+        "identity",
         "voxel_size",
         "pixel_size",
         "model",

@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import math
 from collections.abc import Sequence
 from functools import cache, cached_property
@@ -21,12 +22,17 @@ from pydantic import BaseModel, ConfigDict
 
 import terapose
 from terapose.checksums import sealed, unsealed
-from terapose.errors import InputError
+from terapose.errors import InputError, StoreError
 from terapose.geometry import ZYX, Box, Grid, batches, zyx
 from terapose.image_plan import ImagePlan
 from terapose.levels import Cover
 from terapose.selection import Selection
+from terapose.store import Store
 
+log = logging.getLogger(__name__)
+
+KEPT = "plan.json"
+"""Name of the plan in the store."""
 AXES = ("yx", "zx", "zy")
 """Orientation of the network's passes, in Cellpose's order; pass ``i`` runs across axis ``i``."""
 
@@ -305,15 +311,34 @@ class Plan(BaseModel):
         return text.getvalue()
 
 
-def load(path: str | Path) -> Plan:
+def load(path: str | Path, store: Store | None = None) -> Plan:
     """Read a plan.
+
+    Parameters
+    ----------
+    path
+        The file.
+    store
+        Holds the same plan, which is taken where the file is damaged.
 
     Raises
     ------
     terapose.errors.InputError
         If it was made by other code: results of both would mix; or if it is damaged.
     """
-    plan = Plan.model_validate(unsealed(Path(path).read_bytes(), path))
+    try:
+        document = unsealed(Path(path).read_bytes(), path)
+    except StoreError as fault:
+        if store is None or (kept := store.find_json(KEPT)) is None:
+            raise StoreError(
+                fault.what,
+                where=path,
+                got=fault.got,
+                remedy="run again (the workflow: without -resume), and the plan is made again",
+            ) from fault
+        log.warning("%s is damaged: the store's copy of it is used", path)
+        document = kept
+    plan = Plan.model_validate(document)
     if plan.package != package_digest():
         raise InputError(
             "was made by other code than is running now",

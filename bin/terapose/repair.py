@@ -8,17 +8,23 @@ read has been dropped meanwhile, that is missing, and is found in the same way, 
 `terapose segment` goes on by itself. The workflow stops, because Nextflow takes the tasks for done;
 ``again/STAGE.TASK`` in the store counts how often a task has been forgotten, and the workflow puts
 that into the store's address, which makes it another task for Nextflow (`modules/segment.nf`).
+
+What tasks of the workflow leave in their own folders is read here: receipts (`read_receipts`) and
+summaries (`read_summary`). Of a damaged one the task is counted that wrote it, so that ``-resume``
+runs that task again; it finds its marker in the store, and hands out the receipt that stands there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from terapose import tissue
+from terapose.checksums import unsealed
 from terapose.errors import StoreError
 from terapose.geometry import Box, Grid, zyx
-from terapose.job import Job, source
+from terapose.job import Job, Receipt, Summary, source
 from terapose.plan import AXES, CONVERT_PLANES, SCATTERED, Plan
 from terapose.store import Store
 
@@ -150,3 +156,53 @@ def count(store: Store, name: str) -> bool:
     times = (store.find_json(place) or {"times": 0})["times"] + 1
     store.put_json(place, {"times": times, "again": "." * times})
     return bool(times <= MOST)
+
+
+def read_receipts(paths: Iterable[Path], store: Store, stage: str | None) -> list[Receipt]:
+    """Read receipts from files; a folder stands for all JSON files in it.
+
+    Parameters
+    ----------
+    paths
+        Files ``<task>.json``, or folders of them.
+    store
+        Of these tasks.
+    stage
+        Which left them; None where the name of their folder says it.
+
+    Raises
+    ------
+    StoreError
+        If any is damaged; all tasks that left such a one have been counted.
+    """
+    receipts, faults = [], []
+    for file in _documents(paths):
+        try:
+            receipts.append(unsealed(file.read_bytes(), file))
+        except StoreError as fault:
+            fault.is_forgotten = count(store, f"{stage or file.parent.name}.{file.stem}")
+            faults.append(fault)
+    if faults:
+        raise faults[0]
+    return receipts
+
+
+def _documents(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from sorted(path.rglob("*.json")) if path.is_dir() else [path]
+
+
+def read_summary(path: Path, store: Store) -> Summary:
+    """Read the summary ``<stage>.json`` that a gather has left.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged; the gather has been counted.
+    """
+    try:
+        return unsealed(path.read_bytes(), path)
+    except StoreError as fault:
+        name = f"gather.{path.stem}" if path.stem in SCATTERED else path.stem
+        fault.is_forgotten = count(store, name)
+        raise

@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,9 @@ def run_all(
     model_files: Sequence[Path],
     output: Path,
     cells: Path | None = None,
-    also: Callable[[Path], None] | None = None,
+    *,
+    workers: int = 1,
+    link: bool = False,
 ) -> dict[str, Any]:
     """Run every stage after the plan.
 
@@ -194,8 +196,9 @@ def run_all(
         Folder for the results.
     cells
         Results of the second network, if there is one.
-    also
-        Adds more results, as in `terapose.stages.finish.run`.
+    workers, link
+        Threads that cut thumbnails, and whether results are links into the store, as in
+        `terapose.stages.finish.run`.
 
     Returns
     -------
@@ -248,7 +251,7 @@ def run_all(
         for stage in last_stages(params.measure, params.table)
         for receipt in runner.scatter(stage, of(stage), before)
     ]
-    return finish.run(job("finish", before), last, output, also=also)
+    return finish.run(job("finish", before), last, output, link=link, jobs=workers)
 
 
 _REPAIRS = 20
@@ -274,6 +277,7 @@ def segment_file(
     *,
     workers: int = 1,
     report: Report = _quiet,
+    link: bool = False,
 ) -> dict[str, Any]:
     """Segment an image on this machine.
 
@@ -289,6 +293,9 @@ def segment_file(
         Processes.
     report
         Told of progress.
+    link
+        Whether the files of the label image are links into the store, where the file system has
+        them: no room is needed for a copy, but what damages the store damages the results.
 
     Returns
     -------
@@ -309,17 +316,16 @@ def segment_file(
     check_stage.check_readable(opened, params)
     check_stage.check_output(folder, image, check_stage.result_names(params))
     with held(folder):
-        return _segment(opened, folder, params, workers, report)
+        return _segment(opened, folder, params, workers, report, link=link)
 
 
 def _segment(
-    opened: Image, folder: Path, params: Parameters, workers: int, report: Report
+    opened: Image, folder: Path, params: Parameters, workers: int, report: Report, *, link: bool
 ) -> dict[str, Any]:
     """Segment an image that was checked, in a folder that no other run writes to."""
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all
     from terapose.stages import plan as plan_stage
-    from terapose.upscale import full_image
 
     cells = None
     if params.has_second:
@@ -329,34 +335,15 @@ def _segment(
     plan = plan_stage.make_plan(opened, identify_all(model_files), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))
     plan_stage.run(plan, store)
-    cut = None
-    if params.thumbnails is not None:
-        seen = full_image(opened, params) if params.upscale else opened
-        cut = partial(_cut, seen, params=params, jobs=workers)
     with _pool(workers) as pool:
         runner = Runner(plan, store, pool, report)
         record = _repairing(
-            runner, lambda: run_all(runner, params, model_files, folder, cells, cut)
+            runner,
+            lambda: run_all(runner, params, model_files, folder, cells, workers=workers, link=link),
         )
     if params.keep_intermediates == "none":
         shutil.rmtree(folder / ".terapose")
     return record
-
-
-def _cut(image: Image, folder: Path, params: Parameters, jobs: int) -> None:
-    """Cut the thumbnails of the cells that were found."""
-    from terapose.cut import cut_cells
-
-    kind = "parquet" if "parquet" in params.table else "csv"
-    cut_cells(
-        image,
-        str(folder / "labels.zarr"),
-        str(folder / f"cells.{kind}"),
-        str(folder / "thumbnails.zarr"),
-        window=params.thumbnails or None,
-        overwrite=True,
-        jobs=jobs,
-    )
 
 
 def segment(

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Box, Grid, zyx
-from terapose.image_plan import TissuePlan
+from terapose.image_plan import ImagePlan, TissuePlan, identity_of
 from terapose.plan import Plan
 from terapose.resize import taps
 from terapose.store import INTEGER, Store
@@ -40,7 +40,7 @@ _TOGETHER = (16, 2048, 2048)
 _CHUNK = (16, 512, 512)
 
 
-def find_tissue(address: str, shape: ZYX) -> tuple[Box, TissuePlan]:
+def find_tissue(address: str, shape: ZYX, by: str = "stat") -> tuple[Box, TissuePlan]:
     """The box of an image that holds all tissue, and the part of the mask that covers it.
 
     Parameters
@@ -49,6 +49,8 @@ def find_tissue(address: str, shape: ZYX) -> tuple[Box, TissuePlan]:
         Path or URL of the mask image.
     shape
         (Z, Y, X) of the image at the level that is segmented.
+    by
+        What the mask's identity is made of, as in `terapose.image_plan.identity_of`.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def find_tissue(address: str, shape: ZYX) -> tuple[Box, TissuePlan]:
         )
     known = TissuePlan(
         address=address,
-        identity=mask.identity,
+        identity=identity_of(mask, by),
         shape=mask.shape,
         start=used.start,
         stop=used.stop,
@@ -225,17 +227,18 @@ def prepare(plan: Plan, store: Store) -> None:
     if tissue is None:
         return
     mask = _open(tissue.address)
-    _check_same(mask, tissue)
+    _check_same(mask, plan.image)
     used = tissue.box
     store.create(NAME, used.shape, _CHUNK, "uint8", INTEGER)
     for box in Grid(used.shape, zyx(min(a, n) for a, n in zip(_TOGETHER, used.shape, strict=True))):
         store.write(NAME, box, shown(mask.read(box.moved(used.start).slices)).astype(np.uint8))
     # it may have changed while it was copied
-    _check_same(_open(tissue.address), tissue)
+    _check_same(_open(tissue.address), plan.image)
 
 
-def _check_same(mask: Image, tissue: TissuePlan) -> None:
-    if mask.identity != tissue.identity:
+def _check_same(mask: Image, planned: ImagePlan) -> None:
+    tissue = planned.tissue
+    if tissue is not None and identity_of(mask, planned.identified_by) != tissue.identity:
         raise InputError(
             "the mask has changed since the run was planned",
             where=tissue.address,

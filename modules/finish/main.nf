@@ -1,15 +1,16 @@
 include { quoted } from '../shell'
 
-// Completes the pyramid and lays the results of a sample out; PUBLISH hands them to the user.
+// Completes the pyramid and lays the results of a sample out, thumbnails too; PUBLISH hands them to
+// the user.
 process FINISH {
     tag "${sample}"
     label 'gather'
 
     input:
-    tuple val(sample), path(plan), val(store), path(before), val(args), path(exported, stageAs: 'receipts/export/*'), path(measured, stageAs: 'receipts/measure/*'), path(outlined, stageAs: 'receipts/outlines/*')
+    tuple val(sample), path(plan), val(store), path(before), val(args), path(exported, stageAs: 'receipts/export/*'), path(measured, stageAs: 'receipts/measure/*'), path(outlined, stageAs: 'receipts/outlines/*'), path(image, stageAs: 'image*/*')
 
     output:
-    tuple val(sample), path('results/labels.zarr'), path('results/provenance.json'), path('results/*.{csv,parquet,h5ad,geojson}'), path('results/*.{tif,tiff}', arity: '0..*')
+    tuple val(sample), path('results/labels.zarr'), path('results/provenance.json'), path('results/*.{csv,parquet,h5ad,geojson}'), path('results/{*.tif,*.tiff,thumbnails.zarr}', arity: '0..*')
 
     script:
     """

@@ -6,13 +6,13 @@ process GATHER {
     label 'gather'
 
     input:
-    tuple val(sample), val(stage), path(plan), val(store), path(before, stageAs: 'before.json'), val(args), path(receipts, stageAs: 'receipts/*')
+    tuple val(sample), val(stage), path(plan), val(store), path(before), val(args), path(receipts, stageAs: 'receipts/*')
 
     output:
     tuple val(sample), path("${stage}.json")
 
     script:
-    def before_option = before ? '--before before.json' : ''
+    def before_option = before ? "--before ${quoted(before)}" : ''
     """
     terapose.py gather --stage ${stage} --plan ${plan} --store ${quoted(store)} ${before_option} \\
         --output ${stage}.json ${args} receipts

@@ -6,13 +6,13 @@ process PERCENTILES {
     label 'gather'
 
     input:
-    tuple val(sample), path(plan), val(store), path(image, stageAs: 'image*/*'), path(before, stageAs: 'before.json'), path(receipts, stageAs: 'receipts/*')
+    tuple val(sample), path(plan), val(store), path(image, stageAs: 'image*/*'), path(before), path(receipts, stageAs: 'receipts/*')
 
     output:
     tuple val(sample), path('percentiles.json')
 
     script:
-    def before_option = before ? '--before before.json' : ''
+    def before_option = before ? "--before ${quoted(before)}" : ''
     """
     terapose.py percentiles --plan ${plan} --store ${quoted(store)} ${before_option} \\
         --output percentiles.json receipts

@@ -1,11 +1,13 @@
 // Fixes the geometry and makes the store: an output of this task, so that Nextflow notices when it
 // is gone. Later tasks get its address as a value.
+// The words of the command come on standard input ('-'): addresses in them may hold credentials, and
+// Nextflow shows scripts in its reports and logs.
 process PLAN {
     tag "${sample}"
     label 'small'
 
     input:
-    tuple val(sample), '-', val(identity), val(args), path(image, stageAs: 'image*/*'), path(model), path(beside, stageAs: 'beside*/*')
+    tuple val(sample), '-', val(identity), path(image, stageAs: 'image*/*'), path(model), path(beside, stageAs: 'beside*/*')
 
     output:
     tuple val(sample), path('plan.json'), path('store'), emit: plan
@@ -13,8 +15,8 @@ process PLAN {
 
     script:
     """
-    terapose.py plan "\$(cat)" --model-file ${model} --store "\$PWD/store" --tasks tasks \\
-        --output plan.json ${args}
+    eval "set -- \$(cat)"
+    terapose.py plan "\$@" --model-file ${model} --store "\$PWD/store" --tasks tasks --output plan.json
     """
 
     stub:

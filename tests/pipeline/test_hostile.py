@@ -7,6 +7,7 @@ import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 EVIL = 'it\'s; touch X; $(touch X) `touch X` "&" {a,b} [1] $HOME | \\ * ? #'
 """Quotes, substitutions, separators, wildcards: all that a shell takes for something."""
+SECRET = "cr3d3nt1als"
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +53,14 @@ def touched(launch: Launch) -> list[Path]:
 
 
 def test_files_folders_and_values_of_every_kind(
-    launches: Launches, plane: np.ndarray, tmp_path: Path
+    launches: Launches,
+    plane: np.ndarray,
+    tmp_path: Path,
+    server: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Addresses of a mask and of a network, too, with credentials in them."""
+    monkeypatch.setenv("TERAPOSE_CACHE", str(tmp_path / "cache"))
     launch = launches("hostile")
     launch.workflow = copy_of_workflow(launch.path / "a work'flow [1] & {a,b}")
     folder = launch.path / f"images {EVIL}"
@@ -60,14 +68,16 @@ def test_files_folders_and_values_of_every_kind(
     image = folder / f"{EVIL}.tif"
     write_tiff(image, plane[None])
     (folder / "markers '$(touch X)'.csv").write_text("marker_name\nDNA '; touch X; '\n")
-    model = folder / "net '; $(touch X).pth"
-    shutil.copy2(ROOT / "assets" / "nuclei-small.pth", model)
+    shutil.copy2(ROOT / "assets" / "nuclei-small.pth", tmp_path / "net.pth")
+    mask = folder / "mask '$(touch X)'.tif"
+    write_tiff(mask, np.ones_like(plane)[None])
     sheet = launch.path / "samples.csv"
     cells = {
         "sample": "one & (only)",
         "image": image,
         "markers": folder / "markers '$(touch X)'.csv",
-        "model": model,
+        "model": f"{server}/net.pth?sig={SECRET}&x='; touch X; $(touch X) `touch X` \"",
+        "region": f"file://{quote(str(mask))}?sig={SECRET}&x='; touch X; $(touch X) \"",
         "channels": "DNA '; touch X; '",
     }
     lines = [",".join(in_quotes(cell) for cell in line) for line in (cells, cells.values())]
@@ -93,10 +103,13 @@ def test_files_folders_and_values_of_every_kind(
     whole = segment(
         image,
         tmp_path / "whole",
-        *("--model", model, "--markers", cells["markers"], "--channels", cells["channels"]),
+        *("--model", tmp_path / "net.pth", "--region", mask),
+        *("--markers", cells["markers"], "--channels", cells["channels"]),
         *("--mode", "2d", "--diameter", 12),
     )
     assert results(out) == whole
+
+    assert not told_secret(launch)
 
     # fewer results: the others are of an earlier run, but not all that its record names is
     victim = out.parent / "victim.tif"
@@ -111,6 +124,16 @@ def test_files_folders_and_values_of_every_kind(
     assert {p.name for p in out.iterdir()} == written - {"cells.h5ad", "mask.tif"}
     assert victim.exists() and results(out) == whole
     assert not touched(launch)
+
+
+def told_secret(launch: Launch) -> list[Path]:
+    """Files that Nextflow shows or keeps of a run, and results, in which the credentials stand."""
+    kept = [p for name in ("command.*", "nextflow.log*") for p in launch.path.rglob(f".{name}")]
+    results = [p for p in launch.path.glob("out*/**/*") if p.suffix in (".json", ".html", ".txt")]
+    shown = [p for p in (*kept, *results, *launch.path.glob("*.log")) if p.name != ".command.in"]
+    names = {".command.sh", ".command.run", "trace.txt", "report.html", "provenance.json"}
+    assert names <= {p.name for p in shown}
+    return [p for p in shown if p.is_file() and SECRET.encode() in p.read_bytes()]
 
 
 def test_odd_names_in_a_folder_are_staged_or_refused(launches: Launches) -> None:
@@ -157,8 +180,8 @@ def test_containers_see_images_of_odd_names_and_behind_links(
     called = (tmp_path / "called").read_text().splitlines()
     mounted = [Path(b.partition(":")[0]) for a, b in pairwise(called) if a == "-v"]
     assert any(real.is_relative_to(path) for path in mounted), called
-    (address,) = launch.work.glob("*/*/.command.in")
-    assert address.read_text().rstrip("\n") == f"{real}/image.tif"
+    (asked,) = launch.work.glob("*/*/.command.in")
+    assert asked.read_text().splitlines() == [f"{real}/image.tif", "{}"]
 
 
 @pytest.mark.parametrize(

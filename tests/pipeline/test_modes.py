@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
 from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import results, segment
+from tests.pipeline.launch import Launch, results, segment
 from tests.synthetic import nuclei, write_ome_zarr
+
+from terapose.verify import check as verify
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +43,7 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
 }
 EXTRA = {
     "plane": {"ERRORS", "OUTLINES"},
-    "cells": {"MATCHES", "MATCH"},
+    "cells": {"MATCHES", "MATCH", "VERIFY"},
     "stitch": {"ERRORS", "STITCH", "VOIDS"},
     "volume": {"ERRORS"},
 }
@@ -79,9 +82,24 @@ def test_same_bytes_however_it_is_cut(
         for pattern in ("*.ome.tif", "*.csv", "*.geojson"):
             for file in tmp_path.glob(f"whole/{pattern}"):
                 assert (out / file.name).read_bytes() == file.read_bytes(), file.name
+        if name == "cells":
+            _damage_cells(launch, "--input", image, *rules, *cut, "-resume")
+            assert results(out) == whole
     assert bool(list(out.glob("*.ome.tif"))) == ("--mask_tiff" in rules)
     cells = np.loadtxt(out / "cells.csv", delimiter=",", skiprows=1, usecols=0)
     assert len(cells) > 5
+
+
+def _damage_cells(launch: Launch, *words: object) -> None:
+    """What the second network has found is no result that is published, but is verified as one."""
+    (laid,) = (p for p in launch.work.glob("*/*/laid") if not (p.parent / "results").exists())
+    chunk = next(p for p in (laid / "labels.zarr").resolve().rglob("cells/0/c/*/*"))
+    chunk.write_bytes(b"damaged")
+    run = launch.run(*words)
+    assert run.process.returncode != 0
+    assert "the results are not as they were written" in run.last
+    assert "MATCHES" not in run.submitted | run.cached
+    assert "FINISH" in launch.done(*words).submitted
 
 
 def test_a_mask_of_the_tissue(launches: Launches, images: dict[str, Path], tmp_path: Path) -> None:
@@ -117,4 +135,6 @@ def test_a_coarser_level_and_then_level_0(launches: Launches, tmp_path: Path) ->
     for name in ("cell.ome.tif", "cells.csv", "cells.geojson"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert (out / "picture.png").exists()
-    assert (out / "thumbnails.zarr").exists()
+    record = json.loads((out / "provenance.json").read_text())
+    assert "thumbnails.zarr" in record["checksums"]
+    verify(out)

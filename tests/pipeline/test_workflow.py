@@ -114,6 +114,27 @@ def test_damage_is_noticed_and_made_again(
     assert results(out) == undisturbed
 
 
+def test_damaged_receipts_and_plans_are_made_again(
+    launch: Launch, again: Again, image: Path, undisturbed: tuple[str, bytes]
+) -> None:
+    """Where tasks are cached that left them in their own folders."""
+    left = [p for p in launch.work.glob("*/*/*.json") if not p.is_symlink()]
+    for path in left:
+        if path.name == "0.json" and json.loads(path.read_bytes())["stage"] == "peaks":
+            path.write_bytes(path.read_bytes()[:-9])
+    run = launch.run("--input", image, *CUT, "-resume")
+    assert run.process.returncode != 0
+    assert "0.json: is damaged" in run.last and "-resume" in run.last
+    run = again()
+    # the receipt that the store has
+    assert {"PEAKS", "SEEDS"} <= run.submitted and not {"FOLLOW", "PLAN"} & run.submitted
+    for path in left:
+        if path.name == "plan.json":
+            path.write_bytes(path.read_bytes()[:-9])
+    assert "PLAN" not in again().submitted
+    assert results(launch.out / "nuclei") == undisturbed
+
+
 def test_changed_image_runs_everything(launch: Launch, image: Path) -> None:
     aside = image.with_name("aside")
     image.rename(aside)

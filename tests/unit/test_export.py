@@ -13,7 +13,7 @@ from tests.fields import NETWORK, balls, prepared, run_stages, scatter, to_centr
 from terapose import label_store
 from terapose.columns import columns_in, put_column
 from terapose.geometry import Box
-from terapose.job import Job
+from terapose.job import Job, Receipt
 from terapose.labels import open_level
 from terapose.params import check
 from terapose.plan import Plan, items
@@ -61,7 +61,23 @@ def test_levels_are_the_nearest_voxels(tiny_model: Path, tmp_path: Path, version
     )
     record = json.loads((output / "provenance.json").read_text())
     assert record["cells"] == finest.max()
+    _links_or_copies(job, receipts, output)
     assert label_store.files_of(job).fine == 3
+
+
+def _links_or_copies(job: Job, receipts: list[Receipt], copied: Path) -> None:
+    """The same bytes in files of their own, or in those of the store where that is asked for."""
+    linked = copied.with_name("linked")
+    finish.run(job, receipts, linked, link=True)
+    name = label_store.name(job)
+    files = [p.relative_to(copied) for p in copied.rglob("labels.zarr/*/*/c/**/*") if p.is_file()]
+    files += [p.relative_to(copied) for p in copied.rglob("labels.zarr/*/*/*/**/[0-9]")]
+    files = [file for file in files if (copied / file).is_file()]
+    assert files
+    for file in files:
+        kept = Path(job.store.where(f"{name}/{Path(*file.parts[1:])}"))
+        assert (linked / file).samefile(kept) and not (copied / file).samefile(kept)
+        assert (copied / file).read_bytes() == kept.read_bytes()
 
 
 def test_columns_longer_than_a_chunk_are_searched(tiny_model: Path, tmp_path: Path) -> None:

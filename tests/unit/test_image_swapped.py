@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 import zarr
+from tests.command import Terapose
+from tests.synthetic import write_ome_zarr
 
+from terapose import cut as cut_module
+from terapose.cut import cut_cells
 from terapose.errors import InputError
 from terapose.image import Image, open_image
 from terapose.image.identity import compare, table_of
 from terapose.params import check
+from terapose.publishing import of_tree
 from terapose.runner import segment_file
+from terapose.stages import finish
 from terapose.stages import plan as plan_stage
+from terapose.stages.check import run as check_run
 
 SHAPE = (8, 24, 26)
 CHANGED = "the image has changed since the run was planned"
@@ -141,6 +151,145 @@ def test_swapped_while_it_is_read(
     segment_file(str(image), tmp_path / "out", params)
     segment_file(str(image), tmp_path / "alone", params)
     assert labels(tmp_path / "out") == labels(tmp_path / "alone") != {}
+
+
+def test_swapped_while_thumbnails_are_cut(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come before the record, which has their checksum."""
+    params = {"model": str(tiny_model), "thumbnails": 8, "mode": "2d", "measure": "shape"}
+    image, other = write(tmp_path / "a", 0, "zarr"), write(tmp_path / "b", 1, "zarr")
+    out = tmp_path / "out"
+    record = segment_file(str(image), out, check(params))
+    assert record["checksums"]["thumbnails.zarr"] == of_tree(out / "thumbnails.zarr")
+    shutil.rmtree(out)
+
+    def cut(*given: Any, **more: Any) -> None:
+        cut_cells(*given, **more)
+        swap(image, other)
+
+    monkeypatch.setattr(finish, "cut_cells", cut)
+    with pytest.raises(InputError, match=CHANGED):
+        segment_file(str(image), out, check(params))
+    assert not (out / "provenance.json").exists() and not (out / "thumbnails.zarr").exists()
+
+
+@pytest.mark.parametrize("which", ["image", "labels"])
+def test_swapped_while_thumbnails_are_cut_alone(
+    which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, other = write(tmp_path / "a", 0, "zarr"), write(tmp_path / "b", 1, "zarr")
+    labels = np.zeros(SHAPE, np.uint32)
+    labels[2:5, 3:9, 4:9] = 1
+    zarr.create_array(tmp_path / "l", data=labels, chunks=(4, 12, 13), compressors=None)
+    table = pd.DataFrame({"CellID": [1], "X_centroid": [6], "Y_centroid": [6], "Z_centroid": [3]})
+    given = (str(image), str(tmp_path / "l"), table, str(tmp_path / "cut.zarr"))
+    cut_cells(*given, overwrite=True)
+
+    def sweep(*arguments: Any) -> None:
+        run(*arguments)
+        swap(image if which == "image" else tmp_path / "l", other)
+
+    run = cut_module._sweep
+    monkeypatch.setattr(cut_module, "_sweep", sweep)
+    before = of_tree(tmp_path / "cut.zarr")
+    with pytest.raises(InputError, match="the image has changed since it was opened; got other"):
+        cut_cells(*given, overwrite=True)
+    assert of_tree(tmp_path / "cut.zarr") == before
+
+
+@pytest.mark.parametrize("kind", ["zarr", "tiff", "hdf5", "stack"])
+def test_content_in_place_of_times(kind: str, tmp_path: Path) -> None:
+    """Touched or copied it is the same image; changed behind its time it is another one."""
+    path = write(tmp_path / "a", 0, kind)
+    files = [p for p in [path, *path.rglob("*")] if p.is_file()]
+    before = identities(path, kind)
+    for file in files:
+        os.utime(file, ns=(0, 10**18))
+    assert identities(path, kind)[0] != before[0] and identities(path, kind)[1] == before[1]
+    there = tmp_path / "elsewhere" / path.name
+    there.parent.mkdir()
+    (shutil.copytree if path.is_dir() else shutil.copyfile)(path, there)
+    assert identities(there, kind)[1] == before[1]
+    file, stat = files[-1], files[-1].stat()
+    known = identities(path, kind)
+    behind(file)
+    assert file.stat().st_mtime_ns == stat.st_mtime_ns and file.stat().st_ino == stat.st_ino
+    found = identities(path, kind, afresh=True)
+    assert found[0] == known[0] and found[1] != known[1]
+
+
+def identities(path: Path, kind: str, *, afresh: bool = False) -> tuple[str, str]:
+    """By the states of its files, and by what they hold."""
+    known = open_image(path, stack=kind == "stack").find_identity()
+    return known.digest, known.by_content(afresh=afresh).digest
+
+
+def behind(file: Path) -> None:
+    """Change a byte of a file in place, with its times as they were."""
+    stat = file.stat()
+    with file.open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        last = stream.read(1)
+        stream.seek(-1, os.SEEK_END)
+        stream.write(bytes([last[0] ^ 1]))
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.mark.parametrize("act", ["touched", "changed"])
+def test_content_during_a_run(
+    act: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A touched image is read on; of one changed behind its times there is no result."""
+    params = {"model": str(tiny_model), "mode": "2d", "measure": "shape", "identity": "content"}
+    image, out = write(tmp_path / "a", 0, "zarr"), tmp_path / "out"
+    file = image / "c/0/0/0"
+    change = partial(os.utime, file, ns=(0, 10**18)) if act == "touched" else partial(behind, file)
+    with monkeypatch.context() as patch:
+        swapper = Swapper("before gradients-yx", change, patch)
+        run = partial(segment_file, str(image), out, check(params), report=swapper.report)
+        if act == "touched":
+            assert run()["image"]["identified_by"] == "content"
+        else:
+            with pytest.raises(InputError, match=CHANGED):
+                run()
+        assert swapper.done
+    assert (out / "provenance.json").exists() == (act == "touched")
+
+
+def test_what_check_saw_is_what_plan_takes(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The workflow's words for plan are of one image: another one in its place is refused."""
+    image, other = write(tmp_path / "a b", 0, "tiff"), write(tmp_path / "b", 1, "tiff")
+    mask = tmp_path / "mask it's.tif"
+    tifffile.imwrite(mask, np.ones(SHAPE, np.uint8), metadata={"axes": "ZYX"})
+    params = check({"model": str(tiny_model), "region": str(mask)})
+    names, values = (
+        line.split("\t") for line in check_run("s", str(image), params, None).lines.splitlines()
+    )
+    words = shlex.split(dict(zip(names, values, strict=True))["plan"])
+    command = Terapose(monkeypatch, capsys)
+    planning = ("plan", *words, "--model-file", tiny_model)
+    assert command(*planning).code == 0
+    swap(image, other)
+    assert CHANGED in command.refuses(*planning)
+    image.unlink()
+    (tmp_path / "old").rename(image)
+    assert command(*planning).code == 0
+    os.utime(mask, ns=(0, 1))
+    assert CHANGED in command.refuses(*planning)
+
+
+def test_upscale_is_no_other_image(tmp_path: Path, tiny_model: Path) -> None:
+    """Results at level 0 are of the same plan: what was computed at a coarser level stays."""
+    path = write_ome_zarr(tmp_path / "a.zarr", noise(0)[0], axes="yx", factors=(1, 2))
+    rows = []
+    for upscale in (False, True):
+        params = check({"model": str(tiny_model), "level": 1, "diameter": 6, "upscale": upscale})
+        names, values = check_run("s", str(path), params, None).lines.splitlines()
+        rows.append(dict(zip(names.split("\t"), values.split("\t"), strict=True)))
+    assert {k for k in rows[0] if rows[0][k] != rows[1][k]} == {"relabel"}
 
 
 def known(image: Image) -> dict[str, np.ndarray]:

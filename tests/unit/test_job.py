@@ -16,9 +16,10 @@ from tests.fields import balls, prepared, scatter, segment_field, to_centres
 from terapose.checksums import sealed
 from terapose.errors import StoreError
 from terapose.geometry import Box
-from terapose.job import AlreadyDoneError, Job, gather, read_receipts, run, stage_key
+from terapose.job import AlreadyDoneError, Job, gather, run, stage_key
 from terapose.params import check
 from terapose.plan import SCATTERED, Plan
+from terapose.repair import read_receipts
 from terapose.runner import stage_params
 from terapose.store import Store
 
@@ -64,10 +65,13 @@ def test_a_gather_refuses_what_is_not_whole(planned: tuple[Plan, Store]) -> None
 
 
 def test_receipts_are_read_from_files_and_folders(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
     for n in range(3):
         (tmp_path / f"part{n}").mkdir()
         (tmp_path / f"part{n}" / "receipt.json").write_text(json.dumps(sealed({"task": n})))
-    receipts = read_receipts([tmp_path / "part2" / "receipt.json", tmp_path / "part0", tmp_path])
+    receipts = read_receipts(
+        [tmp_path / "part2" / "receipt.json", tmp_path / "part0", tmp_path], store, "peaks"
+    )
     assert [r["task"] for r in receipts] == [2, 0, 0, 1, 2]
 
 

@@ -24,6 +24,7 @@ VALUES = {
     "region": ":,:,:",
     "channels": "1,2",
     "channel_merge": "max",
+    "identity": "content",
     "voxel_size": "2,0.5,0.5",
     "diameter": "12",
     "anisotropy": "3",

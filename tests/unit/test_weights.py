@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -300,6 +301,12 @@ def test_wrong_digest_leaves_nothing(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not the one its digest names"):
         resolve(f"file://{weights}#sha256={'0' * 64}", cache=cache)
     assert not list(cache.iterdir())
+
+
+def test_what_signs_an_address_is_no_name(weights: Path, tmp_path: Path, server: str) -> None:
+    shutil.copy2(weights, tmp_path / "net.pth")
+    fetched = resolve(f"{server}/net.pth?sig=secret&x='a b'/c", cache=tmp_path / "cache")
+    assert fetched.name.endswith("-net.pth") and _sha(fetched) == _sha(weights)
 
 
 def test_damaged_cache_is_fetched_again(weights: Path, tmp_path: Path) -> None:

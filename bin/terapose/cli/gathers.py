@@ -20,7 +20,9 @@ _OUTPUT = click.option(
 )
 
 
-def _gather(stage: str, text: str, *, first: bool = False, scattered: bool = True) -> click.Command:
+def _gather(
+    stage: str, text: str, scattered: str | None = None, *, first: bool = False
+) -> click.Command:
     """A gather with a module of its own: of a scattered stage's receipts, or of a summary alone."""
     about, words = (
         (" RECEIPTS are files or folders of them.", " receipts") if scattered else ("", "")
@@ -45,13 +47,14 @@ Example:
         receipts: tuple[Path, ...] = (),
         **options: Any,
     ) -> None:
-        from terapose.job import module, read_receipts
-        from terapose.repair import forgetting
+        from terapose.job import module
+        from terapose.repair import forgetting, read_receipts
 
         run: Callable[..., Any] = module(stage).run
         job = make_job(stage, plan, store, before, options)
         with forgetting(job.plan, job.store):
-            write_json(output, run(job, read_receipts(receipts)) if scattered else run(job))
+            given = [read_receipts(receipts, job.store, scattered)] if scattered else []
+            write_json(output, run(job, *given))
 
     return _RECEIPTS(command) if scattered else command
 
@@ -80,12 +83,12 @@ def gather(
 
     RECEIPTS are files or folders of them.
     """
-    from terapose.job import read_receipts, run_gather
-    from terapose.repair import forgetting
+    from terapose.job import run_gather
+    from terapose.repair import forgetting, read_receipts
 
     job = make_job(stage, plan, store, before, options)
     with forgetting(job.plan, job.store):
-        write_json(output, run_gather(job, read_receipts(receipts)))
+        write_json(output, run_gather(job, read_receipts(receipts, job.store, stage)))
 
 
 @click.command(
@@ -113,28 +116,27 @@ def finish(
 ) -> None:
     """Complete the pyramid and lay the results out.
 
-    RECEIPTS are files or folders of them.
+    RECEIPTS are files, or folders of them, in folders that are named by their stages.
     """
-    from terapose.job import read_receipts
-    from terapose.repair import forgetting
+    from terapose.repair import forgetting, read_receipts
     from terapose.stages.finish import run
 
     job = make_job("finish", plan, store, before, options)
     with forgetting(job.plan, job.store):
         # Nextflow publishes a copy of what is laid out here
-        run(job, read_receipts(receipts), output, link=True)
+        run(job, read_receipts(receipts, job.store, None), output, link=True)
 
 
 commands = {
     "gather": gather,
     "finish": finish,
-    "percentiles": _gather("percentiles", "Find what becomes 0 and 1.", first=True),
-    "seeds": _gather("seeds", "Number the seeds of all blocks."),
-    "objects": _gather("objects", "Make one table of all objects."),
-    "planes": _gather(
-        "planes", "Decide which objects of planes stay (mode stitch).", scattered=False
+    "percentiles": _gather("percentiles", "Find what becomes 0 and 1.", "intensities", first=True),
+    "seeds": _gather("seeds", "Number the seeds of all blocks.", "peaks"),
+    "objects": _gather("objects", "Make one table of all objects.", "masks"),
+    "planes": _gather("planes", "Decide which objects of planes stay (mode stitch)."),
+    "stitch": _gather(
+        "stitch", "Join the objects of neighbouring planes (mode stitch).", "overlaps"
     ),
-    "stitch": _gather("stitch", "Join the objects of neighbouring planes (mode stitch)."),
-    "match": _gather("match", "Match nuclei to the cells of a second network."),
-    "relabel": _gather("relabel", "Decide which cells stay, and number them.", scattered=False),
+    "match": _gather("match", "Match nuclei to the cells of a second network.", "matches"),
+    "relabel": _gather("relabel", "Decide which cells stay, and number them."),
 }

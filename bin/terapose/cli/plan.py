@@ -30,6 +30,7 @@ Examples:
 @click.option(
     "--tasks", type=click.Path(path_type=Path), help="Write one CSV of tasks for each stage here."
 )
+@click.option("--seen", multiple=True, hidden=True, help="Identity that check found.")
 @parameters(Parameters.model_fields)
 def command(
     image: str,
@@ -37,6 +38,7 @@ def command(
     output: Path | None,
     store: str | None,
     tasks: Path | None,
+    seen: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Plan the segmentation of IMAGE: geometry, tasks, memory and disk. Computes nothing yet.
@@ -59,6 +61,7 @@ def command(
     else:
         files = resolve_all(params.model, digest=params.model_digest)
     plan = stage.make_plan(opened, identify_all(files), params)
+    stage.check_seen(plan, seen)
     if store is not None:
         stage.run(plan, Store(store))
     if tasks is not None:

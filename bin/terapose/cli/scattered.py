@@ -56,13 +56,6 @@ def plan_options(function: F) -> F:
     return plan(click.option("--store", required=True, help="The store's address.")(function))
 
 
-def read_summary(path: Path | None) -> dict[str, Any]:
-    """A gather's summary; empty where there is none."""
-    from terapose.checksums import unsealed
-
-    return unsealed(path.read_bytes(), path) if path else {}
-
-
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a receipt or a summary, with its checksum."""
     from terapose.checksums import sealed
@@ -87,12 +80,14 @@ def make_job(
     from terapose.job import Job
     from terapose.params import check
     from terapose.plan import load
+    from terapose.repair import read_summary
     from terapose.store import Store
 
     checked = check(options)
     params = {name: getattr(checked, name) for name in options}
-    summary = read_summary(before)
-    return Job(load(plan), Store(store), stage, task, {**params, **more}, summary)
+    place = Store(store)
+    summary = read_summary(before, place) if before else {}
+    return Job(load(plan, place), place, stage, task, {**params, **more}, summary)
 
 
 def _make(stage: str) -> click.Command:

@@ -30,6 +30,14 @@ Examples:
     "--outdir", type=click.Path(path_type=Path), help="Folder for the results, in place of OUT."
 )
 @click.option("--jobs", type=click.IntRange(1), help="Processes  [default: one a core]")
+@click.option(
+    "--publish-mode",
+    type=click.Choice(["copy", "link"]),
+    default="copy",
+    show_default=True,
+    help="The label image is a copy of that in the store, or hard links to it: these take no room, "
+    "but what damages the store damages the results.",
+)
 @parameters(Parameters.model_fields)
 def command(
     image: str | None,
@@ -37,6 +45,7 @@ def command(
     given: str | None,
     outdir: Path | None,
     jobs: int | None,
+    publish_mode: str,
     **options: Any,
 ) -> None:
     """Segment IMAGE and write labels.zarr, cells.csv and provenance.json into OUT.
@@ -76,7 +85,8 @@ def command(
     def segment(name: str, address: str, params: Parameters) -> None:
         if listing.are_several:
             click.echo(f"sample: {name}", err=True)
-        _segment_one(address, folder / name, params, workers, for_mcmicro=given is not None)
+        how = {"for_mcmicro": given is not None, "link": publish_mode == "link"}
+        _segment_one(address, folder / name, params, workers, **how)
 
     for_each(listing, options, segment, _say)
 
@@ -89,7 +99,7 @@ def _say(name: str, error: Exception) -> None:
 
 
 def _segment_one(
-    image: str, out: Path, params: Parameters, jobs: int, *, for_mcmicro: bool
+    image: str, out: Path, params: Parameters, jobs: int, *, for_mcmicro: bool, link: bool
 ) -> None:
     """Segment one sample and say what came out."""
     from terapose import mcmicro
@@ -99,7 +109,7 @@ def _segment_one(
     if for_mcmicro:
         mcmicro.check_plane(image, params)
     with stages() as report:
-        record = segment_file(image, out, params, workers=jobs, report=report)
+        record = segment_file(image, out, params, workers=jobs, report=report, link=link)
     if for_mcmicro:
         mcmicro.write_qc(image, out, params, record)
     model = record["model"]

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from terapose.image import address as addresses
 from terapose.image.axes import Layout, Shape
 from terapose.image.hdf5_files import Hdf5Files, Node, shape_of
 from terapose.image.identity import Identity, files_identity
@@ -71,7 +70,7 @@ def open_stack(
 def identity_of(paths: Sequence[str], files: Sequence[str]) -> Identity:
     """Identify datasets by their paths and all files that they need."""
     known = files_identity(files[0], *files)
-    return known._replace(digest=addresses.digest(known.digest, *paths))
+    return known._replace(parts=(*known.parts, *paths))
 
 
 def stored_as(files: Hdf5Files, node: Node, layout: Layout) -> tuple[Shape, bool]:

@@ -15,18 +15,23 @@
 
 What is not noticed: a file changed in place that keeps its size and whose time of change is set
 back, and one that is changed and put back, with its inode and time, while a task reads it.
+
+Where content is asked for, a digest of each file's content takes the place of 1. (`by_content`): an
+image that was touched or copied is the same one. Tasks still look at what 1. says, and read a file
+only where that is not as it was; when all is done, all of it is read once more, which notices the
+first of the two above.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +48,7 @@ _UNSTABLE = ("fuse", "9p", "virtiofs")
 _TAGS = ("ETag", "etag", "md5Hash", "generation", "Content-MD5", "Digest")
 _TIMES = ("LastModified", "Last-Modified", "last_modified", "updated", "mtime", "created")
 _TOGETHER = 16
+_BUFFER = 2**22
 _SHOWN = 3
 
 
@@ -51,17 +57,44 @@ class Identity(NamedTuple):
 
     Attributes
     ----------
-    digest
-        Hex SHA-256 of all of it.
+    parts
+        What counts beside the files: the format, metadata, places within a file.
     files
-        States of all files, by name.
+        States of all files, by address; or digests of their content (`by_content`).
+    folder
+        Names of files in it count, its own does not.
+    in_parts
+        Files whose content is among the parts already.
     is_whole
         Whether there are no other files of it; unknown on web servers.
     """
 
-    digest: str
+    parts: tuple[object, ...]
     files: Mapping[str, State]
+    folder: str
+    in_parts: Set[str] = frozenset()
     is_whole: bool = True
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of all of it."""
+        start = self.folder and self.folder.rstrip("/") + "/"
+        files = sorted(
+            (file.removeprefix(start), *state)
+            for file, state in self.files.items()
+            if file not in self.in_parts
+        )
+        return addresses.digest(*self.parts, *files)
+
+    def by_content(self, *, afresh: bool = False) -> Identity:
+        """The same, of what files hold: all of them are read.
+
+        Parameters
+        ----------
+        afresh
+            Read again what this process has read already, though it looks as it did.
+        """
+        return self._replace(files=contents_of(self.files, afresh=afresh))
 
 
 def files_identity(address: str, *files: str) -> Identity:
@@ -69,8 +102,7 @@ def files_identity(address: str, *files: str) -> Identity:
     every = sorted(files or (address,))
     folders = {os.path.dirname(file) for file in every}
     folder = folders.pop() if len(folders) == 1 else os.path.commonpath(folders)
-    states = {file[len(folder) :].lstrip("/"): state for file, state in states_of(every).items()}
-    return Identity(addresses.digest("files", *states.items()), states)
+    return Identity(("files",), states_of(every), folder)
 
 
 def folder_states(folder: str) -> tuple[dict[str, State], bool]:
@@ -126,6 +158,46 @@ def states_of(files: Iterable[str]) -> dict[str, State]:
         return dict(zip(every, pool.map(state_of, every), strict=True))
 
 
+_CONTENT: dict[tuple[str, State], State] = {}
+"""What this process has read of files, by their addresses and states."""
+
+
+def contents_of(files: Mapping[str, State], *, afresh: bool = False) -> dict[str, State]:
+    """Digests of the content of files, by address; empty of those that are not there.
+
+    Parameters
+    ----------
+    files
+        States by address. A file is read once for a state.
+    afresh
+        Read them all.
+    """
+    there = {file: state for file, state in files.items() if state}
+    missing = sorted(f for f, state in there.items() if afresh or (f, state) not in _CONTENT)
+    with ThreadPoolExecutor(_TOGETHER) as pool:
+        for file, content in zip(missing, pool.map(_content, missing), strict=True):
+            _CONTENT[file, there[file]] = content
+    return {file: _CONTENT[file, state] if state else () for file, state in files.items()}
+
+
+def _content(file: str) -> State:
+    digest = hashlib.blake2b(digest_size=32)
+    try:
+        with _stream(file) as stream:
+            while data := stream.read(_BUFFER):
+                digest.update(data)
+    except Exception as error:  # every driver has kinds of its own
+        raise addresses.refused(file, error) from error
+    return (digest.hexdigest(),)
+
+
+def _stream(file: str) -> IO[bytes]:
+    if not addresses.is_url(file):
+        return open(file, "rb")
+    fs, path = addresses.filesystem(file)
+    return cast(IO[bytes], fs.open(path, "rb"))
+
+
 def _local(status: os.stat_result) -> State:
     inode = status.st_ino if _has_inodes(status.st_dev) else 0
     return (status.st_size, status.st_mtime_ns, inode)
@@ -156,15 +228,24 @@ def _text(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value).strip('"')
 
 
-def table_of(known: Identity) -> Table:
-    """The files of an image in 16 bytes each, as the store keeps them."""
-    rows = sorted((_short(name), _short(name, *state)) for name, state in known.files.items())
-    columns = np.array(rows, np.uint64).reshape(len(rows), 2)
-    whole = np.array([known.is_whole], np.uint64)
-    return {"name": columns[:, 0], "state": columns[:, 1], "whole": whole}
+def table_of(known: Identity, content: Identity | None = None) -> Table:
+    """The files of an image in 16 bytes each, as the store keeps them; with their content in 24."""
+    names = [(_short(name), name) for name in known.files]
+    names.sort()
+    table = {
+        "name": np.array([short for short, _ in names], np.uint64),
+        "state": np.array([_short(name, *known.files[name]) for _, name in names], np.uint64),
+        "whole": np.array([known.is_whole], np.uint64),
+    }
+    if content is not None:
+        shorts = [_short(name, *content.files[name]) for _, name in names]
+        table["content"] = np.array(shorts, np.uint64)
+    return table
 
 
-def compare(address: str, files: Mapping[str, State], table: Table) -> None:
+def compare(
+    address: str, files: Mapping[str, State], table: Table, since: str = "the run was planned"
+) -> None:
     """Refuse files that are not as the table has them.
 
     Parameters
@@ -172,9 +253,11 @@ def compare(address: str, files: Mapping[str, State], table: Table) -> None:
     address
         Of the image, for the message.
     files
-        States of the files that were read, by name; empty of those that are not there.
+        States of the files that were read, by address; empty of those that are not there.
     table
-        From `table_of`, when the run was planned.
+        From `table_of`.
+    since
+        When that was, for the message.
 
     Raises
     ------
@@ -188,21 +271,26 @@ def compare(address: str, files: Mapping[str, State], table: Table) -> None:
         is_known = at < len(names) and int(names[at]) == _short(name)
         if is_known:
             fits = int(states[at]) == _short(name, *state)
+            if not fits and state and "content" in table:
+                content = contents_of({name: state})[name]
+                fits = int(table["content"][at]) == _short(name, *content)
         else:
             fits = not state or not table["whole"][0]
         if not fits:
             changed.append(addresses.masked(name))
     if changed:
-        raise changed_image(address, few(changed, _SHOWN))
+        raise changed_image(address, few(changed, _SHOWN), since)
 
 
-def changed_image(address: str, files: str | None = None) -> InputError:
-    """What is said of an image that is another one than was planned."""
+def changed_image(
+    address: str, files: str | None = None, since: str = "the run was planned"
+) -> InputError:
+    """What is said of an image that is another one than before."""
     return InputError(
-        "the image has changed since the run was planned",
+        f"the image has changed since {since}",
         where=address,
         got=files and f"other files than then: {files}",
-        remedy="run again, so that the plan is made with the image as it is now",
+        remedy="run again, with the image as it is now",
     )
 
 

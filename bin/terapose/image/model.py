@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ import numpy as np
 from terapose.errors import InputError
 from terapose.geometry import Box
 from terapose.image.axes import Layout, Shape, understand
-from terapose.image.identity import Identity, State, states_of
+from terapose.image.identity import Identity, State, compare, states_of, table_of
 from terapose.image.units import VoxelSize
 from terapose.levels import factor_between
 from terapose.region import parse_box
@@ -182,7 +183,7 @@ class Image:
         return self.find_identity().digest
 
     def files_read(self) -> dict[str, State]:
-        """What is known now of the files that this image was read from, by name."""
+        """What is known now of the files that this image was read from, by address."""
         if self.touched is None:
             return dict(self.find_identity().files)
         return states_of(set(self.touched))
@@ -255,6 +256,21 @@ class Image:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+
+@contextmanager
+def unchanging(*images: Image) -> Iterator[None]:
+    """Refuse images of which files that were read have changed when a block ends.
+
+    Raises
+    ------
+    InputError
+        If one has.
+    """
+    tables = [table_of(image.find_identity()) for image in images]
+    yield
+    for image, table in zip(images, tables, strict=True):
+        compare(image.address, image.files_read(), table, "it was opened")
 
 
 def check_channels(image: Image, channels: Sequence[int]) -> None:

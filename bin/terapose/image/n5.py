@@ -224,9 +224,8 @@ def _identity(container: str, paths: tuple[str, ...], setup: bdv_xml.Setup | Non
             os.path.relpath(path, container),
             sorted(read_attributes(path).items()),
             sorted(_inherited(container, path).items()),
-            sorted((name[len(path) :], *state) for name, state in states.items()),
         ]
-    return Identity(addresses.digest("n5", *parts, setup), files)
+    return Identity(("n5", *parts, setup), files, container)
 
 
 def _named(place: str, address: str, chosen: Selection) -> tuple[str, int]:

@@ -183,8 +183,8 @@ def _identity(places: Places, files: tuple[str, ...]) -> Identity:
     """By the files and their order; names count, the folder does not."""
     states = states_of(files)
     folder = os.path.commonpath(files)
-    order = [(os.path.relpath(path, folder), *states[path]) for path in files]
-    return Identity(addresses.digest("stack", places.axes, places.lengths, order), states)
+    order = [os.path.relpath(path, folder) for path in files]
+    return Identity(("stack", places.axes, places.lengths, order), states, folder)
 
 
 def _check_files(files: tuple[str, ...], expected: Header) -> None:

@@ -112,13 +112,12 @@ def identity(address: str, found: dict[str, bytes], level_path: str) -> Identity
     packed = zips.find_node(level)
     if packed is not None:
         known = files_identity(packed.archive.address)
-        return known._replace(digest=addresses.digest("zarr", *parts, packed.path, known.digest))
+        return known._replace(parts=("zarr", *parts, packed.path))
     level = level.rstrip("/")
     files, is_whole = folder_states(level)
-    parts += sorted((name[len(level) :], *state) for name, state in files.items())
     # of the group above the level: the level's own are among its files
-    named = {addresses.join(address, name) for name in found}
-    return Identity(addresses.digest("zarr", *parts), {**states_of(named), **files}, is_whole)
+    above = {addresses.join(address, name) for name in found} - files.keys()
+    return Identity(("zarr", *parts), {**states_of(above), **files}, level, above, is_whole)
 
 
 def files_of(address: str, found: dict[str, bytes]) -> set[str] | None:

@@ -104,7 +104,9 @@ def _fetched(url: str, digest: str | None, cache: Path) -> Path:
     The file's own name comes last, so that what is in the cache can be recognised; the hash of the
     address before it keeps equal names of different places apart.
     """
-    base = re.sub(r"[^A-Za-z0-9._-]", "_", url.rstrip("/").rsplit("/", 1)[-1]) or "model"
+    # what signs an address is no part of the name
+    path = re.split("[?#]", url)[0]
+    base = re.sub(r"[^A-Za-z0-9._-]", "_", path.rstrip("/").rsplit("/", 1)[-1]) or "model"
     target = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{base}"
     if target.is_file() and (digest is None or sha256(target) == digest.lower()):
         return target

@@ -4,7 +4,9 @@ It runs first, and every time: it costs seconds, so that nothing is found out af
 checks all parameters together, opens the image, looks at the network's file and at the folder for
 the results. What it prints is the line from which the workflow starts a sample: the identity of
 the image and of the network (a changed file must not meet cached tasks), and for each stage its
-parameters as words of a command line.
+parameters as words of a command line. Those of **plan** begin with the address of the image, and
+may hold others (of a mask, a table of markers): they reach a task on its standard input, because
+Nextflow shows scripts.
 """
 
 from __future__ import annotations
@@ -24,14 +26,15 @@ from terapose.constant import refuse_constant
 from terapose.earlier import THUMBNAILS, record_of, stale
 from terapose.errors import InputError, shown
 from terapose.image import Image, describe
+from terapose.image_plan import identity_of
 from terapose.masking import masked
 from terapose.param_types import has_control
-from terapose.params import SELECTION, STAGES, Parameters
+from terapose.params import STAGES, Parameters
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.samples import samples_of
 from terapose.stages.plan import make_plan
 from terapose.tissue import find_tissue, share_of
-from terapose.upscale import full_image
+from terapose.upscale import cover_of, full_image
 from terapose.words import arguments
 
 
@@ -189,23 +192,20 @@ def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
 
 
-def _cut_words(params: Parameters, result: Image) -> str:
-    """Words for ``terapose cut``; none where no thumbnails are wanted."""
-    if params.thumbnails is None:
-        return ""
-    window = ["--window-size", str(params.thumbnails)] if params.thumbnails else []
-    seen = result.selection
-    # the box of the tissue, where region names a mask
-    chosen = params.model_copy(update={"level": seen.level, "region": seen.region})
-    return f"{arguments(chosen, SELECTION)} {shlex.join(window)}".strip()
+def _plan_words(params: Parameters, seen: Iterable[str]) -> str:
+    """Words for ``terapose plan``, which refuses another image than was seen here."""
+    words = [word for identity in seen for word in ("--seen", identity)]
+    return f"{arguments(params, STAGES['plan'])} {shlex.join(words)}"
 
 
-def _identities(image: Image, result: Image, params: Parameters) -> list[str]:
-    """What tells the image, its level that results lie on, and the mask of tissue from others."""
-    found = [image.identity] if result is image else [image.identity, result.identity]
+def _identities(image: Image, params: Parameters) -> list[str]:
+    """What tells the image, its level 0 and the mask of tissue from others, as a plan has them."""
+    full = full_image(image, params) if image.level else image
+    images = [image] if cover_of(image, full) is None else [image, full]
+    found = [identity_of(one, params.identity) for one in images]
     if not params.tissue:
         return found
-    _, tissue = find_tissue(params.tissue, image.layout.shape)
+    _, tissue = find_tissue(params.tissue, image.layout.shape, params.identity)
     return [*found, tissue.identity]
 
 
@@ -267,19 +267,21 @@ def _check_one(
     # the numbers that names stand for: another table of markers is another run
     channels = channel_numbers(image, params.channels, params.markers)
     last = last_stages(params.measure, params.table)
-    # words of scripts, which Nextflow shows; the network's file is fetched by then
-    told = params.model_copy(update={"model": masked(params.model)})
+    seen = _identities(image, params)
+    # the networks' files are fetched by then: their addresses are but names
+    shown_as = {name: masked(getattr(params, name)) for name in ("model", "cell_model")}
+    told = params.model_copy(update=shown_as)
     threshold = flow_threshold(mode_of(image, params), params.flow_threshold)
     row = {
         "address": address,
-        "identity": key_of(*_identities(image, result, params), model, package_digest(), channels),
+        "identity": key_of(*seen, model, package_digest(), channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
         # whether the errors of flows are wanted at all
         "errors": "yes" if threshold else "",
         "measures": "yes" if "measure" in last else "",
         "outlines": "yes" if "outlines" in last else "",
-        "thumbnails": _cut_words(params, result),
         **{stage: arguments(told, own) for stage, own in STAGES.items()},
+        "plan": f"{shlex.join([address])} {_plan_words(told, seen)}",
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",
     }

@@ -4,7 +4,8 @@
    regions that are damaged are exported again. Then the coarse levels are made.
 2. All results are made in a folder aside, in the folder of the results. The label image is copied
    (the file system may share the blocks of both) or, with ``link``, linked; a copy is compared with
-   the checksums as well. Everything else gets a checksum as it is written.
+   the checksums as well. Everything else gets a checksum as it is written. Thumbnails are cut
+   out of the image, which has to be the one that was planned, before and after.
 3. The record of an earlier run goes, the results take their places, each by one rename, and the
    record of the run, ``provenance.json``, comes last: where it stands, the rest is complete.
 
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import terapose
 from terapose import files
 from terapose.checksums import sealed
 from terapose.compartments import CELLS, MASKS, compartments, table_names
+from terapose.cut import cut_cells
 from terapose.earlier import RECORD, THUMBNAILS, forget, named
 from terapose.geojson import joined_rings, rings_in, write_geojson
 from terapose.image.folders import sample_name
@@ -46,7 +47,7 @@ def run(
     output: Path,
     *,
     link: bool = False,
-    also: Callable[[Path], None] | None = None,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     """Lay out the results.
 
@@ -57,13 +58,13 @@ def run(
     receipts
         Of all tasks of ``export``, ``measure`` and ``outlines``, as far as they were to run.
     output
-        Folder for ``labels.zarr``, the tables of cells and ``provenance.json``, and the masks if
-        they are asked for.
+        Folder for ``labels.zarr``, the tables of cells and ``provenance.json``, and the masks and
+        thumbnails if they are asked for.
     link
         Link the files of the label image where that is possible: whatever changes them in the store
         changes the results.
-    also
-        Adds more results to the folder it is given, which holds all others.
+    jobs
+        Threads that cut thumbnails.
 
     Returns
     -------
@@ -74,6 +75,9 @@ def run(
     ------
     StoreError
         If something is missing or damaged in the store.
+    InputError
+        If the image has changed since the run was planned, as far as it is read here: where
+        thumbnails are cut out of it, or its content identifies it.
     """
     exported, others = _gathered(job, receipts)
     checks = complete(job, exported.pop("files"))
@@ -89,8 +93,8 @@ def run(
         if "geojson" in job.params["table"]:
             _outlines(job, measured, outlined, staging)
         _masks(job, staging, exported["checksum"])
-        if also is not None:
-            also(staging)
+        _thumbnails(job, staging, jobs)
+        job.confirm_content()
         record = sealed({**record, **noted(staging, checks)})
         (staging / RECORD).write_text(json.dumps(record, indent=1))
         _publish(staging, output, record)
@@ -176,6 +180,22 @@ def _masks(job: Job, output: Path, identity: str) -> None:
             description=_of_level(job),
             place=place,
         )
+
+
+def _thumbnails(job: Job, output: Path, jobs: int) -> None:
+    """Cut the thumbnails of the cells, if wanted."""
+    if job.params["thumbnails"] is None:
+        return
+    kind = "parquet" if "parquet" in job.params["table"] else "csv"
+    cut_cells(
+        job.seen_image,
+        str(output / LABELS),
+        str(output / f"{CELLS}.{kind}"),
+        str(output / THUMBNAILS),
+        window=job.params["thumbnails"] or None,
+        jobs=jobs,
+    )
+    job.confirm_image()
 
 
 def _of_level(job: Job) -> str:

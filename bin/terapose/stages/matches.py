@@ -10,7 +10,6 @@ For each block, without a halo:
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from terapose.checksums import unsealed
+from terapose.earlier import RECORD
 from terapose.errors import StoreError
 from terapose.filters import BOX
 from terapose.geometry import Box
@@ -29,9 +30,23 @@ from terapose.store import INTEGER
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:
-    """The record of the run that found the cells."""
-    record: dict[str, Any] = json.loads((Path(folder) / "provenance.json").read_text())
-    return record
+    """The record of the run that found the cells.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged.
+    """
+    place = Path(folder) / RECORD
+    try:
+        return unsealed(place.read_bytes(), place)
+    except StoreError as fault:
+        raise StoreError(
+            fault.what,
+            where=place,
+            got=fault.got,
+            remedy="run again (the workflow: without -resume), and the cells are found again",
+        ) from fault
 
 
 def identity(record: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ from terapose.cutting import (
 from terapose.errors import InputError
 from terapose.geometry import Box, Grid, batches, zyx
 from terapose.image import Image
-from terapose.image_plan import ImagePlan, note_files
+from terapose.image.identity import changed_image
+from terapose.image_plan import ImagePlan, identity_of, note_files
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.label_files import REGION_FACTOR
 from terapose.labels import CHUNKS, FLAT_CHUNKS, pyramid_factors
@@ -44,6 +46,7 @@ from terapose.params import Parameters
 from terapose.plan import (
     AXES,
     CONVERT_PLANES,
+    KEPT,
     SCATTERED,
     STATISTICS_PLANES,
     IntensityPlan,
@@ -114,7 +117,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     }
     full = full_image(image, params) if image.level else image
     if (cover := cover_of(image, full)) is not None:
-        planned = planned.model_copy(update={"full_identity": full.identity})
+        planned = planned.model_copy(update={"full_identity": identity_of(full, params.identity)})
         fields |= {"full": _output_plan(full, params), "cover": cover, "image": planned}
     draft = Plan.model_construct(**fields, tasks={}, projection=Projection(memory={}, store=0))
     tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
@@ -155,12 +158,13 @@ def _grid(plan: Plan, plane: tuple[int, int]) -> TileGrid:
 def _image_plan(image: Image, params: Parameters) -> ImagePlan:
     mask = None
     if params.tissue:
-        _, mask = tissue.find_tissue(params.tissue, image.layout.shape)
+        _, mask = tissue.find_tissue(params.tissue, image.layout.shape, params.identity)
     numbers, names = channel_numbers(image, params.channels, params.markers)
     return ImagePlan(
         address=image.address,
-        identity=image.identity,
+        identity=identity_of(image, params.identity),
         full_identity="",
+        identified_by=params.identity,
         format=image.format,
         selection=image.selection,
         level=image.level,
@@ -293,6 +297,27 @@ def _check_grid(image: Image, grid: tuple[int, ...], rescale: float, anisotropy:
         )
 
 
+def check_seen(plan: Plan, seen: Sequence[str]) -> None:
+    """Refuse a plan of another image, or another mask of its tissue, than was checked.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    seen
+        Identities that **check** found.
+
+    Raises
+    ------
+    InputError
+        If one is not among those that were planned with.
+    """
+    image, mask = plan.image, plan.image.tissue
+    known = {image.identity, image.full_identity, mask.identity if mask else ""}
+    if not known.issuperset(seen):
+        raise changed_image(image.address)
+
+
 def run(plan: Plan, store: Store) -> None:
     """Make the store and the arrays that the plan alone decides.
 
@@ -301,7 +326,8 @@ def run(plan: Plan, store: Store) -> None:
     InputError
         If the disk has less room than the projection asks for, or the image has changed meanwhile.
     """
-    if store.is_local and not store.has("plan.json"):
+    image = plan.image
+    if store.is_local and not store.has(KEPT):
         Path(store.address).mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(store.address).free
         if free < plan.projection.store:
@@ -312,11 +338,11 @@ def run(plan: Plan, store: Store) -> None:
                 allowed=f"{plan.projection.store / 1e9:.1f} GB or more",
                 remedy="choose a work folder on a larger disk",
             )
-    note_files(plan.image.open(), plan.image.identity, store)
+    note_files(image.open(), image.identity, image.identified_by, store)
     if plan.full is not None:
-        full = plan.image.open(plan.full.selection)
-        note_files(full, plan.image.full_identity, store)
+        full = image.open(plan.full.selection)
+        note_files(full, image.full_identity, image.identified_by, store)
     tissue.prepare(plan, store)
     convert.prepare(plan, store)
     gradients.prepare(plan, store)
-    store.put_json("plan.json", plan.model_dump(mode="json"))
+    store.put_json(KEPT, plan.model_dump(mode="json"))

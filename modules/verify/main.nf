@@ -1,0 +1,25 @@
+include { quoted } from '../shell'
+
+// Compares results that are not published, those of a second network, with their checksums. Never
+// cached: what was laid out by an earlier run may have been damaged since.
+process VERIFY {
+    tag "${sample}"
+    label 'small'
+    cache false
+
+    input:
+    tuple val(sample), val(store), path(results, stageAs: 'laid/*')
+
+    output:
+    val sample
+
+    script:
+    """
+    terapose.py verify laid --store ${quoted(store)}
+    """
+
+    stub:
+    """
+    true
+    """
+}
