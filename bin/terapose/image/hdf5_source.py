@@ -9,6 +9,7 @@ import numpy as np
 
 from terapose.image import address as addresses
 from terapose.image.axes import Layout, Shape
+from terapose.image.hdf5_chunks import check_chunks
 from terapose.image.hdf5_files import Hdf5Files, Node, shape_of
 from terapose.image.identity import Identity, files_identity
 from terapose.image.joined import Index, Joined
@@ -38,6 +39,7 @@ class Datasets:
             node = self._files.find(self._paths[number])
             self._files.sources(node)
             self._open[number] = node.item
+        check_chunks(self._open[number], region)
         block = np.asarray(self._open[number][region])
         if (block.dtype.kind, self._dtype.kind) == ("i", "u"):
             return block.view(self._dtype.newbyteorder(block.dtype.byteorder))
