@@ -22,6 +22,7 @@ import h5py
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from terapose.errors import InputError
@@ -292,3 +293,40 @@ def test_hdf5_as_it_should_be(tmp_path: Path) -> None:
         assert (path.stat().st_size) > 2**19
         read = open_image(path).read((slice(0, 1), slice(100, 600), slice(0, 600)))
         assert (read[0] == noise[100:]).all()
+
+
+def test_jpeg_2000_with_two_headers(tmp_path: Path) -> None:
+    """The first is that of 8 x 8 pixels, in a box that a decoder passes over."""
+    small = imagecodecs.jpeg2k_encode(np.zeros((8, 8), np.uint8), codecformat="j2k")
+    large = imagecodecs.jpeg2k_encode(np.zeros((3000, 3000), np.uint8), codecformat="jp2")
+    box = struct.pack(">I4s", 8 + 64, b"free") + bytes(small[:64])
+    first = large.index(b"jp2h") - 4
+    path = tmp_path / "a.jp2"
+    path.write_bytes(large[:first] + box + large[first:])
+    image = open_image(tmp_path / "*.jp2", stack=True)
+    assert image.shape == (1, 8, 8)
+    with pytest.raises(InputError, match=r"invalid out\.shape=\(8, 8\)"):
+        image.read((slice(0, 1), slice(0, 8), slice(0, 8)))
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd", "lzma", "packbits", "lzw"])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_tiff(bombs: dict[str, bytes], tmp_path: Path, compression: str, tiled: bool) -> None:
+    """A strip or tile is decoded into memory of its own size: what is more is left or refused."""
+    path = tmp_path / "a.tif"
+    packed = bombs.get(compression) or imagecodecs.lzw_encode(bytes(2**22))
+    if compression == "packbits":
+        packed = b"\x81\0" * 2**20
+    tile = (16, 16) if tiled else None
+    pieces = iter([packed])
+    tifffile.imwrite(
+        path,
+        pieces,
+        shape=(16, 16),
+        dtype="u1",
+        tile=tile,
+        rowsperstrip=None if tiled else 16,
+        compression=compression,
+        photometric="minisblack",
+    )
+    assert said(path) == "it was read" or "cannot be read; got" in said(path)
