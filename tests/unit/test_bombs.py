@@ -14,6 +14,7 @@ import resource
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def bombs() -> dict[str, bytes]:
         "zlib": _zlib(),
         "bz2": bz2.compress(part) * _TIMES,
         "lzma": lzma.compress(part, preset=0) * _TIMES,
-        "zstd": imagecodecs.zstd_encode(part) * _TIMES,
+        "zstd": bytes(imagecodecs.zstd_encode(part)) * _TIMES,
         "blosc": _blosc(),
         "lz4": _lz4(),
         "deflate": _deflated(),
@@ -165,7 +166,7 @@ def test_zarr_as_it_should_be(tmp_path: Path, stored: dict[str, Any]) -> None:
 def _made(stored: dict[str, Any]) -> dict[str, Any]:
     import numcodecs
 
-    made = {"compressors": None, "filters": None}
+    made: dict[str, Any] = {"compressors": None, "filters": None}
     if "compressor" in stored:
         made["compressors"] = numcodecs.get_codec(stored["compressor"])
     if "filters" in stored:
@@ -314,11 +315,11 @@ def test_jpeg_2000_with_two_headers(tmp_path: Path) -> None:
 def test_tiff(bombs: dict[str, bytes], tmp_path: Path, compression: str, tiled: bool) -> None:
     """A strip or tile is decoded into memory of its own size: what is more is left or refused."""
     path = tmp_path / "a.tif"
-    packed = bombs.get(compression) or imagecodecs.lzw_encode(bytes(2**22))
+    packed = bombs.get(compression) or bytes(imagecodecs.lzw_encode(bytes(2**22)))
     if compression == "packbits":
         packed = b"\x81\0" * 2**20
     tile = (16, 16) if tiled else None
-    pieces = iter([packed])
+    pieces: Iterator[bytes] = iter([packed])
     tifffile.imwrite(
         path,
         pieces,

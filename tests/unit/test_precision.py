@@ -148,7 +148,7 @@ def test_held() -> None:
 
 
 def test_contrast_of_the_best_plane_counts() -> None:
-    told = {"whole": False, "given": False, "address": "a", "channel": 1}
+    told: dict[str, Any] = {"whole": False, "given": False, "address": "a", "channel": 1}
     check_contrast([0, np.nan, 1], [1e-4, np.nan, 2], EXACT, **told)
     check_contrast([np.nan], [np.nan], ROUNDED, **told)
     check_contrast(5.0, 5.0, EXACT, **told)

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from numcodecs.abc import Codec as Numcodec
 from zarr.abc.codec import BytesBytesCodec, Codec
 from zarr.codecs import ShardingCodec
 from zarr.core.array_spec import ArraySpec
@@ -125,7 +124,7 @@ def _of_version_3(
 def _of_version_2(address: str, codec: Any, most: int) -> Any:
     name, settings = codec.codec_id, codec.get_config()
     if name in _UNPACK or name == "lzma":
-        return _BoundedOld(codec, _unpacker(name, settings), most)
+        return _BoundedOld(_unpacker(name, settings), most)
     if name not in _SAME_SIZE:
         raise _unknown(address, name)
     return codec
@@ -177,15 +176,12 @@ class Bounded(BytesBytesCodec):
         return chunk_spec.prototype.buffer.from_bytes(content)
 
 
-class _BoundedOld(Numcodec):  # type: ignore[misc]
+class _BoundedOld:
     """A codec of version 2 that unpacks up to ``most`` bytes in place of another one."""
 
-    def __init__(self, own: Any, unpacker: Unpack, most: int) -> None:
-        self.codec_id = own.codec_id
+    def __init__(self, unpacker: Unpack, most: int) -> None:
         self._unpack, self._most = unpacker, most
 
-    def encode(self, buf: Any) -> Any:
-        raise NotImplementedError
-
-    def decode(self, buf: Any, out: Any = None) -> bytes:
+    def decode(self, buf: Any) -> bytes:
+        """Unpack a chunk."""
         return self._unpack(bytes(buf), self._most)
