@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from terapose.errors import InputError
 from terapose.geometry import Box, zyx
 from terapose.image import Image
+from terapose.precision import check_held
 from terapose.reading import blocks_of
 
 SMALL = 2**22
@@ -45,7 +46,8 @@ def refuse_constant(image: Image, channels: Sequence[int]) -> None:
     Raises
     ------
     InputError
-        If a channel has one value in every voxel, or cannot be read.
+        If a channel has one value in every voxel, values beyond float32 at its beginning, or
+        cannot be read.
     """
     if math.prod(image.shape) > SMALL:
         return
@@ -53,6 +55,7 @@ def refuse_constant(image: Image, channels: Sequence[int]) -> None:
     first = Box((0, 0, 0), zyx(image.chunks)).clip(image.shape)
     for channel in channels:
         values = image.read(first.slices, channel)
+        check_held(values, image.address, channel)
         value = values.flat[0]
         blocks = (image.read(b.slices, channel) for b in blocks_of(image.shape, image.chunks))
         if all((block == value).all() for block in itertools.chain([values], blocks)):

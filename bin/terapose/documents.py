@@ -39,6 +39,28 @@ def refuse_special(path: str | os.PathLike[str]) -> None:
         )
 
 
+def refuse_large(path: str | os.PathLike[str], most: int = MOST_BYTES) -> None:
+    """Refuse a file of more bytes than there can be a use for.
+
+    Raises
+    ------
+    InputError
+        If it is larger.
+    """
+    try:
+        size = os.stat(path).st_size
+    except (OSError, ValueError):
+        return
+    if size > most:
+        raise InputError(
+            "is too large for what it should be",
+            where=path,
+            got=f"{size} bytes",
+            allowed=f"up to {most}",
+            remedy="check that it is the right file",
+        )
+
+
 def read_document(path: Path) -> bytes:
     """Read a small file.
 
@@ -49,15 +71,7 @@ def read_document(path: Path) -> bytes:
     """
     refuse_special(path)
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise InputError(
-                "is too large for what it should be",
-                where=path,
-                got=f"{size} bytes",
-                allowed=f"up to {MOST_BYTES}",
-                remedy="check that it is the right file",
-            )
+        refuse_large(path)
         return path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):

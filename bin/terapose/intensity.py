@@ -183,6 +183,7 @@ def normalize(
     if not given and not upper - lower > 1e-3:
         result[:] = 0
     else:
-        np.subtract(result, lower, out=result, casting="same_kind")
-        np.divide(result, upper - lower, out=result, casting="same_kind")
+        with np.errstate(over="ignore"):  # who calls looks at it
+            np.subtract(result, lower, out=result, casting="same_kind")
+            np.divide(result, upper - lower, out=result, casting="same_kind")
     return np.float32(1) - result if invert else result

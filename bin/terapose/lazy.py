@@ -78,12 +78,13 @@ def open_labels(address: str | os.PathLike[str], *, boolean: bool = True) -> Laz
     """
     from terapose.image import address as addresses
     from terapose.image import open_image, zarr_nodes
+    from terapose.image.zarr_groups import inside
 
     place = addresses.localise(os.fspath(address))
     names = zarr_nodes.metadata(place).get("labels")
     if isinstance(names, list) and (len(names) == 1 or "cells" in names):
         name = str(names[0]) if len(names) == 1 else "cells"
-        place = addresses.join(place, name)
+        place = inside(place, name)
     is_plain = not addresses.is_url(place) and not set(place) & set("*?[]{}")
     if is_plain and place.lower().endswith(".png"):
         # planes of a stack may be PNG: a pattern that only this file matches

@@ -7,7 +7,7 @@ import os
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from terapose.documents import refuse_special
+from terapose.documents import refuse_large, refuse_special
 from terapose.errors import InputError
 from terapose.masking import masked
 
@@ -65,11 +65,13 @@ def read_bytes(address: str, start: int | None = None, end: int | None = None) -
     Raises
     ------
     InputError
-        If the server or the file system refuses.
+        If the server or the file system refuses, or a file is too large for a document.
     """
     fs, path = filesystem(address)
     if not is_url(address):
         refuse_special(path)
+        if end is None:
+            refuse_large(path)
     try:
         content = fs.cat_file(path, start=start, end=end)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

@@ -24,6 +24,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from terapose.errors import InputError
+from terapose.image.hdf5_chunks import filters_of
 
 _MAX_LINKS = 64
 _SHOWN = 12
@@ -302,8 +303,16 @@ def check_filters(address: str, dataset: Any) -> None:
     Raises
     ------
     InputError
-        If a filter is not installed.
+        If a filter is not installed, or chunks are compressed twice: a few bytes may become
+        anything then.
     """
+    if len(filters_of(dataset)) > 1:
+        raise InputError(
+            "is compressed more than once",
+            where=address,
+            got=f"HDF5 filters {filters_of(dataset)}",
+            remedy="write the file again with gzip (h5repack -f GZIP=4)",
+        )
     settings = dataset.id.get_create_plist()
     for number in range(settings.get_nfilters()):
         code, _, _, name = settings.get_filter(number)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from terapose.image.axes import Layout, Shape
+from terapose.image.hdf5_chunks import check_chunks
 from terapose.image.hdf5_files import Hdf5Files, Node, shape_of
 from terapose.image.identity import Identity, files_identity
 from terapose.image.joined import Index, Joined
@@ -37,6 +38,7 @@ class Datasets:
             node = self._files.find(self._paths[number])
             self._files.sources(node)
             self._open[number] = node.item
+        check_chunks(self._open[number], region)
         block = np.asarray(self._open[number][region])
         if (block.dtype.kind, self._dtype.kind) == ("i", "u"):
             return block.view(self._dtype.newbyteorder(block.dtype.byteorder))

@@ -11,11 +11,9 @@
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import math
+import os
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
@@ -24,56 +22,25 @@ from typing import Any
 import numpy as np
 
 from terapose.errors import InputError
+from terapose.image import unpack
 from terapose.image.joined import Index
-from terapose.image.unpack import from_zstd
 
 _TYPES = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 _TYPES |= {"float32", "float64"}
-_JAVA_LZ4 = b"LZ4Block"
 
 
-def _from_gzip(packed: bytes) -> bytes:
-    # gzip, or zlib (`useZlib`): told by the first bytes
-    return zlib.decompress(packed, zlib.MAX_WBITS | 32)
+def _stored(packed: bytes, most: int) -> bytes:
+    return packed
 
 
-def _from_blosc(packed: bytes) -> bytes:
-    import imagecodecs
-
-    # the decoder does not notice that bytes are missing
-    (size,) = struct.unpack_from("<I", packed, 12)
-    if size != len(packed):
-        raise ValueError(f"{len(packed)} bytes in place of {size}")
-    return bytes(imagecodecs.blosc_decode(packed))
-
-
-def _from_lz4(packed: bytes) -> bytes:
-    """LZ4 in the frames of lz4-java, or behind its length as zarr-python 2 wrote it."""
-    import imagecodecs
-
-    if not packed.startswith(_JAVA_LZ4):
-        return bytes(imagecodecs.lz4_decode(packed, header=True))
-    parts, place = [], 0
-    while place < len(packed):
-        magic, token, size, whole, _ = struct.unpack_from("<8sBIII", packed, place)
-        if magic != _JAVA_LZ4:
-            raise ValueError(f"no LZ4 frame at byte {place}")
-        place += 21
-        part = packed[place : place + size]
-        place += size
-        is_packed = token & 0xF0 == 0x20
-        parts.append(bytes(imagecodecs.lz4_decode(part, out=whole)) if is_packed else part)
-    return b"".join(parts)
-
-
-_UNPACK: dict[str, Callable[[bytes], bytes]] = {
-    "raw": bytes,
-    "gzip": _from_gzip,
-    "bzip2": bz2.decompress,
-    "xz": lzma.decompress,
-    "zstd": from_zstd,
-    "blosc": _from_blosc,
-    "lz4": _from_lz4,
+_UNPACK: dict[str, Callable[[bytes, int], bytes]] = {
+    "raw": _stored,
+    "gzip": unpack.from_gzip,
+    "bzip2": unpack.from_bzip2,
+    "xz": unpack.from_xz,
+    "zstd": unpack.from_zstd,
+    "blosc": unpack.from_blosc,
+    "lz4": unpack.from_lz4,
 }
 
 
@@ -142,8 +109,11 @@ class Dataset:
         """Read a block, as large as it is stored; None where there is no file."""
         file_name = f"{self.path}/{self._name(position)}"
         self.touched.add(file_name)
+        most = unpack.most_of(math.prod(self.blocks), self.dtype.itemsize)
         try:
             with open(file_name, "rb") as file:
+                if os.fstat(file.fileno()).st_size > most:
+                    raise ValueError(f"block {self._name(position)} is larger than it may be")
                 content = file.read()
         except FileNotFoundError:
             return None
@@ -151,8 +121,10 @@ class Dataset:
         if mode not in (0, 1) or axes != len(self.shape):
             raise ValueError(f"block {self._name(position)} has mode {mode} and {axes} axes")
         shape = struct.unpack_from(f">{axes}I", content, 4)[::-1]
+        if any(a > b for a, b in zip(shape, self.blocks, strict=True)):
+            raise ValueError(f"block {self._name(position)} is too large: {shape}")
         start = 4 + 4 * axes + 4 * mode
-        data = _UNPACK[self.compression](content[start:])
+        data = _UNPACK[self.compression](content[start:], most)
         values = np.frombuffer(data, self.dtype.newbyteorder(">"), math.prod(shape))
         return values.reshape(shape)
 

@@ -25,13 +25,14 @@ class Noted(WrapperStore[Any]):
     """
 
     def __init__(self, address: str, touched: set[str]) -> None:
-        is_url = addresses.is_url(address)
-        super().__init__(
-            FsspecStore.from_url(address, read_only=True)
-            if is_url
-            else Folder(address, read_only=True)
-        )
+        self._folder = None if addresses.is_url(address) else Folder(address)
+        super().__init__(self._folder or FsspecStore.from_url(address, read_only=True))
         self._address, self._touched = address, touched
+
+    def limit(self, most: int) -> None:
+        """Read files of up to ``most`` bytes; a server sends what it has."""
+        if self._folder is not None:
+            self._folder.most = most
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None

@@ -101,7 +101,9 @@ def read(path: str, expected: Header, index: Index) -> np.ndarray[Any, Any]:
 
         decode = imagecodecs.png_decode if expected.kind == "png" else imagecodecs.jpeg2k_decode
         with open(path, "rb") as file:
-            decoded = np.asarray(decode(file.read()))
+            content = file.read()
+        # a decoder that is given where to write takes no image of another shape
+        decoded = np.asarray(decode(content, out=np.empty(expected.shape, expected.dtype)))
     except (InputError, MemoryError):
         raise
     except Exception as error:  # each codec raises a kind of its own

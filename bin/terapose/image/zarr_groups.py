@@ -63,6 +63,30 @@ def _above(address: str) -> Iterator[tuple[str, str]]:
         yield group, path
 
 
+def inside(address: str, path: str) -> str:
+    """Address of a node that the metadata of a group names.
+
+    Raises
+    ------
+    InputError
+        If the name, or a link that it leads to, leaves the folder of the group.
+    """
+    found = addresses.join(address, path)
+    leaves = ".." in path.replace("\\", "/").split("/") or "://" in path or path.startswith("/")
+    if not leaves and not addresses.is_url(address) and os.path.isdir(address):
+        folder = os.path.realpath(address)
+        leaves = os.path.commonpath([os.path.realpath(found), folder]) != folder
+    if leaves:
+        raise InputError(
+            "the metadata lead to an array outside the image's own folder, which is not followed",
+            where=address,
+            got=path,
+            allowed="names of what lies in the folder and below",
+            remedy="put the array there, or name it by itself",
+        )
+    return found
+
+
 def refuse_collections(address: str, metadata: dict[str, Any]) -> None:
     """Raise InputError for a group that is no single image, and say what can be named in it."""
     kind = next((kind for kind in ("plate", "well", "labels") if kind in metadata), None)
@@ -100,8 +124,8 @@ def _members(address: str, kind: str, metadata: dict[str, Any]) -> tuple[list[st
     wells = _paths(metadata["plate"], "wells")
     if not wells:
         return ["A/1/0"], ""
-    inside = nodes.metadata(addresses.join(address, wells[0])).get("well")
-    fields = _paths(inside, "images")
+    well = nodes.metadata(inside(address, wells[0])).get("well")
+    fields = _paths(well, "images")
     said = f"wells {few(wells, _SHOWN)}, with fields {few(fields, _SHOWN)} in {wells[0]}"
     return [f"{wells[0]}/{[*fields, '0'][0]}"], said if fields else f"wells {few(wells, _SHOWN)}"
 

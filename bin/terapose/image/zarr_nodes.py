@@ -63,23 +63,9 @@ def open_array(address: str, touched: set[str] | None = None) -> Any:
     InputError
         If there is none, or its metadata cannot be understood.
     """
-    import zarr
-
     packed = zips.find_node(address)
     try:
-        if packed is None and touched is not None:
-            from terapose.image.noted_store import Noted
-
-            return zarr.open_array(Noted(address, touched), mode="r")
-        if packed is None and addresses.is_url(address):
-            return zarr.open_array(address, mode="r")
-        if packed is None:
-            from terapose.image.local_store import Folder
-
-            return zarr.open_array(Folder(address, read_only=True), mode="r")
-        from terapose.image.zip_store import Members
-
-        return zarr.open_array(Members(packed.archive), path=packed.path, mode="r")
+        return _open_bounded(address, packed, touched)
     except FileNotFoundError as error:
         raise InputError(
             "the array that the metadata names is not there", where=address, remedy=DAMAGED
@@ -93,6 +79,35 @@ def open_array(address: str, touched: set[str] | None = None) -> Any:
             got=f"{type(error).__name__}: {error}",
             remedy=DAMAGED,
         ) from error
+
+
+def _open_bounded(address: str, packed: zips.Node | None, touched: set[str] | None) -> Any:
+    """An array that reads and unpacks no more than its chunks may have."""
+    import zarr
+
+    from terapose.image import zarr_codecs
+    from terapose.image.local_store import Folder
+    from terapose.image.noted_store import Noted
+    from terapose.image.zip_store import Members
+
+    if packed is not None:
+        members = Members(packed.archive)
+        array = zarr.open_array(members, path=packed.path, mode="r")
+        members.most = zarr_codecs.bound(address, array)
+        return array
+    if touched is None and addresses.is_url(address):
+        array = zarr.open_array(address, mode="r")
+        zarr_codecs.bound(address, array)
+        return array
+    if touched is None:
+        folder = Folder(address)
+        array = zarr.open_array(folder, mode="r")
+        folder.most = zarr_codecs.bound(address, array)
+        return array
+    noted = Noted(address, touched)
+    array = zarr.open_array(noted, mode="r")
+    noted.limit(zarr_codecs.bound(address, array))
+    return array
 
 
 def identity(address: str, found: dict[str, bytes], level_path: str) -> Identity:

@@ -72,7 +72,7 @@ def _open_series(address: str, metadata: dict[str, Any], chosen: Selection) -> I
         what="the group",
         remedy=f"give series, or name one of them, for example {addresses.join(address, '0')}",
     )
-    inner = addresses.join(address, names[number])
+    inner = zarr_groups.inside(address, names[number])
     image = open_zarr(inner, nodes.documents(inner), replace(chosen, series=""))
     return replace(image, address=address, selection=chosen, series=(tuple(names), number))
 
@@ -91,7 +91,7 @@ def _open_multiscale(address: str, group: zarr_groups.Group, chosen: Selection) 
         axes, units = _axes(multiscale)
         paths = [str(dataset["path"]) for dataset in multiscale["datasets"]]
     check_level(address, level, len(paths))
-    arrays = [nodes.open_array(addresses.join(group.address, path)) for path in paths]
+    arrays = [nodes.open_array(zarr_groups.inside(group.address, path)) for path in paths]
     for path, array in zip(paths, arrays, strict=True):
         if array.ndim != len(axes):
             raise InputError(

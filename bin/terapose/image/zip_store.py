@@ -14,11 +14,12 @@ from zarr.abc.store import (
 )
 from zarr.core.buffer import Buffer, BufferPrototype
 
+from terapose.documents import MOST_BYTES
 from terapose.image.zips import Archive
 
 
 class Members(Store):
-    """The members of an archive as zarr reads them."""
+    """The members of an archive as zarr reads them; ``most`` is what one may have, in bytes."""
 
     supports_writes = False
     supports_deletes = False
@@ -27,6 +28,7 @@ class Members(Store):
     def __init__(self, archive: Archive) -> None:
         super().__init__(read_only=True)
         self._archive = archive
+        self.most = MOST_BYTES
 
     def __eq__(self, other: object) -> bool:
         """Whether it is the same archive."""
@@ -42,13 +44,14 @@ class Members(Store):
     def _get(self, key: str, part: ByteRequest | None) -> bytes | None:
         member = self._archive.members.get(key)
         if member is None or part is None:
-            return self._archive.read(key)
+            return self._archive.read(key, self.most)
         if isinstance(part, RangeByteRequest):
-            return self._archive.read_part(key, part.start, part.end)
+            return self._archive.read_part(key, part.start, part.end, self.most)
         if isinstance(part, OffsetByteRequest):
-            return self._archive.read_part(key, part.offset, member.size)
+            return self._archive.read_part(key, part.offset, member.size, self.most)
         assert isinstance(part, SuffixByteRequest)
-        return self._archive.read_part(key, max(0, member.size - part.suffix), member.size)
+        start = max(0, member.size - part.suffix)
+        return self._archive.read_part(key, start, member.size, self.most)
 
     async def get_partial_values(
         self,

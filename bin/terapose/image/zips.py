@@ -12,7 +12,6 @@ inside the archive: `plate.zarr.zip/A/1/0`. Archives at URLs are told by their s
 
 from __future__ import annotations
 
-import bz2
 import os
 import re
 import struct
@@ -23,9 +22,10 @@ from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from terapose.documents import MOST_BYTES
 from terapose.errors import InputError
 from terapose.image import address as addresses
-from terapose.image.unpack import from_zstd
+from terapose.image import unpack
 
 V3 = ("zarr.json",)
 V2 = (".zgroup", ".zattrs", ".zarray")
@@ -43,15 +43,15 @@ _AHEAD = 2**16
 _ENCRYPTED = 1
 
 
-def _inflated(packed: bytes) -> bytes:
-    return zlib.decompress(packed, -zlib.MAX_WBITS)
+def _stored(packed: bytes, most: int) -> bytes:
+    return packed
 
 
-_UNPACK: dict[int, Callable[[bytes], bytes]] = {
-    zipfile.ZIP_STORED: bytes,
-    zipfile.ZIP_DEFLATED: _inflated,
-    zipfile.ZIP_BZIP2: bz2.decompress,
-    93: from_zstd,
+_UNPACK: dict[int, Callable[[bytes, int], bytes]] = {
+    zipfile.ZIP_STORED: _stored,
+    zipfile.ZIP_DEFLATED: unpack.from_deflate,
+    zipfile.ZIP_BZIP2: unpack.from_bzip2,
+    93: unpack.from_zstd,
 }
 
 
@@ -128,19 +128,22 @@ class Archive:
         """Paths of the Zarr nodes that lie in no other."""
         return sorted(node for node in self.nodes if not _parents(node) & self.nodes)
 
-    def read(self, name: str) -> bytes | None:
-        """Read a member; None where there is none.
+    def read(self, name: str, most: int = MOST_BYTES) -> bytes | None:
+        """Read a member of up to ``most`` bytes; None where there is none.
 
         Raises
         ------
         InputError
-            If it is damaged, or packed in a way that cannot be read.
+            If it is damaged or larger, or packed in a way that cannot be read.
         """
         member = self.members.get(name)
         if member is None:
             return None
-        unpack = _UNPACK.get(member.method)
-        if member.is_encrypted or unpack is None:
+        size = max(member.size, member.packed)
+        if size > most:
+            raise self._damaged(f"{name} has {size} bytes, where it may have {most}")
+        unpacked = _UNPACK.get(member.method)
+        if member.is_encrypted or unpacked is None:
             how = zipfile.compressor_names.get(member.method, str(member.method))  # type: ignore[attr-defined]
             raise InputError(
                 "a member of the archive cannot be unpacked",
@@ -157,18 +160,18 @@ class Archive:
         else:
             packed = content[start - member.header :][: member.packed]
         try:
-            content = unpack(packed)
+            content = unpacked(packed, member.size)
         except Exception as error:  # each codec has kinds of its own
             raise self._damaged(f"{name}: {type(error).__name__}: {error}") from error
         if len(content) != member.size or zlib.crc32(content) != member.checksum:
             raise self._damaged(f"{name} does not have the checksum of the directory")
         return content
 
-    def read_part(self, name: str, first: int, stop: int) -> bytes | None:
+    def read_part(self, name: str, first: int, stop: int, most: int) -> bytes | None:
         """Read bytes of a member; of one that is compressed all of it has to be unpacked."""
         member = self.members.get(name)
         if member is None or member.method != zipfile.ZIP_STORED or member.is_encrypted:
-            content = self.read(name)
+            content = self.read(name, most)
             return None if content is None else content[first:stop]
         if name not in self._starts:
             self._start(name, self._bytes(member.header, member.header + _HEADER))

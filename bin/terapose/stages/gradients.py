@@ -88,6 +88,13 @@ def read_input(job: Job, box: Box) -> NDArray[np.float32]:
     inputs = len(planned.channels) if how == "none" else 1
     for n, values in enumerate(scaled):
         result[n] = resize(values, box, shape, grid, inputs)
+    if not np.isfinite(result).all():
+        raise InputError(
+            "scaled intensities are too large for 32-bit numbers",
+            where=planned.address,
+            got="voxels that are far beyond low and high",
+            remedy="remove them, or give other percentiles or lowhigh",
+        )
     return result
 
 

@@ -29,9 +29,12 @@ from terapose.geometry import ZYX, Box
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.job import Job
 from terapose.plan import STATISTICS_PLANES, IntensityPlan
+from terapose.precision import EXACT, check_held, loss_of
 from terapose.tilenorm import tile_percentiles, tile_starts
 
 _DOWNSAMPLED = 224**3
+_NOTHING = (np.inf, -np.inf, EXACT)
+"""Smallest value, largest value, and what float32 makes of them, before any is seen."""
 
 
 def stride(shape: ZYX, sampling: str) -> ZYX:
@@ -56,7 +59,7 @@ def counted(values: NDArray[Any], rules: IntensityPlan) -> NDArray[Any]:
 
 
 def check_finite(values: NDArray[Any], box: Box, address: str, channel: int) -> None:
-    """Refuse NaN and infinite voxels.
+    """Refuse NaN and infinite voxels, and those that would be infinite in float32.
 
     Raises
     ------
@@ -64,6 +67,7 @@ def check_finite(values: NDArray[Any], box: Box, address: str, channel: int) -> 
         Naming the first one.
     """
     if values.dtype.kind != "f" or np.isfinite(values).all():
+        check_held(values, address, channel)
         return
     bad = ~np.isfinite(values)
     at = np.argwhere(bad)[0]
@@ -80,7 +84,7 @@ def check_finite(values: NDArray[Any], box: Box, address: str, channel: int) -> 
 def run(job: Job) -> dict[str, Any]:
     """Measure the items of one task; what is found goes to the store as a table."""
     measure = {"plane": _planes, "tile": _tiles}.get(job.plan.intensity.mode, _count)
-    extremes = [[np.inf, -np.inf] for _ in job.plan.image.channels]
+    extremes = [list(_NOTHING) for _ in job.plan.image.channels]
     name = job.name(f"{job.task}.npz")
     job.store.put_table(name, measure(job, extremes))
     return {"table": name, "extremes": extremes}
@@ -89,13 +93,14 @@ def run(job: Job) -> dict[str, Any]:
 def _read(job: Job, box: Box, n: int, extremes: list[list[float]]) -> NDArray[Any]:
     """Finite voxels of a box of the whole image, of the ``n``-th channel in use.
 
-    Notes the smallest and the largest.
+    Notes the smallest, the largest, and what float32 makes of them (`terapose.precision`).
     """
     channel = job.plan.image.channels[n]
     values = job.read_whole(box, channel)
     check_finite(values, box, job.plan.image.address, channel)
     extremes[n][0] = min(extremes[n][0], float(values.min()))
     extremes[n][1] = max(extremes[n][1], float(values.max()))
+    extremes[n][2] = max(extremes[n][2], loss_of(values))
     return values
 
 
@@ -139,12 +144,13 @@ def _plane_ends(
     """Percentiles of one plane; not a number where the plane is constant or nothing counts."""
     rules = job.plan.intensity
     steps = stride((1, *job.plan.image.whole[1:]), rules.sampling)
-    here = [[np.inf, -np.inf] for _ in extremes]
+    here = [list(_NOTHING) for _ in extremes]
     histogram = Histogram.empty(np.dtype(job.plan.image.dtype))
     for part in parts:
         values = _read(job, part, n, here)
         histogram.add(counted(sampled(values, part, (1, *steps[1:])), rules))
-    extremes[n] = [min(extremes[n][0], here[n][0]), max(extremes[n][1], here[n][1])]
+    extremes[n][0] = min(extremes[n][0], here[n][0])
+    extremes[n][1:] = (max(pair) for pair in zip(extremes[n][1:], here[n][1:], strict=True))
     if here[n][0] == here[n][1] or not histogram.count:
         return np.float32(np.nan), np.float32(np.nan)
     missed: set[int] = set()

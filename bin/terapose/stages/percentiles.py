@@ -19,13 +19,14 @@ import time
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from terapose.constant import constant
 from terapose.errors import InputError
 from terapose.intensity import Histogram, WindowMissedError
 from terapose.job import Job, Receipt, Summary, gather, gathered
 from terapose.merging import mixture_ends
+from terapose.precision import check_contrast
 from terapose.stages.intensities import counted, sampled, stride, unpack
 from terapose.tilenorm import tile_maps
 
@@ -43,27 +44,58 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Raises
     ------
     InputError
-        If a channel is constant, in all of the image.
+        If a channel is constant, in all of the image, or its differences are lost in float32
+        (`terapose.precision`).
     """
     planned, rules = job.plan.image, job.plan.intensity
     begin = time.perf_counter()
     summary = gather(job.plan, "intensities", receipts)
     results = summary.pop("results")
     for n, channel in enumerate(planned.channels):
-        least = min(r["extremes"][n][0] for r in results)
-        most = max(r["extremes"][n][1] for r in results)
+        least, most = _extremes(results, n)
         # a part may well be constant where all of the image is not
         if least == most and job.plan.counted.shape == planned.whole:
             raise constant(planned.address, channel, least)
     tables = [job.store.get_table(r["table"]) for r in results]
     if rules.mode in ("plane", "tile"):
         merged = {c: np.concatenate([t[c] for t in tables]) for c in tables[0]}
+        for n in range(len(planned.channels)):
+            _check(job, results, n, merged["low"][:, n], merged["high"][:, n])
         name = job.name("scale.npz")
         job.store.put_table(name, merged if rules.mode == "plane" else _maps(job, merged))
         return gathered(job, summary, begin, scale=name, mode=rules.mode)
     ends = [_ends(job, tables, n) for n in range(len(planned.channels))]
+    for n, (low, high) in enumerate(ends):
+        least, most = (
+            pick(r["extremes"][n][i] for r in results) for i, pick in enumerate((min, max))
+        )
+        _check(job, results, n, *((least, most) if rules.mode == "none" else (low, high)))
     lows, highs = ([e[i] for e in ends] for i in range(2))
     return gathered(job, summary, begin, low=lows, high=highs, mode=rules.mode)
+
+
+def _extremes(results: list[dict[str, Any]], n: int) -> tuple[float, float]:
+    """The smallest and the largest value of the ``n``-th channel in use."""
+    seen = [r["extremes"][n] for r in results]
+    return min(low for low, _, _ in seen), max(high for _, high, _ in seen)
+
+
+def _check(
+    job: Job, results: list[dict[str, Any]], n: int, low: ArrayLike, high: ArrayLike
+) -> None:
+    """Refuse what float32 makes nothing of, in the ``n``-th channel in use."""
+    planned, rules = job.plan.image, job.plan.intensity
+    if rules.mode == "none":
+        low, high = _extremes(results, n)
+    check_contrast(
+        low,
+        high,
+        max(r["extremes"][n][2] for r in results),
+        whole=np.dtype(planned.dtype).kind in "iu",
+        given=rules.merge == "gmm" or rules.mode in ("none", "lowhigh"),
+        address=planned.address,
+        channel=planned.channels[n],
+    )
 
 
 def _maps(job: Job, tiles: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:

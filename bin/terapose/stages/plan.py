@@ -58,6 +58,7 @@ from terapose.plan import (
     items,
     package_digest,
 )
+from terapose.precision import check_held
 from terapose.projection import project
 from terapose.stages import convert, gradients
 from terapose.store import Store
@@ -255,6 +256,7 @@ def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
         box = Box(zyx(middle), zyx(m + 1 for m in middle)).grow((2, 24, 24)).clip(shape)
         values = image.read(box.slices, channel)
         values = values[np.isfinite(values)]
+        check_held(values, image.address, channel)
         if params.foreground_min is not None:
             values = values[values >= params.foreground_min]
         sample.add(values)
