@@ -1,11 +1,11 @@
 """What a GPU gives and whether it is right, in one run: `python -m benchmarks.gpu --output FOLDER`.
 
-1. Equality: points followed in planes and volumes against the CPU's, bit for bit; outputs of the
-   networks against the CPU's; and whether a tile's output depends on the batch it is in.
+1. Equality: outputs of the networks against the CPU's, and whether a tile's output depends on what
+   is run with it.
 2. Speed: tiles a second of `run_planes` beside `cellpose.core.run_net`, which Cellpose's `eval`
-   runs (U-Net; architecture of Cellpose 4); points a second beside the CPU's.
+   runs (U-Net; architecture of Cellpose 4).
 3. Use of the card: floating-point operations against what a large product of matrices reaches in
-   the same precision, share of the time in which kernels run, largest batch.
+   the same precision, share of the time in which kernels run, memory.
 
 Weights of Cellpose 4 are random (seeded): neither speed nor equality depends on them. Ends within
 10 minutes on a bare machine. A table is printed and written as `gpu.md`.
@@ -26,19 +26,14 @@ import numpy as np
 import torch
 from benchmarks.speed import planes_of, random_cellpose4
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from terapose.kernels import follow_torch
-from terapose.kernels.follow import follow, scale_flows
 from terapose.networks import Network, load
 from terapose.networks.weights import resolve
 from terapose.tiles import run_planes, tile_grid
 
 Rows = list[tuple[str, str]]
-FIELDS = {"planes": (8, 1024, 1024), "volume": (96, 256, 256)}
-STEPS = 200
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -49,37 +44,6 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     found = work()
     torch.cuda.synchronize()
     return time.perf_counter() - begin, found
-
-
-def flows_of(name: str) -> tuple[NDArray[np.float32], NDArray[np.int32], tuple[int, int, int]]:
-    """Random flows that change slowly, where to start, and the shape of the image."""
-    shape = FIELDS[name]
-    rng = np.random.default_rng(3)
-    components, sigma = (2, (0, 0, 3, 3)) if name == "planes" else (3, (0, 2, 3, 3))
-    noise = rng.normal(0, 1, (components, *shape)).astype(np.float32)
-    flows = ndimage.gaussian_filter(noise, sigma)
-    inside = rng.random(shape) < 0.5
-    scaled = scale_flows(np.float32(5 / flows.std()) * flows, inside, shape)
-    return scaled, np.argwhere(inside).astype(np.int32), shape
-
-
-def following() -> Rows:
-    """Bits and speed of the points that are followed."""
-    rows = []
-    for name in FIELDS:
-        flows, starts, shape = flows_of(name)
-        given = flows, (0, 0, 0), shape, starts, STEPS
-        seconds, found = timed(partial(follow_torch.follow, *given, "cuda"))
-        follow(*given)
-        begin = time.perf_counter()
-        expected = follow(*given)
-        alone = time.perf_counter() - begin
-        differing = sum(int((a != b).sum()) for a, b in zip(found, expected, strict=True))
-        rate = len(starts) / seconds / 1e6
-        rows.append((f"follow, {name} {shape}: values that differ", f"{differing}"))
-        rows.append((f"follow, {name}: million points a second", f"{rate:.2f}"))
-        rows.append((f"follow, {name}: CPU thread's time / GPU's", f"{alone / seconds:.1f}"))
-    return rows
 
 
 def peak_rate(dtype: torch.dtype) -> float:
@@ -95,7 +59,7 @@ def operations(network: Network) -> float:
     shape = (1, network.channels, network.tile, network.tile)
     tile = torch.zeros(shape, device="cuda", dtype=network.module.dtype)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.module(tile)
+        network.module.net(tile)
     return float(counter.get_total_flops())
 
 
@@ -115,7 +79,7 @@ def busy(work: Callable[[], Any]) -> float:
 
 
 def batches(network: Network, tiles: NDArray[np.float32]) -> Rows:
-    """Whether a tile's output depends on its batch: on the size, and on the place in it."""
+    """Whether a tile's output depends on how many are run, and on its place among them."""
     alone = np.concatenate([network(tiles[n : n + 1]) for n in range(len(tiles))])
     together, turned = network(tiles), network(np.roll(tiles, 5, axis=0))
     size = float(np.abs(together - alone).max())
@@ -123,7 +87,7 @@ def batches(network: Network, tiles: NDArray[np.float32]) -> Rows:
     again = int((network(tiles) != together).sum())
     name = f"{network.family} {network.precision}"
     return [
-        (f"{name}: largest difference of batches of 1 and {len(tiles)}", f"{size:.2g}"),
+        (f"{name}: largest difference of 1 tile and {len(tiles)}", f"{size:.2g}"),
         (f"{name}: values that differ at another place in the batch", f"{place}"),
         (f"{name}: values that differ when run again", f"{again}"),
     ]
@@ -141,26 +105,6 @@ def against_cpu(network: Network, model: Path, tiles: NDArray[np.float32]) -> Ro
         title = f"{name}: difference to the CPU in {precision}, largest and mean"
         rows.append((title, f"{worst:.2g}, {mean:.2g}"))
     return rows
-
-
-def memory(network: Network) -> Rows:
-    """The batch that is chosen, and what happens where it does not fit."""
-    name = f"{network.family} {network.precision}"
-    best = network.best_batch()
-    tiles = np.zeros((best, network.channels, network.tile, network.tile), np.float32)
-    torch.cuda.reset_peak_memory_stats()
-    network(tiles)
-    peak = torch.cuda.max_memory_allocated() / 2**30
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.empty_cache()
-    held = torch.cuda.memory_allocated()
-    torch.cuda.set_per_process_memory_fraction((held + (peak * 2**30 - held) / 3) / total)
-    halved = network(tiles).shape[0]
-    torch.cuda.set_per_process_memory_fraction(1.0)
-    return [
-        (f"{name}: batch that is chosen, its peak", f"{best}, {peak:.1f} GiB"),
-        (f"{name}: tiles that came back with a third of that memory", f"{halved} of {best}"),
-    ]
 
 
 def speed(network: Network, model: Path, planes: NDArray[np.float32]) -> Rows:
@@ -189,12 +133,15 @@ def speed(network: Network, model: Path, planes: NDArray[np.float32]) -> Rows:
         rows.append((title, rate))
     worst = float(np.abs(np.moveaxis(expected[0], -1, 1) - found).max())
     tiles = np.random.default_rng(1).random((best, network.channels, network.tile, network.tile))
+    torch.cuda.reset_peak_memory_stats()
     resident = torch.from_numpy(tiles).to("cuda", network.module.dtype)
     pure, _ = timed(lambda: network.module(resident))
+    peak = torch.cuda.max_memory_allocated() / 2**30
     share = operations(network) / peak_rate(network.module.dtype)
     rows += [
         (f"{name}: largest difference to Cellpose on the GPU", f"{worst:.2g}"),
         (f"{name}: tiles a second of the network alone", f"{best / pure:.1f}"),
+        (f"{name}: memory of the card", f"{peak:.1f} GiB"),
         (f"{name}: share of the card's rate, network alone", f"{share * best / pure:.3f}"),
         (f"{name}: share of the card's rate, whole stage", f"{share * count / seconds:.3f}"),
         (f"{name}: share of the time in which the card works", f"{busy(ours):.2f}"),
@@ -212,7 +159,6 @@ def measure_network(
     few = tiles if network.family == "unet" else tiles[:2]
     show(against_cpu(network, model, few))
     show(batches(network, tiles))
-    show(memory(network))
     show(speed(network, model, planes))
 
 
@@ -220,9 +166,9 @@ def main(words: Sequence[str] | None = None) -> None:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder for gpu.md")
-    parser.add_argument("--only", choices=("follow", "unet", "cellpose4"), nargs="+")
+    parser.add_argument("--only", choices=("unet", "cellpose4"), nargs="+")
     given = parser.parse_args(words)
-    only = given.only or ("follow", "unet", "cellpose4")
+    only = given.only or ("unet", "cellpose4")
     given.output.mkdir(parents=True, exist_ok=True)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "cellpose", "numba"))
     title = f"{torch.cuda.get_device_name()}, Python {platform.python_version()}, {packages}"
@@ -235,8 +181,6 @@ def main(words: Sequence[str] | None = None) -> None:
             print(f"{time.perf_counter() - begin:6.1f} s  {name}: {value}", flush=True)
         (given.output / "gpu.md").write_text("\n".join(lines) + "\n")
 
-    if "follow" in only:
-        show(following())
     if "unet" in only:
         for precision in ("float32", "bfloat16"):
             measure_network(resolve("nuclei-small"), precision, planes_of(4, 2048), show)

@@ -184,10 +184,9 @@ class Parameters(BaseModel):
     )
     batch_size: Annotated[Count, Field(ge=1)] = Field(
         None,
-        description="Tiles a call of the network; default 8 or more, on a GPU as many as fit its "
-        "free memory.",
+        description="Tiles that are handed to the network at once; no result depends on it.",
     )
-    use_gpu: bool = Field(False, description="Run the network and follow flows on a GPU.")
+    use_gpu: bool = Field(False, description="Run the network on a GPU.")
     flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(as_parts)] = Field(
         (0.0,), description="Standard deviation of the flows' smoothing: one, or Z,Y,X (voxels)."
     )
@@ -354,7 +353,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
     "gradients": ("batch_size", "use_gpu", "keep_intermediates"),
     "combine": ("flow3d_smooth", "flow_scaling", "keep_intermediates"),
-    "follow": ("cellprob_threshold", "niter", "use_gpu"),
+    "follow": ("cellprob_threshold", "niter"),
     "objects": ("max_size_fraction", "keep_intermediates"),
     "planes": ("flow_threshold",),
     "stitch": ("stitch_threshold",),

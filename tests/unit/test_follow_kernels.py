@@ -1,4 +1,4 @@
-"""Flow following in planes against Cellpose's own, and on PyTorch's devices against the CPU's."""
+"""Flow following in planes against Cellpose's own."""
 
 from __future__ import annotations
 
@@ -12,24 +12,13 @@ from scipy import ndimage
 
 from terapose.geometry import ZYX, Box
 from terapose.kernels import follow as kernel
-from terapose.kernels import follow_torch
 from terapose.kernels.follow import find_places, follow, scale_flows
 
 contracts = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),
     reason="PyTorch's code for this processor rounds otherwise than its code for AVX2 and AVX-512",
 )
-devices = pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param(
-            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-        ),
-    ],
-)
 PLANES = [(2, 2), (2, 17), (33, 5), (2000, 3), (96, 101), (7, 1999), (311, 407)]
-Moved = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]
 
 
 def field(components: int, shape: ZYX, seed: int, strength: float = 8.0) -> NDArray[np.float32]:
@@ -122,32 +111,11 @@ def test_a_box_of_planes_gives_the_same_end_points_or_says_lost() -> None:
     assert losses[-1] == 0
 
 
-@devices
-def test_points_of_a_plane_that_was_not_read_are_lost(device: str) -> None:
+def test_points_of_a_plane_that_was_not_read_are_lost() -> None:
     flows = np.zeros((2, 2, 8, 8), np.float32)
     starts = np.array([[z, 3, 4] for z in range(5)], np.int32)
     args = (flows, (1, 0, 0), (5, 8, 8), starts, 10)
-    for _, _, lost in (follow(*args), follow_torch.follow(*args, device)):
-        assert lost.tolist() == [True, False, False, True, True]
-
-
-@devices
-@pytest.mark.parametrize("components", [2, 3])
-@pytest.mark.parametrize("niter", [0, 1, 7, 8, 9, 120, 201])
-def test_a_device_gives_what_the_cpu_gives(
-    device: str, components: int, niter: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shape = (9, 40, 51)
-    flows = field(components, shape, niter)
-    inside, starts = foreground(shape)
-    monkeypatch.setattr(follow_torch, "CHUNK", 4001)
-    for box in (Box.whole(shape), Box((1, 3, 9), (9, 31, 40))):
-        args = (cropped(flows, inside, box), box.start, shape, starts, niter)
-        expected: Moved = follow(*args)
-        found = follow_torch.follow(*args, device)
-        for got, want in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(got, want)
-            assert got.dtype == want.dtype
+    assert follow(*args)[2].tolist() == [True, False, False, True, True]
 
 
 @numba.njit
@@ -157,8 +125,7 @@ def fused(a, b, c, out):  # type: ignore[no-untyped-def]
         out[i] = kernel._fma(a[i], b[i], c[i])
 
 
-@devices
-def test_fused_operations_are_rounded_once(device: str) -> None:
+def test_fused_operations_are_rounded_once() -> None:
     tiny, unit = np.float32(2**-24), np.float32(2**-23)
     # a hair off the middle between two float32: lost in float64, and the tie goes to even
     a = tiny * np.array([1 + unit, 1 + unit, -1 - unit, 1 + unit], np.float32)
@@ -174,8 +141,6 @@ def test_fused_operations_are_rounded_once(device: str) -> None:
     on_cpu = np.empty(triple.shape[1], np.float32)
     fused(*triple, on_cpu)
     np.testing.assert_array_equal(on_cpu[:4], expected)
-    found = follow_torch._fma(*torch.from_numpy(triple).to(device)).cpu().numpy()
-    np.testing.assert_array_equal(found, on_cpu)
 
 
 def test_flows_that_cannot_be_followed_are_refused() -> None:
@@ -188,7 +153,5 @@ def test_flows_that_cannot_be_followed_are_refused() -> None:
         flows = np.zeros((components, *shape), np.float32)
         with pytest.raises(ValueError, match=message):
             follow(flows, (0, 0, 0), shape, starts, 3)
-        with pytest.raises(ValueError, match=message):
-            follow_torch.follow(flows, (0, 0, 0), shape, starts, 3, "cpu")
         with pytest.raises(ValueError, match=message):
             scale_flows(flows, np.ones(shape, bool), shape)

@@ -230,6 +230,20 @@ def test_result_of_a_tile_depends_on_nothing_else(weights: Path, edge: int, thre
         assert torch.get_num_threads() == count
 
 
+def test_batches_of_a_gpu_have_one_size(weights: Path) -> None:
+    """Neither the number of tiles nor what fills a batch up can be seen."""
+    module = load(weights).module
+    sizes: list[int] = []
+    module.net.register_forward_pre_hook(lambda net, given: sizes.append(len(given[0])))
+    x = torch.from_numpy(tiles(2 * module.batch + 3, 2))
+    output, style = module.in_batches(x)
+    assert sizes == [module.batch] * 3
+    assert (len(output), len(style)) == (len(x), len(x))
+    assert torch.allclose(output, module(x)[0], atol=1e-5)
+    last, _ = module.in_batches(x[-3:])
+    assert torch.equal(last, output[-3:])
+
+
 def test_cellpose_runs_the_module(weights: Path) -> None:
     """The object that Cellpose's own tiling takes gives what the network gives."""
     network = load(weights)

@@ -14,7 +14,7 @@ from terapose.tiles import run_planes, taper, tile_grid, window
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    module = Tilewise(random_unet((2, 2)))
+    module = Tilewise(random_unet((2, 2)), 4)
     return Network("unet", "", 224, 2, 30.0, "float32", module)
 
 

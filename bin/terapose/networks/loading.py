@@ -11,7 +11,7 @@ from torch import nn
 
 from terapose.errors import InputError
 from terapose.networks import cellpose4
-from terapose.networks.base import Average, Network, Tilewise, fill
+from terapose.networks.base import BATCHES, Average, Network, Tilewise, fill
 from terapose.networks.ensemble import identify_all
 from terapose.networks.files import ModelInfo, damaged, identify, unet_shape
 from terapose.networks.outline import DAMAGED
@@ -62,7 +62,9 @@ def load_all(paths: Sequence[Path], *, device: str = "cpu", precision: str = "au
         return _load(info, device, precision)
     networks = [_load(member, device, precision) for member in info.members]
     average = Average([network.module.net for network in networks])
-    return replace(networks[0], digest=info.digest, module=Tilewise(average))
+    return replace(
+        networks[0], digest=info.digest, module=Tilewise(average, networks[0].module.batch)
+    )
 
 
 def _load(info: ModelInfo, device: str, precision: str) -> Network:
@@ -91,7 +93,7 @@ def _load(info: ModelInfo, device: str, precision: str) -> Network:
         channels=info.channels,
         diam_mean=info.diam_mean,
         precision=precision,
-        module=Tilewise(net.to(place)),
+        module=Tilewise(net.to(place), BATCHES[info.family]),
     )
 
 

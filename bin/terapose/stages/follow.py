@@ -17,8 +17,6 @@ displacement of each block tells the later stages how far they have to look.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,10 +55,9 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     plan, core = job.plan, job.plan.grid[item]
     niter = plan.default_niter if job.params["niter"] in (None, 0) else job.params["niter"]
     threshold = np.float32(job.params["cellprob_threshold"])
-    move = _mover(job.params["use_gpu"])
     probability = read_flows(job, job.before["flows"], core)[-1]
-    starts = np.argwhere((probability > threshold) & read_tissue(plan, job.store, core))
-    starts = (starts + core.start).astype(np.int32)
+    cells = np.argwhere((probability > threshold) & read_tissue(plan, job.store, core))
+    starts: NDArray[np.int32] = (cells + core.start).astype(np.int32)
     ends = np.empty_like(starts)
     todo = np.arange(len(starts))
     halo, excursion, refollowed = FIRST_HALO, 0.0, 0
@@ -69,7 +66,7 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
         field = read_flows(job, job.before["flows"], box)
         inside = (field[-1] > threshold) & read_tissue(plan, job.store, box)
         flows = scale_flows(field[:-1], inside, plan.image.shape)
-        found, far, lost = move(flows, box.start, plan.image.shape, starts[todo], niter)
+        found, far, lost = follow(flows, box.start, plan.image.shape, starts[todo], niter)
         ends[todo] = found
         excursion = max(excursion, float(far[~lost].max(initial=0)))
         todo = todo[lost]
@@ -86,7 +83,7 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
             remedy="check diameter and niter",
         )
     written = np.full((3, *core.shape), NOWHERE, np.int16)
-    written[(slice(None), *(starts - core.start).T)] = displacement.T
+    written[(slice(None), *cells.T)] = displacement.T
     return {
         "excursion": round(excursion, 3),
         "halo": halo,
@@ -95,24 +92,6 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
         "displacement": largest,
         "checksum": job.store.write(name, core, written),
     }
-
-
-def _mover(use_gpu: bool) -> Callable[..., tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """What follows points, on a CPU or on a GPU; torch is imported only for the latter."""
-    if not use_gpu:
-        return follow
-    import torch
-
-    from terapose.kernels import follow_torch
-
-    if not torch.cuda.is_available():
-        raise InputError(
-            "this device is not available",
-            where="use_gpu",
-            got="cuda",
-            remedy="run without use_gpu, ask for a GPU, or install a torch built for yours",
-        )
-    return partial(follow_torch.follow, device="cuda")
 
 
 def read_ends(job: Job, name: str, box: Box) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
