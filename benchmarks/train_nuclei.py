@@ -36,7 +36,7 @@ from terapose.files import written
 from terapose.networks import load
 from terapose.networks.unet import UNet
 from terapose.networks.weights import resolve
-from terapose.train.batches import Batch, batch_of, draw
+from terapose.train.batches import Batch, Steps, draw
 from terapose.train.data import Item
 from terapose.train.loop import Trainer
 from terapose.train.saving import checkpoint_of, save_weights
@@ -133,16 +133,16 @@ class Drawn(Dataset[Batch]):
         self._folder = folder
         self._part = -1
         self._begun = 0
-        self._items: list[Item] = []
+        self._steps = Steps([], trial.settings)
 
     def __getitem__(self, step: int) -> Batch:
         part = step // (self._trial.made_every * self._trial.settings.steps)
         if part != self._part:
-            self._items = []  # frees the memory first
+            self._steps = Steps([], self._trial.settings)  # frees the memory first
             made = [item for place, make in self._jobs(part) for item in _made(place, make)]
-            self._items, self._part = self._pool.real + made, part
-        settings = self._trial.settings
-        return batch_of(self._items, settings, (settings.seed, step))
+            self._steps = Steps(self._pool.real + made, self._trial.settings)
+            self._part = part
+        return self._steps[step]
 
     def _jobs(self, part: int) -> list[tuple[Path | None, Make]]:
         seed = self._trial.settings.seed + part

@@ -56,8 +56,21 @@ def sealed(document: Mapping[str, Any], within: str | None = None) -> dict[str, 
     return {**document, **({within: seal} if within else seal)}
 
 
-def unsealed(text: bytes | str, where: object, within: str | None = None) -> dict[str, Any]:
+def unsealed(
+    text: bytes | str, where: object, within: str | None = None, *, remedy: str | None = None
+) -> dict[str, Any]:
     """The document in a text, without its checksum.
+
+    Parameters
+    ----------
+    text
+        Of `sealed`.
+    where
+        For the message.
+    within
+        As in `sealed`.
+    remedy
+        What helps, if it is not to run again and nothing more.
 
     Raises
     ------
@@ -68,9 +81,9 @@ def unsealed(text: bytes | str, where: object, within: str | None = None) -> dic
         document = json.loads(text)
         seal = document.pop(within)[KEY] if within else document.pop(KEY)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise damaged(where, f"not what was written ({type(error).__name__})") from error
+        raise damaged(where, f"not what was written ({type(error).__name__})", remedy) from error
     if seal != f"{_of_document(document):08x}":
-        raise damaged(where, "another checksum than was written")
+        raise damaged(where, "another checksum than was written", remedy)
     content: dict[str, Any] = document
     return content
 
@@ -94,9 +107,9 @@ def unframed(data: bytes, where: object) -> bytes:
     return content
 
 
-def damaged(where: object, got: str) -> StoreError:
+def damaged(where: object, got: str, remedy: str | None = None) -> StoreError:
     """What to say of something that is not as it was written."""
-    return StoreError("is damaged", where=where, got=got, remedy=AGAIN)
+    return StoreError("is damaged", where=where, got=got, remedy=remedy or AGAIN)
 
 
 AGAIN = "run again (the workflow: with -resume), and what is damaged is computed again"

@@ -326,16 +326,12 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
     terapose.errors.InputError
         If it was made by other code: results of both would mix; or if it is damaged.
     """
+    remedy = "run again (the workflow: without -resume), and the plan is made again"
     try:
-        document = unsealed(Path(path).read_bytes(), path)
-    except StoreError as fault:
+        document = unsealed(Path(path).read_bytes(), path, remedy=remedy)
+    except StoreError:
         if store is None or (kept := store.find_json(KEPT)) is None:
-            raise StoreError(
-                fault.what,
-                where=path,
-                got=fault.got,
-                remedy="run again (the workflow: without -resume), and the plan is made again",
-            ) from fault
+            raise
         log.warning("%s is damaged: the store's copy of it is used", path)
         document = kept
     plan = Plan.model_validate(document)

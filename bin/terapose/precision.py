@@ -72,6 +72,19 @@ def loss_of(values: NDArray[Any]) -> int:
     return ROUNDED if (rounded.astype(np.float64) != values).any() else EXACT
 
 
+def _lost(ends: NDArray[np.float64], loss: int, *, whole: bool) -> NDArray[np.bool_]:
+    """For each pair of low and high, shape (2, N), whether too few steps of float32 are between."""
+    top = np.abs(ends).max(axis=0)
+    step = np.spacing(top.astype(np.float32)).astype(np.float64)
+    # near the end of its range float32 has fewer digits
+    lost: NDArray[np.bool_] = (ends[1] - ends[0] < _STEPS * step) | (top < _WHOLE)
+    if whole:
+        lost &= step > 1
+    if loss != VANISHED:
+        lost &= ends.any(axis=0)  # zeros are zeros
+    return lost
+
+
 def check_contrast(
     low: ArrayLike,
     high: ArrayLike,
@@ -109,15 +122,7 @@ def check_contrast(
     wide = ends[1] - ends[0]
     widest = int(wide.argmax())
     got = f"{ends[0, widest]:g} to {ends[1, widest]:g}"
-    top = np.abs(ends).max(axis=0)
-    step = np.spacing(top.astype(np.float32)).astype(np.float64)
-    # near the end of its range float32 has fewer digits
-    lost = np.full(wide.shape, loss != EXACT) & ((wide < _STEPS * step) | (top < _WHOLE))
-    if whole:
-        lost &= step > 1
-    if loss != VANISHED:
-        lost &= ends.any(axis=0)  # zeros are zeros
-    if lost.all():
+    if loss != EXACT and _lost(ends, loss, whole=whole).all():
         raise InputError(
             "the differences between intensities are lost in 32-bit numbers",
             where=f"{address}, channel {channel}",

@@ -29,12 +29,8 @@ _TYPES = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64
 _TYPES |= {"float32", "float64"}
 
 
-def _stored(packed: bytes, most: int) -> bytes:
-    return packed
-
-
 _UNPACK: dict[str, Callable[[bytes, int], bytes]] = {
-    "raw": _stored,
+    "raw": unpack.stored,
     "gzip": unpack.from_gzip,
     "bzip2": unpack.from_bzip2,
     "xz": unpack.from_xz,

@@ -19,7 +19,7 @@ _SLACK = 2**16
 
 
 class _Stream(Protocol):
-    """What the decompressors of bz2 and lzma have in common."""
+    """What the decompressors of zlib, bz2 and lzma have in common."""
 
     @property
     def eof(self) -> bool: ...
@@ -27,7 +27,7 @@ class _Stream(Protocol):
     @property
     def unused_data(self) -> bytes: ...
 
-    def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
+    def decompress(self, data: bytes, /, max_length: int = ...) -> bytes: ...
 
 
 def most_of(voxels: int, itemsize: int) -> int:
@@ -43,36 +43,17 @@ def _too_much(most: int) -> ValueError:
     return ValueError(f"unpacks to more than the {most} bytes that it may have")
 
 
-def _from_zlib(packed: bytes, most: int, bits: int) -> bytes:
-    """All members of a stream, one after another; zeros behind the last are no member."""
+def stored(packed: bytes, most: int) -> bytes:
+    """Bytes that are not compressed: whoever read them saw how many there are."""
+    return packed
+
+
+def _from_streams(
+    packed: bytes, most: int, new: Callable[[], _Stream], *, first: bool = False
+) -> bytes:
+    """All streams, one after another, or the first; zeros behind the last are no stream."""
     parts, left = [], most
     while True:
-        stream = zlib.decompressobj(bits)
-        part = stream.decompress(packed, left + 1)
-        if len(part) > left:
-            raise _too_much(most)
-        if not stream.eof:
-            raise ValueError("the compressed data ends too soon")
-        parts.append(part)
-        left -= len(part)
-        packed = stream.unused_data.lstrip(b"\0")
-        if not packed or bits < 0:
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def from_gzip(packed: bytes, most: int) -> bytes:
-    """Bytes that gzip or zlib packed: the first ones tell which."""
-    return _from_zlib(packed, most, zlib.MAX_WBITS | 32)
-
-
-def from_deflate(packed: bytes, most: int) -> bytes:
-    """Bytes that were deflated, without a header."""
-    return _from_zlib(packed, most, -zlib.MAX_WBITS)
-
-
-def _from_streams(packed: bytes, most: int, new: Callable[[], _Stream]) -> bytes:
-    parts, left = [], most
-    while packed:
         stream = new()
         part = stream.decompress(packed, left + 1)
         if len(part) > left:
@@ -82,12 +63,23 @@ def _from_streams(packed: bytes, most: int, new: Callable[[], _Stream]) -> bytes
         parts.append(part)
         left -= len(part)
         packed = stream.unused_data.lstrip(b"\0")
-    return b"".join(parts)
+        if first or not packed:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def from_gzip(packed: bytes, most: int) -> bytes:
+    """Bytes that gzip or zlib packed: the first ones tell which."""
+    return _from_streams(packed, most, lambda: zlib.decompressobj(zlib.MAX_WBITS | 32))
+
+
+def from_deflate(packed: bytes, most: int) -> bytes:
+    """Bytes that were deflated, without a header."""
+    return _from_streams(packed, most, lambda: zlib.decompressobj(-zlib.MAX_WBITS), first=True)
 
 
 def from_bzip2(packed: bytes, most: int) -> bytes:
     """Bytes that bzip2 packed."""
-    return _from_streams(packed, most, bz2.BZ2Decompressor)
+    return _from_streams(packed, most, bz2.BZ2Decompressor) if packed else b""
 
 
 def from_xz(packed: bytes, most: int, **settings: Any) -> bytes:
@@ -100,6 +92,8 @@ def from_xz(packed: bytes, most: int, **settings: Any) -> bytes:
             "format": settings.get("format", lzma.FORMAT_AUTO),
             "memlimit": 2**27 + 2 * most,
         }
+    if not packed:
+        return b""
     return _from_streams(packed, most, lambda: lzma.LZMADecompressor(**settings))
 
 

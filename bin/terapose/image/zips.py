@@ -43,12 +43,8 @@ _AHEAD = 2**16
 _ENCRYPTED = 1
 
 
-def _stored(packed: bytes, most: int) -> bytes:
-    return packed
-
-
 _UNPACK: dict[int, Callable[[bytes, int], bytes]] = {
-    zipfile.ZIP_STORED: _stored,
+    zipfile.ZIP_STORED: unpack.stored,
     zipfile.ZIP_DEFLATED: unpack.from_deflate,
     zipfile.ZIP_BZIP2: unpack.from_bzip2,
     93: unpack.from_zstd,

@@ -38,15 +38,8 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         If it is damaged.
     """
     place = Path(folder) / RECORD
-    try:
-        return unsealed(place.read_bytes(), place)
-    except StoreError as fault:
-        raise StoreError(
-            fault.what,
-            where=place,
-            got=fault.got,
-            remedy="run again (the workflow: without -resume), and the cells are found again",
-        ) from fault
+    remedy = "run again (the workflow: without -resume), and the cells are found again"
+    return unsealed(place.read_bytes(), place, remedy=remedy)
 
 
 def identity(record: dict[str, Any]) -> str:

@@ -66,10 +66,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         return gathered(job, summary, begin, scale=name, mode=rules.mode)
     ends = [_ends(job, tables, n) for n in range(len(planned.channels))]
     for n, (low, high) in enumerate(ends):
-        least, most = (
-            pick(r["extremes"][n][i] for r in results) for i, pick in enumerate((min, max))
-        )
-        _check(job, results, n, *((least, most) if rules.mode == "none" else (low, high)))
+        _check(job, results, n, low, high)
     lows, highs = ([e[i] for e in ends] for i in range(2))
     return gathered(job, summary, begin, low=lows, high=highs, mode=rules.mode)
 
