@@ -1,6 +1,6 @@
 """Small files that unpack to more than 1 GB end in one sentence, in little memory.
 
-Each is read in a forked process that may take 400 MB more than it has.
+Each is read in a forked process that may take 400 MB more than it has (`tests.memory`).
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ import gzip
 import json
 import lzma
 import os
-import resource
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from tests.memory import said
 
 from terapose.errors import InputError
 from terapose.image import open_image
@@ -32,7 +31,6 @@ from terapose.image.unpack import most_of
 
 _PART = 2**24
 _TIMES = 72  # of 16 MiB: 1.2 GB
-_ROOM = 400 * 2**20
 
 
 def _deflated() -> bytes:
@@ -70,33 +68,6 @@ def bombs() -> dict[str, bytes]:
         "lz4": _lz4(),
         "deflate": _deflated(),
     }
-
-
-def _said(path: str, channel: Any) -> None:
-    """Read the first voxels in little memory, and send what was said."""
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + _ROOM,) * 2)
-    try:
-        image = open_image(path)
-        image.read(tuple(slice(0, min(n, 8)) for n in image.shape))  # type: ignore[arg-type]
-        channel.send("it was read")
-    except InputError as error:
-        channel.send(str(error))
-    except MemoryError:
-        channel.send("no memory")
-    os._exit(0)
-
-
-def said(path: Path | str) -> str:
-    """What reading it ends in."""
-    context = get_context("fork")
-    here, there = context.Pipe()
-    process = context.Process(target=_said, args=(str(path), there))
-    process.start()
-    assert here.poll(20)
-    text = str(here.recv())
-    process.join()
-    return text
 
 
 EDGES = (1000, 1000)
@@ -294,20 +265,6 @@ def test_hdf5_as_it_should_be(tmp_path: Path) -> None:
         assert (path.stat().st_size) > 2**19
         read = open_image(path).read((slice(0, 1), slice(100, 600), slice(0, 600)))
         assert (read[0] == noise[100:]).all()
-
-
-def test_jpeg_2000_with_two_headers(tmp_path: Path) -> None:
-    """The first is that of 8 x 8 pixels, in a box that a decoder passes over."""
-    small = imagecodecs.jpeg2k_encode(np.zeros((8, 8), np.uint8), codecformat="j2k")
-    large = imagecodecs.jpeg2k_encode(np.zeros((3000, 3000), np.uint8), codecformat="jp2")
-    box = struct.pack(">I4s", 8 + 64, b"free") + bytes(small[:64])
-    first = large.index(b"jp2h") - 4
-    path = tmp_path / "a.jp2"
-    path.write_bytes(large[:first] + box + large[first:])
-    image = open_image(tmp_path / "*.jp2", stack=True)
-    assert image.shape == (1, 8, 8)
-    with pytest.raises(InputError, match=r"invalid out\.shape=\(8, 8\)"):
-        image.read((slice(0, 1), slice(0, 8), slice(0, 8)))
 
 
 @pytest.mark.parametrize("compression", ["zlib", "zstd", "lzma", "packbits", "lzw"])

@@ -15,12 +15,13 @@ import numpy as np
 
 from terapose.errors import InputError
 from terapose.image.joined import Index
+from terapose.image.pictures import jpeg_2000_header
 from terapose.image.tiff_files import is_tiff, said_by_tifffile
+from terapose.image.tiff_pictures import tiff_file
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".png", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JP2 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
-_SIZ = b"\xff\x4f\xff\x51"
 _HEAD = 4096
 _PLANE = ("YX", "ZYX", "QYX", "IYX")
 
@@ -165,9 +166,7 @@ def _read_tiff(path: str, index: Index) -> np.ndarray[Any, Any]:
 
 
 def _tiff(path: str) -> Any:
-    import tifffile
-
-    return tifffile.TiffFile(path, is_ome=False, is_mmstack=False, is_ndtiff=False)
+    return tiff_file(path, is_ome=False, is_mmstack=False, is_ndtiff=False)
 
 
 def _only_image(path: str, file: Any) -> Any:
@@ -196,16 +195,12 @@ def _of_png(path: str, head: bytes) -> Header:
 
 
 def _of_jpeg2000(path: str, head: bytes) -> Header:
-    place = head.find(_SIZ)
-    if place < 0:
-        raise ValueError(f"no image header in the first {_HEAD} bytes")
-    x1, y1, x0, y0 = struct.unpack_from(">4I", head, place + 8)
-    components, depth = struct.unpack_from(">HB", head, place + 40)
-    if components != 1:
-        raise _colour(path, f"{components} components")
-    if depth not in (7, 15):
-        raise _bits(path, f"{(depth & 127) + 1} bits{', signed' if depth & 128 else ''}")
-    return Header((y1 - y0, x1 - x0), np.dtype(f"uint{depth + 1}"), "jpeg2000", path)
+    found = jpeg_2000_header(head)
+    if found.components != 1:
+        raise _colour(path, f"{found.components} components")
+    if found.bits not in (8, 16) or found.signed:
+        raise _bits(path, f"{found.bits} bits{', signed' if found.signed else ''}")
+    return Header((found.rows, found.columns), np.dtype(f"uint{found.bits}"), "jpeg2000", path)
 
 
 def _colour(path: str, got: str) -> InputError:

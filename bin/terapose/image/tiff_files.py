@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
+from terapose.image.tiff_pictures import tiff_file
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -108,8 +109,6 @@ def open_file(file: TiffAddress) -> TiffFile:
     InputError
         If it is damaged.
     """
-    import tifffile
-
     options: dict[str, Any] = {"omexml": file.omexml or None}
     if file.plain:
         options |= {"is_ome": False, "is_imagej": False, "is_shaped": False}
@@ -118,9 +117,9 @@ def open_file(file: TiffAddress) -> TiffFile:
             if addresses.is_url(file.path):
                 fs, path = addresses.filesystem(file.path)
                 handle = fs.open(path, "rb", block_size=_AHEAD)
-                tiff = tifffile.TiffFile(handle, name=path, **options)
+                tiff = tiff_file(handle, name=path, **options)
             else:
-                tiff = tifffile.TiffFile(file.path, **options)
+                tiff = tiff_file(file.path, **options)
             _refuse_circle(file.path, tiff)
             return tiff
         except InputError:

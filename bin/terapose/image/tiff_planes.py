@@ -187,8 +187,9 @@ class StripPlanes(_Planes):
             lock=handle.lock,
             flat=True,
         )
+        shared = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
         for encoded, strip in cast("Iterator[tuple[bytes | None, int]]", segments):
-            data, _, _ = keyframe.decode(encoded, strip)
+            data, _, _ = keyframe.decode(encoded, strip, **shared)
             if data is None:  # a strip of length 0: a sparse file, zeros
                 continue
             top = strip * high
