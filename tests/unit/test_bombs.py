@@ -256,6 +256,55 @@ def test_hdf5_twice(tmp_path: Path) -> None:
     assert "is compressed more than once; got HDF5 filters [1, 32000]" in said(path)
 
 
+def _zeros_of_lzf(times: int) -> bytes:
+    """A zero, and references to it of 264 bytes each."""
+    return b"\x00\x00" + b"\xe0\xff\x00" * times
+
+
+def test_hdf5_lzf(tmp_path: Path) -> None:
+    """Of what has been packed 88 times at most; what is small is harmless."""
+    path = _hdf5(tmp_path / "a.h5", _zeros_of_lzf(2**20 + 2**18), 1400, compression="lzf")
+    assert "has more than the 7905536 bytes that it may" in said(path)
+    packed = _zeros_of_lzf(14_848) + b"\xe0\x76\x00"  # 2 * 1400 * 1400 = 1 + 14848 * 264 + 127
+    path = _hdf5(tmp_path / "b.h5", packed, 1400, compression="lzf")
+    assert said(path) == "it was read"
+
+
+def test_hdf5_lzf_left_out(tmp_path: Path) -> None:
+    """A chunk that LZF would have made longer is stored as it is."""
+    noise = np.random.default_rng(1).integers(0, 2**16, (1400, 1400), dtype=np.uint16)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("raw", data=noise, chunks=noise.shape, compression="lzf")
+        assert data.id.get_chunk_info(0).filter_mask == 1
+    assert (
+        open_image(path).read((slice(0, 1), slice(0, 9), slice(0, 9)))[0] == noise[:9, :9]
+    ).all()
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_hdf5_virtual(bombs: dict[str, bytes], tmp_path: Path, step: int) -> None:
+    """Chunks of the sources are looked at: of those, and of that of them, that is read."""
+    good = tmp_path / "good.h5"
+    with h5py.File(good, "w") as file:
+        file.create_dataset("raw", (1600, 1600), "u2", chunks=(800, 800), compression="gzip")
+    _hdf5(tmp_path / "bad.h5", bombs["zlib"], compression="gzip")
+    with h5py.File(good, "a") as file:
+        file["raw"].id.write_direct_chunk((800, 800), bombs["zlib"])
+    layout = h5py.VirtualLayout((3, 800, 800), "u2")
+    layout[0] = h5py.VirtualSource(good, "raw", (1600, 1600))[:800, :800]
+    layout[1] = h5py.VirtualSource(tmp_path / "bad.h5", "raw", (800, 800))
+    layout[2, ::step] = h5py.VirtualSource(good, "raw", (1600, 1600))[: 800 // step, 800:]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_virtual_dataset("raw", layout)
+    assert "the chunk at (0, 0) has more than the 2625536 bytes" in said(
+        tmp_path / "a.h5", axes="ZYX", region="1:2,:,:"
+    )
+    text = said(tmp_path / "a.h5", axes="ZYX", region="0:1,:,:")
+    # what is not joined as one box is looked at as a whole
+    assert text == "it was read" if step == 1 else "the chunk at (800, 800) has more" in text
+
+
 def test_hdf5_as_it_should_be(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 2**16, (600, 600), dtype=np.uint16)
     for number, filters in enumerate(({"shuffle": True}, {"fletcher32": True}, {})):

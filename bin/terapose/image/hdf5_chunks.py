@@ -2,8 +2,9 @@
 
 HDF5 takes as much memory as a chunk unpacks to, whatever the dataset's chunks should have. So a
 chunk is looked at first: what it has on the disk, what the header of its compression says, and
-where that has no header (gzip, bzip2) what it unpacks to, up to the size that it may have. That is
-done twice then, and only for chunks that are large enough to become `_HARMLESS` at most.
+where that has no header (gzip, bzip2, LZF) what it unpacks to, up to the size that it may have.
+That is done twice then, and for gzip and LZF only where a chunk is large enough to become more than
+`_HARMLESS`.
 """
 
 from __future__ import annotations
@@ -21,18 +22,21 @@ from terapose.image.unpack import most_of
 
 _HARMLESS = 2**28
 _GZIP, _SHUFFLE, _CHECKSUM, _SZIP = 1, 2, 3, 4
-_NBIT, _SCALE = 5, 6
+_NBIT, _SCALE, _LZF = 5, 6, 32000
 _BZIP2, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = 307, 32001, 32004, 32008, 32015
 _REORDER = (_SHUFFLE, _CHECKSUM, _NBIT, _SCALE)
-_RATIO = 1032
-"""Bytes that one byte of gzip can become."""
+_RATIO = {_GZIP: 1032, _LZF: 88}
+"""Bytes that one byte can become."""
 
 
 def filters_of(dataset: Any) -> list[int]:
     """Numbers of the filters that compress."""
+    return [code for code in _pipeline(dataset) if code not in _REORDER]
+
+
+def _pipeline(dataset: Any) -> list[int]:
     settings = dataset.id.get_create_plist()
-    found = (settings.get_filter(n)[0] for n in range(settings.get_nfilters()))
-    return [code for code in found if code not in _REORDER]
+    return [settings.get_filter(n)[0] for n in range(settings.get_nfilters())]
 
 
 def check_chunks(dataset: Any, region: Index) -> None:
@@ -53,6 +57,7 @@ def check_chunks(dataset: Any, region: Index) -> None:
     filters = filters_of(dataset)
     if not filters or not dataset.chunks or dataset.is_virtual:
         return
+    code, place_of = filters[0], _pipeline(dataset).index(filters[0])
     most = most_of(math.prod(dataset.chunks), dataset.dtype.itemsize)
     spans = []
     for part, edge in zip(region, dataset.chunks, strict=True):
@@ -63,11 +68,11 @@ def check_chunks(dataset: Any, region: Index) -> None:
         if stored.byte_offset is None:
             continue
         size = stored.size
-        is_small = filters[0] == _GZIP and size * _RATIO <= _HARMLESS
-        if size <= most and (is_small or filters[0] not in _UNPACKED):
-            continue
-        if size <= most:
-            size = _UNPACKED[filters[0]](dataset.id.read_direct_chunk(place)[1], most)
+        is_small = size * _RATIO.get(code, _HARMLESS + 1) <= _HARMLESS
+        # what a filter would have made longer is stored without it
+        is_packed = not stored.filter_mask >> place_of & 1
+        if size <= most and is_packed and not is_small and code in _UNPACKED:
+            size = _UNPACKED[code](dataset.id.read_direct_chunk(place)[1], most)
         if size > most:
             raise ValueError(f"the chunk at {place} has more than the {most} bytes that it may")
 
@@ -78,6 +83,17 @@ def _of_gzip(packed: bytes, most: int) -> int:
 
 def _of_bzip2(packed: bytes, most: int) -> int:
     return len(bz2.BZ2Decompressor().decompress(packed, most + 1))
+
+
+def _of_lzf(packed: bytes, most: int) -> int:
+    import imagecodecs
+
+    try:
+        return len(imagecodecs.lzf_decode(packed, out=most))
+    except imagecodecs.LzfError as error:
+        if "not large enough" in str(error):
+            return most + 1
+        raise
 
 
 def _of_header(form: str, place: int = 0) -> Callable[[bytes, int], int]:
@@ -98,6 +114,7 @@ def _of_zstd(packed: bytes, most: int) -> int:
 
 _UNPACKED: dict[int, Callable[[bytes, int], int]] = {
     _GZIP: _of_gzip,
+    _LZF: _of_lzf,
     _SZIP: _of_header("<I"),
     _BZIP2: _of_bzip2,
     _BLOSC: _of_header("<I", 4),

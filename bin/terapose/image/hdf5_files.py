@@ -184,40 +184,48 @@ class Hdf5Files:
         check_filters(self._address, item)
         if not item.is_virtual:
             return
-        kept = set(self._open)
-        for part in self._parts_of(item):
+        for part in self.parts_of(item):
             self._check(part, files, seen)
-            for name in set(self._open) - kept:  # there may be more files than can be open
-                self._open.pop(name).close()
 
     def chunks(self, node: Node) -> tuple[int, ...] | None:
         """Chunks of a dataset, of the first source of one that is put together; None without."""
         item = node.item
         while item.is_virtual:
-            first = next(iter(self._parts_of(item)), None)
+            first = next(self.parts_of(item), None)
             if first is None or first.item == item:
                 return None
             item = first.item
         return tuple(item.chunks) if item.chunks else None
 
-    def _parts_of(self, dataset: Any) -> Iterator[Node]:
-        """Sources of a virtual dataset; those with a number (%b) up to the last that is there."""
-        here = dataset.file.filename
+    def parts_of(self, dataset: Any) -> Iterator[Node]:
+        """All sources of a virtual dataset, each open until the next."""
         for source in dataset.virtual_sources():
-            pair = (source.file_name, source.dset_name)
-            if "%b" not in "".join(pair):
-                yield self._source(here, *pair)
-                continue
-            for number in count():
-                file, path = (name.replace("%b", str(number)) for name in pair)
-                if number and file != "." and not os.path.exists(_in_folder_of(here, file)):
-                    break
-                try:
-                    yield self._source(here, file, path)
-                except InputError:
-                    if number == 0 or "%b" not in source.dset_name:
-                        raise
-                    break
+            yield from self.parts_at(dataset, source)
+
+    def parts_at(self, dataset: Any, source: Any) -> Iterator[Node]:
+        """What an entry of `virtual_sources` means: one dataset, or many, each open in turn."""
+        kept = set(self._open)
+        for part in self._numbered(dataset, source):
+            yield part
+            for name in set(self._open) - kept:  # there may be more files than can be open
+                self._open.pop(name).close()
+
+    def _numbered(self, dataset: Any, source: Any) -> Iterator[Node]:
+        """A source of a virtual dataset; those with a number (%b) up to the last that is there."""
+        here, pair = dataset.file.filename, (source.file_name, source.dset_name)
+        if "%b" not in "".join(pair):
+            yield self._source(here, *pair)
+            return
+        for number in count():
+            file, path = (name.replace("%b", str(number)) for name in pair)
+            if number and file != "." and not os.path.exists(_in_folder_of(here, file)):
+                break
+            try:
+                yield self._source(here, file, path)
+            except InputError:
+                if number == 0 or "%b" not in source.dset_name:
+                    raise
+                break
 
     def _source(self, here: str, file_name: str, path: str) -> Node:
         target = here if file_name == "." else self._beside(here, file_name)

@@ -10,6 +10,7 @@ import numpy as np
 from terapose.image.axes import Layout, Shape
 from terapose.image.hdf5_chunks import check_chunks
 from terapose.image.hdf5_files import Hdf5Files, Node, shape_of
+from terapose.image.hdf5_virtual import StoredRegions
 from terapose.image.identity import Identity, files_identity
 from terapose.image.joined import Index, Joined
 from terapose.image.model import Source, is_cut_in_planes
@@ -30,16 +31,18 @@ class Datasets:
 
     def __init__(self, files: Hdf5Files, paths: Sequence[str], dtype: np.dtype[Any]) -> None:
         self._files, self._paths, self._dtype = files, paths, dtype
-        self._open: dict[int, Any] = {}
+        self._open: dict[int, Node] = {}
+        self._regions = StoredRegions(files)
 
     def read(self, number: int, region: Index) -> np.ndarray:
         """Read a region of one of them."""
         if number not in self._open:
             node = self._files.find(self._paths[number])
             self._files.sources(node)
-            self._open[number] = node.item
-        check_chunks(self._open[number], region)
-        block = np.asarray(self._open[number][region])
+            self._open[number] = node
+        for dataset, part in self._regions.of(self._open[number], region):
+            check_chunks(dataset, part)
+        block = np.asarray(self._open[number].item[region])
         if (block.dtype.kind, self._dtype.kind) == ("i", "u"):
             return block.view(self._dtype.newbyteorder(block.dtype.byteorder))
         return block
