@@ -52,13 +52,18 @@ def refuse_large(path: str | os.PathLike[str], most: int = MOST_BYTES) -> None:
     except (OSError, ValueError):
         return
     if size > most:
-        raise InputError(
-            "is too large for what it should be",
-            where=path,
-            got=f"{size} bytes",
-            allowed=f"up to {most}",
-            remedy="check that it is the right file",
-        )
+        raise too_large(path, size, most)
+
+
+def too_large(path: str | os.PathLike[str], size: int, most: int) -> InputError:
+    """The error for a file of ``size`` bytes, or more, where ``most`` are allowed."""
+    return InputError(
+        "is too large for what it should be",
+        where=path,
+        got=f"{size} bytes",
+        allowed=f"up to {most}",
+        remedy="check that it is the right file",
+    )
 
 
 def read_document(path: Path) -> bytes:

@@ -7,7 +7,7 @@ import os
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from terapose.documents import refuse_large, refuse_special
+from terapose.documents import MOST_BYTES, refuse_large, refuse_special, too_large
 from terapose.errors import InputError
 from terapose.masking import masked
 
@@ -47,7 +47,7 @@ def filesystem(address: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs
 
     try:
-        fs, path = url_to_fs(address)
+        fs, path = url_to_fs(address, **options_of(address))
     except (ValueError, ImportError) as error:
         raise InputError(
             "addresses of this kind cannot be read",
@@ -57,6 +57,15 @@ def filesystem(address: str) -> tuple[Any, str]:
             remedy="install the fsspec driver it names, or copy the image to a local disk",
         ) from error
     return fs, path
+
+
+def options_of(address: str) -> dict[str, Any]:
+    """What fsspec needs to know to read no more of an address than it is asked for."""
+    if not address.startswith(("http://", "https://")):
+        return {}
+    from terapose.image.web import client
+
+    return {"get_client": client}
 
 
 def read_bytes(address: str, start: int | None = None, end: int | None = None) -> bytes | None:
@@ -72,12 +81,16 @@ def read_bytes(address: str, start: int | None = None, end: int | None = None) -
         refuse_special(path)
         if end is None:
             refuse_large(path)
+    elif end is None and (start is None or start >= 0):
+        start, end = start or 0, (start or 0) + MOST_BYTES + 1
     try:
         content = fs.cat_file(path, start=start, end=end)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except Exception as error:  # every driver has kinds of its own
         raise refused(address, error) from error
+    if len(content) > MOST_BYTES:
+        raise too_large(address, len(content), MOST_BYTES)
     return bytes(content)
 
 

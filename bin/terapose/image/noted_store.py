@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from zarr.abc.store import ByteRequest
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, WrapperStore
 
+from terapose.documents import MOST_BYTES, too_large
 from terapose.image import address as addresses
 from terapose.image.local_store import Folder
 
@@ -26,11 +28,12 @@ class Noted(WrapperStore[Any]):
 
     def __init__(self, address: str, touched: set[str]) -> None:
         self._folder = None if addresses.is_url(address) else Folder(address)
-        super().__init__(self._folder or FsspecStore.from_url(address, read_only=True))
-        self._address, self._touched = address, touched
+        super().__init__(self._folder or _on_server(address))
+        self._address, self._touched, self._most = address, touched, MOST_BYTES
 
     def limit(self, most: int) -> None:
-        """Read files of up to ``most`` bytes; a server sends what it has."""
+        """Read files of up to ``most`` bytes."""
+        self._most = most
         if self._folder is not None:
             self._folder.most = most
 
@@ -39,7 +42,13 @@ class Noted(WrapperStore[Any]):
     ) -> Buffer | None:
         """Read a file or a part of it."""
         self._touched.add(addresses.join(self._address, key))
-        return await super().get(key, prototype, byte_range)
+        if self._folder is not None:
+            return await super().get(key, prototype, byte_range)
+        # a server is asked for a byte more than there may be, not for all that it has
+        content = await super().get(key, prototype, _ending(byte_range, self._most + 1))
+        if content is not None and len(content) > self._most:
+            raise too_large(addresses.join(self._address, key), len(content), self._most)
+        return content
 
     async def get_partial_values(
         self,
@@ -47,6 +56,20 @@ class Noted(WrapperStore[Any]):
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[Buffer | None]:
         """Read parts of several files."""
-        parts = list(key_ranges)
-        self._touched.update(addresses.join(self._address, key) for key, _ in parts)
-        return await super().get_partial_values(prototype, parts)
+        parts = (self.get(key, prototype, part) for key, part in key_ranges)
+        return list(await asyncio.gather(*parts))
+
+
+def _ending(wanted: ByteRequest | None, most: int) -> ByteRequest:
+    """What is wanted, but no more than so many bytes of it."""
+    if isinstance(wanted, RangeByteRequest):
+        return RangeByteRequest(wanted.start, min(wanted.end, wanted.start + most))
+    if isinstance(wanted, SuffixByteRequest):
+        return SuffixByteRequest(min(wanted.suffix, most))
+    start = wanted.offset if isinstance(wanted, OffsetByteRequest) else 0
+    return RangeByteRequest(start, start + most)
+
+
+def _on_server(address: str) -> FsspecStore:
+    options = addresses.options_of(address)
+    return FsspecStore.from_url(address, storage_options=options, read_only=True)

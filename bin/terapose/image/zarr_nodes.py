@@ -95,16 +95,12 @@ def _open_bounded(address: str, packed: zips.Node | None, touched: set[str] | No
         array = zarr.open_array(members, path=packed.path, mode="r")
         members.most = zarr_codecs.bound(address, array)
         return array
-    if touched is None and addresses.is_url(address):
-        array = zarr.open_array(address, mode="r")
-        zarr_codecs.bound(address, array)
-        return array
-    if touched is None:
+    if touched is None and not addresses.is_url(address):
         folder = Folder(address)
         array = zarr.open_array(folder, mode="r")
         folder.most = zarr_codecs.bound(address, array)
         return array
-    noted = Noted(address, touched)
+    noted = Noted(address, set() if touched is None else touched)
     array = zarr.open_array(noted, mode="r")
     noted.limit(zarr_codecs.bound(address, array))
     return array

@@ -1,0 +1,143 @@
+"""What a web server sends is read as far as it was asked for, and no further."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import http.server
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from tests.memory import said
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+
+from terapose.errors import InputError
+from terapose.image import address as addresses
+from terapose.image import open_image
+from terapose.image.noted_store import Noted
+
+_PART = bytes(2**20)
+_ENDLESS = 2000
+
+
+class _Liar(http.server.BaseHTTPRequestHandler):
+    """Sends documents as they are, and of chunks more than it should.
+
+    ``/KIND/a.zarr/c/0/0``: ``endless`` has no length, ``long`` has the length that it says,
+    ``packed`` is compressed, ``whole`` knows no ranges, ``small`` sends more than the range.
+    """
+
+    protocol_version = "HTTP/1.1"
+    root: Path
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        _, kind, *names = self.path.split("/")
+        path = self.root.joinpath(*names)
+        if not path.is_file():
+            self._start(404, 0)
+        elif path.name == "zarr.json" or kind == "whole":
+            content = path.read_bytes()
+            self._start(200, len(content))
+            self._send(content)
+        elif kind == "small":
+            content = path.read_bytes()
+            self._start(206, len(content) + 9)
+            self._send(content + b"more than")
+        elif kind == "packed":
+            content = gzip.compress(_PART, 9) * _ENDLESS
+            self._start(206, len(content), encoding="gzip")
+            self._send(content)
+        else:
+            self._start(206, None if kind == "endless" else _ENDLESS * len(_PART))
+            for _ in range(_ENDLESS):
+                if not self._send(_PART):
+                    break
+
+    def _start(self, status: int, length: int | None, encoding: str = "") -> None:
+        self.send_response(status)
+        self.close_connection = True
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
+        self.send_header("Connection", "close")
+        self.end_headers()
+
+    def _send(self, content: bytes) -> bool:
+        if self.command == "HEAD":
+            return False
+        try:
+            self.wfile.write(content)
+        except OSError:  # who reads has had enough
+            return False
+        return True
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture
+def liar(tmp_path: Path) -> Iterator[str]:
+    """Address of a server of an array of 8 x 8 voxels of value 7."""
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(8, 8), chunks=(8, 8), dtype="u2")
+    array[:] = 7
+    handler = type("Handler", (_Liar,), {"root": tmp_path})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["endless", "long", "packed"])
+def test_chunks_that_are_longer(liar: str, kind: str) -> None:
+    assert "c/0/0: is too large for what it should be" in said(f"{liar}/{kind}/a.zarr")
+
+
+@pytest.mark.parametrize(
+    "part", [RangeByteRequest(1, 2**40), OffsetByteRequest(1), SuffixByteRequest(2**40), None]
+)
+def test_parts_that_are_longer(tmp_path: Path, part: ByteRequest | None) -> None:
+    """As a damaged index of a shard may say."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/c").write_bytes(bytes(100))
+    store = Noted(f"local://{tmp_path}/a", set())
+    read = partial(store.get_partial_values, default_buffer_prototype())
+    store.limit(200)
+    (content,) = asyncio.run(read([("c", part)]))
+    assert content is not None and len(content) == (
+        99 if part and not hasattr(part, "suffix") else 100
+    )
+    store.limit(50)
+    with pytest.raises(InputError, match=r"c: is too large .* got 51 bytes"):
+        asyncio.run(read([("c", part)]))
+
+
+def test_chunks_as_they_should_be(liar: str) -> None:
+    """A server that does not know ranges sends all."""
+    image = open_image(f"{liar}/whole/a.zarr")
+    assert (image.read((slice(0, 1), slice(0, 8), slice(0, 8))) == np.uint16(7)).all()
+
+
+def test_parts(liar: str, tmp_path: Path) -> None:
+    content = (tmp_path / "a.zarr/c/0/0").read_bytes()
+    assert addresses.read_bytes(f"{liar}/small/a.zarr/c/0/0", 0, 4) == content[:4]
+    assert addresses.read_bytes(f"{liar}/whole/a.zarr/c/0/0", 0, 4) == content[:4]
+    assert addresses.read_bytes(f"{liar}/whole/a.zarr/c/0/1") is None
+    for start, stop in ((2, 4), (-2, None)):
+        with pytest.raises(InputError, match="the server cannot send parts of files"):
+            addresses.read_bytes(f"{liar}/whole/a.zarr/c/0/0", start, stop)
+
+
+def test_documents_without_end(liar: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "MOST_BYTES", 2**20)
+    with pytest.raises(InputError, match=r"is too large .* got 1048577 bytes"):
+        addresses.read_bytes(f"{liar}/endless/a.zarr/c/0/0")
