@@ -18,7 +18,9 @@ from tests.memory import said
 
 from terapose.errors import InputError
 from terapose.image import open_image
-from terapose.image.pictures import jpeg_2000_header, jpeg_pixels
+from terapose.image.pictures import jpeg_2000_header, jpeg_pixels, refuse_no_png
+from terapose.train.files import _read_png
+from terapose.train.labels import read_indexed
 
 _SMALL = np.zeros((601, 703), np.uint8)
 _SIDE = 40_000
@@ -131,7 +133,7 @@ def test_larger_than_said(
     tmp_path: Path, compression: str, samples: int, made: Callable[[], bytes]
 ) -> None:
     path = _write(tmp_path / "a.tif", made(), compression, samples, tile=(64, 64))
-    assert _WITHIN in said(path, axes="YXC" if samples > 1 else None)
+    assert _WITHIN in said(path, axes="YXC" if samples > 1 else "")
 
 
 @pytest.mark.parametrize(("compression", "made"), [("jpeg", _jpeg), ("png", _png)])
@@ -145,9 +147,12 @@ def test_strip_larger_than_said(
 _NOISE = np.random.default_rng(1).integers(0, 200, (100, 90), dtype=np.uint16)
 
 
-def _read(path: Path, *, axes: str | None = None, channel: int = 1) -> np.ndarray[Any, Any]:
+def _read(path: Path, *, axes: str = "", channel: int = 1) -> np.ndarray[Any, Any]:
+    """The only plane of a channel."""
     image = open_image(path, axes=axes)
-    return image.read(tuple(slice(0, n) for n in image.shape), channel)[0]  # type: ignore[arg-type]
+    z, y, x = image.shape
+    plane: np.ndarray[Any, Any] = image.read((slice(0, z), slice(0, y), slice(0, x)), channel)[0]
+    return plane
 
 
 @pytest.mark.parametrize("how", [{"tile": (64, 32)}, {"rowsperstrip": 32}], ids=["tiles", "strips"])
@@ -155,8 +160,8 @@ def _read(path: Path, *, axes: str | None = None, channel: int = 1) -> np.ndarra
     ("compression", "settings"),
     [
         ("jpeg2000", {}),
-        ("jpegxr", {"level": 1.0}),
-        ("jpegxl", {"lossless": True}),
+        ("jpegxr", {"compressionargs": {"level": 1.0}}),
+        ("jpegxl", {"compressionargs": {"lossless": True}}),
         ("lerc", {}),
         ("lerc", {"predictor": True}),
         ("lerc", {"compressionargs": {"compression": "zstd"}}),
@@ -169,23 +174,20 @@ def test_as_it_should_be(
     tmp_path: Path, compression: str, settings: dict[str, Any], how: dict[str, Any]
 ) -> None:
     """Also at the edges of the image, where tiles go on and the last strip is shorter."""
-    more = {"compressionargs": {k: v for k, v in settings.items() if k in ("level", "lossless")}}
-    settings = {k: v for k, v in settings.items() if k not in ("level", "lossless")}
     path = tmp_path / "a.tif"
-    tifffile.imwrite(
-        path,
-        _NOISE,
-        compression=compression,
-        photometric="minisblack",
-        **{**more, **settings, **how},
-    )
+    settings = {**settings, **how}
+    tifffile.imwrite(path, _NOISE, compression=compression, photometric="minisblack", **settings)
     assert (_read(path) == _NOISE).all()
 
 
 @pytest.mark.parametrize("samples", [3, 4])
 def test_webp(tmp_path: Path, samples: int) -> None:
     colours = np.stack([_NOISE.astype(np.uint8) + n for n in range(samples)], -1)
-    settings = {"compressionargs": {"lossless": True}, "tile": (64, 64), "planarconfig": "contig"}
+    settings: dict[str, Any] = {
+        "compressionargs": {"lossless": True},
+        "tile": (64, 64),
+        "planarconfig": "contig",
+    }
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, colours, compression="webp", photometric="minisblack", **settings)
     assert (_read(path, axes="YXC", channel=2) == colours[..., 1]).all()
@@ -198,7 +200,7 @@ def test_tiles_that_end_with_the_image(tmp_path: Path) -> None:
         [_NOISE[y : y + 64, x : x + 64] for y in (0, 64) for x in (0, 64)],
     )
     packed = (bytes(imagecodecs.png_encode(np.ascontiguousarray(tile))) for tile in tiles)
-    shape = {"shape": _NOISE.shape, "dtype": "u2", "tile": (64, 64)}
+    shape: dict[str, Any] = {"shape": _NOISE.shape, "dtype": "u2", "tile": (64, 64)}
     tifffile.imwrite(path, packed, **shape, compression="png", photometric="minisblack")
     assert (_read(path) == _NOISE).all()
 
@@ -207,7 +209,7 @@ def test_strip_with_all_rows(tmp_path: Path) -> None:
     """Some writers fill up the last one."""
     path, rows = tmp_path / "a.tif", np.concatenate([_NOISE, _NOISE])
     packed = (bytes(imagecodecs.png_encode(rows[y : y + 32])) for y in range(0, 100, 32))
-    shape = {"shape": _NOISE.shape, "dtype": "u2", "rowsperstrip": 32}
+    shape: dict[str, Any] = {"shape": _NOISE.shape, "dtype": "u2", "rowsperstrip": 32}
     tifffile.imwrite(path, packed, **shape, compression="png", photometric="minisblack")
     assert (_read(path) == _NOISE).all()
 
@@ -280,3 +282,20 @@ def test_header_of_jpeg_2000() -> None:
     colours = packed[:start] + struct.pack(">I4s", 12, b"pclr") + bytes(4) + packed[start:]
     with pytest.raises(ValueError, match="palette"):
         jpeg_2000_header(colours)
+
+
+def test_png_of_training(tmp_path: Path) -> None:
+    """Its header may say no more than its bytes can become; OpenCV would take the memory."""
+    path = tmp_path / "a.png"
+    imagecodecs.imwrite(path, _SMALL)
+    refuse_no_png(path)
+    path.write_bytes(_png())
+    for read in (_read_png, read_indexed):
+        with pytest.raises(InputError, match="as a PNG image; got 40000 x 40000 pixels"):
+            read(path)
+    path.write_bytes(bytes(imagecodecs.jpeg_encode(_SMALL)))
+    with pytest.raises(InputError, match="got another format"):
+        _read_png(path)
+    path.write_bytes(_png() + bytes(2**21))  # as many as it says, but more than OpenCV reads
+    with pytest.raises(InputError, match="cannot be read as a PNG image"):
+        _read_png(path)

@@ -18,14 +18,22 @@ import math
 import struct
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from terapose.errors import InputError
 from terapose.image import unpack
 
 Picture = np.ndarray[Any, Any]
 
+PNG = b"\x89PNG\r\n\x1a\n"
+"""What a PNG starts with."""
+
+_PNG_HEAD = 26
+_INFLATED = 1032
+"""Bytes that one byte of a PNG can become."""
 _SOI, _SOS, _EOI = b"\xff\xd8", 0xDA, 0xD9
 # markers of a JPEG that name the size: all of the range but tables and extensions, and JPEG-LS
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
@@ -101,38 +109,35 @@ def _codestream(packed: bytes) -> int:
     return place
 
 
-def _from_jpeg_2000(packed: bytes, most: int) -> Picture:
+def _from(codec: str, packed: bytes, most: int, **options: Any) -> Picture:
+    """Unpack what a codec of imagecodecs packed; it takes a buffer that is as large or larger."""
     import imagecodecs
 
+    decode = getattr(imagecodecs, f"{codec}_decode")
+    picture: Picture = decode(packed, out=bytearray(most), **options)
+    return picture
+
+
+def _from_jpeg_2000(packed: bytes, most: int) -> Picture:
     found = jpeg_2000_header(packed)
     if found.rows * found.columns * found.components * -(-found.bits // 8) > most:
         size = f"{found.rows} x {found.columns}"
         raise ValueError(f"{size} pixels of {found.components} components, {found.bits} bits")
-    return imagecodecs.jpeg2k_decode(packed, out=bytearray(most))
+    return _from("jpeg2k", packed, most)
 
 
 def _from_webp(packed: bytes, most: int, *, alpha: bool) -> Picture:
-    import imagecodecs
-
     if packed[12:16] == b"VP8X" and packed[20] & _ANIMATED:
         raise ValueError("an animation")
-    return imagecodecs.webp_decode(packed, hasalpha=alpha or None, out=bytearray(most))
+    return _from("webp", packed, most, hasalpha=alpha or None)
 
 
 def _from_lerc(packed: bytes, most: int) -> Picture:
-    import imagecodecs
-
     if packed.startswith(_ZSTD):
         packed = unpack.from_zstd(packed, most)
     elif not packed.startswith(_LERC):
         packed = unpack.from_gzip(packed, most)
-    return imagecodecs.lerc_decode(packed, out=bytearray(most))
-
-
-def _from(codec: str, packed: bytes, most: int) -> Picture:
-    import imagecodecs
-
-    return getattr(imagecodecs, f"{codec}_decode")(packed, out=bytearray(most))
+    return _from("lerc", packed, most)
 
 
 def decoder_of(compression: int, samples: int) -> Callable[[bytes, int], Picture] | None:
@@ -154,3 +159,24 @@ def decoder_of(compression: int, samples: int) -> Callable[[bytes, int], Picture
     names = {34933: "png", 22610: "jpegxr", 34934: "jpegxr", 50002: "jpegxl", 52546: "jpegxl"}
     name = names.get(compression)
     return partial(_from, name) if name else None
+
+
+def refuse_no_png(path: Path) -> None:
+    """Refuse a file that is no PNG, or says that it has more pixels than its bytes can hold.
+
+    OpenCV reads other formats under this name, too, and takes memory for what the header says.
+
+    Raises
+    ------
+    InputError
+        If it is such a file.
+    """
+    with path.open("rb") as file:
+        head = file.read(_PNG_HEAD)
+    got = "another format"
+    if head.startswith(PNG) and len(head) == _PNG_HEAD:
+        width, height, bits = struct.unpack_from(">IIB", head, 16)
+        if width * height * bits // 8 <= path.stat().st_size * _INFLATED:
+            return
+        got = f"{width} x {height} pixels in {path.stat().st_size} bytes"
+    raise InputError("cannot be read as a PNG image", where=path, got=got, remedy="write it again")

@@ -15,12 +15,11 @@ import numpy as np
 
 from terapose.errors import InputError
 from terapose.image.joined import Index
-from terapose.image.pictures import jpeg_2000_header
+from terapose.image.pictures import PNG, jpeg_2000_header
 from terapose.image.tiff_files import is_tiff, said_by_tifffile
 from terapose.image.tiff_pictures import tiff_file
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".png", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc")
-_PNG = b"\x89PNG\r\n\x1a\n"
 _JP2 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _HEAD = 4096
 _PLANE = ("YX", "ZYX", "QYX", "IYX")
@@ -60,7 +59,7 @@ def header_of(path: str) -> Header:
             head = file.read(_HEAD)
         if is_tiff(head):
             return _of_tiff(path)
-        if head.startswith(_PNG):
+        if head.startswith(PNG):
             return _of_png(path, head)
         if head.startswith(_JP2):
             return _of_jpeg2000(path, head)

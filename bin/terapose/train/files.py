@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from terapose.errors import InputError
 from terapose.image import Image, open_image
 from terapose.image import address as addresses
+from terapose.image.pictures import refuse_no_png
 from terapose.image.tiff_files import TiffAddress, is_tiff, opened
 from terapose.lazy import open_labels
 from terapose.train.labels import as_numbers, check_all_read, one_channel, read_indexed
@@ -291,7 +292,11 @@ def _read_png(path: Path) -> NDArray[Any]:
     """Channels of a PNG, shape (C, Y, X): one, or red, green, blue (without transparency)."""
     import cv2
 
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    refuse_no_png(path)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # of more pixels than OpenCV reads
+        image = None
     if image is None:
         raise InputError("cannot be read as a PNG image", where=path)
     if image.ndim == 2:

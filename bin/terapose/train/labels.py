@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from terapose.errors import InputError
 from terapose.image import address as addresses
+from terapose.image.pictures import refuse_no_png
 from terapose.image.tiff_files import TiffAddress, is_tiff, opened
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,7 @@ _Indexed = tuple[NDArray[Any], NDArray[Any] | None]
 def _indexed_png(path: Path) -> _Indexed | None:
     from PIL import Image
 
+    refuse_no_png(path)
     with path.open("rb") as file:
         if file.read(26)[25:] != b"\3":  # type of colour in the header
             return None
