@@ -14,9 +14,9 @@ from terapose.image import open_image
 _ROOM = 400 * 2**20
 
 
-def _said(path: str, channel: Any, options: dict[str, Any]) -> None:
+def _said(path: str, channel: Any, room: int, options: dict[str, Any]) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + _ROOM,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (used + room,) * 2)
     try:
         image = open_image(path, **options)
         image.read(tuple(slice(0, min(n, 8)) for n in image.shape))  # type: ignore[arg-type]
@@ -28,21 +28,26 @@ def _said(path: str, channel: Any, options: dict[str, Any]) -> None:
     os._exit(0)
 
 
-def said(path: Path | str, **options: Any) -> str:
+def said(path: Path | str, *, room: int = _ROOM, **options: Any) -> str:
     """What it ends in to read the first voxels, in a fork that may take 400 MB more than it has.
 
     Parameters
     ----------
     path
         The image.
+    room
+        Bytes that it may take, if others: threads of clients of servers ask for much that they
+        do not use.
     options
         Of `open_image`.
     """
     context = get_context("fork")
     here, there = context.Pipe()
-    process = context.Process(target=_said, args=(str(path), there, options))
+    process = context.Process(target=_said, args=(str(path), there, room, options))
     process.start()
-    assert here.poll(20)
-    text = str(here.recv())
-    process.join()
-    return text
+    try:
+        assert here.poll(20), "it waits for something"
+        return str(here.recv())
+    finally:
+        process.kill()
+        process.join()
