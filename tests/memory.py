@@ -45,8 +45,9 @@ def said(path: Path | str, *, room: int = _ROOM, **options: Any) -> str:
     here, there = context.Pipe()
     process = context.Process(target=_said, args=(str(path), there, room, options))
     process.start()
+    there.close()  # so that the end of the process is the end of what it says
     try:
-        assert here.poll(20), "it waits for something"
+        assert here.poll(60), "it waits for something"
         return str(here.recv())
     finally:
         process.kill()

@@ -111,12 +111,12 @@ def test_parts_that_are_longer(tmp_path: Path, part: ByteRequest | None) -> None
     (tmp_path / "a/c").write_bytes(bytes(100))
     store = Noted(f"local://{tmp_path}/a", set())
     read = partial(store.get_partial_values, default_buffer_prototype())
-    store.limit(200)
+    store.most = 200
     (content,) = asyncio.run(read([("c", part)]))
     assert content is not None and len(content) == (
         99 if part and not hasattr(part, "suffix") else 100
     )
-    store.limit(50)
+    store.most = 50
     with pytest.raises(InputError, match=r"c: is too large .* got 51 bytes"):
         asyncio.run(read([("c", part)]))
 

@@ -17,26 +17,15 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+from terapose.image.hdf5_filters import filters_of, pipeline
 from terapose.image.joined import Index
 from terapose.image.unpack import most_of
 
 _HARMLESS = 2**28
-_GZIP, _SHUFFLE, _CHECKSUM, _SZIP = 1, 2, 3, 4
-_NBIT, _SCALE, _LZF = 5, 6, 32000
+_GZIP, _SZIP, _LZF = 1, 4, 32000
 _BZIP2, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = 307, 32001, 32004, 32008, 32015
-_REORDER = (_SHUFFLE, _CHECKSUM, _NBIT, _SCALE)
 _RATIO = {_GZIP: 1032, _LZF: 88}
 """Bytes that one byte can become."""
-
-
-def filters_of(dataset: Any) -> list[int]:
-    """Numbers of the filters that compress."""
-    return [code for code in _pipeline(dataset) if code not in _REORDER]
-
-
-def _pipeline(dataset: Any) -> list[int]:
-    settings = dataset.id.get_create_plist()
-    return [settings.get_filter(n)[0] for n in range(settings.get_nfilters())]
 
 
 def check_chunks(dataset: Any, region: Index) -> None:
@@ -57,7 +46,7 @@ def check_chunks(dataset: Any, region: Index) -> None:
     filters = filters_of(dataset)
     if not filters or not dataset.chunks or dataset.is_virtual:
         return
-    code, place_of = filters[0], _pipeline(dataset).index(filters[0])
+    code, place_of = filters[0], pipeline(dataset).index(filters[0])
     most = most_of(math.prod(dataset.chunks), dataset.dtype.itemsize)
     spans = []
     for part, edge in zip(region, dataset.chunks, strict=True):

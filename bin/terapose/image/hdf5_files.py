@@ -16,33 +16,17 @@ followed here, under these rules:
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 from collections import deque
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 from terapose.errors import InputError
-from terapose.image.hdf5_chunks import filters_of
+from terapose.image.hdf5_filters import check_filters
 
 _MAX_LINKS = 64
 _SHOWN = 12
-_FILTERS = {
-    1: "deflate",
-    4: "szip",
-    32000: "lzf",
-    32001: "blosc",
-    32004: "lz4",
-    32008: "bitshuffle",
-    32013: "zfp",
-    32015: "zstd",
-    32017: "sz",
-    32018: "fcidecomp",
-    32024: "sz3",
-    32026: "blosc2",
-    32028: "sperr",
-}
 
 
 class Node(NamedTuple):
@@ -199,8 +183,7 @@ class Hdf5Files:
 
     def parts_of(self, dataset: Any) -> Iterator[Node]:
         """All sources of a virtual dataset, each open until the next."""
-        for source in dataset.virtual_sources():
-            yield from self.parts_at(dataset, source)
+        return chain.from_iterable(self.parts_at(dataset, s) for s in dataset.virtual_sources())
 
     def parts_at(self, dataset: Any, source: Any) -> Iterator[Node]:
         """What an entry of `virtual_sources` means: one dataset, or many, each open in turn."""
@@ -223,9 +206,9 @@ class Hdf5Files:
             try:
                 yield self._source(here, file, path)
             except InputError:
-                if number == 0 or "%b" not in source.dset_name:
-                    raise
-                break
+                if number and "%b" in source.dset_name:
+                    break
+                raise
 
     def _source(self, here: str, file_name: str, path: str) -> Node:
         target = here if file_name == "." else self._beside(here, file_name)
@@ -305,36 +288,6 @@ def open_file(file_name: str, address: str) -> Any:
         raise _cannot_open(address, error) from error
 
 
-def check_filters(address: str, dataset: Any) -> None:
-    """Refuse a dataset whose chunks nothing here can decode.
-
-    Raises
-    ------
-    InputError
-        If a filter is not installed, or chunks are compressed twice: a few bytes may become
-        anything then.
-    """
-    if len(filters_of(dataset)) > 1:
-        raise InputError(
-            "is compressed more than once",
-            where=address,
-            got=f"HDF5 filters {filters_of(dataset)}",
-            remedy="write the file again with gzip (h5repack -f GZIP=4)",
-        )
-    settings = dataset.id.get_create_plist()
-    for number in range(settings.get_nfilters()):
-        code, _, _, name = settings.get_filter(number)
-        if not _is_installed(code):
-            known = _FILTERS.get(code) or name.decode(errors="replace") or "unknown"
-            raise InputError(
-                "is compressed with a filter that is not installed",
-                where=address,
-                got=f"{known} (HDF5 filter {code})",
-                remedy="install it (pip install hdf5plugin), or write the file again with gzip "
-                "(h5repack -f GZIP=4)",
-            )
-
-
 def is_dataset(item: Any) -> bool:
     """Whether it is a dataset, not a group or a named type."""
     import h5py
@@ -345,18 +298,6 @@ def is_dataset(item: Any) -> bool:
 def shape_of(dataset: Any) -> tuple[int, ...]:
     """Its lengths; none for a dataset that holds nothing."""
     return tuple(int(n) for n in dataset.shape or ())
-
-
-def _is_installed(code: int) -> bool:
-    from h5py import h5z
-
-    if h5z.filter_avail(code):
-        return True
-    try:
-        importlib.import_module("hdf5plugin")
-    except ImportError:
-        return False
-    return bool(h5z.filter_avail(code))
 
 
 def _parts(path: str) -> list[str]:

@@ -31,8 +31,13 @@ class Noted(WrapperStore[Any]):
         super().__init__(self._folder or _on_server(address))
         self._address, self._touched, self._most = address, touched, MOST_BYTES
 
-    def limit(self, most: int) -> None:
-        """Read files of up to ``most`` bytes."""
+    @property
+    def most(self) -> int:
+        """Bytes that a file may have."""
+        return self._most
+
+    @most.setter
+    def most(self, most: int) -> None:
         self._most = most
         if self._folder is not None:
             self._folder.most = most

@@ -90,19 +90,15 @@ def _open_bounded(address: str, packed: zips.Node | None, touched: set[str] | No
     from terapose.image.noted_store import Noted
     from terapose.image.zip_store import Members
 
+    store: Members | Folder | Noted
     if packed is not None:
-        members = Members(packed.archive)
-        array = zarr.open_array(members, path=packed.path, mode="r")
-        members.most = zarr_codecs.bound(address, array)
-        return array
-    if touched is None and not addresses.is_url(address):
-        folder = Folder(address)
-        array = zarr.open_array(folder, mode="r")
-        folder.most = zarr_codecs.bound(address, array)
-        return array
-    noted = Noted(address, set() if touched is None else touched)
-    array = zarr.open_array(noted, mode="r")
-    noted.limit(zarr_codecs.bound(address, array))
+        store = Members(packed.archive)
+    elif touched is None and not addresses.is_url(address):
+        store = Folder(address)
+    else:
+        store = Noted(address, set() if touched is None else touched)
+    array = zarr.open_array(store, path="" if packed is None else packed.path, mode="r")
+    store.most = zarr_codecs.bound(address, array)
     return array
 
 
