@@ -17,7 +17,8 @@ import pytest
 from tests.reliability.world import outcome
 from tests.synthetic import nuclei, write_zarr
 
-from terapose.errors import StoreError
+from terapose import files
+from terapose.errors import InputError, StoreError
 from terapose.params import check
 from terapose.runner import segment_file
 from terapose.verify import check as verify
@@ -79,14 +80,14 @@ def segment(folder: Path, model: Path, **more: Any) -> dict[str, Any]:
 
 def damage(store: Path, pattern: str, change: Change, seed: int) -> int:
     """Change some of the files of a kind; returns how many."""
-    files = sorted(
+    found = sorted(
         file
         for place in store.glob(pattern)
         for file in (place.rglob("*") if place.is_dir() else [place])
         if file.is_file()
     )
     chosen = random.Random(seed)
-    some = chosen.sample(files, min(2, len(files)))
+    some = chosen.sample(found, min(2, len(found)))
     for file in some:
         content = change(file.read_bytes(), chosen)
         if content is None:
@@ -165,3 +166,23 @@ def test_damaged_results_are_made_again(finished: Path, tmp_path: Path, tiny_mod
     params = check({"model": str(tiny_model), "cellprob_threshold": -0.5, **CUT})
     segment_file(str(finished / "image.zarr"), out, params)
     assert outcome(out) == wanted
+
+
+def test_a_copy_that_differs_is_no_result(
+    finished: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that keeps something else than was written; the results that were there stay."""
+    wanted, out = outcome(finished / "out"), tmp_path / "out"
+    shutil.copytree(finished / "out", out)
+    whole = files.copy
+
+    def copy(source: Path, target: Path) -> None:
+        whole(source, target)
+        if source.parts[-5:-3] == ("0", "c"):
+            target.write_bytes(_flip(target.read_bytes(), 99))
+
+    monkeypatch.setattr(files, "copy", copy)
+    params = check({"model": str(tiny_model), "cellprob_threshold": -0.5, **CUT})
+    with pytest.raises(InputError, match="does not stay as it was copied; got other checksums of"):
+        segment_file(str(finished / "image.zarr"), out, params)
+    assert outcome(out) == wanted and not faults(out)

@@ -246,7 +246,7 @@ def test_own_filters(tmp_path: Path, tiny_model: Path, blocks: Cut) -> None:
     [
         ({"anisotropy": 2.0}, (24, 20, 22), [0.0]),
         ({"diameter": 45.0, "anisotropy": 1.5}, (12, 13, 14), [1.0]),
-        ({}, (12, 20, 22), [1.5]),
+        ({}, (12, 20, 22), [1.2]),
         ({"diameter": 20.0}, (18, 30, 33), [0.5, 0.0, 1.0]),
     ],
 )

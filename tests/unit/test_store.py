@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import zarr
 
 from terapose.errors import StoreError
+from terapose.files import written
 from terapose.geometry import Box
 from terapose.store import INTEGER, Store
 
@@ -70,10 +72,12 @@ def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:
     store.write("flows", Box.whole(SHAPE), values()[0])
     path = tmp_path / "flows/c/0/0/0"
     whole = path.read_bytes()
-    flipped = bytes([*whole[:9], whole[9] ^ 4, *whole[10:]])
+    # in the head of what is compressed, which has signs of its own, and all over what follows
+    flipped = (bytes([*whole[:n], whole[n] ^ 4, *whole[n + 1 :]]) for n in (9, *range(40, 900, 45)))
+    assert len(whole) > 900
     for content in (
         b"not what was written",
-        flipped,
+        *flipped,
         whole[:-1],
         whole[:3],
         b"",
@@ -194,12 +198,15 @@ def test_a_blob_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     one, other = b"a" * 3_000_000, b"b" * 3_000_000
     store.put("blob", one)
-    seen: set[bytes] = set()
+    seen: set[bytes | str] = set()
     stop = threading.Event()
 
     def watch() -> None:
         while not stop.is_set():
-            seen.add(store.get("blob"))
+            try:
+                seen.add(store.get("blob"))
+            except StoreError as fault:  # in a thread it would be lost
+                seen.add(str(fault))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -210,3 +217,14 @@ def test_a_blob_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     thread.join()
     assert seen <= {one, other}
     assert [p.name for p in tmp_path.iterdir()] == ["blob"]
+
+
+def test_what_is_written_aside_is_not_listed(tmp_path: Path) -> None:
+    """A process that was killed leaves what it had begun to write."""
+    store = Store(str(tmp_path))
+    store.put_json("done/a.json", {})
+    with suppress(KeyboardInterrupt), written(tmp_path / "done/b.json") as place:
+        place.write_bytes(b"{")
+        assert store.names("done") == ["done/a.json"]
+        raise KeyboardInterrupt
+    assert [path.name for path in (tmp_path / "done").iterdir()] == ["a.json"]

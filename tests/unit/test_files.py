@@ -1,0 +1,57 @@
+"""Files and folders are there as a whole or not at all, whatever happens while they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from terapose import files
+
+
+def see_points(monkeypatch: pytest.MonkeyPatch, look: Callable[[], bytes]) -> list[bytes]:
+    """What is there at each point that is passed."""
+    seen: list[bytes] = []
+    monkeypatch.setattr(files, "at_point", lambda _: seen.append(look()))
+    return seen
+
+
+def test_a_file_is_the_old_one_until_it_is_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    seen = see_points(monkeypatch, path.read_bytes)
+    with files.written(path) as place:
+        place.write_bytes(b"ne")
+        assert path.read_bytes() == b"old"
+        place.write_bytes(b"new")
+    assert seen == [b"old", b"old", b"new"]
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_folder_is_the_old_one_until_it_is_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "file").write_bytes(b"old")
+    seen = see_points(monkeypatch, (path / "file").read_bytes)
+    with files.made(path) as place:
+        place.mkdir()
+        assert (path / "file").read_bytes() == b"old"
+        (place / "file").write_bytes(b"new")
+    assert seen == [b"old", b"old", b"new"]
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("make", [files.written, files.made])
+def test_what_fails_leaves_nothing(tmp_path: Path, make: Callable[..., object]) -> None:
+    path = tmp_path / "name"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match="full"), make(path) as place:  # type: ignore[attr-defined]
+        place.write_bytes(b"half")
+        raise OSError("full")
+    assert path.read_bytes() == b"old"
+    assert [*tmp_path.iterdir()] == [path]
