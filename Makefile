@@ -21,7 +21,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strate
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine lint-engine demo test soak lint docs fuzz precision real-data exactness compare-cellpose3 compare-cellcutter lock clean
+.PHONY: help setup engine lint-engine demo test soak lint docs fuzz faults precision real-data exactness compare-cellpose3 compare-cellcutter lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ lint: setup lint-engine ## ruff, mypy --strict, nextflow lint
 
 fuzz: setup ## mutated inputs through the commands that read them: SEEDS=0:1000 of each kind
 	@OMP_NUM_THREADS=1 python -m benchmarks.fuzz --seeds $(SEEDS)
+
+faults: setup ## put faults into the code, one after another: do the tests notice? into docs/reliability.md
+	@python -m benchmarks.faults
 
 real-data: engine ## score every volume of DATA=../shared/data into docs/results.md
 	@python benchmarks/real_data.py --data "$(DATA)"

@@ -225,13 +225,14 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def write(page: Path, text: str) -> None:
-    """Put text between the page's markers."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, found, after = rest.partition(END)
+def write(page: Path, text: str, markers: tuple[str, str] = (BEGIN, END)) -> None:
+    """Put text between a page's markers."""
+    begin, end = markers
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, found, after = rest.partition(end)
     if not found:
-        raise SystemExit(f"exactness: {page} lacks the markers {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        raise SystemExit(f"{page} lacks the markers {begin} and {end}")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 def verdict(rows: Sequence[Row]) -> int:

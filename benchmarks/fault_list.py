@@ -1,0 +1,336 @@
+"""The faults that `benchmarks.faults` puts into the code, one at a time, and who should notice.
+
+Each is a mistake that somebody could make in one place. The tests are the cheapest that notice it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+UNIT = "tests/unit"
+STORE = f"{UNIT}/test_store.py::test_"
+JOB = f"{UNIT}/test_job.py::test_"
+LOCK = f"{UNIT}/test_lock.py::test_"
+DAMAGE = f"{UNIT}/test_damage.py::test_"
+MARGINS = f"{UNIT}/test_margins.py::test_"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake in one place.
+
+    Attributes
+    ----------
+    name
+        What is wrong, in a few words.
+    file
+        Below ``bin/terapose``.
+    piece, becomes
+        Code that occurs there exactly once, and what takes its place.
+    tests
+        Files or node IDs of tests, some of which should fail.
+    """
+
+    name: str
+    file: str
+    piece: str
+    becomes: str
+    tests: tuple[str, ...]
+
+
+WRITTEN = """\
+        yield place
+        point(f"{what}: before it is renamed")
+        place.replace(path)
+"""
+WRITTEN_LATE = """\
+        place.touch()
+        place.replace(path)
+        yield path
+"""
+ASIDE = """\
+        with written(target, _kind(name)) as place:
+            place.write_bytes(data)
+"""
+MARKED = """\
+                result = work()
+                self.confirm_image()
+                self.store.put_json(name, {"done": result})
+"""
+MARKED_EARLY = """\
+                self.store.put_json(name, {"done": None})
+                result = work()
+                self.confirm_image()
+"""
+LOST = """\
+                    if lz < 0 or lz >= nz or ly < 0 or ly >= ny or lx < 0 or lx >= nx:
+                        return False, a, b, c
+"""
+
+FAULTS = (
+    Fault(
+        "the checksum of a blob is not compared",
+        "checksums.py",
+        'if crc32c(content, _START).to_bytes(_SIZE, "little") != seal:',
+        "if len(seal) != _SIZE:",
+        (f"{STORE}damaged_blobs_are_faults",),
+    ),
+    Fault(
+        "the checksum of a document is not compared",
+        "checksums.py",
+        'if seal != f"{_of_document(document):08x}":',
+        "if not seal:",
+        (
+            f"{STORE}damaged_blobs_are_faults",
+            f"{STORE}damaged_metadata_are_made_again_by_who_writes",
+        ),
+    ),
+    Fault(
+        "chunks have no checksum",
+        "store.py",
+        "compressors=[codec, Crc32cCodec()],",
+        "compressors=[codec],",
+        (f"{STORE}a_damaged_chunk_is_named",),
+    ),
+    Fault(
+        "a missing chunk is read as zeros",
+        "zarr_files.py",
+        "Watched(zarr_store(address), complete=True)",
+        "Watched(zarr_store(address), complete=False)",
+        (f"{STORE}a_missing_chunk_is_a_fault_not_zeros",),
+    ),
+    Fault(
+        "chunks of zeros are not written",
+        "zarr_files.py",
+        '{"write_empty_chunks": True}',
+        '{"write_empty_chunks": False}',
+        (f"{STORE}chunks_of_zeros_are_written",),
+    ),
+    Fault(
+        "two tasks may write to one chunk",
+        "store.py",
+        "if a % c or (b % c and b != n):",
+        "if a % c:",
+        (f"{STORE}a_write_that_cuts_a_chunk_is_refused",),
+    ),
+    Fault(
+        "a blob is seen while it is written",
+        "store.py",
+        ASIDE,
+        "        target.write_bytes(data)\n",
+        (f"{STORE}a_blob_is_there_whole_or_not_at_all",),
+    ),
+    Fault(
+        "what was written aside is listed",
+        "store.py",
+        " for name in last if not name.endswith(ASIDE))",
+        " for name in last)",
+        (f"{STORE}what_is_written_aside_is_not_listed",),
+    ),
+    Fault(
+        "a file gets its name before it is written",
+        "files.py",
+        WRITTEN,
+        WRITTEN_LATE,
+        (f"{UNIT}/test_files.py",),
+    ),
+    Fault(
+        "a receipt that is missing is passed over",
+        "job.py",
+        "    if missing:\n",
+        "    if len(missing) == count:\n",
+        (f"{JOB}a_gather_refuses_what_is_not_whole",),
+    ),
+    Fault(
+        "receipts are taken in the order in which tasks ended",
+        "job.py",
+        'ordered = sorted(receipts, key=lambda r: r["items"])',
+        "ordered = list(receipts)",
+        (f"{JOB}a_gather_takes_receipts_in_any_order",),
+    ),
+    Fault(
+        "the marker comes before the data",
+        "job.py",
+        MARKED,
+        MARKED_EARLY,
+        (f"{JOB}a_slower_twin_takes_what_the_faster_one_left",),
+    ),
+    Fault(
+        "a twin's marker is not looked for",
+        "job.py",
+        "            raise AlreadyDoneError\n",
+        "            return\n",
+        (f"{JOB}each_item_is_done_once",),
+    ),
+    Fault(
+        "the key lacks the stage's parameters",
+        "job.py",
+        'return key_of(stage, shaping(params), before.get("key", ""))',
+        'return key_of(stage, before.get("key", ""))',
+        (f"{JOB}keys_follow_what_shapes_a_result",),
+    ),
+    Fault(
+        "the image is not compared at the end of a task",
+        "job.py",
+        "        result = implementation.run(job)\n        job.confirm_image()\n",
+        "        result = implementation.run(job)\n",
+        (f"{UNIT}/test_image_swapped.py::test_swapped_while_it_is_read[zarr-in measure]",),
+    ),
+    Fault(
+        "who wrote what is damaged is not forgotten",
+        "repair.py",
+        '            store.drop(f"{markers}/task-{task}.json")\n',
+        "            pass\n",
+        (f"{DAMAGE}what_is_damaged_is_made_again[labels-flipped]",),
+    ),
+    Fault(
+        "labels are not verified before they are published",
+        "publishing.py",
+        "    ensure(job)\n    wrong = _wrong(job, written)\n",
+        "    ensure(job)\n    wrong: list[int] = []\n",
+        (f"{DAMAGE}what_is_damaged_is_made_again[final labels-zeros]",),
+    ),
+    Fault(
+        "the copy of the labels is not verified",
+        "publishing.py",
+        "    wrong = checks.faults(target)\n",
+        "    wrong: list[str] = []\n",
+        (f"{DAMAGE}a_copy_that_differs_is_no_result",),
+    ),
+    Fault(
+        "metadata of results are not compared",
+        "publishing.py",
+        "            if one != other:\n                wrong.append(what)\n",
+        "            if one != other and not what:\n                wrong.append(what)\n",
+        (f"{DAMAGE}results_that_are_there_outlive_the_store",),
+    ),
+    Fault(
+        "the record comes before the results",
+        "stages/finish.py",
+        "(*(n for n in names if n != RECORD), RECORD)",
+        "(RECORD, *(n for n in names if n != RECORD))",
+        (f"{UNIT}/test_publishing.py",),
+    ),
+    Fault(
+        "a record may name any file to be removed",
+        "earlier.py",
+        "if name in TABLES]",
+        "if name]",
+        (f"{UNIT}/test_earlier.py::test_only_files_of_this_program_in_this_folder_are_removed",),
+    ),
+    Fault(
+        "two runs make the lock",
+        "lock.py",
+        "os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644",
+        "os.O_CREAT | os.O_WRONLY, 0o644",
+        (f"{LOCK}a_folder_is_held_by_one",),
+    ),
+    Fault(
+        "the lock of a process whose number was given again holds for ever",
+        "lock.py",
+        'return started is None or started != holder.get("started")',
+        "return started is None",
+        (f"{LOCK}a_number_that_another_process_got_is_told_from_the_first",),
+    ),
+    Fault(
+        "the lock of another machine holds for ever",
+        "lock.py",
+        "    return _age(path) > PATIENCE\n",
+        "    return False\n",
+        (f"{LOCK}a_run_elsewhere_holds_as_long_as_it_touches_the_file",),
+    ),
+    Fault(
+        "percentiles are those of a part",
+        "stages/percentiles.py",
+        "    for table in tables:\n        histogram.merge",
+        "    for table in tables[:1]:\n        histogram.merge",
+        (f"{UNIT}/test_intensity.py::test_percentiles_are_exact",),
+    ),
+    Fault(
+        "tiles are added column by column",
+        "tiles.py",
+        "[(y, x) for y in self.starts[0] for x in self.starts[1]]",
+        "[(y, x) for x in self.starts[1] for y in self.starts[0]]",
+        (f"{UNIT}/test_tiles.py::test_the_network_over_planes",),
+    ),
+    Fault(
+        "the tiles of a slab begin at the slab",
+        "tiles.py",
+        "    grid = tile_grid((height, width), tile, overlap, augment=augment).touching(region)\n",
+        "    height, width = (b - a for a, b in region)\n"
+        "    planes = planes[..., :height, :width]\n"
+        "    region = ((0, height), (0, width))\n"
+        "    grid = tile_grid((height, width), tile, overlap, augment=augment)\n",
+        (f"{UNIT}/test_tiles.py::test_rectangles_of_a_plane_are_parts_of_the_whole",),
+    ),
+    Fault(
+        "the halo of smoothing is one too small",
+        "stages/combine.py",
+        "(int(4.0 * s + 0.5) for s in sigmas(smooth))",
+        "(int(4.0 * s) for s in sigmas(smooth))",
+        (f"{UNIT}/test_stages.py::test_resized_and_smoothed_flows",),
+    ),
+    Fault(
+        "a point that leaves what was read goes on with zeros",
+        "kernels/follow.py",
+        LOST,
+        LOST.replace("return False, a, b, c", "continue"),
+        (f"{UNIT}/test_kernels.py::test_a_box_gives_the_same_end_points_or_says_lost",),
+    ),
+    Fault(
+        "the margin of end points is one too small",
+        "stages/peaks.py",
+        "margin = reach(plan.grid, farthest, core, PEAK)",
+        "margin = reach(plan.grid, farthest, core, PEAK - 1)",
+        (f"{MARGINS}the_farthest_point_counts",),
+    ),
+    Fault(
+        "the window of seeds is one too small",
+        "stages/peaks.py",
+        "seen = plan.around(core, PEAK)",
+        "seen = plan.around(core, PEAK - 1)",
+        (f"{MARGINS}the_farthest_point_counts",),
+    ),
+    Fault(
+        "the margin of objects is one too small",
+        "stages/masks.py",
+        "reach(plan.grid, farthest, core, GROWTH))",
+        "reach(plan.grid, farthest, core, GROWTH - 1))",
+        (f"{MARGINS}the_farthest_voxel_is_part_of_its_object",),
+    ),
+    Fault(
+        "seeds of one height are left to an unstable sort",
+        "stages/masks.py",
+        "rank[np.lexsort((ids, counts))] = np.arange(len(ids))",
+        "rank[np.argsort(counts)] = np.arange(len(ids))",
+        (f"{MARGINS}of_equal_seeds_the_later_one_wins",),
+    ),
+    Fault(
+        "seeds are numbered in the order of tasks",
+        "parts.py",
+        'order = np.argsort(rows[self._key], kind="stable")',
+        "order = np.arange(len(rows[self._key]))",
+        (f"{UNIT}/test_parts.py::test_sorting_by_ranges",),
+    ),
+    Fault(
+        "objects of planes are not compared across blocks",
+        "stages/overlaps.py",
+        "(core.stop[0] + 1, *core.stop[1:])",
+        "core.stop",
+        (f"{UNIT}/test_known_failures.py::test_cells_of_planes_are_one_across_blocks",),
+    ),
+    Fault(
+        "a cell is measured by two blocks",
+        "stages/measure.py",
+        "columns, count, (item, item + 1))",
+        "columns, count, (item, item + 2))",
+        (f"{UNIT}/test_stages.py::test_a_cell_across_blocks_is_one_cell",),
+    ),
+    Fault(
+        "the pyramid keeps other voxels than multiples of its factor",
+        "labels.py",
+        "slice(-s % f, None, f)",
+        "slice(s % f, None, f)",
+        (f"{UNIT}/test_labels.py::test_blocks_downsample_as_the_whole",),
+    ),
+)
