@@ -35,7 +35,8 @@ PAGE = ROOT / "docs" / "reliability.md"
 MARKERS = ("<!-- faults: begin -->", "<!-- faults: end -->")
 SECONDS = 300
 LEAST = 0.95
-_ENDS: dict[int, Literal["missed", "caught"]] = {0: "missed", 1: "caught"}
+Kind = Literal["missed", "caught", "hang", "broken"]
+_ENDS: dict[int, Kind] = {0: "missed", 1: "caught"}
 """Exit codes of pytest; all others mean that tests were not run."""
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", re.MULTILINE)
 
@@ -56,7 +57,7 @@ class Outcome:
         Output of pytest.
     """
 
-    kind: Literal["missed", "caught", "hang", "broken"]
+    kind: Kind
     test: str
     seconds: float
     said: str
@@ -126,7 +127,7 @@ def run_tests(tree: Path, tests: Iterable[str], seconds: float = SECONDS) -> Out
     except subprocess.TimeoutExpired:
         return Outcome("hang", "", time.monotonic() - begin, "")
     failed = _FAILED.search(done.stdout)
-    kind = _ENDS.get(done.returncode, "broken")
+    kind: Kind = _ENDS.get(done.returncode, "broken")
     test = failed[1] if failed and kind == "caught" else ""
     return Outcome(kind, test, time.monotonic() - begin, done.stdout)
 
