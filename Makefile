@@ -11,7 +11,6 @@ INPUT ?=
 ARGS ?=
 OUTDIR ?= demo
 DATA ?= ../shared/data
-SEEDS ?= 0:1000
 # A worker per core, and each keeps to one core.
 TESTS ?= tests
 WORKERS ?= auto
@@ -51,7 +50,7 @@ lint: setup lint-engine ## ruff, mypy --strict, nextflow lint
 	mypy
 	@if [ -x .engine/nextflow-lint ]; then nextflow-lint main.nf nextflow.config modules conf contrib; fi
 
-fuzz: setup ## mutated inputs through the commands that read them: SEEDS=0:1000 of each kind
+fuzz: setup ## mutated inputs through the commands that read them: SEEDS=0:100 of each kind
 	@OMP_NUM_THREADS=1 python -m benchmarks.fuzz --seeds $(SEEDS)
 
 faults: setup ## put faults into the code, one after another: do the tests notice? into docs/reliability.md

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba.core.registry import cpu_target
 from tests.synthetic import nuclei, write_zarr
 
 from terapose import files, runner
@@ -110,12 +111,16 @@ class World:
     version: int = 0
     cut: dict[str, Any] = field(default_factory=dict)
     threshold: float = THRESHOLDS[0]
+    _go: int = -1
 
     def __post_init__(self) -> None:
         self._write_image(self.folder, 0)
+        self._put_image(self.folder, 0)
         # what is imported here, children need not; torch must not run before a fork
         for module in ("torch", *(f"terapose.stages.{name}" for name in _STAGES)):
             importlib.import_module(module)
+        cpu_target.target_context.refresh()  # a second that each child that runs kernels would take
+        cpu_target.typing_context.refresh()
 
     @property
     def out(self) -> Path:
@@ -152,22 +157,31 @@ class World:
 
     def swap(self) -> None:
         """Put another image in the place of the image."""
-        self._write_image(self.folder, self.version + 1)
+        self._put_image(self.folder, self.version + 1)
 
     def twin(self) -> None:
         """Let another process do all the tasks of this run at the same time, with its store."""
-        child = os.fork()
-        if not child:
-            files.at_point = lambda name: None
-            os.nice(5)
-            aside = self.folder / f"twin-{os.getpid()}"
-            aside.mkdir()
-            (aside / ".terapose").symlink_to(self.out / ".terapose")
-            try:
-                self._segment(aside)
-            except BaseException:
-                os._exit(1)
+        os.write(self._go, b"!")
+
+    def _begin_twin(self) -> None:
+        """Fork the twin of the run that begins: once kernels have run, numba allows no fork."""
+        wait, self._go = os.pipe()
+        if os.fork():
+            os.close(wait)
+            return
+        os.close(self._go)
+        if not os.read(wait, 1):  # the run has ended before
             os._exit(0)
+        files.at_point = lambda name: None
+        os.nice(5)
+        aside = self.folder / f"twin-{os.getpid()}"
+        aside.mkdir()
+        (aside / ".terapose").symlink_to(self.out / ".terapose")
+        try:
+            self._segment(aside)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
 
     # -- runs ----------------------------------------------------------------------------------
 
@@ -181,10 +195,14 @@ class World:
         """
         trouble = trouble or Trouble()
         begin = self.version
+        if trouble.kind == "swap":  # written before: zarr may be at work where it is put in place
+            self._write_image(self.folder, begin + 1)
 
         def work() -> str:
             files.at_point = lambda name: trouble.point(self, name)
             runner.Runner.order = staticmethod(_order(order))
+            if trouble.kind == "twin":
+                self._begin_twin()
             self._segment(self.out)
             return "done"
 
@@ -227,6 +245,7 @@ class World:
             folder = self.folder / f"truth-{version}-{threshold}"
             folder.mkdir()
             self._write_image(folder, version)
+            self._put_image(folder, version)
             said = in_child(lambda: _segment(folder, folder / "out", self.model, threshold))
             assert said == "done", said
             self.truths[version, threshold] = outcome(folder / "out")
@@ -235,9 +254,12 @@ class World:
 
     def _write_image(self, folder: Path, version: int) -> None:
         place = folder / f"image-{version}.zarr"
-        write_zarr(place, nuclei(SHAPE, seed=version)[0].astype(np.uint16))
-        (folder / f"image-{version}.zarr").joinpath("version").write_text(str(version))
-        files.put_in_place(place, folder / "image.zarr")
+        if not place.exists():
+            write_zarr(place, nuclei(SHAPE, seed=version)[0].astype(np.uint16))
+            (place / "version").write_text(str(version))
+
+    def _put_image(self, folder: Path, version: int) -> None:
+        files.put_in_place(folder / f"image-{version}.zarr", folder / "image.zarr")
 
     def _version_there(self) -> int:
         return int((self.folder / "image.zarr" / "version").read_text())
