@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from benchmarks.fault_list import FAULTS, Fault
 from benchmarks.faults import (
+    LEAST,
     MARKERS,
     PAGE,
     ROOT,
@@ -34,10 +35,18 @@ def test_a_fault_fits_the_code_and_its_tests_are_there(fault: Fault) -> None:
         assert not name or f"def {name.partition('[')[0]}(" in (ROOT / file).read_text()
 
 
-def test_there_are_enough_and_the_page_has_a_place_for_them() -> None:
+def test_there_are_enough_and_the_page_tells_of_each() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 20
     page = PAGE.read_text()
     assert page.count(MARKERS[0]) == page.count(MARKERS[1]) == 1
+    table = page[page.index(MARKERS[0]) : page.index(MARKERS[1])]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][2:]
+    assert [(name[2:], file.strip("`")) for name, file, *_ in rows] == [
+        (fault.name, fault.file) for fault in FAULTS
+    ]
+    caught = sum(by.startswith("`") for _, _, by, _ in rows)
+    assert f"{caught} of {len(FAULTS)} faults are caught" in table
+    assert caught >= LEAST * len(FAULTS)
 
 
 @pytest.fixture

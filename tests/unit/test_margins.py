@@ -80,15 +80,18 @@ def test_the_farthest_voxel_is_part_of_its_object(
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_of_equal_seeds_the_later_one_wins(tmp_path: Path, tiny_model: Path, block: ZYX) -> None:
-    """Of 24 pairs that grow into each other; so many that a sort has to be stable by intent."""
+    """Of 24 pairs that grow into each other; so many that a sort has to be stable by intent.
+
+    Those of the middle plane are higher than the others: equal numbers alone are left in place.
+    """
     ends: Ends = {}
-    for z in (3, 8, 13):
+    for z, half in ((3, 5), (8, 6), (13, 5)):
         for y in (8, 22):
             for x in (2, 9, 16, 23):
-                ends |= column(y, x, 5, z) | column(y, x + 4, 5, z)
+                ends |= column(y, x, half, z) | column(y, x + 4, half, z)
                 for between in (1, 2, 3):
                     ends |= column(y, x + between, 1, z)
     labels, counts = grouped(tmp_path, tiny_model, ends, block)
     # in C order the seeds of a pair follow each other
     np.testing.assert_array_equal(np.unique(labels), np.arange(0, 49, 2))
-    assert counts == [2 * 11 + 3 * 3] * 24
+    assert sorted(counts) == [2 * 11 + 3 * 3] * 16 + [2 * 13 + 3 * 3] * 8

@@ -41,7 +41,7 @@ def test_the_taper_is_cellposes(tile: int) -> None:
     np.testing.assert_array_equal(taper(tile), transforms._taper_mask(ly=tile, lx=tile))
 
 
-@pytest.mark.parametrize("shape", [(3, 30, 40), (2, 250, 100)])
+@pytest.mark.parametrize("shape", [(3, 30, 40), (2, 250, 100), (1, 420, 430)])
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_the_network_over_planes(
     shape: tuple[int, int, int], batch_size: int, network: Network
