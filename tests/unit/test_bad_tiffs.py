@@ -53,3 +53,22 @@ def test_a_circle_on_a_server(tmp_path: Path, server: str) -> None:
     _circle(tmp_path / "image.tif", pages=5, back_to=1, big=False)
     with pytest.raises(InputError, match="circle"):
         open_image(f"{server}/image.tif")
+
+
+@pytest.mark.parametrize("edge", ["TileWidth", "TileLength"])
+@pytest.mark.parametrize("page", [0, 1])
+def test_tiles_far_larger_than_the_image(tmp_path: Path, edge: str, page: int) -> None:
+    """Each tile would be decoded into all of its size."""
+    path = tmp_path / "image.tif"
+    series = np.zeros((64, 64), np.uint16), np.zeros((96, 64), np.uint16)
+    with tifffile.TiffWriter(path) as file:
+        for plane in series:
+            file.write(plane, tile=(16, 16), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[page].tags[edge].overwrite(2**30, dtype="I")
+    said = "got tiles of .* pixels in planes of"
+    with pytest.raises(InputError, match=said):
+        open_image(path, series=str(page + 1))
+    if not page:
+        with pytest.raises(InputError, match=said):
+            read_pair((path, path))

@@ -7,6 +7,7 @@ collected: some of them mean that the file is damaged, or that its OME-XML does 
 from __future__ import annotations
 
 import logging
+import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
@@ -19,13 +20,14 @@ from terapose.image import address as addresses
 from terapose.image.tiff_pictures import tiff_file
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile
+    from tifffile import TiffFile, TiffPage
 
 _HEADS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 # Bytes fetched beyond what is asked for: enough for a run of directories, not many tiles.
 _AHEAD = 2**18
 _FOLLOWED, _FOLLOWED_AFAR = 2**16, 1000
+_MOST_TILE = 2**26
 """Directories that are followed to find a circle, on a disk and on a server."""
 
 # What tifffile logs of a file that ends too soon. Its other warnings are about tags and
@@ -121,11 +123,28 @@ def open_file(file: TiffAddress) -> TiffFile:
             else:
                 tiff = tiff_file(file.path, **options)
             _refuse_circle(file.path, tiff)
+            check_tiles(file.path, tiff.pages.first)
             return tiff
         except InputError:
             raise
         except Exception as error:  # struct, value, key and tifffile's own errors
             raise damaged(file.path, f"{type(error).__name__}: {error}") from error
+
+
+def check_tiles(address: str, page: TiffPage) -> None:
+    """Refuse tiles that are far larger than the plane that they hold: each is decoded as a whole.
+
+    Raises
+    ------
+    InputError
+        If they are.
+    """
+    if not page.is_tiled or page.dtype is None:
+        return
+    tile, plane = (math.prod(s) * page.dtype.itemsize for s in (page.chunks, page.shape))
+    if tile > max(_MOST_TILE, 16 * plane):
+        shapes = (" x ".join(map(str, shape)) for shape in (page.chunks, page.shape))
+        raise damaged(address, "tiles of {} pixels in planes of {}".format(*shapes))
 
 
 def _refuse_circle(address: str, tiff: TiffFile) -> None:

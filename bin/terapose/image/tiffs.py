@@ -37,6 +37,7 @@ from terapose.image.tiff_checks import (
 from terapose.image.tiff_files import (
     DescriptionError,
     TiffAddress,
+    check_tiles,
     damage,
     damaged,
     opened,
@@ -162,6 +163,7 @@ def _describe(
     check_level(address, chosen.level, len(pyramid))
     level = pyramid[chosen.level]
     check_bytes(address, level)
+    check_tiles(address, level.keyframe)
     check_alike(address, level)
     check_pages(address, level)
     check_kind(address, file, image, chosen.axes)
