@@ -321,7 +321,7 @@ FAULTS = (
     ),
     Fault(
         "cells that have grown are measured in the box of their nucleus",
-        "stages/measure.py",
+        "intermediates/cells.py",
         'np.minimum(cells[f"{axis}1"] + margin, length)',
         'np.minimum(cells[f"{axis}1"], length)',
         (f"{UNIT}/test_measure.py::test_nuclei_become_cells_with_cytoplasm",),

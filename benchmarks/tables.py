@@ -23,15 +23,16 @@ import numpy as np
 import zarr
 
 from terapose.checked import open_checked
+from terapose.core.tables import Table, merged
 from terapose.geometry import ZYX, Box
 from terapose.job import Job, Receipt, Summary, peak_memory
 from terapose.networks import identify
 from terapose.networks.weights import resolve
 from terapose.params import check
-from terapose.parts import Table, merged, put_rows
+from terapose.parts import put_rows
+from terapose.pipeline.planning import make_plan
 from terapose.runner import stage_params
 from terapose.stages import objects, relabel, seeds
-from terapose.stages.plan import make_plan
 from terapose.store import Store
 from terapose.table import batches
 from terapose.table_files import write_table

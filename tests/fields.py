@@ -26,6 +26,7 @@ from terapose.job import Job, Receipt, Summary, run, run_gather
 from terapose.labels import open_level
 from terapose.networks import identify
 from terapose.params import check
+from terapose.pipeline.planning import make_plan
 from terapose.plan import Plan, flow_threshold
 from terapose.runner import stage_params
 from terapose.stages import objects, planes, relabel, seeds, stitch
@@ -119,7 +120,7 @@ def prepared(folder: Path, model: Path, values: NDArray[Any], **params: Any) -> 
     if not image.exists():
         write_zarr(image, np.asarray(values), chunks=[min(64, n) for n in np.shape(values)])
     checked = check({"model": str(model), **params})
-    plan = plan_stage.make_plan(open_checked(str(image), checked), identify(model), checked)
+    plan = make_plan(open_checked(str(image), checked), identify(model), checked)
     store = Store(str(folder / "store" / plan.digest))
     plan_stage.run(plan, store)
     return plan, store

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.core.tables import ROWS, Table, by_number, empty, merged, select, window, windows
 from terapose.geometry import ZYX, Box, zyx
 from terapose.kernels.objects import COLUMNS, fill, measure
-from terapose.parts import ROWS, Table, by_number, empty, merged, select, window, windows
 
 ReadBox = Callable[[Box], tuple[NDArray[Any], NDArray[np.float32]]]
 """Reads provisional labels and cell probability of a box."""

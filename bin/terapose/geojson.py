@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from terapose.parts import Table, select
+from terapose.core.tables import Table, select
 
 _NOT_MEASURED = ("CellID", "BoundingBox")
 

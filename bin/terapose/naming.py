@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.columns import ColumnWriter, pieces, put_column
+from terapose.core.tables import ROWS, Table
 from terapose.geometry import Box
 from terapose.job import Job
-from terapose.parts import ROWS, Sorter, Table, voxels_together
+from terapose.parts import Sorter, voxels_together
 from terapose.store import Store
 
 

@@ -325,6 +325,7 @@ def _segment(
     """Segment an image that was checked, in a folder that no other run writes to."""
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all
+    from terapose.pipeline.planning import make_plan
     from terapose.stages import plan as plan_stage
 
     cells = None
@@ -332,7 +333,7 @@ def _segment(
         cells = folder / ".terapose" / "cells"
         segment_file(opened.address, cells, params.second, workers=workers, report=report)
     model_files = resolve_all(params.model, digest=params.model_digest)
-    plan = plan_stage.make_plan(opened, identify_all(model_files), params)
+    plan = make_plan(opened, identify_all(model_files), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))
     plan_stage.run(plan, store)
     with _pool(workers) as pool:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from terapose.channels import column_names, measured_channels
 from terapose.compartments import CELLS
+from terapose.core.tables import Table, by_number, merged, window, windows
 from terapose.job import Job, Receipt
-from terapose.parts import ByNumber, Table, by_number, get_window, merged, window, windows
+from terapose.parts import ByNumber, get_window
 from terapose.plan import Plan
 from terapose.shapes import PLANAR, SOLID
 

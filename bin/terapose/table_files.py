@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from terapose.parts import Table
+from terapose.core.tables import Table
 
 _FORMULA = ("=", "+", "-", "@")
 FORMATS = ("csv", "parquet", "h5ad")

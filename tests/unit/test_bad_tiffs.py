@@ -64,8 +64,8 @@ def test_tiles_far_larger_than_the_image(tmp_path: Path, edge: str, page: int) -
     with tifffile.TiffWriter(path) as file:
         for plane in series:
             file.write(plane, tile=(16, 16), compression="zlib", metadata=None)
-    with tifffile.TiffFile(path, mode="r+b") as file:
-        file.pages[page].tags[edge].overwrite(2**30, dtype="I")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.get(page).aspage().tags[edge].overwrite(2**30, dtype="I")
     said = "got tiles of .* pixels in planes of"
     with pytest.raises(InputError, match=said):
         open_image(path, series=str(page + 1))

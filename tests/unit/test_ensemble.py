@@ -19,9 +19,9 @@ from terapose.networks import identify, identify_all, load, load_all
 from terapose.networks.ensemble import named, resolve_all, weight_files
 from terapose.networks.files import ModelInfo
 from terapose.params import check
+from terapose.pipeline.planning import make_plan
 from terapose.runner import segment_file
 from terapose.stages.check import run as check_run
-from terapose.stages.plan import make_plan
 
 
 def _network(folder: Path, shift: int) -> Path:

@@ -15,9 +15,9 @@ from tests.fields import prepared, scatter
 from terapose.errors import InputError
 from terapose.geometry import ZYX, Grid
 from terapose.intensity import Histogram, WindowMissedError, keys, normalize, values_of
+from terapose.intermediates.intensities import pack, sampled, stride, unpack
 from terapose.job import Job, Summary
 from terapose.stages import percentiles as gatherer
-from terapose.stages.intensities import pack, sampled, stride, unpack
 
 SHAPE = (18, 20, 22)
 INTEGERS = ["uint8", "uint16", "int8", "int16", "uint32", "int32"]

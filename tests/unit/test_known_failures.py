@@ -65,15 +65,16 @@ from tests.fields import (
 
 from terapose.checked import open_checked
 from terapose.geometry import ZYX, Box, Grid
+from terapose.intermediates.ends import read_ends
+from terapose.intermediates.seeds import seeds_in
 from terapose.job import Job
 from terapose.networks import identify
 from terapose.params import check
+from terapose.pipeline.planning import make_plan
 from terapose.plan import Plan
 from terapose.stages import percentiles
-from terapose.stages.follow import FIRST_HALO, read_ends
+from terapose.stages.follow import FIRST_HALO
 from terapose.stages.gradients import read_input
-from terapose.stages.plan import make_plan
-from terapose.stages.seeds import seeds_in
 from terapose.store import Store
 
 Points = Sequence[tuple[float, float, float]]

@@ -25,14 +25,14 @@ from tests.fields import Labels, to_centres
 from terapose.checked import open_checked
 from terapose.errors import StoreError
 from terapose.geometry import Box
+from terapose.intermediates.seeds import seeds_in
 from terapose.job import Job, Receipt, Summary, run, run_gather
 from terapose.networks import identify
 from terapose.params import check
+from terapose.pipeline.planning import make_plan
 from terapose.plan import Plan
 from terapose.runner import stage_params
 from terapose.stages import gradients, seeds
-from terapose.stages.plan import make_plan
-from terapose.stages.seeds import seeds_in
 from terapose.store import INTEGER, Store
 
 

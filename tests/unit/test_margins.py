@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from tests.fields import NETWORK, prepared, scatter
 
 from terapose.geometry import ZYX, Box
+from terapose.intermediates.ends import NOWHERE
 from terapose.job import Job
 from terapose.stages import seeds
-from terapose.stages.follow import NOWHERE
 from terapose.store import INTEGER
 
 SHAPE = (17, 33, 33)

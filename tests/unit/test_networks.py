@@ -22,7 +22,7 @@ from terapose.errors import InputError
 from terapose.networks import identify, load
 from terapose.networks.unet import UNet
 from terapose.params import check
-from terapose.stages.plan import make_plan
+from terapose.pipeline.planning import make_plan
 
 
 @pytest.fixture(scope="module")

@@ -12,19 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from terapose.columns import columns_in
+from terapose.core.tables import ROWS, Table, windows
 from terapose.filters import Windows, resolve
 from terapose.geometry import Box, Grid
 from terapose.parts import (
-    ROWS,
     ByNumber,
     Sorter,
-    Table,
     blocks_together,
     get_whole,
     put_rows,
     put_whole,
     voxels_together,
-    windows,
 )
 from terapose.store import Store
 

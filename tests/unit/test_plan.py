@@ -29,8 +29,9 @@ from terapose.errors import InputError
 from terapose.geometry import ZYX, Grid
 from terapose.networks import identify
 from terapose.params import check
+from terapose.pipeline.planning import _tasks, make_plan
 from terapose.plan import AXES, SCATTERED, Plan, load
-from terapose.stages.plan import _tasks, make_plan, run
+from terapose.stages.plan import run
 from terapose.store import Store
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (20, 40, 50)).astype(np.uint16)

@@ -37,6 +37,7 @@ from tests.fields import (
 
 from terapose import networks
 from terapose.geometry import ZYX, Box, Grid
+from terapose.intermediates.seeds import seeds_in
 from terapose.job import Job, run_gather
 from terapose.stages import combine
 from terapose.stages import seeds as seeds_stage
@@ -190,7 +191,7 @@ def test_ids_rise_with_the_position_of_seeds(tmp_path: Path, tiny_model: Path) -
     labels = balls((30, 20, 20), seed=7, count=12, radius=4)
     cut = everywhere_the_same(tmp_path, tiny_model, to_centres(labels), (9, 11, 20), min_size=1)
     job = Job(cut.plan, cut.store, "masks", 0, {}, {})
-    voxels, _, ids = seeds_stage.seeds_in(
+    voxels, _, ids = seeds_in(
         job.store, cut.summaries["seeds"], Box.whole(cut.plan.image.shape), cut.plan.image.shape
     )
     np.testing.assert_array_equal(ids, np.arange(1, len(ids) + 1))

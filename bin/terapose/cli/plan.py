@@ -50,6 +50,7 @@ def command(
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.params import check
+    from terapose.pipeline.planning import make_plan
     from terapose.plan import SCATTERED
     from terapose.stages import plan as stage
     from terapose.store import Store
@@ -60,7 +61,7 @@ def command(
         files = weight_files(model_file, digest=params.model_digest)
     else:
         files = resolve_all(params.model, digest=params.model_digest)
-    plan = stage.make_plan(opened, identify_all(files), params)
+    plan = make_plan(opened, identify_all(files), params)
     stage.check_seen(plan, seen)
     if store is not None:
         stage.run(plan, Store(store))

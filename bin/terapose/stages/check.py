@@ -30,9 +30,9 @@ from terapose.image_plan import identity_of
 from terapose.masking import masked
 from terapose.param_types import has_control
 from terapose.params import STAGES, Parameters
+from terapose.pipeline.planning import make_plan
 from terapose.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.samples import samples_of
-from terapose.stages.plan import make_plan
 from terapose.tissue import find_tissue, share_of
 from terapose.upscale import cover_of, full_image
 from terapose.words import arguments

@@ -26,13 +26,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from terapose.geometry import ZYX, Box, Grid, zyx
+from terapose.intermediates.flows import read_flows, sums
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.resize import resize, source_box
-from terapose.stages.gradients import sums
 
 
 def sigmas(smooth: Sequence[float]) -> tuple[float, float, float]:
@@ -96,11 +95,6 @@ def _block(job: Job, name: str, item: int) -> int:
     block = plan.grid[item]
     kept = np.ascontiguousarray(flows[(slice(None), *block.within(box))])
     return job.store.write(name, block, kept.astype(plan.flow_precision))
-
-
-def read_flows(job: Job, name: str, box: Box) -> NDArray[np.float32]:
-    """Flows and cell probability of a box: (C, Z, Y, X) float32, the probability last."""
-    return job.store.read(name, box).astype(np.float32, copy=False)
 
 
 def _readers(job: Job, chunk: Box) -> list[int]:

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.core.tables import windows
 from terapose.geometry import reach
+from terapose.intermediates.flows import read_flows
+from terapose.intermediates.seeds import seeds_in
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.kernels.errors import flow_errors_2d, flow_errors_3d
 from terapose.kernels.seeds import GROWTH
-from terapose.parts import ByNumber, get_window, put_rows, put_window, windows
-from terapose.stages.combine import read_flows
-from terapose.stages.seeds import seeds_in
+from terapose.parts import ByNumber, get_window, put_rows, put_window
 
 _SINGLE = 4e7
 """Pixels of a padded plane above which Cellpose computes in float32."""

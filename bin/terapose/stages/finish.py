@@ -25,6 +25,7 @@ import terapose
 from terapose import files
 from terapose.checksums import sealed
 from terapose.compartments import CELLS, MASKS, compartments, table_names
+from terapose.core.tables import Table
 from terapose.cut import cut_cells
 from terapose.earlier import RECORD, THUMBNAILS, forget, named
 from terapose.geojson import joined_rings, rings_in, write_geojson
@@ -32,7 +33,7 @@ from terapose.image.folders import sample_name
 from terapose.job import Job, Receipt, Summary, extended, gather
 from terapose.mask import write_mask
 from terapose.masking import masked_all
-from terapose.parts import ByNumber, Table
+from terapose.parts import ByNumber
 from terapose.plan import LAST, key_of, last_stages, package_digest
 from terapose.publishing import LABELS, complete, lay_out, noted
 from terapose.table import batches

@@ -23,15 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.errors import InputError
-from terapose.geometry import Box
+from terapose.intermediates.ends import NOWHERE
+from terapose.intermediates.flows import read_flows
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.kernels.follow import follow, scale_flows
-from terapose.stages.combine import read_flows
 from terapose.store import INTEGER
 from terapose.tissue import read_tissue
 
 FIRST_HALO = 24
-NOWHERE = -(2**15)
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -92,15 +91,6 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
         "displacement": largest,
         "checksum": job.store.write(name, core, written),
     }
-
-
-def read_ends(job: Job, name: str, box: Box) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Start and end voxels, (N, 3) int32 each, of all points that start in a box."""
-    displacement = job.store.read(name, box)
-    inside = np.argwhere(displacement[0] != NOWHERE)
-    moved = displacement[(slice(None), *inside.T)].T
-    starts = (inside + box.start).astype(np.int32)
-    return starts, starts + moved
 
 
 def summarize(job: Job, receipts: list[Receipt]) -> Summary:

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from terapose.errors import InputError
 from terapose.geometry import Box, zyx
 from terapose.intensity import normalize
+from terapose.intermediates.flows import sums
 from terapose.job import Job
 from terapose.merging import merge
 from terapose.plan import AXES, Plan
@@ -57,11 +58,6 @@ def prepare(plan: Plan, store: Store) -> None:
         components = 4 if number else 3
         shape, chunks = (components, *plan.network_shape), (components, *plan.slabs)
         store.create(sums(axis), shape, chunks, plan.flow_precision)
-
-
-def sums(axis: str) -> str:
-    """Name of the sum that a pass writes."""
-    return f"gradients-{axis}"
 
 
 @lru_cache(maxsize=1)

@@ -21,14 +21,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.core.tables import Table
 from terapose.geometry import Box, reach
+from terapose.intermediates.ends import read_ends
+from terapose.intermediates.flows import read_flows
+from terapose.intermediates.objects import holes_of, own
+from terapose.intermediates.seeds import seeds_in
 from terapose.job import Job
-from terapose.kernels.objects import COLUMNS, find_holes, measure
+from terapose.kernels.objects import COLUMNS, measure
 from terapose.kernels.seeds import GROWTH, assign, grow_seeds
-from terapose.parts import Table, put_rows
-from terapose.stages.combine import read_flows
-from terapose.stages.follow import read_ends
-from terapose.stages.seeds import seeds_in
+from terapose.parts import put_rows
 from terapose.store import INTEGER
 
 
@@ -86,36 +88,3 @@ def _objects(job: Job, labels: NDArray[Any], core: Box, seen: Box) -> tuple[Tabl
     found = rows["count"] > 0
     table: Table = {"id": ids[found], **{c: rows[c][found] for c in COLUMNS}}
     return table, holes_of(job, local, ids, labels, probability, seen)
-
-
-def holes_of(
-    job: Job,
-    local: NDArray[np.int32],
-    ids: NDArray[np.int64],
-    labels: NDArray[Any],
-    probability: NDArray[np.float32],
-    seen: Box,
-) -> Table:
-    """The voxels that filling each object would add, as `terapose.filters.resolve` wants them.
-
-    ``local`` holds the objects by row (from 1), ``labels`` everything by its ID.
-    """
-    row, voxel = find_holes(local, len(ids), flat=job.plan.flat and job.stage == "masks")
-    at = tuple(voxel.T)
-    place = tuple((voxel + seen.start).T)
-    return {
-        "id": ids[row],
-        "voxel": np.ravel_multi_index(place, job.plan.image.shape).astype(np.int64),
-        "under": labels[at].astype(np.int64),
-        "probability": probability[at],
-    }
-
-
-def own(labels: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Rows (from 1) of the given IDs in a label image, 0 for all other labels."""
-    if not len(ids):
-        return np.zeros(labels.shape, np.int32)
-    # IDs of a block are spread over the table: look up by bisection, background stays 0
-    row = np.searchsorted(ids, labels.ravel()).clip(max=len(ids) - 1)
-    mine = ids[row] == labels.ravel()
-    return np.where(mine, row + 1, 0).astype(np.int32).reshape(labels.shape)

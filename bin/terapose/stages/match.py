@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.columns import put_column
+from terapose.core.tables import Table, merged
 from terapose.filters import BOX
+from terapose.intermediates.cells import by_block, put_boxes
 from terapose.job import Job, Receipt, Summary, gather, gathered
-from terapose.parts import Sorter, Table, blocks_together, get_whole, merged
-from terapose.stages.relabel import by_block, put_boxes
+from terapose.parts import Sorter, blocks_together, get_whole
 
 
 def run(job: Job, receipts: list[Receipt]) -> Summary:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from terapose.checksums import unsealed
+from terapose.core.tables import Table, merged
 from terapose.earlier import RECORD
 from terapose.errors import StoreError
 from terapose.filters import BOX
@@ -25,7 +26,6 @@ from terapose.geometry import Box
 from terapose.job import Job
 from terapose.labels import open_level
 from terapose.naming import named_labels
-from terapose.parts import Table, merged
 from terapose.store import INTEGER
 
 

@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 
 from terapose import compartments, shapes
 from terapose.channels import measured_channels
-from terapose.columns import columns_in
-from terapose.filters import BOX, box_of, together
-from terapose.geometry import Box, Grid
+from terapose.core.tables import Table
+from terapose.filters import BOX, box_of
+from terapose.geometry import Box
+from terapose.intermediates.cells import groups, upscaled_groups
+from terapose.intermediates.objects import own
 from terapose.job import Job
 from terapose.kernels.shapes import FAR, SUMS, add_rows, add_sums, add_values, hull_areas, rows_of
-from terapose.levels import Cover
-from terapose.parts import Table, put_rows, select
+from terapose.parts import put_rows
 from terapose.plan import BAND, OutputPlan, Plan
-from terapose.stages.masks import own
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def run(job: Job) -> dict[str, Any]:
     names = compartments.compartments(job.before)
     numbers = measured_channels(job.plan.image.channel_names, job.params["measure"])
     tables: dict[str, list[Table]] = {name: [] for name in names}
-    for cells in groups(job) if job.cover is None else _upscaled(job, job.cover):
+    for cells in groups(job) if job.cover is None else upscaled_groups(job, job.cover):
         for name, table in _measure(job, cells, names, numbers).items():
             tables[name].append(table)
     stored = {name: job.name(f"{name}-{job.task}.npz") for name in names}
@@ -52,42 +52,6 @@ def run(job: Job) -> dict[str, Any]:
         # the same cells in each
         told = put_rows(job.store, stored[name], [_empty(job.plan, len(numbers)), *parts])
     return {**stored, **told}
-
-
-def groups(job: Job) -> Iterator[Table]:
-    """The cells of a task, those that are read together at a time, on the level segmented."""
-    for item in job.items:
-        core = job.plan.grid[item]
-        yield from together(_cells_of(job, item), core.grow(core.shape))
-
-
-def _upscaled(job: Job, cover: Cover) -> Iterator[Table]:
-    """The same on level 0, where what a block covers is cut into parts of a block's size."""
-    for item in job.items:
-        core, cells = job.plan.grid[item], _cells_of(job, item)
-        for n, axis in enumerate("zyx"):
-            for end in "01":
-                cells[f"{axis}{end}"] = cover.edges(n)[cells[f"{axis}{end}"]]
-        covered = cover.over(core)
-        parts = Grid(covered.shape, core.shape)
-        corner = np.stack([cells[f"{a}0"] for a in "zyx"]) - np.array([covered.start]).T
-        # a nucleus that has grown may begin before its block
-        index = np.maximum(corner, 0) // np.array([core.shape]).T
-        number = np.ravel_multi_index(tuple(index), parts.counts)
-        for part in np.unique(number).tolist():
-            near = parts[part].moved(covered.start)
-            yield from together(select(cells, number == part), near.grow(near.shape))
-
-
-def _cells_of(job: Job, item: int) -> Table:
-    """Final number and box of the cells that a block does; boxes hold all compartments."""
-    columns, count = ("block", "id", *BOX), job.before["cells"]
-    cells = columns_in(job.store, job.before["by_block"], columns, count, (item, item + 1))
-    shape, margin = job.plan.image.shape, compartments.margin(job.before)
-    for axis, length in zip("yx", shape[1:], strict=True):
-        cells[f"{axis}0"] = np.maximum(cells[f"{axis}0"] - margin, 0)
-        cells[f"{axis}1"] = np.minimum(cells[f"{axis}1"] + margin, length)
-    return cells
 
 
 def bands(box: Box) -> Iterator[Box]:

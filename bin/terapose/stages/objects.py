@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from terapose.core.tables import Table, select, windows
 from terapose.filters import HOLES, OBJECTS, small_enough
 from terapose.job import Job, Receipt, Summary, gather, gathered
-from terapose.parts import ByNumber, Table, put_window, select, windows
+from terapose.parts import ByNumber, put_window
 
 log = logging.getLogger(__name__)
 

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from terapose import compartments
+from terapose.core.tables import Table
 from terapose.filters import box_of
+from terapose.intermediates.cells import groups
+from terapose.intermediates.objects import own
 from terapose.job import Job
 from terapose.kernels.outlines import polygons
 from terapose.levels import Cover
-from terapose.parts import Table, span
-from terapose.stages.masks import own
-from terapose.stages.measure import groups
+from terapose.parts import span
 
 
 def run(job: Job) -> dict[str, Any]:

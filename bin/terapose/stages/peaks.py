@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from terapose.geometry import reach
+from terapose.intermediates.ends import read_ends
 from terapose.job import Job
 from terapose.kernels.seeds import PEAK, count_ends, find_seeds
-from terapose.stages.follow import read_ends
 from terapose.store import INTEGER
 
 

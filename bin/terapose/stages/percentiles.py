@@ -24,10 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 from terapose.constant import constant
 from terapose.errors import InputError
 from terapose.intensity import Histogram, WindowMissedError
+from terapose.intermediates.intensities import counted, sampled, stride, unpack
 from terapose.job import Job, Receipt, Summary, gather, gathered
 from terapose.merging import mixture_ends
 from terapose.precision import check_contrast
-from terapose.stages.intensities import counted, sampled, stride, unpack
 from terapose.tilenorm import tile_maps
 
 log = logging.getLogger(__name__)

@@ -1,302 +1,33 @@
-"""plan: open the image, check what can be wrong, fix the geometry, project the needs.
+"""plan: make the store, and the arrays that the plan alone decides.
 
-1. the image at its level, its channels and voxel size, and whether it is a volume or planes;
-2. the network's grid: 1 voxel of it is ``diameter / diam_mean`` image pixels, and Z is stretched
-   by the anisotropy (default: the Z step over the pixel size), but not in modes 2d and stitch;
-3. slabs for the network's passes (planes too large for one task are cut into rectangles), blocks
-   for everything else, regions for the output, and their division into tasks: at most
-   ``max_tasks`` a stage;
-4. for images whose values are too many to count one by one: in which bins percentiles lie,
-   estimated from a sample. A wrong estimate costs time later, never exactness;
-5. memory of a task of each stage, and the peak of the store.
-
-The plan makes the arrays that depend on nothing else, so that tasks only ever fill them.
+The plan itself is made by `terapose.pipeline.planning`. Arrays that depend on nothing else are made
+here, so that tasks only ever fill them.
 """
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-import terapose
 from terapose import tissue
-from terapose.channels import channel_numbers
-from terapose.checked import anisotropy_of, mode_of
-from terapose.cutting import (
-    choose_block,
-    choose_flat_slabs,
-    choose_passes,
-    choose_slabs,
-    network_shape,
-)
 from terapose.errors import InputError
-from terapose.geometry import Box, Grid, batches, zyx
-from terapose.image import Image
 from terapose.image.identity import changed_image
-from terapose.image_plan import ImagePlan, identity_of, note_files
-from terapose.intensity import Histogram, WindowMissedError
-from terapose.label_files import REGION_FACTOR
-from terapose.labels import CHUNKS, FLAT_CHUNKS, pyramid_factors
-from terapose.params import Parameters
+from terapose.image_plan import note_files
+from terapose.job import module as stage_module
 from terapose.plan import (
-    AXES,
-    CONVERT_PLANES,
     KEPT,
-    SCATTERED,
-    STATISTICS_PLANES,
-    IntensityPlan,
-    MemberPlan,
-    ModelPlan,
-    OutputPlan,
     Plan,
-    Projection,
-    items,
-    package_digest,
 )
-from terapose.precision import check_held
-from terapose.projection import project
-from terapose.stages import convert, gradients
 from terapose.store import Store
-from terapose.tiles import TileGrid, tile_grid
-from terapose.upscale import cover_of, full_image
 
 if TYPE_CHECKING:
-    from terapose.networks import ModelInfo
+    pass
 
 
-def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
-    """Fix everything that shapes the store and the network's work.
-
-    Parameters
-    ----------
-    image
-        From `open_checked`.
-    info
-        What the network's file is, or files are (`terapose.networks.identify_all`).
-    params
-        All parameters; only those of the plan stage are looked at.
-    """
-    mode = mode_of(image, params)
-    flat = mode != "3d"
-    anisotropy = 1.0 if flat else anisotropy_of(image, params)
-    rescale = info.diam_mean / params.diameter if params.diameter else 1.0
-    grid = network_shape(image.shape, rescale, anisotropy, flat=flat)
-    _check_grid(image, grid[1:] if flat else grid, rescale, anisotropy)
-    if params.channel_merge == "none" and len(params.channels) > info.channels:
-        raise InputError(
-            "the network has fewer inputs than channels are given",
-            where="channels",
-            got=list(params.channels),
-            allowed=f"{info.channels} for {params.model}",
-            remedy="give fewer channels, merge them (channel_merge), or give another model",
-        )
-    choose = choose_flat_slabs if flat else choose_slabs
-    slabs = choose(grid, params.slab_planes, params.rectangle)
-    planned = _image_plan(image, params)
-    fields: dict[str, Any] = {
-        "version": terapose.__version__,
-        "package": package_digest(),
-        "mode": mode,
-        "image": planned,
-        "model": _model_plan(info, params),
-        "intensity": _intensity_plan(image, params),
-        "output": _output_plan(image, params),
-        "full": None,
-        "cover": None,
-        "network_shape": grid,
-        "rescale": rescale,
-        "anisotropy": anisotropy,
-        "block": choose_block(image.shape, params.block_shape, flat=flat),
-        "slabs": slabs,
-        "passes": choose_passes(grid, slabs, 1 if flat else len(AXES), params.rectangle),
-        "flow_precision": params.flow_precision,
-    }
-    full = full_image(image, params) if image.level else image
-    if (cover := cover_of(image, full)) is not None:
-        planned = planned.model_copy(update={"full_identity": identity_of(full, params.identity)})
-        fields |= {"full": _output_plan(full, params), "cover": cover, "image": planned}
-    draft = Plan.model_construct(**fields, tasks={}, projection=Projection(memory={}, store=0))
-    tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
-    return Plan(**fields, tasks=tasks, projection=project(draft))
-
-
-MOST_TASKS = 2000
-_TASK_TILES = 256
-_TASK_VOXELS = 2**23
-
-
-def _tasks(plan: Plan, stage: str, most: int | None) -> tuple[tuple[int, int], ...]:
-    """Batches of a stage's items: a task should do more than start (10 s with a network)."""
-    count = items(plan, stage)
-    if not count:
-        return ()
-    if most is not None:
-        return tuple(batches(count, most))
-    if stage.startswith("gradients-"):
-        axis = AXES.index(stage.removeprefix("gradients-"))
-        height, width = (n for i, n in enumerate(plan.passes[axis]) if i != axis)
-        tiles = len(_grid(plan, (height, width)).corners)
-        least = math.ceil(_TASK_TILES / (tiles * plan.slabs[axis]))
-    elif stage == "intensities" and plan.intensity.mode == "plane":
-        least = math.ceil(_TASK_VOXELS / math.prod((STATISTICS_PLANES, *plan.image.whole[1:])))
-    elif stage == "convert":
-        least = math.ceil(_TASK_VOXELS / math.prod((CONVERT_PLANES, *plan.image.whole[1:])))
-    else:
-        least = math.ceil(_TASK_VOXELS / math.prod(plan.block)) if stage != "export" else 1
-    return tuple(batches(count, MOST_TASKS, least))
-
-
-def _grid(plan: Plan, plane: tuple[int, int]) -> TileGrid:
-    model = plan.model
-    return tile_grid(plane, model.tile, model.overlap, augment=model.augment)
-
-
-def _image_plan(image: Image, params: Parameters) -> ImagePlan:
-    mask = None
-    if params.tissue:
-        _, mask = tissue.find_tissue(params.tissue, image.layout.shape, params.identity)
-    numbers, names = channel_numbers(image, params.channels, params.markers)
-    return ImagePlan(
-        address=image.address,
-        identity=identity_of(image, params.identity),
-        full_identity="",
-        identified_by=params.identity,
-        format=image.format,
-        selection=image.selection,
-        level=image.level,
-        channels=numbers,
-        channel_names=names,
-        shape=image.shape,
-        whole=image.layout.shape,
-        offset=image.region.start,
-        tissue=mask,
-        dtype=str(image.dtype),
-        voxel_size=image.voxel_size,
-        translation=image.origin,
-        convert=not image.is_lazy,
-    )
-
-
-def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
-    half = params.use_gpu and info.family == "cellpose4"
-    automatic = "bfloat16" if half else "float32"
-    return ModelPlan(
-        name=params.model,
-        digest=info.digest,
-        family=info.family,
-        licence=info.licence,
-        members=tuple(
-            MemberPlan(name=one.path.name, digest=one.digest, licence=one.licence)
-            for one in info.members
-        ),
-        size=info.size,
-        channels=info.channels,
-        tile=info.tile,
-        diam_mean=info.diam_mean,
-        precision=automatic if params.precision == "auto" else params.precision,
-        device="cuda" if params.use_gpu else "cpu",
-        overlap=params.tile_overlap,
-        augment=params.augment,
-        skip_empty=params.skip_empty,
-    )
-
-
-def _output_plan(image: Image, params: Parameters) -> OutputPlan:
-    single = image.shape[0] == 1 and "Z" not in image.layout.read
-    wanted = FLAT_CHUNKS if image.shape[0] == 1 else CHUNKS
-    chunks = zyx(min(c, n) for c, n in zip(wanted, image.shape, strict=True))
-    return OutputPlan(
-        selection=image.selection,
-        level=image.level,
-        whole=image.layout.shape,
-        offset=image.region.start,
-        shape=image.shape,
-        voxel_size=image.voxel_size,
-        voxels=image.factors,
-        translation=image.origin,
-        version=params.ome_zarr_version,
-        dimensions=2 if single else 3,
-        chunks=chunks,
-        factors=tuple(pyramid_factors(image.shape, image.voxel_size)),
-        region=zyx(c * REGION_FACTOR for c in chunks),
-    )
-
-
-def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:
-    numbers, _ = channel_numbers(image, params.channels, params.markers)
-    return IntensityPlan(
-        mode=params.normalize,
-        merge=params.channel_merge,
-        tile=params.normalize_tile,
-        percentiles=params.percentiles,
-        sampling=params.percentile_sampling,
-        lowhigh=params.lowhigh,
-        invert=params.invert,
-        foreground_min=params.foreground_min,
-        windows=tuple(_windows(image, c, params) for c in numbers),
-    )
-
-
-def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
-    """Bins in which the percentiles are expected, for values of more than 16 bits."""
-    counted = params.normalize == "global" and params.channel_merge != "gmm"
-    if not Histogram(image.dtype).wide or not counted:
-        return ()
-    sample = Histogram.empty(image.dtype)
-    image = image.whole
-    shape = image.shape
-    places = Grid(shape, zyx(max(1, math.ceil(n / 4)) for n in shape))
-    for place in places:
-        middle = [(a + b) // 2 for a, b in zip(place.start, place.stop, strict=True)]
-        box = Box(zyx(middle), zyx(m + 1 for m in middle)).grow((2, 24, 24)).clip(shape)
-        values = image.read(box.slices, channel)
-        values = values[np.isfinite(values)]
-        check_held(values, image.address, channel)
-        if params.foreground_min is not None:
-            values = values[values >= params.foreground_min]
-        sample.add(values)
-    if not sample.count:
-        return ()
-    bins: set[int] = set()
-    for percent in params.percentiles:
-        edges = []
-        for q in (percent - 0.4, percent + 0.4):
-            try:
-                sample.percentiles([min(max(q, 0.0), 100.0)])
-            except WindowMissedError as missed:
-                edges += [min(missed.windows), max(missed.windows)]
-        bins |= set(range(max(min(edges) - 1, 0), min(max(edges) + 2, 65536)))
-    # more than this is memory without use: the gather reads again where it misses
-    return tuple(sorted(bins)[:256])
-
-
-def _check_grid(image: Image, grid: tuple[int, ...], rescale: float, anisotropy: float) -> None:
-    """Refuse a grid that makes no sense; ``grid`` is (Z, Y, X), or (Y, X) of planes."""
-    if min(grid) < 2:
-        raise InputError(
-            "the image shrinks to nothing on the network's grid",
-            where=image.address,
-            got=f"{image.shape} voxels become {grid} "
-            f"(scale {rescale:.3g}, anisotropy {anisotropy:.3g})",
-            allowed="at least 2 voxels along each axis",
-            remedy="check anisotropy (Z step over pixel size) and voxel_size, or give mode stitch "
-            "or 2d"
-            if min(grid[-2:]) >= 2
-            else "give a smaller diameter or check the voxel size",
-        )
-    if math.prod(grid) > 64 * math.prod(image.shape[-len(grid) :]):
-        raise InputError(
-            "the image would grow more than 64 times on the network's grid",
-            where=image.address,
-            got=f"{image.shape} voxels become {grid} "
-            f"(scale {rescale:.3g}, anisotropy {anisotropy:.3g})",
-            remedy="check diameter (in pixels), voxel_size and anisotropy",
-        )
+_PREPARED = ("convert", "gradients")
+"""Stages whose arrays the plan alone decides."""
 
 
 def check_seen(plan: Plan, seen: Sequence[str]) -> None:
@@ -345,6 +76,6 @@ def run(plan: Plan, store: Store) -> None:
         full = image.open(plan.full.selection)
         note_files(full, image.full_identity, image.identified_by, store)
     tissue.prepare(plan, store)
-    convert.prepare(plan, store)
-    gradients.prepare(plan, store)
+    for stage in _PREPARED:
+        stage_module(stage).prepare(plan, store)
     store.put_json(KEPT, plan.model_dump(mode="json"))

@@ -11,12 +11,13 @@ import time
 
 import numpy as np
 
+from terapose.core.tables import select
 from terapose.filters import resolved
+from terapose.intermediates.objects import read_labels, read_windows
 from terapose.job import Job, Summary, gathered
 from terapose.naming import Naming, put_naming
-from terapose.parts import put_whole, select
+from terapose.parts import put_whole
 from terapose.plan import flow_threshold
-from terapose.stages.relabel import read_labels, read_windows
 
 
 def run(job: Job) -> Summary:

@@ -12,18 +12,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from terapose.filters import BOX, ReadBox, Windows, resolve
-from terapose.geometry import Box
+from terapose.core.tables import Table
+from terapose.filters import resolve
+from terapose.intermediates.cells import by_block, put_boxes
+from terapose.intermediates.objects import read_labels, read_windows
 from terapose.job import Job, Summary, gathered
-from terapose.naming import NewNames, named_labels
-from terapose.parts import Sorter, Table, blocks_together, get_window, put_window, windows
-from terapose.plan import Plan, flow_threshold
-from terapose.stages.combine import read_flows
+from terapose.naming import NewNames
+from terapose.parts import Sorter, blocks_together, put_window
+from terapose.plan import flow_threshold
 
 log = logging.getLogger(__name__)
 
@@ -77,36 +76,3 @@ def _resolved(job: Job) -> Iterator[tuple[Table, Table]]:
     rules = {**job.params, "flow_threshold": threshold}
     flat = job.plan.flat and not joined
     return resolve(read_windows(job), job.plan.image.shape, rules, read_labels(job), flat=flat)
-
-
-def read_windows(job: Job) -> Windows:
-    """The objects and holes of the stage before."""
-    return Windows(
-        len(windows(job.before["last"])),
-        lambda n: get_window(job.store, job.before["object_table"], n),
-        lambda n: get_window(job.store, job.before["hole_table"], n),
-    )
-
-
-def read_labels(job: Job) -> ReadBox:
-    """What `resolve` reads boxes with: labels under the naming so far, and cell probability."""
-
-    def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        named = "naming" in job.before
-        found = named_labels(job, box) if named else job.store.read(job.before["labels"], box)
-        return found, read_flows(job, job.before["flows"], box)[-1]
-
-    return read
-
-
-def by_block(cells: Table, plan: Plan) -> Table:
-    """Number and box of each cell, with the block that holds the first corner of its box."""
-    _, ny, nx = plan.grid.counts
-    bz, by, bx = plan.block
-    block = (cells["z0"] // bz * ny + cells["y0"] // by) * nx + cells["x0"] // bx
-    return {"block": block, "id": cells["id"], **{c: cells[c] for c in BOX}}
-
-
-def put_boxes(boxes: Sorter, name: str) -> None:
-    """Write the boxes of cells by block, for `terapose.stages.measure`."""
-    boxes.put_columns(name, dict.fromkeys(("block", "id", *BOX), np.int64))

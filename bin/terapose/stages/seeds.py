@@ -11,13 +11,9 @@ import logging
 import time
 
 import numpy as np
-from numpy.typing import NDArray
 
-from terapose.columns import pieces
-from terapose.geometry import ZYX, Box
 from terapose.job import Job, Receipt, Summary, gather, gathered
 from terapose.parts import Sorter, voxels_together
-from terapose.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +46,3 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         counts=f"peaks-{summary['key']}/counts",
         dtype="uint32" if found < 2**32 else "uint64",
     )
-
-
-def seeds_in(
-    store: Store, summary: Summary, box: Box, shape: ZYX
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Seeds in a box: voxels (N, 3) int64 ZYX, end points each holds, and provisional IDs."""
-    plane = shape[1] * shape[2]
-    span = (box.start[0] * plane, box.stop[0] * plane)
-    found = [(np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))]
-    columns = ("position", "count")
-    # most seeds of these planes lie elsewhere: of many, a part is in memory at a time
-    for first, rows in pieces(store, summary["seeds"], columns, summary["found"], span):
-        voxels = np.stack(np.unravel_index(rows["position"], shape), axis=1)
-        inside = np.flatnonzero(((voxels >= box.start) & (voxels < box.stop)).all(axis=1))
-        found.append((voxels[inside], rows["count"][inside], first + 1 + inside))
-    voxels, count, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return voxels, count, ids

@@ -20,9 +20,10 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.core.tables import Table, merged
 from terapose.job import Job, Receipt, Summary, gather, gathered
 from terapose.naming import get_naming, put_naming
-from terapose.parts import Table, get_whole, merged, put_whole
+from terapose.parts import get_whole, put_whole
 
 _ADDED = ("count", "sum_z", "sum_y", "sum_x", "sum_probability", "sum_error", "measured")
 _LEAST = ("first", "z0", "y0", "x0")

@@ -12,21 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.core.tables import Table, empty, select, windows
 from terapose.filters import HOLES, box_of, together
+from terapose.intermediates.flows import read_flows
+from terapose.intermediates.objects import holes_of, own
 from terapose.job import Job, Receipt, Summary, gather
 from terapose.naming import named_labels
-from terapose.parts import (
-    ByNumber,
-    Table,
-    empty,
-    get_whole,
-    put_rows,
-    put_window,
-    select,
-    windows,
-)
-from terapose.stages.combine import read_flows
-from terapose.stages.masks import holes_of, own
+from terapose.parts import ByNumber, get_whole, put_rows, put_window
 
 
 def run(job: Job) -> dict[str, Any]:

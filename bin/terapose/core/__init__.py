@@ -1,0 +1,1 @@
+"""Data models that everything else is built on."""

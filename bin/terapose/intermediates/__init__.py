@@ -1,0 +1,1 @@
+"""What stages leave in the store, read by those that follow."""

@@ -1,0 +1,66 @@
+"""Cells by block: number and box of each, so that a block finds those that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from terapose import compartments
+from terapose.columns import columns_in
+from terapose.core.tables import Table, select
+from terapose.filters import BOX, together
+from terapose.geometry import Grid
+from terapose.job import Job
+from terapose.levels import Cover
+from terapose.parts import Sorter
+from terapose.plan import Plan
+
+
+def by_block(cells: Table, plan: Plan) -> Table:
+    """Number and box of each cell, with the block that holds the first corner of its box."""
+    _, ny, nx = plan.grid.counts
+    bz, by, bx = plan.block
+    block = (cells["z0"] // bz * ny + cells["y0"] // by) * nx + cells["x0"] // bx
+    return {"block": block, "id": cells["id"], **{c: cells[c] for c in BOX}}
+
+
+def put_boxes(boxes: Sorter, name: str) -> None:
+    """Write the boxes of cells by block, for `terapose.stages.measure`."""
+    boxes.put_columns(name, dict.fromkeys(("block", "id", *BOX), np.int64))
+
+
+def groups(job: Job) -> Iterator[Table]:
+    """The cells of a task, those that are read together at a time, on the level segmented."""
+    for item in job.items:
+        core = job.plan.grid[item]
+        yield from together(_cells_of(job, item), core.grow(core.shape))
+
+
+def upscaled_groups(job: Job, cover: Cover) -> Iterator[Table]:
+    """The same on level 0, where what a block covers is cut into parts of a block's size."""
+    for item in job.items:
+        core, cells = job.plan.grid[item], _cells_of(job, item)
+        for n, axis in enumerate("zyx"):
+            for end in "01":
+                cells[f"{axis}{end}"] = cover.edges(n)[cells[f"{axis}{end}"]]
+        covered = cover.over(core)
+        parts = Grid(covered.shape, core.shape)
+        corner = np.stack([cells[f"{a}0"] for a in "zyx"]) - np.array([covered.start]).T
+        # a nucleus that has grown may begin before its block
+        index = np.maximum(corner, 0) // np.array([core.shape]).T
+        number = np.ravel_multi_index(tuple(index), parts.counts)
+        for part in np.unique(number).tolist():
+            near = parts[part].moved(covered.start)
+            yield from together(select(cells, number == part), near.grow(near.shape))
+
+
+def _cells_of(job: Job, item: int) -> Table:
+    """Final number and box of the cells that a block does; boxes hold all compartments."""
+    columns, count = ("block", "id", *BOX), job.before["cells"]
+    cells = columns_in(job.store, job.before["by_block"], columns, count, (item, item + 1))
+    shape, margin = job.plan.image.shape, compartments.margin(job.before)
+    for axis, length in zip("yx", shape[1:], strict=True):
+        cells[f"{axis}0"] = np.maximum(cells[f"{axis}0"] - margin, 0)
+        cells[f"{axis}1"] = np.minimum(cells[f"{axis}1"] + margin, length)
+    return cells

@@ -1,0 +1,70 @@
+"""Objects and their holes: what ``masks`` and ``voids`` find, and what filters go through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.core.tables import Table, windows
+from terapose.filters import ReadBox, Windows
+from terapose.geometry import Box
+from terapose.intermediates.flows import read_flows
+from terapose.job import Job
+from terapose.kernels.objects import find_holes
+from terapose.naming import named_labels
+from terapose.parts import get_window
+
+
+def holes_of(
+    job: Job,
+    local: NDArray[np.int32],
+    ids: NDArray[np.int64],
+    labels: NDArray[Any],
+    probability: NDArray[np.float32],
+    seen: Box,
+) -> Table:
+    """The voxels that filling each object would add, as `terapose.filters.resolve` wants them.
+
+    ``local`` holds the objects by row (from 1), ``labels`` everything by its ID.
+    """
+    row, voxel = find_holes(local, len(ids), flat=job.plan.flat and job.stage == "masks")
+    at = tuple(voxel.T)
+    place = tuple((voxel + seen.start).T)
+    return {
+        "id": ids[row],
+        "voxel": np.ravel_multi_index(place, job.plan.image.shape).astype(np.int64),
+        "under": labels[at].astype(np.int64),
+        "probability": probability[at],
+    }
+
+
+def own(labels: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Rows (from 1) of the given IDs in a label image, 0 for all other labels."""
+    if not len(ids):
+        return np.zeros(labels.shape, np.int32)
+    # IDs of a block are spread over the table: look up by bisection, background stays 0
+    row = np.searchsorted(ids, labels.ravel()).clip(max=len(ids) - 1)
+    mine = ids[row] == labels.ravel()
+    return np.where(mine, row + 1, 0).astype(np.int32).reshape(labels.shape)
+
+
+def read_windows(job: Job) -> Windows:
+    """The objects and holes of the stage before."""
+    return Windows(
+        len(windows(job.before["last"])),
+        lambda n: get_window(job.store, job.before["object_table"], n),
+        lambda n: get_window(job.store, job.before["hole_table"], n),
+    )
+
+
+def read_labels(job: Job) -> ReadBox:
+    """What `resolve` reads boxes with: labels under the naming so far, and cell probability."""
+
+    def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        named = "naming" in job.before
+        found = named_labels(job, box) if named else job.store.read(job.before["labels"], box)
+        return found, read_flows(job, job.before["flows"], box)[-1]
+
+    return read

@@ -1,0 +1,28 @@
+"""The table of seeds, as ``seeds`` leaves it: sorted by position, found by bisection."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.columns import pieces
+from terapose.geometry import ZYX, Box
+from terapose.job import Summary
+from terapose.store import Store
+
+
+def seeds_in(
+    store: Store, summary: Summary, box: Box, shape: ZYX
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Seeds in a box: voxels (N, 3) int64 ZYX, end points each holds, and provisional IDs."""
+    plane = shape[1] * shape[2]
+    span = (box.start[0] * plane, box.stop[0] * plane)
+    found = [(np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    columns = ("position", "count")
+    # most seeds of these planes lie elsewhere: of many, a part is in memory at a time
+    for first, rows in pieces(store, summary["seeds"], columns, summary["found"], span):
+        voxels = np.stack(np.unravel_index(rows["position"], shape), axis=1)
+        inside = np.flatnonzero(((voxels >= box.start) & (voxels < box.stop)).all(axis=1))
+        found.append((voxels[inside], rows["count"][inside], first + 1 + inside))
+    voxels, count, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return voxels, count, ids

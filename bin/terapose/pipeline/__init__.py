@@ -1,0 +1,1 @@
+"""The work: what is planned, divided into tasks, run, and repaired."""
