@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from terapose.geometry import ZYX, zyx
+from terapose.core.geometry import ZYX, zyx
 from terapose.networks.unet import UNet
 from terapose.networks.weights import resolve
 

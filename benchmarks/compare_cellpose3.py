@@ -298,7 +298,7 @@ def _output(run_net: Any, net: Runnable, image: NDArray[np.float32]) -> NDArray[
 def ours(path: Path, image: NDArray[np.float32], repeats: int) -> tuple[Any, float]:
     """Terapose's result for a file and an image (1, Y, X, C): (Y, X, 3), and its time (s)."""
     from terapose.networks import load
-    from terapose.tiles import run_planes
+    from terapose.networks.tiling import run_planes
 
     network = load(path)
     planes = np.ascontiguousarray(image.transpose(0, 3, 1, 2))

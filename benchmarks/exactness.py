@@ -81,8 +81,8 @@ def run_case(case: Case, networks: Mapping[str, Path]) -> Row:
     import numpy as np
     from benchmarks.oracle import cellpose_labels, differing, is_defined, terapose_results
 
+    from terapose.core.params import check
     from terapose.networks import load
-    from terapose.params import check
 
     begin = time.process_time()
     image, model = make_image(case), networks[case.network]
@@ -202,7 +202,7 @@ def report(rows: Sequence[Row], facts: Mapping[str, str], command: str) -> str:
 def facts_of(workers: int, seconds: float) -> dict[str, str]:
     """What the numbers were made with."""
     from terapose import __version__
-    from terapose.plan import package_digest
+    from terapose.pipeline.plan import package_digest
 
     libraries = ("cellpose", "torch", "numpy", "numba", "opencv-python-headless", "zarr")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -30,8 +30,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from terapose.networks import Network, load
+from terapose.networks.tiling import run_planes, tile_grid
 from terapose.networks.weights import resolve
-from terapose.tiles import run_planes, tile_grid
 
 Rows = list[tuple[str, str]]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from terapose.image import open_image
-from terapose.image.identity import compare, table_of
-from terapose.job import peak_memory
-from terapose.store import Store
+from terapose.io.images import open_image
+from terapose.io.images.identity import compare, table_of
+from terapose.io.store.store import Store
+from terapose.pipeline.job import peak_memory
 
 COUNTS = (40, 50, 51)
 """Chunks along Z, Y and X, of one voxel each."""

@@ -23,11 +23,11 @@ import h5py
 import numpy as np
 from torch import nn
 
-from terapose.train.composed import Nucleus, composed_volumes, crowded_items, cut_nuclei
-from terapose.train.data import Item, compact, items_of, make_item, planes_of
-from terapose.train.files import Pair, find_pairs, split
-from terapose.train.score import average_precision, sample
-from terapose.train.simulated import simulated_items, simulated_slides
+from terapose.apps.train.composed import Nucleus, composed_volumes, crowded_items, cut_nuclei
+from terapose.apps.train.data import Item, compact, items_of, make_item, planes_of
+from terapose.apps.train.files import Pair, find_pairs, split
+from terapose.apps.train.score import average_precision, sample
+from terapose.apps.train.simulated import simulated_items, simulated_slides
 
 EMBRYO_VOXEL = (1.75, 0.8, 0.8)
 PLANT_VOXEL = (0.284, 0.127, 0.127)

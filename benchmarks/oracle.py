@@ -24,10 +24,10 @@ from cellpose import transforms
 from cellpose.models import CellposeModel
 from numpy.typing import NDArray
 
-from terapose.labels import open_level
+from terapose.api.runner import segment_file
+from terapose.core.params import Parameters
+from terapose.io.labels.ome_zarr import open_level
 from terapose.networks import Network
-from terapose.params import Parameters
-from terapose.runner import segment_file
 
 UNKNOWN = ("skip_empty", "foreground_min", "min_median_fraction", "border")
 """Parameters that Cellpose lacks: it has no result for another value than the default."""

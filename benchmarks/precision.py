@@ -24,11 +24,11 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from terapose.evaluate import average_precision
-from terapose.labels import open_level
-from terapose.params import check
-from terapose.runner import segment_file
-from terapose.simulate import slide, volume
+from terapose.api.runner import segment_file
+from terapose.apps.evaluate import average_precision
+from terapose.apps.simulate import slide, volume
+from terapose.core.params import check
+from terapose.io.labels.ome_zarr import open_level
 
 CHOICES: dict[str, dict[str, str]] = {
     "float32 (default)": {},

@@ -1,12 +1,12 @@
 """Scores on real volumes, written as a page and as JSON: `make real-data DATA=../shared/data`.
 
-1. Every volume is segmented with `terapose.runner.segment_file`, as `terapose segment` does, by the
-   shipped network. Given is the diameter, one for a whole data set: the size that its description
-   states, not one fitted to its images. ``--flow-scaling cellpose`` shows what Cellpose's own steps
-   along Z give.
+1. Every volume is segmented with `terapose.api.runner.segment_file`, as `terapose segment` does, by
+   the shipped network. Given is the diameter, one for a whole data set: the size that its
+   description states, not one fitted to its images. ``--flow-scaling cellpose`` shows what
+   Cellpose's own steps along Z give.
 2. Each volume has a process of its own, so that its seconds and its peak memory are its own;
    several run side by side. Nothing is random, the same labels come out each time.
-3. The labels are scored with `terapose.evaluate` against the reference of the same name.
+3. The labels are scored with `terapose.apps.evaluate` against the reference of the same name.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from terapose.errors import InputError
-from terapose.params import check
+from terapose.core.errors import InputError
+from terapose.core.params import check
 
 TRAINING, HELD_OUT = "training", "held out"
 SCALING = check({}).flow_scaling
@@ -206,10 +206,10 @@ def score(volume: Volume, output: Path, scaling: str = SCALING) -> tuple[Row, di
     model : dict
         The network, as in ``provenance.json``.
     """
-    from terapose.evaluate import compare
-    from terapose.job import peak_memory
-    from terapose.lazy import open_labels
-    from terapose.runner import segment_file
+    from terapose.api.runner import segment_file
+    from terapose.apps.evaluate import compare
+    from terapose.io.images.lazy import open_labels
+    from terapose.pipeline.job import peak_memory
 
     data_set = volume.data_set
     given = {"diameter": data_set.diameter, "anisotropy": data_set.anisotropy}
@@ -278,7 +278,7 @@ def _run(
 def _environment(model: dict[str, Any], workers: int, threads: int) -> dict[str, str]:
     """What the numbers were made with."""
     from terapose import __version__
-    from terapose.plan import package_digest
+    from terapose.pipeline.plan import package_digest
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     libraries = ("torch", "numpy", "numba", "zarr")

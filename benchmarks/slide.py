@@ -29,7 +29,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from terapose.simulate import slide_scene, write
+from terapose.apps.simulate import slide_scene, write
 
 ROOT = Path(__file__).resolve().parents[1]
 PIXEL = 0.5

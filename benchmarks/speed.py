@@ -39,7 +39,7 @@ def planes_of(count: int, edge: int) -> NDArray[np.float32]:
     """Normalised planes of simulated nuclei, (P, Y, X)."""
     from cellpose.transforms import normalize99
 
-    from terapose.simulate import slide
+    from terapose.apps.simulate import slide
 
     images = [slide((edge, edge), seed=n, channels=1, pixel_size=0.35)[0][0] for n in range(count)]
     return np.stack([normalize99(image.astype(np.float32)) for image in images])
@@ -59,9 +59,9 @@ def run_side(side: str, model: Path, planes: NDArray[np.float32], device: str) -
     """Run one side in this process; returns seconds, memory and where the output is."""
     import torch
 
-    from terapose.job import peak_memory
     from terapose.networks import load
-    from terapose.tiles import run_planes, tile_grid
+    from terapose.networks.tiling import run_planes, tile_grid
+    from terapose.pipeline.job import peak_memory
 
     ours = side.startswith("terapose")
     precision = "auto" if ours else "float32"

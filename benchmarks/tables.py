@@ -22,20 +22,20 @@ from typing import Any
 import numpy as np
 import zarr
 
-from terapose.checked import open_checked
+from terapose.api.runner import stage_params
+from terapose.core.geometry import ZYX, Box
+from terapose.core.params import check
 from terapose.core.tables import Table, merged
-from terapose.geometry import ZYX, Box
-from terapose.job import Job, Receipt, Summary, peak_memory
+from terapose.intermediates.cell_table import batches
+from terapose.io.store.long_tables import put_rows
+from terapose.io.store.store import Store
+from terapose.io.tables.writers import write_table
 from terapose.networks import identify
 from terapose.networks.weights import resolve
-from terapose.params import check
-from terapose.parts import put_rows
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.job import Job, Receipt, Summary, peak_memory
 from terapose.pipeline.planning import make_plan
-from terapose.runner import stage_params
 from terapose.stages import objects, relabel, seeds
-from terapose.store import Store
-from terapose.table import batches
-from terapose.table_files import write_table
 
 ROOT = Path(__file__).resolve().parents[1]
 STEP = 20

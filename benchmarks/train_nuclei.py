@@ -31,17 +31,17 @@ import torch
 from benchmarks.nuclei_data import Amounts, Each, Make, Pool, compacted, read_pool, score
 from torch.utils.data import Dataset
 
-from terapose.errors import InputError
-from terapose.files import written
+from terapose.apps.train.batches import Batch, Steps, draw
+from terapose.apps.train.data import Item
+from terapose.apps.train.loop import Trainer
+from terapose.apps.train.saving import checkpoint_of, save_weights
+from terapose.apps.train.settings import Settings
+from terapose.apps.train.small import restore_small, save_small, small_of
+from terapose.core.errors import InputError
+from terapose.io.files import written
 from terapose.networks import load
 from terapose.networks.unet import UNet
 from terapose.networks.weights import resolve
-from terapose.train.batches import Batch, Steps, draw
-from terapose.train.data import Item
-from terapose.train.loop import Trainer
-from terapose.train.saving import checkpoint_of, save_weights
-from terapose.train.settings import Settings
-from terapose.train.small import restore_small, save_small, small_of
 
 SHIPPED = "nuclei-small"
 SEEN = 6

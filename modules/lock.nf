@@ -1,5 +1,5 @@
 // One run at a time in the folder of results: the same file, by the same rules, that
-// bin/terapose/lock.py keeps there. It is made in one step, touched every 20 seconds, and counts for
+// bin/terapose/io/lock.py keeps there. It is made in one step, touched every 20 seconds, and counts for
 // nothing once its process is gone, or has not touched it for 180 seconds.
 
 include { as_path } from './paths'
@@ -13,7 +13,7 @@ def hold(outdir) {
     if (!folder?.isDirectory() || !folder.canWrite()) {
         return { -> }
     }
-    def file = folder.toPath().resolve('.terapose.lock')
+    def file = folder.toPath().resolve('.terapose.io.lock')
     def me = groovy.json.JsonOutput.toJson(
         [
             host: host(),

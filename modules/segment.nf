@@ -44,7 +44,7 @@ def rows(files, stage) {
     return files.find { table -> table.name == "${stage}.csv" }.splitCsv(header: true)
 }
 
-// What lies in a store of the notes of tasks whose results were damaged (bin/terapose/repair.py).
+// What lies in a store of the notes of tasks whose results were damaged (bin/terapose/pipeline/repair.py).
 def notes_of_damage(store) {
     def folder = store.resolve('again')
     return folder.exists() ? folder.listFiles().toList() : []

@@ -1,6 +1,6 @@
 // Samplesheets as spreadsheets and editors write them: with commas, semicolons or tabs, quotes, a
 // byte order mark, any end of line, and headers in upper or lower case. `terapose segment` reads them
-// in the same way (bin/terapose/text_tables.py).
+// in the same way (bin/terapose/io/text_tables.py).
 
 include { refuse } from './shell'
 

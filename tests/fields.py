@@ -2,7 +2,7 @@
 
 The stages between the network and the results know nothing of images: a field made from a label
 image is as good as a predicted one, costs nothing, and can be given any shape. It goes into the
-store as the network's last sum; `run_stages` then runs what `terapose.runner.run_all` runs.
+store as the network's last sum; `run_stages` then runs what `terapose.api.runner.run_all` runs.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from tests.synthetic import write_zarr
 
-from terapose import label_store
-from terapose.checked import open_checked
-from terapose.geometry import ZYX, Box
-from terapose.job import Job, Receipt, Summary, run, run_gather
-from terapose.labels import open_level
+from terapose.api.runner import stage_params
+from terapose.core.geometry import ZYX, Box
+from terapose.core.params import check
+from terapose.intermediates import label_store
+from terapose.intermediates.cell_table import batches
+from terapose.io.labels.ome_zarr import open_level
+from terapose.io.store.store import Store
 from terapose.networks import identify
-from terapose.params import check
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.job import Job, Receipt, Summary, run, run_gather
+from terapose.pipeline.plan import Plan, flow_threshold
 from terapose.pipeline.planning import make_plan
-from terapose.plan import Plan, flow_threshold
-from terapose.runner import stage_params
 from terapose.stages import objects, planes, relabel, seeds, stitch
 from terapose.stages import plan as plan_stage
-from terapose.store import Store
-from terapose.table import batches
 
 Labels = NDArray[np.int64]
 Field = NDArray[np.float32]

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from tests.synthetic import voxels
 
-from terapose.image import Image, open_image
+from terapose.io.images import Image, open_image
 
 VOLUME = voxels(5, 33, 47)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from terapose.image.folders import suffixes
+from terapose.io.images.folders import suffixes
 
 FILES = (
     *("plain.tif", "img[1].tif", "img1.tif", "img2.tif", "x{1,2}.tif", "d$HOME.tif", "o'b.tif"),

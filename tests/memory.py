@@ -8,8 +8,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from terapose.errors import InputError
-from terapose.image import open_image
+from terapose.core.errors import InputError
+from terapose.io.images import open_image
 
 _ROOM = 400 * 2**20
 

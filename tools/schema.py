@@ -1,8 +1,8 @@
 """Write nextflow_schema.json and docs/parameters.md from the parameters' definitions.
 
-The definitions are those of `terapose.params`; the few parameters that steer the workflow alone
-are described here. Run it after changing one (`make docs`); `--check` fails where the two files are
-out of date.
+The definitions are those of `terapose.core.params`; the few parameters that steer the workflow
+alone are described here. Run it after changing one (`make docs`); `--check` fails where the two
+files are out of date.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sys
 from typing import Any
 
 from common import ROOT
-from terapose.job import shaping
-from terapose.param_faults import IN_WORDS
-from terapose.params import SECOND, SELECTION, STAGES, Parameters
+from terapose.core.param_faults import IN_WORDS
+from terapose.core.params import SECOND, SELECTION, STAGES, Parameters
+from terapose.pipeline.job import shaping
 
 SCHEMA = ROOT / "nextflow_schema.json"
 PAGE = ROOT / "docs" / "parameters.md"
@@ -107,7 +107,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 _HEAD = """# Parameters
 
-Made by `make docs` from `bin/terapose/params.py`; not to be edited by hand.
+Made by `make docs` from `bin/terapose/core/params.py`; not to be edited by hand.
 
 The same names everywhere: `"min_size": 50` in a file for `nextflow run . -params-file`,
 `--min_size 50` after `nextflow run .`, `--min-size 50` after `terapose segment`,

@@ -96,7 +96,10 @@ def _install() -> None:
 
 
 def _warm() -> None:
-    run([PYTHON, "-m", "terapose.warm"], env={**os.environ, "NUMBA_CACHE_DIR": str(NUMBA_CACHE)})
+    run(
+        [PYTHON, "-m", "terapose.pipeline.warm"],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(NUMBA_CACHE)},
+    )
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def _plainly(work: Callable[[], object]) -> None:
     """Call a function of the library as the command line does: a fault is one sentence."""
     import sys
 
-    from terapose.errors import InputError
+    from terapose.core.errors import InputError
 
     try:
         work()
@@ -63,7 +63,7 @@ def _plainly(work: Callable[[], object]) -> None:
 
 def _train(given: Path, common: Path) -> None:
     """What `terapose train` reads: pairs of a folder, with this as an image, or as labels."""
-    from terapose.train.dataset import read_dataset
+    from terapose.apps.train.dataset import read_dataset
 
     folder = given.parent / "data"
     suffix = given.suffix
@@ -82,8 +82,8 @@ def _train(given: Path, common: Path) -> None:
 
 def _sheet(given: Path, common: Path) -> None:
     """What `terapose segment` reads of a samplesheet, and its check of all parameters."""
-    from terapose.listing import listed
-    from terapose.params import check
+    from terapose.core.params import check
+    from terapose.io.listing import listed
 
     shutil.copy(common / "image.tif", given.parent)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from terapose.runner import segment
+from terapose.core.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from terapose.api.runner import segment
 
 __all__ = ["__version__", "segment"]
 
@@ -15,7 +15,7 @@ __all__ = ["__version__", "segment"]
 def __getattr__(name: str) -> Any:
     # imported on first use: `terapose --help` must not wait for numba
     if name == "segment":
-        from terapose.runner import segment as function
+        from terapose.api.runner import segment as function
 
         return function
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 import tifffile
 
-from terapose.params import check
-from terapose.runner import segment_file
+from terapose.api.runner import segment_file
+from terapose.core.params import check
 
 ROOT = Path(__file__).parents[2]
 HOME = os.environ.get("MCQUANT_HOME")

@@ -112,7 +112,7 @@ def test_edited_code_invalidates_what_it_computed(launches: Launches, image: Pat
 
     assert run_until_intensities() == set()
     assert run_until_intensities() == {"FETCH", "PLAN"}
-    with (launch.workflow / "bin" / "terapose" / "tiles.py").open("a") as module:
+    with (launch.workflow / "bin" / "terapose" / "networks" / "tiling.py").open("a") as module:
         module.write("# a comment\n")
     assert run_until_intensities() == set()
 

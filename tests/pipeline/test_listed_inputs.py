@@ -11,8 +11,8 @@ import pytest
 from tests.listing_cases import ANSWERS, write_inputs
 from tests.pipeline.launch import environment, needs_engine
 
-from terapose import listing
-from terapose.image import folders
+from terapose.io import listing
+from terapose.io.images import folders
 
 pytestmark = pytest.mark.slow
 

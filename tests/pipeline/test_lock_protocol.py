@@ -1,4 +1,4 @@
-"""One protocol in two languages: modules/lock.nf and terapose.lock heed each other's files."""
+"""One protocol in two languages: modules/lock.nf and terapose.io.lock heed each other's files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from tests.pipeline.launch import environment, needs_engine
 
-from terapose import lock
-from terapose.errors import InputError
+from terapose.core.errors import InputError
+from terapose.io import lock
 
 pytestmark = pytest.mark.slow
 

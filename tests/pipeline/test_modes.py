@@ -13,7 +13,7 @@ from tests.pipeline.conftest import Launches
 from tests.pipeline.launch import Launch, results, segment
 from tests.synthetic import nuclei, write_ome_zarr
 
-from terapose.verify import check as verify
+from terapose.results.verify import check as verify
 
 pytestmark = pytest.mark.slow
 

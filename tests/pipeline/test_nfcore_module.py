@@ -17,7 +17,7 @@ from tests.pipeline.launch import ROOT, Launch, program, segment
 from tests.synthetic import nuclei
 
 import terapose
-from terapose.labels import open_level
+from terapose.io.labels.ome_zarr import open_level
 
 pytestmark = pytest.mark.slow
 

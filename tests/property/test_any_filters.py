@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.fields import same_partition
 
+from terapose.algorithms.objects.filters import Windows, resolved, small_enough
+from terapose.algorithms.objects.measure import COLUMNS, find_holes, measure
+from terapose.core.geometry import Box
 from terapose.core.tables import Table, select
-from terapose.filters import Windows, resolved, small_enough
-from terapose.geometry import Box
-from terapose.kernels.objects import COLUMNS, find_holes, measure
 
 SHAPE = (14, 15, 16)
 

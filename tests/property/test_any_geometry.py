@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terapose.geometry import ZYX, Box, Grid, batches, reach
+from terapose.core.geometry import ZYX, Box, Grid, batches, reach
 
 small = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
 grids = st.builds(Grid, small, small)

@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.fields import same_partition, stable_sort
 
-from terapose.geometry import ZYX, Box
-from terapose.kernels.seeds import GROWTH, PEAK, assign, count_ends, find_seeds, grow_seeds
+from terapose.algorithms.objects.seeds import (
+    GROWTH,
+    PEAK,
+    assign,
+    count_ends,
+    find_seeds,
+    grow_seeds,
+)
+from terapose.core.geometry import ZYX, Box
 
 shapes = st.tuples(st.integers(2, 14), st.integers(2, 14), st.integers(2, 14))
 

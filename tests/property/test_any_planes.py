@@ -24,7 +24,7 @@ from tests.fields import (
     to_centres,
 )
 
-from terapose.geometry import ZYX
+from terapose.core.geometry import ZYX
 
 
 def field_of_planes(shape: ZYX, *, count: int, radius: float, noise: float, seed: int) -> Field:

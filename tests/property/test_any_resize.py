@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from terapose.geometry import ZYX, Box
-from terapose.resize import resize, source_box, taps
+from terapose.algorithms.resize import resize, source_box, taps
+from terapose.core.geometry import ZYX, Box
 
 lengths = st.tuples(st.integers(1, 17), st.integers(1, 17), st.integers(1, 17))
 

@@ -1,7 +1,7 @@
 """A folder with an image, its results and their store, in which runs are broken in every way.
 
 A `World` segments in forked children, so that a kill is a real one. `Trouble` says what happens to
-a run, at which of its *points* (`terapose.files.point`: before and after each write and rename).
+a run, at which of its *points* (`terapose.io.files.point`: before and after each write and rename).
 What may come of it is little: either the results are those of an undisturbed run, byte for byte,
 and whole, or there is one sentence and, run again, those results. `World.check` and `World.settle`
 say so; `tests/reliability/test_machine.py` goes through random sequences of troubles.
@@ -29,10 +29,11 @@ import numpy as np
 from numba.core.registry import cpu_target
 from tests.synthetic import nuclei, write_zarr
 
-from terapose import files, runner
-from terapose.errors import InputError
-from terapose.params import check
-from terapose.verify import faults
+from terapose.api import runner
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.io import files
+from terapose.results.verify import faults
 
 SHAPE = (6, 44, 48)
 CUTS: tuple[dict[str, Any], ...] = (

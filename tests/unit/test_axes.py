@@ -13,9 +13,9 @@ from tests.checks import assert_refused
 from tests.command import Terapose
 from tests.synthetic import nuclei, voxels, write_ome_zarr, write_tiff, write_zarr
 
-from terapose.image import Image, describe, open_image
-from terapose.params import check
-from terapose.samples import samples_of
+from terapose.core.params import check
+from terapose.io.images import Image, describe, open_image
+from terapose.io.samples import samples_of
 
 
 def _whole(image: Image) -> np.ndarray:

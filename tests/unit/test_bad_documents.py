@@ -12,8 +12,8 @@ import pytest
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr, write_tiff
 
-from terapose.documents import parse_json
-from terapose.errors import InputError, shown
+from terapose.core.errors import InputError, shown
+from terapose.io.documents import parse_json
 
 DEEP = "[" * 200_000 + "]" * 200_000
 

@@ -18,10 +18,10 @@ from tests.command import Terapose, finished
 from tests.synthetic import nuclei, write_ome_zarr, write_zarr
 
 import terapose
-from terapose.errors import InputError
-from terapose.labels import open_level
-from terapose.params import check
-from terapose.runner import segment_file
+from terapose.api.runner import segment_file
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.io.labels.ome_zarr import open_level
 
 SHAPE = (6, 24, 28)
 EXECUTABLE = Path(terapose.__file__).parents[1] / "terapose.py"

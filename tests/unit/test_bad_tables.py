@@ -13,10 +13,10 @@ import pytest
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_tiff
 
-from terapose.errors import InputError
-from terapose.listing import listed
-from terapose.markers import read_markers
-from terapose.table_files import write_table
+from terapose.core.errors import InputError
+from terapose.io.listing import listed
+from terapose.io.markers import read_markers
+from terapose.io.tables.writers import write_table
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 import tifffile
 from tests.command import Terapose
 
-from terapose.errors import InputError
-from terapose.image import open_image
-from terapose.train.files import read_pair
+from terapose.apps.train.files import read_pair
+from terapose.core.errors import InputError
+from terapose.io.images import open_image
 
 
 def _circle(path: Path, *, pages: int, back_to: int, big: bool) -> None:

@@ -15,7 +15,7 @@ from tests.command import Terapose
 from tests.synthetic import nuclei, write_tiff
 from tests.unets import random_unet
 
-from terapose.errors import InputError
+from terapose.core.errors import InputError
 from terapose.networks.loading import load
 
 MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2)

@@ -25,9 +25,9 @@ import tifffile
 import zarr
 from tests.memory import said
 
-from terapose.errors import InputError
-from terapose.image import open_image
-from terapose.image.unpack import most_of
+from terapose.core.errors import InputError
+from terapose.io.images import open_image
+from terapose.io.images.unpack import most_of
 
 _PART = 2**24
 _TIMES = 72  # of 16 MiB: 1.2 GB

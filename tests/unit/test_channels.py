@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tests.synthetic import write_ome_zarr
 
-from terapose.channels import channel_numbers, measured_channels
-from terapose.errors import InputError
-from terapose.image import Image, open_image
-from terapose.params import check
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.io.images import Image, open_image
+from terapose.io.images.channels import channel_numbers, measured_channels
 
 NAMES = ("DNA 1", "CD3", "DNA 2", "CD3")
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.synthetic import nuclei, write_ome_zarr, write_tiff
 
-from terapose.checked import open_checked, without_use
-from terapose.errors import InputError
-from terapose.params import check
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.pipeline.checked import open_checked, without_use
 
 SENTENCE = r"pixels are not square; got voxel size \(.*; resample the image, or give its true"
 

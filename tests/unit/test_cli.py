@@ -17,7 +17,7 @@ from tests.synthetic import nuclei, write_ome_zarr
 
 import terapose
 from terapose.cli import COMMANDS
-from terapose.labels import open_level
+from terapose.io.labels.ome_zarr import open_level
 
 BIN = Path(terapose.__file__).parents[1]
 

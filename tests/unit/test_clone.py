@@ -43,17 +43,16 @@ def python(folder: Path, code: str, *flags: str, **env: str) -> str:
 
 
 TOLD = (
-    "import terapose, terapose.errors, sys\n"
+    "import terapose, terapose.core.errors, sys\n"
     "print(terapose.__version__, terapose.__file__, terapose.__spec__.origin, *terapose.__path__)\n"
-    "print(sys.modules['terapose'] is terapose, terapose.errors.__file__)"
+    "print(sys.modules['terapose'] is terapose, terapose.core.errors.__file__)"
 )
 
 
 def test_the_package_of_the_clone(beside: Path) -> None:
     package = beside / "terapose" / "bin" / "terapose"
-    expected = (
-        f"0.1.0 {package}/__init__.py {package}/__init__.py {package}\nTrue {package}/errors.py\n"
-    )
+    expected = f"0.1.0 {package}/__init__.py {package}/__init__.py {package}\n"
+        f"True {package}/core/errors.py\n"
     assert python(beside, TOLD) == expected
     # without any package installed, too
     assert python(beside, TOLD, "-S") == expected
@@ -64,9 +63,9 @@ def test_the_package_of_the_clone(beside: Path) -> None:
 
 def test_processes_that_are_started_there(beside: Path) -> None:
     code = (
-        "import multiprocessing, terapose, terapose.words\n"
+        "import multiprocessing, terapose, terapose.pipeline.words\n"
         "with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
-        "    print(*pool.apply(terapose.words.as_option, ('min_size', 5)))"
+        "    print(*pool.apply(terapose.pipeline.words.as_option, ('min_size', 5)))"
     )
     assert python(beside, code) == "--min-size 5\n"
 

@@ -19,7 +19,7 @@ from numba.core import caching, config
 from tests.command import Terapose
 
 import terapose
-from terapose import compiled
+from terapose.io import compiled
 
 BIN = Path(terapose.__file__).parents[1]
 NOWHERE = "/proc/terapose"
@@ -187,7 +187,7 @@ def test_cellpose_can_be_imported_without_a_home(tmp_path: Path) -> None:
         "import os, pwd\n"
         "def unknown(uid): raise KeyError(uid)\n"
         "pwd.getpwuid = unknown\n"
-        "from terapose.homes import some_home\n"
+        "from terapose.io.homes import some_home\n"
         "with some_home():\n"
         "    from cellpose.train import train_seg\n"
         "print('HOME' in os.environ)"
@@ -200,7 +200,7 @@ def test_cellpose_can_be_imported_without_a_home(tmp_path: Path) -> None:
 def test_pictures_without_a_folder_for_matplotlib(tmp_path: Path) -> None:
     code = (
         "import numpy as np\n"
-        "from terapose.picture import three_views\n"
+        "from terapose.apps.picture import three_views\n"
         "labels = np.zeros((1, 8, 9), np.uint8)\n"
         "labels[0, 2:5, 3:6] = 1\n"
         "three_views(labels * 9, labels, 'picture.png')"

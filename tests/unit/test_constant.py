@@ -14,10 +14,10 @@ import zarr
 from numpy.typing import NDArray
 from tests.command import Terapose
 
-from terapose import constant
-from terapose.constant import refuse_constant
-from terapose.errors import InputError
-from terapose.image import Image, open_image
+from terapose.core.errors import InputError
+from terapose.io.images import Image, open_image
+from terapose.pipeline import constant
+from terapose.pipeline.constant import refuse_constant
 
 SHAPE = (3, 40, 50)
 SENTENCE = "the image is constant; got 7 in every voxel; allowed: an image with something in"

@@ -17,12 +17,12 @@ import zarr
 from numpy.typing import NDArray
 from tests.command import Terapose
 
-from terapose.cut import cut_cells
-from terapose.errors import InputError
-from terapose.image import open_image
-from terapose.image.model import Source
-from terapose.reading import blocks_of
-from terapose.thumbnails import Layout
+from terapose.core.errors import InputError
+from terapose.io.images import open_image
+from terapose.io.images.model import Source
+from terapose.io.images.reading import blocks_of
+from terapose.results.thumbnails.cut import cut_cells
+from terapose.results.thumbnails.files import Layout
 
 COLUMNS = ["CellID", "X_centroid", "Y_centroid"]
 
@@ -134,8 +134,8 @@ def largest(slide: Slide, axes: str) -> int:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many blocks and many units in images of a few thousand pixels."""
-    monkeypatch.setattr("terapose.reading._ENOUGH", 600)
-    monkeypatch.setattr("terapose.thumbnails._UNIT", 3000)
+    monkeypatch.setattr("terapose.io.images.reading._ENOUGH", 600)
+    monkeypatch.setattr("terapose.results.thumbnails.files._UNIT", 3000)
 
 
 @pytest.mark.parametrize("form", ["tiled", "strips", "mapped", "zarr"])

@@ -17,12 +17,12 @@ import pytest
 from tests.reliability.world import outcome
 from tests.synthetic import nuclei, write_zarr
 
-from terapose import files
-from terapose.errors import InputError, StoreError
-from terapose.params import check
-from terapose.runner import segment_file
-from terapose.verify import check as verify
-from terapose.verify import faults
+from terapose.api.runner import segment_file
+from terapose.core.errors import InputError, StoreError
+from terapose.core.params import check
+from terapose.io import files
+from terapose.results.verify import check as verify
+from terapose.results.verify import faults
 
 CUT = {"block_shape": (8, 60, 140), "slab_planes": 70, "max_tasks": 3, "keep_intermediates": "all"}
 KINDS = {

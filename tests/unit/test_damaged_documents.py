@@ -16,11 +16,11 @@ import pytest
 from tests.command import Terapose
 from tests.fields import prepared
 
-from terapose.checksums import sealed
-from terapose.errors import StoreError
-from terapose.plan import Plan, load
-from terapose.repair import read_receipts
-from terapose.store import Store
+from terapose.core.errors import StoreError
+from terapose.io.checksums import sealed
+from terapose.io.store.store import Store
+from terapose.pipeline.plan import Plan, load
+from terapose.pipeline.repair import read_receipts
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (20, 21, 22)).astype(np.uint16)
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {

@@ -20,9 +20,9 @@ from scipy.spatial import cKDTree
 from tests.fields import checkerboard, segment_field, to_centres
 from tests.synthetic import write_zarr
 
-from terapose.labels import open_level
-from terapose.params import check
-from terapose.runner import segment_file
+from terapose.api.runner import segment_file
+from terapose.core.params import check
+from terapose.io.labels.ome_zarr import open_level
 
 SHAPE = (72, 72, 72)
 BOUND = 20
@@ -127,9 +127,9 @@ def test_what_is_kept(tmp_path: Path, tiny_model: Path) -> None:
 TASK = """
 import json, sys
 import numpy as np
-from terapose.job import Job, run
-from terapose.plan import Plan
-from terapose.store import Store
+from terapose.pipeline.job import Job, run
+from terapose.pipeline.plan import Plan
+from terapose.io.store.store import Store
 plan, address, stage, params, before = json.loads(sys.stdin.read())
 plan = Plan.model_validate_json(plan)
 before = {"low": [0.0], "high": [60000.0]} | before

@@ -15,8 +15,8 @@ import pytest
 
 import schema
 from terapose.cli import COMMANDS, group
-from terapose.errors import InputError
-from terapose.params import STAGES, Parameters, check
+from terapose.core.errors import InputError
+from terapose.core.params import STAGES, Parameters, check
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])

@@ -9,8 +9,8 @@ import pytest
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr
 
-from terapose.earlier import forget, stale
-from terapose.params import check
+from terapose.core.params import check
+from terapose.results.earlier import forget, stale
 from terapose.stages.check import result_names
 from terapose.stages.check import run as check_run
 

@@ -12,15 +12,15 @@ from click.testing import CliRunner
 from tests.synthetic import nuclei, write_zarr
 from tests.unets import random_unet, save, tiles
 
-from terapose.checked import open_checked
+from terapose.api.runner import segment_file
 from terapose.cli.fetch import command as fetch
-from terapose.errors import InputError
+from terapose.core.errors import InputError
+from terapose.core.params import check
 from terapose.networks import identify, identify_all, load, load_all
 from terapose.networks.ensemble import named, resolve_all, weight_files
 from terapose.networks.files import ModelInfo
-from terapose.params import check
+from terapose.pipeline.checked import open_checked
 from terapose.pipeline.planning import make_plan
-from terapose.runner import segment_file
 from terapose.stages.check import run as check_run
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from tests.fields import Labels, balls, to_centres
 
-from terapose.kernels.errors import flow_errors_2d, flow_errors_3d
+from terapose.algorithms.flows.flow_error import flow_errors_2d, flow_errors_3d
 
 Errors = NDArray[np.float64]
 CPU = torch.device("cpu")

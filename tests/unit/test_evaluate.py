@@ -14,9 +14,9 @@ import zarr
 from click.testing import CliRunner
 from scipy.ndimage import zoom
 
+from terapose.apps.evaluate import average_precision, compare
 from terapose.cli.evaluate import command
-from terapose.errors import InputError
-from terapose.evaluate import average_precision, compare
+from terapose.core.errors import InputError
 
 THRESHOLDS = (0.3, 0.5, 0.6, 0.75, 0.9)
 

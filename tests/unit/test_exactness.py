@@ -15,8 +15,8 @@ from benchmarks.oracle import cellpose_labels, differing, is_defined, numbered, 
 from cellpose import transforms, utils
 from numpy.typing import NDArray
 
+from terapose.core.params import Parameters, check
 from terapose.networks import load
-from terapose.params import Parameters, check
 from terapose.stages.stitch import join
 
 CASES = make_cases()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from terapose import files
+from terapose.io import files
 
 
 def see_points(monkeypatch: pytest.MonkeyPatch, look: Callable[[], bytes]) -> list[bytes]:

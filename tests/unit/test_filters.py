@@ -10,10 +10,10 @@ import pytest
 from cellpose import utils
 from numpy.typing import NDArray
 
+from terapose.algorithms.objects.filters import Windows, resolved, small_enough
+from terapose.algorithms.objects.measure import measure
+from terapose.core.geometry import Box
 from terapose.core.tables import Table
-from terapose.filters import Windows, resolved, small_enough
-from terapose.geometry import Box
-from terapose.kernels.objects import measure
 
 SHAPE = (4, 10, 10)
 SIZES = {1: 14, 2: 15, 3: 16, 4: 40}

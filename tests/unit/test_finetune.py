@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from tests.unets import random_unet, save
 from torch import Tensor, nn
 
+from terapose.apps.train.augment import crop
+from terapose.apps.train.batches import batch_of
+from terapose.apps.train.cellpose4 import Recipe, arguments, finetune
+from terapose.apps.train.curve import curve_of, draw_curve
+from terapose.apps.train.data import Item, make_item, median_diameter, normalise
+from terapose.apps.train.loop import Trainer, fit, prepare
+from terapose.apps.train.saving import check_output
+from terapose.apps.train.score import segment
+from terapose.apps.train.settings import Settings
+from terapose.apps.train.start import begin
 from terapose.cli.train import command
-from terapose.errors import InputError
+from terapose.core.errors import InputError
 from terapose.networks import identify, load
 from terapose.networks.unet import UNet
-from terapose.train.augment import crop
-from terapose.train.batches import batch_of
-from terapose.train.cellpose4 import Recipe, arguments, finetune
-from terapose.train.curve import curve_of, draw_curve
-from terapose.train.data import Item, make_item, median_diameter, normalise
-from terapose.train.loop import Trainer, fit, prepare
-from terapose.train.saving import check_output
-from terapose.train.score import segment
-from terapose.train.settings import Settings
-from terapose.train.start import begin
 
 State = dict[str, Tensor]
 SMALL = Settings(epochs=5, steps=3, batch=2, edge=32, widths=(1, 4, 6, 8), diameter=12.0)

@@ -9,7 +9,7 @@ from cellpose.dynamics import masks_to_flows_gpu
 from numpy.typing import NDArray
 from scipy.ndimage import label
 
-from terapose.train.flows import flows_from_masks
+from terapose.apps.train.flows import flows_from_masks
 
 
 def cellpose_flows(labels: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ from cellpose import dynamics
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from terapose.geometry import ZYX, Box
-from terapose.kernels import follow as kernel
-from terapose.kernels.follow import find_places, follow, scale_flows
+from terapose.algorithms.flows import follow as kernel
+from terapose.algorithms.flows.follow import find_places, follow, scale_flows
+from terapose.core.geometry import ZYX, Box
 
 contracts = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.formats import EXAMPLES, REFUSED, Example
 
-from terapose.errors import InputError
-from terapose.image import Image, open_image
+from terapose.core.errors import InputError
+from terapose.io.images import Image, open_image
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 READ = (

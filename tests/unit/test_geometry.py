@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from terapose.geometry import Box, Grid, reach
+from terapose.core.geometry import Box, Grid, reach
 
 
 def test_a_box_that_ends_before_it_starts_is_refused() -> None:

@@ -15,7 +15,7 @@ from tests.hdf5_files import VOLUME, linked, opens_again, whole, write
 from tests.unit.test_bdv import write as bdv
 from tests.unit.test_imaris import write as imaris
 
-from terapose.image import open_image
+from terapose.io.images import open_image
 
 # -- links ------------------------------------------------------------------------------------
 

@@ -15,11 +15,11 @@ import zarr
 from tests.checks import REGION, assert_refused, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff, write_zarr
 
-from terapose.checked import open_checked
-from terapose.errors import InputError
-from terapose.image import check_channels, open_image
-from terapose.lazy import open_labels
-from terapose.params import check
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.io.images import check_channels, open_image
+from terapose.io.images.lazy import open_labels
+from terapose.pipeline.checked import open_checked
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 KINDS: tuple[TiffKind, ...] = ("tiled", "strips", "contiguous", "ome", "imagej")

@@ -20,14 +20,14 @@ import zarr
 from tests.command import Terapose
 from tests.synthetic import write_ome_zarr
 
-from terapose import cut as cut_module
-from terapose.cut import cut_cells
-from terapose.errors import InputError
-from terapose.image import Image, open_image
-from terapose.image.identity import compare, table_of
-from terapose.params import check
-from terapose.publishing import of_tree
-from terapose.runner import segment_file
+from terapose.api.runner import segment_file
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.io.images import Image, open_image
+from terapose.io.images.identity import compare, table_of
+from terapose.results.publishing import of_tree
+from terapose.results.thumbnails import cut as cut_module
+from terapose.results.thumbnails.cut import cut_cells
 from terapose.stages import finish
 from terapose.stages import plan as plan_stage
 from terapose.stages.check import run as check_run

@@ -12,11 +12,17 @@ from cellpose import transforms
 from numpy.typing import NDArray
 from tests.fields import prepared, scatter
 
-from terapose.errors import InputError
-from terapose.geometry import ZYX, Grid
-from terapose.intensity import Histogram, WindowMissedError, keys, normalize, values_of
+from terapose.algorithms.normalize.histogram import (
+    Histogram,
+    WindowMissedError,
+    keys,
+    normalize,
+    values_of,
+)
+from terapose.core.errors import InputError
+from terapose.core.geometry import ZYX, Grid
 from terapose.intermediates.intensities import pack, sampled, stride, unpack
-from terapose.job import Job, Summary
+from terapose.pipeline.job import Job, Summary
 from terapose.stages import percentiles as gatherer
 
 SHAPE = (18, 20, 22)

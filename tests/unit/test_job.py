@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from tests.fields import balls, prepared, scatter, segment_field, to_centres
 
-from terapose.checksums import sealed
-from terapose.errors import StoreError
-from terapose.geometry import Box
-from terapose.job import AlreadyDoneError, Job, gather, run, stage_key
-from terapose.params import check
-from terapose.plan import SCATTERED, Plan
-from terapose.repair import read_receipts
-from terapose.runner import stage_params
-from terapose.store import Store
+from terapose.api.runner import stage_params
+from terapose.core.errors import StoreError
+from terapose.core.geometry import Box
+from terapose.core.params import check
+from terapose.io.checksums import sealed
+from terapose.io.store.store import Store
+from terapose.pipeline.job import AlreadyDoneError, Job, gather, run, stage_key
+from terapose.pipeline.plan import SCATTERED, Plan
+from terapose.pipeline.repair import read_receipts
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (20, 21, 22)).astype(np.uint16)
 
@@ -166,7 +166,7 @@ CPU_STAGES = [
 
 def test_cpu_stages_import_neither_torch_nor_cellpose() -> None:
     """Importing them costs ten seconds a task; ``gradients`` imports them when it runs."""
-    modules = ["terapose.cli", "terapose.runner", *(f"terapose.stages.{s}" for s in CPU_STAGES)]
+    modules = ["terapose.cli", "terapose.api.runner", *(f"terapose.stages.{s}" for s in CPU_STAGES)]
     code = (
         f"import importlib, sys\nfor name in {modules}:\n"
         "    importlib.import_module(name)\n"

@@ -10,10 +10,10 @@ from cellpose import dynamics
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from terapose.geometry import ZYX, Box
-from terapose.kernels.follow import follow, scale_flows
-from terapose.kernels.objects import COLUMNS, find_holes, measure
-from terapose.kernels.seeds import count_ends, find_seeds
+from terapose.algorithms.flows.follow import follow, scale_flows
+from terapose.algorithms.objects.measure import COLUMNS, find_holes, measure
+from terapose.algorithms.objects.seeds import count_ends, find_seeds
+from terapose.core.geometry import ZYX, Box
 
 SHAPES = [(9, 20, 31), (2, 17, 40), (16, 16, 16), (5, 2, 33)]
 

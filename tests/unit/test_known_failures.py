@@ -63,19 +63,19 @@ from tests.fields import (
     towards,
 )
 
-from terapose.checked import open_checked
-from terapose.geometry import ZYX, Box, Grid
+from terapose.core.geometry import ZYX, Box, Grid
+from terapose.core.params import check
 from terapose.intermediates.ends import read_ends
 from terapose.intermediates.seeds import seeds_in
-from terapose.job import Job
+from terapose.io.store.store import Store
 from terapose.networks import identify
-from terapose.params import check
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.job import Job
+from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
-from terapose.plan import Plan
 from terapose.stages import percentiles
 from terapose.stages.follow import FIRST_HALO
 from terapose.stages.gradients import read_input
-from terapose.store import Store
 
 Points = Sequence[tuple[float, float, float]]
 

@@ -22,12 +22,12 @@ from tests.fields import prepared
 from tests.synthetic import nuclei, write_zarr
 
 from terapose import networks
-from terapose.errors import StoreError
-from terapose.job import Receipt, Summary, run
-from terapose.params import check
-from terapose.plan import SCATTERED, load
-from terapose.runner import Runner, run_all, segment_file
-from terapose.words import as_option
+from terapose.api.runner import Runner, run_all, segment_file
+from terapose.core.errors import StoreError
+from terapose.core.params import check
+from terapose.pipeline.job import Receipt, Summary, run
+from terapose.pipeline.plan import SCATTERED, load
+from terapose.pipeline.words import as_option
 
 
 def test_the_last_planes_of_each_axis_are_predicted(tmp_path: Path, tiny_model: Path) -> None:

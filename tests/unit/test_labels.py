@@ -23,9 +23,9 @@ from ome_zarr.reader import Label, Reader
 from ome_zarr_models import open_ome_zarr
 from tests.synthetic import nuclei, write_ome_zarr
 
-from terapose import labels
-from terapose.errors import InputError
-from terapose.image import open_image
+from terapose.core.errors import InputError
+from terapose.io.images import open_image
+from terapose.io.labels import ome_zarr as labels
 
 SHAPE = (20, 150, 130)
 VOXEL_SIZE = (2.0, 0.5, 0.5)

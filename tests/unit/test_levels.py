@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terapose.geometry import Box, zyx
-from terapose.levels import Cover, factor_between, moved_by
+from terapose.core.geometry import Box, zyx
+from terapose.core.levels import Cover, factor_between, moved_by
 
 
 def index(fine: int, coarse: int) -> np.ndarray:

@@ -13,10 +13,10 @@ from tests.command import Terapose, finished
 from tests.listing_cases import ANSWERS, write_inputs
 from tests.synthetic import voxels, write_ome_zarr
 
-from terapose.errors import InputError
-from terapose.image import folders, vendors
-from terapose.listing import listed
-from terapose.samples import for_each
+from terapose.core.errors import InputError
+from terapose.io.images import folders, vendors
+from terapose.io.listing import listed
+from terapose.io.samples import for_each
 
 OPTIONS: tuple[Any, ...] = ("--diameter", 12, "--jobs", 1, "--cellprob-threshold", -9)
 
@@ -170,18 +170,18 @@ def test_all_faults_of_parameters_before_anything_is_done(
 def test_an_unexpected_fault_is_shown_and_the_others_are_done(
     tmp_path: Path, tiny_model: Path, monkeypatch: Any, capsys: Any
 ) -> None:
-    import terapose.runner
+    import terapose.api.runner
 
     terapose_command = Terapose(monkeypatch, capsys)
     _inputs(tmp_path / "in")[1].unlink()
-    whole = terapose.runner.segment_file
+    whole = terapose.api.runner.segment_file
 
     def segment_file(image: str, *words: Any, **options: Any) -> Any:
         if image.endswith("s_2.tif"):
             raise ZeroDivisionError("nobody thought of it")
         return whole(image, *words, **options)
 
-    monkeypatch.setattr("terapose.runner.segment_file", segment_file)
+    monkeypatch.setattr("terapose.api.runner.segment_file", segment_file)
     out = tmp_path / "out"
     said = terapose_command("segment", tmp_path / "in", out, "--model", tiny_model, *OPTIONS)
     assert said.code == 2 and "ZeroDivisionError: nobody thought of it" in said.err

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from terapose import lock
-from terapose.errors import InputError
+from terapose.core.errors import InputError
+from terapose.io import lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from terapose.lock import held
+from terapose.io.lock import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -30,7 +30,7 @@ with held(Path(sys.argv[1])):
 def start(folder: Path, seconds: float) -> subprocess.Popen[str]:
     """A process that holds a folder."""
     words = [sys.executable, "-c", HOLD, str(folder), str(seconds)]
-    here = {**os.environ, "PYTHONPATH": str(Path(lock.__file__).parents[1])}
+    here = {**os.environ, "PYTHONPATH": str(Path(lock.__file__).parents[2])}
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=here)
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     return process

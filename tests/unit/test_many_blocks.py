@@ -22,18 +22,18 @@ import zarr
 from numpy.typing import NDArray
 from tests.fields import Labels, to_centres
 
-from terapose.checked import open_checked
-from terapose.errors import StoreError
-from terapose.geometry import Box
+from terapose.api.runner import stage_params
+from terapose.core.errors import StoreError
+from terapose.core.geometry import Box
+from terapose.core.params import check
 from terapose.intermediates.seeds import seeds_in
-from terapose.job import Job, Receipt, Summary, run, run_gather
+from terapose.io.store.store import INTEGER, Store
 from terapose.networks import identify
-from terapose.params import check
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.job import Job, Receipt, Summary, run, run_gather
+from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
-from terapose.plan import Plan
-from terapose.runner import stage_params
 from terapose.stages import gradients, seeds
-from terapose.store import INTEGER, Store
 
 
 @dataclass(frozen=True)

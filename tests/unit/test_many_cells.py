@@ -16,7 +16,7 @@ from benchmarks.tables import BEFORE, STEP, Made, gathers
 from numpy.typing import NDArray
 from zarr import open_array
 
-from terapose.job import Summary
+from terapose.pipeline.job import Summary
 
 DEPTHS = (800, 6400)
 MOST = 25

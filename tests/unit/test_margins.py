@@ -14,11 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from tests.fields import NETWORK, prepared, scatter
 
-from terapose.geometry import ZYX, Box
+from terapose.core.geometry import ZYX, Box
 from terapose.intermediates.ends import NOWHERE
-from terapose.job import Job
+from terapose.io.store.store import INTEGER
+from terapose.pipeline.job import Job
 from terapose.stages import seeds
-from terapose.store import INTEGER
 
 SHAPE = (17, 33, 33)
 BLOCKS = ((17, 33, 33), (17, 33, 16))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from terapose.errors import InputError
-from terapose.markers import read_markers
+from terapose.core.errors import InputError
+from terapose.io.markers import read_markers
 
 NAMES = ("DNA 1", "CD3, low", "\N{GREEK SMALL LETTER ALPHA}-SMA; µ", "CD8")
 PLAIN = ("DNA", "CD3", "CD8")

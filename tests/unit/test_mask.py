@@ -12,10 +12,10 @@ import tifffile
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr
 
-from terapose.errors import InputError
-from terapose.labels import create, downsample, open_level
-from terapose.mask import TILE, write_mask
-from terapose.runner import segment
+from terapose.api.runner import segment
+from terapose.core.errors import InputError
+from terapose.io.labels.ome_tiff import TILE, write_mask
+from terapose.io.labels.ome_zarr import create, downsample, open_level
 
 SIZE = (2.0, 0.5, 0.5)
 
@@ -48,7 +48,7 @@ def test_planes_are_read_together_within_a_layer_of_chunks(
 ) -> None:
     labels = np.random.default_rng(1).integers(0, 2**32, (8, 70, 90)).astype(np.uint32)
     address = label_image(tmp_path, labels, [(1, 1, 1)], chunks=(3, 32, 32))
-    monkeypatch.setattr("terapose.mask.TOGETHER", together)
+    monkeypatch.setattr("terapose.io.labels.ome_tiff.TOGETHER", together)
     path = tmp_path / "mask.ome.tif"
     write_mask(address, path, levels=1, voxel_size=None, identity="one")
     np.testing.assert_array_equal(tifffile.imread(path), labels)

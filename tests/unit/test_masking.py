@@ -13,9 +13,9 @@ from tests.command import Terapose
 from tests.synthetic import nuclei, write_tiff
 
 from terapose.cli import _Masked
-from terapose.errors import InputError
-from terapose.image.address import masked
-from terapose.masking import masked_all
+from terapose.core.errors import InputError
+from terapose.core.masking import masked_all
+from terapose.io.images.address import masked
 from terapose.stages.check import is_same
 
 HIDDEN = {

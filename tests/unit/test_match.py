@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from skimage.filters import gaussian
 from tests.fields import balls
 
-from terapose.compartments import ALL
-from terapose.errors import InputError
-from terapose.kernels.expand import expand
-from terapose.labels import open_level
-from terapose.params import check
-from terapose.runner import segment_file
+from terapose.algorithms.objects.expand import expand
+from terapose.api.runner import segment_file
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.intermediates.compartments import ALL
+from terapose.io.labels.ome_zarr import open_level
 from terapose.stages.match import matched
 
 Labels = NDArray[Any]

@@ -18,14 +18,15 @@ from skimage.filters import gaussian
 from skimage.measure import label, regionprops, regionprops_table
 from tests.fields import balls
 
-from terapose import compartments, shapes
-from terapose.errors import InputError
-from terapose.kernels.expand import expand
-from terapose.kernels.outlines import polygons
-from terapose.kernels.shapes import FAR, add_rows, add_sums, hull_areas, rows_of
-from terapose.labels import open_level
-from terapose.params import check
-from terapose.runner import segment_file
+from terapose.algorithms.objects import shapes
+from terapose.algorithms.objects.expand import expand
+from terapose.algorithms.objects.moments import FAR, add_rows, add_sums, hull_areas, rows_of
+from terapose.algorithms.objects.outlines import polygons
+from terapose.api.runner import segment_file
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.intermediates import compartments
+from terapose.io.labels.ome_zarr import open_level
 
 SHAPES = {
     "MajorAxisLength": "axis_major_length",

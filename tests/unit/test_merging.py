@@ -15,12 +15,12 @@ from tests.fields import prepared, scatter
 from tests.pipeline.launch import results
 from tests.synthetic import nuclei, write_ome_zarr
 
-from terapose.errors import InputError
-from terapose.intensity import Histogram
-from terapose.job import Job
-from terapose.merging import fit, mixture_ends
-from terapose.params import check
-from terapose.runner import segment_file
+from terapose.algorithms.normalize.histogram import Histogram
+from terapose.algorithms.normalize.merge_channels import fit, mixture_ends
+from terapose.api.runner import segment_file
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.pipeline.job import Job
 from terapose.stages import gradients, percentiles
 
 Floats = NDArray[np.float64]

@@ -28,8 +28,8 @@ from tests.command import Terapose
 from tests.synthetic import voxels, write_zarr
 from tests.unit.test_bdv import write_xml
 
-from terapose.errors import InputError
-from terapose.image import describe, open_image
+from terapose.core.errors import InputError
+from terapose.io.images import describe, open_image
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("n5.json").read_text())
 

@@ -11,7 +11,7 @@ from tests.synthetic import voxels
 from tests.unit.test_bdv import write_xml
 from tests.unit.test_n5 import group, write_bigdataviewer, write_n5
 
-from terapose.image import open_image
+from terapose.io.images import open_image
 
 
 @pytest.mark.parametrize("factors", [[0, -2, 2], [2, 2, 0], [-2, -2, 1], [2, "x", 1]])

@@ -17,11 +17,11 @@ from tests.synthetic import write_zarr
 from tests.unets import State, random_unet, save, tiles
 from torch import Tensor
 
-from terapose.checked import open_checked
-from terapose.errors import InputError
+from terapose.core.errors import InputError
+from terapose.core.params import check
 from terapose.networks import identify, load
 from terapose.networks.unet import UNet
-from terapose.params import check
+from terapose.pipeline.checked import open_checked
 from terapose.pipeline.planning import make_plan
 
 

@@ -13,11 +13,11 @@ from tests.fields import Field, cellpose_masks, same_partition
 from tests.synthetic import write_zarr
 
 from terapose import networks
-from terapose.labels import open_level
+from terapose.api.runner import segment_file
+from terapose.apps.simulate import volume
+from terapose.core.params import check
+from terapose.io.labels.ome_zarr import open_level
 from terapose.networks.weights import resolve
-from terapose.params import check
-from terapose.runner import segment_file
-from terapose.simulate import volume
 
 SHAPE = (12, 30, 34)
 CUT = {"block_shape": (7, 16, 13), "slab_planes": 7}

@@ -18,7 +18,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from skimage.measure import label
 
-from terapose.kernels.outlines import polygons, ring_area
+from terapose.algorithms.objects.outlines import polygons, ring_area
 
 Mask = NDArray[np.bool_]
 

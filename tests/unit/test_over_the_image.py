@@ -11,7 +11,7 @@ import zarr
 from tests.fields import balls, prepared, run_stages, to_centres
 from tests.synthetic import write_ome_zarr
 
-from terapose.geometry import Box
+from terapose.core.geometry import Box
 
 SHAPE = (12, 60, 66)
 SIZE = (2.0, 0.5, 0.5)

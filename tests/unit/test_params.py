@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from terapose.errors import InputError
-from terapose.params import STAGES, Parameters, check
-from terapose.words import arguments, as_option
+from terapose.core.errors import InputError
+from terapose.core.params import STAGES, Parameters, check
+from terapose.pipeline.words import arguments, as_option
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"diameter": 0}, "diameter: got 0, allowed: greater than 0"),

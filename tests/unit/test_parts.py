@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from terapose.columns import columns_in
+from terapose.algorithms.objects.filters import Windows, resolve
+from terapose.core.geometry import Box, Grid
 from terapose.core.tables import ROWS, Table, windows
-from terapose.filters import Windows, resolve
-from terapose.geometry import Box, Grid
-from terapose.parts import (
+from terapose.io.store.columns import columns_in
+from terapose.io.store.long_tables import (
     ByNumber,
     Sorter,
     blocks_together,
@@ -24,7 +24,7 @@ from terapose.parts import (
     put_whole,
     voxels_together,
 )
-from terapose.store import Store
+from terapose.io.store.store import Store
 
 RNG = np.random.default_rng(0)
 

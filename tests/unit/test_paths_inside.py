@@ -11,9 +11,9 @@ import pytest
 import zarr
 from tests.synthetic import write_ome_zarr
 
-from terapose.errors import InputError
-from terapose.image import open_image
-from terapose.lazy import open_labels
+from terapose.core.errors import InputError
+from terapose.io.images import open_image
+from terapose.io.images.lazy import open_labels
 
 OUTSIDE = "lead to an array outside the image's own folder, which is not followed; got "
 

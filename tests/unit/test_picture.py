@@ -12,10 +12,10 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 
+from terapose.apps.picture import three_views
+from terapose.apps.simulate import Scene, write
 from terapose.cli.picture import command
-from terapose.errors import InputError
-from terapose.picture import three_views
-from terapose.simulate import Scene, write
+from terapose.core.errors import InputError
 
 
 class Counting:

@@ -16,11 +16,11 @@ import tifffile
 from PIL import Image as Pillow
 from tests.memory import said
 
-from terapose.errors import InputError
-from terapose.image import open_image
-from terapose.image.pictures import jpeg_2000_header, jpeg_pixels, refuse_no_png
-from terapose.train.files import _read_png
-from terapose.train.labels import read_indexed
+from terapose.apps.train.files import _read_png
+from terapose.apps.train.labels import read_indexed
+from terapose.core.errors import InputError
+from terapose.io.images import open_image
+from terapose.io.images.pictures import jpeg_2000_header, jpeg_pixels, refuse_no_png
 
 _SMALL = np.zeros((601, 703), np.uint8)
 _SIDE = 40_000

@@ -15,8 +15,13 @@ from hypothesis import strategies as st
 from tests.synthetic import write_zarr
 from tests.unets import random_unet, save
 
-from terapose.checked import open_checked
-from terapose.cutting import (
+from terapose.core.errors import InputError
+from terapose.core.geometry import ZYX, Grid
+from terapose.core.params import check
+from terapose.io.store.store import Store
+from terapose.networks import identify
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.cutting import (
     MOST_PIXELS,
     MOST_VOXELS,
     choose_block,
@@ -25,14 +30,9 @@ from terapose.cutting import (
     choose_slabs,
     network_shape,
 )
-from terapose.errors import InputError
-from terapose.geometry import ZYX, Grid
-from terapose.networks import identify
-from terapose.params import check
+from terapose.pipeline.plan import AXES, SCATTERED, Plan, load
 from terapose.pipeline.planning import _tasks, make_plan
-from terapose.plan import AXES, SCATTERED, Plan, load
 from terapose.stages.plan import run
-from terapose.store import Store
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (20, 40, 50)).astype(np.uint16)
 MakePlan = Callable[..., Plan]

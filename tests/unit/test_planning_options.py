@@ -12,8 +12,8 @@ import tifffile
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr
 
+from terapose.core.params import Parameters
 from terapose.networks.weights import sha256
-from terapose.params import Parameters
 
 VALUES = {
     "mode": "stitch",

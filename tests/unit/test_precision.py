@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 from tests.synthetic import nuclei, write_ome_zarr
 from tests.unit.test_merging import inputs
 
-from terapose.constant import refuse_constant
-from terapose.errors import InputError
-from terapose.image import open_image
-from terapose.precision import EXACT, ROUNDED, VANISHED, check_contrast, check_held, loss_of
+from terapose.algorithms.normalize.precision import (
+    EXACT,
+    ROUNDED,
+    VANISHED,
+    check_contrast,
+    check_held,
+    loss_of,
+)
+from terapose.core.errors import InputError
+from terapose.io.images import open_image
+from terapose.pipeline.constant import refuse_constant
 
 SHAPE = (2, 40, 44)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from terapose import files
-from terapose.earlier import RECORD
+from terapose.io import files
+from terapose.results.earlier import RECORD
 from terapose.stages.finish import _publish
 
 NAMES = ("cells.csv", "labels.zarr", "thumbnails.zarr")

@@ -16,10 +16,10 @@ import pytest
 import tifffile
 from benchmarks.real_data import Row, find_volumes, page, score
 
-from terapose.labels import open_level
-from terapose.params import check
-from terapose.runner import segment_file
-from terapose.simulate import volume as volume_of
+from terapose.api.runner import segment_file
+from terapose.apps.simulate import volume as volume_of
+from terapose.core.params import check
+from terapose.io.labels.ome_zarr import open_level
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("TERAPOSE_DATA", ROOT / "../shared/data"))

@@ -17,20 +17,20 @@ from tests.command import Terapose
 from tests.fields import prepared, scatter
 from tests.synthetic import nuclei, write_ome_zarr, write_tiff, write_zarr
 
-from terapose import tissue
-from terapose.checked import open_checked
-from terapose.errors import InputError
-from terapose.geometry import Box
-from terapose.image import Image, open_image
-from terapose.job import Job
-from terapose.labels import open_level
-from terapose.mask import Placed
-from terapose.params import check
-from terapose.runner import segment_file
+from terapose.api.runner import segment_file
+from terapose.core.errors import InputError
+from terapose.core.geometry import Box
+from terapose.core.params import check
+from terapose.io.images import Image, open_image
+from terapose.io.labels.ome_tiff import Placed
+from terapose.io.labels.ome_zarr import open_level
+from terapose.networks.tiling import run_planes
+from terapose.pipeline import tissue
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.job import Job
+from terapose.pipeline.tissue import find_tissue
 from terapose.stages import gradients, percentiles
 from terapose.stages.check import check_readable
-from terapose.tiles import run_planes
-from terapose.tissue import find_tissue
 
 SHAPE = (12, 60, 70)
 REGION = "3:10,11:52,8:61"

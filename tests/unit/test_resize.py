@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from cellpose import transforms
 
-from terapose.geometry import ZYX, Box
-from terapose.resize import resize, source_box
+from terapose.algorithms.resize import resize, source_box
+from terapose.core.geometry import ZYX, Box
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

@@ -12,11 +12,11 @@ import tifffile
 from click.testing import CliRunner
 from scipy import ndimage
 
+from terapose.apps.simulate import Scene, labels_path, slide, slide_scene, volume, write
 from terapose.cli.simulate import command
-from terapose.errors import InputError
-from terapose.image import open_image
-from terapose.lazy import open_labels
-from terapose.simulate import Scene, labels_path, slide, slide_scene, volume, write
+from terapose.core.errors import InputError
+from terapose.io.images import open_image
+from terapose.io.images.lazy import open_labels
 
 SMALL = Scene((30, 60, 56), seed=3, diameter=10)
 SCENES = {

@@ -12,9 +12,9 @@ import tifffile
 from tests.synthetic import voxels
 from tests.unit.test_stacks import write
 
-from terapose.errors import InputError
-from terapose.image import open_image
-from terapose.params import check
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.io.images import open_image
 from terapose.stages.check import check_readable
 
 

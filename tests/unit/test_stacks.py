@@ -19,10 +19,10 @@ from tests.checks import REGION, assert_refused, same
 from tests.command import Terapose
 from tests.synthetic import voxels, write_tiff, write_zarr
 
-from terapose.errors import InputError
-from terapose.image import describe, open_image
-from terapose.image.patterns import matches
-from terapose.params import check
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.io.images import describe, open_image
+from terapose.io.images.patterns import matches
 from terapose.stages.check import check_readable
 
 

@@ -36,9 +36,9 @@ from tests.fields import (
 )
 
 from terapose import networks
-from terapose.geometry import ZYX, Box, Grid
+from terapose.core.geometry import ZYX, Box, Grid
 from terapose.intermediates.seeds import seeds_in
-from terapose.job import Job, run_gather
+from terapose.pipeline.job import Job, run_gather
 from terapose.stages import combine
 from terapose.stages import seeds as seeds_stage
 from terapose.stages.follow import FIRST_HALO

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import zarr
 
-from terapose.errors import StoreError
-from terapose.files import written
-from terapose.geometry import Box
-from terapose.store import INTEGER, Store
+from terapose.core.errors import StoreError
+from terapose.core.geometry import Box
+from terapose.io.files import written
+from terapose.io.store.store import INTEGER, Store
 
 SHAPE, CHUNK = (10, 12, 14), (4, 5, 14)
 

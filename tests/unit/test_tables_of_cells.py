@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from tests.command import Terapose
 
-from terapose.errors import InputError
-from terapose.windows import read_cells
+from terapose.core.errors import InputError
+from terapose.results.thumbnails.windows import read_cells
 
 SHAPE = (1, 40, 50)
 FRAME = pd.DataFrame(

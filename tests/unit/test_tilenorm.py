@@ -9,9 +9,14 @@ import pytest
 from cellpose import transforms
 from numpy.typing import NDArray
 
-from terapose.errors import InputError
-from terapose.geometry import ZYX, Box
-from terapose.tilenorm import normalize_tiles, tile_maps, tile_percentiles, tile_starts
+from terapose.algorithms.normalize.tiled import (
+    normalize_tiles,
+    tile_maps,
+    tile_percentiles,
+    tile_starts,
+)
+from terapose.core.errors import InputError
+from terapose.core.geometry import ZYX, Box
 
 PERCENTILES = (1.0, 99.0)
 Maps = tuple[NDArray[np.float32], NDArray[np.float32]]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tests.unets import random_unet
 
 from terapose.networks.base import Network, Tilewise
-from terapose.tiles import run_planes, taper, tile_grid, window
+from terapose.networks.tiling import run_planes, taper, tile_grid, window
 
 
 @pytest.fixture(scope="module")

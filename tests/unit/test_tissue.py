@@ -11,13 +11,13 @@ import pytest
 import tifffile
 from tests.synthetic import nuclei, write_ome_zarr, write_zarr
 
-from terapose.checked import open_checked
-from terapose.errors import InputError
-from terapose.geometry import Box
-from terapose.image_plan import TissuePlan
-from terapose.lazy import open_labels
-from terapose.params import check
-from terapose.tissue import find_tissue, share_of, shown
+from terapose.core.errors import InputError
+from terapose.core.geometry import Box
+from terapose.core.params import check
+from terapose.io.images.lazy import open_labels
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.image_plan import TissuePlan
+from terapose.pipeline.tissue import find_tissue, share_of, shown
 
 SIZE = (2.0, 0.5, 0.5)
 

@@ -17,12 +17,9 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from tests.unets import random_unet, save
 
-from terapose.cli.train import command
-from terapose.errors import InputError
-from terapose.networks import identify, load
-from terapose.train.augment import crop
-from terapose.train.batches import Steps, batch_of, draw
-from terapose.train.data import (
+from terapose.apps.train.augment import crop
+from terapose.apps.train.batches import Steps, batch_of, draw
+from terapose.apps.train.data import (
     Item,
     items_of,
     make_item,
@@ -30,12 +27,15 @@ from terapose.train.data import (
     normalise,
     split_pieces,
 )
-from terapose.train.dataset import Dataset, read_dataset
-from terapose.train.files import find_pairs, split
-from terapose.train.loop import Trainer, fit, loss_of, prepare
-from terapose.train.score import average_precision, segment
-from terapose.train.settings import Settings
-from terapose.train.simulated import simulated_items, simulated_slides
+from terapose.apps.train.dataset import Dataset, read_dataset
+from terapose.apps.train.files import find_pairs, split
+from terapose.apps.train.loop import Trainer, fit, loss_of, prepare
+from terapose.apps.train.score import average_precision, segment
+from terapose.apps.train.settings import Settings
+from terapose.apps.train.simulated import simulated_items, simulated_slides
+from terapose.cli.train import command
+from terapose.core.errors import InputError
+from terapose.networks import identify, load
 
 
 @pytest.fixture(autouse=True)

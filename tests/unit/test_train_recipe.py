@@ -17,16 +17,16 @@ from benchmarks.train_nuclei import RECIPE, TRIALS, Drawn, Trial, best, run
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from terapose.errors import InputError
+from terapose.apps.train.augment import crop
+from terapose.apps.train.batches import Steps, draw
+from terapose.apps.train.composed import composed_volumes, crowded_items, cut_nuclei
+from terapose.apps.train.data import Item, compact, make_item, median_diameter, normalise
+from terapose.apps.train.loop import Trainer, fit, loss_of, prepare
+from terapose.apps.train.saving import checkpoint_of
+from terapose.apps.train.settings import Settings
+from terapose.apps.train.small import restore_small, save_small, small_of
+from terapose.core.errors import InputError
 from terapose.networks import identify
-from terapose.train.augment import crop
-from terapose.train.batches import Steps, draw
-from terapose.train.composed import composed_volumes, crowded_items, cut_nuclei
-from terapose.train.data import Item, compact, make_item, median_diameter, normalise
-from terapose.train.loop import Trainer, fit, loss_of, prepare
-from terapose.train.saving import checkpoint_of
-from terapose.train.settings import Settings
-from terapose.train.small import restore_small, save_small, small_of
 
 SMALL = Settings(epochs=4, steps=3, batch=2, edge=32, widths=(1, 4, 6, 8), diameter=10.0)
 AVERAGED = replace(SMALL, average=0.9)

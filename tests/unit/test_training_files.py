@@ -15,10 +15,10 @@ import zarr
 from numpy.typing import NDArray
 from ome_zarr.writer import write_image
 
-from terapose.errors import InputError
-from terapose.train.data import Item, items_of
-from terapose.train.dataset import read_dataset
-from terapose.train.files import find_pairs, read_pair
+from terapose.apps.train.data import Item, items_of
+from terapose.apps.train.dataset import read_dataset
+from terapose.apps.train.files import find_pairs, read_pair
+from terapose.core.errors import InputError
 
 Array = NDArray[Any]
 

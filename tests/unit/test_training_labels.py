@@ -15,10 +15,10 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from terapose.errors import InputError
-from terapose.train.data import items_of
-from terapose.train.dataset import read_dataset
-from terapose.train.files import find_pairs, read_pair
+from terapose.apps.train.data import items_of
+from terapose.apps.train.dataset import read_dataset
+from terapose.apps.train.files import find_pairs, read_pair
+from terapose.core.errors import InputError
 
 Array = NDArray[Any]
 CELLS = np.zeros((40, 48), np.uint8)

@@ -21,16 +21,16 @@ from skimage.measure import regionprops_table
 from tests.fields import NETWORK, balls, prepared, run_stages, scatter, to_centres
 from tests.synthetic import nuclei, write_ome_zarr
 
-from terapose import compartments, mcmicro
-from terapose.checked import open_checked
-from terapose.cli import group
-from terapose.errors import InputError
-from terapose.geometry import ZYX, Box
-from terapose.job import Job
-from terapose.labels import open_level
-from terapose.params import check
-from terapose.plan import Plan
-from terapose.runner import segment_file, stage_params
+from terapose.api.runner import segment_file, stage_params
+from terapose.cli import group, mcmicro
+from terapose.core.errors import InputError
+from terapose.core.geometry import ZYX, Box
+from terapose.core.params import check
+from terapose.intermediates import compartments
+from terapose.io.labels.ome_zarr import open_level
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.job import Job
+from terapose.pipeline.plan import Plan
 from terapose.stages import check as check_stage
 from terapose.stages import finish
 

@@ -12,12 +12,12 @@ from pylibCZIrw import czi
 from tests.checks import assert_refused, same
 from tests.synthetic import nuclei, voxels, write_zarr
 
-from terapose.errors import InputError
-from terapose.image import describe, open_image, vendors
-from terapose.image.series import pick
-from terapose.labels import open_level
-from terapose.params import check
-from terapose.runner import segment_file
+from terapose.api.runner import segment_file
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.io.images import describe, open_image, vendors
+from terapose.io.images.series import pick
+from terapose.io.labels.ome_zarr import open_level
 
 NAMES = ("DAPI", "GFP", "RFP")
 

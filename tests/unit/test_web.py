@@ -17,10 +17,10 @@ from tests.memory import said
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 
-from terapose.errors import InputError
-from terapose.image import address as addresses
-from terapose.image import open_image
-from terapose.image.noted_store import Noted
+from terapose.core.errors import InputError
+from terapose.io.images import address as addresses
+from terapose.io.images import open_image
+from terapose.io.images.noted_store import Noted
 
 _PART = bytes(2**20)
 _ENDLESS = 2000

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from tests.unets import WIDTHS, State, random_unet, save, tiles
 
 from terapose.cli.fetch import command as fetch
-from terapose.errors import InputError
+from terapose.core.errors import InputError
 from terapose.networks import identify, load
 from terapose.networks.files import UNetShape, unet_shape
 from terapose.networks.outline import outline

@@ -15,9 +15,9 @@ from tests.checks import assert_refused, same
 from tests.synthetic import voxels, write_ome_zarr, write_zarr
 from tests.unit.test_zips import pack
 
-from terapose.errors import InputError
-from terapose.image import describe, open_image
-from terapose.lazy import open_labels
+from terapose.core.errors import InputError
+from terapose.io.images import describe, open_image
+from terapose.io.images.lazy import open_labels
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 LEVELS: dict[str, Any] = {

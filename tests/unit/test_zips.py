@@ -16,10 +16,10 @@ from tests.checks import REGION, assert_refused, same
 from tests.command import Terapose
 from tests.synthetic import voxels, write_ome_zarr, write_zarr
 
-from terapose.errors import InputError
-from terapose.image import open_image
-from terapose.image.zips import Archive
-from terapose.lazy import open_labels
+from terapose.core.errors import InputError
+from terapose.io.images import open_image
+from terapose.io.images.lazy import open_labels
+from terapose.io.images.zips import Archive
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2]

@@ -12,9 +12,9 @@ from typing import NoReturn
 
 import click
 
-import terapose
-from terapose.errors import InputError
-from terapose.masking import masked
+from terapose.core.errors import InputError
+from terapose.core.masking import masked
+from terapose.core.version import __version__
 
 COMMANDS = {
     "segment": "segment",
@@ -79,7 +79,7 @@ Example:
   terapose segment nuclei.zarr results --diameter 14
 """,
 )
-@click.version_option(terapose.__version__, prog_name="terapose")
+@click.version_option(__version__, prog_name="terapose")
 def group() -> None:
     """Segment cells in images that fit on no single machine."""
     handler = logging.StreamHandler()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import Planning, parameters
-from terapose.params import Parameters
+from terapose.core.params import Parameters
 
 _EPILOG = """\b
 Example:
@@ -51,8 +51,8 @@ def command(
 
     Prints what was understood of the image: its axes, shape, channels and voxel size.
     """
-    from terapose.documents import read_object
-    from terapose.params import check
+    from terapose.core.params import check
+    from terapose.io.documents import read_object
     from terapose.stages.check import run
 
     given = read_object(params_file) if params_file else {}

@@ -9,7 +9,7 @@ import click
 
 from terapose.cli.options import parameters, selection
 from terapose.cli.values import Numbers, join_numbers
-from terapose.params import SELECTION
+from terapose.core.params import SELECTION
 
 _EPILOG = """\b
 Examples:
@@ -100,10 +100,10 @@ def command(
     """
     from terapose.cli.known import segmented, under
     from terapose.cli.progress import stages
-    from terapose.cut import cut_cells
-    from terapose.image import open_image
-    from terapose.lazy import open_labels
-    from terapose.thumbnails import MEBI, Layout
+    from terapose.io.images import open_image
+    from terapose.io.images.lazy import open_labels
+    from terapose.results.thumbnails.cut import cut_cells
+    from terapose.results.thumbnails.files import MEBI, Layout
 
     region = options.get("region")
     known = segmented(table if labels == "-" else labels, image)

@@ -11,7 +11,7 @@ import click
 from terapose.cli.values import Numbers
 
 if TYPE_CHECKING:
-    from terapose.evaluate import Scores
+    from terapose.apps.evaluate import Scores
 
 _EPILOG = """\b
 Examples:
@@ -41,9 +41,9 @@ def command(
     Both may be OME-Zarr label images or labels groups with one, Zarr arrays, TIFF, OME-TIFF or
     HDF5 (file.h5/dataset), of one shape.
     """
+    from terapose.apps.evaluate import compare
     from terapose.cli.progress import progress
-    from terapose.evaluate import compare
-    from terapose.lazy import open_labels
+    from terapose.io.images.lazy import open_labels
 
     with progress("comparing") as show:
         scores = compare(
@@ -55,8 +55,8 @@ def command(
 
 
 def _save(scores: Scores, path: Path) -> None:
-    from terapose import files
-    from terapose.errors import InputError
+    from terapose.core.errors import InputError
+    from terapose.io import files
 
     text = json.dumps(scores.as_dict(), indent=2, allow_nan=False) + "\n"
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from terapose.errors import shown
+from terapose.core.errors import shown
 
 _EPILOG = """\b
 Examples:

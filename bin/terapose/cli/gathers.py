@@ -10,7 +10,7 @@ import click
 
 from terapose.cli.options import parameters
 from terapose.cli.scattered import before_option, make_job, plan_options, write_json
-from terapose.params import STAGES
+from terapose.core.params import STAGES
 
 _RECEIPTS = click.argument(
     "receipts", nargs=-1, type=click.Path(path_type=Path, exists=True), required=True
@@ -47,8 +47,8 @@ Example:
         receipts: tuple[Path, ...] = (),
         **options: Any,
     ) -> None:
-        from terapose.job import module
-        from terapose.repair import forgetting, read_receipts
+        from terapose.pipeline.job import module
+        from terapose.pipeline.repair import forgetting, read_receipts
 
         run: Callable[..., Any] = module(stage).run
         job = make_job(stage, plan, store, before, options)
@@ -83,8 +83,8 @@ def gather(
 
     RECEIPTS are files or folders of them.
     """
-    from terapose.job import run_gather
-    from terapose.repair import forgetting, read_receipts
+    from terapose.pipeline.job import run_gather
+    from terapose.pipeline.repair import forgetting, read_receipts
 
     job = make_job(stage, plan, store, before, options)
     with forgetting(job.plan, job.store):
@@ -118,7 +118,7 @@ def finish(
 
     RECEIPTS are files, or folders of them, in folders that are named by their stages.
     """
-    from terapose.repair import forgetting, read_receipts
+    from terapose.pipeline.repair import forgetting, read_receipts
     from terapose.stages.finish import run
 
     job = make_job("finish", plan, store, before, options)

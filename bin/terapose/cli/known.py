@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from terapose.image import Image, Selection
+from terapose.io.images import Image, Selection
 
 
 class Known(NamedTuple):
@@ -44,7 +44,7 @@ def segmented(result: str, image: str) -> Known:
     image
         Address of the image.
     """
-    from terapose.earlier import record_of
+    from terapose.results.earlier import record_of
     from terapose.stages.check import is_same
 
     try:

@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 
 from terapose.cli.values import join_numbers
-from terapose.errors import InputError
-from terapose.params import SELECTION, Parameters, check
-from terapose.selection import Selection
+from terapose.core.errors import InputError
+from terapose.core.params import SELECTION, Parameters, check
+from terapose.core.selection import Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,6 +91,6 @@ def selection(address: str, options: dict[str, Any], default: Selection | None =
         )
     if not params.tissue:
         return params.selection
-    from terapose.checked import open_region
+    from terapose.pipeline.checked import open_region
 
     return open_region(address, params).selection

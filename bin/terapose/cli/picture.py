@@ -9,7 +9,7 @@ import click
 
 from terapose.cli.options import parameters, selection
 from terapose.cli.values import Numbers
-from terapose.params import SELECTION
+from terapose.core.params import SELECTION
 
 _EPILOG = """\b
 Examples:
@@ -52,11 +52,11 @@ def command(
     was segmented; axes, series, time, level and region are those of the result where they are not
     given.
     """
+    from terapose.apps.detail import fullest
+    from terapose.apps.picture import three_views
     from terapose.cli.known import segmented, under
-    from terapose.detail import fullest
-    from terapose.image import check_channels, open_image
-    from terapose.lazy import Lazy, open_labels
-    from terapose.picture import three_views
+    from terapose.io.images import check_channels, open_image
+    from terapose.io.images.lazy import Lazy, open_labels
 
     known = segmented(labels, image)
     channel = channel or known.channel or 1

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from terapose.cli.options import Planning, parameters
-from terapose.errors import shown
-from terapose.params import Parameters
+from terapose.core.errors import shown
+from terapose.core.params import Parameters
 
 _EPILOG = """\b
 Examples:
@@ -45,15 +45,15 @@ def command(
 
     All parameters of `terapose segment` are taken and checked.
     """
-    from terapose.checked import open_checked
-    from terapose.image import describe
+    from terapose.core.params import check
+    from terapose.io.images import describe
+    from terapose.io.store.store import Store
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all, weight_files
-    from terapose.params import check
+    from terapose.pipeline.checked import open_checked
+    from terapose.pipeline.plan import SCATTERED
     from terapose.pipeline.planning import make_plan
-    from terapose.plan import SCATTERED
     from terapose.stages import plan as stage
-    from terapose.store import Store
 
     params = check(options)
     opened = open_checked(image, params)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from terapose.cli.options import parameters
-from terapose.params import STAGES
+from terapose.core.params import STAGES
 
 if TYPE_CHECKING:
-    from terapose.job import Job
+    from terapose.pipeline.job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,8 +58,8 @@ def plan_options(function: F) -> F:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a receipt or a summary, with its checksum."""
-    from terapose.checksums import sealed
-    from terapose.files import written
+    from terapose.io.checksums import sealed
+    from terapose.io.files import written
 
     text = json.dumps(sealed(value), sort_keys=True)
     with written(path, "receipt") as place:
@@ -77,11 +77,11 @@ def make_job(
     **more: Any,
 ) -> Job:
     """A job from a command's options; ``more`` are parameters that no user gives."""
-    from terapose.job import Job
-    from terapose.params import check
-    from terapose.plan import load
-    from terapose.repair import read_summary
-    from terapose.store import Store
+    from terapose.core.params import check
+    from terapose.io.store.store import Store
+    from terapose.pipeline.job import Job
+    from terapose.pipeline.plan import load
+    from terapose.pipeline.repair import read_summary
 
     checked = check(options)
     params = {name: getattr(checked, name) for name in options}
@@ -120,8 +120,8 @@ Example:
         cells: Path | None = None,
         **options: Any,
     ) -> None:
-        from terapose.job import run
-        from terapose.repair import forgetting
+        from terapose.pipeline.job import run
+        from terapose.pipeline.repair import forgetting
 
         name, more = stage, dict[str, Any]()
         if stage == "gradients":

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from terapose.cli.options import Planning, parameters
-from terapose.errors import InputError, shown
-from terapose.masking import masked
-from terapose.params import Parameters
+from terapose.core.errors import InputError, shown
+from terapose.core.masking import masked
+from terapose.core.params import Parameters
 
 _EPILOG = """\b
 Examples:
@@ -61,11 +61,11 @@ def command(
     go to a folder of its name in OUT. With --stack a folder or pattern is one image, a plane in
     each file.
     """
-    from terapose import mcmicro
-    from terapose.listing import Listed, Listing, listed
-    from terapose.params import check
-    from terapose.runner import cores
-    from terapose.samples import for_each
+    from terapose.api.runner import cores
+    from terapose.cli import mcmicro
+    from terapose.core.params import check
+    from terapose.io.listing import Listed, Listing, listed
+    from terapose.io.samples import for_each
 
     if (given is not None and image is not None) or (outdir is not None and out is not None):
         raise click.UsageError("give either IMAGE and OUT, or --input and --outdir")
@@ -102,9 +102,9 @@ def _segment_one(
     image: str, out: Path, params: Parameters, jobs: int, *, for_mcmicro: bool, link: bool
 ) -> None:
     """Segment one sample and say what came out."""
-    from terapose import mcmicro
+    from terapose.api.runner import segment_file
+    from terapose.cli import mcmicro
     from terapose.cli.progress import stages
-    from terapose.runner import segment_file
 
     if for_mcmicro:
         mcmicro.check_plane(image, params)

@@ -58,8 +58,8 @@ def command(
     OUT ends in .zarr (OME-Zarr) or .ome.tif (OME-TIFF); the labels are written beside it, to
     NAME.labels.zarr/nuclei or NAME-labels.ome.tif.
     """
+    from terapose.apps.simulate import write
     from terapose.cli.progress import progress
-    from terapose.simulate import write
 
     given = {name: value for name, value in options.items() if value is not None}
     scene = _scene(kind, shape, voxel_size, given)
@@ -78,8 +78,8 @@ def _scene(
     options: dict[str, Any],
 ) -> Any:
     """Make the scene that the options describe."""
-    from terapose.errors import InputError
-    from terapose.simulate import Scene, slide_scene
+    from terapose.apps.simulate import Scene, slide_scene
+    from terapose.core.errors import InputError
 
     dimensions = 3 if kind == "volume" else 2
     if shape is not None and len(shape) != dimensions:

@@ -12,7 +12,7 @@ import click
 from terapose.cli.values import Numbers
 
 if TYPE_CHECKING:
-    from terapose.train.dataset import Dataset
+    from terapose.apps.train.dataset import Dataset
 
 _EPILOG = """\b
 Examples:
@@ -116,12 +116,12 @@ def command(
     """
     import torch
 
+    from terapose.apps.train.card import write_card
+    from terapose.apps.train.curve import curve_of
+    from terapose.apps.train.saving import check_output
+    from terapose.apps.train.start import begin
     from terapose.cli.progress import progress
     from terapose.networks.weights import resolve
-    from terapose.train.card import write_card
-    from terapose.train.curve import curve_of
-    from terapose.train.saving import check_output
-    from terapose.train.start import begin
 
     if options["threads"]:
         torch.set_num_threads(options["threads"])
@@ -145,8 +145,8 @@ def command(
 
 
 def _read(data: tuple[Path, ...], options: dict[str, Any], limit: int) -> Dataset:
+    from terapose.apps.train.dataset import read_dataset
     from terapose.cli.progress import progress
-    from terapose.train.dataset import read_dataset
 
     with progress("reading") as show:
         dataset = read_dataset(

@@ -20,15 +20,15 @@ def command(results: Path, store: str | None) -> None:
     Finds what was damaged, changed or removed since: label image, tables, masks, thumbnails. Exit
     code 2 if anything was.
     """
-    from terapose.errors import InputError
-    from terapose.verify import check
+    from terapose.core.errors import InputError
+    from terapose.results.verify import check
 
     try:
         check(results)
     except InputError:
         if store is not None:
-            from terapose.repair import count
-            from terapose.store import Store
+            from terapose.io.store.store import Store
+            from terapose.pipeline.repair import count
 
             count(Store(store), "finish")
         raise

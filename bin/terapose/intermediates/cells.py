@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from terapose import compartments
-from terapose.columns import columns_in
+from terapose.algorithms.objects.filters import BOX, together
+from terapose.core.geometry import Grid
+from terapose.core.levels import Cover
 from terapose.core.tables import Table, select
-from terapose.filters import BOX, together
-from terapose.geometry import Grid
-from terapose.job import Job
-from terapose.levels import Cover
-from terapose.parts import Sorter
-from terapose.plan import Plan
+from terapose.intermediates import compartments
+from terapose.io.store.columns import columns_in
+from terapose.io.store.long_tables import Sorter
+from terapose.pipeline.job import Job
+from terapose.pipeline.plan import Plan
 
 
 def by_block(cells: Table, plan: Plan) -> Table:

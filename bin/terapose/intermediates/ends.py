@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.geometry import Box
-from terapose.job import Job
+from terapose.core.geometry import Box
+from terapose.pipeline.job import Job
 
 NOWHERE = -(2**15)
 

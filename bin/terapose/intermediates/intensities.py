@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.geometry import ZYX, Box
-from terapose.intensity import Histogram
-from terapose.plan import IntensityPlan
+from terapose.algorithms.normalize.histogram import Histogram
+from terapose.core.geometry import ZYX, Box
+from terapose.pipeline.plan import IntensityPlan
 
 _DOWNSAMPLED = 224**3
 

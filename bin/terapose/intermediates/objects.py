@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.algorithms.objects.filters import ReadBox, Windows
+from terapose.algorithms.objects.measure import find_holes
+from terapose.core.geometry import Box
 from terapose.core.tables import Table, windows
-from terapose.filters import ReadBox, Windows
-from terapose.geometry import Box
 from terapose.intermediates.flows import read_flows
-from terapose.job import Job
-from terapose.kernels.objects import find_holes
-from terapose.naming import named_labels
-from terapose.parts import get_window
+from terapose.intermediates.naming import named_labels
+from terapose.io.store.long_tables import get_window
+from terapose.pipeline.job import Job
 
 
 def holes_of(
@@ -25,7 +25,8 @@ def holes_of(
     probability: NDArray[np.float32],
     seen: Box,
 ) -> Table:
-    """The voxels that filling each object would add, as `terapose.filters.resolve` wants them.
+    """The voxels that filling each object would add, as
+    `terapose.algorithms.objects.filters.resolve` wants them.
 
     ``local`` holds the objects by row (from 1), ``labels`` everything by its ID.
     """

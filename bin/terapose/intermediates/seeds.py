@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.columns import pieces
-from terapose.geometry import ZYX, Box
-from terapose.job import Summary
-from terapose.store import Store
+from terapose.core.geometry import ZYX, Box
+from terapose.io.store.columns import pieces
+from terapose.io.store.store import Store
+from terapose.pipeline.job import Summary
 
 
 def seeds_in(

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from terapose.errors import InputError
+from terapose.core.errors import InputError
 
 
 def fill(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from terapose.errors import InputError
+from terapose.core.errors import InputError
 from terapose.networks.attention import fuse
 from terapose.networks.base import fill
 

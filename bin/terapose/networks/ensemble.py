@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from terapose.errors import InputError
-from terapose.homes import expanded
+from terapose.core.errors import InputError
+from terapose.io.homes import expanded
 from terapose.networks.files import ModelInfo, identify
 from terapose.networks.weights import copy, resolve, weight_file
 

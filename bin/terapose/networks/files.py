@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from terapose.errors import InputError
+from terapose.core.errors import InputError
 from terapose.networks.outline import DAMAGED, Array, outline
 from terapose.networks.weights import sha256, shipped
 

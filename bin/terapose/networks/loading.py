@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from terapose.errors import InputError
+from terapose.core.errors import InputError
 from terapose.networks import cellpose4
 from terapose.networks.base import BATCHES, Average, Network, Tilewise, fill
 from terapose.networks.ensemble import identify_all

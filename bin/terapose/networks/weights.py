@@ -17,11 +17,11 @@ from typing import IO
 
 import fsspec
 
-from terapose import files
-from terapose.errors import InputError
-from terapose.homes import expanded
-from terapose.near import did_you_mean
-from terapose.shipped import shipped_file
+from terapose.core.errors import InputError
+from terapose.core.near import did_you_mean
+from terapose.io import files
+from terapose.io.homes import expanded
+from terapose.io.shipped import shipped_file
 
 SHIPPED = "nuclei-small"
 _CELLPOSE_NAMES = {"cyto": "cytotorch_0", "cyto2": "cyto2torch_0", "nuclei": "nucleitorch_0"}

@@ -18,26 +18,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import terapose
-from terapose import tissue
-from terapose.channels import channel_numbers
-from terapose.checked import anisotropy_of, mode_of
-from terapose.cutting import (
+from terapose.algorithms.normalize.histogram import Histogram, WindowMissedError
+from terapose.algorithms.normalize.precision import check_held
+from terapose.core.errors import InputError
+from terapose.core.geometry import Box, Grid, batches, zyx
+from terapose.core.params import Parameters
+from terapose.core.version import __version__
+from terapose.io.images import Image
+from terapose.io.images.channels import channel_numbers
+from terapose.io.labels.files import REGION_FACTOR
+from terapose.io.labels.ome_zarr import CHUNKS, FLAT_CHUNKS, pyramid_factors
+from terapose.networks.tiling import TileGrid, tile_grid
+from terapose.pipeline import tissue
+from terapose.pipeline.checked import anisotropy_of, mode_of
+from terapose.pipeline.cutting import (
     choose_block,
     choose_flat_slabs,
     choose_passes,
     choose_slabs,
     network_shape,
 )
-from terapose.errors import InputError
-from terapose.geometry import Box, Grid, batches, zyx
-from terapose.image import Image
-from terapose.image_plan import ImagePlan, identity_of
-from terapose.intensity import Histogram, WindowMissedError
-from terapose.label_files import REGION_FACTOR
-from terapose.labels import CHUNKS, FLAT_CHUNKS, pyramid_factors
-from terapose.params import Parameters
-from terapose.plan import (
+from terapose.pipeline.estimate import project
+from terapose.pipeline.image_plan import ImagePlan, identity_of
+from terapose.pipeline.plan import (
     AXES,
     CONVERT_PLANES,
     SCATTERED,
@@ -51,10 +54,7 @@ from terapose.plan import (
     items,
     package_digest,
 )
-from terapose.precision import check_held
-from terapose.projection import project
-from terapose.tiles import TileGrid, tile_grid
-from terapose.upscale import cover_of, full_image
+from terapose.pipeline.upscale import cover_of, full_image
 
 if TYPE_CHECKING:
     from terapose.networks import ModelInfo
@@ -90,7 +90,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     slabs = choose(grid, params.slab_planes, params.rectangle)
     planned = _image_plan(image, params)
     fields: dict[str, Any] = {
-        "version": terapose.__version__,
+        "version": __version__,
         "package": package_digest(),
         "mode": mode,
         "image": planned,

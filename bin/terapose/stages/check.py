@@ -19,23 +19,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from terapose.channels import channel_numbers
-from terapose.checked import mode_of, open_checked, without_use
-from terapose.compartments import ALL, MASKS, table_names
-from terapose.constant import refuse_constant
-from terapose.earlier import THUMBNAILS, record_of, stale
-from terapose.errors import InputError, shown
-from terapose.image import Image, describe
-from terapose.image_plan import identity_of
-from terapose.masking import masked
-from terapose.param_types import has_control
-from terapose.params import STAGES, Parameters
+from terapose.core.errors import InputError, shown
+from terapose.core.masking import masked
+from terapose.core.param_types import has_control
+from terapose.core.params import STAGES, Parameters
+from terapose.intermediates.compartments import ALL, MASKS, table_names
+from terapose.io.images import Image, describe
+from terapose.io.images.channels import channel_numbers
+from terapose.io.samples import samples_of
+from terapose.pipeline.checked import mode_of, open_checked, without_use
+from terapose.pipeline.constant import refuse_constant
+from terapose.pipeline.image_plan import identity_of
+from terapose.pipeline.plan import flow_threshold, key_of, last_stages, package_digest
 from terapose.pipeline.planning import make_plan
-from terapose.plan import flow_threshold, key_of, last_stages, package_digest
-from terapose.samples import samples_of
-from terapose.tissue import find_tissue, share_of
-from terapose.upscale import cover_of, full_image
-from terapose.words import arguments
+from terapose.pipeline.tissue import find_tissue, share_of
+from terapose.pipeline.upscale import cover_of, full_image
+from terapose.pipeline.words import arguments
+from terapose.results.earlier import THUMBNAILS, record_of, stale
 
 
 def result_names(params: Parameters) -> list[str]:
@@ -124,7 +124,7 @@ def check_readable(image: Image, params: Parameters, full: Image | None = None) 
     """Decode a little of each channel: what cannot be read should not be found out after hours.
 
     Of an image with a file for each plane all files are opened. A small image is read until two
-    voxels differ (`terapose.constant`); of a region it is the whole image that counts, as
+    voxels differ (`terapose.pipeline.constant`); of a region it is the whole image that counts, as
     intensities do.
 
     Parameters

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from terapose.geometry import ZYX, Box, Grid, zyx
+from terapose.algorithms.resize import resize, source_box
+from terapose.core.geometry import ZYX, Box, Grid, zyx
 from terapose.intermediates.flows import read_flows, sums
-from terapose.job import Job, Receipt, Summary, gather
-from terapose.resize import resize, source_box
+from terapose.pipeline.job import Job, Receipt, Summary, gather
 
 
 def sigmas(smooth: Sequence[float]) -> tuple[float, float, float]:

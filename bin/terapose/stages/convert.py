@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from terapose.geometry import Box
-from terapose.job import Job, source
-from terapose.plan import CONVERT_PLANES, Plan
-from terapose.store import INTEGER, Store
+from terapose.core.geometry import Box
+from terapose.io.store.store import INTEGER, Store
+from terapose.pipeline.job import Job, source
+from terapose.pipeline.plan import CONVERT_PLANES, Plan
 
 EDGE = 64
 """Edge of the copy's chunks along Y and X."""

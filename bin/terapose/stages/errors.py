@@ -4,8 +4,8 @@ Runs only where ``flow_threshold`` asks for it (by itself in modes 2d and stitch
 Each block does the objects whose seed lies in it. Let D be how far a point can get: an object lies
 within ``D + 5`` of its seed. In a volume each object stands by itself. In planes the neighbours
 count, because Cellpose takes the gradient of the heat across the border of touching objects
-(`terapose.kernels.errors`): a neighbour's seed lies within ``D + 5`` of the voxel that touches, and
-all of the neighbour within another ``D + 5``.
+(`terapose.algorithms.flows.flow_error`): a neighbour's seed lies within ``D + 5`` of the voxel that
+touches, and all of the neighbour within another ``D + 5``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.algorithms.flows.flow_error import flow_errors_2d, flow_errors_3d
+from terapose.algorithms.objects.seeds import GROWTH
+from terapose.core.geometry import reach
 from terapose.core.tables import windows
-from terapose.geometry import reach
 from terapose.intermediates.flows import read_flows
 from terapose.intermediates.seeds import seeds_in
-from terapose.job import Job, Receipt, Summary, gather
-from terapose.kernels.errors import flow_errors_2d, flow_errors_3d
-from terapose.kernels.seeds import GROWTH
-from terapose.parts import ByNumber, get_window, put_rows, put_window
+from terapose.io.store.long_tables import ByNumber, get_window, put_rows, put_window
+from terapose.pipeline.job import Job, Receipt, Summary, gather
 
 _SINGLE = 4e7
 """Pixels of a padded plane above which Cellpose computes in float32."""

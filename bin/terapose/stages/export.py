@@ -4,15 +4,16 @@ A region is a fixed number of output chunks and has nothing to do with the block
 files are the same however the work was cut. For each chunk of a region
 
 1. read the provisional labels, look up their final IDs, put the voxels of filled holes in place,
-   and make the compartments of them, if there are several (`terapose.compartments`);
-2. with ``upscale`` bring them to level 0 (`terapose.levels`). Regions and chunks are then those of
-   level 0; what several chunks have under them is read once, and is no more than about a chunk;
+   and make the compartments of them, if there are several (`terapose.intermediates.compartments`);
+2. with ``upscale`` bring them to level 0 (`terapose.core.levels`). Regions and chunks are then
+   those of level 0; what several chunks have under them is read once, and is no more than about a
+   chunk;
 3. write it, and keep the voxels that coarser levels take (nearest: the first of each group).
 
 Levels up to a factor of 4 have whole chunks in a region and are written here; ``finish`` makes the
 few coarser ones from the last of these. The receipt has two checksums of each region: that of its
-voxels, which says what was found, and that of its files (`terapose.label_files`), which is compared
-before they are handed to the user.
+voxels, which says what was found, and that of its files (`terapose.io.labels.files`), which is
+compared before they are handed to the user.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose import compartments
-from terapose.geometry import Box, Grid, zyx
-from terapose.job import Job
-from terapose.label_files import REGION_FACTOR, checksum
-from terapose.label_store import Level, ensure, files_of
-from terapose.labels import downsample, level_region
-from terapose.zarr_files import Noted
+from terapose.core.geometry import Box, Grid, zyx
+from terapose.intermediates import compartments
+from terapose.intermediates.label_store import Level, ensure, files_of
+from terapose.io.labels.files import REGION_FACTOR, checksum
+from terapose.io.labels.ome_zarr import downsample, level_region
+from terapose.io.zarr_files import Noted
+from terapose.pipeline.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:

@@ -21,23 +21,23 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-import terapose
-from terapose import files
-from terapose.checksums import sealed
-from terapose.compartments import CELLS, MASKS, compartments, table_names
+from terapose.core.masking import masked_all
 from terapose.core.tables import Table
-from terapose.cut import cut_cells
-from terapose.earlier import RECORD, THUMBNAILS, forget, named
-from terapose.geojson import joined_rings, rings_in, write_geojson
-from terapose.image.folders import sample_name
-from terapose.job import Job, Receipt, Summary, extended, gather
-from terapose.mask import write_mask
-from terapose.masking import masked_all
-from terapose.parts import ByNumber
-from terapose.plan import LAST, key_of, last_stages, package_digest
-from terapose.publishing import LABELS, complete, lay_out, noted
-from terapose.table import batches
-from terapose.table_files import FORMATS, write_table
+from terapose.core.version import __version__
+from terapose.intermediates.cell_table import batches
+from terapose.intermediates.compartments import CELLS, MASKS, compartments, table_names
+from terapose.io import files
+from terapose.io.checksums import sealed
+from terapose.io.images.folders import sample_name
+from terapose.io.labels.ome_tiff import write_mask
+from terapose.io.store.long_tables import ByNumber
+from terapose.io.tables.geojson import joined_rings, rings_in, write_geojson
+from terapose.io.tables.writers import FORMATS, write_table
+from terapose.pipeline.job import Job, Receipt, Summary, extended, gather
+from terapose.pipeline.plan import LAST, key_of, last_stages, package_digest
+from terapose.results.earlier import RECORD, THUMBNAILS, forget, named
+from terapose.results.publishing import LABELS, complete, lay_out, noted
+from terapose.results.thumbnails.cut import cut_cells
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ def _record(job: Job, *last: Summary) -> dict[str, Any]:
     plan = job.plan
     done = extended(job, last[-1], *last[:-1])["history"]
     return {
-        "terapose": terapose.__version__,
+        "terapose": __version__,
         "package_digest": package_digest(),
         "plan_digest": plan.digest,
         "mode": plan.mode,

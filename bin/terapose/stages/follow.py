@@ -3,10 +3,10 @@
 1. A voxel belongs to a cell where its probability is above ``cellprob_threshold`` (and, with a mask
    of tissue, where that shows tissue); flows outside of cells are zero, all flows are divided by
    5, as Cellpose does.
-2. Points move in the frame of the whole image (`terapose.kernels.follow`), through the flows of
-   the block and a halo around it (only in the plane where planes stand by themselves). The halo is
-   a guess. A trajectory that would leave what was read is not clipped: it is followed again, from
-   its start, with twice the halo.
+2. Points move in the frame of the whole image (`terapose.algorithms.flows.follow`), through the
+   flows of the block and a halo around it (only in the plane where planes stand by themselves). The
+   halo is a guess. A trajectory that would leave what was read is not clipped: it is followed
+   again, from its start, with twice the halo.
 3. Each voxel is followed by exactly one block, the one it lies in. Written is where it ends, as a
    displacement (three int16 a voxel); voxels outside of cells hold `NOWHERE`.
 
@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.errors import InputError
+from terapose.algorithms.flows.follow import follow, scale_flows
+from terapose.core.errors import InputError
 from terapose.intermediates.ends import NOWHERE
 from terapose.intermediates.flows import read_flows
-from terapose.job import Job, Receipt, Summary, gather
-from terapose.kernels.follow import follow, scale_flows
-from terapose.store import INTEGER
-from terapose.tissue import read_tissue
+from terapose.io.store.store import INTEGER
+from terapose.pipeline.job import Job, Receipt, Summary, gather
+from terapose.pipeline.tissue import read_tissue
 
 FIRST_HALO = 24
 

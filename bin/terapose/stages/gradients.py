@@ -4,11 +4,12 @@ For a slab of the pass across axis ``i`` (YX: planes of Z, ZX: planes of Y, ZY: 
 
 1. read the slab's voxels (with one more voxel on each side where the image is resized),
    normalise them with what is known of the whole image, make one of several channels if asked to
-   (`terapose.merging`), resize them to the network's grid as if the whole image had been resized;
-2. run the network on each plane, on the plane's own tile grid (`terapose.tiles`): planes are
-   whole, so slabs need no halo. Planes too large for one task are cut into rectangles, which also
-   read what lies under the tiles that touch them. Tiles that hold no tissue are left out, where a
-   mask shows it (`terapose.tissue`). The next slab is read meanwhile;
+   (`terapose.algorithms.normalize.merge_channels`), resize them to the network's grid as if the
+   whole image had been resized;
+2. run the network on each plane, on the plane's own tile grid (`terapose.networks.tiling`): planes
+   are whole, so slabs need no halo. Planes too large for one task are cut into rectangles, which
+   also read what lies under the tiles that touch them. Tiles that hold no tissue are left out,
+   where a mask shows it (`terapose.pipeline.tissue`). The next slab is read meanwhile;
 3. add the result to the sum of the earlier passes and write the new sum, slab by slab. Cellpose
    adds in the same order (YX, ZX, ZY), so the bits are the same.
 
@@ -32,18 +33,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.errors import InputError
-from terapose.geometry import Box, zyx
-from terapose.intensity import normalize
+from terapose.algorithms.normalize.histogram import normalize
+from terapose.algorithms.normalize.merge_channels import merge
+from terapose.algorithms.normalize.tiled import normalize_tiles
+from terapose.algorithms.resize import resize, source_box
+from terapose.core.errors import InputError
+from terapose.core.geometry import Box, zyx
 from terapose.intermediates.flows import sums
-from terapose.job import Job
-from terapose.merging import merge
-from terapose.plan import AXES, Plan
-from terapose.resize import resize, source_box
-from terapose.store import Store
-from terapose.tilenorm import normalize_tiles
-from terapose.tiles import Rectangle, run_planes, window
-from terapose.tissue import needed_tissue
+from terapose.io.store.store import Store
+from terapose.networks.tiling import Rectangle, run_planes, window
+from terapose.pipeline.job import Job
+from terapose.pipeline.plan import AXES, Plan
+from terapose.pipeline.tissue import needed_tissue
 
 if TYPE_CHECKING:
     from terapose.networks import Network

@@ -1,10 +1,10 @@
 """intensities: what the percentiles of the channels in use are made of.
 
 - ``normalize: global`` (and where nothing is measured): each block counts its values, exactly (see
-  `terapose.intensity`); the histograms are added up later;
+  `terapose.algorithms.normalize.histogram`); the histograms are added up later;
 - ``plane``: each item is a run of whole planes, read in blocks, and finds their percentiles;
-- ``tile``: tiles of a plane overlap (`terapose.tilenorm`). Each belongs to the block in which its
-  first pixel lies, which reads as far beyond its edge as a tile is long.
+- ``tile``: tiles of a plane overlap (`terapose.algorithms.normalize.tiled`). Each belongs to the
+  block in which its first pixel lies, which reads as far beyond its edge as a tile is long.
 
 With ``percentile_sampling: cellpose`` only the voxels of the strided grid are counted that
 `cellpose.transforms.normalize99` looks at in images above 224**3 voxels; the grid belongs to the
@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.errors import InputError
-from terapose.geometry import Box
-from terapose.intensity import Histogram, WindowMissedError
+from terapose.algorithms.normalize.histogram import Histogram, WindowMissedError
+from terapose.algorithms.normalize.precision import EXACT, check_held, loss_of
+from terapose.algorithms.normalize.tiled import tile_percentiles, tile_starts
+from terapose.core.errors import InputError
+from terapose.core.geometry import Box
 from terapose.intermediates.intensities import counted, pack, sampled, stride
-from terapose.job import Job
-from terapose.plan import STATISTICS_PLANES
-from terapose.precision import EXACT, check_held, loss_of
-from terapose.tilenorm import tile_percentiles, tile_starts
+from terapose.pipeline.job import Job
+from terapose.pipeline.plan import STATISTICS_PLANES
 
 _NOTHING = (np.inf, -np.inf, EXACT)
 """Smallest value, largest value, and what float32 makes of them, before any is seen."""
@@ -72,7 +72,8 @@ def run(job: Job) -> dict[str, Any]:
 def _read(job: Job, box: Box, n: int, extremes: list[list[float]]) -> NDArray[Any]:
     """Finite voxels of a box of the whole image, of the ``n``-th channel in use.
 
-    Notes the smallest, the largest, and what float32 makes of them (`terapose.precision`).
+    Notes the smallest, the largest, and what float32 makes of them
+    (`terapose.algorithms.normalize.precision`).
     """
     channel = job.plan.image.channels[n]
     values = job.read_whole(box, channel)

@@ -21,17 +21,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.algorithms.objects.measure import COLUMNS, measure
+from terapose.algorithms.objects.seeds import GROWTH, assign, grow_seeds
+from terapose.core.geometry import Box, reach
 from terapose.core.tables import Table
-from terapose.geometry import Box, reach
 from terapose.intermediates.ends import read_ends
 from terapose.intermediates.flows import read_flows
 from terapose.intermediates.objects import holes_of, own
 from terapose.intermediates.seeds import seeds_in
-from terapose.job import Job
-from terapose.kernels.objects import COLUMNS, measure
-from terapose.kernels.seeds import GROWTH, assign, grow_seeds
-from terapose.parts import put_rows
-from terapose.store import INTEGER
+from terapose.io.store.long_tables import put_rows
+from terapose.io.store.store import INTEGER
+from terapose.pipeline.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:

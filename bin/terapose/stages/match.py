@@ -19,12 +19,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.columns import put_column
+from terapose.algorithms.objects.filters import BOX
 from terapose.core.tables import Table, merged
-from terapose.filters import BOX
 from terapose.intermediates.cells import by_block, put_boxes
-from terapose.job import Job, Receipt, Summary, gather, gathered
-from terapose.parts import Sorter, blocks_together, get_whole
+from terapose.io.store.columns import put_column
+from terapose.io.store.long_tables import Sorter, blocks_together, get_whole
+from terapose.pipeline.job import Job, Receipt, Summary, gather, gathered
 
 
 def run(job: Job, receipts: list[Receipt]) -> Summary:
@@ -33,8 +33,8 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gathered`, with ``matched`` (where the lookups are), ``pairs`` (their
-        number) and what `terapose.compartments` needs.
+        As `terapose.pipeline.job.gathered`, with ``matched`` (where the lookups are), ``pairs``
+        (their number) and what `terapose.intermediates.compartments` needs.
     """
     begin = time.perf_counter()
     # other cells are other results: the key is to tell

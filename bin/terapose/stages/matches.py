@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from terapose.checksums import unsealed
+from terapose.algorithms.objects.filters import BOX
+from terapose.core.errors import StoreError
+from terapose.core.geometry import Box
 from terapose.core.tables import Table, merged
-from terapose.earlier import RECORD
-from terapose.errors import StoreError
-from terapose.filters import BOX
-from terapose.geometry import Box
-from terapose.job import Job
-from terapose.labels import open_level
-from terapose.naming import named_labels
-from terapose.store import INTEGER
+from terapose.intermediates.naming import named_labels
+from terapose.io.checksums import unsealed
+from terapose.io.labels.ome_zarr import open_level
+from terapose.io.store.store import INTEGER
+from terapose.pipeline.job import Job
+from terapose.results.earlier import RECORD
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:

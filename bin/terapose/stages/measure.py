@@ -6,8 +6,8 @@ the small cells of a block together, each large one by itself. For what is read 
 
 1. it goes through in bands of whole planes, or of whole rows where there is one plane: memory does
    not grow with the size of a cell. Sums are added in C order, whatever the bands are;
-2. labels of each compartment (`terapose.compartments`): sums of coordinates and their products,
-   boxes, and for planes the ends of each row, from which the convex hull follows;
+2. labels of each compartment (`terapose.intermediates.compartments`): sums of coordinates and their
+   products, boxes, and for planes the ends of each row, from which the convex hull follows;
 3. the image, one channel at a time: sums of intensities.
 
 With ``upscale`` all of this is on level 0: labels as they are exported, and the image at full
@@ -26,17 +26,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose import compartments, shapes
-from terapose.channels import measured_channels
+from terapose.algorithms.objects import shapes
+from terapose.algorithms.objects.filters import BOX, box_of
+from terapose.algorithms.objects.moments import (
+    FAR,
+    SUMS,
+    add_rows,
+    add_sums,
+    add_values,
+    hull_areas,
+    rows_of,
+)
+from terapose.core.geometry import Box
 from terapose.core.tables import Table
-from terapose.filters import BOX, box_of
-from terapose.geometry import Box
+from terapose.intermediates import compartments
 from terapose.intermediates.cells import groups, upscaled_groups
 from terapose.intermediates.objects import own
-from terapose.job import Job
-from terapose.kernels.shapes import FAR, SUMS, add_rows, add_sums, add_values, hull_areas, rows_of
-from terapose.parts import put_rows
-from terapose.plan import BAND, OutputPlan, Plan
+from terapose.io.images.channels import measured_channels
+from terapose.io.store.long_tables import put_rows
+from terapose.pipeline.job import Job
+from terapose.pipeline.plan import BAND, OutputPlan, Plan
 
 
 def run(job: Job) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from terapose.algorithms.objects.filters import HOLES, OBJECTS, small_enough
 from terapose.core.tables import Table, select, windows
-from terapose.filters import HOLES, OBJECTS, small_enough
-from terapose.job import Job, Receipt, Summary, gather, gathered
-from terapose.parts import ByNumber, put_window
+from terapose.io.store.long_tables import ByNumber, put_window
+from terapose.pipeline.job import Job, Receipt, Summary, gather, gathered
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +33,9 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gathered`, with the names of the labels and of three tables: objects and
-        holes (in windows of `terapose.parts`, up to the number ``last``), and ``dropped`` IDs with
-        the ``rounds`` of each plane.
+        As `terapose.pipeline.job.gathered`, with the names of the labels and of three tables:
+        objects and holes (in windows of `terapose.io.store.long_tables`, up to the number
+        ``last``), and ``dropped`` IDs with the ``rounds`` of each plane.
     """
     begin = time.perf_counter()
     summary = gather(job.plan, "masks", receipts)

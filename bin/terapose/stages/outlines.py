@@ -1,12 +1,12 @@
 """outlines: the cells of planes as polygons, for QuPath (`table` with geojson).
 
 Cells are shared out and read as in ``measure``: by the block in which the first corner of a cell's
-box lies, with all of the box. Each is traced by itself (`terapose.kernels.outlines`), so what comes
-out depends on nothing but the cell. A cell in several pieces is one of several polygons; pieces of
-which only corners touch are two.
+box lies, with all of the box. Each is traced by itself (`terapose.algorithms.objects.outlines`), so
+what comes out depends on nothing but the cell. A cell in several pieces is one of several polygons;
+pieces of which only corners touch are two.
 
-Viewers draw outlines on level 0, so that is where they are put (`terapose.levels`) if another level
-was segmented: along the edges of its pixels as they lie there.
+Viewers draw outlines on level 0, so that is where they are put (`terapose.core.levels`) if another
+level was segmented: along the edges of its pixels as they lie there.
 
 Written is a table for each task: the corners of all rings one after another, and for each ring the
 compartment and number of its cell, its polygon, and where it ends.
@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from terapose import compartments
+from terapose.algorithms.objects.filters import box_of
+from terapose.algorithms.objects.outlines import polygons
+from terapose.core.levels import Cover
 from terapose.core.tables import Table
-from terapose.filters import box_of
+from terapose.intermediates import compartments
 from terapose.intermediates.cells import groups
 from terapose.intermediates.objects import own
-from terapose.job import Job
-from terapose.kernels.outlines import polygons
-from terapose.levels import Cover
-from terapose.parts import span
+from terapose.io.store.long_tables import span
+from terapose.pipeline.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:

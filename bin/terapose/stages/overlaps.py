@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.core.geometry import Box
 from terapose.core.tables import merged
-from terapose.geometry import Box
-from terapose.job import Job
-from terapose.naming import named_labels
+from terapose.intermediates.naming import named_labels
+from terapose.pipeline.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:

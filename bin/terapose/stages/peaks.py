@@ -2,8 +2,8 @@
 
 A block's histogram needs every point that ends in it, wherever that starts. How far away that can
 be is known by now: the margin is the largest displacement of all blocks that come so near
-(`terapose.geometry.reach`). Seeds are maxima of a 5-wide window, so the histogram is counted two
-voxels beyond the block. Written are the block's histogram (mostly zeros) and its seeds.
+(`terapose.core.geometry.reach`). Seeds are maxima of a 5-wide window, so the histogram is counted
+two voxels beyond the block. Written are the block's histogram (mostly zeros) and its seeds.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from terapose.geometry import reach
+from terapose.algorithms.objects.seeds import PEAK, count_ends, find_seeds
+from terapose.core.geometry import reach
 from terapose.intermediates.ends import read_ends
-from terapose.job import Job
-from terapose.kernels.seeds import PEAK, count_ends, find_seeds
-from terapose.store import INTEGER
+from terapose.io.store.store import INTEGER
+from terapose.pipeline.job import Job
 
 
 def run(job: Job) -> dict[str, Any]:

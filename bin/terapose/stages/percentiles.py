@@ -6,7 +6,7 @@
   whole volume or, in mode 2d, one for each plane.
 
 With ``channel_merge: gmm`` the low and high are those of a mixture of Gaussians that is fitted to
-the merged histogram (`terapose.merging`), not percentiles.
+the merged histogram (`terapose.algorithms.normalize.merge_channels`), not percentiles.
 
 Where a global percentile lies in a bin that was not counted value by value (the plan's sample
 missed it), the image is read once more, for those bins only. The result is exact either way.
@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from terapose.constant import constant
-from terapose.errors import InputError
-from terapose.intensity import Histogram, WindowMissedError
+from terapose.algorithms.normalize.histogram import Histogram, WindowMissedError
+from terapose.algorithms.normalize.merge_channels import mixture_ends
+from terapose.algorithms.normalize.precision import check_contrast
+from terapose.algorithms.normalize.tiled import tile_maps
+from terapose.core.errors import InputError
 from terapose.intermediates.intensities import counted, sampled, stride, unpack
-from terapose.job import Job, Receipt, Summary, gather, gathered
-from terapose.merging import mixture_ends
-from terapose.precision import check_contrast
-from terapose.tilenorm import tile_maps
+from terapose.pipeline.constant import constant
+from terapose.pipeline.job import Job, Receipt, Summary, gather, gathered
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,14 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gathered`, with ``low`` and ``high`` of each channel as they are applied.
+        As `terapose.pipeline.job.gathered`, with ``low`` and ``high`` of each channel as they are
+        applied.
 
     Raises
     ------
     InputError
         If a channel is constant, in all of the image, or its differences are lost in float32
-        (`terapose.precision`).
+        (`terapose.algorithms.normalize.precision`).
     """
     planned, rules = job.plan.image, job.plan.intensity
     begin = time.perf_counter()

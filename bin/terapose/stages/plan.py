@@ -11,16 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from terapose import tissue
-from terapose.errors import InputError
-from terapose.image.identity import changed_image
-from terapose.image_plan import note_files
-from terapose.job import module as stage_module
-from terapose.plan import (
-    KEPT,
-    Plan,
-)
-from terapose.store import Store
+from terapose.core.errors import InputError
+from terapose.io.images.identity import changed_image
+from terapose.io.store.store import Store
+from terapose.pipeline import tissue
+from terapose.pipeline.image_plan import note_files
+from terapose.pipeline.job import module as stage_module
+from terapose.pipeline.plan import KEPT, Plan
 
 if TYPE_CHECKING:
     pass

@@ -11,13 +11,13 @@ import time
 
 import numpy as np
 
+from terapose.algorithms.objects.filters import resolved
 from terapose.core.tables import select
-from terapose.filters import resolved
+from terapose.intermediates.naming import Naming, put_naming
 from terapose.intermediates.objects import read_labels, read_windows
-from terapose.job import Job, Summary, gathered
-from terapose.naming import Naming, put_naming
-from terapose.parts import put_whole
-from terapose.plan import flow_threshold
+from terapose.io.store.long_tables import put_whole
+from terapose.pipeline.job import Job, Summary, gathered
+from terapose.pipeline.plan import flow_threshold
 
 
 def run(job: Job) -> Summary:
@@ -26,8 +26,8 @@ def run(job: Job) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gathered`, with the names of the table of objects (``id`` is the new
-        number, up to ``last``) and of the naming.
+        As `terapose.pipeline.job.gathered`, with the names of the table of objects (``id`` is the
+        new number, up to ``last``) and of the naming.
     """
     begin = time.perf_counter()
     rules = {

@@ -1,10 +1,11 @@
 """relabel (gather): decide which cells stay, and number them.
 
 The tasks of ``masks`` have seen every object whole (in mode stitch ``stitch`` has joined those of
-the planes), so the filters and the filling of holes (`terapose.filters`) work on tables. What stays
-is numbered 1..N by position: that of its seed, or of its first voxel where planes were joined.
-Written are a naming (`terapose.naming`), the table of cells, and their boxes by block. Objects are
-gone through by windows of their numbers (`terapose.parts`), so memory does not grow with the image.
+the planes), so the filters and the filling of holes (`terapose.algorithms.objects.filters`) work on
+tables. What stays is numbered 1..N by position: that of its seed, or of its first voxel where
+planes were joined. Written are a naming (`terapose.intermediates.naming`), the table of cells, and
+their boxes by block. Objects are gone through by windows of their numbers
+(`terapose.io.store.long_tables`), so memory does not grow with the image.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from terapose.algorithms.objects.filters import resolve
 from terapose.core.tables import Table
-from terapose.filters import resolve
 from terapose.intermediates.cells import by_block, put_boxes
+from terapose.intermediates.naming import NewNames
 from terapose.intermediates.objects import read_labels, read_windows
-from terapose.job import Job, Summary, gathered
-from terapose.naming import NewNames
-from terapose.parts import Sorter, blocks_together, put_window
-from terapose.plan import flow_threshold
+from terapose.io.store.long_tables import Sorter, blocks_together, put_window
+from terapose.pipeline.job import Job, Summary, gathered
+from terapose.pipeline.plan import flow_threshold
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ def run(job: Job) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gathered`, with ``cells`` (their number) and the names of what is written.
+        As `terapose.pipeline.job.gathered`, with ``cells`` (their number) and the names of what is
+        written.
     """
     begin, name = time.perf_counter(), f"relabel-{job.key}"
     names = NewNames(job, f"{name}/naming")

@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from terapose.job import Job, Receipt, Summary, gather, gathered
-from terapose.parts import Sorter, voxels_together
+from terapose.io.store.long_tables import Sorter, voxels_together
+from terapose.pipeline.job import Job, Receipt, Summary, gather, gathered
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gathered`, with the names of the arrays the next stage reads.
+        As `terapose.pipeline.job.gathered`, with the names of the arrays the next stage reads.
     """
     begin = time.perf_counter()
     summary = gather(job.plan, "peaks", receipts)

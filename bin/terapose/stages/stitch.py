@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.tables import Table, merged
-from terapose.job import Job, Receipt, Summary, gather, gathered
-from terapose.naming import get_naming, put_naming
-from terapose.parts import get_whole, put_whole
+from terapose.intermediates.naming import get_naming, put_naming
+from terapose.io.store.long_tables import get_whole, put_whole
+from terapose.pipeline.job import Job, Receipt, Summary, gather, gathered
 
 _ADDED = ("count", "sum_z", "sum_y", "sum_x", "sum_probability", "sum_error", "measured")
 _LEAST = ("first", "z0", "y0", "x0")
@@ -36,7 +36,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     Returns
     -------
     dict
-        As `terapose.job.gathered`, with the names of the table of cells and of the naming.
+        As `terapose.pipeline.job.gathered`, with the names of the table of cells and of the naming.
     """
     begin = time.perf_counter()
     summary = gather(job.plan, "overlaps", receipts)

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.algorithms.objects.filters import HOLES, box_of, together
 from terapose.core.tables import Table, empty, select, windows
-from terapose.filters import HOLES, box_of, together
 from terapose.intermediates.flows import read_flows
+from terapose.intermediates.naming import named_labels
 from terapose.intermediates.objects import holes_of, own
-from terapose.job import Job, Receipt, Summary, gather
-from terapose.naming import named_labels
-from terapose.parts import ByNumber, get_whole, put_rows, put_window
+from terapose.io.store.long_tables import ByNumber, get_whole, put_rows, put_window
+from terapose.pipeline.job import Job, Receipt, Summary, gather
 
 
 def run(job: Job) -> dict[str, Any]:

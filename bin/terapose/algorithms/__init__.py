@@ -1,0 +1,1 @@
+"""Cellpose's arithmetic, on arrays in memory."""

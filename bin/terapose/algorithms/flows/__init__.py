@@ -1,0 +1,1 @@
+"""Flows: following them, and how wrong they are."""

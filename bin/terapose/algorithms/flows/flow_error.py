@@ -1,0 +1,328 @@
+"""Flow errors: how far the flows of an object's shape are from those the network predicted.
+
+A mask has flows of its own: heat is fed into its centre and spread inside it, and the flow is the
+normalised gradient of the heat. As `cellpose.dynamics.flow_error` has it, a mask's error is the
+mean squared distance between them and the network's flows. For each object
+
+1. the heat is spread for a number of rounds: one is added at the centre, then each voxel becomes
+   the mean over itself and its neighbours, of which those outside the object count as zero;
+2. the gradient takes the heat at both sides along each axis. In 2D Cellpose lets it see the heat
+   of objects that touch, so these are needed too, whole; in 3D each object is by itself;
+3. squared distances are averaged over the object's voxels in C order.
+
+Sums are made in Cellpose's order, so the bits are the same wherever it defines them (PyTorch sums
+the last few pixels of an image, at most 31, in an order that depends on the processor and on the
+number of threads). Rounds end early only where a round changes no bit.
+
+Halos: none beyond objects that are whole. Memory: at most 48 bytes for each voxel of the padded box
+of the largest object, next to an int32 for each voxel of the box of labels; in 2D, where planes are
+worked on one after another, next to 24 bytes for each pixel of a plane.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+
+from terapose.io.compiled import njit
+
+_GAP = 64
+"""Voxels between two stretches of an object below which one loop over both is faster than two."""
+
+
+@njit
+def _number(labels, ids, local):  # type: ignore[no-untyped-def]
+    """Give each voxel the place (from 1) of its label in the sorted ``ids``; 0 if not there."""
+    if not len(ids):
+        return
+    last, number = ids[0], 1
+    for i in range(len(labels)):
+        label = labels[i]
+        if label == 0:
+            continue
+        if label != last:
+            at = np.searchsorted(ids, label)
+            last, number = label, at + 1 if at < len(ids) and ids[at] == label else 0
+        local[i] = number
+
+
+@njit
+def _mean9(heat, out, inside, a, b, row):  # type: ignore[no-untyped-def]
+    """A round of voxels ``a`` to ``b`` in a plane; slices, as these are what LLVM vectorises."""
+    nine, zero = heat.dtype.type(9), heat.dtype.type(0)
+    to, own, here = out[a:b], inside[a:b], heat[a - 1 : b + 1]
+    low, high = heat[a - row - 1 : b - row + 1], heat[a + row - 1 : b + row + 1]
+    for i in range(b - a):
+        total = here[i + 1] + low[i + 1] + high[i + 1] + here[i] + here[i + 2]
+        total = total + low[i] + low[i + 2] + high[i] + high[i + 2]
+        to[i] = total / nine if own[i] else zero
+
+
+@njit
+def _mean7(heat, out, inside, a, b, row, plane):  # type: ignore[no-untyped-def]
+    """A round of voxels ``a`` to ``b`` in a volume."""
+    seven, zero = heat.dtype.type(7), heat.dtype.type(0)
+    to, own, here = out[a:b], inside[a:b], heat[a - 1 : b + 1]
+    z1, z0 = heat[a + plane : b + plane], heat[a - plane : b - plane]
+    y1, y0 = heat[a + row : b + row], heat[a - row : b - row]
+    for i in range(b - a):
+        total = here[i + 1] + z1[i] + z0[i] + y1[i] + y0[i] + here[i + 2] + here[i]
+        to[i] = total / seven if own[i] else zero
+
+
+@njit
+def _equal(one, other, spans):  # type: ignore[no-untyped-def]
+    for a, b in spans:
+        for i in range(a, b):
+            if one[i] != other[i]:
+                return False
+    return True
+
+
+@njit
+def _position(place, row, plane, solid):  # type: ignore[no-untyped-def]
+    """Position in the object's own box. Cellpose counts from 0 in 2D and from 1 in 3D."""
+    z, y, x = place // plane, place % plane // row, place % row
+    return (z, y, x) if solid else (z, y - 1, x - 1)
+
+
+@njit
+def _centre(places, row, plane, solid):  # type: ignore[no-untyped-def]
+    """The place nearest to the mean position (in 2D: rounded, half to even), first of several."""
+    mz, my, mx = 0.0, 0.0, 0.0
+    for place in places:
+        z, y, x = _position(place, row, plane, solid)
+        mz, my, mx = mz + z, my + y, mx + x
+    count = len(places)
+    mz, my, mx = mz / count, my / count, mx / count
+    if not solid:
+        my, mx = np.rint(my), np.rint(mx)
+    centre, nearest = places[0], np.inf
+    for place in places:
+        z, y, x = _position(place, row, plane, solid)
+        # in this order, which decides between places that are as near but for rounding
+        distance = (z - mz) ** 2 + (x - mx) ** 2 + (y - my) ** 2
+        if distance < nearest:
+            centre, nearest = place, distance
+    return centre
+
+
+@njit
+def _spread(inside, places, row, plane, solid, rounds, heat, other):  # type: ignore[no-untyped-def]
+    """Heat after ``rounds``, in whichever of the two arrays of zeros it ended in."""
+    spans = [(places[0], places[0] + 1)]
+    for place in places[1:]:
+        a, b = spans[-1]
+        if place - b < _GAP:
+            spans[-1] = (a, place + 1)
+        else:
+            spans.append((place, place + 1))
+    centre = _centre(places, row, plane, solid)
+    for _ in range(rounds):
+        before = heat[centre]
+        heat[centre] += heat.dtype.type(1)
+        for a, b in spans:
+            if solid:
+                _mean7(heat, other, inside, a, b, row, plane)
+            else:
+                _mean9(heat, other, inside, a, b, row)
+        heat[centre] = before
+        if _equal(heat, other, spans):
+            break  # a round that changes no bit: nor will the others
+        heat, other = other, heat
+    return heat
+
+
+@njit
+def _squares(heat, places, steps, flows, length):  # type: ignore[no-untyped-def]
+    """Squared distance at each place; ``steps`` is how far apart neighbours are on each axis."""
+    squares = np.zeros(len(places))
+    gradient = np.empty(len(steps))
+    for i in range(len(places)):
+        norm = 0.0
+        for axis in range(len(steps)):
+            step = steps[axis]
+            gradient[axis] = heat[places[i] + step] - heat[places[i] - step]
+            norm += gradient[axis] * gradient[axis]
+        # 1e-60 defines the division at a symmetric centre and touches no real gradient
+        norm = 1e-60 + np.sqrt(norm)
+        for axis in range(len(steps)):
+            # float32 divided by float32, as Cellpose rounds it
+            difference = gradient[axis] / norm - flows[axis, i] / length
+            squares[i] += difference * difference
+    return squares
+
+
+def _heat(inside: NDArray[np.bool_], rounds: int, single: bool = False) -> NDArray[np.floating]:
+    """Heat of one object in its own box, 2D or 3D, padded by one voxel on all sides."""
+    padded = np.pad(inside, 1)
+    flat, shape = padded.ravel(), padded.shape
+    dtype = np.float32 if single else np.float64
+    heat, other = np.zeros(flat.size, dtype), np.zeros(flat.size, dtype)
+    row, plane, solid = shape[-1], shape[-1] * shape[-2], len(shape) == 3
+    places = np.flatnonzero(flat)
+    result: NDArray[np.floating] = _spread(flat, places, row, plane, solid, rounds, heat, other)
+    return result.reshape(shape)
+
+
+def heat_2d(local: NDArray[np.int32], rounds: int, *, single: bool = False) -> NDArray[np.floating]:
+    """Heat of all objects of a plane, each spread inside itself.
+
+    Parameters
+    ----------
+    local
+        (Y, X) int32: objects, numbered from 1 with few gaps; 0 is background.
+    rounds
+        Number of rounds; Cellpose takes twice the largest height + width + 2 of any object.
+    single
+        Float32, as Cellpose has it in planes of more than 4e7 pixels (after padding by one).
+
+    Returns
+    -------
+    (Y + 2, X + 2) float64 or float32
+        The plane padded by one pixel.
+    """
+    heat = np.zeros((local.shape[0] + 2, local.shape[1] + 2), np.float32 if single else np.float64)
+    for number, box in enumerate(find_objects(local), start=1):
+        if box is not None:
+            own = _heat(local[box] == number, rounds, single)
+            heat[_padded(box)] += own  # zero outside the object
+    return heat
+
+
+def flow_errors_2d(
+    labels: NDArray[np.integer],
+    flows: NDArray[np.float32],
+    wanted: NDArray[np.integer],
+    rounds: NDArray[np.int64],
+    single: bool,
+) -> NDArray[np.float64]:
+    """Flow errors of objects that lie in one plane each, as `cellpose.dynamics.flow_error`.
+
+    Parameters
+    ----------
+    labels
+        (Z, Y, X) of any integer type, 0 is background. All wanted objects, and all objects that
+        touch them across an edge of a pixel, are whole in this box.
+    flows
+        (2, Z, Y, X) float32 Y and X flows of the network, 5 times unit vectors, in the same box.
+    wanted
+        (N,) labels, sorted.
+    rounds
+        (Z,) int64: for each plane twice the largest height + width + 2 of *all* its objects, also
+        of those outside of the box.
+    single
+        Whether heat is float32: in planes of the image of more than 4e7 pixels after padding.
+
+    Returns
+    -------
+    (N,) float64
+        Mean squared distance between unit vectors: 0 to 4 or so.
+
+    Raises
+    ------
+    ValueError
+        When a wanted label is not in the box.
+    """
+    wanted = wanted.astype(labels.dtype)
+    errors = np.zeros(len(wanted))
+    found = np.zeros(len(wanted), np.bool_)
+    for plane, field, turns in zip(labels, np.moveaxis(flows, 1, 0), rounds, strict=True):
+        local = _numbered(plane, wanted)
+        rows = np.flatnonzero(np.bincount(local.ravel())[1:])
+        if not len(rows):
+            continue
+        ids = np.union1d(wanted[rows], _touching(plane, local))
+        local = _numbered(plane, ids)
+        heat = heat_2d(local, int(turns), single=single)
+        boxes = find_objects(local)
+        for row, at in zip(rows, np.searchsorted(ids, wanted[rows]), strict=True):
+            box = boxes[at]
+            errors[row] = _error(heat[_padded(box)], field[:, *box], local[box] == at + 1, 5)
+        found[rows] = True
+    _check_found(found, wanted)
+    return errors
+
+
+def flow_errors_3d(
+    labels: NDArray[np.integer], flows: NDArray[np.float32], wanted: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """Flow errors of objects of a volume, each by itself.
+
+    Cellpose defines no flow error in 3D. This is its definition in 2D with the flows of
+    `cellpose.dynamics.masks_to_flows_gpu_3d` of the object alone: heat from the voxel nearest to
+    the mean position, spread over the six neighbours that share a face and the voxel itself for
+    ``6 * (dz + dy + dx + 3)`` rounds, where these are the sides of the object's own box.
+
+    Parameters
+    ----------
+    labels
+        (Z, Y, X) of any integer type, 0 is background; wanted objects are whole in this box.
+    flows
+        (3, Z, Y, X) float32 Z, Y and X flows in the same box. Each is the *sum* of the predictions
+        on two orientations of planes, so its mean is compared: unit vectors are ``flows / 10``.
+    wanted
+        (N,) labels, sorted.
+
+    Returns
+    -------
+    (N,) float64
+        Mean squared distance between unit vectors: 0 to 4 or so.
+
+    Raises
+    ------
+    ValueError
+        When a wanted label is not in the box.
+    """
+    local = _numbered(labels, wanted.astype(labels.dtype))
+    boxes = find_objects(local, max_label=len(wanted))
+    _check_found(np.array([box is not None for box in boxes], np.bool_), wanted)
+    errors = np.zeros(len(wanted))
+    for row, box in enumerate(boxes):
+        inside = local[box] == row + 1
+        heat = _heat(inside, 6 * sum(n + 1 for n in inside.shape))
+        errors[row] = _error(heat, flows[:, *box], inside, 10)
+    return errors
+
+
+def _error(
+    heat: NDArray[np.floating],
+    flows: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    length: int,
+) -> float:
+    """Mean squared distance inside of an object; ``length`` is that of a network's unit vector."""
+    places = np.flatnonzero(np.pad(inside, 1))
+    steps = np.array([int(np.prod(heat.shape[axis + 1 :])) for axis in range(heat.ndim)])
+    # flows[:, inside] would make indices of 8 bytes for each voxel and axis
+    own = np.stack([component[inside] for component in flows])
+    squares = _squares(heat.ravel(), places, steps, own, np.float32(length))
+    return float(squares.mean())
+
+
+def _numbered(labels: NDArray[np.integer], ids: NDArray[np.integer]) -> NDArray[np.int32]:
+    local = np.zeros(labels.shape, np.int32)
+    _number(labels.ravel(), ids, local.reshape(-1))
+    return local
+
+
+def _touching(plane: NDArray[np.integer], local: NDArray[np.int32]) -> NDArray[np.integer]:
+    """Labels other than background that share an edge of a pixel with a numbered object."""
+    found = []
+    for axis in range(2):
+        turned, own = np.moveaxis(plane, axis, 0), np.moveaxis(local, axis, 0) > 0
+        for here, there in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
+            found.append(turned[there][own[here] & (turned[there] != 0) & ~own[there]])
+    return np.unique(np.concatenate(found))
+
+
+def _padded(box: tuple[slice, ...]) -> tuple[slice, ...]:
+    """The box in an array that is padded by one voxel, with one voxel more on all sides."""
+    return tuple(slice(s.start, s.stop + 2) for s in box)
+
+
+def _check_found(found: NDArray[np.bool_], wanted: NDArray[np.integer]) -> None:
+    if not found.all():
+        missing = wanted[~found]
+        raise ValueError(f"{len(missing)} wanted labels are not in the box, first {missing[0]}.")

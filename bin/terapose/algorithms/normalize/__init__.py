@@ -1,0 +1,1 @@
+"""Intensities: percentiles, tiles, several channels."""

@@ -1,0 +1,1 @@
+"""Objects: seeds, filters, holes, shapes, outlines."""

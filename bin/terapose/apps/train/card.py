@@ -1,0 +1,115 @@
+"""The model card: what a weight file was trained on, how, and how well it does."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from terapose.apps.train.cellpose4 import Recipe
+from terapose.apps.train.curve import curve_of
+from terapose.apps.train.settings import Settings
+from terapose.core.version import __version__
+from terapose.networks import identify
+
+
+def write_card(
+    weights: Path,
+    *,
+    settings: Settings | Recipe,
+    sources: Sequence[dict[str, str | int]],
+    history: Sequence[dict[str, float]],
+    kept: int,
+    command: str,
+    licence: str,
+) -> Path:
+    """Write the card of a weight file beside it, as Markdown with the licence in its front matter.
+
+    Parameters
+    ----------
+    weights
+        The trained file; the card has its name and ends in ``.md``.
+    settings, sources, history
+        Of the training.
+    kept
+        The epoch whose weights the file holds.
+    command
+        The command line that repeats it.
+    licence
+        Of the weights.
+
+    Returns
+    -------
+    path
+        The card.
+    """
+    info = identify(weights)
+    minutes = sum(line.get("seconds", 0.0) for line in history) / 60
+    start = f", from the weights with SHA-256 `{settings.init}`" if settings.init else ""
+    kinds = {"unet": "A U-Net (architecture and weight names of Cellpose 1 to 3)"}
+    lines = [
+        "---",
+        f"license: {licence}",
+        "---",
+        f"# {weights.stem}",
+        "",
+        f"{kinds.get(info.family, 'A network of Cellpose 4')}, {_channels(info.channels)}, for "
+        f"objects of {info.diam_mean:g} pixels.",
+        "",
+        f"- SHA-256: `{info.digest}`",
+        f"- Trained with Terapose {__version__}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}, {minutes:.0f} min{start}",
+        f"- Command: `{command}`",
+        "- Settings: " + ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
+        "",
+        "## Data",
+        "",
+        *_table(sources),
+        "",
+        "## Scores on what was held out",
+        "",
+        _about(history, kept),
+        "",
+        *_table([_short(line) for line in _shown(history, kept)]),
+        "",
+        f"![Losses and average precision by epoch]({curve_of(weights).name})",
+        "",
+    ]
+    card = weights.with_suffix(".md")
+    card.write_text("\n".join(lines), encoding="utf-8")
+    return card
+
+
+def _about(history: Sequence[dict[str, float]], kept: int) -> str:
+    """What the scores are, and how they should be read."""
+    text = f"The file holds the weights of epoch {kept}."
+    if not any("ap50" in line for line in history):
+        return f"{text} Nothing was held out: there are no scores."
+    text += " Average precision, TP / (TP + FP + FN), at an IoU of 0.5 and 0.75 on whole images"
+    if kept < history[-1]["epoch"]:
+        text += "; by the first of them the epoch was chosen, which flatters it a little"
+    return text + "."
+
+
+def _channels(count: int) -> str:
+    return "one input channel" if count == 1 else f"{count} input channels"
+
+
+def _shown(history: Sequence[dict[str, float]], kept: int) -> list[dict[str, float]]:
+    """What fine-tuning started from, what was kept, and what came last."""
+    shown = {0, kept, int(history[-1]["epoch"])}
+    return [line for line in history if line["epoch"] in shown]
+
+
+def _short(line: Mapping[str, float]) -> dict[str, str | int]:
+    return {name: f"{value:.4g}" for name, value in line.items()}
+
+
+def _table(rows: Sequence[Mapping[str, str | int]]) -> list[str]:
+    """Markdown table of rows; what a row lacks stays empty."""
+    names = list(dict.fromkeys(name for row in reversed(rows) for name in row))
+    body = ["| " + " | ".join(str(row.get(name, "")) for name in names) + " |" for row in rows]
+    return ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names), *body]

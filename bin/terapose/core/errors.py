@@ -1,0 +1,120 @@
+"""One kind of error for everything a person can put right."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from terapose.core.masking import masked
+
+_MOST = 1000
+_ALL = 3000
+"""Characters of one part of a sentence, and of the part that may name many faults."""
+
+
+def shown(value: object, most: int = _MOST) -> str:
+    """A value as it stands in a sentence: on one line, not endless, without credentials.
+
+    Names come from files of others. Control characters, and those that turn the direction of
+    writing, would be commands to a terminal: they are written as escapes.
+
+    Parameters
+    ----------
+    value
+        What is shown.
+    most
+        Characters after which it is cut off.
+    """
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        text = "a number of thousands of digits"
+    if len(text) > most:
+        text = f"{text[: most - 20]} ... ({len(text)} characters)"
+    return "".join(_printable(sign) for sign in masked(text))
+
+
+def _printable(sign: str) -> str:
+    if sign.isprintable() or unicodedata.category(sign) not in _UNSHOWN:
+        return sign
+    return sign.encode("unicode_escape").decode()
+
+
+_UNSHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Control characters, marks of direction, halves of characters, ends of lines and paragraphs."""
+
+
+class InputError(ValueError):
+    """A fault in what the user gave: said in one sentence, exit code 2, no traceback.
+
+    Parameters
+    ----------
+    what
+        What is wrong, as the start of a sentence ("the image has no Z axis").
+    where
+        The file, parameter or array it is about.
+    got
+        What was found.
+    allowed
+        What would have been accepted.
+    remedy
+        What to do about it.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        got: object = None,
+        allowed: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.what, self.where, self.got, self.allowed, self.remedy = (
+            what,
+            where,
+            got,
+            allowed,
+            remedy,
+        )
+        parts = [shown(what, _ALL) if where is None else f"{shown(where)}: {shown(what, _ALL)}"]
+        if got is not None:
+            parts.append(f"got {shown(got)}")
+        if allowed is not None:
+            parts.append(f"allowed: {shown(allowed)}")
+        if remedy is not None:
+            parts.append(shown(remedy))
+        super().__init__("; ".join(parts))
+
+
+class StoreError(InputError):
+    """The store does not hold what its receipts promise.
+
+    Attributes
+    ----------
+    name
+        What is missing or damaged, as the store names it, if it is known.
+    start, stop
+        Of an array, the part (Z, Y, X) that is; None: all of it.
+    is_forgotten
+        Whether the tasks that wrote it will run again (`terapose.pipeline.repair`).
+    """
+
+    name: str | None = None
+    start: tuple[int, int, int] | None = None
+    stop: tuple[int, int, int] | None = None
+    is_forgotten: bool = False
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first of several names, and how many more there are: "a, b and 7 more".
+
+    Parameters
+    ----------
+    names
+        All of them.
+    most
+        How many are shown.
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,140 @@
+"""Names of objects: from the provisional labels that ``masks`` wrote to what they became.
+
+No gather rewrites the label image. It writes a *naming*: a lookup from provisional ID to new ID
+(0: the object is gone), and the voxels that filling holes gave to an object, with its ID, sorted.
+A naming can be renamed: that is another lookup on top, and more voxels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.core.geometry import Box
+from terapose.core.tables import ROWS, Table
+from terapose.io.store.columns import ColumnWriter, pieces, put_column
+from terapose.io.store.long_tables import Sorter, voxels_together
+from terapose.io.store.store import Store
+from terapose.pipeline.job import Job
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What provisional labels became.
+
+    Attributes
+    ----------
+    lookup
+        (N + 1,) new ID of each provisional one; entry 0 is the background.
+    voxel
+        (P,) int64 linear indices of voxels that changed hands, rising and each once.
+    label
+        (P,) their new IDs.
+    """
+
+    lookup: NDArray[Any]
+    voxel: NDArray[np.int64]
+    label: NDArray[Any]
+
+    @classmethod
+    def identity(cls, count: int) -> Naming:
+        """Every object keeps its provisional ID."""
+        return cls(np.arange(count + 1), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def renamed(self, names: NDArray[Any], voxel: NDArray[np.int64], label: NDArray[Any]) -> Naming:
+        """Apply another lookup, and then give these voxels (rising) to these IDs of its."""
+        both = np.concatenate([voxel, self.voxel])
+        ids = np.concatenate([names[label], names[self.label]])
+        # the first of equal voxels stays: what was filled last
+        where, first = np.unique(both, return_index=True)
+        return Naming(names[self.lookup], where, ids[first])
+
+
+def put_naming(store: Store, name: str, naming: Naming) -> None:
+    """Write a naming under a name."""
+    put_column(store, f"{name}/lookup", naming.lookup)
+    put_column(store, f"{name}/patch_voxel", naming.voxel)
+    put_column(store, f"{name}/patch_label", naming.label)
+
+
+class NewNames:
+    """Writes a naming for objects that are told some at a time, by rising ID.
+
+    Parameters
+    ----------
+    job
+        The stage; ``before`` says which naming these IDs have, if they are not provisional ones.
+    name
+        Name of the naming to write.
+    """
+
+    def __init__(self, job: Job, name: str) -> None:
+        self._job, self._name, self._next = job, name, 0
+        self._dtype = job.before["dtype"]
+        self._lookup = ColumnWriter(
+            job.store, f"{name}/lookup", job.before["found"] + 1, self._dtype
+        )
+        width = voxels_together(job.plan.grid)
+        self._patches = Sorter(job.store, f"{name}/unsorted", "patch_voxel", width)
+        # where provisional IDs have names already, these are needed as a whole
+        self._earlier = get_naming(job) if "naming" in job.before else None
+        self._names: list[NDArray[np.int64]] = []
+        self._voxels: list[NDArray[np.int64]] = []
+
+    def add(self, ids: NDArray[np.int64], names: NDArray[np.int64], patches: Table) -> None:
+        """The next window of IDs: new names of those that have one, and who got which voxels."""
+        first, self._next = self._next, min(self._next + ROWS, self._job.before["last"] + 1)
+        lookup = np.zeros(self._next - first, np.int64)
+        lookup[ids - first] = names
+        if self._earlier is None:
+            self._lookup.add(lookup)
+        else:
+            self._names.append(lookup)
+            self._voxels.append(patches["voxel"])
+        label = lookup[patches["id"] - first]
+        self._patches.add({"patch_voxel": patches["voxel"], "patch_label": label})
+
+    def close(self) -> int:
+        """Complete the naming; returns how many voxels change hands."""
+        if self._earlier is not None:
+            names = np.concatenate(self._names)
+            self._lookup.add(names[self._earlier.lookup])
+            # what was filled last counts
+            left = ~np.isin(self._earlier.voxel, np.concatenate(self._voxels))
+            voxel, label = self._earlier.voxel[left], names[self._earlier.label[left]]
+            self._patches.add({"patch_voxel": voxel, "patch_label": label})
+        self._lookup.close()
+        types = {"patch_voxel": np.int64, "patch_label": self._dtype}
+        return self._patches.put_columns(self._name, types)
+
+
+def get_naming(job: Job) -> Naming:
+    """The naming of the stage before."""
+    name, count = job.before["naming"], job.before["found"]
+    lookup = job.store.read(f"{name}/lookup", Box((0, 0, 0), (1, 1, count + 1)))[0, 0]
+    patches = Box((0, 0, 0), (1, 1, job.before["patches"]))
+    voxel, label = (
+        job.store.read(f"{name}/patch_{column}", patches)[0, 0] for column in ("voxel", "label")
+    )
+    return Naming(lookup, voxel.astype(np.int64), label)
+
+
+def named_labels(job: Job, box: Box) -> NDArray[Any]:
+    """Labels of a box under the naming of the stage before: (Z, Y, X)."""
+    name = job.before["naming"]
+    provisional = job.store.read(job.before["labels"], box)
+    low, high = int(provisional.min()), int(provisional.max())
+    lookup = job.store.read(f"{name}/lookup", Box((0, 0, low), (1, 1, high + 1)))
+    labels: NDArray[Any] = lookup[0, 0][provisional - low]
+    shape = job.plan.image.shape
+    plane = shape[1] * shape[2]
+    span = (box.start[0] * plane, box.stop[0] * plane)
+    columns = ("patch_voxel", "patch_label")
+    for _, rows in pieces(job.store, name, columns, job.before["patches"], span):
+        at = np.stack(np.unravel_index(rows["patch_voxel"], shape), axis=1)
+        inside = ((at >= box.start) & (at < box.stop)).all(axis=1)
+        labels[tuple((at[inside] - box.start).T)] = rows["patch_label"][inside]
+    return labels

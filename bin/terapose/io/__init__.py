@@ -1,0 +1,1 @@
+"""Files: images that are read, the store, what is written for users."""

@@ -1,0 +1,119 @@
+"""Checksums (CRC-32C) of what is kept between tasks, and of what is handed to the user.
+
+Whatever is read again is compared with its checksum, so damage is an error and never a result:
+
+- a JSON document carries that of its content under the key ``crc32c``: of its canonical text, so
+  it may be indented or not;
+- any other blob ends in it, four bytes, little-endian;
+- chunks of the store have Zarr's own codec ``crc32c``; those of label images Zstandard's frame
+  checksum, which every reader of OME-Zarr knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+
+from terapose.core.errors import StoreError
+
+KEY = "crc32c"
+_SIZE = 4
+_START = 0x7E8A
+"""Where the checksum of a blob starts: that of nothing is not 0 then, so zeros are damage."""
+_BUFFER = 2**22
+
+
+def crc32c(data: bytes, before: int = 0) -> int:
+    """CRC-32C of bytes, going on from that of the bytes before them."""
+    return int(google_crc32c.extend(before, data))
+
+
+def of_file(path: Path) -> int:
+    """CRC-32C of a file."""
+    found = 0
+    with path.open("rb") as file:
+        while data := file.read(_BUFFER):
+            found = crc32c(data, found)
+    return found
+
+
+def sealed(document: Mapping[str, Any], within: str | None = None) -> dict[str, Any]:
+    """A JSON document with its checksum.
+
+    Parameters
+    ----------
+    document
+        The content.
+    within
+        Key of a part, not in the document yet, to put the checksum into: Zarr's metadata have no
+        room for keys of others but in their attributes.
+    """
+    seal = {KEY: f"{_of_document(document):08x}"}
+    return {**document, **({within: seal} if within else seal)}
+
+
+def unsealed(
+    text: bytes | str, where: object, within: str | None = None, *, remedy: str | None = None
+) -> dict[str, Any]:
+    """The document in a text, without its checksum.
+
+    Parameters
+    ----------
+    text
+        Of `sealed`.
+    where
+        For the message.
+    within
+        As in `sealed`.
+    remedy
+        What helps, if it is not to run again and nothing more.
+
+    Raises
+    ------
+    StoreError
+        If it is no JSON document, or not the one that was written.
+    """
+    try:
+        document = json.loads(text)
+        seal = document.pop(within)[KEY] if within else document.pop(KEY)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise damaged(where, f"not what was written ({type(error).__name__})", remedy) from error
+    if seal != f"{_of_document(document):08x}":
+        raise damaged(where, "another checksum than was written", remedy)
+    content: dict[str, Any] = document
+    return content
+
+
+def framed(data: bytes) -> bytes:
+    """Bytes and their checksum."""
+    return data + crc32c(data, _START).to_bytes(_SIZE, "little")
+
+
+def unframed(data: bytes, where: object) -> bytes:
+    """Bytes without their checksum.
+
+    Raises
+    ------
+    StoreError
+        If they are not those that were written.
+    """
+    content, seal = data[:-_SIZE], data[-_SIZE:]
+    if crc32c(content, _START).to_bytes(_SIZE, "little") != seal:
+        raise damaged(where, "another checksum than was written")
+    return content
+
+
+def damaged(where: object, got: str, remedy: str | None = None) -> StoreError:
+    """What to say of something that is not as it was written."""
+    return StoreError("is damaged", where=where, got=got, remedy=remedy or AGAIN)
+
+
+AGAIN = "run again (the workflow: with -resume), and what is damaged is computed again"
+
+
+def _of_document(document: Mapping[str, Any]) -> int:
+    return crc32c(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())

@@ -1,0 +1,126 @@
+"""Files that are read as a whole: texts and JSON documents, and what stands in their place.
+
+What people hand in may be a folder, a pipe that nobody writes to, a device that never ends, a file
+of terabytes, or JSON nested so deeply that no parser follows. Each of it is one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from terapose.core.errors import InputError
+
+MOST_BYTES = 256 * 2**20
+"""Size of a document beyond which it is none."""
+
+
+def refuse_special(path: str | os.PathLike[str]) -> None:
+    """Refuse a pipe, a device or a socket: reading it would wait, or never end.
+
+    What is not there, or cannot be looked at, is left to whoever opens it.
+
+    Raises
+    ------
+    InputError
+        If it is one of these.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+        raise InputError(
+            "is no file", where=path, got=kind, remedy="write what it holds to a file first"
+        )
+
+
+def refuse_large(path: str | os.PathLike[str], most: int = MOST_BYTES) -> None:
+    """Refuse a file of more bytes than there can be a use for.
+
+    Raises
+    ------
+    InputError
+        If it is larger.
+    """
+    try:
+        size = os.stat(path).st_size
+    except (OSError, ValueError):
+        return
+    if size > most:
+        raise too_large(path, size, most)
+
+
+def too_large(path: str | os.PathLike[str], size: int, most: int) -> InputError:
+    """The error for a file of ``size`` bytes, or more, where ``most`` are allowed."""
+    return InputError(
+        "is too large for what it should be",
+        where=path,
+        got=f"{size} bytes",
+        allowed=f"up to {most}",
+        remedy="check that it is the right file",
+    )
+
+
+def read_document(path: Path) -> bytes:
+    """Read a small file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is a folder, pipe or device, or is no small file.
+    """
+    refuse_special(path)
+    try:
+        refuse_large(path)
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError("cannot be read", where=path, got=reason, remedy="check it") from error
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Parse a JSON document.
+
+    Raises
+    ------
+    ValueError
+        If it is none, is not in UTF-8, or is too deep or has too long numbers to be read.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def read_object(path: Path, what: str = "parameters") -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What it should hold, for the message.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds something else.
+    """
+    content = read_document(path)
+    try:
+        values = parse_json(content)
+    except ValueError as error:
+        raise InputError(
+            "is not JSON", where=path, got=str(error), remedy="write it in UTF-8, as JSON"
+        ) from error
+    if not isinstance(values, dict):
+        raise InputError(f"holds no {what}", where=path, allowed="a JSON object")
+    return values

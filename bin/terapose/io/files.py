@@ -1,0 +1,146 @@
+"""Files and folders that are there as a whole or not at all; all writing aside and renaming.
+
+What is written goes to a new name beside the final one, and is renamed when it is complete. Names
+aside are unique, so two processes never write into one file; they end in `ASIDE`, and whoever lists
+a folder passes over them. A process that is killed leaves one behind.
+
+What is assumed of a file system holds for local ones, NFS and Lustre alike: a rename within a
+folder replaces what has the name in one step, and a file that was closed before it was renamed is
+seen whole by whoever opens the new name. Nothing is locked (flock) and nothing is synchronised:
+after a loss of power a file may be empty or old, which checksums tell (`terapose.io.checksums`).
+
+Each write and each rename is a *point* with a name. Tests end the process there (`at_point`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ASIDE = ".partial"
+"""End of the names of what is not complete."""
+
+at_point: Callable[[str], None] = lambda name: None  # noqa: E731
+"""Called before and after each write and rename; replaced by tests that kill."""
+
+
+def point(name: str) -> None:
+    """Say that something is about to be written or renamed, or has been."""
+    at_point(name)
+
+
+def aside(path: Path) -> Path:
+    """A name beside a path that nothing else has."""
+    return path.with_name(f".{uuid.uuid4().hex}{ASIDE}")
+
+
+@contextmanager
+def written(path: Path, what: str = "file") -> Iterator[Path]:
+    """Write a file aside; it gets its name when the block ends, and is removed where it fails.
+
+    Parameters
+    ----------
+    path
+        The file; its folder exists.
+    what
+        Kind of the file, as the name of its points.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write.
+    """
+    place = aside(path)
+    try:
+        point(f"{what}: before it is written")
+        yield place
+        point(f"{what}: before it is renamed")
+        place.replace(path)
+        point(f"{what}: after it is renamed")
+    finally:
+        place.unlink(missing_ok=True)
+
+
+@contextmanager
+def made(path: Path, what: str = "folder") -> Iterator[Path]:
+    """Make a folder aside (or what else is to stand there); it replaces what has the name.
+
+    Parameters
+    ----------
+    path
+        The folder, file or link that is replaced.
+    what
+        Kind of the folder, as the name of its points.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to make it; nothing is there yet.
+    """
+    place = aside(path)
+    try:
+        point(f"{what}: before it is made")
+        yield place
+        point(f"{what}: before it is renamed")
+        put_in_place(place, path)
+        point(f"{what}: after it is renamed")
+    finally:
+        remove(place)
+
+
+def put_in_place(place: Path, path: Path) -> None:
+    """Rename a file or folder to a name that may be taken, and remove what had it."""
+    if os.path.lexists(path) and (place.is_dir() or path.is_dir()):
+        if _exchanged(place, path):
+            remove(place)
+            return
+        old = aside(path)
+        path.rename(old)
+        place.rename(path)
+        remove(old)
+    else:
+        place.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there; what a link leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file; where the file system can, both share their blocks until one is changed."""
+    with source.open("rb") as read, target.open("wb") as write:
+        left = os.fstat(read.fileno()).st_size
+        with suppress(OSError, AttributeError):
+            while left > 0 and (done := os.copy_file_range(read.fileno(), write.fileno(), left)):
+                left -= done
+        shutil.copyfileobj(read, write, 2**20)
+
+
+def link(source: Path, target: Path) -> None:
+    """Make a hard link, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        copy(source, target)
+
+
+_EXCHANGE = 2
+_HERE = -100
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two names change places in one step; whether this system and file system can."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    names = (os.fsencode(one), os.fsencode(other))
+    return bool(rename(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0)

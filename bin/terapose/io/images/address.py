@@ -1,0 +1,126 @@
+"""Local paths and URLs: what exists there, and what identifies its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from terapose.core.errors import InputError
+from terapose.core.masking import masked
+from terapose.io.documents import MOST_BYTES, refuse_large, refuse_special, too_large
+
+__all__ = ["digest", "filesystem", "is_url", "join", "localise", "masked"]
+
+
+def is_url(address: str) -> bool:
+    """Whether the address names something on a server or object store."""
+    return "://" in address
+
+
+def localise(address: str) -> str:
+    """Turn a file:// URL and a leading ~ into a plain path; other addresses stay as they are."""
+    if address.startswith("file://"):
+        return unquote(urlsplit(address).path)
+    return address if is_url(address) else os.path.expanduser(address)
+
+
+def join(address: str, *parts: str) -> str:
+    """Put path parts after the path of an address; what signs a URL stays behind it."""
+    signed = address.startswith(("http://", "https://"))
+    path, mark, query = address.partition("?") if signed else (address, "", "")
+    return "/".join([path.rstrip("/"), *(part.strip("/") for part in parts)]) + mark + query
+
+
+def filesystem(address: str) -> tuple[Any, str]:
+    """Find the file system of an address and the address on it.
+
+    Credentials, regions and endpoints come from the environment, as fsspec reads them
+    (AWS_PROFILE, AWS_ENDPOINT_URL, FSSPEC_S3_ANON, GOOGLE_APPLICATION_CREDENTIALS and others).
+
+    Raises
+    ------
+    InputError
+        If the kind of address is unknown or its driver is not installed.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        fs, path = url_to_fs(address, **options_of(address))
+    except (ValueError, ImportError) as error:
+        raise InputError(
+            "addresses of this kind cannot be read",
+            where=address,
+            got=str(error),
+            allowed="a local path, file://, s3://, gs://, http:// or https://",
+            remedy="install the fsspec driver it names, or copy the image to a local disk",
+        ) from error
+    return fs, path
+
+
+def options_of(address: str) -> dict[str, Any]:
+    """What fsspec needs to know to read no more of an address than it is asked for."""
+    if not address.startswith(("http://", "https://")):
+        return {}
+    from terapose.io.images.web import client
+
+    return {"get_client": client}
+
+
+def read_bytes(address: str, start: int | None = None, end: int | None = None) -> bytes | None:
+    """Read a small file or the start of one; None where it does not exist.
+
+    Raises
+    ------
+    InputError
+        If the server or the file system refuses, or a file is too large for a document.
+    """
+    fs, path = filesystem(address)
+    if not is_url(address):
+        refuse_special(path)
+        if end is None:
+            refuse_large(path)
+    elif end is None and (start is None or start >= 0):
+        start, end = start or 0, (start or 0) + MOST_BYTES + 1
+    try:
+        content = fs.cat_file(path, start=start, end=end)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except Exception as error:  # every driver has kinds of its own
+        raise refused(address, error) from error
+    if len(content) > MOST_BYTES:
+        raise too_large(address, len(content), MOST_BYTES)
+    return bytes(content)
+
+
+def refused(address: str, error: Exception) -> InputError:
+    """The error for what a server or the file system says in place of an answer."""
+    return InputError(
+        "the address cannot be read",
+        where=address,
+        got=f"{type(error).__name__}: {error}",
+        remedy="check the address, the network and your permissions",
+    )
+
+
+def local_only(what: str, address: str, files: str = "the file") -> InputError:
+    """The error for a format that is not read from servers.
+
+    Parameters
+    ----------
+    what
+        The format.
+    address
+        A URL.
+    files
+        What has to be copied.
+    """
+    return InputError(
+        f"{what} is read from a local disk only", where=address, remedy=f"copy {files} first"
+    )
+
+
+def digest(*parts: object) -> str:
+    """Hex SHA-256 of a sequence of parts."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

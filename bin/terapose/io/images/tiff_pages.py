@@ -1,0 +1,108 @@
+"""Refuses TIFF files whose pages are stored in different ways, one compressed and one not.
+
+Of an image of many pages tifffile reads all tags of the first, and of the others only where their
+data lies: that is fast, and right where all are alike, as nearly all programs write them. Here the
+few tags are looked at that decoding depends on.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from terapose.core.errors import InputError
+
+if TYPE_CHECKING:
+    from tifffile import TiffFrame, TiffPage, TiffPageSeries
+
+_TAGS = {
+    258: ("bits", 1),
+    259: ("compression", 1),
+    266: ("order of bits", 1),
+    278: ("rows of a strip", math.inf),
+    317: ("predictor", 1),
+    322: ("width of a tile", 0),
+    323: ("length of a tile", 0),
+    339: ("format of samples", 1),
+}
+"""Names and defaults of the tags that say how a page is stored."""
+_NEEDED = {256, 257}
+_FORMATS = {3: "H", 4: "I"}
+_MOST = 4096
+
+
+def check_pages(address: str, series: TiffPageSeries) -> None:
+    """Refuse an image of which a page is stored in another way than the one that speaks for it.
+
+    Parameters
+    ----------
+    address
+        For the message.
+    series
+        A level of an image.
+
+    Raises
+    ------
+    InputError
+        If it has such a page.
+    """
+    if len(series) < 2:
+        return
+    with ExitStack() as opened:
+        _check(address, series, opened)
+
+
+def _check(address: str, series: TiffPageSeries, opened: ExitStack) -> None:
+    known: dict[int, dict[int, float] | None] = {}
+    for number, page in enumerate(series, 1):
+        speaker = None if page is None else page.keyframe
+        if page is None or speaker is None or page is speaker or not page.offset:
+            continue
+        handle = page.parent.filehandle
+        if handle.closed:  # a further file of a set: one at a time, there may be very many
+            opened.close()
+            handle.open()
+            opened.callback(handle.close)
+        if id(speaker) not in known:
+            known[id(speaker)] = _stored(speaker, speaker)
+        first, own = known[id(speaker)], _stored(page, speaker)
+        if first is None or own is None or first == own:
+            continue
+        code = next(code for code in _TAGS if first[code] != own[code])
+        raise InputError(
+            "planes of the image are stored in different ways",
+            where=address,
+            got=f"{_TAGS[code][0]} {first[code]:g} in the first plane, {own[code]:g} in plane "
+            f"{number}",
+            remedy="write all of them in the same way, for example with tifffile or bioformats2raw",
+        )
+
+
+def _stored(page: TiffPage | TiffFrame, speaker: TiffPage) -> dict[int, float] | None:
+    """How a page says that it is stored; None where it has no directory of its own."""
+    tiff, handle = page.parent.tiff, page.parent.filehandle
+    handle.seek(page.offset)
+    try:
+        (count,) = struct.unpack(tiff.tagnoformat, handle.read(tiff.tagnosize))
+        if not 0 < count <= _MOST:
+            return None
+        directory = handle.read(count * tiff.tagsize)
+        found = {code: default for code, (_, default) in _TAGS.items()}
+        codes = set()
+        for start in range(0, len(directory), tiff.tagsize):
+            entry = directory[start : start + tiff.tagsize]
+            code, kind = struct.unpack_from(tiff.tagformat1, entry)
+            codes.add(code)
+            (number,) = struct.unpack_from(tiff.tagformat2[:2], entry, 4)
+            if code in _TAGS and kind in _FORMATS and number == 1:
+                place = tiff.tagsize - tiff.tagoffsetthreshold
+                (value,) = struct.unpack_from(tiff.byteorder + _FORMATS[kind], entry, place)
+                found[code] = value
+    except struct.error:
+        return None
+    if not codes >= _NEEDED:  # an offset of something else
+        return None
+    found[278] = min(found[278], speaker.imagelength)
+    return found

@@ -1,0 +1,118 @@
+"""Tiles and strips of a TIFF that are pictures, decoded into no more memory than they should have.
+
+tifffile calls the decoders of pictures without a place to write to, so they take as much memory as
+the picture says. It makes its pages itself and has no hook for that, so what a page decodes with is
+replaced, once for the process: then it holds for all pages, those of further files of a set and
+those that are read as a whole among them.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from terapose.io.images.pictures import Picture, decoder_of, jpeg_pixels
+from terapose.io.images.unpack import most_of
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
+
+Shape = tuple[int, ...]
+Decoded = tuple[Picture | None, Shape, Shape]
+"""Pixels (depth, rows, columns, samples), where they lie in the page, and their shape."""
+Decode = Callable[..., Decoded]
+
+_JPEG = (6, 7, 33007, 34892)
+_LERC = 34887
+
+
+def tiff_file(*file: Any, **options: Any) -> TiffFile:
+    """Open a file with tifffile, pictures in it bounded; the parameters are those of `TiffFile`."""
+    import tifffile
+
+    _bound_pages()
+    return tifffile.TiffFile(*file, **options)
+
+
+@cache
+def _bound_pages() -> None:
+    """Replace what pages decode with."""
+    from tifffile import TiffPage
+
+    original: Callable[[TiffPage], Decode] = TiffPage.__dict__["decode"].func
+    bounded = cached_property(lambda page: _bounded(page, original(page)))
+    bounded.__set_name__(TiffPage, "decode")
+    TiffPage.decode = bounded  # type: ignore[assignment]
+
+
+def _bounded(page: TiffPage, original: Decode) -> Decode:
+    """What decodes a tile or strip of a page; its parameters are those of `TiffPage.decode`."""
+    unpack = decoder_of(page.compression, page.samplesperpixel)
+    if unpack is None and page.compression not in _JPEG:
+        return original
+
+    def decode(data: bytes | None, index: int, **options: Any) -> Decoded:
+        if data is None:
+            return original(None, index, **options)
+        _, place, full = original(None, index, _fullsize=True)
+        try:
+            if unpack is None:
+                _check_jpeg(data, full, options)
+                return original(data, index, **options)
+            picture = unpack(data, most_of(math.prod(full), _itemsize(page)))
+            shape = original(None, index, **options)[2]
+            return _fitted(page, picture, place, shape), place, shape
+        except (ValueError, struct.error) as error:
+            pixels = " x ".join(map(str, full[1:3]))
+            raise ValueError(
+                f"tile or strip {index}, of {pixels} pixels, holds a picture that is larger, of "
+                f"another kind or damaged: {error}"
+            ) from error
+
+    return decode
+
+
+def _check_jpeg(data: bytes, full: Shape, options: dict[str, Any]) -> None:
+    """Raise ValueError where a JPEG, or the tables that belong to it, says that it is larger."""
+    tables, header = (options.get(name) or b"" for name in ("jpegtables", "jpegheader"))
+    pixels, most = max(map(jpeg_pixels, (tables, header + data))), most_of(math.prod(full[:3]), 1)
+    if pixels > most:
+        raise ValueError(f"{pixels} pixels")
+
+
+def _itemsize(page: TiffPage) -> int:
+    return 0 if page.dtype is None else page.dtype.itemsize
+
+
+def _fitted(page: TiffPage, picture: Picture, place: Shape, shape: Shape) -> Picture:
+    """A picture as the tile or strip that it is, shape ``shape``.
+
+    At the edges of the image it may be cut there, or a strip have all rows: so writers differ.
+
+    Raises
+    ------
+    ValueError
+        If it is of another size or type.
+    """
+    if picture.dtype.itemsize != _itemsize(page):
+        raise ValueError(f"its type is {picture.dtype}, not {page.dtype}")
+    _, depth, rows, columns, _ = (n - at for n, at in zip(page.shaped, place, strict=True))
+    inside = (min(depth, shape[0]), min(rows, shape[1]))
+    forms = [shape, (*inside, *shape[2:]), (*inside, min(columns, shape[2]), shape[3])]
+    if not page.is_tiled:
+        forms.append((1, picture.size // math.prod(shape[2:]), *shape[2:]))
+    form = next((form for form in forms if math.prod(form) == picture.size), None)
+    if form is None or form[1] < inside[1]:
+        raise ValueError(f"its shape is {picture.shape}")
+    from tifffile import TIFF
+
+    block = picture.reshape(form)[:, : shape[1]]
+    if page.compression == _LERC and page.predictor != 1:
+        block = TIFF.UNPREDICTORS[page.predictor](block, axis=-2, out=block)
+    missing = [(0, n - m) for n, m in zip(shape, block.shape, strict=True)]
+    return np.pad(block, missing, constant_values=page.nodata)

@@ -1,0 +1,1 @@
+"""Label images: OME-Zarr and OME-TIFF."""

@@ -1,0 +1,159 @@
+"""The files of label images, region by region, and whether they are those that were written.
+
+**export** notes the CRC-32C of each file it writes; a region's checksum is that of the lines
+``key crc`` of its files, by rising key. A chunk of nothing but 0 has no file and no line, so a file
+that is missing, added or changed changes the checksum, and it takes reading the compressed files
+alone, without decoding, to compare them.
+
+Coarse levels, which ``finish`` writes, are one region more, and so are the metadata.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from terapose.core.geometry import ZYX, Box, Grid, zyx
+from terapose.io.checksums import crc32c, of_file
+from terapose.io.files import ASIDE
+from terapose.io.labels.ome_zarr import level_region, level_shape
+from terapose.io.zarr_files import Noted
+
+REGION_FACTOR = 4
+"""Edge of a region in chunks, and the largest factor of a level that is written with it."""
+_READERS = 8
+_TOGETHER = 4096
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """Which files label images consist of.
+
+    Attributes
+    ----------
+    names
+        Of the label images in the group.
+    version
+        Of OME-Zarr.
+    shape, chunks, region
+        (Z, Y, X) of the label images, of a chunk and of a region.
+    dimensions
+        Of the arrays: 2 for a single plane.
+    factors
+        (Z, Y, X) of each level.
+    """
+
+    names: tuple[str, ...]
+    version: str
+    shape: ZYX
+    chunks: ZYX
+    region: ZYX
+    dimensions: int
+    factors: tuple[ZYX, ...]
+
+    @property
+    def regions(self) -> Grid:
+        """The regions of the finest level."""
+        return Grid(self.shape, self.region)
+
+    @property
+    def fine(self) -> int:
+        """Number of levels, from the finest, that are written region by region."""
+        return sum(max(f) <= REGION_FACTOR for f in self.factors)
+
+    def of_region(self, region: Box) -> Iterator[str]:
+        """Keys of the chunks of a region."""
+        for level, factor in enumerate(self.factors[: self.fine]):
+            yield from self._keys(level, level_region(region.start, region.stop, factor))
+
+    def of_coarse_levels(self) -> Iterator[str]:
+        """Keys of the chunks of the other levels."""
+        for level in range(self.fine, len(self.factors)):
+            shape = level_shape(self.shape, self.factors[level])
+            yield from self._keys(level, [slice(0, n) for n in shape])
+
+    def of_metadata(self) -> Iterator[str]:
+        """Keys of the documents of the groups and arrays."""
+        levels = [f"{name}/{n}/" for name in self.names for n in range(len(self.factors))]
+        groups = ["", *(f"{name}/" for name in self.names)]
+        if self.version == "0.5":
+            yield from (f"{place}zarr.json" for place in (*groups, *levels))
+            return
+        yield from (f"{place}{file}" for place in groups for file in (".zgroup", ".zattrs"))
+        yield from (f"{place}{file}" for place in levels for file in (".zarray", ".zattrs"))
+
+    def _keys(self, level: int, inside: Sequence[slice]) -> Iterator[str]:
+        shape = level_shape(self.shape, self.factors[level])
+        edges = zyx(min(c, n) for c, n in zip(self.chunks, shape, strict=True))
+        runs = [
+            range(part.start // edge, -(-part.stop // edge))
+            for part, edge in zip(inside, edges, strict=True)
+        ][-self.dimensions :]
+        lead = "c/" if self.version == "0.5" else ""
+        for name in self.names:
+            for at in itertools.product(*runs):
+                yield f"{name}/{level}/{lead}{'/'.join(map(str, at))}"
+
+
+def checksum(noted: Mapping[str, int | None]) -> int:
+    """Checksum of files by their keys; those that are not there are None."""
+    lines = (f"{key} {crc:08x}\n" for key, crc in sorted(noted.items()) if crc is not None)
+    return crc32c("".join(lines).encode())
+
+
+def within(noted: Noted, name: str, level: int) -> Noted:
+    """What was noted of an array, by keys in the group."""
+    return {f"{name}/{level}/{key}": crc for key, crc in noted.items()}
+
+
+def checksums_in(
+    read: Callable[[str], int | None], regions: Iterable[Iterable[str]]
+) -> Iterator[int]:
+    """Checksum of each region's files.
+
+    Parameters
+    ----------
+    read
+        Gives the checksum of the file of a key, or None where there is none.
+    regions
+        Keys of the files of each region.
+    """
+    with ThreadPoolExecutor(_READERS) as pool:
+        for together in _batches(regions):
+            keys = [key for region in together for key in region]
+            found = dict(zip(keys, pool.map(read, keys), strict=True))
+            for region in together:
+                yield checksum({key: found[key] for key in region})
+
+
+def copy_files(source: Path, target: Path, copy: Callable[[Path, Path], None]) -> None:
+    """Copy the complete files of a folder, several at a time."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        for folder, _, names in os.walk(source):
+            place = target / Path(folder).relative_to(source)
+            place.mkdir(parents=True, exist_ok=True)
+            complete = [name for name in names if not name.endswith(ASIDE)]
+            list(pool.map(lambda n: copy(Path(folder) / n, place / n), complete))  # noqa: B023
+
+
+def _batches(regions: Iterable[Iterable[str]]) -> Iterator[list[list[str]]]:
+    """Regions in groups of some thousand files."""
+    together: list[list[str]] = []
+    for region in regions:
+        together.append(list(region))
+        if sum(map(len, together)) >= _TOGETHER:
+            yield together
+            together = []
+    yield together
+
+
+def of_path(folder: Path, key: str) -> int | None:
+    """Checksum of a file in a folder; None where there is none."""
+    try:
+        return of_file(folder / key)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -1,0 +1,188 @@
+"""The label image as one OME-TIFF, for tools that read nothing else (`cell.ome.tif`).
+
+BigTIFF, tiled, deflate with a horizontal predictor, physical sizes where they are known. A single
+plane has a pyramid in SubIFDs (nearest, the levels of ``labels.zarr``); a volume has its planes one
+after another. It is streamed from the label image, tile by tile, or some planes of a volume at a
+time: memory does not depend on its size.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import zarr
+from numpy.typing import NDArray
+
+from terapose.core.geometry import ZYX
+from terapose.io import files
+from terapose.io.labels.ome_zarr import NAME, level_shape, open_level, pyramid_factors
+
+TILE = 1024
+TOGETHER = 2**25
+"""Voxels of planes that are read at once: 134 MB of 4 bytes each."""
+
+
+def write_mask(
+    address: str,
+    path: Path,
+    *,
+    name: str = NAME,
+    levels: int,
+    voxel_size: tuple[float, float, float] | None,
+    identity: str,
+    description: str = "",
+    place: tuple[ZYX, ZYX] | None = None,
+) -> None:
+    """Write a label image as OME-TIFF.
+
+    Parameters
+    ----------
+    address
+        Path or URL of the labels group.
+    path
+        File to write; it is there whole or not at all.
+    name
+        Name of the label image in the group.
+    levels
+        Number of levels of the label image.
+    voxel_size
+        (z, y, x) in micrometres of the finest level, if known.
+    identity
+        What tells this result from others; OME wants a UUID, which is made of it.
+    description
+        Of the image, in OME's metadata.
+    place
+        Of a region, (Z, Y, X) of the whole image and where the region begins in it: the mask is as
+        large as the image, with 0 outside of the region.
+    """
+    arrays: list[Source] = [open_level(address, level, name=name) for level in range(levels)]
+    labels = open_level(address, 0, name=name)
+    if place is not None:
+        factors = pyramid_factors(place[0], voxel_size)
+        arrays = [Placed(labels, *place, factor) for factor in factors]
+    if labels.ndim > 2:
+        arrays = arrays[:1]
+    axes = "ZYX"[-labels.ndim :]
+    # not a random one: equal results are equal files
+    unique = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, name + identity)}"
+    metadata: dict[str, Any] = {"axes": axes, "Name": path.name, "UUID": unique}
+    if description:
+        metadata["Description"] = description
+    for axis, size in zip("ZYX", voxel_size or (), strict=False):
+        if axis in axes:
+            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
+    with (
+        files.written(path, "mask") as aside,
+        tifffile.TiffWriter(aside, bigtiff=True, ome=True) as file,
+    ):
+        for level, array in enumerate(arrays):
+            # TIFF wants tiles of multiples of 16
+            edge = min(TILE, -(-max(array.shape[-2:]) // 16) * 16)
+            file.write(
+                _tiles(array, edge),
+                shape=array.shape,
+                dtype=array.dtype,
+                tile=(edge, edge),
+                compression="zlib",
+                predictor=True,
+                photometric="minisblack",
+                subifds=len(arrays) - 1 if level == 0 else None,
+                subfiletype=1 if level else 0,
+                metadata=None if level else metadata,
+            )
+
+
+class Placed:
+    """A label image in a larger image, at one level of that image's pyramid: 0 around it.
+
+    Parameters
+    ----------
+    labels
+        (Z, Y, X) or (Y, X) of the finest level.
+    whole, offset
+        (Z, Y, X) of the image, and where the labels begin in it.
+    factor
+        (Z, Y, X): of every so many voxels the first is kept.
+    """
+
+    shards = None
+
+    def __init__(self, labels: zarr.Array[Any], whole: ZYX, offset: ZYX, factor: ZYX) -> None:
+        self._labels = labels
+        self.ndim = labels.ndim
+        self.dtype = labels.dtype
+        self.chunks = labels.chunks
+        self._offset, self._factor = offset[-self.ndim :], factor[-self.ndim :]
+        self.shape = level_shape(whole[-self.ndim :], factor)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read a region; a number in place of a slice drops its axis."""
+        given = index if isinstance(index, tuple) else (index,)
+        given += (slice(None),) * (self.ndim - len(given))
+        places = [
+            (i, i + 1) if isinstance(i, int) else i.indices(n)[:2]
+            for i, n in zip(given, self.shape, strict=True)
+        ]
+        result = np.zeros([b - a for a, b in places], self.dtype)
+        inner, source = [], []
+        for (a, b), n, first, step in zip(
+            places, self._labels.shape, self._offset, self._factor, strict=True
+        ):
+            low, high = max(a, -(-first // step)), min(b, -(-(first + n) // step))
+            inner.append(slice(low - a, max(low, high) - a))
+            source.append(slice(low * step - first, max(low, high) * step - first))
+        if all(s.stop > s.start for s in inner):
+            read = np.asarray(self._labels[tuple(source)])
+            result[tuple(inner)] = read[tuple(slice(None, None, f) for f in self._factor)]
+        return result[tuple(0 if isinstance(i, int) else slice(None) for i in given)]
+
+
+Source = zarr.Array[Any] | Placed
+
+
+def _tiles(array: Source, edge: int) -> Iterator[NDArray[Any]]:
+    """Tiles of all planes in the file's order; those at the far edges are padded with zeros."""
+    height, width = array.shape[-2:]
+    for read in _planes(array):
+        for y in range(0, height, edge):
+            for x in range(0, width, edge):
+                part = read((slice(y, y + edge), slice(x, x + edge)))
+                tile = np.zeros((edge, edge), array.dtype)
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile
+
+
+def _part(array: Source, plane: tuple[int, ...], place: tuple[slice, slice]) -> NDArray[Any]:
+    """A region of one plane."""
+    index: tuple[int | slice, ...] = (*plane, *place)
+    return np.asarray(array[index])
+
+
+def _planes(array: Source) -> Iterator[Callable[[tuple[slice, slice]], NDArray[Any]]]:
+    """For each plane what reads a region of it.
+
+    Chunks of a volume are many planes deep, and whole ones are decoded whatever is read of them:
+    so planes of one layer of chunks are read together, as many as `TOGETHER` allows.
+    """
+    if array.ndim == 2:
+        yield partial(_part, array, ())
+        return
+    depth = array.shape[0]
+    layer = (array.shards or array.chunks)[0]
+    several = max(1, TOGETHER // math.prod(array.shape[1:]))
+    for top in range(0, depth, layer):
+        bottom = min(top + layer, depth)
+        for first in range(top, bottom, several):
+            if several == 1:
+                yield partial(_part, array, (first,))
+                continue
+            planes = np.asarray(array[first : min(first + several, bottom)])
+            for plane in planes:
+                yield plane.__getitem__

@@ -1,0 +1,170 @@
+"""One run at a time in a folder of results.
+
+Who works in a folder keeps a file there (`NAME`), which says who it is. The file is made with
+``O_EXCL``, which is one step on local file systems, NFS (from version 3) and Lustre; nothing relies
+on flock. Its holder touches it every `BEAT` seconds.
+
+A run that was killed leaves its file behind. It counts for nothing once its process is gone, on the
+same machine, or has not touched it for `PATIENCE` seconds, by the clock of the file system: that of
+a file made for the comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from terapose.core.errors import InputError
+from terapose.io.files import aside, point
+
+NAME = ".terapose.io.lock"
+BEAT = 20.0
+PATIENCE = 180.0
+_TRIES = 20
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder that exists while a block runs.
+
+    Raises
+    ------
+    InputError
+        If another run holds it.
+    """
+    path = folder / NAME
+    me = _take(path)
+    over = threading.Event()
+    beat = threading.Thread(target=_touch, args=(path, over), daemon=True)
+    beat.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beat.join()
+        if _holder(path) == me:
+            path.unlink(missing_ok=True)
+
+
+def _take(path: Path) -> dict[str, Any]:
+    """Make the file; what it says."""
+    me = {
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "started": _started(os.getpid()),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    for _ in range(_TRIES):
+        point("lock: before it is made")
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            _clear(path)
+            continue
+        with os.fdopen(handle, "w") as file:
+            json.dump(me, file)
+        point("lock: after it is made")
+        return me
+    raise _in_use(path, _holder(path))
+
+
+def _clear(path: Path) -> None:
+    """Remove the file of a run that is gone.
+
+    Raises
+    ------
+    InputError
+        If the run is not gone.
+    """
+    holder = _holder(path)
+    if holder is None:
+        return
+    if not _is_gone(path, holder):
+        raise _in_use(path, holder)
+    # only one at a time looks and removes: another run may have the file by now
+    only = path.with_name(f"{path.name}.old")
+    try:
+        os.close(os.open(only, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        if _age(only) > PATIENCE:
+            only.unlink(missing_ok=True)
+        time.sleep(0.1)
+        return
+    try:
+        holder = _holder(path)
+        if holder is not None and _is_gone(path, holder):
+            path.unlink(missing_ok=True)
+    finally:
+        only.unlink(missing_ok=True)
+
+
+def _holder(path: Path) -> dict[str, Any] | None:
+    """What a file says; None where there is none, empty where it is being written."""
+    try:
+        holder = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _is_gone(path: Path, holder: dict[str, Any]) -> bool:
+    if holder.get("host") == socket.gethostname() and isinstance(holder.get("process"), int):
+        started = _started(holder["process"])
+        return started is None or started != holder.get("started")
+    return _age(path) > PATIENCE
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was touched, by the clock of its file system."""
+    probe = aside(path)
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _started(process: int) -> str | None:
+    """When a process of this machine started, which tells it from a later one of its number."""
+    try:
+        # the name, in parentheses, may hold blanks
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except FileNotFoundError:
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "running"
+
+
+def _touch(path: Path, over: threading.Event) -> None:
+    while not over.wait(BEAT):
+        with suppress(OSError):
+            os.utime(path)
+
+
+def _in_use(path: Path, holder: dict[str, Any] | None) -> InputError:
+    known = holder or {}
+    return InputError(
+        "another run is writing here",
+        where=path.parent,
+        got=f"process {known.get('process', '?')} on {known.get('host', '?')}, "
+        f"since {known.get('since', '?')}",
+        remedy=f"wait for it, or choose another folder (if it is gone, remove {path.name})",
+    )

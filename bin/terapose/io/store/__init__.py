@@ -1,0 +1,1 @@
+"""The store: arrays and tables between stages."""

@@ -1,0 +1,338 @@
+"""Where a run keeps its arrays and tables between tasks: a directory or an object store.
+
+Invariants
+----------
+- Every write region belongs to one task and is aligned to chunks: no chunk has two writers.
+- A chunk, a table and a marker appear whole or not at all (`terapose.io.files`).
+- Everything has a checksum, which is compared whenever it is read (`terapose.io.checksums`).
+- All chunks of an array are written, zeros too. A chunk that is missing when it is read is a
+  fault (`StoreError`), never zeros.
+- A task first writes its results, then its *marker*, and only then drops what nobody needs any
+  more. Who reads and afterwards finds a marker of its own kind in place (a twin was faster, for
+  example an orphan of a killed run) throws away what it read: it may have been dropped under it.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import fsspec
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from terapose.core.errors import StoreError
+from terapose.core.geometry import Box, zyx
+from terapose.io import checksums
+from terapose.io.files import ASIDE, written
+from terapose.io.zarr_files import ChunkMissingError, array_of
+
+FLOAT = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+"""Compression of flows: one pass over noise, cheap."""
+INTEGER = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
+"""Compression of labels, counts and displacements: long runs."""
+
+_UNDECODABLE = (RuntimeError, ValueError, OSError, TypeError)
+_ARRAY = "zarr.json"
+_T = TypeVar("_T")
+
+
+class Store:
+    """Arrays, tables and markers under one address.
+
+    Parameters
+    ----------
+    address
+        Local directory or URL that fsspec knows (``s3://bucket/run``). What follows a ``?again=``
+        is left out: the workflow adds it where a task has to run again
+        (`terapose.pipeline.repair`).
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = str(address).partition("?again=")[0].rstrip("/")
+        self._fs, self._root = fsspec.core.url_to_fs(self.address)
+        self.is_local = "://" not in self.address
+        self._opened: dict[str, zarr.Array[Any]] = {}
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def where(self, name: str) -> str:
+        """The address of something in the store."""
+        return f"{self.address}/{name}"
+
+    # -- blobs ---------------------------------------------------------------
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a blob as a whole, with its checksum."""
+        self._put(name, checksums.framed(data))
+
+    def _put(self, name: str, data: bytes) -> None:
+        path = self._path(name)
+        if not self.is_local:
+            self._fs.pipe_file(path, data)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with written(target, _kind(name)) as place:
+            place.write_bytes(data)
+
+    def put_plain(self, name: str, data: bytes) -> None:
+        """Write a file for others to read, unless it is there: its content is known."""
+        try:
+            there = self._fs.cat_file(self._path(name))
+        except OSError:
+            there = None
+        if there != data:
+            self._put(name, data)
+
+    def get(self, name: str) -> bytes:
+        """Read a blob.
+
+        Raises
+        ------
+        StoreError
+            If it is not there, or not as it was written.
+        """
+        return self._checked(name, checksums.unframed)
+
+    def _checked(self, name: str, check: Callable[[bytes, str], _T]) -> _T:
+        try:
+            return check(cast(bytes, self._fs.cat_file(self._path(name))), self.where(name))
+        except FileNotFoundError:
+            raise self._gone(name) from None
+        except OSError as error:
+            raise _named(checksums.damaged(self.where(name), str(error)), name) from error
+        except StoreError as error:
+            raise _named(error, name) from error.__cause__
+
+    def checksum(self, name: str) -> int | None:
+        """CRC-32C of a file as it lies there; None where there is none."""
+        try:
+            return checksums.crc32c(cast(bytes, self._fs.cat_file(self._path(name))))
+        except FileNotFoundError:
+            return None
+
+    def fetch(self, folder: str, target: Path) -> None:
+        """Copy a folder of an object store to a local disk."""
+        self._fs.get(self._path(folder), str(target), recursive=True)
+
+    def has(self, name: str) -> bool:
+        """Whether a blob is there."""
+        return bool(self._fs.exists(self._path(name)))
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the complete blobs that lie in a folder, itself in front of each; sorted."""
+        try:
+            found = self._fs.ls(self._path(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        last = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+        return sorted(f"{folder}/{name}" for name in last if not name.endswith(ASIDE))
+
+    def drop(self, name: str) -> None:
+        """Remove a blob, an array or a folder; nothing happens if it is not there."""
+        self._opened.pop(name, None)
+        try:
+            self._fs.rm(self._path(name), recursive=True)
+        except FileNotFoundError:
+            return
+
+    def put_table(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Write named columns."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **cast(dict[str, Any], dict(columns)))
+        self.put(name, buffer.getvalue())
+
+    def get_table(self, name: str) -> dict[str, NDArray[Any]]:
+        """Read named columns."""
+        try:
+            with np.load(io.BytesIO(self.get(name))) as table:
+                return dict(table)
+        except zipfile.BadZipFile as error:  # another blob in its place
+            raise _named(checksums.damaged(self.where(name), str(error)), name) from error
+
+    def put_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON document."""
+        self._put(name, json.dumps(checksums.sealed(value), sort_keys=True).encode())
+
+    def get_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON document."""
+        return self._checked(name, checksums.unsealed)
+
+    def find_json(self, name: str) -> dict[str, Any] | None:
+        """Read a JSON document that may be missing, or damaged, which is as if it were."""
+        try:
+            return self.get_json(name)
+        except StoreError:
+            return None
+
+    # -- arrays --------------------------------------------------------------
+
+    def create(
+        self,
+        name: str,
+        shape: Sequence[int],
+        chunks: Sequence[int],
+        dtype: str,
+        codec: BloscCodec = FLOAT,
+    ) -> None:
+        """Make an array; where it is there, nothing is changed. A twin writes the same."""
+        made: dict[str, Buffer] = {}
+        zarr.create_array(
+            MemoryStore(made),
+            shape=tuple(shape),
+            chunks=tuple(min(c, s) for c, s in zip(chunks, shape, strict=True)),
+            dtype=dtype,
+            compressors=[codec, Crc32cCodec()],
+            fill_value=0,
+        )
+        document = json.loads(made[_ARRAY].to_bytes())
+        del document["attributes"]
+        try:
+            there = self._metadata(name)
+        except StoreError:
+            there = None
+        if there != document:
+            text = json.dumps(checksums.sealed(document, "attributes"), indent=1)
+            self._put(f"{name}/{_ARRAY}", text.encode())
+
+    def open(self, name: str) -> zarr.Array[Any]:
+        """Open an array.
+
+        Raises
+        ------
+        StoreError
+            If it is not there, or its metadata are damaged.
+        """
+        if name not in self._opened:
+            try:
+                document = self._metadata(name)
+            except StoreError as error:
+                raise _named(error, name) from error.__cause__
+            self._opened[name] = array_of({**document, "attributes": {}}, self.where(name))
+        return self._opened[name]
+
+    def _metadata(self, name: str) -> dict[str, Any]:
+        return self._checked(f"{name}/{_ARRAY}", partial(checksums.unsealed, within="attributes"))
+
+    def read(self, name: str, box: Box) -> NDArray[Any]:
+        """Read a ZYX box of an array, all its components; every chunk has to be there.
+
+        Raises
+        ------
+        StoreError
+            If the array or one of the box's chunks is missing or damaged.
+        """
+        try:
+            array = self.open(name)
+        except StoreError as error:
+            raise _named(error, name, box) from error.__cause__
+        try:
+            return np.asarray(array[(Ellipsis, *box.slices)])
+        except (ChunkMissingError, *_UNDECODABLE):
+            for chunk in self._chunks(array, box):
+                self._try(array, name, chunk)
+            raise
+
+    def missing(self, name: str, box: Box) -> list[Box]:
+        """The chunks of an array in a ZYX box that are not there."""
+        array = self.open(name)
+        files = self.chunk_names(array, name, box)
+        chunks = self._chunks(array, box)
+        return [c for c, file in zip(chunks, files, strict=True) if not self.has(file)]
+
+    def _try(self, array: zarr.Array[Any], name: str, chunk: Box) -> None:
+        """Read a chunk, to find the one that cannot be."""
+        try:
+            np.asarray(array[(Ellipsis, *chunk.slices)])
+        except ChunkMissingError as error:
+            raise _named(self._gone(f"{name}/{error}"), name, chunk) from None
+        except _UNDECODABLE as error:
+            (file,) = self.chunk_names(array, name, chunk)
+            fault = checksums.damaged(self.where(file), str(error))
+            raise _named(fault, name, chunk) from error
+
+    def write(self, name: str, box: Box, values: NDArray[Any]) -> int:
+        """Write a chunk-aligned ZYX box of an array; returns the CRC-32 of the bytes.
+
+        Raises
+        ------
+        ValueError
+            If the box cuts a chunk: two tasks could lose each other's voxels.
+        """
+        array = self.open(name)
+        for a, b, c, n in zip(
+            box.start, box.stop, array.chunks[-3:], array.shape[-3:], strict=True
+        ):
+            if a % c or (b % c and b != n):
+                raise ValueError(f"{name}: {box} is not aligned to chunks {array.chunks}")
+        array[(Ellipsis, *box.slices)] = values
+        return zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data)
+
+    @staticmethod
+    def _runs(array: zarr.Array[Any], box: Box) -> list[range]:
+        """Numbers of the chunks, along each axis, that hold a ZYX box."""
+        return [
+            range(a // c, -(-b // c))
+            for a, b, c in zip(box.start, box.stop, array.chunks[-3:], strict=True)
+        ]
+
+    def _chunks(self, array: zarr.Array[Any], box: Box) -> list[Box]:
+        edges, shape = array.chunks[-3:], zyx(array.shape[-3:])
+        places = itertools.product(*self._runs(array, box))
+        starts = [zyx(n * c for n, c in zip(at, edges, strict=True)) for at in places]
+        return [
+            Box(start, zyx(a + c for a, c in zip(start, edges, strict=True))).clip(shape)
+            for start in starts
+        ]
+
+    def chunk_names(self, array: zarr.Array[Any], name: str, box: Box) -> list[str]:
+        """Names of the chunks that hold a ZYX box (the leading axis is one chunk)."""
+        lead = "0/" * (array.ndim - 3)
+        return [
+            f"{name}/c/{lead}{z}/{y}/{x}" for z, y, x in itertools.product(*self._runs(array, box))
+        ]
+
+    def drop_box(self, name: str, box: Box) -> None:
+        """Remove the chunks that lie in a ZYX box."""
+        if self.has(f"{name}/{_ARRAY}"):
+            for chunk in self.chunk_names(self.open(name), name, box):
+                self.drop(chunk)
+
+    def _gone(self, name: str) -> StoreError:
+        fault = StoreError(
+            "is not in the store any more, though an earlier task wrote it",
+            where=self.where(name),
+            remedy=(
+                "it was removed by hand, or dropped after use (keep_intermediates 'all' drops "
+                f"nothing); {checksums.AGAIN}"
+            ),
+        )
+        return _named(fault, name)
+
+
+def _named(fault: StoreError, name: str, box: Box | None = None) -> StoreError:
+    """A fault that says what it is about; an array rather than one of its files."""
+    fault.name = name
+    if box is not None:
+        fault.start, fault.stop = box.start, box.stop
+    return fault
+
+
+def _kind(name: str) -> str:
+    """What a blob is, as the name of its points."""
+    if name.startswith("done/"):
+        return "marker"
+    return "table" if name.endswith(".npz") else "metadata" if name.endswith(_ARRAY) else "blob"

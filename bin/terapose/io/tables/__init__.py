@@ -1,0 +1,1 @@
+"""Tables of cells and outlines, as files."""

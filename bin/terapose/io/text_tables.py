@@ -1,0 +1,179 @@
+"""Tables that people hand in as text, in the forms in which spreadsheets write them.
+
+1. Encoding: a byte order mark tells it. Without one it is UTF-16 where there are bytes of 0, which
+   no other text has, else UTF-8. What is not valid in it is refused: other encodings cannot be
+   told apart.
+2. Separator: a first line ``sep=;``, as Excel has it, tells it. Else it is the one of comma,
+   semicolon and tab with which the first line has most of the columns that are known.
+3. Blank lines, and lines of nothing but separators, do not count.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from terapose.core.errors import InputError
+from terapose.core.near import plain
+from terapose.io.documents import read_document, refuse_special
+
+_SEPARATORS = ",;\t"
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order marks; that of UTF-32 begins like that of UTF-16, so it comes before it."""
+_HEAD = 2**16
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a table is written.
+
+    Attributes
+    ----------
+    encoding
+        As Python calls it.
+    separator
+        Of columns.
+    skipped
+        Lines before the header.
+    """
+
+    encoding: str
+    separator: str
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Lines of a table that are not blank; the first one may be a header.
+
+    Attributes
+    ----------
+    lines
+        Fields of each line, without blanks around them, up to the last one that is not empty.
+    numbers
+        Of the lines in the file, from 1.
+    separator
+        What stands between two fields.
+    """
+
+    lines: list[list[str]]
+    numbers: list[int]
+    separator: str
+
+
+def dialect_of(path: Path, known: Sequence[str]) -> Dialect:
+    """Find out how a table is written, from its beginning.
+
+    Parameters
+    ----------
+    path
+        Local file.
+    known
+        Names of columns that it may have.
+
+    Raises
+    ------
+    InputError
+        If it is a workbook of a spreadsheet or an archive.
+    OSError
+        If it cannot be read.
+    """
+    refuse_special(path)
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise InputError(
+            "is a workbook or an archive, not a table as text",
+            where=path,
+            allowed="a CSV file",
+            remedy="in the spreadsheet, save it as CSV (UTF-8)",
+        )
+    encoding = _encoding(head)
+    return _dialect(head.decode(encoding, errors="ignore"), encoding, known)
+
+
+def read_table(path: Path, known: Sequence[str]) -> TextTable:
+    """Read a small table.
+
+    Parameters
+    ----------
+    path
+        Local file.
+    known
+        Names of columns that it may have.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is no text in one of the forms above.
+    """
+    try:
+        dialect = dialect_of(path, known)
+        content = read_document(path).decode(dialect.encoding)
+        lines, numbers = _lines(content, dialect)
+    except OSError as error:
+        raise InputError("cannot be read", where=path, got=error.strerror) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            "is not a table as text",
+            where=path,
+            got=str(error),
+            allowed="a CSV file in UTF-8",
+            remedy="in the spreadsheet, save it as CSV (UTF-8)",
+        ) from error
+    return TextTable(lines, numbers, dialect.separator)
+
+
+def _lines(content: str, dialect: Dialect) -> tuple[list[list[str]], list[int]]:
+    reader = csv.reader(
+        io.StringIO(content, newline=""),
+        delimiter=dialect.separator,
+        skipinitialspace=True,
+        strict=True,
+    )
+    lines, numbers = [], []
+    for line in reader:
+        # a blank between quotes is no blank line, but a name that is missing
+        if not any(line) or reader.line_num <= dialect.skipped:
+            continue
+        fields = [field.strip() for field in line]
+        while len(fields) > 1 and not fields[-1]:
+            fields.pop()
+        lines.append(fields)
+        numbers.append(reader.line_num)
+    return lines, numbers
+
+
+def _encoding(head: bytes) -> str:
+    for mark, encoding in _MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    if 0 not in head:
+        return "utf-8"
+    # of most letters the high byte is 0: the second one, or the first one
+    return "utf-16-le" if head[1::2].count(0) >= head[::2].count(0) else "utf-16-be"
+
+
+def _dialect(text: str, encoding: str, known: Sequence[str]) -> Dialect:
+    lines = text.splitlines()
+    first = lines[0].strip(" ").strip('"') if lines else ""
+    if first.casefold().startswith("sep=") and first[4:] in tuple(_SEPARATORS):
+        return Dialect(encoding, first[4:], skipped=1)
+    header = next((line for line in lines if line.strip(f"{_SEPARATORS} ")), "")
+    names = {plain(name) for name in known}
+
+    def fit(separator: str) -> tuple[int, int]:
+        fields = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
+        return sum(plain(field) in names for field in fields), len(fields)
+
+    return Dialect(encoding, max(_SEPARATORS, key=fit))

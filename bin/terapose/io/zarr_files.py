@@ -1,0 +1,87 @@
+"""The files of Zarr arrays, watched as they are read and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.abc.store import ByteRequest
+from zarr.abc.store import Store as ZarrStore
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
+
+from terapose.io.checksums import crc32c
+from terapose.io.files import point
+
+Noted = dict[str, int | None]
+"""CRC-32C of files that were written, by their keys; None of those that were removed."""
+
+
+class ChunkMissingError(Exception):
+    """A chunk that should be there is not."""
+
+
+class Watched(WrapperStore[ZarrStore]):
+    """A Zarr store that names the points of its writes, and says what is missing.
+
+    Parameters
+    ----------
+    store
+        Where the files are.
+    noted
+        Takes the checksums of what is written and removed.
+    complete
+        Whether each chunk has to be there when it is read.
+    """
+
+    def __init__(
+        self, store: ZarrStore, noted: Noted | None = None, *, complete: bool = False
+    ) -> None:
+        super().__init__(store)
+        self._noted, self._complete = noted, complete
+
+    def _with_store(self, store: ZarrStore) -> Watched:
+        return type(self)(store, self._noted, complete=self._complete)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read a file."""
+        found = await self._store.get(key, prototype, byte_range)
+        if found is None and self._complete and not key.endswith("zarr.json"):
+            raise ChunkMissingError(key)
+        return found
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a file."""
+        point("chunk: before it is written")
+        await self._store.set(key, value)
+        point("chunk: after it is written")
+        if self._noted is not None:
+            self._noted[key] = crc32c(value.to_bytes())
+
+    async def delete(self, key: str) -> None:
+        """Remove a file."""
+        await self._store.delete(key)
+        if self._noted is not None:
+            self._noted[key] = None
+
+
+def zarr_store(address: str) -> ZarrStore:
+    """The files at an address: a folder or a URL."""
+    if "://" in address:
+        return FsspecStore.from_url(address)
+    return LocalStore(Path(address))
+
+
+def array_of(document: dict[str, Any], address: str) -> zarr.Array[Any]:
+    """An array whose metadata are known and whose chunks are all there, those of zeros too."""
+    place = StorePath(Watched(zarr_store(address), complete=True))
+    return zarr.Array.from_dict(place, document).with_config({"write_empty_chunks": True})
+
+
+def open_sparse(address: str, noted: Noted | None = None) -> zarr.Array[Any]:
+    """An array of which chunks of nothing but 0 are not written, and removed where they were."""
+    store = Watched(zarr_store(address), noted)
+    return zarr.open_array(store, mode="r+", config={"write_empty_chunks": False})

@@ -1,0 +1,336 @@
+"""Run a network over whole planes, tile by tile, as `cellpose.core.run_net` does.
+
+1. A plane is padded with zeros: 8 px or more on each side, to a multiple of 16, at least one tile.
+2. Tiles start at ``linspace(0, L - tile, ceil((1 + 2 * overlap) * L / tile))``: the grid belongs to
+   the plane, so whole planes need no halo along the axis they are stacked on.
+3. Tiles are averaged with a logistic taper (20 px from the edge, sigma 7.5), summed in row-major
+   order: float32 sums of float64 products, as NumPy computes Cellpose's expression.
+
+A tile's result does not depend on which other tiles are in its batch (see
+`terapose.networks.base`), so batches run across planes.
+
+With ``augment`` tiles overlap by half, and every second one along each axis is flipped before it
+goes through the network and flipped back after it, flows along the flipped axis negated.
+
+A tile of zeros always has the same answer: it is asked for once, and no such tile is run again. The
+same answer can be given to tiles that are nearly empty (``skip_empty``), which is not exact. Tiles
+in which nothing is ``wanted`` are not run at all; they add zeros.
+
+A plane that is too large for one task is cut into rectangles. A rectangle needs the tiles of the
+plane's grid that touch it, and what lies under those tiles: its *window*. Tiles are still added in
+row-major order, so each pixel gets the same sum; tiles at a cut are run on both sides of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.io.compiled import njit
+
+Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Rectangle = tuple[tuple[int, int], tuple[int, int]]
+"""Part of a plane: (start, stop) along Y and along X."""
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """Where the tiles of a plane lie.
+
+    Attributes
+    ----------
+    pad
+        Zeros before the plane along Y and X.
+    padded
+        Size of the padded plane (Y, X).
+    starts
+        First row of the tiles along Y, first column along X, in the padded plane.
+    tile
+        Edge of a tile (px).
+    first
+        Number along Y and X of the first of these tiles in the grid of the whole plane.
+    """
+
+    pad: tuple[int, int]
+    padded: tuple[int, int]
+    starts: tuple[tuple[int, ...], tuple[int, ...]]
+    tile: int
+    first: tuple[int, int] = (0, 0)
+
+    @property
+    def corners(self) -> list[tuple[int, int]]:
+        """First row and column of each tile, in row-major order."""
+        return [(y, x) for y in self.starts[0] for x in self.starts[1]]
+
+    @property
+    def flips(self) -> list[tuple[int, int]]:
+        """Steps along Y and X, 1 or -1, in which augmentation reads each tile, in that order."""
+        rows, columns = (range(f, f + len(s)) for f, s in zip(self.first, self.starts, strict=True))
+        # an odd column flips Y and an odd row flips X, as Cellpose has it
+        return [(-1 if i % 2 else 1, -1 if j % 2 else 1) for j in rows for i in columns]
+
+    def touching(self, region: Rectangle) -> TileGrid:
+        """The same grid with only the tiles that touch a region of the plane."""
+        found = [
+            [n for n, s in enumerate(along) if s < stop + pad and s + self.tile > start + pad]
+            for along, pad, (start, stop) in zip(self.starts, self.pad, region, strict=True)
+        ]
+        rows, columns = (
+            tuple(along[n] for n in numbers)
+            for along, numbers in zip(self.starts, found, strict=True)
+        )
+        return replace(self, starts=(rows, columns), first=(found[0][0], found[1][0]))
+
+    def window(self, shape: tuple[int, int]) -> Rectangle:
+        """The part of the plane that lies under the tiles."""
+        (y, x) = (
+            (max(along[0] - pad, 0), min(along[-1] + self.tile - pad, length))
+            for along, pad, length in zip(self.starts, self.pad, shape, strict=True)
+        )
+        return (y, x)
+
+
+def _pad(length: int, tile: int) -> tuple[int, int]:
+    """Zeros before and after an axis (`cellpose.transforms.get_pad_yx`)."""
+    fill = -length % 16 if length >= tile else max(0, tile - length - 16)
+    return 8 + fill // 2, 8 + fill - fill // 2
+
+
+def tile_grid(
+    shape: tuple[int, int], tile: int, overlap: float, *, augment: bool = False
+) -> TileGrid:
+    """Tiles of a plane.
+
+    Parameters
+    ----------
+    shape
+        Plane (Y, X) in pixels.
+    tile
+        Edge of a tile (px).
+    overlap
+        Fraction of a tile that neighbours share; 0.05 to 0.5.
+    augment
+        Whether tiles are laid out for augmentation: two or more along each axis, half overlapping.
+    """
+    share = min(0.5, max(0.05, overlap))
+    pads = [_pad(n, tile) for n in shape]
+    padded = [n + before + after for n, (before, after) in zip(shape, pads, strict=True)]
+    starts = []
+    for length in padded:
+        count = 1 if length <= tile else math.ceil((1.0 + 2 * share) * length / tile)
+        if augment:
+            count = max(2, math.ceil(2.0 * length / tile))
+        starts.append(tuple(int(v) for v in np.linspace(0, length - tile, count)))
+    return TileGrid(
+        pad=(pads[0][0], pads[1][0]),
+        padded=(padded[0], padded[1]),
+        starts=(starts[0], starts[1]),
+        tile=tile,
+    )
+
+
+def taper(tile: int) -> NDArray[np.float64]:
+    """Weight of each pixel of a tile (`cellpose.transforms._taper_mask`), (tile, tile)."""
+    edge = max(224, tile)
+    at = np.abs(np.arange(edge) - (edge - 1) / 2)
+    line = 1 / (1 + np.exp((at - (edge / 2 - 20)) / 7.5))
+    first = edge // 2 - tile // 2
+    plane: NDArray[np.float64] = line * line[:, np.newaxis]
+    return plane[first : first + tile, first : first + tile]
+
+
+@njit
+def _add_tile(total, tile, weight, row, column):  # type: ignore[no-untyped-def]
+    for c in range(tile.shape[0]):
+        for y in range(tile.shape[1]):
+            for x in range(tile.shape[2]):
+                at = total[c, row + y, column + x]
+                total[c, row + y, column + x] = np.float32(at + tile[c, y, x] * weight[y, x])
+
+
+def window(
+    shape: tuple[int, int],
+    region: Rectangle,
+    *,
+    tile: int,
+    overlap: float = 0.1,
+    augment: bool = False,
+) -> Rectangle:
+    """The part of a plane that the network has to see for a region of it."""
+    return tile_grid(shape, tile, overlap, augment=augment).touching(region).window(shape)
+
+
+def run_planes(
+    forward: Forward,
+    planes: NDArray[np.float32],
+    *,
+    tile: int,
+    overlap: float = 0.1,
+    augment: bool = False,
+    skip_empty: float | None = None,
+    batch_size: int = 8,
+    shape: tuple[int, int] | None = None,
+    region: Rectangle | None = None,
+    wanted: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Run a network over a stack of planes, or over the same region of each.
+
+    Parameters
+    ----------
+    forward
+        The network: (N, C, tile, tile) float32 to (N, 3, tile, tile) float32.
+    planes
+        (P, C, Y, X) float32 normalised planes; with a region, what `window` says of them.
+    tile
+        Edge of the network's tiles (px).
+    overlap
+        Fraction of a tile that neighbours share.
+    augment
+        Whether tiles are flipped in turn.
+    skip_empty
+        Tiles without a pixel above this count as empty; None: only tiles of zeros do.
+    batch_size
+        Tiles a call.
+    shape
+        (Y, X) of whole planes, where only windows are given.
+    region
+        The region, in pixels of the whole plane.
+    wanted
+        (P, Y, X) of the window: pixels whose result is used; tiles without any are not run.
+
+    Returns
+    -------
+    (P, 3, Y, X) float32
+        Flow along the plane's first axis, along its second, and cell probability (logit).
+    """
+    count = len(planes)
+    height, width = shape or planes.shape[2:]
+    region = region or ((0, height), (0, width))
+    grid = tile_grid((height, width), tile, overlap, augment=augment).touching(region)
+    layout = _Layout.of(grid, (height, width), region, augment)
+    weight = taper(tile)
+    norm = np.zeros(layout.extent)
+    for row, column in layout.corners:
+        norm[row : row + tile, column : column + tile] += weight
+    total = np.zeros((3, *layout.extent), np.float32)
+    result = np.empty((count, 3, *(b - a for a, b in region)), np.float32)
+    tiles = _cut(planes, layout, tile, wanted)
+    for n, output in enumerate(_answers(forward, tiles, batch_size, skip_empty)):
+        plane, at = divmod(n, len(layout.corners))
+        y, x = layout.flips[at]
+        if augment:
+            turned = np.array([y, x, 1], np.float32)[:, None, None]
+            output = np.ascontiguousarray(output[:, ::y, ::x]) * turned
+        _add_tile(total, output, weight, *layout.corners[at])
+        if at == len(layout.corners) - 1:
+            # one component at a time: the quotient is float64 before it is rounded
+            for c in range(3):
+                result[plane, c] = total[c][layout.inner] / norm[layout.inner]
+            total[:] = 0
+    return result
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where things lie in an array that begins at the first tile's corner.
+
+    Attributes
+    ----------
+    extent
+        Shape of the array (Y, X).
+    corners, flips
+        First row and column of each tile, and in which steps it is read.
+    source, inner
+        Where the window and the region lie.
+    """
+
+    extent: tuple[int, int]
+    corners: list[tuple[int, int]]
+    flips: list[tuple[int, int]]
+    source: tuple[slice, slice]
+    inner: tuple[slice, slice]
+
+    @classmethod
+    def of(
+        cls, grid: TileGrid, shape: tuple[int, int], region: Rectangle, augment: bool
+    ) -> _Layout:
+        """The layout of the tiles that touch a region."""
+        top, left = grid.starts[0][0], grid.starts[1][0]
+
+        def placed(part: Rectangle) -> tuple[slice, slice]:
+            (a, b), (c, d) = part
+            y, x = grid.pad[0] - top, grid.pad[1] - left
+            return slice(a + y, b + y), slice(c + x, d + x)
+
+        return cls(
+            extent=(
+                grid.starts[0][-1] - top + grid.tile,
+                grid.starts[1][-1] - left + grid.tile,
+            ),
+            corners=[(y - top, x - left) for y, x in grid.corners],
+            flips=grid.flips if augment else [(1, 1)] * len(grid.corners),
+            source=placed(grid.window(shape)),
+            inner=placed(region),
+        )
+
+
+class _Tile(NamedTuple):
+    """A tile, (C, tile, tile) float32, and whether its result is used."""
+
+    values: NDArray[np.float32]
+    wanted: bool
+
+
+def _cut(
+    planes: NDArray[np.float32], layout: _Layout, tile: int, wanted: NDArray[np.bool_] | None
+) -> Iterator[_Tile]:
+    """The tiles of all planes, in order."""
+    padded = np.zeros((planes.shape[1], *layout.extent), np.float32)
+    used = np.full(layout.extent, wanted is None)
+    for number, plane in enumerate(planes):
+        padded[:, *layout.source] = plane
+        if wanted is not None:
+            used[layout.source] = wanted[number]
+        for (row, column), (y, x) in zip(layout.corners, layout.flips, strict=True):
+            place = slice(row, row + tile), slice(column, column + tile)
+            yield _Tile(padded[:, *place][:, ::y, ::x].copy(), bool(used[place].any()))
+
+
+def _answers(
+    forward: Forward, tiles: Iterator[_Tile], batch_size: int, empty: float | None
+) -> Iterator[NDArray[np.float32]]:
+    """The network's output for each tile, in order; full batches of those that have to be run."""
+    blank: NDArray[np.float32] | None = None
+    unused: NDArray[np.float32] | None = None
+    waiting: list[tuple[NDArray[np.float32], bool]] = []
+    for tile, wanted in tiles:
+        runs = wanted and bool(tile.any() if empty is None else (tile > empty).any())
+        if runs:
+            waiting.append((tile, True))
+        elif not wanted:
+            if unused is None:
+                unused = np.zeros((3, *tile.shape[1:]), np.float32)
+            waiting.append((unused, False))
+        else:
+            if blank is None:
+                blank = forward(np.zeros((1, *tile.shape), np.float32))[0]
+            waiting.append((blank, False))
+        if sum(runs for _, runs in waiting) == batch_size:
+            yield from _batch(forward, waiting)
+            waiting = []
+    yield from _batch(forward, waiting)
+
+
+def _batch(
+    forward: Forward, tiles: list[tuple[NDArray[np.float32], bool]]
+) -> Iterator[NDArray[np.float32]]:
+    """Outputs of a batch: of tiles that run, and those that are known."""
+    full = [tile for tile, runs in tiles if runs]
+    outputs = iter(forward(np.stack(full))) if full else iter(())
+    for known, runs in tiles:
+        yield next(outputs) if runs else known

@@ -1,0 +1,108 @@
+"""How the work is cut where nobody says: chunks, slabs, rectangles and blocks.
+
+None of it shows in the result. It decides how much memory a task takes, how many files the store
+has, and how often a tile at a cut is run twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from terapose.core.geometry import ZYX, zyx
+from terapose.pipeline.plan import FLAT_CHUNK
+
+MOST_VOXELS = 2**25
+MOST_PIXELS = 2**23
+"""Voxels (of planes by themselves: pixels) that a task gives to the network between two writes: at
+40 and 80 bytes each, 1.4 and 0.7 GB beside the network (a plane alone is also padded, added up and
+divided as a whole)."""
+LEAST_SLAB = 16
+"""Slabs of planes that fit uncut only by being thinner than this are cut into rectangles instead:
+thin slabs make many small files."""
+
+
+def network_shape(shape: ZYX, rescale: float, anisotropy: float, *, flat: bool = False) -> ZYX:
+    """Shape of the grid on which the network works (`CellposeModel._run_net`)."""
+    z, y, x = shape
+    if rescale == 1.0 and (flat or anisotropy == 1.0):
+        return shape
+    depth = z if flat else _whole(z * anisotropy * rescale)
+    return (depth, _whole(y * rescale), _whole(x * rescale))
+
+
+def _whole(length: float) -> int:
+    """A length in whole voxels; one beyond all measure is for the plan to refuse."""
+    return int(length) if length < _ENDLESS else _ENDLESS
+
+
+_ENDLESS = 2**62
+
+
+def choose_slabs(shape: ZYX, planes: int | None, rectangle: int | None = None) -> ZYX:
+    """Planes of a slab along each axis of a volume; no more than a rectangle is wide.
+
+    A slab is at once the edge of the chunks that two passes share. Thin slabs keep little in
+    flight (a pass writes a new sum while the old one still stands: about an eleventh of it here),
+    thick ones make fewer files. Chunks are at most 32 deep along Z, of which there is often little.
+    """
+    most = rectangle or max(shape)
+    if planes is not None:
+        return zyx(min(planes, most, n) for n in shape)
+    chosen = []
+    for axis, length in enumerate(shape):
+        thick = min(max(math.ceil(length / 11), 8), 32 if axis == 0 else 64, most, length)
+        uncut = MOST_VOXELS // (math.prod(shape) // length)
+        chosen.append(min(thick, uncut) if uncut >= LEAST_SLAB else thick)
+    return zyx(chosen)
+
+
+def choose_flat_slabs(shape: ZYX, planes: int | None, rectangle: int | None = None) -> ZYX:
+    """Chunks of the network's result on planes by themselves: some planes, in squares."""
+    z, y, x = shape
+    fits = max(1, MOST_PIXELS // (y * x))
+    edge = min(FLAT_CHUNK, rectangle or FLAT_CHUNK)
+    return (min(planes or min(32, fits), z), min(edge, y), min(edge, x))
+
+
+def choose_passes(shape: ZYX, slabs: ZYX, count: int, rectangle: int | None) -> tuple[ZYX, ...]:
+    """Shape of the boxes of each pass: a slab of planes, whole or cut into rectangles of chunks.
+
+    Parameters
+    ----------
+    shape
+        The network's grid.
+    slabs
+        Edges of its chunks.
+    count
+        Number of passes: 3, or 1 where planes stand by themselves.
+    rectangle
+        Edge of the rectangles; None cuts planes only where a slab of them is too large.
+    """
+    passes = []
+    for axis in range(count):
+        most = (MOST_VOXELS if count > 1 else MOST_PIXELS) // slabs[axis]
+        fits = math.prod(shape) // shape[axis] <= most
+        edge = rectangle or (max(shape) if fits else math.isqrt(most))
+        # whole chunks, so that no other box of the pass reads what this one drops
+        passes.append(
+            zyx(
+                c if i == axis else n if n <= edge else min(n, c * max(1, edge // c))
+                for i, (n, c) in enumerate(zip(shape, slabs, strict=True))
+            )
+        )
+    return tuple(passes)
+
+
+def choose_block(shape: ZYX, block: Sequence[int] | None, *, flat: bool = False) -> ZYX:
+    """Shape of a block: as given, else 256 voxels or less so that small images give some.
+
+    Blocks of planes are 1024 pixels wide or less, and as many planes as make 8 million pixels.
+    """
+    if block is not None:
+        return zyx(min(b, n) for b, n in zip(block, shape, strict=True))
+    if flat:
+        y, x = (min(1024, max(64, math.ceil(n / 2)), n) for n in shape[1:])
+        return (min(shape[0], max(1, 2**23 // (y * x))), y, x)
+    z, y, x = (min(256, max(64, math.ceil(n / 2))) for n in shape)
+    return (min(z, shape[0]), min(y, shape[1]), min(x, shape[2]))

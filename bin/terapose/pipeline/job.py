@@ -1,0 +1,360 @@
+"""One task of a stage: what it is given, how it is run once, and the receipt it leaves.
+
+A scattered stage is a module with ``run(job) -> dict``: it writes its arrays and returns what the
+receipt should say. Running a task again, after a crash or beside an orphaned twin, gives the same
+bytes; a task that finds its marker hands out the receipt it left. Stages that drop what they were
+the last to need do so item by item, each after its own marker (`Job.each`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from terapose.core.errors import StoreError
+from terapose.core.geometry import Box
+from terapose.core.levels import Cover
+from terapose.io.images import Image
+from terapose.io.store.store import Store
+from terapose.pipeline.image_plan import same_content, unchanged
+from terapose.pipeline.plan import OutputPlan, Plan, key_of
+
+Receipt = dict[str, Any]
+Summary = dict[str, Any]
+
+
+class AlreadyDoneError(Exception):
+    """A twin of this task has left its marker."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task of a scattered stage, or a gather.
+
+    Attributes
+    ----------
+    plan, store
+        The plan and where its arrays are.
+    stage
+        Name of the stage; the passes of the network are ``gradients-yx`` and so on.
+    task
+        Number of the task.
+    params
+        The stage's own parameters, by name.
+    before
+        Summary of the gather that this stage comes after.
+    """
+
+    plan: Plan
+    store: Store
+    stage: str
+    task: int
+    params: Mapping[str, Any]
+    before: Summary
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of all parameters after the plan that shape this stage's results."""
+        return stage_key(self.stage, self.params, self.before)
+
+    @property
+    def items(self) -> range:
+        """Blocks, slabs or regions to work on."""
+        return self.plan.batch(self.stage, self.task, self.upscales)
+
+    @property
+    def upscales(self) -> bool:
+        """Whether results are brought to level 0; known after ``relabel``."""
+        return bool(self.before.get("upscale"))
+
+    @property
+    def output(self) -> OutputPlan:
+        """The label image that is written."""
+        return self.plan.result(self.upscales)
+
+    @property
+    def cover(self) -> Cover | None:
+        """How what was segmented lies under the label image; None where they are one grid."""
+        return self.plan.cover if self.upscales else None
+
+    @property
+    def marker(self) -> str:
+        """Name of the task's marker in the store."""
+        return f"done/{self.stage}-{self.key}/task-{self.task}.json"
+
+    def item_marker(self, item: int) -> str:
+        """Name of the marker of one item, in stages that finish item by item."""
+        return f"done/{self.stage}-{self.key}/{item}.json"
+
+    def each(self, item: int, work: Callable[[], Any]) -> Any:
+        """Do one item unless its marker says it is done; returns what ``work`` returned."""
+        name = self.item_marker(item)
+        done = self.store.find_json(name)
+        if done is None:
+            try:
+                result = work()
+                self.confirm_image()
+                self.store.put_json(name, {"done": result})
+                done = self.store.get_json(name)
+            except (AlreadyDoneError, StoreError):
+                done = self.store.find_json(name)
+                if done is None:
+                    raise
+        return done["done"]
+
+    def name(self, array: str) -> str:
+        """Name in the store of something this stage writes."""
+        return f"{self.stage}-{self.key}/{array}"
+
+    def confirm(self, item: int) -> None:
+        """Call between reading and writing where a twin could drop what was read.
+
+        Raises
+        ------
+        AlreadyDoneError
+            If a twin has left the item's marker.
+        """
+        if self.store.has(self.item_marker(item)):
+            raise AlreadyDoneError
+
+    @cached_property
+    def image(self) -> Image:
+        """The whole image as the user gave it, and as it was planned."""
+        image = self.plan.image.open().whole
+        unchanged(image, self.store)
+        return image
+
+    @cached_property
+    def full_image(self) -> Image:
+        """Level 0 of the image, or what the region covers of it, as it was planned."""
+        assert self.plan.full is not None
+        image = self.plan.image.open(self.plan.full.selection)
+        unchanged(image, self.store)
+        return image
+
+    @property
+    def seen_image(self) -> Image:
+        """The image on the grid of the label image, as it was planned."""
+        if self.cover is not None:
+            return self.full_image
+        return replace(self.image, selection=self.plan.image.selection)
+
+    def confirm_image(self) -> None:
+        """Refuse an image that changed while it was read; call after reading, before a marker."""
+        for name in ("image", "full_image"):
+            if name in self.__dict__:
+                unchanged(self.__dict__[name], self.store)
+
+    def confirm_content(self) -> None:
+        """Refuse an image that was changed behind its files' times, where content counts."""
+        planned = self.plan.image
+        if planned.identified_by == "content":
+            same_content(self.image, planned.identity)
+            if self.upscales and planned.full_identity:
+                same_content(self.full_image, planned.full_identity)
+
+    def read_output(self, box: Box, channel: int) -> NDArray[Any]:
+        """Read a box of a channel of the image on the grid of the label image."""
+        if self.cover is None:
+            return self.read_image(box, channel)
+        return self.full_image.read(box.slices, channel)
+
+    def read_image(self, box: Box, channel: int) -> NDArray[Any]:
+        """Read a box of a channel, in voxels of the region that is segmented."""
+        return self.read_whole(box.moved(self.plan.image.offset), channel)
+
+    def read_whole(self, box: Box, channel: int) -> NDArray[Any]:
+        """Read a box of a channel of the whole image, or of its converted copy in the store."""
+        if self.plan.image.convert and channel in self.plan.image.channels:
+            return self.store.read(source(channel), box)
+        return self.image.read(box.slices, channel)
+
+
+def source(channel: int) -> str:
+    """Name of the converted copy of a channel."""
+    return f"source/{channel}"
+
+
+# parameters that say how a stage runs or what it keeps, not what comes out
+_SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_files", "cells"}
+
+
+def stage_key(stage: str, params: Mapping[str, Any], before: Summary) -> str:
+    """Digest of all parameters after the plan that shape a stage's results."""
+    return key_of(stage, shaping(params), before.get("key", ""))
+
+
+def shaping(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that decide what comes out."""
+    return {k: v for k, v in params.items() if k not in _SILENT}
+
+
+def module(stage: str) -> Any:
+    """The module of a stage."""
+    return importlib.import_module(f"terapose.stages.{stage.split('-')[0]}")
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # not getrusage: its figure starts at what the parent process had
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def run(job: Job) -> Receipt:
+    """Run one task of a scattered stage and return its receipt."""
+    implementation = module(job.stage)
+    begin = time.perf_counter()
+    receipt = job.store.find_json(job.marker)
+    if receipt is None:
+        result = implementation.run(job)
+        job.confirm_image()
+        receipt = {
+            "stage": job.stage,
+            "key": job.key,
+            "plan": job.plan.digest,
+            "task": job.task,
+            "items": [job.items.start, job.items.stop],
+            "params": shaping(job.params),
+            "seconds": round(time.perf_counter() - begin, 3),
+            "peak_memory": peak_memory(),
+            "result": result,
+        }
+        job.store.put_json(job.marker, receipt)
+        receipt = job.store.get_json(job.marker)
+    return receipt
+
+
+def run_gather(job: Job, receipts: Sequence[Receipt]) -> Summary:
+    """Gather a scattered stage: its own way if it has one, else just checked and summed up."""
+    implementation = module(job.stage)
+    if hasattr(implementation, "summarize"):
+        summary: Summary = implementation.summarize(job, receipts)
+    else:
+        summary = gather(job.plan, job.stage, receipts)
+    results = summary.pop("results", None)
+    return extended(job, summary if results is None else {**summary, "checksum": key_of(results)})
+
+
+def gathered(job: Job, scattered: Summary | None, begin: float, **fields: Any) -> Summary:
+    """Summary of a gather that does work of its own, and of the tasks it gathered.
+
+    Parameters
+    ----------
+    job
+        The gather.
+    scattered
+        What `gather` made of the receipts, if there were any.
+    begin
+        ``time.perf_counter()`` when the gather began.
+    **fields
+        What the next stages need.
+    """
+    summary = {
+        "stage": job.stage,
+        "key": job.key,
+        "plan": job.plan.digest,
+        "params": shaping(job.params),
+        "seconds": round(time.perf_counter() - begin, 3),
+        "peak_memory": peak_memory(),
+        **fields,
+    }
+    return extended(job, summary, scattered)
+
+
+_OWN = {"stage", "key", "params", "tasks", "seconds", "peak_memory", "checksum", "history"}
+_NEEDED_LATER = {"key", "plan", "flows", "ends", "counts", "displacements", "labels", "seeds"}
+_NEEDED_LATER |= {"naming", "patches", "relabel", "scale", "object_table", "hole_table"}
+_NEEDED_LATER |= {"dtype", "pieces", "expand", "by_block", "label_type", "last", "cell_table"}
+_NEEDED_LATER |= {"matched", "second", "second_labels", "upscale"}
+
+
+def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:
+    """A summary with what the one before it says and this one does not, and the history.
+
+    Stages hand names of arrays on that a later one reads; the history tells what each of them did.
+    """
+    inherited = {k: v for k, v in job.before.items() if k not in _OWN}
+    told = [
+        {k: v for k, v in step.items() if k not in _NEEDED_LATER}
+        for step in (*before, summary)
+        if step is not None
+    ]
+    return {**inherited, **summary, "history": [*job.before.get("history", []), *told]}
+
+
+def gather(
+    plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool = False
+) -> Summary:
+    """Check that every item of a stage has exactly one receipt, and sum them up.
+
+    Parameters
+    ----------
+    plan
+        The plan that says which items there are.
+    stage
+        Name of the scattered stage.
+    receipts
+        One for each task, in any order.
+    upscale
+        Whether they wrote regions of level 0.
+
+    Returns
+    -------
+    dict
+        ``stage``, ``key``, ``plan``, ``tasks``, ``seconds``, ``peak_memory`` and ``results``: what
+        the tasks' receipts say, in the order of their tasks.
+
+    Raises
+    ------
+    StoreError
+        If an item has no receipt or two, or receipts are of different runs.
+    """
+    faults = []
+    strange = {(r["stage"], r["plan"]) for r in receipts} - {(stage, plan.digest)}
+    if strange:
+        faults.append(f"receipts of another run or stage: {sorted(strange)}")
+    keys = sorted({r["key"] for r in receipts})
+    if len(keys) > 1:
+        faults.append(f"receipts made with different parameters: {keys}")
+    covered: dict[int, int] = {}
+    for receipt in receipts:
+        for item in range(*receipt["items"]):
+            covered[item] = covered.get(item, 0) + 1
+    count = plan.items(stage, upscale)
+    missing = [i for i in range(count) if i not in covered]
+    doubled = [i for i, times in covered.items() if times > 1]
+    if missing:
+        faults.append(f"no receipt for {len(missing)} of {count}: {missing[:10]}")
+    if doubled:
+        faults.append(f"more than one receipt for {sorted(doubled)[:10]}")
+    if faults:
+        raise StoreError(
+            "; ".join(faults),
+            where=f"stage {stage}",
+            remedy="run again with -resume; if it is said again, without -resume",
+        )
+    ordered = sorted(receipts, key=lambda r: r["items"])
+    return {
+        "stage": stage,
+        "key": keys[0] if keys else "",
+        "plan": plan.digest,
+        "params": ordered[0]["params"] if ordered else {},
+        "tasks": len(ordered),
+        "seconds": round(sum(r["seconds"] for r in ordered), 3),
+        "peak_memory": max((r["peak_memory"] for r in ordered), default=0),
+        "results": [r["result"] for r in ordered],
+    }

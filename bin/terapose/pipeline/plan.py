@@ -1,0 +1,388 @@
+"""The plan: everything that shapes the store and the network's work, fixed before it starts.
+
+A plan is made once from the opened image, the network's file and the parameters of the plan
+stage. It says on which grid the network works, how that is cut into slabs and blocks, which
+task does which of them, and what they will need. Its digest names the store: a changed input
+never meets stale chunks. Thresholds and filters are no part of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import math
+from collections.abc import Sequence
+from functools import cache, cached_property
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from terapose.core.errors import InputError, StoreError
+from terapose.core.geometry import ZYX, Box, Grid, batches, zyx
+from terapose.core.levels import Cover
+from terapose.core.selection import Selection
+from terapose.core.version import __version__
+from terapose.io.checksums import sealed, unsealed
+from terapose.io.store.store import Store
+from terapose.pipeline.image_plan import ImagePlan
+
+log = logging.getLogger(__name__)
+
+KEPT = "plan.json"
+"""Name of the plan in the store."""
+AXES = ("yx", "zx", "zy")
+"""Orientation of the network's passes, in Cellpose's order; pass ``i`` runs across axis ``i``."""
+
+SCATTERED = (
+    "convert",
+    "intensities",
+    *(f"gradients-{axis}" for axis in AXES),
+    "combine",
+    "follow",
+    "peaks",
+    "masks",
+    "errors",
+    "overlaps",
+    "voids",
+    "matches",
+    "export",
+    "measure",
+    "outlines",
+)
+"""Stages whose work is split into tasks, in the order of the data's way."""
+
+
+@cache
+def package_digest() -> str:
+    """SHA-256 of the package's source: edited code must not meet results of the old one."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def key_of(*parts: object) -> str:
+    """Short digest of anything that JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class MemberPlan(BaseModel):
+    """One of several networks whose outputs are averaged."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    digest: str
+    licence: str | None
+
+
+class ModelPlan(BaseModel):
+    """Which network runs; ``members`` are those of an ensemble, ``size`` the bytes of all files."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    digest: str
+    family: str
+    licence: str | None
+    members: tuple[MemberPlan, ...]
+    size: int
+    channels: int
+    tile: int
+    diam_mean: float
+    precision: str
+    device: str
+    overlap: float
+    augment: bool
+    skip_empty: float | None
+
+
+class IntensityPlan(BaseModel):
+    """How intensities become the network's input."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mode: str
+    merge: str
+    percentiles: tuple[float, float]
+    sampling: str
+    lowhigh: tuple[float, ...] | None
+    invert: bool
+    foreground_min: float | None
+    tile: int
+    windows: tuple[tuple[int, ...], ...]
+
+
+class OutputPlan(BaseModel):
+    """The label image: its grid, where that lies, and how it is stored.
+
+    Attributes
+    ----------
+    selection
+        Of the image whose voxels are those of the label image.
+    level
+        Level of that image.
+    whole, offset
+        (Z, Y, X) of all of that level, and where the label image begins in it.
+    shape
+        (Z, Y, X); it is stored in ``dimensions`` of these (2 for a single plane).
+    voxel_size
+        (z, y, x) in micrometres, if known.
+    voxels
+        (z, y, x) in voxels of level 0.
+    translation
+        As of `ImagePlan`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    selection: Selection
+    level: int
+    whole: ZYX
+    offset: ZYX
+    shape: ZYX
+    voxel_size: tuple[float, float, float] | None
+    voxels: tuple[float, float, float]
+    translation: tuple[float, float, float]
+    version: str
+    dimensions: int
+    chunks: ZYX
+    factors: tuple[ZYX, ...]
+    region: ZYX
+
+    @property
+    def regions(self) -> Grid:
+        """Export regions: whole chunks of several pyramid levels, whatever the blocks are."""
+        return Grid(self.shape, self.region)
+
+
+class Projection(BaseModel):
+    """What a stage is expected to need: bytes of memory a task, and bytes of the store."""
+
+    model_config = ConfigDict(frozen=True)
+
+    memory: dict[str, int]
+    store: int
+
+
+class Plan(BaseModel):
+    """The plan of one image.
+
+    Attributes
+    ----------
+    mode
+        "3d", "2d" (cells of planes) or "stitch" (cells of planes, joined along Z).
+    block
+        Shape of the blocks of the image.
+    slabs
+        Edges of the chunks of the network's sums, on its grid.
+    passes
+        For each pass of the network, the shape of the boxes it works on: slabs of whole planes, or
+        rectangles of them; whole chunks.
+    flow_precision
+        Storage of flows.
+    output
+        The label image on the level that is segmented.
+    full, cover
+        The label image on level 0, and which of its voxels those of the level cover; None where
+        level 0 is segmented. Which label image is written is decided later (``upscale``).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    package: str
+    mode: str
+    image: ImagePlan
+    model: ModelPlan
+    intensity: IntensityPlan
+    output: OutputPlan
+    full: OutputPlan | None
+    cover: Cover | None
+    network_shape: ZYX
+    rescale: float
+    anisotropy: float
+    block: ZYX
+    slabs: ZYX
+    passes: tuple[ZYX, ...]
+    flow_precision: str
+    tasks: dict[str, tuple[tuple[int, int], ...]]
+    projection: Projection
+
+    @cached_property
+    def digest(self) -> str:
+        """Name of the store."""
+        return key_of(self.model_dump(mode="json", exclude={"projection"}))
+
+    @property
+    def grid(self) -> Grid:
+        """Blocks of the image."""
+        return Grid(self.image.shape, self.block)
+
+    @property
+    def counted(self) -> Box:
+        """The part of the whole image whose intensities are measured, whatever is segmented."""
+        whole, (first, *_) = Box.whole(self.image.whole), self.image.offset
+        mode = self.intensity.mode
+        if mode in ("none", "lowhigh") and self.intensity.merge != "gmm":
+            return Box.whole(self.image.shape).moved(self.image.offset)
+        if mode == "plane" or (mode == "tile" and self.mode == "2d"):
+            _, height, width = whole.shape
+            return Box((first, 0, 0), (first + self.image.shape[0], height, width))
+        return whole
+
+    def counted_block(self, item: int) -> Box:
+        """A block of what is measured, in voxels of the whole image."""
+        counted = self.counted
+        return Grid(counted.shape, self.block)[item].moved(counted.start)
+
+    @property
+    def resized(self) -> bool:
+        """Whether the network works on another grid than the image's."""
+        return self.network_shape != self.image.shape
+
+    @property
+    def flat(self) -> bool:
+        """Whether planes are segmented by themselves."""
+        return self.mode != "3d"
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Orientations of the network's passes."""
+        return AXES[: len(self.passes)]
+
+    @property
+    def components(self) -> int:
+        """Flows and cell probability: dY, dX, p of planes, dZ, dY, dX, p of a volume."""
+        return 3 if self.flat else 4
+
+    @property
+    def chunk(self) -> ZYX:
+        """Chunks of arrays that are written by blocks: an even part of a block.
+
+        Neighbours read thin margins of them, so they are smaller than blocks.
+        """
+        most = FLAT_CHUNK if self.flat else CHUNK
+        return zyx(n // k if n % (k := math.ceil(n / most)) == 0 else n for n in self.block)
+
+    def around(self, box: Box, margin: int) -> Box:
+        """A box of the image and a margin; in the plane alone where planes stand by themselves."""
+        return box.grow((0 if self.flat else margin, margin, margin)).clip(self.image.shape)
+
+    def pass_grid(self, axis: int) -> Grid:
+        """The boxes of a pass of the network, on the network's grid."""
+        return Grid(self.network_shape, self.passes[axis])
+
+    def result(self, upscale: bool) -> OutputPlan:
+        """The label image that is written: brought to level 0 or not."""
+        return self.full if upscale and self.full is not None else self.output
+
+    def items(self, stage: str, upscale: bool = False) -> int:
+        """Number of blocks, slabs or regions of a scattered stage."""
+        return len(self.result(upscale).regions) if stage == "export" else items(self, stage)
+
+    def batch(self, stage: str, task: int, upscale: bool = False) -> range:
+        """Items of one task; level 0 has more regions for each, but no more tasks."""
+        edges = self.tasks[stage]
+        if stage == "export" and upscale and self.full is not None:
+            edges = tuple(batches(len(self.full.regions), len(edges)))
+        return range(*edges[task])
+
+    @property
+    def default_niter(self) -> int:
+        """Steps along the flows, as Cellpose sets them for its 30 px networks."""
+        return int(200 / self.rescale)
+
+    def dump(self) -> str:
+        """The plan as JSON, with a checksum."""
+        return json.dumps(sealed(self.model_dump(mode="json")), indent=1)
+
+    def tasks_csv(self, stage: str) -> str:
+        """One line a task, as the workflow reads it."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["task", "first", "stop"])
+        writer.writerows((n, a, b) for n, (a, b) in enumerate(self.tasks[stage]))
+        return text.getvalue()
+
+
+def load(path: str | Path, store: Store | None = None) -> Plan:
+    """Read a plan.
+
+    Parameters
+    ----------
+    path
+        The file.
+    store
+        Holds the same plan, which is taken where the file is damaged.
+
+    Raises
+    ------
+    terapose.core.errors.InputError
+        If it was made by other code: results of both would mix; or if it is damaged.
+    """
+    remedy = "run again (the workflow: without -resume), and the plan is made again"
+    try:
+        document = unsealed(Path(path).read_bytes(), path, remedy=remedy)
+    except StoreError:
+        if store is None or (kept := store.find_json(KEPT)) is None:
+            raise
+        log.warning("%s is damaged: the store's copy of it is used", path)
+        document = kept
+    plan = Plan.model_validate(document)
+    if plan.package != package_digest():
+        raise InputError(
+            "was made by other code than is running now",
+            where=path,
+            got=f"terapose {plan.version} ({plan.package[:12]})",
+            allowed=f"{__version__} ({package_digest()[:12]})",
+            remedy="run the plan stage again",
+        )
+    return plan
+
+
+def items(plan: Plan, stage: str) -> int:
+    """Number of blocks, slabs or regions that a scattered stage works on."""
+    if stage == "convert":
+        return math.ceil(plan.image.whole[0] / CONVERT_PLANES) if plan.image.convert else 0
+    if stage.startswith("gradients-"):
+        axis = AXES.index(stage.removeprefix("gradients-"))
+        return len(plan.pass_grid(axis)) if axis < len(plan.passes) else 0
+    if stage == "intensities" and plan.intensity.mode == "plane":
+        return math.ceil(plan.image.shape[0] / STATISTICS_PLANES)
+    if stage == "intensities":
+        return len(Grid(plan.counted.shape, plan.block))
+    if stage in ("overlaps", "voids") and plan.mode != "stitch":
+        return 0
+    return len(plan.output.regions) if stage == "export" else len(plan.grid)
+
+
+LAST = ("export", "measure", "outlines")
+"""Stages whose receipts ``finish`` takes, those that run."""
+
+
+def last_stages(measure: Sequence[int | str], table: Sequence[str]) -> tuple[str, ...]:
+    """Which of `LAST` run, by what is measured and by the files of the table."""
+    runs = (True, tuple(measure) != ("none",), "geojson" in table)
+    return tuple(stage for stage, wanted in zip(LAST, runs, strict=True) if wanted)
+
+
+def flow_threshold(mode: str, given: float | None) -> float:
+    """Largest error of flows: as given, else Cellpose's 0.4 for planes; 0 is off."""
+    return given if given is not None else 0.0 if mode == "3d" else 0.4
+
+
+CONVERT_PLANES = 16
+"""Planes of a converted image that one item writes, and edge of its chunks along Z."""
+STATISTICS_PLANES = 8
+"""Planes of which an item of ``intensities`` finds the percentiles, with normalize plane."""
+CHUNK = 128
+FLAT_CHUNK = 512
+"""Largest edge of the chunks of arrays that are written by blocks, of volumes and of planes."""
+BAND = 2**22
+"""Most voxels that ``measure`` reads at a time, where a plane or a row has no more."""

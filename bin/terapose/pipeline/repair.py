@@ -1,0 +1,208 @@
+"""What is damaged or missing in the store is computed again, and no more than that.
+
+Whoever cannot read something raises a `StoreError` that says what it is. From its name, and from
+which part of it (Z, Y, X) is meant, follows which stage wrote it, and which of its items. Their
+markers are removed (`forget`), so that the next run does them again and nothing else; if what they
+read has been dropped meanwhile, that is missing, and is found in the same way, one stage earlier.
+
+`terapose segment` goes on by itself. The workflow stops, because Nextflow takes the tasks for done;
+``again/STAGE.TASK`` in the store counts how often a task has been forgotten, and the workflow puts
+that into the store's address, which makes it another task for Nextflow (`modules/segment.nf`).
+
+What tasks of the workflow leave in their own folders is read here: receipts (`read_receipts`) and
+summaries (`read_summary`). Of a damaged one the task is counted that wrote it, so that ``-resume``
+runs that task again; it finds its marker in the store, and hands out the receipt that stands there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from terapose.core.errors import StoreError
+from terapose.core.geometry import Box, Grid, zyx
+from terapose.io.checksums import unsealed
+from terapose.io.store.store import Store
+from terapose.pipeline import tissue
+from terapose.pipeline.job import Job, Receipt, Summary, source
+from terapose.pipeline.plan import AXES, CONVERT_PLANES, SCATTERED, Plan
+
+AGAIN = "again"
+MOST = 5
+"""How often something is made again before the disk is to blame."""
+_EVERYTHING = Box((0, 0, 0), (2**62, 2**62, 2**62))
+
+
+@contextmanager
+def forgetting(plan: Plan, store: Store, job: Job | None = None) -> Iterator[None]:
+    """Let what turns out to be damaged meanwhile be made again by the next run.
+
+    Where a job missed a part of an array, all parts that its stage has yet to read are looked for.
+    """
+    try:
+        yield
+    except StoreError as fault:
+        if not fault.is_forgotten:
+            fault.is_forgotten = forget(plan, store, fault, job)
+        raise
+
+
+def forget(plan: Plan, store: Store, fault: StoreError, job: Job | None = None) -> bool:
+    """Let the tasks run again that wrote what is damaged or missing.
+
+    Parameters
+    ----------
+    plan, store
+        The plan and where its arrays are.
+    fault
+        Says what it is.
+    job
+        Which found it.
+
+    Returns
+    -------
+    bool
+        Whether running again will make it again.
+    """
+    if fault.name is None:
+        return False
+    folder, _, rest = fault.name.partition("/")
+    if folder == tissue.NAME:
+        tissue.prepare(plan, store)
+        return True
+    if folder == "source":
+        folder, stage, key = source(int(rest.partition("/")[0])), "convert", ""
+    elif folder in SCATTERED:
+        stage, key = folder, ""  # the sums of the network's passes follow from the plan alone
+    else:
+        stage, _, key = folder.rpartition("-")
+    if stage not in SCATTERED:
+        return bool(stage) and count(store, stage)
+    items = _items(plan, store, stage, key, fault)
+    if items is None:
+        return count(store, f"gather.{stage}")
+    if job is not None and fault.start is not None:
+        for part in _missing(job, fault.name):
+            items |= set(_grid(plan, stage).touching(part))
+    tasks = [n for n in range(len(plan.tasks[stage])) if items & set(plan.batch(stage, n))]
+    for markers in _markers(store, stage, key):
+        for item in items:
+            store.drop(f"{markers}/{item}.json")
+        for task in tasks:
+            store.drop(f"{markers}/task-{task}.json")
+    return all([count(store, f"{stage}.{task}") for task in tasks])
+
+
+def _markers(store: Store, stage: str, key: str) -> list[str]:
+    """Folders of the markers of a stage, with this key or with any."""
+    wanted = f"done/{stage}-{key}"
+    return [
+        name
+        for name in store.names("done")
+        if name == wanted or (not key and name.startswith(wanted))
+    ]
+
+
+def _items(plan: Plan, store: Store, stage: str, key: str, fault: StoreError) -> set[int] | None:
+    """The items that wrote something; None where it was the gather after them."""
+    if fault.start is not None and fault.stop is not None:
+        return set(_grid(plan, stage).touching(Box(fault.start, fault.stop)))
+    receipts = [name for folder in _markers(store, stage, key) for name in store.names(folder)]
+    for name in receipts:
+        receipt = store.find_json(name) or {}
+        if "items" in receipt and str(fault.name) in str(receipt["result"]):
+            return set(range(*receipt["items"]))
+    return None
+
+
+def _grid(plan: Plan, stage: str) -> Grid:
+    """The boxes that the items of a stage write."""
+    if stage.startswith("gradients-"):
+        return plan.pass_grid(AXES.index(stage.removeprefix("gradients-")))
+    if stage == "convert":
+        shape = plan.image.whole
+        return Grid(shape, zyx((CONVERT_PLANES, *shape[1:])))
+    return plan.grid
+
+
+def _missing(job: Job, name: str) -> Iterator[Box]:
+    """Parts of an array that are not there, of those that items of the job's stage will read."""
+    try:
+        array = job.store.open(name)
+    except StoreError:
+        # damaged metadata are made again by the first task that writes
+        if not job.store.has(f"{name}/zarr.json"):
+            yield _EVERYTHING
+        return
+    grid = _grid(job.plan, job.stage)
+    if array.shape[-3:] != grid.shape:  # of the network, where the image is resized
+        yield from job.store.missing(name, Box.whole(zyx(array.shape[-3:])))
+        return
+    folder = job.marker.rpartition("/")[0]
+    done = {name.rpartition("/")[2] for name in job.store.names(folder)}
+    for task in range(len(job.plan.tasks[job.stage])):
+        if f"task-{task}.json" in done:
+            continue
+        for item in job.plan.batch(job.stage, task):
+            if f"{item}.json" in done:
+                continue
+            yield from job.store.missing(name, grid[item])
+
+
+def count(store: Store, name: str) -> bool:
+    """Count that something is made again; whether it is worth another try."""
+    place = f"{AGAIN}/{name}"
+    times = (store.find_json(place) or {"times": 0})["times"] + 1
+    store.put_json(place, {"times": times, "again": "." * times})
+    return bool(times <= MOST)
+
+
+def read_receipts(paths: Iterable[Path], store: Store, stage: str | None) -> list[Receipt]:
+    """Read receipts from files; a folder stands for all JSON files in it.
+
+    Parameters
+    ----------
+    paths
+        Files ``<task>.json``, or folders of them.
+    store
+        Of these tasks.
+    stage
+        Which left them; None where the name of their folder says it.
+
+    Raises
+    ------
+    StoreError
+        If any is damaged; all tasks that left such a one have been counted.
+    """
+    receipts, faults = [], []
+    for file in _documents(paths):
+        try:
+            receipts.append(unsealed(file.read_bytes(), file))
+        except StoreError as fault:
+            fault.is_forgotten = count(store, f"{stage or file.parent.name}.{file.stem}")
+            faults.append(fault)
+    if faults:
+        raise faults[0]
+    return receipts
+
+
+def _documents(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from sorted(path.rglob("*.json")) if path.is_dir() else [path]
+
+
+def read_summary(path: Path, store: Store) -> Summary:
+    """Read the summary ``<stage>.json`` that a gather has left.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged; the gather has been counted.
+    """
+    try:
+        return unsealed(path.read_bytes(), path)
+    except StoreError as fault:
+        name = f"gather.{path.stem}" if path.stem in SCATTERED else path.stem
+        fault.is_forgotten = count(store, name)
+        raise

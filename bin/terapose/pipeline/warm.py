@@ -1,0 +1,69 @@
+"""Compile every kernel once, where the environment is made, so that no task pays for it.
+
+numba keeps its code in NUMBA_CACHE_DIR, or beside the package where that is not set.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from terapose.algorithms.flows.flow_error import flow_errors_2d, flow_errors_3d
+from terapose.algorithms.flows.follow import follow, scale_flows
+from terapose.algorithms.objects.expand import expand
+from terapose.algorithms.objects.measure import measure
+from terapose.algorithms.objects.moments import add_rows, add_sums, add_values, hull_areas, rows_of
+from terapose.algorithms.objects.outlines import outline
+from terapose.algorithms.objects.seeds import assign, count_ends, find_seeds, grow_seeds
+from terapose.algorithms.windows import copy_windows, grow_boxes, mark_windows
+from terapose.networks.tiling import run_planes
+
+
+def _tables(shape: tuple[int, int, int]) -> None:
+    """Kernels of the table of cells."""
+    local, box = np.ones(shape, np.int32), np.array([[0, 0, 0, *shape]])
+    first, left, right = rows_of(box)
+    add_sums(local, np.zeros(3, np.int64), box[:, :3], np.zeros((1, 10), np.int64), box.copy())
+    add_rows(local, np.zeros(3, np.int64), box[:, 1], first, left, right)
+    add_values(local, np.ones(shape), np.zeros(1))
+    hull_areas(first, left, right, np.zeros(1, np.int64))
+    outline(local[0] > 0)
+    for dtype in (np.uint32, np.uint64):
+        expand(np.ones(shape, dtype), 1.0)
+
+
+def main() -> None:
+    """Run each kernel on a few voxels, with the types that the stages use."""
+    shape = (4, 4, 4)
+    starts = np.argwhere(np.ones(shape)).astype(np.int32)
+    planar = scale_flows(np.zeros((2, *shape), np.float32), np.ones(shape, bool), shape)
+    follow(planar, (0, 0, 0), shape, starts, 2)
+    flows = scale_flows(np.zeros((3, *shape), np.float32), np.ones(shape, bool), shape)
+    ends, _, _ = follow(flows, (0, 0, 0), shape, starts, 2)
+    counts = count_ends(ends, (0, 0, 0), shape) + np.int32(20)
+    seeds = find_seeds(counts)
+    owner = grow_seeds(counts, seeds, np.arange(len(seeds)))
+    rounds, wanted = np.full(4, 2), np.array([1])
+    for dtype in (np.uint32, np.uint64):
+        ones = np.ones(shape, dtype)
+        flow_errors_3d(ones, flows, wanted)
+        for single in (False, True):
+            flow_errors_2d(ones[:1], flows[:2, :1], wanted, rounds[:1], single)
+        labels = np.zeros(shape, dtype)
+        assign(
+            starts, ends, owner, (0, 0, 0), np.arange(len(seeds), dtype=dtype), labels, (0, 0, 0)
+        )
+    _tables(shape)
+    windows, slots = np.zeros((1, 3), np.int64), np.zeros(1, np.int64)
+    for pixel in (np.uint8, np.uint16, np.float32):
+        copy_windows(np.zeros(shape, pixel), windows, slots, np.zeros((1, *shape), pixel))
+    ids = np.array([1])
+    for label in (np.uint16, np.uint32, np.int32):
+        mark_windows(np.zeros(shape, label), windows, slots, ids, np.zeros((1, *shape), bool))
+        grow_boxes(np.zeros(shape, label), (0, 0, 0), ids, np.zeros((1, 6), np.int64))
+    measure(np.ones(shape, np.int32), 1, (0, 0, 0), shape, np.zeros(shape, np.float32))
+    run_planes(lambda tiles: np.zeros((len(tiles), 3, 224, 224), np.float32),
+               np.zeros((1, 1, 8, 8), np.float32), tile=224)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Results that an earlier run has left in a folder, as its ``provenance.json`` names them.
+
+Another run replaces what it writes itself. What it does not write (a table in another format,
+thumbnails, a mask) would stay beside labels that it does not belong to, so it is removed, and that
+is said.
+
+The record is a file that anybody may have changed, or that is damaged. Only plain names that this
+program gives to files are taken from it: whatever else stands in it, nothing outside of the folder
+is removed, and nothing of another name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from terapose.intermediates.compartments import ALL, table_names
+from terapose.io import files
+from terapose.io.documents import parse_json, read_document
+
+RECORD = "provenance.json"
+_GOING = ".provenance.going.json"
+"""The record while what it names is removed: a run that is killed meanwhile is not forgotten."""
+THUMBNAILS = "thumbnails.zarr"
+TABLES = frozenset(table_names(ALL, ("csv", "parquet", "h5ad", "geojson")))
+MASK = re.compile(r"[\w.-]+\.tiff?")
+
+log = logging.getLogger(__name__)
+
+
+def record_of(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
+    """The record in a folder of results: None where there is none, empty where it is damaged."""
+    path = folder / name
+    if not os.path.lexists(path):
+        return None
+    try:
+        record = parse_json(read_document(path))
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def named(record: Mapping[str, Any]) -> list[str]:
+    """Names of the tables, masks and thumbnails of a record, those this program gives."""
+    tables = [name for name in _texts(record.get("tables")) if name in TABLES]
+    masks = [name for name in _texts(record.get("masks")) if MASK.fullmatch(name)]
+    cut = [name for name in _texts([record.get("thumbnails")]) if name == THUMBNAILS]
+    return [*tables, *masks, *cut]
+
+
+def _texts(values: Any) -> list[str]:
+    return [v for v in values if isinstance(v, str)] if isinstance(values, list | tuple) else []
+
+
+def stale(folder: Path, coming: Collection[str]) -> list[str]:
+    """Results of an earlier run that the coming one will not replace.
+
+    Parameters
+    ----------
+    folder
+        Of the results.
+    coming
+        Names of what will be written.
+
+    Returns
+    -------
+    list of str
+        Their names in the folder.
+    """
+    return [name for name in _present(folder) if name not in coming]
+
+
+def _present(folder: Path) -> list[str]:
+    records = (record_of(folder, name) or {} for name in (RECORD, _GOING))
+    names = dict.fromkeys(name for record in records for name in named(record))
+    return [name for name in names if os.path.lexists(folder / name)]
+
+
+def forget(folder: Path, coming: Collection[str]) -> None:
+    """Remove the record, which says that results are complete, and the results that it names.
+
+    Parameters
+    ----------
+    folder
+        Of the results.
+    coming
+        Names of what will be written: what else is removed is said in a warning.
+    """
+    left = _present(folder)
+    gone = [name for name in left if name not in coming]
+    # with the record goes the promise that results are complete
+    with suppress(FileNotFoundError):
+        (folder / RECORD).replace(folder / _GOING)
+    for name in left:
+        files.point("earlier result: before it is removed")
+        files.remove(folder / name)
+    (folder / _GOING).unlink(missing_ok=True)
+    if gone:
+        names = ", ".join(gone)
+        log.warning(
+            "%s: removed files of an earlier run that this one does not write: %s", folder, names
+        )

@@ -1,0 +1,1 @@
+"""Thumbnails: one picture a cell."""

@@ -1,0 +1,194 @@
+"""Where thumbnails are written: checked first, made aside, and put in place when complete."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import DTypeLike
+
+from terapose.core.errors import InputError
+from terapose.core.geometry import ZYX
+from terapose.io import files
+from terapose.io.homes import expanded
+from terapose.io.images import Image
+from terapose.io.images.address import is_url
+from terapose.results.thumbnails.files import Layout, create_array
+
+
+class Destination:
+    """An array of thumbnails on a local disk and, where wanted, that of their masks.
+
+    Parameters
+    ----------
+    address
+        Folder of the array, or its zip file, on a local disk.
+    layout
+        How it lies there.
+    with_masks
+        Whether there is a second array, at `mask_path`.
+
+    Raises
+    ------
+    InputError
+        If it is no local path.
+    """
+
+    def __init__(
+        self, address: str | os.PathLike[str], layout: Layout, *, with_masks: bool
+    ) -> None:
+        if is_url(os.fspath(address)):
+            raise InputError(
+                "thumbnails are written to a local disk",
+                where=address,
+                remedy="give a local path, and copy the result",
+            )
+        path = expanded(address)
+        self.path = path
+        self.mask_path = path.with_name(f"{path.stem}_mask{path.suffix}") if with_masks else None
+        self._layout = layout
+        self._partial = files.aside(path)
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for what waits on disk."""
+        return self._partial / "scratch"
+
+    def check(self, inputs: Iterable[str], *, overwrite: bool) -> None:
+        """Refuse a destination that cannot be used, before anything is computed.
+
+        Parameters
+        ----------
+        inputs
+            Addresses of what is read.
+        overwrite
+            Whether thumbnails that are there may be replaced.
+
+        Raises
+        ------
+        InputError
+            If it exists and is not to be replaced, is something else than an array, holds an
+            input, or cannot be written.
+        """
+        for path in filter(None, (self.path, self.mask_path)):
+            if not os.path.lexists(path):
+                continue
+            if not overwrite:
+                raise InputError(
+                    "there is something already",
+                    where=path,
+                    remedy="choose another name, or say --force",
+                )
+            held = next((i for i in inputs if _holds(path, i)), None)
+            if held is not None or not _is_array(path):
+                raise InputError(
+                    "is not replaced",
+                    where=path,
+                    got=f"what holds {held}" if held else "something else than an array",
+                    remedy="choose another name",
+                )
+        try:
+            self.clean()
+            self._partial.mkdir(parents=True)
+        except OSError as error:
+            raise self.unwritable(error) from error
+
+    def create(
+        self, image: Image, channels: Sequence[str], cells: int, window: ZYX
+    ) -> tuple[zarr.Array[Any], zarr.Array[Any] | None]:
+        """Create the arrays, aside.
+
+        Parameters
+        ----------
+        image
+            What is cut.
+        channels
+            Names of the channels that are cut; they become an attribute.
+        cells
+            How many.
+        window
+            (D, H, W); planes have no D on disk.
+
+        Returns
+        -------
+        images, masks
+            [C, N, D, H, W] or [C, N, H, W], and the same without C.
+        """
+        shape = (cells, *(window if image.shape[0] > 1 else window[1:]))
+        size = len(channels) * math.prod(window) * image.dtype.itemsize
+        chunk, shard = self._layout.chunk(size), self._layout.shard(size)
+
+        def make(name: str, shape: tuple[int, ...], dtype: DTypeLike, axis: int) -> Any:
+            return create_array(
+                self._partial / name,
+                shape,
+                dtype,
+                axis=axis,
+                chunk=chunk,
+                shard=shard,
+                zarr_format=self._layout.zarr_format,
+                attributes={"channels": list(channels)} if axis else {},
+            )
+
+        images = make("images", (len(channels), *shape), image.dtype, 1)
+        return images, None if self.mask_path is None else make("masks", shape, np.bool_, 0)
+
+    def unwritable(self, error: OSError) -> InputError:
+        """What to tell of a fault in writing."""
+        return InputError(
+            "the thumbnails cannot be written",
+            where=self.path,
+            got=error.strerror or error,
+            remedy="choose a folder you may write to, on a disk with space left",
+        )
+
+    def publish(self) -> None:
+        """Put the complete arrays in place; that of the thumbnails last."""
+        for name, path in (("masks", self.mask_path), ("images", self.path)):
+            if path is None:
+                continue
+            made = self._partial / name
+            if self._layout.zipped:
+                made = self._partial / f"{name}.zip"
+                _zip(self._partial / name, made)
+            files.point("thumbnails: before they are renamed")
+            files.put_in_place(made, path)
+            files.point("thumbnails: after they are renamed")
+
+    def clean(self) -> None:
+        """Remove what was made aside."""
+        files.remove(self._partial)
+
+
+def cell_bytes(images: zarr.Array[Any]) -> int:
+    """Uncompressed size of a cell's thumbnails in all channels."""
+    shape = images.shape
+    return math.prod((shape[0], *shape[2:])) * images.dtype.itemsize
+
+
+def _holds(path: Path, address: str) -> bool:
+    return not is_url(address) and Path(os.path.realpath(address)).is_relative_to(
+        os.path.realpath(path)
+    )
+
+
+def _is_array(path: Path) -> bool:
+    if path.is_file():
+        return zipfile.is_zipfile(path)
+    return any((path / name).is_file() for name in (".zarray", "zarr.json"))
+
+
+def _zip(folder: Path, path: Path) -> None:
+    """Put the files of a folder into one zip file, as they are, and always in the same order."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())
+            with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target)

@@ -1,0 +1,73 @@
+"""Whether results are those that were written, by the checksums in their record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from terapose.core.errors import InputError, StoreError, few
+from terapose.io.checksums import unsealed
+from terapose.io.labels.files import LabelFiles
+from terapose.results.earlier import RECORD
+from terapose.results.publishing import LABELS, Checks, of_tree
+
+
+def faults(folder: Path) -> list[str]:
+    """What in a folder of results is not as it was written.
+
+    Parameters
+    ----------
+    folder
+        With ``provenance.json`` and what that names.
+
+    Returns
+    -------
+    list of str
+        One sentence for each file, or for a label image; empty where all is well.
+
+    Raises
+    ------
+    InputError
+        If there is no record, or it is damaged, or of a version without checksums.
+    """
+    place = folder / RECORD
+    try:
+        record = unsealed(place.read_bytes(), place)
+        checks = record["checksums"]
+    except OSError as error:
+        raise InputError("there are no results", where=folder, got=error.strerror) from error
+    except KeyError as error:
+        raise InputError("says nothing of checksums", where=place) from error
+    wrong = [f"{LABELS}: {what}" for what in _of_labels(checks.pop(LABELS)).faults(folder / LABELS)]
+    for name, crc in checks.items():
+        found = of_tree(folder / name)
+        if found != crc:
+            wrong.append(f"{name} {'is missing' if found is None else 'has another checksum'}")
+    return wrong
+
+
+def _of_labels(known: dict[str, Any]) -> Checks:
+    files = {k: _tuples(v) for k, v in known["files"].items()}
+    return Checks(LabelFiles(**files), known["regions"], known["coarse"], known["metadata"])
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def check(folder: Path) -> None:
+    """Refuse results that are not as they were written.
+
+    Raises
+    ------
+    StoreError
+        If anything is missing or changed.
+    """
+    wrong = faults(folder)
+    if wrong:
+        raise StoreError(
+            "the results are not as they were written",
+            where=folder,
+            got=few(wrong, 5),
+            remedy="run again, and they are made again",
+        )
