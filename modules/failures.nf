@@ -4,7 +4,7 @@
 // Say how many samples there are: of a single one the first fault stops the run.
 def expect_samples(given, images) {
     def several = images.size() > 1 || ([given] + images.collect { _name, _address, own -> own }).any { all -> all.time == 'all' }
-    System.setProperty('terapose.io.samples', several ? 'several' : 'one')
+    System.setProperty('terapose.samples', several ? 'several' : 'one')
 }
 
 // [name of the task, its sentence] of each, those of one sentence once.

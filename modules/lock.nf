@@ -13,7 +13,7 @@ def hold(outdir) {
     if (!folder?.isDirectory() || !folder.canWrite()) {
         return { -> }
     }
-    def file = folder.toPath().resolve('.terapose.io.lock')
+    def file = folder.toPath().resolve('.terapose.lock')
     def me = groovy.json.JsonOutput.toJson(
         [
             host: host(),

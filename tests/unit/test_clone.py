@@ -51,8 +51,8 @@ TOLD = (
 
 def test_the_package_of_the_clone(beside: Path) -> None:
     package = beside / "terapose" / "bin" / "terapose"
-    expected = f"0.1.0 {package}/__init__.py {package}/__init__.py {package}\n"
-        f"True {package}/core/errors.py\n"
+    here = f"{package}/__init__.py"
+    expected = f"0.1.0 {here} {here} {package}\nTrue {package}/core/errors.py\n"
     assert python(beside, TOLD) == expected
     # without any package installed, too
     assert python(beside, TOLD, "-S") == expected

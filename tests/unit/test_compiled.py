@@ -85,7 +85,7 @@ def test_what_was_compiled_before_is_taken_along(
     tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = tmp_path / "old"
-    for name in ("kernels_1a", "other_2b"):
+    for name in ("flows_1a", "other_2b"):
         (old / name).mkdir(parents=True)
         (old / name / "code.nbc").write_bytes(b"code")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(old))
@@ -93,8 +93,14 @@ def test_what_was_compiled_before_is_taken_along(
     assert compiled._is_kept()
     folder = Path(os.environ["NUMBA_CACHE_DIR"])
     assert folder.parent == tmp_path and folder != old
-    assert [p.relative_to(folder) for p in folder.rglob("*.nbc")] == [Path("kernels_1a/code.nbc")]
+    assert [p.relative_to(folder) for p in folder.rglob("*.nbc")] == [Path("flows_1a/code.nbc")]
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("terapose")] == [folder.name]
+
+
+def test_folders_of_kernels_are_known() -> None:
+    package = Path(terapose.__file__).parent
+    using = [p for p in package.rglob("*.py") if "io.compiled import njit" in p.read_text()]
+    assert {f"{path.parent.name}_" for path in using} == set(compiled._OURS)
 
 
 def test_no_place_of_numbas_own(

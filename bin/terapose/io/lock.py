@@ -24,7 +24,7 @@ from typing import Any
 from terapose.core.errors import InputError
 from terapose.io.files import aside, point
 
-NAME = ".terapose.io.lock"
+NAME = ".terapose.lock"
 BEAT = 20.0
 PATIENCE = 180.0
 _TRIES = 20
