@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import zarr
 
-from terapose.api.runner import stage_params
 from terapose.core.geometry import ZYX, Box
 from terapose.core.params import check
 from terapose.core.tables import Table, merged
@@ -34,6 +33,7 @@ from terapose.networks import identify
 from terapose.networks.weights import resolve
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.job import Job, Receipt, Summary, peak_memory
+from terapose.pipeline.local import stage_params
 from terapose.pipeline.planning import make_plan
 from terapose.stages import objects, relabel, seeds
 
@@ -131,9 +131,9 @@ def write(job: Job) -> Summary:
 def gathers(made: Made) -> list[tuple[str, Callable[..., Any], list[list[Receipt]]]]:
     """Name of each gather, its function, and the receipts that it takes beside its job."""
     return [
-        ("seeds", seeds.run, [made.receipts("peaks", made.peaks)]),
-        ("objects", objects.run, [made.receipts("masks", made.masks)]),
-        ("relabel", relabel.run, []),
+        ("seeds", seeds.gather, [made.receipts("peaks", made.peaks)]),
+        ("objects", objects.gather, [made.receipts("masks", made.masks)]),
+        ("relabel", relabel.gather, [[]]),
         ("finish", write, []),
     ]
 

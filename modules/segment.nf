@@ -188,7 +188,7 @@ workflow SEGMENT {
     summed = passing(planned, 'gradients-zy', GATHER_YX.out).mix(GATHER_ZY.out)
 
     COMBINE(scatter(planned, 'combine').combine(summed.join(arguments(checked, 'combine')), by: 0))
-    GATHER_COMBINE(gathering(COMBINE.out, planned, 'combine', summed, arguments(checked, 'combine')))
+    GATHER_COMBINE(gathering(COMBINE.out, planned, 'combine', summed, no_args))
     FOLLOW(scatter(planned, 'follow').combine(GATHER_COMBINE.out.join(arguments(checked, 'follow')), by: 0))
     GATHER_FOLLOW(gathering(FOLLOW.out, planned, 'follow', GATHER_COMBINE.out, no_args))
 

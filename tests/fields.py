@@ -2,7 +2,7 @@
 
 The stages between the network and the results know nothing of images: a field made from a label
 image is as good as a predicted one, costs nothing, and can be given any shape. It goes into the
-store as the network's last sum; `run_stages` then runs what `terapose.api.runner.run_all` runs.
+store as the network's last sum; `run_stages` then runs what a run runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from tests.synthetic import write_zarr
 
-from terapose.api.runner import stage_params
 from terapose.core.geometry import ZYX, Box
 from terapose.core.params import check
 from terapose.intermediates import label_store
@@ -27,15 +26,17 @@ from terapose.intermediates.cell_table import batches
 from terapose.io.labels.ome_zarr import open_level
 from terapose.io.store.store import Store
 from terapose.networks import identify
+from terapose.pipeline import local
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.job import Job, Receipt, Summary, run, run_gather
-from terapose.pipeline.plan import Plan, flow_threshold
+from terapose.pipeline.graph import GRAPH, STAGES
+from terapose.pipeline.job import Job, Receipt, Summary, run
+from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
-from terapose.stages import objects, planes, relabel, seeds, stitch
 from terapose.stages import plan as plan_stage
 
 Labels = NDArray[np.int64]
 Field = NDArray[np.float32]
+LAST = ("export", "measure", "outlines", "finish")
 NETWORK = "gradients-zy"
 """The network's last sum over a volume: what ``combine`` reads."""
 
@@ -135,36 +136,20 @@ def scatter(
 
 
 def run_stages(plan: Plan, store: Store, **params: Any) -> Result:
-    """Run ``combine`` to ``export`` on the network's last sum."""
+    """Run ``combine`` to ``measure`` on the network's last sum."""
     checked = check(params)
-    summary: Summary = {}
-    summaries = {}
-
-    def of(stage: str) -> dict[str, Any]:
-        return stage_params(checked, stage)
+    runner = local.Runner(plan, store, order=lambda count: reversed(range(count)))
+    graph = [s for s in GRAPH if s.name not in LAST]
+    done = local.run_stages(runner, checked, {}, graph[graph.index(STAGES["combine"]) :])
+    summary, summaries = done.summary, done.summaries
+    scatter(plan, store, "export", {}, summary)
 
     def job(stage: str) -> Job:
-        return Job(plan, store, stage, 0, of(stage), summary)
+        return Job(plan, store, stage, 0, local.stage_params(checked, stage), summary)
 
-    def gathered(stage: str) -> Summary:
-        return run_gather(job(stage), scatter(plan, store, stage, of(stage), summary))
-
-    for stage in ("combine", "follow"):
-        summary = summaries[stage] = gathered(stage)
-    for stage, gatherer, inner in (("seeds", seeds, "peaks"), ("objects", objects, "masks")):
-        receipts = scatter(plan, store, inner, of(inner), summary)
-        summary = summaries[stage] = gatherer.run(job(stage), receipts)
-    if flow_threshold(plan.mode, checked.flow_threshold):
-        summary = summaries["errors"] = gathered("errors")
-    if plan.mode == "stitch":
-        summary = planes.run(job("planes"))
-        receipts = scatter(plan, store, "overlaps", {}, summary)
-        summary = summaries["stitch"] = stitch.run(job("stitch"), receipts)
-        summary = gathered("voids")
-    summary = summaries["relabel"] = relabel.run(job("relabel"))
-    scatter(plan, store, "export", of("export"), summary)
     labels = np.asarray(open_level(label_store.address(job("export")), 0)[:])
-    measured = scatter(plan, store, "measure", of("measure"), summary)
+    params_of_measure = local.stage_params(checked, "measure")
+    measured = scatter(plan, store, "measure", params_of_measure, summary)
     parts = list(batches(job("finish"), measured))
     cells = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Result(plan, store, labels, cells, summaries)

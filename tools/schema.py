@@ -14,7 +14,8 @@ from typing import Any
 
 from common import ROOT
 from terapose.core.param_faults import IN_WORDS
-from terapose.core.params import SECOND, SELECTION, STAGES, Parameters
+from terapose.core.params import SECOND, SELECTION, Parameters
+from terapose.pipeline.graph import PARAMETERS
 from terapose.pipeline.job import shaping
 
 SCHEMA = ROOT / "nextflow_schema.json"
@@ -259,10 +260,10 @@ def rerun(name: str) -> str:
     if name in WORKFLOW:
         last = {"publish_layout": "finish", "publish_mode": "finish", "outdir": "nothing"}
         return last.get(name, "plan")
-    if not shaping({name: None}) and name not in STAGES["plan"]:
+    if not shaping({name: None}) and name not in PARAMETERS["plan"]:
         return "nothing"
     # not the digest itself, but the file is looked at again: a new file, a new plan
-    return next((stage for stage, names in STAGES.items() if name in names), "fetch")
+    return next((stage for stage, names in PARAMETERS.items() if name in names), "fetch")
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ process COMBINE {
 
     script:
     """
-    terapose.py combine --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
+    terapose.py stage combine --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

@@ -13,7 +13,7 @@ process CONVERT {
 
     script:
     """
-    terapose.py convert --plan ${plan} --store ${quoted(store)} --task ${task_number} \\
+    terapose.py stage convert --plan ${plan} --store ${quoted(store)} --task ${task_number} \\
         --output ${task_number}.json
     """
 

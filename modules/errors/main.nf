@@ -13,7 +13,7 @@ process ERRORS {
 
     script:
     """
-    terapose.py errors --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
+    terapose.py stage errors --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

@@ -14,7 +14,7 @@ process FINISH {
 
     script:
     """
-    terapose.py finish --plan ${plan} --store ${quoted(store)} --before ${before} \\
+    terapose.py stage finish --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output results ${args} receipts
     """
 

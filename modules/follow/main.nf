@@ -13,7 +13,7 @@ process FOLLOW {
 
     script:
     """
-    terapose.py follow --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
+    terapose.py stage follow --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

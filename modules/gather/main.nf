@@ -14,7 +14,7 @@ process GATHER {
     script:
     def before_option = before ? "--before ${quoted(before)}" : ''
     """
-    terapose.py gather --stage ${stage} --plan ${plan} --store ${quoted(store)} ${before_option} \\
+    terapose.py stage gather --stage ${stage} --plan ${plan} --store ${quoted(store)} ${before_option} \\
         --output ${stage}.json ${args} receipts
     """
 

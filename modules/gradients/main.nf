@@ -13,7 +13,7 @@ process GRADIENTS {
 
     script:
     """
-    terapose.py gradients --axis ${axis} --plan ${plan} --store ${quoted(store)} --before ${before} \\
+    terapose.py stage gradients --axis ${axis} --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --model-file ${model} --task ${task_number} --output ${task_number}.json ${args}
     """
 

@@ -13,7 +13,7 @@ process INTENSITIES {
 
     script:
     """
-    terapose.py intensities --plan ${plan} --store ${quoted(store)} --task ${task_number} \\
+    terapose.py stage intensities --plan ${plan} --store ${quoted(store)} --task ${task_number} \\
         --output ${task_number}.json
     """
 

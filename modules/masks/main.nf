@@ -13,7 +13,7 @@ process MASKS {
 
     script:
     """
-    terapose.py masks --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
+    terapose.py stage masks --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

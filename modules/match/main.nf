@@ -13,7 +13,7 @@ process MATCH {
 
     script:
     """
-    terapose.py match --plan ${plan} --store ${quoted(store)} --before ${before} \\
+    terapose.py stage match --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output match.json ${args} receipts
     """
 

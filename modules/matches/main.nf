@@ -13,7 +13,7 @@ process MATCHES {
 
     script:
     """
-    terapose.py matches --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
+    terapose.py stage matches --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --cells cells --output ${task_number}.json
     """
 

@@ -13,7 +13,7 @@ process MEASURE {
 
     script:
     """
-    terapose.py measure --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
+    terapose.py stage measure --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

@@ -13,7 +13,7 @@ process OBJECTS {
 
     script:
     """
-    terapose.py objects --plan ${plan} --store ${quoted(store)} --before ${before} \\
+    terapose.py stage objects --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output objects.json ${args} receipts
     """
 

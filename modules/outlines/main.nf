@@ -13,7 +13,7 @@ process OUTLINES {
 
     script:
     """
-    terapose.py outlines --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
+    terapose.py stage outlines --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

@@ -13,7 +13,7 @@ process OVERLAPS {
 
     script:
     """
-    terapose.py overlaps --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
+    terapose.py stage overlaps --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

@@ -13,7 +13,7 @@ process PEAKS {
 
     script:
     """
-    terapose.py peaks --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
+    terapose.py stage peaks --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

@@ -14,7 +14,7 @@ process PERCENTILES {
     script:
     def before_option = before ? "--before ${quoted(before)}" : ''
     """
-    terapose.py percentiles --plan ${plan} --store ${quoted(store)} ${before_option} \\
+    terapose.py stage percentiles --plan ${plan} --store ${quoted(store)} ${before_option} \\
         --output percentiles.json receipts
     """
 

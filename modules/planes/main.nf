@@ -13,7 +13,7 @@ process PLANES {
 
     script:
     """
-    terapose.py planes --plan ${plan} --store ${quoted(store)} --before ${before} \\
+    terapose.py stage planes --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output planes.json ${args}
     """
 

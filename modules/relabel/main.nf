@@ -13,7 +13,7 @@ process RELABEL {
 
     script:
     """
-    terapose.py relabel --plan ${plan} --store ${quoted(store)} --before ${before} \\
+    terapose.py stage relabel --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output relabel.json ${args}
     """
 

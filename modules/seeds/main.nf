@@ -13,7 +13,7 @@ process SEEDS {
 
     script:
     """
-    terapose.py seeds --plan ${plan} --store ${quoted(store)} --before ${before} \\
+    terapose.py stage seeds --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output seeds.json ${args} receipts
     """
 

@@ -13,7 +13,7 @@ process STITCH {
 
     script:
     """
-    terapose.py stitch --plan ${plan} --store ${quoted(store)} --before ${before} \\
+    terapose.py stage stitch --plan ${plan} --store ${quoted(store)} --before ${before} \\
         --output stitch.json ${args} receipts
     """
 

@@ -13,7 +13,7 @@ process VOIDS {
 
     script:
     """
-    terapose.py voids --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
+    terapose.py stage voids --plan ${plan} --store ${quoted(store)} --before ${before} --task ${task_number} \\
         --output ${task_number}.json ${args}
     """
 

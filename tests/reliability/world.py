@@ -33,6 +33,7 @@ from terapose.api import runner
 from terapose.core.errors import InputError
 from terapose.core.params import check
 from terapose.io import files
+from terapose.pipeline.local import Runner
 from terapose.results.verify import faults
 
 SHAPE = (6, 44, 48)
@@ -201,7 +202,7 @@ class World:
 
         def work() -> str:
             files.at_point = lambda name: trouble.point(self, name)
-            runner.Runner.order = staticmethod(_order(order))
+            Runner.order = staticmethod(_order(order))
             if trouble.kind == "twin":
                 self._begin_twin()
             self._segment(self.out)

@@ -16,8 +16,9 @@ from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr
 
 import terapose
-from terapose.cli import COMMANDS
+from terapose.cli import GROUPS
 from terapose.io.labels.ome_zarr import open_level
+from terapose.pipeline.graph import GRAPH
 
 BIN = Path(terapose.__file__).parents[1]
 
@@ -27,9 +28,13 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return Terapose(monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+PEOPLE = [name for names in GROUPS.values() for name in names]
+STAGES = sorted({stage.command for stage in GRAPH} | {"gather"})
+
+
+@pytest.mark.parametrize("name", [*PEOPLE, *(f"stage {name}" for name in STAGES)])
 def test_every_command_has_help_with_an_example(command: Terapose, name: str) -> None:
-    said = command(name, "--help")
+    said = command(*name.split(), "--help")
     assert said.code == 0 and not said.err
     assert said.out.startswith(f"Usage: terapose {name} ")
     assert f"\n    terapose {name} " in said.out.split("Example")[1]
@@ -46,7 +51,8 @@ def test_help_lists_all_commands_and_needs_no_heavy_library() -> None:
         [sys.executable, "-c", code], cwd=BIN, capture_output=True, text=True, check=True
     )
     assert done.stdout.endswith("[]\n"), done.stdout
-    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+    assert all(f"\n  {name} " in done.stdout for name in PEOPLE)
+    assert not any(f"\n  {name} " in done.stdout for name in STAGES)
 
 
 def test_stages_import_no_network_library() -> None:

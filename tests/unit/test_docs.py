@@ -14,9 +14,10 @@ import click
 import pytest
 
 import schema
-from terapose.cli import COMMANDS, group
+from terapose.cli import group
 from terapose.core.errors import InputError
-from terapose.core.params import STAGES, Parameters, check
+from terapose.core.params import Parameters, check
+from terapose.pipeline.graph import PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -83,7 +84,7 @@ def test_what_a_change_runs_again() -> None:
     assert schema.rerun("cellprob_threshold") == "follow"
     assert schema.rerun("diameter") == "plan"
     assert schema.rerun("batch_size") == schema.rerun("keep_intermediates") == "nothing"
-    assert set(map(schema.rerun, Parameters.model_fields)) <= {*STAGES, "fetch", "nothing"}
+    assert set(map(schema.rerun, Parameters.model_fields)) <= {*PARAMETERS, "fetch", "nothing"}
 
 
 def test_workflow_keeps_to_itself_what_the_schema_says_it_does() -> None:
@@ -147,10 +148,3 @@ def test_targets_of_the_documentation_are_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {words[0] for _, words in commands("make")}
     assert "demo" in named and named <= targets
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_an_example(name: str) -> None:
-    command, context = command_of(name)
-    text = command.get_help(context)
-    assert re.search(rf"Examples?:\s+terapose {name} ", text)

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from tests.fields import NETWORK, balls, prepared, run_stages, scatter, to_centres
 
-from terapose.api.runner import stage_params
 from terapose.core.geometry import Box
 from terapose.core.params import check
 from terapose.intermediates import label_store
 from terapose.io.labels.ome_zarr import open_level
 from terapose.io.store.columns import columns_in, put_column
 from terapose.pipeline.job import Job, Receipt
+from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan, items
 from terapose.stages import finish
 

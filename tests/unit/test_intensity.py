@@ -50,7 +50,7 @@ def scaled(folder: Path, model: Path, image: NDArray[Any], **params: Any) -> Sum
     params.setdefault("block_shape", (7, 11, 22))
     plan, store = prepared(folder, model, image, max_tasks=3, **params)
     receipts = scatter(plan, store, "intensities", {}, {})
-    return gatherer.run(Job(plan, store, "percentiles", 0, {}, {}), receipts)
+    return gatherer.gather(Job(plan, store, "percentiles", 0, {}, {}), receipts)
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from tests.fields import balls, prepared, scatter, segment_field, to_centres
 
-from terapose.api.runner import stage_params
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.core.params import check
 from terapose.io.checksums import sealed
 from terapose.io.store.store import Store
-from terapose.pipeline.job import AlreadyDoneError, Job, gather, run, stage_key
-from terapose.pipeline.plan import SCATTERED, Plan
+from terapose.pipeline.graph import SCATTERED
+from terapose.pipeline.job import AlreadyDoneError, Job, run, stage_key, sum_up
+from terapose.pipeline.local import stage_params
+from terapose.pipeline.plan import Plan
 from terapose.pipeline.repair import read_receipts
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (20, 21, 22)).astype(np.uint16)
@@ -38,10 +39,10 @@ def counted(plan: Plan, store: Store) -> list[dict[str, Any]]:
 def test_a_gather_takes_receipts_in_any_order(planned: tuple[Plan, Store]) -> None:
     receipts = counted(*planned)
     assert len(receipts) == 3
-    summary = gather(planned[0], "intensities", receipts)
+    summary = sum_up(planned[0], "intensities", receipts)
     assert summary["tasks"] == 3
     assert summary["results"] == [r["result"] for r in sorted(receipts, key=lambda r: r["task"])]
-    assert gather(planned[0], "intensities", receipts[::-1]) == summary
+    assert sum_up(planned[0], "intensities", receipts[::-1]) == summary
 
 
 def test_a_gather_refuses_what_is_not_whole(planned: tuple[Plan, Store]) -> None:
@@ -57,11 +58,11 @@ def test_a_gather_refuses_what_is_not_whole(planned: tuple[Plan, Store]) -> None
     ]
     for given, message in cases:
         with pytest.raises(StoreError, match=message) as caught:
-            gather(plan, "intensities", given)
+            sum_up(plan, "intensities", given)
         assert "stage intensities" in str(caught.value)
     # all that is wrong is said at once
     with pytest.raises(StoreError, match=r"no receipt for .* more than one receipt"):
-        gather(plan, "intensities", [receipts[0], receipts[0]])
+        sum_up(plan, "intensities", [receipts[0], receipts[0]])
 
 
 def test_receipts_are_read_from_files_and_folders(tmp_path: Path) -> None:

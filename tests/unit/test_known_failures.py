@@ -128,7 +128,7 @@ def skewed(dtype: str) -> NDArray[Any]:
 def input_of(plan: Plan, store: Store) -> Callable[[Box], NDArray[np.float32]]:
     """The network's input in a box, after the percentiles have been found."""
     job = Job(plan, store, "percentiles", 0, {}, {})
-    summary = percentiles.run(job, scatter(plan, store, "intensities", {}, {}))
+    summary = percentiles.gather(job, scatter(plan, store, "intensities", {}, {}))
     reader = Job(plan, store, "gradients-yx", 0, {}, summary)
     return lambda box: read_input(reader, box)[0]
 

@@ -22,11 +22,13 @@ from tests.fields import prepared
 from tests.synthetic import nuclei, write_zarr
 
 from terapose import networks
-from terapose.api.runner import Runner, run_all, segment_file
+from terapose.api.runner import run_all, segment_file
 from terapose.core.errors import StoreError
 from terapose.core.params import check
+from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.job import Receipt, Summary, run
-from terapose.pipeline.plan import SCATTERED, load
+from terapose.pipeline.local import Runner
+from terapose.pipeline.plan import load
 from terapose.pipeline.words import as_option
 
 

@@ -22,7 +22,6 @@ import zarr
 from numpy.typing import NDArray
 from tests.fields import Labels, to_centres
 
-from terapose.api.runner import stage_params
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.core.params import check
@@ -31,6 +30,7 @@ from terapose.io.store.store import INTEGER, Store
 from terapose.networks import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.job import Job, Receipt, Summary, run, run_gather
+from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
 from terapose.stages import gradients, seeds
@@ -96,7 +96,7 @@ def tail(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Tail:
         columns["count"] = np.full(size, 11, np.int32)
         store.put_table(name, columns)
         receipt["result"] = {**receipt["result"], "seeds": name}
-    summary = seeds.run(Job(plan, store, "seeds", 0, {}, summary), receipts)
+    summary = seeds.gather(Job(plan, store, "seeds", 0, {}, summary), receipts)
     return Tail(plan, store, labels[-size * block[0] :], count - 2 * size, summary)
 
 

@@ -41,7 +41,7 @@ def grouped(folder: Path, model: Path, ends: Ends, block: ZYX) -> tuple[NDArray[
     followed = {"ends": "follow-x/ends", "displacements": "follow-x/displacements.npz"}
     before = {**followed, "flows": NETWORK, "key": "", "plan": plan.digest}
     receipts = scatter(plan, store, "peaks", {}, before)
-    before = seeds.run(Job(plan, store, "seeds", 0, {}, before), receipts)
+    before = seeds.gather(Job(plan, store, "seeds", 0, {}, before), receipts)
     receipts = scatter(plan, store, "masks", {}, before)
     labels = store.read(Job(plan, store, "masks", 0, {}, before).name("labels"), Box.whole(SHAPE))
     tables = [store.get_table(r["result"]["objects"]) for r in receipts]

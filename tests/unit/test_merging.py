@@ -61,7 +61,7 @@ def inputs(folder: Path, model: Path, image: NDArray[Any], **params: Any) -> NDA
     """What the network sees of the whole image, read box by box."""
     plan, store = prepared(folder, model, image, **params)
     receipts = scatter(plan, store, "intensities", {}, {})
-    before = percentiles.run(Job(plan, store, "percentiles", 0, {}, {}), receipts)
+    before = percentiles.gather(Job(plan, store, "percentiles", 0, {}, {}), receipts)
     job = Job(plan, store, "gradients-yx", 0, {}, before)
     result = np.full((plan.model.channels, *plan.network_shape), np.nan, np.float32)
     for axis in range(len(plan.axes)):

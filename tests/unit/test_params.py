@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from terapose.core.errors import InputError
-from terapose.core.params import STAGES, Parameters, check
+from terapose.core.params import Parameters, check
+from terapose.pipeline.graph import PARAMETERS
 from terapose.pipeline.words import arguments, as_option
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
@@ -123,11 +124,11 @@ def test_options_give_the_same_parameters_back() -> None:
 
 
 def test_every_parameter_belongs_to_a_stage() -> None:
-    staged = {name for names in STAGES.values() for name in names}
+    staged = {name for names in PARAMETERS.values() for name in names}
     # the digest is checked where the file is fetched, before any stage
     assert staged == set(Parameters.model_fields) - {"model_digest"}
     filters = {"min_size", "min_median_fraction", "border", "flow_threshold"}
-    assert filters <= set(STAGES["relabel"])
+    assert filters <= set(PARAMETERS["relabel"])
     later = {"cellprob_threshold", "niter", "flow3d_smooth", "keep_intermediates", *filters}
     later |= {"max_size_fraction", "stitch_threshold"}
-    assert not later & set(STAGES["plan"])
+    assert not later & set(PARAMETERS["plan"])

@@ -30,7 +30,8 @@ from terapose.pipeline.cutting import (
     choose_slabs,
     network_shape,
 )
-from terapose.pipeline.plan import AXES, SCATTERED, Plan, load
+from terapose.pipeline.graph import AXES, SCATTERED
+from terapose.pipeline.plan import Plan, load
 from terapose.pipeline.planning import _tasks, make_plan
 from terapose.stages.plan import run
 

@@ -41,7 +41,7 @@ def inputs(folder: Path, model: Path, image: NDArray[Any], **params: Any) -> NDA
     """What the network sees of all that is segmented."""
     plan, store = prepared(folder, model, image, **params)
     receipts = scatter(plan, store, "intensities", {}, {})
-    before = percentiles.run(Job(plan, store, "percentiles", 0, {}, {}), receipts)
+    before = percentiles.gather(Job(plan, store, "percentiles", 0, {}, {}), receipts)
     job = Job(plan, store, "gradients-yx", 0, {}, before)
     return gradients.read_input(job, Box.whole(plan.network_shape))
 

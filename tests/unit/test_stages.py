@@ -211,7 +211,7 @@ def test_receipts_come_in_any_order(tmp_path: Path, tiny_model: Path) -> None:
     assert len(receipts) == 12
     random.Random(0).shuffle(receipts)
     job = Job(cut.plan, cut.store, "seeds", 0, {}, followed)
-    again = seeds_stage.run(job, receipts)
+    again = seeds_stage.gather(job, receipts)
     timing = {"seconds": 0, "peak_memory": 0, "history": []}
     assert {**again, **timing} == {**cut.summaries["seeds"], **timing}
 

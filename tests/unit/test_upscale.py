@@ -21,7 +21,7 @@ from skimage.measure import regionprops_table
 from tests.fields import NETWORK, balls, prepared, run_stages, scatter, to_centres
 from tests.synthetic import nuclei, write_ome_zarr
 
-from terapose.api.runner import segment_file, stage_params
+from terapose.api.runner import segment_file
 from terapose.cli import group, mcmicro
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box
@@ -30,6 +30,7 @@ from terapose.intermediates import compartments
 from terapose.io.labels.ome_zarr import open_level
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.job import Job
+from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan
 from terapose.stages import check as check_stage
 from terapose.stages import finish

@@ -16,59 +16,36 @@ from terapose.core.errors import InputError
 from terapose.core.masking import masked
 from terapose.core.version import __version__
 
-COMMANDS = {
-    "segment": "segment",
-    "simulate": "simulate",
-    "verify": "verify",
-    "evaluate": "evaluate",
-    "picture": "picture",
-    "cut": "cut",
-    "train": "train",
-    "fetch": "fetch",
-    "check": "check",
-    "plan": "plan",
-    "convert": "scattered",
-    "intensities": "scattered",
-    "gradients": "scattered",
-    "combine": "scattered",
-    "follow": "scattered",
-    "peaks": "scattered",
-    "masks": "scattered",
-    "errors": "scattered",
-    "overlaps": "scattered",
-    "voids": "scattered",
-    "matches": "scattered",
-    "export": "scattered",
-    "measure": "scattered",
-    "outlines": "scattered",
-    "percentiles": "gathers",
-    "gather": "gathers",
-    "seeds": "gathers",
-    "objects": "gathers",
-    "planes": "gathers",
-    "stitch": "gathers",
-    "relabel": "gathers",
-    "match": "gathers",
-    "finish": "gathers",
+GROUPS = {
+    "Segment": ("segment", "check", "plan"),
+    "Look and judge": ("picture", "cut", "evaluate", "verify"),
+    "Data and networks": ("simulate", "train", "fetch"),
+    "Cluster": ("stage",),
 }
-"""Module of each command; loaded when the command is called, so that help is quick."""
+"""Commands by what they are for; each is a module, loaded when it is called: help is quick."""
 
 
 class Commands(click.Group):
     """Commands that are imported when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, those for people first."""
-        return list(COMMANDS)
+        """All commands."""
+        return [name for names in GROUPS.values() for name in names]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command."""
-        if name not in COMMANDS:
+        if name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"terapose.cli.{COMMANDS[name]}")
-        several: dict[str, click.Command] = getattr(module, "commands", {})
-        found: click.Command = several.get(name) or module.command
+        found: click.Command = importlib.import_module(f"terapose.cli.{name}").command
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by what they are for."""
+        limit = formatter.width - 14
+        for title, names in GROUPS.items():
+            commands = ((name, self.get_command(ctx, name)) for name in names)
+            with formatter.section(title):
+                formatter.write_dl([(n, c.get_short_help_str(limit)) for n, c in commands if c])
 
 
 @click.group(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import click
 
 from terapose.cli.options import parameters
 from terapose.cli.scattered import before_option, make_job, plan_options, write_json
-from terapose.core.params import STAGES
+from terapose.pipeline.graph import GRAPH, STAGES
+from terapose.pipeline.stage import Stage
 
 _RECEIPTS = click.argument(
     "receipts", nargs=-1, type=click.Path(path_type=Path, exists=True), required=True
@@ -20,25 +20,24 @@ _OUTPUT = click.option(
 )
 
 
-def _gather(
-    stage: str, text: str, scattered: str | None = None, *, first: bool = False
-) -> click.Command:
+def _gather(described: Stage) -> click.Command:
     """A gather with a module of its own: of a scattered stage's receipts, or of a summary alone."""
+    stage, scattered = described.name, next(iter(described.gathers), None)
     about, words = (
         (" RECEIPTS are files or folders of them.", " receipts") if scattered else ("", "")
     )
 
     @click.command(
         name=stage,
-        help=text + about,
+        help=described.help + about,
         epilog=f"""\b
 Example:
-  terapose {stage} --plan plan.json --store store --output {stage}.json{words}""",
+  terapose stage {stage} --plan plan.json --store store --output {stage}.json{words}""",
     )
     @plan_options
-    @before_option(not first)
+    @before_option(stage != "percentiles")
     @_OUTPUT
-    @parameters(STAGES.get(stage, ()))
+    @parameters(described.parameters)
     def command(
         plan: Path,
         store: str,
@@ -47,14 +46,13 @@ Example:
         receipts: tuple[Path, ...] = (),
         **options: Any,
     ) -> None:
-        from terapose.pipeline.job import module
+        from terapose.pipeline.job import run_gather
         from terapose.pipeline.repair import forgetting, read_receipts
 
-        run: Callable[..., Any] = module(stage).run
         job = make_job(stage, plan, store, before, options)
         with forgetting(job.plan, job.store):
-            given = [read_receipts(receipts, job.store, scattered)] if scattered else []
-            write_json(output, run(job, *given))
+            given = read_receipts(receipts, job.store, scattered) if scattered else []
+            write_json(output, run_gather(job, given))
 
     return _RECEIPTS(command) if scattered else command
 
@@ -62,13 +60,12 @@ Example:
 @click.command(
     epilog="""\b
 Example:
-  terapose gather --stage follow --plan plan.json --store store --output follow.json receipts"""
+  terapose stage gather --stage follow --plan plan.json --store store --output sum.json receipts"""
 )
 @plan_options
 @before_option(False)
 @click.option("--stage", required=True, help="Stage whose receipts these are.")
 @_OUTPUT
-@parameters(STAGES["combine"])
 @_RECEIPTS
 def gather(
     plan: Path,
@@ -77,7 +74,6 @@ def gather(
     stage: str,
     output: Path,
     receipts: tuple[Path, ...],
-    **options: Any,
 ) -> None:
     """Check that every item of a stage has exactly one receipt, and sum them up.
 
@@ -86,7 +82,7 @@ def gather(
     from terapose.pipeline.job import run_gather
     from terapose.pipeline.repair import forgetting, read_receipts
 
-    job = make_job(stage, plan, store, before, options)
+    job = make_job(stage, plan, store, before, {})
     with forgetting(job.plan, job.store):
         write_json(output, run_gather(job, read_receipts(receipts, job.store, stage)))
 
@@ -94,7 +90,7 @@ def gather(
 @click.command(
     epilog="""\b
 Example:
-  terapose finish --plan plan.json --store store --before relabel.json --output . receipts"""
+  terapose stage finish --plan plan.json --store store --before relabel.json --output . receipts"""
 )
 @plan_options
 @before_option(True)
@@ -104,7 +100,7 @@ Example:
     required=True,
     help="Folder for labels.zarr, cells.csv, cells.parquet and provenance.json.",
 )
-@parameters(STAGES["finish"])
+@parameters(STAGES["finish"].parameters)
 @_RECEIPTS
 def finish(
     plan: Path,
@@ -130,13 +126,5 @@ def finish(
 commands = {
     "gather": gather,
     "finish": finish,
-    "percentiles": _gather("percentiles", "Find what becomes 0 and 1.", "intensities", first=True),
-    "seeds": _gather("seeds", "Number the seeds of all blocks.", "peaks"),
-    "objects": _gather("objects", "Make one table of all objects.", "masks"),
-    "planes": _gather("planes", "Decide which objects of planes stay (mode stitch)."),
-    "stitch": _gather(
-        "stitch", "Join the objects of neighbouring planes (mode stitch).", "overlaps"
-    ),
-    "match": _gather("match", "Match nuclei to the cells of a second network.", "matches"),
-    "relabel": _gather("relabel", "Decide which cells stay, and number them."),
+    **{s.name: _gather(s) for s in GRAPH if s.over is None and s.name != "finish"},
 }

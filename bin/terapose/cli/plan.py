@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from terapose.cli.options import Planning, parameters
 from terapose.core.errors import shown
 from terapose.core.params import Parameters
+from terapose.pipeline.graph import GRAPH, SCATTERED
+
+if TYPE_CHECKING:
+    from terapose.pipeline.plan import Plan
 
 _EPILOG = """\b
 Examples:
@@ -51,7 +55,6 @@ def command(
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.pipeline.checked import open_checked
-    from terapose.pipeline.plan import SCATTERED
     from terapose.pipeline.planning import make_plan
     from terapose.stages import plan as stage
 
@@ -71,11 +74,13 @@ def command(
             (tasks / f"{name}.csv").write_text(plan.tasks_csv(name))
     if output is not None:
         output.write_text(plan.dump())
-    click.echo("\n".join([*describe(opened, plan.image.channel_names), describe_plan(plan)]))
+    click.echo(
+        "\n".join([*describe(opened, plan.image.channel_names), describe_plan(plan, params)])
+    )
 
 
-def describe_plan(plan: Any) -> str:
-    """A plan in a few lines."""
+def describe_plan(plan: Plan, params: Parameters) -> str:
+    """A plan in a few lines: the stages that these parameters ask for."""
     need = plan.projection
     grid = " x ".join(map(str, plan.network_shape))
     lines = [
@@ -83,8 +88,8 @@ def describe_plan(plan: Any) -> str:
         f"on {grid}",
         f"store     {need.store / 1e9:.2f} GB at its peak",
     ]
-    for name, runs in plan.tasks.items():
-        if runs:
-            memory = need.memory[name] / 1e9
-            lines.append(f"{name:<14} {len(runs):>5} tasks, up to {memory:.1f} GB of memory each")
+    for stage in GRAPH:
+        if stage.over and stage.runs(plan, params):
+            memory, count = need.memory[stage.name] / 1e9, len(plan.tasks[stage.name])
+            lines.append(f"{stage.name:<14} {count:>5} tasks, up to {memory:.1f} GB of memory each")
     return "\n".join(lines)

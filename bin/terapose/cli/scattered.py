@@ -10,29 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from terapose.cli.options import parameters
-from terapose.core.params import STAGES
+from terapose.pipeline.graph import commands as by_command
+from terapose.pipeline.stage import Stage
 
 if TYPE_CHECKING:
     from terapose.pipeline.job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_HELP = {
-    "convert": "Copy planes of an image that cannot be read by region into the store.",
-    "intensities": "Count the intensities of blocks.",
-    "gradients": "Run the network over slabs of planes of one orientation.",
-    "combine": "Bring the summed flows of blocks to the image's grid, and smooth them.",
-    "follow": "Follow the flows of blocks to their end points.",
-    "peaks": "Count end points and find the seeds of blocks.",
-    "masks": "Grow seeds, label blocks and measure whole objects.",
-    "errors": "Find the errors of the flows of whole objects.",
-    "overlaps": "Count the pixels that objects of neighbouring planes share (mode stitch).",
-    "voids": "Find the holes of cells that were joined from planes (mode stitch).",
-    "matches": "Count the pixels that nuclei share with the cells of a second network.",
-    "export": "Write regions of the final label image.",
-    "outlines": "Trace the outlines of the cells of blocks.",
-    "measure": "Measure intensities and shapes of the cells of blocks.",
-}
 
 
 def before_option(required: bool) -> Callable[[F], F]:
@@ -90,13 +74,13 @@ def make_job(
     return Job(load(plan, place), place, stage, task, {**params, **more}, summary)
 
 
-def _make(stage: str) -> click.Command:
+def _make(stage: str, described: Stage) -> click.Command:
     @click.command(
         name=stage,
-        help=f"{_HELP[stage]} One task of the stage.",
+        help=f"{described.help} One task of the stage.",
         epilog=f"""\b
 Example:
-  terapose {stage} --plan plan.json --store store --task 0 --output receipt.json""",
+  terapose stage {stage} --plan plan.json --store store --task 0 --output receipt.json""",
     )
     @plan_options
     @before_option(stage not in ("convert", "intensities"))
@@ -107,8 +91,7 @@ Example:
         required=True,
         help="Write the receipt here (JSON).",
     )
-    # the second network has done its work before
-    @parameters(() if stage == "matches" else STAGES.get(stage, ()))
+    @parameters(described.parameters)
     def command(
         plan: Path,
         store: str,
@@ -158,4 +141,4 @@ Example:
     return command
 
 
-commands = {stage: _make(stage) for stage in _HELP}
+commands = {name: _make(name, stage) for name, stage in by_command().items() if stage.over}

@@ -61,11 +61,11 @@ def command(
     go to a folder of its name in OUT. With --stack a folder or pattern is one image, a plane in
     each file.
     """
-    from terapose.api.runner import cores
     from terapose.cli import mcmicro
     from terapose.core.params import check
     from terapose.io.listing import Listed, Listing, listed
     from terapose.io.samples import for_each
+    from terapose.pipeline.local import cores
 
     if (given is not None and image is not None) or (outdir is not None and out is not None):
         raise click.UsageError("give either IMAGE and OUT, or --input and --outdir")

@@ -319,51 +319,6 @@ SELECTION = ("axes", "series", "time", "stack", "level", "region")
 SECOND = ("cell_model", "cell_channels", "cell_diameter")
 """Parameters of the second network; the run with it takes all others from the first."""
 
-STAGES: dict[str, tuple[str, ...]] = {
-    "plan": (
-        "mode",
-        *SELECTION,
-        "channels",
-        "channel_merge",
-        "markers",
-        "identity",
-        "voxel_size",
-        "pixel_size",
-        "model",
-        "diameter",
-        "anisotropy",
-        "normalize",
-        "percentiles",
-        "percentile_sampling",
-        "normalize_tile",
-        "lowhigh",
-        "invert",
-        "foreground_min",
-        "tile_overlap",
-        "augment",
-        "skip_empty",
-        "precision",
-        "use_gpu",
-        "block_shape",
-        "slab_planes",
-        "rectangle",
-        "flow_precision",
-        "max_tasks",
-        "ome_zarr_version",
-    ),
-    "gradients": ("batch_size", "use_gpu", "keep_intermediates"),
-    "combine": ("flow3d_smooth", "flow_scaling", "keep_intermediates"),
-    "follow": ("cellprob_threshold", "niter"),
-    "objects": ("max_size_fraction", "keep_intermediates"),
-    "planes": ("flow_threshold",),
-    "stitch": ("stitch_threshold",),
-    "relabel": ("flow_threshold", "min_size", "min_median_fraction", "border", "expand", "upscale"),
-    "matches": SECOND,
-    "measure": ("measure",),
-    "finish": ("mask_tiff", "measure", "table", "thumbnails", "keep_intermediates"),
-}
-"""Parameters of each stage; changing one runs its stage again and those after it."""
-
 
 def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
     """Make parameters of what a user gave.

@@ -25,6 +25,7 @@ from terapose.core.geometry import Box
 from terapose.core.levels import Cover
 from terapose.io.images import Image
 from terapose.io.store.store import Store
+from terapose.pipeline.graph import STAGES
 from terapose.pipeline.image_plan import same_content, unchanged
 from terapose.pipeline.plan import OutputPlan, Plan, key_of
 
@@ -239,12 +240,18 @@ def run(job: Job) -> Receipt:
 
 
 def run_gather(job: Job, receipts: Sequence[Receipt]) -> Summary:
-    """Gather a scattered stage: its own way if it has one, else just checked and summed up."""
-    implementation = module(job.stage)
-    if hasattr(implementation, "summarize"):
-        summary: Summary = implementation.summarize(job, receipts)
-    else:
-        summary = gather(job.plan, job.stage, receipts)
+    """Make the summary from which the next stage starts.
+
+    Parameters
+    ----------
+    job
+        A gather, or a scattered stage that gathers its own receipts.
+    receipts
+        Of all tasks; none of a gather that takes none.
+    """
+    summary: Summary = module(job.stage).gather(job, receipts)
+    if STAGES[job.stage].over is None:
+        return summary
     results = summary.pop("results", None)
     return extended(job, summary if results is None else {**summary, "checksum": key_of(results)})
 
@@ -257,7 +264,7 @@ def gathered(job: Job, scattered: Summary | None, begin: float, **fields: Any) -
     job
         The gather.
     scattered
-        What `gather` made of the receipts, if there were any.
+        What `sum_up` made of the receipts, if there were any.
     begin
         ``time.perf_counter()`` when the gather began.
     **fields
@@ -296,7 +303,7 @@ def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:
     return {**inherited, **summary, "history": [*job.before.get("history", []), *told]}
 
 
-def gather(
+def sum_up(
     plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool = False
 ) -> Summary:
     """Check that every item of a stage has exactly one receipt, and sum them up.

@@ -14,7 +14,6 @@ import io
 import json
 import logging
 import math
-from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -27,32 +26,13 @@ from terapose.core.selection import Selection
 from terapose.core.version import __version__
 from terapose.io.checksums import sealed, unsealed
 from terapose.io.store.store import Store
+from terapose.pipeline.graph import AXES, STAGES
 from terapose.pipeline.image_plan import ImagePlan
 
 log = logging.getLogger(__name__)
 
 KEPT = "plan.json"
 """Name of the plan in the store."""
-AXES = ("yx", "zx", "zy")
-"""Orientation of the network's passes, in Cellpose's order; pass ``i`` runs across axis ``i``."""
-
-SCATTERED = (
-    "convert",
-    "intensities",
-    *(f"gradients-{axis}" for axis in AXES),
-    "combine",
-    "follow",
-    "peaks",
-    "masks",
-    "errors",
-    "overlaps",
-    "voids",
-    "matches",
-    "export",
-    "measure",
-    "outlines",
-)
-"""Stages whose work is split into tasks, in the order of the data's way."""
 
 
 @cache
@@ -348,33 +328,19 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
 
 def items(plan: Plan, stage: str) -> int:
     """Number of blocks, slabs or regions that a scattered stage works on."""
-    if stage == "convert":
+    described = STAGES[stage]
+    if plan.mode not in described.modes:
+        return 0
+    if described.over == "planes":
         return math.ceil(plan.image.whole[0] / CONVERT_PLANES) if plan.image.convert else 0
-    if stage.startswith("gradients-"):
+    if described.over == "slabs":
         axis = AXES.index(stage.removeprefix("gradients-"))
         return len(plan.pass_grid(axis)) if axis < len(plan.passes) else 0
-    if stage == "intensities" and plan.intensity.mode == "plane":
+    if described.over == "counted" and plan.intensity.mode == "plane":
         return math.ceil(plan.image.shape[0] / STATISTICS_PLANES)
-    if stage == "intensities":
+    if described.over == "counted":
         return len(Grid(plan.counted.shape, plan.block))
-    if stage in ("overlaps", "voids") and plan.mode != "stitch":
-        return 0
-    return len(plan.output.regions) if stage == "export" else len(plan.grid)
-
-
-LAST = ("export", "measure", "outlines")
-"""Stages whose receipts ``finish`` takes, those that run."""
-
-
-def last_stages(measure: Sequence[int | str], table: Sequence[str]) -> tuple[str, ...]:
-    """Which of `LAST` run, by what is measured and by the files of the table."""
-    runs = (True, tuple(measure) != ("none",), "geojson" in table)
-    return tuple(stage for stage, wanted in zip(LAST, runs, strict=True) if wanted)
-
-
-def flow_threshold(mode: str, given: float | None) -> float:
-    """Largest error of flows: as given, else Cellpose's 0.4 for planes; 0 is off."""
-    return given if given is not None else 0.0 if mode == "3d" else 0.4
+    return len(plan.output.regions if described.over == "regions" else plan.grid)
 
 
 CONVERT_PLANES = 16

@@ -39,11 +39,10 @@ from terapose.pipeline.cutting import (
     network_shape,
 )
 from terapose.pipeline.estimate import project
+from terapose.pipeline.graph import AXES, SCATTERED
 from terapose.pipeline.image_plan import ImagePlan, identity_of
 from terapose.pipeline.plan import (
-    AXES,
     CONVERT_PLANES,
-    SCATTERED,
     STATISTICS_PLANES,
     IntensityPlan,
     MemberPlan,

@@ -25,8 +25,9 @@ from terapose.core.geometry import Box, Grid, zyx
 from terapose.io.checksums import unsealed
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
+from terapose.pipeline.graph import AXES, SCATTERED
 from terapose.pipeline.job import Job, Receipt, Summary, source
-from terapose.pipeline.plan import AXES, CONVERT_PLANES, SCATTERED, Plan
+from terapose.pipeline.plan import CONVERT_PLANES, Plan
 
 AGAIN = "again"
 MOST = 5

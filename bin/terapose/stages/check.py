@@ -22,15 +22,16 @@ from typing import NamedTuple
 from terapose.core.errors import InputError, shown
 from terapose.core.masking import masked
 from terapose.core.param_types import has_control
-from terapose.core.params import STAGES, Parameters
+from terapose.core.params import Parameters
 from terapose.intermediates.compartments import ALL, MASKS, table_names
 from terapose.io.images import Image, describe
 from terapose.io.images.channels import channel_numbers
 from terapose.io.samples import samples_of
 from terapose.pipeline.checked import mode_of, open_checked, without_use
 from terapose.pipeline.constant import refuse_constant
+from terapose.pipeline.graph import GRAPH, PARAMETERS
 from terapose.pipeline.image_plan import identity_of
-from terapose.pipeline.plan import flow_threshold, key_of, last_stages, package_digest
+from terapose.pipeline.plan import key_of, package_digest
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.tissue import find_tissue, share_of
 from terapose.pipeline.upscale import cover_of, full_image
@@ -195,7 +196,7 @@ def _digest_option(params: Parameters) -> list[str]:
 def _plan_words(params: Parameters, seen: Iterable[str]) -> str:
     """Words for ``terapose plan``, which refuses another image than was seen here."""
     words = [word for identity in seen for word in ("--seen", identity)]
-    return f"{arguments(params, STAGES['plan'])} {shlex.join(words)}"
+    return f"{arguments(params, PARAMETERS['plan'])} {shlex.join(words)}"
 
 
 def _identities(image: Image, params: Parameters) -> list[str]:
@@ -266,21 +267,21 @@ def _check_one(
         check_room(output, math.prod(result.shape))
     # the numbers that names stand for: another table of markers is another run
     channels = channel_numbers(image, params.channels, params.markers)
-    last = last_stages(params.measure, params.table)
     seen = _identities(image, params)
     # the networks' files are fetched by then: their addresses are but names
     shown_as = {name: masked(getattr(params, name)) for name in ("model", "cell_model")}
     told = params.model_copy(update=shown_as)
-    threshold = flow_threshold(mode_of(image, params), params.flow_threshold)
+    mode = mode_of(image, params)
+    runs = {s.name: "yes" if s.is_asked(mode, params) else "" for s in GRAPH}
     row = {
         "address": address,
         "identity": key_of(*seen, model, package_digest(), channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
-        # whether the errors of flows are wanted at all
-        "errors": "yes" if threshold else "",
-        "measures": "yes" if "measure" in last else "",
-        "outlines": "yes" if "outlines" in last else "",
-        **{stage: arguments(told, own) for stage, own in STAGES.items()},
+        # stages that not every run has
+        "errors": runs["errors"],
+        "measures": runs["measure"],
+        "outlines": runs["outlines"],
+        **{stage: arguments(told, own) for stage, own in PARAMETERS.items()},
         "plan": f"{shlex.join([address])} {_plan_words(told, seen)}",
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",

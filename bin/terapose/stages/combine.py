@@ -21,7 +21,7 @@ smoothing) the sum itself is the result, and nothing is written.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,8 @@ from scipy.ndimage import gaussian_filter
 from terapose.algorithms.resize import resize, source_box
 from terapose.core.geometry import ZYX, Box, Grid, zyx
 from terapose.intermediates.flows import read_flows, sums
-from terapose.pipeline.job import Job, Receipt, Summary, gather
+from terapose.pipeline.job import Job, Receipt, Summary, sum_up
+from terapose.pipeline.plan import Plan
 
 
 def sigmas(smooth: Sequence[float]) -> tuple[float, float, float]:
@@ -46,16 +47,16 @@ def halo(smooth: Sequence[float]) -> ZYX:
     return (z, y, x)
 
 
-def divisor(job: Job) -> np.float32:
+def divisor(plan: Plan, params: Mapping[str, Any]) -> np.float32:
     """What dZ is divided by; planes by themselves have none."""
-    scaled = job.params["flow_scaling"] == "anisotropy" and not job.plan.flat
-    return np.float32(max(1, job.plan.anisotropy) if scaled else 1)
+    scaled = params["flow_scaling"] == "anisotropy" and not plan.flat
+    return np.float32(max(1, plan.anisotropy) if scaled else 1)
 
 
-def is_identity(job: Job) -> bool:
+def is_identity(plan: Plan, params: Mapping[str, Any]) -> bool:
     """Whether the sum of the passes is already the result."""
-    smoothed = any(job.params["flow3d_smooth"])
-    return not (job.plan.resized or divisor(job) != 1 or smoothed)
+    smoothed = any(params["flow3d_smooth"])
+    return not (plan.resized or divisor(plan, params) != 1 or smoothed)
 
 
 def _needed(job: Job, item: int) -> tuple[Box, Box]:
@@ -67,7 +68,7 @@ def _needed(job: Job, item: int) -> tuple[Box, Box]:
 
 def run(job: Job) -> dict[str, Any]:
     """Combine the blocks of one task."""
-    if is_identity(job):
+    if is_identity(job.plan, job.params):
         return {"checksums": []}
     plan, name = job.plan, job.name("flows")
     shape, chunks = (plan.components, *plan.image.shape), (plan.components, *plan.chunk)
@@ -88,8 +89,8 @@ def _block(job: Job, name: str, item: int) -> int:
     job.confirm(item)
     if plan.resized:
         flows = resize(flows, box, plan.network_shape, plan.image.shape)
-    if divisor(job) != 1:
-        flows[0] /= divisor(job)
+    if divisor(plan, job.params) != 1:
+        flows[0] /= divisor(plan, job.params)
     if any(job.params["flow3d_smooth"]):
         flows[:3] = gaussian_filter(flows[:3], [0, *sigmas(job.params["flow3d_smooth"])])
     block = plan.grid[item]
@@ -121,9 +122,9 @@ def _drop(job: Job, item: int) -> None:
             job.store.drop_box(sums(job.plan.axes[-1]), chunks[chunk])
 
 
-def summarize(job: Job, receipts: list[Receipt]) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts; ``flows`` names the array that the next stages read."""
-    summary = gather(job.plan, "combine", receipts)
+    summary = sum_up(job.plan, "combine", receipts)
     last = sums(job.plan.axes[-1])
-    flows = last if is_identity(job) else f"combine-{summary['key']}/flows"
+    flows = last if is_identity(job.plan, summary["params"]) else f"combine-{summary['key']}/flows"
     return {**summary, "flows": flows}

@@ -11,7 +11,7 @@ from typing import Any
 
 from terapose.core.geometry import Box
 from terapose.io.store.store import INTEGER, Store
-from terapose.pipeline.job import Job, source
+from terapose.pipeline.job import Job, Receipt, Summary, source, sum_up
 from terapose.pipeline.plan import CONVERT_PLANES, Plan
 
 EDGE = 64
@@ -44,3 +44,8 @@ def run(job: Job) -> dict[str, Any]:
             planes = job.image.read(box.slices, channel)
             checksums.append(job.store.write(source(channel), box, planes))
     return {"checksums": checksums}
+
+
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
+    """Check the receipts."""
+    return sum_up(job.plan, job.stage, receipts)

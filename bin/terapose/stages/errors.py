@@ -22,7 +22,7 @@ from terapose.core.tables import windows
 from terapose.intermediates.flows import read_flows
 from terapose.intermediates.seeds import seeds_in
 from terapose.io.store.long_tables import ByNumber, get_window, put_rows, put_window
-from terapose.pipeline.job import Job, Receipt, Summary, gather
+from terapose.pipeline.job import Job, Receipt, Summary, sum_up
 
 _SINGLE = 4e7
 """Pixels of a padded plane above which Cellpose computes in float32."""
@@ -64,9 +64,9 @@ def _block(
     return {"id": ids, "error": flow_errors_2d(labels, flows, ids, rounds, single)}
 
 
-def summarize(job: Job, receipts: list[Receipt]) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts; put the errors into the table of objects."""
-    summary = gather(job.plan, "errors", receipts)
+    summary = sum_up(job.plan, "errors", receipts)
     errors = ByNumber(job.store, summary.pop("results"), "errors")
     name = f"errors-{summary['key']}/objects"
     for number, (first, stop) in enumerate(windows(job.before["last"])):

@@ -22,6 +22,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from terapose.core.masking import masked_all
+from terapose.core.params import Parameters
 from terapose.core.tables import Table
 from terapose.core.version import __version__
 from terapose.intermediates.cell_table import batches
@@ -33,8 +34,9 @@ from terapose.io.labels.ome_tiff import write_mask
 from terapose.io.store.long_tables import ByNumber
 from terapose.io.tables.geojson import joined_rings, rings_in, write_geojson
 from terapose.io.tables.writers import FORMATS, write_table
-from terapose.pipeline.job import Job, Receipt, Summary, extended, gather
-from terapose.pipeline.plan import LAST, key_of, last_stages, package_digest
+from terapose.pipeline.graph import STAGES
+from terapose.pipeline.job import Job, Receipt, Summary, extended, sum_up
+from terapose.pipeline.plan import key_of, package_digest
 from terapose.results.earlier import RECORD, THUMBNAILS, forget, named
 from terapose.results.publishing import LABELS, complete, lay_out, noted
 from terapose.results.thumbnails.cut import cut_cells
@@ -88,7 +90,9 @@ def run(
     try:
         staging.mkdir()
         lay_out(job, staging / LABELS, checks, link=link)
-        measured, outlined = ([r for r in receipts if r["stage"] == s] for s in LAST[1:])
+        measured, outlined = (
+            [r for r in receipts if r["stage"] == s] for s in ("measure", "outlines")
+        )
         for name in compartments(job.before):
             _tables(job, measured, name, staging)
         if "geojson" in job.params["table"]:
@@ -123,9 +127,12 @@ def _publish(staging: Path, output: Path, record: dict[str, Any]) -> None:
 def _gathered(job: Job, receipts: list[Receipt]) -> tuple[Summary, list[Summary]]:
     """Check the receipts of each stage; returns the summary of ``export``, and of the others."""
     summaries = []
-    for stage in last_stages(job.params["measure"], job.params["table"]):
+    params = Parameters.model_construct(**job.params)
+    for stage in STAGES[job.stage].gathers:
+        if not STAGES[stage].is_asked(job.plan.mode, params):
+            continue
         mine = [r for r in receipts if r["stage"] == stage]
-        summary = gather(job.plan, stage, mine, upscale=job.upscales)
+        summary = sum_up(job.plan, stage, mine, upscale=job.upscales)
         results = summary.pop("results")
         # of what was written, whatever tasks it was written by
         if stage == "export":

@@ -27,7 +27,7 @@ from terapose.core.errors import InputError
 from terapose.intermediates.ends import NOWHERE
 from terapose.intermediates.flows import read_flows
 from terapose.io.store.store import INTEGER
-from terapose.pipeline.job import Job, Receipt, Summary, gather
+from terapose.pipeline.job import Job, Receipt, Summary, sum_up
 from terapose.pipeline.tissue import read_tissue
 
 FIRST_HALO = 24
@@ -93,9 +93,9 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     }
 
 
-def summarize(job: Job, receipts: list[Receipt]) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts; put each block's largest displacement where the next stages find it."""
-    summary = gather(job.plan, "follow", receipts)
+    summary = sum_up(job.plan, "follow", receipts)
     results = summary["results"]
     name = f"follow-{summary['key']}/displacements.npz"
     farthest = np.array([d for r in results for d in r["displacements"]], np.int32)

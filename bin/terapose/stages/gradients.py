@@ -42,8 +42,9 @@ from terapose.core.geometry import Box, zyx
 from terapose.intermediates.flows import sums
 from terapose.io.store.store import Store
 from terapose.networks.tiling import Rectangle, run_planes, window
-from terapose.pipeline.job import Job
-from terapose.pipeline.plan import AXES, Plan
+from terapose.pipeline.graph import AXES
+from terapose.pipeline.job import Job, Receipt, Summary, sum_up
+from terapose.pipeline.plan import Plan
 from terapose.pipeline.tissue import needed_tissue
 
 if TYPE_CHECKING:
@@ -277,3 +278,8 @@ def _rows(plan: Plan, axis: int, box: Box) -> list[Box]:
         start[other], stop[other] = first, min(first + step, box.stop[other])
         rows.append(Box(zyx(start), zyx(stop)))
     return rows
+
+
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
+    """Check the receipts."""
+    return sum_up(job.plan, job.stage, receipts)

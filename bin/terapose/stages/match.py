@@ -24,10 +24,10 @@ from terapose.core.tables import Table, merged
 from terapose.intermediates.cells import by_block, put_boxes
 from terapose.io.store.columns import put_column
 from terapose.io.store.long_tables import Sorter, blocks_together, get_whole
-from terapose.pipeline.job import Job, Receipt, Summary, gather, gathered
+from terapose.pipeline.job import Job, Receipt, Summary, gathered, sum_up
 
 
-def run(job: Job, receipts: list[Receipt]) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts and match.
 
     Returns
@@ -39,7 +39,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     begin = time.perf_counter()
     # other cells are other results: the key is to tell
     job = replace(job, params=receipts[0]["params"])
-    scattered = gather(job.plan, "matches", receipts)
+    scattered = sum_up(job.plan, "matches", receipts)
     results = scattered.pop("results")
     nuclei = get_whole(job.store, job.before["cell_table"], job.before["last"])
     pairs = merged([job.store.get_table(r["pairs"]) for r in results])

@@ -22,12 +22,12 @@ import numpy as np
 from terapose.algorithms.objects.filters import HOLES, OBJECTS, small_enough
 from terapose.core.tables import Table, select, windows
 from terapose.io.store.long_tables import ByNumber, put_window
-from terapose.pipeline.job import Job, Receipt, Summary, gather, gathered
+from terapose.pipeline.job import Job, Receipt, Summary, gathered, sum_up
 
 log = logging.getLogger(__name__)
 
 
-def run(job: Job, receipts: list[Receipt]) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts of ``masks`` and make the table.
 
     Returns
@@ -38,7 +38,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         ``last``), and ``dropped`` IDs with the ``rounds`` of each plane.
     """
     begin = time.perf_counter()
-    summary = gather(job.plan, "masks", receipts)
+    summary = sum_up(job.plan, "masks", receipts)
     results = summary.pop("results")
     found = sum(r["found"] for r in results)
     if not found:

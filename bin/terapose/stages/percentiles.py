@@ -28,12 +28,12 @@ from terapose.algorithms.normalize.tiled import tile_maps
 from terapose.core.errors import InputError
 from terapose.intermediates.intensities import counted, sampled, stride, unpack
 from terapose.pipeline.constant import constant
-from terapose.pipeline.job import Job, Receipt, Summary, gather, gathered
+from terapose.pipeline.job import Job, Receipt, Summary, gathered, sum_up
 
 log = logging.getLogger(__name__)
 
 
-def run(job: Job, receipts: list[Receipt]) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts of ``intensities`` and make the summary.
 
     Returns
@@ -50,7 +50,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
     """
     planned, rules = job.plan.image, job.plan.intensity
     begin = time.perf_counter()
-    summary = gather(job.plan, "intensities", receipts)
+    summary = sum_up(job.plan, "intensities", receipts)
     results = summary.pop("results")
     for n, channel in enumerate(planned.channels):
         least, most = _extremes(results, n)

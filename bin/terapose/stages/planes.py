@@ -16,11 +16,11 @@ from terapose.core.tables import select
 from terapose.intermediates.naming import Naming, put_naming
 from terapose.intermediates.objects import read_labels, read_windows
 from terapose.io.store.long_tables import put_whole
-from terapose.pipeline.job import Job, Summary, gathered
-from terapose.pipeline.plan import flow_threshold
+from terapose.pipeline.graph import flow_threshold
+from terapose.pipeline.job import Job, Receipt, Summary, gathered
 
 
-def run(job: Job) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Resolve the objects of planes.
 
     Returns

@@ -22,13 +22,13 @@ from terapose.intermediates.cells import by_block, put_boxes
 from terapose.intermediates.naming import NewNames
 from terapose.intermediates.objects import read_labels, read_windows
 from terapose.io.store.long_tables import Sorter, blocks_together, put_window
-from terapose.pipeline.job import Job, Summary, gathered
-from terapose.pipeline.plan import flow_threshold
+from terapose.pipeline.graph import flow_threshold
+from terapose.pipeline.job import Job, Receipt, Summary, gathered
 
 log = logging.getLogger(__name__)
 
 
-def run(job: Job) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Number the cells.
 
     Returns

@@ -13,12 +13,12 @@ import time
 import numpy as np
 
 from terapose.io.store.long_tables import Sorter, voxels_together
-from terapose.pipeline.job import Job, Receipt, Summary, gather, gathered
+from terapose.pipeline.job import Job, Receipt, Summary, gathered, sum_up
 
 log = logging.getLogger(__name__)
 
 
-def run(job: Job, receipts: list[Receipt]) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts of ``peaks`` and make the table.
 
     Returns
@@ -27,7 +27,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         As `terapose.pipeline.job.gathered`, with the names of the arrays the next stage reads.
     """
     begin = time.perf_counter()
-    summary = gather(job.plan, "peaks", receipts)
+    summary = sum_up(job.plan, "peaks", receipts)
     results = summary.pop("results")
     width = voxels_together(job.plan.grid)
     by_position = Sorter(job.store, job.name("unsorted"), "position", width)

@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from terapose.core.tables import Table, merged
 from terapose.intermediates.naming import get_naming, put_naming
 from terapose.io.store.long_tables import get_whole, put_whole
-from terapose.pipeline.job import Job, Receipt, Summary, gather, gathered
+from terapose.pipeline.job import Job, Receipt, Summary, gathered, sum_up
 
 _ADDED = ("count", "sum_z", "sum_y", "sum_x", "sum_probability", "sum_error", "measured")
 _LEAST = ("first", "z0", "y0", "x0")
 _MOST = ("z1", "y1", "x1")
 
 
-def run(job: Job, receipts: list[Receipt]) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts of ``overlaps`` and join.
 
     Returns
@@ -39,7 +39,7 @@ def run(job: Job, receipts: list[Receipt]) -> Summary:
         As `terapose.pipeline.job.gathered`, with the names of the table of cells and of the naming.
     """
     begin = time.perf_counter()
-    summary = gather(job.plan, "overlaps", receipts)
+    summary = sum_up(job.plan, "overlaps", receipts)
     pairs = merged([job.store.get_table(r["pairs"]) for r in summary.pop("results")])
     objects = get_whole(job.store, job.before["object_table"], job.before["last"])
     cell = join(objects["z0"], objects["count"], pairs, job.params["stitch_threshold"])

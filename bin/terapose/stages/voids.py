@@ -18,7 +18,7 @@ from terapose.intermediates.flows import read_flows
 from terapose.intermediates.naming import named_labels
 from terapose.intermediates.objects import holes_of, own
 from terapose.io.store.long_tables import ByNumber, get_whole, put_rows, put_window
-from terapose.pipeline.job import Job, Receipt, Summary, gather
+from terapose.pipeline.job import Job, Receipt, Summary, sum_up
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -44,9 +44,9 @@ def _holes(job: Job, objects: Table) -> dict[str, NDArray[Any]]:
     return holes_of(job, own(labels, objects["id"]), objects["id"], labels, probability, box)
 
 
-def summarize(job: Job, receipts: list[Receipt]) -> Summary:
+def gather(job: Job, receipts: list[Receipt]) -> Summary:
     """Check the receipts; put the holes into one long table."""
-    summary = gather(job.plan, "voids", receipts)
+    summary = sum_up(job.plan, "voids", receipts)
     name = f"voids-{summary['key']}/holes"
     holes = ByNumber(job.store, summary.pop("results"), "holes")
     for number, (first, stop) in enumerate(windows(job.before["last"])):

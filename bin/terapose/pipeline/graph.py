@@ -1,0 +1,205 @@
+"""The graph of stages, as data: everything that lists stages follows from it.
+
+Stages are in the order in which they run. Each comes after the last summary before it; the three
+whose receipts ``finish`` takes come after the same one, and may run side by side.
+
+Commands, the plan's tables of tasks, the local run and what `terapose plan` promises are made of
+it, and the workflow (modules/segment.nf) is tested against it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from terapose.core.params import SECOND, SELECTION
+from terapose.pipeline.stage import Stage
+
+if TYPE_CHECKING:
+    from terapose.core.params import Parameters
+
+AXES = ("yx", "zx", "zy")
+"""Orientation of the network's passes, in Cellpose's order; pass ``i`` runs across axis ``i``."""
+
+
+def flow_threshold(mode: str, given: float | None) -> float:
+    """Largest error of flows: as given, else Cellpose's 0.4 for planes; 0 is off."""
+    return given if given is not None else 0.0 if mode == "3d" else 0.4
+
+
+def _judges_flows(mode: str, params: Parameters) -> bool:
+    return bool(flow_threshold(mode, params.flow_threshold))
+
+
+def _has_second(mode: str, params: Parameters) -> bool:
+    return params.has_second
+
+
+def _measures(mode: str, params: Parameters) -> bool:
+    return params.measure != ("none",)
+
+
+def _traces(mode: str, params: Parameters) -> bool:
+    return "geojson" in params.table
+
+
+PLAN = Stage(
+    "plan",
+    "Fix the geometry, the tasks, and what they need.",
+    "gather",
+    parameters=(
+        *("mode", *SELECTION, "channels", "channel_merge", "markers", "identity", "voxel_size"),
+        *("pixel_size", "model", "diameter", "anisotropy", "normalize", "percentiles"),
+        *("percentile_sampling", "normalize_tile", "lowhigh", "invert", "foreground_min"),
+        *("tile_overlap", "augment", "skip_empty", "precision", "use_gpu", "block_shape"),
+        *("slab_planes", "rectangle", "flow_precision", "max_tasks", "ome_zarr_version"),
+    ),
+)
+"""What comes before the others; it is no part of the graph, which depends on it."""
+
+GRAPH = (
+    Stage(
+        "convert",
+        "Copy planes of an image that cannot be read by region into the store.",
+        "blocks",
+        over="planes",
+    ),
+    Stage("intensities", "Count the intensities of blocks.", "blocks", over="counted"),
+    Stage("percentiles", "Find what becomes 0 and 1.", "gather", gathers=("intensities",)),
+    *(
+        Stage(
+            f"gradients-{axis}",
+            "Run the network over slabs of planes of one orientation.",
+            "network",
+            over="slabs",
+            parameters=("batch_size", "use_gpu", "keep_intermediates"),
+        )
+        for axis in AXES
+    ),
+    Stage(
+        "combine",
+        "Bring the summed flows of blocks to the image's grid, and smooth them.",
+        "blocks",
+        over="blocks",
+        parameters=("flow3d_smooth", "flow_scaling", "keep_intermediates"),
+    ),
+    Stage(
+        "follow",
+        "Follow the flows of blocks to their end points.",
+        "blocks",
+        over="blocks",
+        parameters=("cellprob_threshold", "niter"),
+    ),
+    Stage("peaks", "Count end points and find the seeds of blocks.", "blocks", over="blocks"),
+    Stage("seeds", "Number the seeds of all blocks.", "gather", gathers=("peaks",)),
+    Stage("masks", "Grow seeds, label blocks and measure whole objects.", "blocks", over="blocks"),
+    Stage(
+        "objects",
+        "Make one table of all objects.",
+        "gather",
+        gathers=("masks",),
+        parameters=("max_size_fraction", "keep_intermediates"),
+    ),
+    Stage(
+        "errors",
+        "Find the errors of the flows of whole objects.",
+        "blocks",
+        over="blocks",
+        asked=_judges_flows,
+    ),
+    Stage(
+        "planes",
+        "Decide which objects of planes stay (mode stitch).",
+        "gather",
+        parameters=("flow_threshold",),
+        modes=("stitch",),
+    ),
+    Stage(
+        "overlaps",
+        "Count the pixels that objects of neighbouring planes share (mode stitch).",
+        "blocks",
+        over="blocks",
+        modes=("stitch",),
+    ),
+    Stage(
+        "stitch",
+        "Join the objects of neighbouring planes (mode stitch).",
+        "gather",
+        gathers=("overlaps",),
+        parameters=("stitch_threshold",),
+        modes=("stitch",),
+    ),
+    Stage(
+        "voids",
+        "Find the holes of cells that were joined from planes (mode stitch).",
+        "blocks",
+        over="blocks",
+        modes=("stitch",),
+    ),
+    Stage(
+        "relabel",
+        "Decide which cells stay, and number them.",
+        "gather",
+        parameters=(
+            *("flow_threshold", "min_size", "min_median_fraction", "border", "expand"),
+            "upscale",
+        ),
+    ),
+    Stage(
+        "matches",
+        "Count the pixels that nuclei share with the cells of a second network.",
+        "blocks",
+        over="blocks",
+        asked=_has_second,
+    ),
+    Stage(
+        "match",
+        "Match nuclei to the cells of a second network.",
+        "gather",
+        gathers=("matches",),
+        asked=_has_second,
+    ),
+    Stage("export", "Write regions of the final label image.", "blocks", over="regions"),
+    Stage(
+        "measure",
+        "Measure intensities and shapes of the cells of blocks.",
+        "blocks",
+        over="blocks",
+        parameters=("measure",),
+        asked=_measures,
+    ),
+    Stage(
+        "outlines",
+        "Trace the outlines of the cells of blocks.",
+        "blocks",
+        over="blocks",
+        asked=_traces,
+    ),
+    Stage(
+        "finish",
+        "Complete the pyramid and lay the results out.",
+        "gather",
+        gathers=("export", "measure", "outlines"),
+        parameters=("mask_tiff", "measure", "table", "thumbnails", "keep_intermediates"),
+    ),
+)
+
+STAGES = {stage.name: stage for stage in GRAPH}
+"""Stages by name."""
+SCATTERED = tuple(stage.name for stage in GRAPH if stage.over)
+"""Names of those whose work is split into tasks, in the order of the data's way."""
+GATHERED = frozenset(name for stage in GRAPH for name in stage.gathers)
+"""Names of those whose receipts another stage takes; all others gather their own."""
+
+
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    PLAN.name: PLAN.parameters,
+    **{stage.command: stage.parameters for stage in GRAPH if stage.parameters},
+    # no task takes them: they are those of the run that finds the cells
+    "matches": SECOND,
+}
+"""Parameters by the command of a stage; changing one runs its stage again and those after it."""
+
+
+def commands() -> dict[str, Stage]:
+    """The stages by the names of their commands: the passes of the network have one."""
+    return {stage.command: stage for stage in reversed(GRAPH)}

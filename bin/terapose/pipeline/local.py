@@ -1,0 +1,227 @@
+"""The stages on one machine: the same functions and the same bytes as the workflow.
+
+They run one after another; the tasks of a stage run in a pool of processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from terapose.core.errors import InputError, StoreError
+from terapose.core.params import Parameters
+from terapose.io.store.store import Store
+from terapose.pipeline.graph import GATHERED, GRAPH, STAGES
+from terapose.pipeline.job import Job, Receipt, Summary, run, run_gather
+from terapose.pipeline.plan import Plan
+from terapose.pipeline.repair import forgetting
+from terapose.pipeline.stage import Stage
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[str, int, int], None]
+"""Called with a stage's name, its tasks done, and its tasks in all."""
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@lru_cache(maxsize=1)
+def _parse(plan: str) -> Plan:
+    return Plan.model_validate_json(plan)
+
+
+def _work(
+    plan: str, address: str, stage: str, task: int, params: Mapping[str, Any], before: Summary
+) -> Receipt:
+    """Run one task in a process of the pool."""
+    job = Job(_parse(plan), Store(address), stage, task, params, before)
+    with forgetting(job.plan, job.store, job):
+        return run(job)
+
+
+_THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass
+class Runner:
+    """Runs the tasks of one plan.
+
+    Attributes
+    ----------
+    plan, store
+        The plan and where its arrays are.
+    pool
+        Processes; None runs everything in this one.
+    report
+        Told of progress.
+    order
+        Of the numbers of so many tasks, in one process: it must not matter.
+    """
+
+    plan: Plan
+    store: Store
+    pool: ProcessPoolExecutor | None = None
+    report: Report = quiet
+    order: Callable[[int], Iterable[int]] = range
+
+    def job(self, stage: str, params: Mapping[str, Any], before: Summary, task: int = 0) -> Job:
+        """A job of this plan."""
+        return Job(self.plan, self.store, stage, task, params, before)
+
+    def scatter(self, stage: str, params: Mapping[str, Any], before: Summary) -> list[Receipt]:
+        """Run all tasks of a stage."""
+        total = len(self.plan.tasks[stage])
+        self.report(stage, 0, total)
+        if self.pool is None:
+            receipts = []
+            for task in self.order(total):
+                job = self.job(stage, params, before, task)
+                with forgetting(self.plan, self.store, job):
+                    receipts.append(run(job))
+                self.report(stage, len(receipts), total)
+            return receipts
+        text = self.plan.dump()
+        futures = [
+            self.pool.submit(_work, text, self.store.address, stage, task, dict(params), before)
+            for task in range(total)
+        ]
+        for done, _ in enumerate(_completed(futures), 1):
+            self.report(stage, done, total)
+        # only now: what all tasks found damaged is made again at one go
+        return [f.result() for f in futures]
+
+
+def _completed(futures: list[Any]) -> Iterator[Any]:
+    """Futures as they finish; a failure cancels the rest, but where something is damaged."""
+    for future in as_completed(futures):
+        fault = future.exception()
+        if fault and not isinstance(fault, StoreError):
+            for other in futures:
+                other.cancel()
+            raise fault
+        yield future
+
+
+def cores() -> int:
+    """Number of cores this process may use: a scheduler may have given it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    """A pool of fresh processes, or None for a single one."""
+    if workers == 1:
+        yield None
+        return
+    before = {k: os.environ.get(k) for k in _THREADS}
+    # libraries read these when they are imported: set them before the processes start
+    share = str(max(1, cores() // workers))
+    os.environ.update(dict.fromkeys(_THREADS, share))
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            yield pool
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process of the pool was killed",
+            got="most likely too little memory",
+            remedy="use fewer processes (--jobs) or smaller blocks (--block-shape); "
+            "running again goes on where this run stopped",
+        ) from error
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def stage_params(params: Parameters, stage: str) -> dict[str, Any]:
+    """The parameters of a stage, by name."""
+    return {name: getattr(params, name) for name in STAGES[stage].parameters}
+
+
+class Done(NamedTuple):
+    """What stages have left.
+
+    Attributes
+    ----------
+    summary
+        The last one.
+    summaries
+        All, by the stage whose receipts they sum up, or that made them.
+    receipts
+        Of scattered stages, by name.
+    """
+
+    summary: Summary
+    summaries: dict[str, Summary]
+    receipts: dict[str, list[Receipt]]
+
+
+def run_stages(
+    runner: Runner,
+    params: Parameters,
+    given: Mapping[str, Mapping[str, Any]],
+    stages: Sequence[Stage] = GRAPH,
+    before: Summary | None = None,
+) -> Done:
+    """Run stages one after another, those that this plan and these parameters ask for.
+
+    Parameters
+    ----------
+    runner
+        With the plan and a store in which `terapose.stages.plan.run` made the arrays.
+    params
+        All parameters.
+    given
+        By command, what stages take besides their parameters.
+    stages
+        Which ones, a part of the graph.
+    before
+        The summary that the first of them starts from.
+    """
+    summary: Summary = before or {}
+    summaries: dict[str, Summary] = {}
+    receipts: dict[str, list[Receipt]] = {}
+    for stage in stages:
+        if not stage.runs(runner.plan, params):
+            continue
+        own = {**stage_params(params, stage.name), **given.get(stage.command, {})}
+        if stage.over is None:
+            found = [receipt for name in stage.gathers for receipt in receipts.get(name, [])]
+        else:
+            found = receipts[stage.name] = runner.scatter(stage.name, own, summary)
+            if stage.name in GATHERED:
+                continue
+            own = {}  # such a gather takes no parameters, here as in the workflow
+        summary = summaries[stage.name] = run_gather(runner.job(stage.name, own, summary), found)
+    return Done(summary, summaries, receipts)
+
+
+_REPAIRS = 20
+
+
+def repairing(runner: Runner, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Run all stages, and again as long as something in the store is damaged and made again."""
+    for _ in range(_REPAIRS):
+        try:
+            with forgetting(runner.plan, runner.store):
+                return work()
+        except StoreError as fault:
+            if not fault.is_forgotten:
+                raise
+            log.warning("%s: %s; it is computed again", fault.where, fault.what)
+    return work()

@@ -1,0 +1,80 @@
+"""What a stage is: its name, its items, what it comes after, and whether it runs.
+
+A stage is *scattered* over items (blocks, slabs, planes or regions), a run of which is a task, or
+it is a *gather*, which runs once when all receipts of a scattered stage are in. Both are modules of
+`terapose.stages`, with one protocol:
+
+- ``run(job) -> dict``: do one task; what is returned becomes part of its receipt;
+- ``gather(job, receipts) -> dict``: make the summary that the next stage starts from. Scattered
+  stages whose receipts no other stage gathers have both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from terapose.core.params import Parameters
+    from terapose.pipeline.plan import Plan
+
+Over = Literal["blocks", "counted", "slabs", "planes", "regions"]
+"""Items of a scattered stage: blocks of the image, those whose intensities are counted, slabs of
+the network's grid, runs of planes, regions of the output."""
+Label = Literal["blocks", "network", "gather"]
+"""What a process asks a cluster for (conf/base.config)."""
+MODES = ("3d", "2d", "stitch")
+
+
+def always(mode: str, params: Parameters) -> bool:
+    """Whether a stage is asked for that everybody needs."""
+    return True
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the work.
+
+    Attributes
+    ----------
+    name
+        Its name; what stands before a hyphen is that of its module and its command.
+    help
+        What it does, in one line.
+    label
+        What its process asks for.
+    over
+        Its items; None: a gather.
+    gathers
+        The scattered stages whose receipts a gather takes.
+    parameters
+        Those that it takes; changing one runs it again, and all that follows.
+    modes
+        In which it has work.
+    asked
+        Whether parameters ask for it, given the mode.
+    """
+
+    name: str
+    help: str
+    label: Label
+    over: Over | None = None
+    gathers: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    modes: tuple[str, ...] = MODES
+    asked: Callable[[str, Parameters], bool] = always
+
+    @property
+    def command(self) -> str:
+        """Name of its module, and of its command."""
+        return self.name.partition("-")[0]
+
+    def is_asked(self, mode: str, params: Parameters) -> bool:
+        """Whether it runs, as far as that is known before there is a plan."""
+        return mode in self.modes and self.asked(mode, params)
+
+    def runs(self, plan: Plan, params: Parameters) -> bool:
+        """Whether it runs: the one answer to this."""
+        has_items = self.over is None or bool(plan.tasks[self.name])
+        return has_items and self.is_asked(plan.mode, params)
