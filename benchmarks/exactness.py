@@ -202,7 +202,7 @@ def report(rows: Sequence[Row], facts: Mapping[str, str], command: str) -> str:
 def facts_of(workers: int, seconds: float) -> dict[str, str]:
     """What the numbers were made with."""
     from terapose import __version__
-    from terapose.pipeline.plan import package_digest
+    from terapose.pipeline.code import package_digest
 
     libraries = ("cellpose", "torch", "numpy", "numba", "opencv-python-headless", "zarr")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

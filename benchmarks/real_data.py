@@ -278,7 +278,7 @@ def _run(
 def _environment(model: dict[str, Any], workers: int, threads: int) -> dict[str, str]:
     """What the numbers were made with."""
     from terapose import __version__
-    from terapose.pipeline.plan import package_digest
+    from terapose.pipeline.code import package_digest
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     libraries = ("torch", "numpy", "numba", "zarr")

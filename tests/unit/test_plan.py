@@ -16,7 +16,7 @@ from tests.synthetic import write_zarr
 from tests.unets import random_unet, save
 
 from terapose.core.errors import InputError
-from terapose.core.geometry import ZYX, Grid
+from terapose.core.geometry import AXES, ZYX, Grid
 from terapose.core.params import check
 from terapose.io.store.store import Store
 from terapose.networks import identify
@@ -30,7 +30,7 @@ from terapose.pipeline.cutting import (
     choose_slabs,
     network_shape,
 )
-from terapose.pipeline.graph import AXES, SCATTERED
+from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.plan import Plan, load
 from terapose.pipeline.planning import _tasks, make_plan
 from terapose.stages.plan import run

@@ -41,6 +41,7 @@ Example:
     def command(
         plan: Path,
         store: str,
+        code: str | None,
         before: Path | None,
         output: Path,
         receipts: tuple[Path, ...] = (),
@@ -49,7 +50,7 @@ Example:
         from terapose.pipeline.job import run_gather
         from terapose.pipeline.repair import forgetting, read_receipts
 
-        job = make_job(stage, plan, store, before, options)
+        job = make_job(stage, plan, store, before, options, code=code)
         with forgetting(job.plan, job.store):
             given = read_receipts(receipts, job.store, scattered) if scattered else []
             write_json(output, run_gather(job, given))
@@ -70,6 +71,7 @@ Example:
 def gather(
     plan: Path,
     store: str,
+    code: str | None,
     before: Path | None,
     stage: str,
     output: Path,
@@ -82,7 +84,7 @@ def gather(
     from terapose.pipeline.job import run_gather
     from terapose.pipeline.repair import forgetting, read_receipts
 
-    job = make_job(stage, plan, store, before, {})
+    job = make_job(stage, plan, store, before, {}, code=code)
     with forgetting(job.plan, job.store):
         write_json(output, run_gather(job, read_receipts(receipts, job.store, stage)))
 
@@ -105,6 +107,7 @@ Example:
 def finish(
     plan: Path,
     store: str,
+    code: str | None,
     before: Path | None,
     output: Path,
     receipts: tuple[Path, ...],
@@ -117,7 +120,7 @@ def finish(
     from terapose.pipeline.repair import forgetting, read_receipts
     from terapose.stages.finish import run
 
-    job = make_job("finish", plan, store, before, options)
+    job = make_job("finish", plan, store, before, options, code=code)
     with forgetting(job.plan, job.store):
         # Nextflow publishes a copy of what is laid out here
         run(job, read_receipts(receipts, job.store, None), output, link=True)

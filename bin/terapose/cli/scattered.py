@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from terapose.cli.options import parameters
+from terapose.core.errors import InputError
+from terapose.pipeline.graph import STAGES
 from terapose.pipeline.graph import commands as by_command
 from terapose.pipeline.stage import Stage
 
@@ -37,7 +39,9 @@ def plan_options(function: F) -> F:
         required=True,
         help="The plan (plan.json).",
     )
-    return plan(click.option("--store", required=True, help="The store's address.")(function))
+    code = click.option("--code", help="What the stage's code has to be; terapose check tells it.")
+    store = click.option("--store", required=True, help="The store's address.")
+    return plan(store(code(function)))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -57,16 +61,31 @@ def make_job(
     before: Path | None,
     options: dict[str, Any],
     *,
+    code: str | None,
     task: int = 0,
     **more: Any,
 ) -> Job:
-    """A job from a command's options; ``more`` are parameters that no user gives."""
+    """A job from a command's options; ``more`` are parameters that no user gives.
+
+    Raises
+    ------
+    InputError
+        If the stage's code is not ``code``, as **check** has told it.
+    """
     from terapose.core.params import check
     from terapose.io.store.store import Store
     from terapose.pipeline.job import Job
     from terapose.pipeline.plan import load
     from terapose.pipeline.repair import read_summary
 
+    if code is not None and code != STAGES[stage].code:
+        raise InputError(
+            "the code has changed since the run began",
+            where=f"stage {stage}",
+            got=STAGES[stage].code,
+            allowed=code,
+            remedy="run again with -resume: what it changes is computed again",
+        )
     checked = check(options)
     params = {name: getattr(checked, name) for name in options}
     place = Store(store)
@@ -95,6 +114,7 @@ Example:
     def command(
         plan: Path,
         store: str,
+        code: str | None,
         before: Path | None,
         task: int,
         output: Path,
@@ -117,7 +137,7 @@ Example:
             from terapose.stages.matches import identity, read_record
 
             more = {"cells": str(cells), "identity": identity(read_record(cells))}
-        job = make_job(name, plan, store, before, options, task=task, **more)
+        job = make_job(name, plan, store, before, options, code=code, task=task, **more)
         with forgetting(job.plan, job.store, job):
             write_json(output, run(job))
 

@@ -15,6 +15,10 @@ from dataclasses import dataclass
 ZYX = tuple[int, int, int]
 
 
+AXES = ("yx", "zx", "zy")
+"""Orientation of the network's passes, in Cellpose's order; pass ``i`` runs across axis ``i``."""
+
+
 def zyx(values: Iterable[int]) -> ZYX:
     """Three numbers as a tuple of three."""
     z, y, x = values

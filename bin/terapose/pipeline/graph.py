@@ -11,19 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from terapose.core.params import SECOND, SELECTION
+from terapose.core.geometry import AXES
+from terapose.core.params import SECOND, SELECTION, flow_threshold
 from terapose.pipeline.stage import Stage
 
 if TYPE_CHECKING:
     from terapose.core.params import Parameters
-
-AXES = ("yx", "zx", "zy")
-"""Orientation of the network's passes, in Cellpose's order; pass ``i`` runs across axis ``i``."""
-
-
-def flow_threshold(mode: str, given: float | None) -> float:
-    """Largest error of flows: as given, else Cellpose's 0.4 for planes; 0 is off."""
-    return given if given is not None else 0.0 if mode == "3d" else 0.4
 
 
 def _judges_flows(mode: str, params: Parameters) -> bool:

@@ -190,8 +190,8 @@ _SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_files", "cells"
 
 
 def stage_key(stage: str, params: Mapping[str, Any], before: Summary) -> str:
-    """Digest of all parameters after the plan that shape a stage's results."""
-    return key_of(stage, shaping(params), before.get("key", ""))
+    """Digest of the code and of all parameters after the plan that shape a stage's results."""
+    return key_of(stage, STAGES[stage].code, shaping(params), before.get("key", ""))
 
 
 def shaping(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,35 +14,28 @@ import io
 import json
 import logging
 import math
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from terapose.core.errors import InputError, StoreError
-from terapose.core.geometry import ZYX, Box, Grid, batches, zyx
+from terapose.core.geometry import AXES, ZYX, Box, Grid, batches, zyx
 from terapose.core.levels import Cover
 from terapose.core.selection import Selection
 from terapose.core.version import __version__
 from terapose.io.checksums import sealed, unsealed
 from terapose.io.store.store import Store
-from terapose.pipeline.graph import AXES, STAGES
+from terapose.pipeline.code import code_of
+from terapose.pipeline.graph import STAGES
 from terapose.pipeline.image_plan import ImagePlan
 
 log = logging.getLogger(__name__)
 
+PLANNING = "stages.plan"
+"""The module whose code shapes a plan (`terapose.pipeline.code`)."""
 KEPT = "plan.json"
 """Name of the plan in the store."""
-
-
-@cache
-def package_digest() -> str:
-    """SHA-256 of the package's source: edited code must not meet results of the old one."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parents[1]
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def key_of(*parts: object) -> str:
@@ -176,7 +169,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     version: str
-    package: str
+    code: str
     mode: str
     image: ImagePlan
     model: ModelPlan
@@ -315,12 +308,12 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
         log.warning("%s is damaged: the store's copy of it is used", path)
         document = kept
     plan = Plan.model_validate(document)
-    if plan.package != package_digest():
+    if plan.code != code_of(PLANNING):
         raise InputError(
             "was made by other code than is running now",
             where=path,
-            got=f"terapose {plan.version} ({plan.package[:12]})",
-            allowed=f"{__version__} ({package_digest()[:12]})",
+            got=f"terapose {plan.version} ({plan.code[:12]})",
+            allowed=f"{__version__} ({code_of(PLANNING)[:12]})",
             remedy="run the plan stage again",
         )
     return plan

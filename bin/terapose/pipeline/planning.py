@@ -21,7 +21,7 @@ import numpy as np
 from terapose.algorithms.normalize.histogram import Histogram, WindowMissedError
 from terapose.algorithms.normalize.precision import check_held
 from terapose.core.errors import InputError
-from terapose.core.geometry import Box, Grid, batches, zyx
+from terapose.core.geometry import AXES, Box, Grid, batches, zyx
 from terapose.core.params import Parameters
 from terapose.core.version import __version__
 from terapose.io.images import Image
@@ -31,6 +31,7 @@ from terapose.io.labels.ome_zarr import CHUNKS, FLAT_CHUNKS, pyramid_factors
 from terapose.networks.tiling import TileGrid, tile_grid
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import anisotropy_of, mode_of
+from terapose.pipeline.code import code_of
 from terapose.pipeline.cutting import (
     choose_block,
     choose_flat_slabs,
@@ -39,10 +40,11 @@ from terapose.pipeline.cutting import (
     network_shape,
 )
 from terapose.pipeline.estimate import project
-from terapose.pipeline.graph import AXES, SCATTERED
+from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.image_plan import ImagePlan, identity_of
 from terapose.pipeline.plan import (
     CONVERT_PLANES,
+    PLANNING,
     STATISTICS_PLANES,
     IntensityPlan,
     MemberPlan,
@@ -51,7 +53,6 @@ from terapose.pipeline.plan import (
     Plan,
     Projection,
     items,
-    package_digest,
 )
 from terapose.pipeline.upscale import cover_of, full_image
 
@@ -90,7 +91,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     planned = _image_plan(image, params)
     fields: dict[str, Any] = {
         "version": __version__,
-        "package": package_digest(),
+        "code": code_of(PLANNING),
         "mode": mode,
         "image": planned,
         "model": _model_plan(info, params),

@@ -21,11 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from terapose.core.errors import StoreError
-from terapose.core.geometry import Box, Grid, zyx
+from terapose.core.geometry import AXES, Box, Grid, zyx
 from terapose.io.checksums import unsealed
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
-from terapose.pipeline.graph import AXES, SCATTERED
+from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.job import Job, Receipt, Summary, source
 from terapose.pipeline.plan import CONVERT_PLANES, Plan
 

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from terapose.pipeline.code import code_of
+
 if TYPE_CHECKING:
     from terapose.core.params import Parameters
     from terapose.pipeline.plan import Plan
@@ -54,6 +56,9 @@ class Stage:
         In which it has work.
     asked
         Whether parameters ask for it, given the mode.
+    version
+        Raised where its results change though neither its code nor what it imports of this package
+        did (`terapose.pipeline.code`).
     """
 
     name: str
@@ -64,11 +69,17 @@ class Stage:
     parameters: tuple[str, ...] = ()
     modes: tuple[str, ...] = MODES
     asked: Callable[[str, Parameters], bool] = always
+    version: int = 1
 
     @property
     def command(self) -> str:
         """Name of its module, and of its command."""
         return self.name.partition("-")[0]
+
+    @property
+    def code(self) -> str:
+        """What tells its code from other code."""
+        return f"{self.version}-{code_of(f'stages.{self.command}')[:16]}"
 
     def is_asked(self, mode: str, params: Parameters) -> bool:
         """Whether it runs, as far as that is known before there is a plan."""

@@ -28,10 +28,11 @@ from terapose.io.images import Image, describe
 from terapose.io.images.channels import channel_numbers
 from terapose.io.samples import samples_of
 from terapose.pipeline.checked import mode_of, open_checked, without_use
+from terapose.pipeline.code import code_of
 from terapose.pipeline.constant import refuse_constant
-from terapose.pipeline.graph import GRAPH, PARAMETERS
+from terapose.pipeline.graph import GATHERED, GRAPH, PARAMETERS, commands
 from terapose.pipeline.image_plan import identity_of
-from terapose.pipeline.plan import key_of, package_digest
+from terapose.pipeline.plan import PLANNING, key_of
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.tissue import find_tissue, share_of
 from terapose.pipeline.upscale import cover_of, full_image
@@ -254,6 +255,17 @@ def run(
     return Checked("\n".join(lines) + "\n", "\n".join(said))
 
 
+def _words(params: Parameters) -> dict[str, str]:
+    """What processes say to each stage; its code is among it: edited code is run again."""
+    words = {}
+    for name, stage in commands().items():
+        code = f"--code {stage.code}"
+        words[name] = " ".join([*filter(None, [arguments(params, stage.parameters)]), code])
+        if stage.over and stage.name not in GATHERED:
+            words[f"gather-{name}"] = code
+    return words
+
+
 def _check_one(
     address: str, image: Image, model: str, params: Parameters, output: Path | None
 ) -> tuple[dict[str, str], list[str]]:
@@ -272,16 +284,12 @@ def _check_one(
     shown_as = {name: masked(getattr(params, name)) for name in ("model", "cell_model")}
     told = params.model_copy(update=shown_as)
     mode = mode_of(image, params)
-    runs = {s.name: "yes" if s.is_asked(mode, params) else "" for s in GRAPH}
     row = {
         "address": address,
-        "identity": key_of(*seen, model, package_digest(), channels),
+        "identity": key_of(*seen, model, code_of(PLANNING), channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
-        # stages that not every run has
-        "errors": runs["errors"],
-        "measures": runs["measure"],
-        "outlines": runs["outlines"],
-        **{stage: arguments(told, own) for stage, own in PARAMETERS.items()},
+        "runs": " ".join(stage.name for stage in GRAPH if stage.is_asked(mode, params)),
+        **_words(told),
         "plan": f"{shlex.join([address])} {_plan_words(told, seen)}",
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",

@@ -34,9 +34,10 @@ from terapose.io.labels.ome_tiff import write_mask
 from terapose.io.store.long_tables import ByNumber
 from terapose.io.tables.geojson import joined_rings, rings_in, write_geojson
 from terapose.io.tables.writers import FORMATS, write_table
+from terapose.pipeline.code import package_digest
 from terapose.pipeline.graph import STAGES
 from terapose.pipeline.job import Job, Receipt, Summary, extended, sum_up
-from terapose.pipeline.plan import key_of, package_digest
+from terapose.pipeline.plan import key_of
 from terapose.results.earlier import RECORD, THUMBNAILS, forget, named
 from terapose.results.publishing import LABELS, complete, lay_out, noted
 from terapose.results.thumbnails.cut import cut_cells

@@ -38,11 +38,10 @@ from terapose.algorithms.normalize.merge_channels import merge
 from terapose.algorithms.normalize.tiled import normalize_tiles
 from terapose.algorithms.resize import resize, source_box
 from terapose.core.errors import InputError
-from terapose.core.geometry import Box, zyx
+from terapose.core.geometry import AXES, Box, zyx
 from terapose.intermediates.flows import sums
 from terapose.io.store.store import Store
 from terapose.networks.tiling import Rectangle, run_planes, window
-from terapose.pipeline.graph import AXES
 from terapose.pipeline.job import Job, Receipt, Summary, sum_up
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.tissue import needed_tissue

@@ -12,11 +12,11 @@ import time
 import numpy as np
 
 from terapose.algorithms.objects.filters import resolved
+from terapose.core.params import flow_threshold
 from terapose.core.tables import select
 from terapose.intermediates.naming import Naming, put_naming
 from terapose.intermediates.objects import read_labels, read_windows
 from terapose.io.store.long_tables import put_whole
-from terapose.pipeline.graph import flow_threshold
 from terapose.pipeline.job import Job, Receipt, Summary, gathered
 
 

@@ -17,12 +17,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from terapose.algorithms.objects.filters import resolve
+from terapose.core.params import flow_threshold
 from terapose.core.tables import Table
 from terapose.intermediates.cells import by_block, put_boxes
 from terapose.intermediates.naming import NewNames
 from terapose.intermediates.objects import read_labels, read_windows
 from terapose.io.store.long_tables import Sorter, blocks_together, put_window
-from terapose.pipeline.graph import flow_threshold
 from terapose.pipeline.job import Job, Receipt, Summary, gathered
 
 log = logging.getLogger(__name__)
