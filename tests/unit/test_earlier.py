@@ -10,8 +10,7 @@ from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr
 
 from terapose.core.params import check
-from terapose.results.earlier import forget, stale
-from terapose.stages.check import result_names
+from terapose.results.earlier import forget, result_names, stale
 from terapose.stages.check import run as check_run
 
 

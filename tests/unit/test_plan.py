@@ -248,7 +248,7 @@ def test_a_plan_comes_back_from_its_file(plan_of: MakePlan, tmp_path: Path) -> N
     path.write_text(plan.dump())
     assert load(path) == plan
     assert load(path).digest == plan.digest
-    path.write_text(plan.model_copy(update={"package": "0" * 64}).dump())
+    path.write_text(plan.model_copy(update={"code": "0" * 64}).dump())
     with pytest.raises(InputError, match="was made by other code than is running now"):
         load(path)
     path.write_text(plan.dump().replace('"version": "', '"version": "1'))

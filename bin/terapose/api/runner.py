@@ -33,6 +33,7 @@ from terapose.pipeline.local import (
     run_stages,
     stage_params,
 )
+from terapose.results.earlier import result_names
 
 
 def segment_file(
@@ -79,7 +80,7 @@ def segment_file(
     image = image if "://" in image else os.path.abspath(os.path.expanduser(image))
     opened = open_checked(image, params)
     check_stage.check_readable(opened, params)
-    check_stage.check_output(folder, image, check_stage.result_names(params))
+    check_stage.check_output(folder, image, result_names(params))
     with held(folder):
         return _segment(opened, folder, params, workers, report, link=link)
 

@@ -39,14 +39,14 @@ def package_digest() -> str:
 
 
 @cache
-def code_of(module: str) -> str:
-    """SHA-256 of a module, such as ``stages.follow``, and of what it imports of this package."""
-    return _digest(modules_of(module))
+def code_of(*modules: str) -> str:
+    """SHA-256 of modules, such as ``stages.follow``, and of what they import of this package."""
+    return _digest(modules_of(*modules))
 
 
-def modules_of(module: str) -> frozenset[str]:
+def modules_of(*modules: str) -> frozenset[str]:
     """Names of the modules whose source `code_of` is made of."""
-    seen, waiting = set[str](), [module]
+    seen, waiting = set[str](), list(modules)
     while waiting:
         name = waiting.pop()
         if name not in seen and name not in _SILENT:

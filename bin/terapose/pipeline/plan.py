@@ -32,8 +32,9 @@ from terapose.pipeline.image_plan import ImagePlan
 
 log = logging.getLogger(__name__)
 
-PLANNING = "stages.plan"
-"""The module whose code shapes a plan (`terapose.pipeline.code`)."""
+PLANNING = ("stages.plan", "stages.convert", "stages.gradients")
+"""Modules whose code is part of a plan, and so of its store: what writes arrays there that have no
+key in their names is among them."""
 KEPT = "plan.json"
 """Name of the plan in the store."""
 
@@ -308,12 +309,12 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
         log.warning("%s is damaged: the store's copy of it is used", path)
         document = kept
     plan = Plan.model_validate(document)
-    if plan.code != code_of(PLANNING):
+    if plan.code != code_of(*PLANNING):
         raise InputError(
             "was made by other code than is running now",
             where=path,
             got=f"terapose {plan.version} ({plan.code[:12]})",
-            allowed=f"{__version__} ({code_of(PLANNING)[:12]})",
+            allowed=f"{__version__} ({code_of(*PLANNING)[:12]})",
             remedy="run the plan stage again",
         )
     return plan

@@ -91,7 +91,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     planned = _image_plan(image, params)
     fields: dict[str, Any] = {
         "version": __version__,
-        "code": code_of(PLANNING),
+        "code": code_of(*PLANNING),
         "mode": mode,
         "image": planned,
         "model": _model_plan(info, params),

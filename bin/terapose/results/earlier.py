@@ -1,4 +1,4 @@
-"""Results that an earlier run has left in a folder, as its ``provenance.json`` names them.
+"""Names of results, and those that an earlier run has left in a folder (``provenance.json``).
 
 Another run replaces what it writes itself. What it does not write (a table in another format,
 thumbnails, a mask) would stay beside labels that it does not belong to, so it is removed, and that
@@ -19,7 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from terapose.intermediates.compartments import ALL, table_names
+from terapose.core.params import Parameters
+from terapose.intermediates.compartments import ALL, MASKS, table_names
 from terapose.io import files
 from terapose.io.documents import parse_json, read_document
 
@@ -105,3 +106,17 @@ def forget(folder: Path, coming: Collection[str]) -> None:
         log.warning(
             "%s: removed files of an earlier run that this one does not write: %s", folder, names
         )
+
+
+def result_names(params: Parameters) -> list[str]:
+    """Names of the files and folders that a run writes."""
+    several = bool(params.expand) or params.has_second
+    names = ALL if several else ALL[:1]
+    masks = [params.mask_tiff, *(MASKS.values() if several else ())]
+    cut = [THUMBNAILS] if params.thumbnails is not None else []
+    return [
+        "labels.zarr",
+        *cut,
+        *table_names(names, params.table),
+        *(masks if params.mask_tiff else ()),
+    ]

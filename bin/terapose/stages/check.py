@@ -23,7 +23,6 @@ from terapose.core.errors import InputError, shown
 from terapose.core.masking import masked
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters
-from terapose.intermediates.compartments import ALL, MASKS, table_names
 from terapose.io.images import Image, describe
 from terapose.io.images.channels import channel_numbers
 from terapose.io.samples import samples_of
@@ -37,21 +36,7 @@ from terapose.pipeline.planning import make_plan
 from terapose.pipeline.tissue import find_tissue, share_of
 from terapose.pipeline.upscale import cover_of, full_image
 from terapose.pipeline.words import arguments
-from terapose.results.earlier import THUMBNAILS, record_of, stale
-
-
-def result_names(params: Parameters) -> list[str]:
-    """Names of the files and folders that a run writes."""
-    several = bool(params.expand) or params.has_second
-    names = ALL if several else ALL[:1]
-    masks = [params.mask_tiff, *(MASKS.values() if several else ())]
-    cut = [THUMBNAILS] if params.thumbnails is not None else []
-    return [
-        "labels.zarr",
-        *cut,
-        *table_names(names, params.table),
-        *(masks if params.mask_tiff else ()),
-    ]
+from terapose.results.earlier import record_of, result_names, stale
 
 
 def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
@@ -286,7 +271,7 @@ def _check_one(
     mode = mode_of(image, params)
     row = {
         "address": address,
-        "identity": key_of(*seen, model, code_of(PLANNING), channels),
+        "identity": key_of(*seen, model, code_of(*PLANNING), channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
         "runs": " ".join(stage.name for stage in GRAPH if stage.is_asked(mode, params)),
         **_words(told),
