@@ -28,7 +28,6 @@ from terapose.io.images.identity import compare, table_of
 from terapose.results.publishing import of_tree
 from terapose.results.thumbnails import cut as cut_module
 from terapose.results.thumbnails.cut import cut_cells
-from terapose.stages import finish
 from terapose.stages import plan as plan_stage
 from terapose.stages.check import run as check_run
 
@@ -168,7 +167,7 @@ def test_swapped_while_thumbnails_are_cut(
         cut_cells(*given, **more)
         swap(image, other)
 
-    monkeypatch.setattr(finish, "cut_cells", cut)
+    monkeypatch.setattr(cut_module, "cut_cells", cut)
     with pytest.raises(InputError, match=CHANGED):
         segment_file(str(image), out, check(params))
     assert not (out / "provenance.json").exists() and not (out / "thumbnails.zarr").exists()

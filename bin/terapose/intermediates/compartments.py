@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.algorithms.objects.expand import expand
 from terapose.core.geometry import Box
 from terapose.intermediates.naming import named_labels
 from terapose.io.labels.ome_zarr import NAME
@@ -74,6 +73,9 @@ def read_level(job: Job, box: Box) -> dict[str, NDArray[Any]]:
     if "matched" in job.before:
         nuclei, cells = _matched(job, box)
     elif job.before.get("expand"):
+        # brings numba, which is slow to import
+        from terapose.algorithms.objects.expand import expand
+
         halo = margin(job.before)
         seen = box.grow((0, halo, halo)).clip(job.plan.image.shape)
         found, inside = named_labels(job, seen), box.within(seen)

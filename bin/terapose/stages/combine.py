@@ -26,7 +26,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from terapose.algorithms.resize import resize, source_box
 from terapose.core.geometry import ZYX, Box, Grid, zyx
@@ -92,6 +91,8 @@ def _block(job: Job, name: str, item: int) -> int:
     if divisor(plan, job.params) != 1:
         flows[0] /= divisor(plan, job.params)
     if any(job.params["flow3d_smooth"]):
+        from scipy.ndimage import gaussian_filter  # slow to import, and few runs need it
+
         flows[:3] = gaussian_filter(flows[:3], [0, *sigmas(job.params["flow3d_smooth"])])
     block = plan.grid[item]
     kept = np.ascontiguousarray(flows[(slice(None), *block.within(box))])

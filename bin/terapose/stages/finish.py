@@ -40,7 +40,6 @@ from terapose.pipeline.job import Job, Receipt, Summary, extended, sum_up
 from terapose.pipeline.plan import key_of
 from terapose.results.earlier import RECORD, THUMBNAILS, forget, named
 from terapose.results.publishing import LABELS, complete, lay_out, noted
-from terapose.results.thumbnails.cut import cut_cells
 
 log = logging.getLogger(__name__)
 
@@ -195,8 +194,10 @@ def _thumbnails(job: Job, output: Path, jobs: int) -> None:
     """Cut the thumbnails of the cells, if wanted."""
     if job.params["thumbnails"] is None:
         return
+    from terapose.results.thumbnails import cut  # brings pandas, which is slow to import
+
     kind = "parquet" if "parquet" in job.params["table"] else "csv"
-    cut_cells(
+    cut.cut_cells(
         job.seen_image,
         str(output / LABELS),
         str(output / f"{CELLS}.{kind}"),

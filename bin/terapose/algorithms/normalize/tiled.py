@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from terapose.algorithms.resize import resize, source_box
 from terapose.core.errors import InputError
@@ -70,6 +69,8 @@ def tile_maps(
     -------
     low_map, high_map : (ny, nx) float32
     """
+    from scipy.ndimage import gaussian_filter1d  # slow to import, and few runs need it
+
     filled = [_fill(*plane) for plane in zip(low, high, strict=True)]
     maps = []
     for tiles in (np.stack(planes) for planes in zip(*filled, strict=True)):

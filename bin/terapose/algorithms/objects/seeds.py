@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from terapose.io.compiled import njit
 
@@ -74,6 +73,8 @@ def find_seeds(counts: NDArray[np.int32], *, flat: bool = False) -> NDArray[np.i
     -------
     (N, 3) int64 ZYX, relative to ``counts``.
     """
+    from scipy.ndimage import maximum_filter  # slow to import: who grows seeds need not wait
+
     width = 2 * PEAK + 1
     size = (1 if flat else width, width, width)
     highest = maximum_filter(counts, size=size, mode="constant", cval=0)

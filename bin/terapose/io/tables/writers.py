@@ -11,16 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import h5py
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from terapose.core.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FORMULA = ("=", "+", "-", "@")
 FORMATS = ("csv", "parquet", "h5ad")
@@ -88,6 +90,7 @@ class _AnnData:
         self._observations.append(rows.select(self._rest).to_pandas())
 
     def close(self) -> None:
+        import pandas as pd
         from anndata.io import write_elem
 
         obs = pd.concat(self._observations, ignore_index=True)
