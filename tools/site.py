@@ -32,7 +32,8 @@ def main() -> None:
     _environment()
     # Its words on the future of mkdocs are not for those who read these pages.
     env = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    run([PLACE / "bin" / "mkdocs", "build", "--strict", "--quiet"], env=env)
+    # Not --quiet: what it does not print, --strict does not count.
+    run([PLACE / "bin" / "mkdocs", "build", "--strict"], env=env)
     print(f"site: {ROOT / 'site' / 'index.html'}")
 
 
