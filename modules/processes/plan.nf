@@ -10,8 +10,7 @@ process PLAN {
     tuple val(sample), '-', val(identity), path(image, stageAs: 'image*/*'), path(model), path(beside, stageAs: 'beside*/*')
 
     output:
-    tuple val(sample), path('plan.json'), path('store'), emit: plan
-    tuple val(sample), path('tasks/*.csv'), emit: tasks
+    tuple val(sample), path('plan.json'), path('store'), path('tasks/*.csv')
 
     script:
     """
