@@ -1,6 +1,8 @@
 // Tasks that failed for good, while others went on. What conf/base.config knows of them reaches this
 // script through properties of the system, for nothing else is shared with a process's settings.
 
+include { as_path } from './paths'
+
 // Say how many samples there are: of a single one the first fault stops the run.
 def expect_samples(given, images) {
     def several = images.size() > 1 || ([given] + images.collect { _name, _address, own -> own }).any { all -> all.time == 'all' }
@@ -30,4 +32,21 @@ def said_of_failures(finished) {
     def lines = failures().collect { name, said -> "terapose: ${name}: ${said}" }
     def end = "terapose: some of the samples failed, ${finished} are finished; what is done is kept for -resume"
     return lines ? (lines + end).join('\n') : ''
+}
+
+// Say how the run ended: where the results are, with notes on them; or, last and alone, what failed.
+def say_end(finished, notes) {
+    def failed = said_of_failures(finished)
+    if (workflow.success && (finished || !failed)) {
+        println("\nResults: ${as_path(params.outdir)}")
+        notes.each { note -> println("WARNING: ${note}") }
+    }
+    if (failed || !workflow.success) {
+        // the sentence of the stage that failed; or those of the samples that did
+        def said = (workflow.errorMessage ?: '').readLines().findAll { line -> line.startsWith('terapose: ') }
+        def stopped = said ? said.last() : 'terapose: the run stopped: see .nextflow.log'
+        def last_words = workflow.success ? failed : stopped
+        // Nextflow has more to log after this: wait until it is really over
+        Runtime.getRuntime().addShutdownHook(new Thread({ -> System.err.println("\n${last_words}") }))
+    }
 }

@@ -34,14 +34,15 @@ def folder_of(name) {
     return params.publish_layout == 'mcmicro' ? "segmentation/terapose-${name}" : name
 }
 
-// [sample, address, files to stage]: local images are staged, so that containers can see them. Of a
-// pattern one file stands for the folder that all of them are in.
-def sample(name, address) {
+// An image's address, and its files to stage: local images are staged, so that containers can see
+// them. Of a pattern one file stands for the folder that all of them are in.
+def located_image(address) {
     if (is_url(address)) {
-        return tuple(name, address, [])
+        return [address: address, image: []]
     }
     def path = reachable(as_path(address))
-    return tuple(name, path.toString(), (is_pattern(path) ? matching(path).take(1) : [path]).collectMany { one -> staged(one) })
+    def files = is_pattern(path) ? matching(path).take(1) : [path]
+    return [address: path.toString(), image: files.collectMany { one -> staged(one) }]
 }
 
 // [sample, address, parameters of its own] of each image the input names: an image, those in a

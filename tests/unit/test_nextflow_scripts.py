@@ -1,8 +1,12 @@
-"""Nothing from outside reaches a script of the workflow unquoted: read off the scripts themselves.
+"""What can be read off the workflow's files themselves.
 
-What a script may hold bare: files that Nextflow stages under names of the workflow's own, numbers
-and names that a plan or the workflow itself gives, and `args`, words that `terapose check` has
-quoted. The pipeline tests try what this promises (tests/pipeline/test_hostile.py).
+Nothing from outside reaches a script unquoted. What a script may hold bare: files that Nextflow
+stages under names of the workflow's own, numbers and names that a plan or the workflow itself
+gives, and `job.args`, words that `terapose check` has quoted. The pipeline tests try what this
+promises (tests/pipeline/test_hostile.py).
+
+A process that is included under many names does what its job says, so each name has to be given
+the jobs of the stage that it names.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULES = sorted((ROOT / "modules").glob("*/main.nf"))
-OWN = {"args", "axis", "stage", "task_number"}
+PROCESSES = sorted((ROOT / "modules" / "processes").glob("*.nf"))
+PHASES = sorted((ROOT / "modules" / "phases").glob("*.nf"))
+OWN = {"axis", "job.args", "job.stage", "job.task"}
 
 
 def _bare(text: str) -> list[str]:
@@ -22,9 +27,9 @@ def _bare(text: str) -> list[str]:
     return [e for e in re.findall(r"\$\{((?:[^{}]|\{[^{}]*\})*)\}", text) if e[:7] != "quoted("]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.parent.name)
-def test_scripts_hold_nothing_bare(module: Path) -> None:
-    text = module.read_text()
+@pytest.mark.parametrize("process", PROCESSES, ids=lambda path: path.stem)
+def test_scripts_hold_nothing_bare(process: Path) -> None:
+    text = process.read_text()
     body = text[text.index("    script:") :]
     staged = set(re.findall(r"\bpath\((\w+)", text)) | set(re.findall(r"\bpath (\w+)", text))
     options = dict(re.findall(r"def (\w+) = (.+)", body))
@@ -43,3 +48,57 @@ def test_reader_of_scripts_sees_what_is_bare() -> None:
         "c.d",
         "h.map { i }",
     ]
+
+
+GENERIC = {"BLOCKS", "DECIDE", "GATHER", "GRADIENTS"}
+_INCLUDE = re.compile(
+    r"^include \{ (\w+)(?: as (\w+))? \} from '\.\./processes/(\w+)'$", re.MULTILINE
+)
+_CALL = re.compile(r"^    ([A-Z_]+)\(\s*(\w+)\(\w+, '([\w-]+)'", re.MULTILINE)
+_STAGE_OF = {f"GRADIENTS_{axis}": f"gradients-{axis.lower()}" for axis in ("YX", "ZX", "ZY")}
+_STAGE_OF |= {f"GATHER_{axis}": f"gradients-{axis.lower()}" for axis in ("YX", "ZX", "ZY")}
+_GIVES = {
+    "BLOCKS": {"blocks", "image_blocks"},
+    "DECIDE": {"decision", "image_decision"},
+    "GATHER": {"gathering"},
+    "GRADIENTS": {"passes"},
+}
+
+
+def _misnamed(text: str) -> set[str]:
+    """Names of generic processes in a phase that are not given the jobs of their own stage."""
+    generic = {name: what for what, name, _ in _INCLUDE.findall(text) if what in GENERIC}
+    right = {
+        name
+        for name, gives, stage in _CALL.findall(text)
+        if name in generic
+        and gives in _GIVES[generic[name]]
+        and stage == _STAGE_OF.get(name, name.removeprefix("GATHER_").lower())
+    }
+    return set(generic) - right
+
+
+@pytest.mark.parametrize("phase", PHASES, ids=lambda path: path.stem)
+def test_each_name_is_given_its_own_stage(phase: Path) -> None:
+    assert not _misnamed(phase.read_text())
+
+
+def test_every_process_file_has_one_process_that_is_used() -> None:
+    used = {
+        (what, file) for phase in PHASES for what, _, file in _INCLUDE.findall(phase.read_text())
+    }
+    made = {
+        (name, path.stem)
+        for path in PROCESSES
+        for name in re.findall(r"^process (\w+) \{$", path.read_text(), re.MULTILINE)
+    }
+    assert len(made) == len(PROCESSES)
+    assert made - used == {("SIMULATE", "simulate")}  # of main.nf
+
+
+def test_reader_of_phases_sees_wrong_names() -> None:
+    include = "include { BLOCKS as PEAKS } from '../processes/blocks'\n"
+    assert not _misnamed(f"{include}    PEAKS(blocks(runs, 'peaks', before))\n")
+    assert _misnamed(f"{include}    PEAKS(blocks(runs, 'masks', before))\n") == {"PEAKS"}
+    assert _misnamed(f"{include}    PEAKS(decision(runs, 'peaks', before, left))\n") == {"PEAKS"}
+    assert _misnamed(include) == {"PEAKS"}

@@ -275,6 +275,7 @@ def _check_one(
         "fetch": shlex.join([params.model, *_digest_option(params)]),
         "runs": " ".join(stage.name for stage in GRAPH if stage.is_asked(mode, params)),
         **_words(told),
+        "look": code_of("cli.picture", "cli.evaluate")[:16],
         "plan": f"{shlex.join([address])} {_plan_words(told, seen)}",
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",

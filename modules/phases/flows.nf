@@ -1,0 +1,38 @@
+// From the network's flows to objects: where flows end there is a seed, and what ends there is one.
+
+include { BLOCKS as COMBINE } from '../processes/blocks'
+include { BLOCKS as ERRORS } from '../processes/blocks'
+include { BLOCKS as FOLLOW } from '../processes/blocks'
+include { BLOCKS as MASKS } from '../processes/blocks'
+include { BLOCKS as PEAKS } from '../processes/blocks'
+include { DECIDE as OBJECTS } from '../processes/decide'
+include { DECIDE as SEEDS } from '../processes/decide'
+include { GATHER as GATHER_COMBINE } from '../processes/gather'
+include { GATHER as GATHER_ERRORS } from '../processes/gather'
+include { GATHER as GATHER_FOLLOW } from '../processes/gather'
+include { after ; blocks ; decision ; gathering ; receipts } from '../tasks'
+
+workflow FLOWS {
+    take:
+    runs
+    summed // [sample, summary] of the network's passes
+
+    main:
+    COMBINE(blocks(runs, 'combine', summed))
+    GATHER_COMBINE(gathering(runs, 'combine', summed, COMBINE.out))
+    FOLLOW(blocks(runs, 'follow', GATHER_COMBINE.out))
+    GATHER_FOLLOW(gathering(runs, 'follow', GATHER_COMBINE.out, FOLLOW.out))
+
+    PEAKS(blocks(runs, 'peaks', GATHER_FOLLOW.out))
+    SEEDS(decision(runs, 'seeds', GATHER_FOLLOW.out, receipts(runs, 'peaks', PEAKS.out)))
+    MASKS(blocks(runs, 'masks', SEEDS.out))
+    OBJECTS(decision(runs, 'objects', SEEDS.out, receipts(runs, 'masks', MASKS.out)))
+
+    // errors of flows cost time, so they are found only where a threshold asks for them
+    ERRORS(blocks(runs, 'errors', OBJECTS.out))
+    GATHER_ERRORS(gathering(runs, 'errors', OBJECTS.out, ERRORS.out))
+    found = after(runs, 'errors', OBJECTS.out, GATHER_ERRORS.out)
+
+    emit:
+    found
+}

@@ -1,0 +1,73 @@
+// Looks at everything that can be wrong, and fixes what there is to do: the phase that all others
+// take their tasks from.
+
+include { CHECK } from '../processes/check'
+include { FETCH } from '../processes/fetch'
+include { PLAN } from '../processes/plan'
+
+workflow PREPARE {
+    take:
+    sources // [source, what is given of it]; a source may hold several samples
+    params_file // all parameters of the run, JSON
+    outdir // where results go, to be checked, or ''
+    second // whether this is the run that finds the cells of the second network
+
+    main:
+    CHECK(
+        sources.map { name, given ->
+            tuple(name, "${given.address}\n${groovy.json.JsonOutput.toJson(given.own)}".toString(), given.image, given.models, given.beside)
+        },
+        params_file,
+        outdir,
+        second
+    )
+    // what was understood of the image
+    CHECK.out.said.filter { text -> text.trim() && !second }.map { text -> text.trim() }.view()
+    checked = CHECK.out.lines
+        .splitCsv(header: true, sep: '\t')
+        .map { row -> tuple(row.source, row) }
+        .combine(sources, by: 0)
+        .map { _source, row, given -> tuple(row.sample, row, given) }
+
+    FETCH(checked.map { sample, row, given -> tuple(sample, row.identity, row.fetch, given.models) })
+    // whose network it is, and under which licence: once
+    FETCH.out.said.map { line -> line.trim() }.unique().view()
+    fetched = checked.join(FETCH.out.network)
+
+    PLAN(fetched.map { sample, row, given, network -> tuple(sample, row.plan, row.identity, given.image, network, given.beside) })
+    runs = fetched.join(PLAN.out).map { sample, row, given, network, plan, store, tables ->
+        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + [tasks: tasks(row, tables)])
+    }
+
+    emit:
+    runs
+}
+
+// What is known of a sample before it is planned.
+def described(row, given) {
+    return [
+        sample: row.sample,
+        address: given.address,
+        image: given.image,
+        // by the names of stages: their code and parameters, as words of a command line
+        words: row,
+        // files of an earlier run that this one does not write: they would be of other cells
+        stale: row.stale ? row.stale.tokenize(' ') : [],
+    ]
+}
+
+// [stage: names of its tasks], as its table in the plan has them; none of a stage that is not asked for.
+def tasks(row, tables) {
+    def asked = row.runs.tokenize(' ')
+    return [tables].flatten().collectEntries { table ->
+        def stage = table.baseName
+        [stage, stage in asked ? table.splitCsv(header: true).collect { line -> line.task } : []]
+    }
+}
+
+// The store's address, and how often results of its tasks were damaged (bin/terapose/repair.py).
+def stored(store) {
+    def folder = store.resolve('again')
+    def notes = folder.exists() ? folder.listFiles().toList() : []
+    return [store: store.toUriString(), damage: notes.collectEntries { note -> [note.name, note.size()] }]
+}

@@ -1,0 +1,54 @@
+// From the cells' numbers to files: the label image, the table of cells and what goes with them.
+
+include { BLOCKS as EXPORT } from '../processes/blocks'
+include { BLOCKS as MEASURE } from '../processes/blocks'
+include { BLOCKS as OUTLINES } from '../processes/blocks'
+include { FINISH } from '../processes/finish'
+include { PUBLISH } from '../processes/publish'
+include { VERIFY } from '../processes/verify'
+include { blocks ; image_blocks ; job ; receipts } from '../tasks'
+
+workflow RESULTS {
+    take:
+    runs
+    named // [sample, summary] of the cells and their numbers
+    second // whether these are the cells of a second network: no results by themselves
+
+    main:
+    EXPORT(blocks(runs, 'export', named))
+    // the table of cells needs the image once more, if anything of it is measured
+    MEASURE(image_blocks(runs, 'measure', named))
+    OUTLINES(blocks(runs, 'outlines', named))
+    FINISH(
+        runs
+            .join(named)
+            .join(receipts(runs, 'export', EXPORT.out))
+            .join(receipts(runs, 'measure', MEASURE.out))
+            .join(receipts(runs, 'outlines', OUTLINES.out))
+            .map { _sample, run, summary, exported, measured, outlined ->
+                tuple(job(run, 'finish'), run.plan, summary, exported, measured, outlined, run.image)
+            }
+    )
+    laid = runs.join(FINISH.out.cells).join(FINISH.out.others).map { sample, run, labels, record, tables, others ->
+        tuple(sample, job(run, 'finish').store, [labels, record, tables, others].flatten())
+    }
+    PUBLISH(laid.filter { !second })
+    VERIFY(laid.filter { second })
+    whole = PUBLISH.out.map { sample, _results -> tuple(sample) }.mix(VERIFY.out.map { sample -> tuple(sample) })
+
+    emit:
+    cells = FINISH.out.cells.join(whole)
+    // [sample, names of files of an earlier run]
+    stale = runs
+        .filter { _sample, run -> run.stale }
+        .join(FINISH.out.cells)
+        .map { sample, run, _labels, _record -> tuple(sample, run.stale) }
+    // what the user should know of results that are complete
+    notes = FINISH.out.cells.flatMap { _sample, _labels, record -> notes_in(record) }
+}
+
+// The notes in a record; a stub's is empty.
+def notes_in(record) {
+    def text = record.text
+    return text ? new groovy.json.JsonSlurper().parseText(text).notes : []
+}

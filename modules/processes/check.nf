@@ -1,0 +1,40 @@
+include { folder_of } from '../samples'
+include { quoted } from '../shell'
+
+// Everything that can be wrong, in seconds. Never cached: a changed file must be noticed.
+// The address and, on the next line, the sample's own parameters (JSON) come on standard input ('-'):
+// they may hold credentials, and Nextflow shows scripts in its reports and logs.
+process CHECK {
+    tag "${sample}"
+    label 'small'
+    cache false
+
+    input:
+    tuple val(sample), '-', path(image, stageAs: 'image*/*'), path(models, stageAs: 'model*/*'), path(beside, stageAs: 'beside*/*')
+    path params_file
+    val output
+    val second
+
+    output:
+    path 'sample.tsv', emit: lines
+    stdout emit: said
+
+    script:
+    def output_option = output ? "--output ${quoted("${output}/${folder_of(sample)}")}" : ''
+    def second_option = second ? '--second' : ''
+    """
+    IFS= read -r address
+    cat > own.json
+    terapose.py check "\$address" --sample ${quoted(sample)} --params-file ${params_file} \\
+        --own own.json --lines sample.tsv ${output_option} ${second_option}
+    """
+
+    stub:
+    """
+    IFS= read -r address
+    stages='convert intensities percentiles gradients-yx gradients-zx gradients-zy combine follow peaks seeds'
+    stages="\$stages masks objects errors planes overlaps stitch voids relabel export measure outlines finish"
+    printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tfetch\\truns\\tstale\\n' > sample.tsv
+    printf '%s\\t%s\\t%s\\tstub\\t-\\t-\\t%s\\t\\n' ${quoted(sample)} ${quoted(sample)} "\$address" "\$stages" >> sample.tsv
+    """
+}

@@ -1,0 +1,27 @@
+include { quoted } from '../shell'
+
+// Completes the pyramid and lays the results of a sample out, thumbnails too; PUBLISH hands them to
+// the user.
+process FINISH {
+    tag "${job.sample}"
+    label 'gather'
+
+    input:
+    tuple val(job), path(plan), path(before), path(exported, stageAs: 'receipts/export/*'), path(measured, stageAs: 'receipts/measure/*'), path(outlined, stageAs: 'receipts/outlines/*'), path(image, stageAs: 'image*/*')
+
+    output:
+    tuple val(job.sample), path('results/labels.zarr'), path('results/provenance.json'), emit: cells
+    tuple val(job.sample), path('results/*.{csv,parquet,h5ad,geojson}'), path('results/{*.tif,*.tiff,thumbnails.zarr}', arity: '0..*'), emit: others
+
+    script:
+    """
+    terapose.py stage finish --plan ${plan} --store ${quoted(job.store)} --before ${before} \\
+        --output results ${job.args} receipts
+    """
+
+    stub:
+    """
+    mkdir -p results/labels.zarr
+    touch results/cells.csv results/cells.parquet results/provenance.json
+    """
+}

@@ -1,0 +1,30 @@
+// Fixes the geometry and makes the store: an output of this task, so that Nextflow notices when it
+// is gone. Later tasks get its address as a value.
+// The words of the command come on standard input ('-'): addresses in them may hold credentials, and
+// Nextflow shows scripts in its reports and logs.
+process PLAN {
+    tag "${sample}"
+    label 'small'
+
+    input:
+    tuple val(sample), '-', val(identity), path(image, stageAs: 'image*/*'), path(model), path(beside, stageAs: 'beside*/*')
+
+    output:
+    tuple val(sample), path('plan.json'), path('store'), path('tasks/*.csv')
+
+    script:
+    """
+    eval "set -- \$(cat)"
+    terapose.py plan "\$@" --model-file ${model} --store "\$PWD/store" --tasks tasks --output plan.json
+    """
+
+    stub:
+    """
+    mkdir store tasks
+    touch plan.json
+    for stage in intensities gradients-yx gradients-zx gradients-zy combine follow peaks masks errors overlaps voids matches measure outlines export; do
+        printf 'task,first,stop\\n0,0,1\\n1,1,2\\n' > tasks/\$stage.csv
+    done
+    printf 'task,first,stop\\n' > tasks/convert.csv
+    """
+}

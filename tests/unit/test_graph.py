@@ -1,0 +1,142 @@
+"""The graph of stages, and the workflow that has to be the same one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.fields import prepared
+
+from terapose.core.params import Parameters, check
+from terapose.pipeline.graph import GATHERED, GRAPH, PARAMETERS, SCATTERED, STAGES, commands
+
+ROOT = Path(__file__).parents[2]
+PROCESSES = ROOT / "modules" / "processes"
+PHASES = [
+    (ROOT / "modules" / "phases" / f"{name}.nf").read_text()
+    for name in re.findall(
+        r"^include \{ \w+ \} from '\./phases/(\w+)'$",
+        (ROOT / "modules" / "segment.nf").read_text(),
+        re.MULTILINE,
+    )
+]
+INCLUDES = {
+    name or what: (what, file)
+    for phase in PHASES
+    for what, name, file in re.findall(
+        r"^include \{ (\w+)(?: as (\w+))? \} from '\.\./processes/(\w+)'$", phase, re.MULTILINE
+    )
+}
+"""Of each process its generic one, and the file that has it."""
+
+
+def process_of(name: str) -> str:
+    """Name of the process of a stage."""
+    return name.upper().replace("-", "_")
+
+
+def gather_of(name: str) -> str:
+    """Name of the process that gathers a stage without a gather of its own."""
+    return f"GATHER_{name.removeprefix('gradients-').upper()}"
+
+
+def test_stages_are_told_apart_and_gathered_once() -> None:
+    assert len(STAGES) == len(GRAPH)
+    gathered = [name for stage in GRAPH for name in stage.gathers]
+    assert len(gathered) == len(GATHERED) and set(SCATTERED) >= GATHERED
+    order = list(STAGES)
+    assert all(order.index(n) < order.index(s.name) for s in GRAPH for n in s.gathers)
+    assert set(PARAMETERS) <= {"plan", *commands()}
+    taken = {name for stage in GRAPH for name in stage.parameters}
+    assert taken <= set(Parameters.model_fields)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_has_its_process(name: str) -> None:
+    stage = STAGES[name]
+    what, file = INCLUDES[process_of(name)]
+    text = (PROCESSES / f"{file}.nf").read_text()
+    assert re.search(rf"process {what} \{{.*?label '{stage.label}'\n", text, re.DOTALL)
+    command = "${job.stage}" if what in ("BLOCKS", "DECIDE") else stage.command
+    assert f"terapose.py stage {command} " in text and "${job.args}" in text
+    assert ("--task ${job.task}" in text) == bool(stage.over)
+    if stage.over and name not in GATHERED:
+        assert INCLUDES[gather_of(name)] == ("GATHER", "gather")
+
+
+def test_the_workflow_has_no_other_processes() -> None:
+    wanted = {process_of(name) for name in STAGES}
+    wanted |= {gather_of(name) for name in SCATTERED if name not in GATHERED}
+    others = {"CHECK", "FETCH", "PLAN", "PUBLISH", "VERIFY"}
+    assert set(INCLUDES) == wanted | others
+
+
+def test_the_workflow_has_the_order_of_the_graph() -> None:
+    order = []
+    for text in sorted(PHASES, key=lambda t: _first(t)):
+        body = text[text.index("    main:") :]
+        calls = re.findall(r"^    ([A-Z_]+)\(", body, re.MULTILINE)
+        order += [call for call in calls if call in {process_of(name) for name in STAGES}]
+    assert order == [process_of(name) for name in STAGES]
+
+
+def _first(phase: str) -> int:
+    """Place in the graph of a phase's first stage."""
+    included = [n for n in STAGES if re.search(rf"\b{process_of(n)} \}}", phase)]
+    return min((list(STAGES).index(name) for name in included), default=-1)
+
+
+@pytest.mark.parametrize("name", [s.name for s in GRAPH if s.gathers and s.name != "finish"])
+def test_gathers_take_the_receipts_of_their_stage(name: str) -> None:
+    (gathered,) = STAGES[name].gathers
+    asked = rf"{process_of(name)}\(\w+\(\w+, '{name}', [\w.]+, receipts\(\w+, '{gathered}', "
+    assert any(re.search(asked + rf"{process_of(gathered)}\.out\)\)\)", text) for text in PHASES)
+
+
+def test_stubs_know_the_stages() -> None:
+    plan = (PROCESSES / "plan.nf").read_text()
+    (tables,) = re.findall(r"for stage in ([^;]+); do", plan)
+    assert {*tables.split(), *re.findall(r"> tasks/([\w-]+)\.csv", plan)} == set(SCATTERED)
+    runs = " ".join(re.findall(r"stages=['\"](?:\\\$stages )?([^'\"]+)", check_stub()))
+    assert set(runs.split()) == {n for n, s in STAGES.items() if s.is_asked("stitch", every())} | {
+        *STAGES
+    } - {"matches", "match"}
+
+
+def check_stub() -> str:
+    """The stub of CHECK."""
+    text = (PROCESSES / "check.nf").read_text()
+    return text[text.index("    stub:") :]
+
+
+def every() -> Parameters:
+    """Parameters that ask for all stages but those of a second network."""
+    return check({"flow_threshold": 0.4, "table": "csv,geojson"})
+
+
+@pytest.mark.parametrize("mode", ["3d", "2d", "stitch"])
+def test_what_runs_is_what_has_tasks_and_is_asked_for(
+    tmp_path: Path, tiny_model: Path, mode: str
+) -> None:
+    shape = (1, 20, 20) if mode == "2d" else (4, 20, 20)
+    image = np.random.default_rng(0).integers(0, 99, shape).astype(np.uint16)
+    plan, _ = prepared(tmp_path, tiny_model, image, mode=mode)
+    assert set(plan.tasks) == set(SCATTERED) >= {n for n in SCATTERED if plan.tasks[n]}
+    assert set(plan.projection.memory) >= {n for n in SCATTERED if plan.tasks[n]}
+
+    def running(**params: object) -> set[str]:
+        given = check({"mode": mode, "flow_threshold": 0, "measure": "none", **params})
+        return {stage.name for stage in GRAPH if stage.runs(plan, given)}
+
+    least = running()
+    stitched = {"planes", "overlaps", "stitch", "voids"}
+    assert (stitched <= least) == (mode == "stitch") and (mode == "stitch" or not stitched & least)
+    assert ("gradients-zy" in least) == (mode == "3d") and "convert" not in least
+    assert running(flow_threshold=0.4) - least == {"errors"}
+    assert running(measure="all") - least == {"measure"}
+    assert running(table="csv,geojson") - least == {"outlines"}
+    if mode == "2d":
+        second = {"measure": "shape", "cell_channels": "1"}
+        assert running(**second) - running(measure="shape") == {"matches", "match"}
