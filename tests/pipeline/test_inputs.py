@@ -93,7 +93,7 @@ def test_glob_and_stubs(launches: Launches) -> None:
     assert run.said.count("FOLLOW (one ") == 3 and "CONVERT" not in run.submitted
 
 
-def test_edited_code_invalidates_what_it_computed(launches: Launches, image: Path) -> None:
+def test_edited_code_invalidates_what_it_computed_and_no_more(launches: Launches, image: Path) -> None:
     launch = launches("edited")
     launch.workflow = launch.path / "workflow"
     for name in ("main.nf", "nextflow.config", "conf", "modules", "bin", "assets"):
@@ -104,6 +104,10 @@ def test_edited_code_invalidates_what_it_computed(launches: Launches, image: Pat
             target.parent.mkdir(exist_ok=True)
             shutil.copy2(source, target)
 
+    def edit(*path: str) -> None:
+        with launch.workflow.joinpath("bin", "terapose", *path).open("a") as module:
+            module.write("# a comment\n")
+
     def run_until_intensities() -> set[str]:
         run = launch.start("--input", image, "-resume")
         assert run.wait_for(process="INTENSITIES"), run.said
@@ -112,8 +116,9 @@ def test_edited_code_invalidates_what_it_computed(launches: Launches, image: Pat
 
     assert run_until_intensities() == set()
     assert run_until_intensities() == {"FETCH", "PLAN"}
-    with (launch.workflow / "bin" / "terapose" / "networks" / "tiling.py").open("a") as module:
-        module.write("# a comment\n")
+    edit("results", "publishing.py")
+    assert run_until_intensities() == {"FETCH", "PLAN"}
+    edit("networks", "tiling.py")
     assert run_until_intensities() == set()
 
 
