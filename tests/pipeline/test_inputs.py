@@ -93,7 +93,9 @@ def test_glob_and_stubs(launches: Launches) -> None:
     assert run.said.count("FOLLOW (one ") == 3 and "CONVERT" not in run.submitted
 
 
-def test_edited_code_invalidates_what_it_computed_and_no_more(launches: Launches, image: Path) -> None:
+def test_edited_code_invalidates_what_it_computed_and_no_more(
+    launches: Launches, image: Path
+) -> None:
     launch = launches("edited")
     launch.workflow = launch.path / "workflow"
     for name in ("main.nf", "nextflow.config", "conf", "modules", "bin", "assets"):
