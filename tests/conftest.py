@@ -14,6 +14,8 @@ import torch
 from hypothesis import HealthCheck, settings
 from tests.unets import random_unet, save
 
+import durations
+
 settings.register_profile(
     "terapose",
     deadline=None,
@@ -22,6 +24,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("terapose")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests slow by the time that they took (tools/durations.py)."""
+    slow = durations.read()
+    for item in items:
+        if item.nodeid.partition("[")[0] in slow:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
