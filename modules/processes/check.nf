@@ -1,5 +1,6 @@
 include { folder_of } from '../samples'
 include { quoted } from '../shell'
+include { gathers ; scattered } from '../stub'
 
 // Everything that can be wrong, in seconds. Never cached: a changed file must be noticed.
 // The address and, on the next line, the sample's own parameters (JSON) come on standard input ('-'):
@@ -30,11 +31,10 @@ process CHECK {
     """
 
     stub:
+    def asked = (scattered() + gathers() - ['matches', 'match']).join(' ')
     """
     IFS= read -r address
-    stages='convert intensities percentiles gradients-yx gradients-zx gradients-zy combine follow peaks seeds'
-    stages="\$stages masks objects errors planes overlaps stitch voids relabel export measure outlines finish"
     printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tfetch\\truns\\tstale\\n' > sample.tsv
-    printf '%s\\t%s\\t%s\\tstub\\t-\\t-\\t%s\\t\\n' ${quoted(sample)} ${quoted(sample)} "\$address" "\$stages" >> sample.tsv
+    printf '%s\\t%s\\t%s\\tstub\\t-\\t-\\t%s\\t\\n' ${quoted(sample)} ${quoted(sample)} "\$address" ${quoted(asked)} >> sample.tsv
     """
 }

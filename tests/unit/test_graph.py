@@ -96,24 +96,10 @@ def test_gathers_take_the_receipts_of_their_stage(name: str) -> None:
 
 
 def test_stubs_know_the_stages() -> None:
-    plan = (PROCESSES / "plan.nf").read_text()
-    (tables,) = re.findall(r"for stage in ([^;]+); do", plan)
-    assert {*tables.split(), *re.findall(r"> tasks/([\w-]+)\.csv", plan)} == set(SCATTERED)
-    runs = " ".join(re.findall(r"stages=['\"](?:\\\$stages )?([^'\"]+)", check_stub()))
-    assert set(runs.split()) == {n for n, s in STAGES.items() if s.is_asked("stitch", every())} | {
-        *STAGES
-    } - {"matches", "match"}
-
-
-def check_stub() -> str:
-    """The stub of CHECK."""
-    text = (PROCESSES / "check.nf").read_text()
-    return text[text.index("    stub:") :]
-
-
-def every() -> Parameters:
-    """Parameters that ask for all stages but those of a second network."""
-    return check({"flow_threshold": 0.4, "table": "csv,geojson"})
+    text = (ROOT / "modules" / "stub.nf").read_text()
+    scattered, gathers = re.findall(r"return \[(.*?)\]", text, re.DOTALL)
+    assert tuple(re.findall(r"'([\w-]+)'", scattered)) == SCATTERED
+    assert re.findall(r"'([\w-]+)'", gathers) == [n for n in STAGES if n not in SCATTERED]
 
 
 @pytest.mark.parametrize("mode", ["3d", "2d", "stitch"])

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.plan import BAND, CONVERT_PLANES, Plan, Projection
 
 MB = 10**6
@@ -59,15 +60,14 @@ def project(plan: Plan) -> Projection:
         "combine": BASE + seen * 64,
         "follow": BASE + seen * 40 + core * 80,
         "peaks": BASE + seen * 60,
-        "masks": BASE + seen * 90,
-        "errors": BASE + seen * 90,
         "overlaps": BASE + core * 60,
-        "voids": BASE + seen * 90,
         "matches": BASE + core * 60,
         "outlines": BASE + min(seen, 3 * BAND) * 40,
         "measure": BASE + min(finer * seen, 3 * BAND) * 40,
         "export": BASE + max(math.prod(p.chunks) for p in (plan.output, full)) * 100,
     }
+    # of stages of blocks that say nothing else: what the most demanding ones need
+    memory = {**{s.name: BASE + seen * 90 for s in GRAPH if s.over == "blocks"}, **memory}
     voxels, network = math.prod(shape), math.prod(grid)
     # the last sum while the one before still stands for the slabs in flight
     flight = max(min(1.0, 2 * s / n) for s, n in zip(plan.slabs, grid, strict=True))

@@ -1,0 +1,14 @@
+// What stubs say of the stages: those of bin/terapose/pipeline/graph.py (tests/unit/test_graph.py).
+
+// Stages that are cut into tasks.
+def scattered() {
+    return [
+        'convert', 'intensities', 'gradients-yx', 'gradients-zx', 'gradients-zy', 'combine', 'follow', 'peaks',
+        'masks', 'errors', 'overlaps', 'voids', 'matches', 'export', 'measure', 'outlines',
+    ]
+}
+
+// Stages with a single task.
+def gathers() {
+    return ['percentiles', 'seeds', 'objects', 'planes', 'stitch', 'relabel', 'match', 'finish']
+}
