@@ -51,7 +51,7 @@ def words(folder: Path, store: Store, stage: str, *more: object) -> tuple[object
     """A stage's command, with a store's address as the workflow gives it after damage."""
     notes = store.names("again")
     address = f"{store.address}?again={len(notes)}" if notes else store.address
-    return stage, "--plan", folder / "plan.json", "--store", address, *more
+    return "stage", stage, "--plan", folder / "plan.json", "--store", address, *more
 
 
 @damaged

@@ -98,7 +98,6 @@ def test_a_fault_nobody_expected(tmp_path: Path) -> None:
         "import click, terapose.cli as cli\n"
         "@cli.group.command('fail')\n"
         "def fail(): raise RuntimeError('at https://u:secret@h/a')\n"
-        "cli.COMMANDS['fail'] = 'x'\n"
         "cli.Commands.get_command = lambda *_: fail\n"
         "import sys; sys.argv = ['terapose', 'fail']; cli.main()\n"
     )
