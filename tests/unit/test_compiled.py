@@ -30,7 +30,7 @@ from multiprocessing import get_context
 import numpy as np
 
 def kernel(_):
-    from terapose.kernels import outlines
+    from terapose.algorithms.objects import outlines
     assert len(outlines.outline(np.ones((2, 2), bool))) == 1
     return sum(outlines._trace.stats.cache_hits.values())
 
