@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from tests.reliability import page
 from tests.reliability.world import CUTS, KINDS, THRESHOLDS, Trouble, World
 
 STEPS = 20
@@ -151,6 +152,8 @@ def main(kind: str, model: str, *words: str) -> None:
         return
     first, stop, steps = map(int, words)
     soak(Path(model), first, stop, steps)
+    if steps == STEPS:
+        page.add(range(first, stop), happened)
     print(f"\nseeds {first} to {stop - 1}, {steps} steps each:")
     for what, count in sorted(happened.items()):
         print(f"  {count:6} {what}")
