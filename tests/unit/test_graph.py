@@ -126,3 +126,11 @@ def test_what_runs_is_what_has_tasks_and_is_asked_for(
     if mode == "2d":
         second = {"measure": "shape", "cell_channels": "1"}
         assert running(**second) - running(measure="shape") == {"matches", "match"}
+
+
+@pytest.mark.parametrize("label", ["blocks", "network", "gather"])
+def test_the_page_on_clusters_has_the_stages_of_each_label(label: str) -> None:
+    page = (ROOT / "docs" / "hpc.md").read_text()
+    (row,) = re.findall(rf"^\| `{label}` \| (.*?)(?:, and the checks of receipts)? \|", page, re.M)
+    wanted = [name for name, stage in reversed(commands().items()) if stage.label == label]
+    assert row.split(", ") == wanted
