@@ -7,7 +7,7 @@ read has been dropped meanwhile, that is missing, and is found in the same way, 
 
 `terapose segment` goes on by itself. The workflow stops, because Nextflow takes the tasks for done;
 ``again/STAGE.TASK`` in the store counts how often a task has been forgotten, and the workflow puts
-that into the store's address, which makes it another task for Nextflow (`modules/segment.nf`).
+that into the store's address, which makes it another task for Nextflow (`modules/tasks.nf`).
 
 What tasks of the workflow leave in their own folders is read here: receipts (`read_receipts`) and
 summaries (`read_summary`). Of a damaged one the task is counted that wrote it, so that ``-resume``
