@@ -46,7 +46,7 @@ def warm(kinds: Iterable[str]) -> None:
 
 
 _LIGHT = frozenset({"params", "samplesheet", "markers", "provenance"})
-_LIGHT_MODULES = ("cli.check", "stages.check", "stages.plan", "listing", "networks.ensemble")
+_LIGHT_MODULES = ("cli.check", "stages.check", "stages.plan", "io.listing", "networks.ensemble")
 _LIBRARIES = (
     "imagecodecs",
     "imagecodecs._zlib",
@@ -68,12 +68,12 @@ _MODULES = (
     "cli.evaluate",
     "cli.plan",
     "cli.progress",
-    "cut",
-    "evaluate",
+    "results.thumbnails.cut",
+    "apps.evaluate",
     "networks.loading",
     "stages.check",
-    "train.dataset",
-    "train.simulated",
+    "apps.train.dataset",
+    "apps.train.simulated",
 )
 
 
