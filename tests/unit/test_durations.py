@@ -12,7 +12,7 @@ LOG = """
 0.30s setup    tests/unit/test_a.py::test_b[1-c]
 1.30s setup    tests/unit/test_a.py::test_b[2-d]
 1.20s call     tests/unit/test_a.py::test_b[1-c]
-0.90s call     tests/unit/test_a.py::test_e
+0.40s call     tests/unit/test_a.py::test_e
 4.00s teardown tests/unit/test_a.py::test_f
 """
 
