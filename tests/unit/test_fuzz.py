@@ -11,6 +11,9 @@ import pytest
 from benchmarks.fuzz.children import Outcome
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="what a process has cannot be told here"
+)
 
 
 def _python(code: str, *words: object) -> subprocess.CompletedProcess[str]:
