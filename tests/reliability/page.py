@@ -57,27 +57,39 @@ def table(seeds: set[int], counts: Counter[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def add(seeds: range, happened: Counter[str], page: Path = PAGE) -> None:
-    """Add what seeds came to; those that are there already add nothing.
+def is_new(seeds: range, page: Path = PAGE) -> bool:
+    """Whether a page has nothing of these seeds yet.
 
     Raises
     ------
     ValueError
-        If some of them are there, and others are not.
+        If it has some of them, and not others.
     """
-    text = page.read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    old, _, tail = rest.partition(END)
-    known, counts = read(old)
+    known, _ = read(_part(page)[1])
+    if known >= set(seeds):
+        return False
     if known & set(seeds):
-        if known >= set(seeds):
-            return
         raise ValueError(f"some of the seeds {seeds} are in {page} already")
+    return True
+
+
+def add(seeds: range, happened: Counter[str], page: Path = PAGE) -> None:
+    """Add what seeds came to; those that are there already add nothing."""
+    if not is_new(seeds, page):
+        return
+    head, old, tail = _part(page)
+    known, counts = read(old)
     for what in WHAT:
         ends = [f"{what}: {ending}" for ending in ENDINGS]
         counts[what] += happened[what] or sum(happened[end] for end in ends)
         for end in ends:
             counts[end] += happened[end]
-    page.write_text(
-        f"{head}{BEGIN}{table(known | set(seeds), counts)}{END}{tail}", encoding="utf-8"
-    )
+    text = table(known | set(seeds), counts)
+    page.write_text(f"{head}{BEGIN}{text}{END}{tail}", encoding="utf-8")
+
+
+def _part(page: Path) -> tuple[str, str, str]:
+    """What stands before the table, the table, and what comes after it."""
+    head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    old, _, tail = rest.partition(END)
+    return head, old, tail

@@ -151,6 +151,8 @@ def main(kind: str, model: str, *words: str) -> None:
         kill_everywhere(Path(model), Path(words[0]))
         return
     first, stop, steps = map(int, words)
+    if steps == STEPS:
+        page.is_new(range(first, stop))  # before hours are spent
     soak(Path(model), first, stop, steps)
     if steps == STEPS:
         page.add(range(first, stop), happened)
