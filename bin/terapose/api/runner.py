@@ -155,8 +155,7 @@ def run_all(
     *most, last = GRAPH
     done = run_stages(runner, params, given, most)
     job = runner.job(last.name, stage_params(params, last.name), done.summary)
-    found = [receipt for name in last.gathers for receipt in done.receipts.get(name, [])]
-    return finish.run(job, found, output, link=link, jobs=workers)
+    return finish.run(job, done.receipts_for(last), output, link=link, jobs=workers)
 
 
 def segment(

@@ -170,6 +170,10 @@ class Done(NamedTuple):
     summaries: dict[str, Summary]
     receipts: dict[str, list[Receipt]]
 
+    def receipts_for(self, gather: Stage) -> list[Receipt]:
+        """Receipts that a gather takes, of those stages that ran."""
+        return [r for name in gather.gathers for r in self.receipts.get(name, [])]
+
 
 def run_stages(
     runner: Runner,
@@ -193,22 +197,22 @@ def run_stages(
     before
         The summary that the first of them starts from.
     """
-    summary: Summary = before or {}
-    summaries: dict[str, Summary] = {}
-    receipts: dict[str, list[Receipt]] = {}
+    done = Done(before or {}, {}, {})
     for stage in stages:
         if not stage.runs(runner.plan, params):
             continue
         own = {**stage_params(params, stage.name), **given.get(stage.command, {})}
         if stage.over is None:
-            found = [receipt for name in stage.gathers for receipt in receipts.get(name, [])]
+            found = done.receipts_for(stage)
         else:
-            found = receipts[stage.name] = runner.scatter(stage.name, own, summary)
+            found = done.receipts[stage.name] = runner.scatter(stage.name, own, done.summary)
             if stage.name in GATHERED:
                 continue
             own = {}  # such a gather takes no parameters, here as in the workflow
-        summary = summaries[stage.name] = run_gather(runner.job(stage.name, own, summary), found)
-    return Done(summary, summaries, receipts)
+        summary = run_gather(runner.job(stage.name, own, done.summary), found)
+        done.summaries[stage.name] = summary
+        done = done._replace(summary=summary)
+    return done
 
 
 _REPAIRS = 20
