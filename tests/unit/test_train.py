@@ -29,10 +29,11 @@ from terapose.apps.train.data import (
 )
 from terapose.apps.train.dataset import Dataset, read_dataset
 from terapose.apps.train.files import find_pairs, split
-from terapose.apps.train.loop import Trainer, fit, loss_of, prepare
+from terapose.apps.train.loop import Trainer, fit, prepare
 from terapose.apps.train.score import average_precision, segment
 from terapose.apps.train.settings import Settings
 from terapose.apps.train.simulated import simulated_items, simulated_slides
+from terapose.apps.train.step import loss_of
 from terapose.cli.train import command
 from terapose.core.errors import InputError
 from terapose.networks import identify, load

@@ -21,10 +21,11 @@ from terapose.apps.train.augment import crop
 from terapose.apps.train.batches import Steps, draw
 from terapose.apps.train.composed import composed_volumes, crowded_items, cut_nuclei
 from terapose.apps.train.data import Item, compact, make_item, median_diameter, normalise
-from terapose.apps.train.loop import Trainer, fit, loss_of, prepare
+from terapose.apps.train.loop import Trainer, fit, prepare
 from terapose.apps.train.saving import checkpoint_of
 from terapose.apps.train.settings import Settings
 from terapose.apps.train.small import restore_small, save_small, small_of
+from terapose.apps.train.step import loss_of
 from terapose.core.errors import InputError
 from terapose.networks import identify
 

@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 from terapose.apps.train.batches import Batch, Steps, batch_of, draw
@@ -32,18 +31,9 @@ from terapose.apps.train.data import Item
 from terapose.apps.train.saving import checkpoint_of, claim, read, save_weights, write
 from terapose.apps.train.score import average_precision, sample
 from terapose.apps.train.settings import Settings
+from terapose.apps.train.step import Step, optimiser_of
 from terapose.core.errors import InputError
 from terapose.networks.unet import UNet
-
-
-def loss_of(output: Tensor, target: Tensor, flow_weight: float = 1.0) -> Tensor:
-    """Half the mean squared error on 5 x flow plus cross entropy on the object mask.
-
-    Source: ``cellpose.train._loss_fn_seg``, with a weight of 1 for the flows.
-    """
-    flows = functional.mse_loss(output[:, :2], 5.0 * target[:, :2])
-    mask = functional.binary_cross_entropy_with_logits(output[:, 2], target[:, 2])
-    return 0.5 * flow_weight * flows + mask
 
 
 class Trainer:
@@ -72,11 +62,14 @@ class Trainer:
         chosen.diam_mean.data.fill_(settings.diameter)
         self.network = chosen.to(device).to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.network) if settings.average else None
-        self.optimiser = torch.optim.AdamW(
-            [weight for weight in self.network.parameters() if weight.requires_grad],
-            lr=settings.rate,
-            weight_decay=settings.decay,
-            fused=device != "cpu",
+        self.optimiser = optimiser_of(self.network, settings.rate, settings.decay)
+        self._step = Step(
+            self.network,
+            self.averaged,
+            self.optimiser,
+            flow_weight=settings.flow_weight,
+            low=settings.precision == "bfloat16",
+            steps=settings.epochs * settings.steps,
         )
 
     @property
@@ -141,15 +134,10 @@ class Trainer:
         self.network.train()
         losses = []
         for step, (images, targets) in zip(self.steps[: self.settings.steps], drawn, strict=False):
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.settings.rate_at(step)
-            loss = self._loss(self.network, images, targets)
-            self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
-            self._blend(step)
+            rate, share = self.settings.rate_at(step), self._share(step)
+            loss = self._step(images, targets, rate=rate, share=share)
             # read at the end: a GPU would be waited for at every step
-            losses.append(loss.detach())
+            losses.append(loss)
             show(step + 1, self.settings.epochs * self.settings.steps)
         values = torch.stack(losses).double().cpu().numpy()
         if not np.isfinite(values).all():
@@ -171,30 +159,12 @@ class Trainer:
             for index in range(batches):
                 # The third number keeps these crops apart from every training batch.
                 images, targets = batch_of(items, self.settings, (self.settings.seed, index, 1))
-                losses.append(self._loss(network, images, targets).item())
+                losses.append(self._step.loss(images, targets, network).item())
         return float(np.mean(losses))
 
-    def _blend(self, step: int) -> None:
-        """Move the average towards the weights; early on faster, so that it forgets the start."""
-        if self.averaged is None:
-            return
-        share = 1.0 - min(self.settings.average, (1.0 + step) / (10.0 + step))
-        states = (self.averaged.state_dict(), self.network.state_dict())
-        pairs = list(zip(*(state.values() for state in states), strict=True))
-        real = [pair for pair in pairs if pair[0].is_floating_point()]
-        torch._foreach_lerp_([ours for ours, _ in real], [theirs for _, theirs in real], share)
-        for ours, theirs in pairs:
-            if not ours.is_floating_point():
-                ours.copy_(theirs)
-
-    def _loss(self, network: UNet, images: Tensor, targets: Tensor) -> Tensor:
-        device = network.device
-        images = images.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-        targets = targets.to(device, non_blocking=True)
-        low = self.settings.precision == "bfloat16"
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
-            output, _ = network(images)
-        return loss_of(output.float(), targets, self.settings.flow_weight)
+    def _share(self, step: int) -> float:
+        """Share of the weights in their average; early on more, so that it forgets the start."""
+        return 1.0 - min(self.settings.average, (1.0 + step) / (10.0 + step))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that :meth:`restore` continues from."""
