@@ -103,6 +103,9 @@ LARGE = replace(
 TRIALS = {
     "recipe": Trial(RECIPE),
     "large": Trial(LARGE, scored_every=60, made_every=60),
+    "large 30": Trial(
+        replace(LARGE, rate=1e-3, diameter=30.0, edge=224, batch=32), scored_every=40, made_every=60
+    ),
     "large again": Trial(replace(LARGE, rate=1e-3), scored_every=60, made_every=60),
     "as shipped": Trial(TUNING, composed=False),
     "flow weight 0.2": Trial(replace(TUNING, flow_weight=0.2), composed=False),
