@@ -16,6 +16,7 @@ from tests.fields import balls, prepared, scatter, segment_field, to_centres
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.core.params import check
+from terapose.intermediates.flows import sums
 from terapose.io.checksums import sealed
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import SCATTERED
@@ -23,6 +24,7 @@ from terapose.pipeline.job import AlreadyDoneError, Job, run, stage_key, sum_up
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.repair import read_receipts
+from terapose.stages import combine
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (20, 21, 22)).astype(np.uint16)
 
@@ -122,8 +124,61 @@ def test_a_slower_twin_takes_what_the_faster_one_left(
     def nobody_else() -> int:
         raise fault
 
-    with pytest.raises(type(fault)):
+    with pytest.raises(StoreError):
         slow.each(5, nobody_else)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b"null", b"\0" * 40, b'{"done": 1}', b'{"done": 1, "crc32c": "00000000"}'],
+)
+def test_an_item_whose_marker_is_damaged_is_done_again(
+    text: bytes, planned: tuple[Plan, Store]
+) -> None:
+    """Whoever repeats it and `Job.confirm` read the marker alike."""
+    job = Job(*planned, "combine", 0, {}, {})
+
+    def work() -> int:
+        job.confirm(0)
+        return 7
+
+    assert job.each(0, work) == 7
+    Path(job.store.where(job.item_marker(0))).write_bytes(text)
+    assert job.left(0) is None
+    assert job.each(0, work) == 7
+    assert job.left(0) == {"done": 7}
+
+
+def test_an_item_whose_marker_never_stays_is_given_up(planned: tuple[Plan, Store]) -> None:
+    job = Job(*planned, "combine", 0, {}, {})
+    calls = []
+
+    def work() -> None:
+        calls.append(1)
+        raise AlreadyDoneError
+
+    with pytest.raises(StoreError, match="is not there after the item was done 3 times"):
+        job.each(0, work)
+    assert len(calls) == 3
+
+
+def test_what_a_reader_has_to_read_again_is_not_dropped(planned: tuple[Plan, Store]) -> None:
+    """A block whose marker is damaged needs the sum once more."""
+    plan, store = planned
+    params = {"flow3d_smooth": [0.0], "flow_scaling": "cellpose"}
+    job = Job(plan, store, "combine", 0, params, {})
+    last = sums(plan.axes[-1])
+    store.write(last, Box.whole(plan.network_shape), np.zeros((4, *plan.network_shape), np.float32))
+    for item in range(len(plan.grid)):
+        job.each(item, lambda: 0)
+    marker = Path(store.where(job.item_marker(0)))
+    whole = marker.read_bytes()
+    marker.write_bytes(whole[:-1])
+    combine.drop(job, 0)
+    assert store.missing(last, Box.whole(plan.network_shape)) == []
+    marker.write_bytes(whole)
+    combine.drop(job, 0)
+    assert store.missing(last, Box.whole(plan.network_shape)) != []
 
 
 def test_a_twin_that_lost_its_input_does_not_write(tmp_path: Path, tiny_model: Path) -> None:

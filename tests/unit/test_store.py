@@ -173,6 +173,24 @@ def test_dropping_a_box_drops_its_chunks_alone(filled: Store) -> None:
     filled.drop_box("flows", Box((0, 0, 0), (4, 12, 14)))  # a second time is no fault
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", None])
+def test_of_an_array_with_damaged_metadata_nothing_is_dropped(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """Nor does dropping fail: it comes after everything that was wanted has been read."""
+    store = Store(str(tmp_path))
+    store.create("flows", SHAPE, CHUNK, "float32")
+    store.write("flows", Box.whole(SHAPE), values()[0])
+    path = tmp_path / "flows/zarr.json"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    Store(str(tmp_path)).drop_box("flows", Box.whole(SHAPE))
+    store.create("flows", SHAPE, CHUNK, "float32")
+    np.testing.assert_array_equal(store.read("flows", Box.whole(SHAPE)), values()[0])
+
+
 def test_what_is_not_there(store: Store) -> None:
     assert not store.has("a/b.json")
     with pytest.raises(StoreError, match=r"b\.json: is not in the store"):

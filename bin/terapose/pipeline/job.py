@@ -33,6 +33,10 @@ Receipt = dict[str, Any]
 Summary = dict[str, Any]
 
 
+TRIES = 3
+"""How often an item is done whose marker is lost or damaged each time."""
+
+
 class AlreadyDoneError(Exception):
     """A twin of this task has left its marker."""
 
@@ -96,19 +100,52 @@ class Job:
         """Name of the marker of one item, in stages that finish item by item."""
         return f"done/{self.stage}-{self.key}/{item}.json"
 
+    def left(self, item: int) -> dict[str, Any] | None:
+        """What the marker of an item says; None of one that is missing or damaged.
+
+        There is no other way to ask whether an item is done: who repeats it and who would be in its
+        way have to agree.
+        """
+        return self.store.find_json(self.item_marker(item))
+
+    def receipt(self) -> Receipt | None:
+        """What the marker of this task says; None of one that is missing or damaged."""
+        return self.store.find_json(self.marker)
+
     def each(self, item: int, work: Callable[[], Any]) -> Any:
-        """Do one item unless its marker says it is done; returns what ``work`` returned."""
+        """Do one item unless its marker says it is done; returns what ``work`` returned.
+
+        Parameters
+        ----------
+        item
+            Number of the item.
+        work
+            Does it; calls `confirm` between reading and writing.
+
+        Raises
+        ------
+        StoreError
+            If ``work`` lacks what it reads and no twin has done the item, or if the item is found
+            done and then not done, again and again.
+        """
         name = self.item_marker(item)
-        done = self.store.find_json(name)
-        if done is None:
+        tries = 0
+        while (done := self.left(item)) is None:
+            if tries == TRIES:
+                raise StoreError(
+                    f"is not there after the item was done {TRIES} times",
+                    where=self.store.where(name),
+                    remedy="run again; if it is said again, the disk loses what is written to it",
+                )
+            tries += 1
             try:
                 result = work()
                 self.confirm_image()
                 self.store.put_json(name, {"done": result})
-                done = self.store.get_json(name)
-            except (AlreadyDoneError, StoreError):
-                done = self.store.find_json(name)
-                if done is None:
+            except AlreadyDoneError:
+                continue  # its marker may have been damaged since
+            except StoreError:
+                if self.left(item) is None:
                     raise
         return done["done"]
 
@@ -124,7 +161,7 @@ class Job:
         AlreadyDoneError
             If a twin has left the item's marker.
         """
-        if self.store.has(self.item_marker(item)):
+        if self.left(item) is not None:
             raise AlreadyDoneError
 
     @cached_property
@@ -219,7 +256,7 @@ def run(job: Job) -> Receipt:
     """Run one task of a scattered stage and return its receipt."""
     implementation = module(job.stage)
     begin = time.perf_counter()
-    receipt = job.store.find_json(job.marker)
+    receipt = job.receipt()
     if receipt is None:
         result = implementation.run(job)
         job.confirm_image()

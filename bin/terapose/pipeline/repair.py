@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from terapose.core.errors import StoreError
@@ -137,18 +138,18 @@ def _missing(job: Job, name: str) -> Iterator[Box]:
             yield _EVERYTHING
         return
     grid = _grid(job.plan, job.stage)
-    if array.shape[-3:] != grid.shape:  # of the network, where the image is resized
+    # the network has a grid of its own where the image is resized, and export has regions
+    if array.shape[-3:] != grid.shape or len(grid) != job.plan.items(job.stage, job.upscales):
         yield from job.store.missing(name, Box.whole(zyx(array.shape[-3:])))
         return
-    folder = job.marker.rpartition("/")[0]
-    done = {name.rpartition("/")[2] for name in job.store.names(folder)}
+    there = set(job.store.names(job.marker.rpartition("/")[0]))
     for task in range(len(job.plan.tasks[job.stage])):
-        if f"task-{task}.json" in done:
+        other = replace(job, task=task)
+        if other.marker in there and other.receipt() is not None:
             continue
         for item in job.plan.batch(job.stage, task):
-            if f"{item}.json" in done:
-                continue
-            yield from job.store.missing(name, grid[item])
+            if job.item_marker(item) not in there or job.left(item) is None:
+                yield from job.store.missing(name, grid[item])
 
 
 def count(store: Store, name: str) -> bool:

@@ -76,7 +76,7 @@ def run(job: Job) -> dict[str, Any]:
     for item in job.items:
         checksums.append(job.each(item, partial(_block, job, name, item)))
         if job.params["keep_intermediates"] != "all":
-            _drop(job, item)
+            drop(job, item)
     return {"checksums": checksums}
 
 
@@ -111,7 +111,7 @@ def _readers(job: Job, chunk: Box) -> list[int]:
     return [i for i in plan.grid.touching(near) if _needed(job, i)[1].intersect(chunk).size]
 
 
-def _drop(job: Job, item: int) -> None:
+def drop(job: Job, item: int) -> None:
     """Drop the chunks of the sum that all blocks have read by now.
 
     A block leaves its marker before it looks for those of the others: the last one sees them all.
@@ -119,7 +119,7 @@ def _drop(job: Job, item: int) -> None:
     chunks = Grid(job.plan.network_shape, job.plan.slabs)
     for chunk in chunks.touching(_needed(job, item)[1]):
         readers = _readers(job, chunks[chunk])
-        if all(job.store.has(job.item_marker(reader)) for reader in readers):
+        if all(job.left(reader) is not None for reader in readers):
             job.store.drop_box(sums(job.plan.axes[-1]), chunks[chunk])
 
 

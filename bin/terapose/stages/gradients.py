@@ -176,9 +176,7 @@ class _Ahead:
         """Planes of an item; starts to read those of the next."""
         planes = self._found.pop(item, None) or self._reader.submit(self._read, item)
         following = item + 1
-        if following in self._job.items and not self._job.store.has(
-            self._job.item_marker(following)
-        ):
+        if following in self._job.items and self._job.left(following) is None:
             self._found[following] = self._reader.submit(self._read, following)
         return planes.result()
 

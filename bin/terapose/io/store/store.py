@@ -306,10 +306,17 @@ class Store:
         ]
 
     def drop_box(self, name: str, box: Box) -> None:
-        """Remove the chunks that lie in a ZYX box."""
-        if self.has(f"{name}/{_ARRAY}"):
-            for chunk in self.chunk_names(self.open(name), name, box):
-                self.drop(chunk)
+        """Remove the chunks that lie in a ZYX box.
+
+        Of an array whose metadata are missing or damaged it is not known which these are, so they
+        stay: who drops has no need of the array, and whoever reads it says that it is damaged.
+        """
+        try:
+            array = self.open(name)
+        except StoreError:
+            return
+        for chunk in self.chunk_names(array, name, box):
+            self.drop(chunk)
 
     def _gone(self, name: str) -> StoreError:
         fault = StoreError(

@@ -1,0 +1,52 @@
+"""What is looked for once a task has missed something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.fields import prepared
+
+from terapose.core.errors import StoreError
+from terapose.core.geometry import Box
+from terapose.pipeline.job import Job
+from terapose.pipeline.repair import forgetting
+
+IMAGE = np.random.default_rng(0).integers(0, 500, (8, 8, 600)).astype(np.uint16)
+
+
+def test_more_regions_than_blocks(tmp_path: Path, tiny_model: Path) -> None:
+    """Export's regions are not the blocks that wrote what it reads."""
+    plan, store = prepared(tmp_path, tiny_model, IMAGE, block_shape=(8, 8, 600))
+    assert plan.items("export") > len(plan.grid) == 1
+    labels = "masks-0/labels"
+    store.create(labels, plan.image.shape, plan.chunk, "uint32")
+    job = Job(plan, store, "export", 0, {}, {})
+    gone = pytest.raises(StoreError, match="is not in the store any more")
+    with gone as caught, forgetting(plan, store, job):
+        store.read(labels, Box.whole(plan.image.shape))
+    assert caught.value.is_forgotten
+    assert store.get_json("again/masks.0")["times"] == 1
+
+
+@pytest.mark.parametrize("marker", ["whole", "damaged", "missing"])
+def test_only_items_that_are_not_done_will_read(
+    marker: str, tmp_path: Path, tiny_model: Path
+) -> None:
+    """A damaged marker is none: its item reads again, and what it lacks is made with the rest."""
+    plan, store = prepared(tmp_path, tiny_model, IMAGE, block_shape=(8, 8, 200), max_tasks=3)
+    labels = "masks-0/labels"
+    store.create(labels, plan.image.shape, plan.chunk, "uint32")
+    store.put_json("done/masks-0/2.json", {"done": 0})
+    job = Job(plan, store, "measure", 0, {}, {})
+    other = Job(plan, store, "measure", 2, {}, {})
+    store.put_json(other.marker, {"result": 0})
+    path = Path(store.where(other.marker))
+    if marker == "damaged":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif marker == "missing":
+        path.unlink()
+    with pytest.raises(StoreError, match="is not in"), forgetting(plan, store, job):
+        store.read(labels, plan.grid[0])
+    assert (store.find_json("done/masks-0/2.json") is not None) == (marker == "whole")
