@@ -1,4 +1,5 @@
-// What stubs say of the stages: those of bin/terapose/pipeline/graph.py (tests/unit/test_graph.py).
+// The stages of bin/terapose/pipeline/graph.py (tests/unit/test_graph.py): what stubs say of them, and
+// of which a plan has tables.
 
 // Stages that are cut into tasks.
 def scattered() {

@@ -4,6 +4,7 @@
 include { CHECK } from '../processes/check'
 include { FETCH } from '../processes/fetch'
 include { PLAN } from '../processes/plan'
+include { fault_in ; tasks_of } from '../tables'
 
 workflow PREPARE {
     take:
@@ -35,8 +36,12 @@ workflow PREPARE {
     fetched = checked.join(FETCH.out.network)
 
     PLAN(fetched.map { sample, row, given, network -> tuple(sample, row.plan, row.identity, given.image, network, given.beside) })
-    runs = fetched.join(PLAN.out).map { sample, row, given, network, plan, store, tables ->
-        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + [tasks: tasks(row, tables)])
+    runs = fetched.join(PLAN.out).map { sample, row, given, network, plan, store, left ->
+        def tables = [left].flatten()
+        if (fault_in(tables)) {
+            error(fault_in(tables))
+        }
+        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + [tasks: tasks_of(row.runs.tokenize(' '), tables)])
     }
 
     emit:
@@ -54,15 +59,6 @@ def described(row, given) {
         // files of an earlier run that this one does not write: they would be of other cells
         stale: row.stale ? row.stale.tokenize(' ') : [],
     ]
-}
-
-// [stage: names of its tasks], as its table in the plan has them; none of a stage that is not asked for.
-def tasks(row, tables) {
-    def asked = row.runs.tokenize(' ')
-    return [tables].flatten().collectEntries { table ->
-        def stage = table.baseName
-        [stage, stage in asked ? table.splitCsv(header: true).collect { line -> line.task } : []]
-    }
 }
 
 // The store's address, and how often results of its tasks were damaged (bin/terapose/repair.py).

@@ -26,8 +26,8 @@ process PLAN {
     mkdir store tasks
     touch plan.json
     for stage in ${cut}; do
-        printf 'task,first,stop\\n0,0,1\\n1,1,2\\n' > tasks/\$stage.csv
+        printf 'task,first,stop\\n0,0,1\\n1,1,2\\nall,0,2\\n' > tasks/\$stage.csv
     done
-    printf 'task,first,stop\\n' > tasks/convert.csv
+    printf 'task,first,stop\\nall,0,0\\n' > tasks/convert.csv
     """
 }

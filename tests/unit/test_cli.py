@@ -115,7 +115,9 @@ def test_plan_tells_the_needs_and_writes_the_tasks(
     assert said.out.startswith(f"image     {image}\nformat    ome-zarr-0.5\naxes      ZYX ")
     assert "\nshape     6 x 24 x 28 (Z, Y, X), uint16\n" in said.out
     assert "follow             2 tasks, up to " in said.out
-    assert (tmp_path / "tasks" / "follow.csv").read_text() == "task,first,stop\n0,0,1\n1,1,2\n"
+    tables = {name: tmp_path / "tasks" / f"{name}.csv" for name in ("follow", "convert")}
+    assert tables["follow"].read_text() == "task,first,stop\n0,0,1\n1,1,2\nall,0,2\n"
+    assert tables["convert"].read_text() == "task,first,stop\nall,0,0\n"
 
 
 @pytest.mark.parametrize("folder", [".", "./", "out", "../out", "a/.."])

@@ -127,3 +127,20 @@ def test_plans(
     spoil(Path(store.where("plan.json")), how)
     with pytest.raises(StoreError, match=r"is damaged.*without -resume"):
         load(path, store)
+
+
+def test_a_number_that_is_no_task(
+    command: Terapose, planned: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    """Its table is damaged, or was made by hand."""
+    plan, store = planned
+    count = len(plan.tasks["peaks"])
+    before = tmp_path / "follow.json"
+    before.write_text(json.dumps(sealed({"key": "1"})))
+    for task, stage, allowed in (
+        (count, "peaks", f"allowed: 0 to {count - 1}"),
+        (0, "overlaps", "allowed: none: this plan has no tasks of it"),
+    ):
+        more = ("--before", before, "--task", task, "--output", tmp_path / "0.json")
+        said = command.refuses(*words(tmp_path, store, stage, *more))
+        assert said == f"stage {stage}: is no task of this stage; got {task}; {allowed}"

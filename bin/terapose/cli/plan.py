@@ -55,6 +55,7 @@ def command(
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.pipeline.checked import open_checked
+    from terapose.pipeline.plan import tasks_csv
     from terapose.pipeline.planning import make_plan
     from terapose.stages import plan as stage
 
@@ -71,7 +72,7 @@ def command(
     if tasks is not None:
         tasks.mkdir(parents=True, exist_ok=True)
         for name in SCATTERED:
-            (tasks / f"{name}.csv").write_text(plan.tasks_csv(name))
+            (tasks / f"{name}.csv").write_text(tasks_csv(plan.tasks[name]))
     if output is not None:
         output.write_text(plan.dump())
     click.echo(

@@ -93,6 +93,18 @@ def make_job(
     return Job(load(plan, place), place, stage, task, {**params, **more}, summary)
 
 
+def _refuse_unknown(job: Job) -> None:
+    """Refuse a task that the plan does not have."""
+    tasks = len(job.plan.tasks[job.stage])
+    if job.task >= tasks:
+        raise InputError(
+            "is no task of this stage",
+            where=f"stage {job.stage}",
+            got=job.task,
+            allowed=f"0 to {tasks - 1}" if tasks else "none: this plan has no tasks of it",
+        )
+
+
 def _make(stage: str, described: Stage) -> click.Command:
     @click.command(
         name=stage,
@@ -138,6 +150,7 @@ Example:
 
             more = {"cells": str(cells), "identity": identity(read_record(cells))}
         job = make_job(name, plan, store, before, options, code=code, task=task, **more)
+        _refuse_unknown(job)
         with forgetting(job.plan, job.store, job):
             write_json(output, run(job))
 

@@ -14,6 +14,7 @@ import io
 import json
 import logging
 import math
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -276,13 +277,25 @@ class Plan(BaseModel):
         """The plan as JSON, with a checksum."""
         return json.dumps(sealed(self.model_dump(mode="json")), indent=1)
 
-    def tasks_csv(self, stage: str) -> str:
-        """One line a task, as the workflow reads it."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["task", "first", "stop"])
-        writer.writerows((n, a, b) for n, (a, b) in enumerate(self.tasks[stage]))
-        return text.getvalue()
+
+def tasks_csv(tasks: Iterable[tuple[int, int]]) -> str:
+    """A stage's tasks as the workflow reads them (``modules/tables.nf``), a row each.
+
+    The last row stands for all of them: whoever reads the table sees whether it is whole.
+
+    Parameters
+    ----------
+    tasks
+        First item of each and the one after its last; each goes on where the one before ended.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["task", "first", "stop"])
+    end = 0
+    for number, (first, end) in enumerate(tasks):
+        writer.writerow([number, first, end])
+    writer.writerow(["all", 0, end])
+    return text.getvalue()
 
 
 def load(path: str | Path, store: Store | None = None) -> Plan:
