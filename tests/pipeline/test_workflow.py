@@ -133,6 +133,14 @@ def test_damaged_receipts_and_plans_are_made_again(
             path.write_bytes(path.read_bytes()[:-9])
     assert "PLAN" not in again().submitted
     assert results(launch.out / "nuclei") == undisturbed
+    # nor is a stage left out whose table of tasks has lost its rows
+    for path in launch.work.glob("*/*/tasks/combine.csv"):
+        whole = path.read_text()
+        path.write_text(whole.splitlines(keepends=True)[0])
+        run = launch.run("--input", image, *CUT, "-resume")
+        assert run.process.returncode != 0
+        assert "combine.csv: is damaged; run again without -resume" in run.last
+        path.write_text(whole)
 
 
 def test_changed_image_runs_everything(launch: Launch, image: Path) -> None:

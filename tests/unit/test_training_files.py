@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 from ome_zarr.writer import write_image
 
+from terapose.apps.train import files
 from terapose.apps.train.data import Item, items_of
 from terapose.apps.train.dataset import read_dataset
 from terapose.apps.train.files import find_pairs, read_pair
@@ -127,6 +129,31 @@ def test_labels_group_of_an_ome_zarr(tmp_path: Path) -> None:
     group.attrs["ome"] = {"version": "0.5", "labels": ["cells"]}
     (folder / "cells").rename(folder / "labels" / "a.zarr" / "cells")
     same(only(folder), expected)
+
+
+@pytest.mark.parametrize("which", ["images", "labels"])
+@pytest.mark.parametrize("save", [as_tiff, as_png, as_zarr])
+def test_swapped_while_it_is_read(
+    save: Callable[[Path, Array], None],
+    which: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both have been read as they were, but an image of one pair has labels of another."""
+    folder = write_twins(tmp_path / "data", save, *map(np.squeeze, pair()))
+    ((image, labels),) = find_pairs(folder)
+    place = {"images": image, "labels": labels}[which]
+    assert read_pair((image, labels))[1].max() > 0
+
+    def choosing(*given: Any) -> Any:
+        place.rename(tmp_path / "before")
+        (shutil.copytree if place.suffix == ".zarr" else shutil.copy2)(tmp_path / "before", place)
+        return choose(*given)
+
+    choose = files._choose
+    monkeypatch.setattr(files, "_choose", choosing)
+    with pytest.raises(InputError, match=f"{place}: the image has changed since it was opened"):
+        read_pair((image, labels))
 
 
 def test_volume_tells_its_voxel_size(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,7 @@ def three_views(
     at: tuple[int, int, int] | None = None,
     reference: Voxels | None = None,
     title: str = "",
+    confirm: Callable[[], None] | None = None,
 ) -> tuple[int, int, int]:
     """Draw sections YX, ZX and ZY with outlines, true to scale, as a PNG.
 
@@ -95,6 +96,8 @@ def three_views(
         (Z, Y, X) label image to draw beneath, in white.
     title
         Text in the free corner (a single plane: above it); lines after the first are smaller.
+    confirm
+        Called when all has been read, before the file is written: raises what speaks against it.
 
     Returns
     -------
@@ -139,6 +142,8 @@ def three_views(
         if len(views) > 1:
             _cross(axes, view, (z, y, x), size)
     _scale_bar(panels[0], extent[2], "µm" if voxel_size else "voxels")
+    if confirm is not None:
+        confirm()
     _save(figure, Path(path))
     return z, y, x
 

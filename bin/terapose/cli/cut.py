@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import click
@@ -101,15 +102,16 @@ def command(
     from terapose.cli.known import segmented, under
     from terapose.cli.progress import stages
     from terapose.io.images import open_image
-    from terapose.io.images.lazy import open_labels
+    from terapose.io.images.watch import Watch
     from terapose.results.thumbnails.cut import cut_cells
     from terapose.results.thumbnails.files import MEBI, Layout
 
     region = options.get("region")
     known = segmented(table if labels == "-" else labels, image)
     chosen = selection(image, options, known.chosen(options))
-    opened = open_image(image, **chosen.options)
-    cells = None if labels == "-" else open_labels(labels)
+    watch = Watch()
+    opened = watch.open(partial(open_image, image, **chosen.options))
+    cells = None if labels == "-" else watch.labels(labels)
     if cells is not None:
         opened = under(opened, cells.shape, known)
     elif not region:
@@ -136,6 +138,7 @@ def command(
             cache_bytes=cache_size * MEBI,
             jobs=jobs or os.cpu_count() or 1,
             progress=show,
+            watch=watch,
         )
     shape = " x ".join(map(str, made.shape))
     chunks = " x ".join(map(str, made.chunks))

@@ -39,16 +39,18 @@ def command(
     """Score the label image PREDICTED against REFERENCE, block by block.
 
     Both may be OME-Zarr label images or labels groups with one, Zarr arrays, TIFF, OME-TIFF or
-    HDF5 (file.h5/dataset), of one shape.
+    HDF5 (file.h5/dataset), of one shape. One that changes while it is read is refused.
     """
     from terapose.apps.evaluate import compare
     from terapose.cli.progress import progress
-    from terapose.io.images.lazy import open_labels
+    from terapose.io.images.watch import Watch
 
+    watch = Watch()
     with progress("comparing") as show:
         scores = compare(
-            open_labels(reference), open_labels(predicted), thresholds=thresholds, progress=show
+            watch.labels(reference), watch.labels(predicted), thresholds=thresholds, progress=show
         )
+    watch.confirm()
     _print(scores)
     if report is not None:
         _save(scores, report)

@@ -9,6 +9,7 @@ behind. Its images are planes with channels. All samples of a project share the 
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,25 +82,28 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
     from terapose.apps.detail import fullest
     from terapose.apps.picture import three_views
     from terapose.io.images.channels import channel_numbers
-    from terapose.io.images.lazy import Lazy, open_labels
+    from terapose.io.images.lazy import Lazy
+    from terapose.io.images.watch import Watch
 
     name = sample_name(address)
     folder = out / "qc" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    image = open_image(address, **record["output"]["selection"])
+    watch = Watch()
+    image = watch.open(partial(open_image, address, **record["output"]["selection"]))
     (first, *_), _ = channel_numbers(image, params.channels, params.markers)
     size = record["output"]["voxel_size"]
-    cells = open_labels(out / "labels.zarr")
+    cells = watch.labels(out / "labels.zarr")
     nuclei = out / "labels.zarr" / "nuclei"
     three_views(
         Lazy(image, first),
         cells,
         folder / "outlines.png",
         title=f"{name}: {record['cells']} cells",
-        reference=open_labels(nuclei) if nuclei.exists() else None,
+        reference=watch.labels(nuclei) if nuclei.exists() else None,
         voxel_size=tuple(size) if size else None,
         at=fullest(cells),
+        confirm=watch.confirm,
     )
     for file in (*record["tables"], "provenance.json"):
         files.link(out / file, folder / file)

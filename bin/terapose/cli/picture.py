@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,16 @@ def command(
     from terapose.apps.picture import three_views
     from terapose.cli.known import segmented, under
     from terapose.io.images import check_channels, open_image
-    from terapose.io.images.lazy import Lazy, open_labels
+    from terapose.io.images.lazy import Lazy
+    from terapose.io.images.watch import Watch
 
     known = segmented(labels, image)
     channel = channel or known.channel or 1
     chosen = selection(image, options, known.chosen(options))
-    opened = open_image(image, **chosen.options, voxel_size=voxel_size or known.voxel_size)
+    watch, size = Watch(), voxel_size or known.voxel_size
+    opened = watch.open(partial(open_image, image, **chosen.options, voxel_size=size))
     check_channels(opened, [channel])
-    cells = open_labels(labels)
+    cells = watch.labels(labels)
     opened = under(opened, cells.shape, known)
     shown = three_views(
         Lazy(opened, channel),
@@ -71,7 +74,8 @@ def command(
         out,
         voxel_size=opened.voxel_size,
         at=at or fullest(cells),
-        reference=None if reference is None else open_labels(reference),
+        reference=None if reference is None else watch.labels(reference),
         title=title,
+        confirm=watch.confirm,
     )
     click.echo(f"{out}: sections through voxel {', '.join(map(str, shown))}")

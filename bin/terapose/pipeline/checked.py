@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters
 from terapose.core.region import box_text
 from terapose.io.images import Image, check_type, open_image
 from terapose.io.images.channels import channel_numbers, measured_channels
+from terapose.io.images.watch import settled
 from terapose.pipeline import tissue
 from terapose.pipeline.upscale import check_cover
 
@@ -55,12 +57,12 @@ def open_region(address: str, params: Parameters) -> Image:
     Raises
     ------
     InputError
-        If it cannot be opened, or the mask cannot be used.
+        If it cannot be opened, changes meanwhile, or the mask cannot be used.
     """
     size = params.voxel_size
     if params.pixel_size is not None:
         size = (params.pixel_size, params.pixel_size, params.pixel_size)
-    image = open_image(address, **params.selection.options, voxel_size=size)
+    image = settled(partial(open_image, address, **params.selection.options, voxel_size=size))
     if not params.tissue:
         return image
     box, _ = tissue.find_tissue(params.tissue, image.shape)

@@ -87,8 +87,20 @@ def identity_of(image: Image, by: str) -> str:
         The image.
     by
         ``stat``: sizes, times and inodes of its files; ``content``: what they hold.
+
+    Raises
+    ------
+    InputError
+        If the image has changed since it was opened (`terapose.io.images.watch.settled`), where
+        content counts.
     """
-    return image.identity if by == "stat" else image.find_identity().by_content().digest
+    opened = image.identity
+    if by == "stat":
+        return opened
+    content = image.find_identity().by_content().digest
+    if image.find_identity().digest != opened:
+        raise changed_image(image.address, since="it was opened")
+    return content
 
 
 def note_files(image: Image, planned: str, by: str, store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from terapose.core.errors import InputError
 from terapose.core.geometry import zyx
@@ -10,6 +11,7 @@ from terapose.core.levels import Cover, moved_by
 from terapose.core.params import Parameters
 from terapose.core.region import box_text
 from terapose.io.images import Image, open_image
+from terapose.io.images.watch import settled
 
 
 def full_image(image: Image, params: Parameters) -> Image:
@@ -23,7 +25,7 @@ def full_image(image: Image, params: Parameters) -> Image:
         z, y, x = (s / f for s, f in zip(image.voxel_size or (), image.factors, strict=True))
         size = (z, y, x)
     chosen = replace(image.selection, level=0, region="")
-    full = open_image(image.address, **chosen.options, voxel_size=size)
+    full = settled(partial(open_image, image.address, **chosen.options, voxel_size=size))
     cover = cover_of(image.whole, full) if image.selection.region else None
     if cover is None:
         return full

@@ -26,6 +26,7 @@ from terapose.apps.train.labels import as_numbers, check_all_read, one_channel, 
 from terapose.core.errors import InputError
 from terapose.io.images import Image, open_image
 from terapose.io.images import address as addresses
+from terapose.io.images.identity import State, changed_image, folder_states, states_of
 from terapose.io.images.lazy import open_labels
 from terapose.io.images.pictures import refuse_no_png
 from terapose.io.images.tiff_files import TiffAddress, is_tiff, opened
@@ -227,8 +228,10 @@ def read_pair(
     Raises
     ------
     InputError
-        A file cannot be read, has no such channel or more than ``limit``, or both do not fit.
+        A file cannot be read, has no such channel or more than ``limit``, both do not fit, or one
+        changes while it is read.
     """
+    before = [_states(path) for path in pair]
     labels = _read_labels(pair[1])
     image = _open(pair[0], planes_are_channels=labels.shape[0] == 1)
     if image.shape != labels.shape:
@@ -239,7 +242,17 @@ def read_pair(
             allowed="the same shape, (Y, X) or (Z, Y, X)",
         )
     chosen = _choose(image.channels, channels, limit, pair[0])
-    return np.stack([image.read(channel) for channel in chosen]), labels, image.voxel_size
+    values = np.stack([image.read(channel) for channel in chosen])
+    for path, states in zip(pair, before, strict=True):
+        if _states(path) != states:
+            raise changed_image(str(path), since="it was opened")
+    return values, labels, image.voxel_size
+
+
+def _states(path: Path) -> dict[str, State]:
+    """What is known of the file, or of all files in the folder, that holds an image."""
+    place = path if path.exists() else path.parent  # of a dataset its HDF5 file
+    return folder_states(str(place))[0] if place.is_dir() else states_of([str(place)])
 
 
 def _choose(count: int, wanted: Sequence[int], limit: int, path: Path) -> Sequence[int]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -18,7 +17,7 @@ from terapose.core.levels import factor_between
 from terapose.core.region import parse_box
 from terapose.core.selection import Selection
 from terapose.io.images.axes import Layout, Shape, understand
-from terapose.io.images.identity import Identity, State, compare, states_of, table_of
+from terapose.io.images.identity import Identity, State, states_of
 from terapose.io.images.units import VoxelSize
 
 Region = tuple[slice, slice, slice]
@@ -91,6 +90,8 @@ class Image:
     touched
         Of an image with many files those that were read, chunks that are not there too; sources
         note them here. None where all are looked at (`files_read`).
+    known
+        Its identity, where that was found when it was opened (`terapose.io.images.watch`).
     """
 
     address: str
@@ -109,6 +110,7 @@ class Image:
     translation: VoxelSize | None = None
     series: tuple[tuple[str, ...], int] = ((), 0)
     touched: set[str] | None = field(default=None, repr=False, compare=False)
+    known: str = field(default="", repr=False, compare=False)
 
     @cached_property
     def region(self) -> Box:
@@ -180,7 +182,7 @@ class Image:
 
         It is that of the level: of all files or chunks that can be read, and of the metadata.
         """
-        return self.find_identity().digest
+        return self.known or self.find_identity().digest
 
     def files_read(self) -> dict[str, State]:
         """What is known now of the files that this image was read from, by address."""
@@ -256,21 +258,6 @@ class Image:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-
-
-@contextmanager
-def unchanging(*images: Image) -> Iterator[None]:
-    """Refuse images of which files that were read have changed when a block ends.
-
-    Raises
-    ------
-    InputError
-        If one has.
-    """
-    tables = [table_of(image.find_identity()) for image in images]
-    yield
-    for image, table in zip(images, tables, strict=True):
-        compare(image.address, image.files_read(), table, "it was opened")
 
 
 def check_channels(image: Image, channels: Sequence[int]) -> None:

@@ -26,6 +26,7 @@ from terapose.core.errors import InputError
 from terapose.io.documents import MOST_BYTES
 from terapose.io.images import address as addresses
 from terapose.io.images import unpack
+from terapose.io.images.identity import State, state_of
 
 V3 = ("zarr.json",)
 V2 = (".zgroup", ".zattrs", ".zarray")
@@ -236,12 +237,11 @@ def open_archive(address: str) -> Archive:
     """Read the directory of an archive, or take it as it was read before."""
     if addresses.is_url(address):
         return _read_directory(address, ())
-    status = os.stat(address)
-    return _read_directory(address, (status.st_size, status.st_mtime_ns))
+    return _read_directory(address, state_of(address))
 
 
 @lru_cache(maxsize=4)
-def _read_directory(address: str, stamp: tuple[int, ...]) -> Archive:
+def _read_directory(address: str, _state: State) -> Archive:
     return Archive(address)
 
 

@@ -44,9 +44,9 @@ from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box, Grid
 from terapose.io.images import Image, open_image
 from terapose.io.images.channels import channel_numbers
-from terapose.io.images.lazy import Lazy, open_labels
-from terapose.io.images.model import unchanging
+from terapose.io.images.lazy import Lazy
 from terapose.io.images.reading import blocks_of, read_ahead
+from terapose.io.images.watch import Watch
 from terapose.results.thumbnails.destination import Destination, cell_bytes
 from terapose.results.thumbnails.files import MEBI, Layout, Units
 from terapose.results.thumbnails.windows import (
@@ -102,6 +102,7 @@ def cut_cells(
     cache_bytes: int = 1024 * MEBI,
     jobs: int = 1,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Thumbnails:
     """Cut a window around each cell of a table and write all of them as one Zarr array.
 
@@ -136,6 +137,9 @@ def cut_cells(
         Threads that read and compress.
     progress
         Called as the work goes on.
+    watch
+        Has opened image and labels, where both are given as opened; otherwise what was opened
+        before is watched from now on.
 
     Returns
     -------
@@ -148,20 +152,22 @@ def cut_cells(
         the table is not in the label image, or the destination exists or cannot be written.
     """
     layout = layout or Layout()
-    opened = image if isinstance(image, Image) else open_image(image)
-    mask = labels if labels is None or isinstance(labels, Lazy) else open_labels(labels)
+    watch = watch or Watch()
+    opened = image if isinstance(image, Image) else watch.open(partial(open_image, image))
+    mask = labels if labels is None or isinstance(labels, Lazy) else watch.labels(labels)
+    for one in [opened, *([mask.image] if mask else [])]:
+        watch.add(one)
     _check(opened, mask, window, mask_cells=mask_cells)
     numbers, names = channel_numbers(opened, channels)
     numbers = numbers or tuple(range(1, opened.channels + 1))
     cells = read_cells(table, opened.shape, opened.region.start)
-    watched = [opened, *([mask.image] if mask else [])]
-    inputs = [one.address for one in watched]
+    inputs = [opened.address, *([mask.image.address] if mask else [])]
     if isinstance(table, str | os.PathLike):
         inputs.append(os.fspath(table))
     target = Destination(destination, layout, with_masks=mask_cells)
     target.check(inputs, overwrite=overwrite)
     try:
-        with unchanging(*watched), ThreadPoolExecutor(jobs) as pool:
+        with ThreadPoolExecutor(jobs) as pool:
             boxes = _boxes(cells, mask, pool, jobs, progress)
             size = _window(window, opened.shape, cells, boxes)
             images, masks = target.create(opened, [names[n - 1] for n in numbers], len(cells), size)
@@ -177,6 +183,7 @@ def cut_cells(
             )
             source = _Source(opened, numbers, mask if mask_cells else None)
             _sweep(source, cells, size, units, pool, jobs, progress)
+        watch.confirm()
         target.publish()
     except OSError as error:
         raise target.unwritable(error) from error
