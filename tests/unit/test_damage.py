@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command import Terapose
 from tests.reliability.world import outcome
 from tests.synthetic import nuclei, write_zarr
 
@@ -143,6 +144,40 @@ def test_results_that_are_there_outlive_the_store(
     (out / "cells.csv").unlink()
     (out / "labels.zarr/cells/zarr.json").write_text("{}")
     assert faults(out) == ["labels.zarr: the metadata", "cells.csv is missing"]
+
+
+@pytest.mark.parametrize("layout", ["", "segmentation/terapose-"])
+def test_all_samples_of_a_folder_are_compared(
+    layout: str,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As a run of the workflow leaves it that was killed while it copied results."""
+    out = tmp_path / "results"
+    whole, cut_off, early, bare = (out / f"{layout}{name}" for name in "abcd")
+    for place in (whole, cut_off, early, bare):
+        ignored = shutil.ignore_patterns(".terapose")
+        shutil.copytree(finished / "out", place, ignore=ignored)
+    (out / "pipeline_info").mkdir()
+    command = Terapose(monkeypatch, capsys)
+    assert command("verify", out).out.splitlines() == [
+        f"{p}: as written" for p in (whole, cut_off, early, bare)
+    ]
+    next(p for p in sorted((cut_off / "labels.zarr/cells/0/c").rglob("*")) if p.is_file()).unlink()
+    (early / "provenance.json").unlink()
+    shutil.rmtree(bare / "labels.zarr")
+    said = command("verify", out)
+    assert (said.code, said.out) == (2, f"{whole}: as written\n")
+    first, second, third, last = said.err.splitlines()
+    assert f"{cut_off}: the results are not as they were written; got labels.zarr: region" in first
+    assert f"{early}: there are no results, or they are not complete" in second
+    assert f"{bare}: the results are not as they were written" in third
+    assert f"{out}: results of 3 of 4 samples are not as they were written" in last
+    assert command("verify", whole).code == 0
+    assert command.refuses("verify", early).startswith(f"{early}: there are no results")
+    assert command.refuses("verify", tmp_path).startswith(f"{tmp_path}: there are no results")
 
 
 def test_the_record_is_sealed(finished: Path, tmp_path: Path) -> None:

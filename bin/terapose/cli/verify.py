@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 _EPILOG = """\b
-Example:
+Examples:
+  terapose verify results/brain
   terapose verify results"""
 
 
@@ -17,19 +18,33 @@ Example:
 def command(results: Path, store: str | None) -> None:
     """Compare the files in the folder RESULTS with the checksums in its provenance.json.
 
-    Finds what was damaged, changed or removed since: label image, tables, masks, thumbnails. Exit
-    code 2 if anything was.
+    Finds what was damaged, changed or removed since: label image, tables, masks, thumbnails. Where
+    RESULTS has a folder for each sample, all of them are looked at. Exit code 2 if anything is not
+    as it was written, as after a run that was killed while it copied results.
     """
     from terapose.core.errors import InputError
-    from terapose.results.verify import check
+    from terapose.results.verify import check, folders_in
 
-    try:
-        check(results)
-    except InputError:
-        if store is not None:
-            from terapose.io.store.store import Store
-            from terapose.pipeline.repair import count
+    found, wrong = folders_in(results), list[InputError]()
+    for folder in found:
+        try:
+            check(folder)
+        except InputError as error:
+            wrong.append(error)
+            if len(found) > 1:
+                click.echo(f"terapose: {error}", err=True)
+        else:
+            click.echo(f"{folder}: as written")
+    if wrong and store is not None:
+        from terapose.io.store.store import Store
+        from terapose.pipeline.repair import count
 
-            count(Store(store), "finish")
-        raise
-    click.echo(f"{results}: as written")
+        count(Store(store), "finish")
+    if wrong and len(found) == 1:
+        raise wrong[0]
+    if wrong:
+        raise InputError(
+            f"results of {len(wrong)} of {len(found)} samples are not as they were written",
+            where=results,
+            remedy="run again (the workflow: with -resume), and they are made again",
+        )

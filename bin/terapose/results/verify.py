@@ -11,6 +11,9 @@ from terapose.io.labels.files import LabelFiles
 from terapose.results.earlier import RECORD
 from terapose.results.publishing import LABELS, Checks, of_tree
 
+_MCMICRO = "segmentation/terapose-*"
+"""Where samples lie with ``publish_layout`` ``mcmicro`` (``modules/samples.nf``)."""
+
 
 def faults(folder: Path) -> list[str]:
     """What in a folder of results is not as it was written.
@@ -35,7 +38,12 @@ def faults(folder: Path) -> list[str]:
         record = unsealed(place.read_bytes(), place)
         checks = record["checksums"]
     except OSError as error:
-        raise InputError("there are no results", where=folder, got=error.strerror) from error
+        raise InputError(
+            f"there are no results, or they are not complete: {RECORD} cannot be read",
+            where=folder,
+            got=error.strerror,
+            remedy="run again: it comes last",
+        ) from error
     except KeyError as error:
         raise InputError("says nothing of checksums", where=place) from error
     wrong = [f"{LABELS}: {what}" for what in _of_labels(checks.pop(LABELS)).faults(folder / LABELS)]
@@ -44,6 +52,23 @@ def faults(folder: Path) -> list[str]:
         if found != crc:
             wrong.append(f"{name} {'is missing' if found is None else 'has another checksum'}")
     return wrong
+
+
+def folders_in(place: Path) -> list[Path]:
+    """Folders of results: the one that is named, or those of the samples in it, sorted.
+
+    A sample of which a run was ended while it copied the results may have labels and no record, or
+    a record and no labels.
+
+    Parameters
+    ----------
+    place
+        Folder of the results of one sample, or what was ``--outdir`` of several.
+    """
+    if any((place / name).exists() for name in (RECORD, LABELS)):
+        return [place]
+    patterns = [f"{samples}/{name}" for samples in ("*", _MCMICRO) for name in (RECORD, LABELS)]
+    return sorted({path.parent for pattern in patterns for path in place.glob(pattern)}) or [place]
 
 
 def _of_labels(known: dict[str, Any]) -> Checks:
