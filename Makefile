@@ -5,6 +5,8 @@ SHELL := /bin/bash
 ROOT := $(CURDIR)
 export PATH := $(ROOT)/.engine:$(ROOT)/.venv/bin:$(PATH)
 export NUMBA_CACHE_DIR := $(ROOT)/.venv/cache/numba
+# Each of the many short processes of a run would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 INPUT ?=
 # More parameters for the workflow, as in ARGS="--diameter 12".

@@ -2,7 +2,7 @@
 
 1. `python -m venv .venv`
 2. uv, pinned by hash, through pip (where uv has no build for the machine, pip does its work)
-3. everything in requirements/dev.txt, by hash, and nothing else
+3. everything in requirements/dev.txt, by hash, and nothing else, with its bytecode
 4. Terapose itself, editable
 5. numba's compiled code into .venv/cache/numba, so that no task compiles
 """
@@ -91,7 +91,10 @@ def _install() -> None:
     known = ssl.create_default_context().cert_store_stats()["x509_ca"]
     target: Command = ["--python", PYTHON, *(["--system-certs"] if known else [])]
     uv: Command = [UV, "pip"]
-    run([*uv, "sync", *target, "--require-hashes", REQUIREMENTS / "dev.txt"])
+    # Without bytecode each of the many short processes of a run would compile it all again, where
+    # Python may not write any (PYTHONDONTWRITEBYTECODE, or an environment that is read-only).
+    compiled = "--compile-bytecode"
+    run([*uv, "sync", *target, compiled, "--require-hashes", REQUIREMENTS / "dev.txt"])
     run([*uv, "install", *target, "--no-deps", "--no-build-isolation", "-e", ROOT])
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
+from terapose.algorithms.objects.boxes import object_boxes
 from terapose.algorithms.objects.filters import BOX
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
@@ -90,7 +90,7 @@ def _boxes(cells: NDArray[Any], core: Box) -> Table:
     ids, local = np.unique(cells, return_inverse=True)
     # background is the first, if there is any
     local = local.reshape(cells.shape) + int(ids[0] > 0)
-    places = [p for p in find_objects(local) if p is not None]
+    places = [p for p in object_boxes(local) if p is not None]
     start = np.array([[s.start for s in p] for p in places], np.int64).reshape(-1, 3)
     stop = np.array([[s.stop for s in p] for p in places], np.int64).reshape(-1, 3)
     box = np.concatenate([start + core.start, stop + core.start], axis=1)

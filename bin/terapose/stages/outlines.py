@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
+from terapose.algorithms.objects.boxes import object_boxes
 from terapose.algorithms.objects.filters import box_of
 from terapose.algorithms.objects.outlines import polygons
 from terapose.core.levels import Cover
@@ -57,7 +57,7 @@ def _rings(
     found, rings = compartments.read_level(job, box), []
     for kind, name in enumerate(names):
         local = own(found[name], cells["id"])
-        for n, place in enumerate(find_objects(local)):
+        for n, place in enumerate(object_boxes(local)):
             if place is None:
                 continue
             origin = np.array([s.start + b for s, b in zip(place, box.start, strict=True)])

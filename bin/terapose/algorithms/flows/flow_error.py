@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
+from terapose.algorithms.objects.boxes import object_boxes
 from terapose.io.compiled import njit
 
 _GAP = 64
@@ -184,7 +184,7 @@ def heat_2d(local: NDArray[np.int32], rounds: int, *, single: bool = False) -> N
         The plane padded by one pixel.
     """
     heat = np.zeros((local.shape[0] + 2, local.shape[1] + 2), np.float32 if single else np.float64)
-    for number, box in enumerate(find_objects(local), start=1):
+    for number, box in enumerate(object_boxes(local), start=1):
         if box is not None:
             own = _heat(local[box] == number, rounds, single)
             heat[_padded(box)] += own  # zero outside the object
@@ -236,7 +236,7 @@ def flow_errors_2d(
         ids = np.union1d(wanted[rows], _touching(plane, local))
         local = _numbered(plane, ids)
         heat = heat_2d(local, int(turns), single=single)
-        boxes = find_objects(local)
+        boxes = object_boxes(local)
         for row, at in zip(rows, np.searchsorted(ids, wanted[rows]), strict=True):
             box = boxes[at]
             errors[row] = _error(heat[_padded(box)], field[:, *box], local[box] == at + 1, 5)
@@ -276,7 +276,7 @@ def flow_errors_3d(
         When a wanted label is not in the box.
     """
     local = _numbered(labels, wanted.astype(labels.dtype))
-    boxes = find_objects(local, max_label=len(wanted))
+    boxes = object_boxes(local, len(wanted))
     _check_found(np.array([box is not None for box in boxes], np.bool_), wanted)
     errors = np.zeros(len(wanted))
     for row, box in enumerate(boxes):

@@ -7,8 +7,8 @@ from typing import Any
 import fill_voids
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
+from terapose.algorithms.objects.boxes import object_boxes
 from terapose.io.compiled import njit
 
 COLUMNS = {
@@ -117,7 +117,7 @@ def find_holes(
         ZYX in ``local``; a voxel of a nested object is named for each that encloses it.
     """
     rows, voxels = [], []
-    for n, place in enumerate(find_objects(local, max_label=count)):
+    for n, place in enumerate(object_boxes(local, count)):
         if place is None:
             continue
         mask = local[place] == n + 1
