@@ -165,8 +165,8 @@ FAULTS = (
     Fault(
         "the key lacks the stage's parameters",
         "pipeline/job.py",
-        'return key_of(stage, STAGES[stage].code, shaping(params), before.get("key", ""))',
-        'return key_of(stage, STAGES[stage].code, before.get("key", ""))',
+        "return key_of(stage, STAGES[stage].code, shaping(params), before)",
+        "return key_of(stage, STAGES[stage].code, before)",
         (f"{JOB}keys_follow_what_shapes_a_result",),
     ),
     Fault(

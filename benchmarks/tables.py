@@ -32,14 +32,14 @@ from terapose.io.tables.writers import write_table
 from terapose.networks import identify
 from terapose.networks.weights import resolve
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.job import Job, Receipt, Summary, peak_memory
+from terapose.pipeline.job import Job, Receipt, peak_memory, run_gather
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.planning import make_plan
-from terapose.stages import objects, relabel, seeds
+from terapose.pipeline.state import State
 
 ROOT = Path(__file__).resolve().parents[1]
 STEP = 20
-BEFORE: Summary = {"key": "made", "flows": "none", "ends": "ends", "counts": "counts"}
+BEFORE = State(key="made", flows="none", ends="ends", counts="counts")
 """Of the stage before the first gather."""
 SHAPES: tuple[ZYX, ...] = ((512, 4000, 4000), (2048, 4000, 4000), (2048, 8000, 8000))
 
@@ -58,7 +58,7 @@ class Made:
         self.store = Store(str(folder / "store"))
         self.cells: ZYX = tuple(n // STEP for n in shape)  # type: ignore[assignment]
 
-    def job(self, stage: str, before: Summary) -> Job:
+    def job(self, stage: str, before: State) -> Job:
         """A gather."""
         return Job(self.plan, self.store, stage, 0, stage_params(self.params, stage), before)
 
@@ -121,19 +121,19 @@ class Made:
         return {"objects": cells, "holes": holes}
 
 
-def write(job: Job) -> Summary:
+def write(job: Job) -> State:
     """Write the table of cells in two formats."""
     folder = Path(job.store.address)
     write_table(batches(job, []), {k: folder / f"cells.{k}" for k in ("csv", "parquet")}, "made")
-    return {}
+    return job.before
 
 
 def gathers(made: Made) -> list[tuple[str, Callable[..., Any], list[list[Receipt]]]]:
     """Name of each gather, its function, and the receipts that it takes beside its job."""
     return [
-        ("seeds", seeds.gather, [made.receipts("peaks", made.peaks)]),
-        ("objects", objects.gather, [made.receipts("masks", made.masks)]),
-        ("relabel", relabel.gather, [[]]),
+        ("seeds", run_gather, [made.receipts("peaks", made.peaks)]),
+        ("objects", run_gather, [made.receipts("masks", made.masks)]),
+        ("relabel", run_gather, [[]]),
         ("finish", write, []),
     ]
 

@@ -29,9 +29,10 @@ from terapose.networks import identify
 from terapose.pipeline import local
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import GRAPH, STAGES
-from terapose.pipeline.job import Job, Receipt, Summary, run
+from terapose.pipeline.job import Job, Receipt, run
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
+from terapose.pipeline.state import State
 from terapose.stages import plan as plan_stage
 
 Labels = NDArray[np.int64]
@@ -112,7 +113,7 @@ class Result:
     store: Store
     labels: NDArray[Any]
     cells: dict[str, NDArray[Any]]
-    summaries: dict[str, Summary] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)
 
 
 def prepared(folder: Path, model: Path, values: NDArray[Any], **params: Any) -> tuple[Plan, Store]:
@@ -128,7 +129,7 @@ def prepared(folder: Path, model: Path, values: NDArray[Any], **params: Any) -> 
 
 
 def scatter(
-    plan: Plan, store: Store, stage: str, params: dict[str, Any], before: Summary
+    plan: Plan, store: Store, stage: str, params: dict[str, Any], before: State
 ) -> list[Receipt]:
     """Run the tasks of a stage, the last one first: their order must not matter."""
     tasks = range(len(plan.tasks[stage]))
@@ -141,18 +142,18 @@ def run_stages(plan: Plan, store: Store, **params: Any) -> Result:
     runner = local.Runner(plan, store, order=lambda count: reversed(range(count)))
     graph = [s for s in GRAPH if s.name not in LAST]
     done = local.run_stages(runner, checked, {}, graph[graph.index(STAGES["combine"]) :])
-    summary, summaries = done.summary, done.summaries
-    scatter(plan, store, "export", {}, summary)
+    state, states = done.state, done.states
+    scatter(plan, store, "export", {}, state)
 
     def job(stage: str) -> Job:
-        return Job(plan, store, stage, 0, local.stage_params(checked, stage), summary)
+        return Job(plan, store, stage, 0, local.stage_params(checked, stage), state)
 
     labels = np.asarray(open_level(label_store.address(job("export")), 0)[:])
     params_of_measure = local.stage_params(checked, "measure")
-    measured = scatter(plan, store, "measure", params_of_measure, summary)
+    measured = scatter(plan, store, "measure", params_of_measure, state)
     parts = list(batches(job("finish"), measured))
     cells = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Result(plan, store, labels, cells, summaries)
+    return Result(plan, store, labels, cells, states)
 
 
 PLANNED = (

@@ -20,7 +20,8 @@ STAGE = '''"""sizes: how many voxels of each block belong to cells."""
 from typing import Any
 
 from terapose.intermediates.naming import named_labels
-from terapose.pipeline.job import Job, Receipt, Summary, sum_up
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -29,10 +30,9 @@ def run(job: Job) -> dict[str, Any]:
     return {"voxels": sum(int((named_labels(job, box) > 0).sum()) for box in boxes)}
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
+def gather(job: Job, results: list[Result]) -> Added:
     """Add them up."""
-    summary = sum_up(job.plan, job.stage, receipts)
-    return {**summary, "voxels": sum(result["voxels"] for result in summary["results"])}
+    return Added(told={"voxels": sum(result["voxels"] for result in results)})
 '''
 EDITS = {
     "bin/terapose/pipeline/graph.py": (

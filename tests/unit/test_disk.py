@@ -130,9 +130,11 @@ import numpy as np
 from terapose.pipeline.job import Job, run
 from terapose.pipeline.plan import Plan
 from terapose.io.store.store import Store
+from terapose.pipeline.state import State
 plan, address, stage, params, before = json.loads(sys.stdin.read())
 plan = Plan.model_validate_json(plan)
 before = {"low": [0.0], "high": [60000.0]} | before
+before = State.model_validate(before)
 print(run(Job(plan, Store(address), stage, 0, params, before))["peak_memory"])
 """
 """One task in a process of its own: its receipt says the largest memory it has had (VmHWM)."""
@@ -148,11 +150,11 @@ def test_memory_stays_below_what_was_projected(edge: int, tmp_path: Path, tiny_m
     everything = {**check({}).model_dump(mode="json"), "model_files": (str(tiny_model),)}
     names = {
         "intensities": ((), {}),
-        "follow": (("cellprob_threshold", "niter", "use_gpu"), result.summaries["combine"]),
-        "peaks": ((), result.summaries["follow"]),
-        "masks": ((), result.summaries["seeds"]),
-        "errors": ((), result.summaries["objects"]),
-        "export": (("keep_intermediates",), result.summaries["relabel"]),
+        "follow": (("cellprob_threshold", "niter", "use_gpu"), result.states["combine"].document()),
+        "peaks": ((), result.states["follow"].document()),
+        "masks": ((), result.states["seeds"].document()),
+        "errors": ((), result.states["objects"].document()),
+        "export": (("keep_intermediates",), result.states["relabel"].document()),
     }
     root = Path(__file__).parents[2] / "bin"
     for stage, (params, before) in names.items():

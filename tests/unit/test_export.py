@@ -41,7 +41,7 @@ def test_levels_are_the_nearest_voxels(tiny_model: Path, tmp_path: Path, version
     plan = small_chunks(plan, version)
     store.write(NETWORK, Box.whole(SHAPE), field)
     result = run_stages(plan, store)
-    cells = result.summaries["relabel"]
+    cells = result.states["relabel"]
     params = stage_params(check({}), "finish")
     job = Job(plan, store, "finish", 0, params, cells)
     receipts = scatter(plan, store, "export", {}, cells)

@@ -55,7 +55,7 @@ def test_the_default_divides_dz_by_the_anisotropy(tmp_path: Path, tiny_model: Pa
     for block in (shape, (7, 11, 9)):
         planned = {"image_shape": shape, "block_shape": block, "anisotropy": 2.5}
         result = segment_field(tmp_path, tiny_model, field, slab_planes=5, **planned)
-        flows = result.store.read(result.summaries["combine"]["flows"], Box.whole(shape))
+        flows = result.store.read(result.states["combine"].flows, Box.whole(shape))
         # a row's last voxels may be rounded twice by OpenCV
         np.testing.assert_allclose(flows, expected, atol=2e-6)
         results.append(result)
@@ -108,14 +108,14 @@ def test_the_same_bytes_where_z_is_not_coarse_or_planes_stand_alone(
         )
         written = sorted(path.name for path in Path(result.store.address).glob("combine-*/flows"))
         if grid == shape:  # the network's sum is the result, nothing is written
-            assert result.summaries["combine"]["flows"] == f"gradients-{result.plan.axes[-1]}"
+            assert result.states["combine"].flows == f"gradients-{result.plan.axes[-1]}"
             assert not written
         else:
             assert written
         results.append(result)
     one, other = results
     same_result(one, other)
-    flows = [r.store.read(r.summaries["combine"]["flows"], Box.whole(shape)) for r in results]
+    flows = [r.store.read(r.states["combine"].flows, Box.whole(shape)) for r in results]
     assert flows[0].tobytes() == flows[1].tobytes()
     assert len(one.cells["CellID"]) >= 3
 

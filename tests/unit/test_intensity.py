@@ -22,8 +22,8 @@ from terapose.algorithms.normalize.histogram import (
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Grid
 from terapose.intermediates.intensities import pack, sampled, stride, unpack
-from terapose.pipeline.job import Job, Summary
-from terapose.stages import percentiles as gatherer
+from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.state import State
 
 SHAPE = (18, 20, 22)
 INTEGERS = ["uint8", "uint16", "int8", "int16", "uint32", "int32"]
@@ -45,12 +45,12 @@ def image_of(dtype: str, seed: int = 0) -> NDArray[Any]:
     return (values * wide + low).clip(np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
 
 
-def scaled(folder: Path, model: Path, image: NDArray[Any], **params: Any) -> Summary:
+def scaled(folder: Path, model: Path, image: NDArray[Any], **params: Any) -> State:
     """Run ``intensities`` and ``percentiles``."""
     params.setdefault("block_shape", (7, 11, 22))
     plan, store = prepared(folder, model, image, max_tasks=3, **params)
-    receipts = scatter(plan, store, "intensities", {}, {})
-    return gatherer.gather(Job(plan, store, "percentiles", 0, {}, {}), receipts)
+    receipts = scatter(plan, store, "intensities", {}, State())
+    return run_gather(Job(plan, store, "percentiles", 0, {}, State()), receipts)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_percentiles_are_exact(
     dtype: str, ends: tuple[float, float], tmp_path: Path, tiny_model: Path
 ) -> None:
     image = image_of(dtype)
-    summary = scaled(tmp_path, tiny_model, image, percentiles=list(ends))
+    state = scaled(tmp_path, tiny_model, image, percentiles=list(ends))
     expected = np.percentile(image.astype(np.float32), ends).astype(np.float32)
-    np.testing.assert_array_equal([summary["low"][0], summary["high"][0]], expected)
+    np.testing.assert_array_equal([state.low[0], state.high[0]], expected)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
@@ -79,18 +79,18 @@ def test_the_median_of_blocks_would_be_wrong(dtype: str, tmp_path: Path, tiny_mo
     median = np.median([np.percentile(image[b.slices], 99) for b in blocks])
     truth = np.percentile(image.astype(np.float32), 99)
     assert median < truth - 100
-    summary = scaled(tmp_path, tiny_model, image, block_shape=(6, 10, 11))
-    assert summary["high"] == [float(np.float32(truth))]
+    state = scaled(tmp_path, tiny_model, image, block_shape=(6, 10, 11))
+    assert state.high == (float(np.float32(truth)),)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "uint32", "float32"])
 def test_foreground_alone(dtype: str, tmp_path: Path, tiny_model: Path) -> None:
     image = image_of(dtype)
     least = float(np.percentile(image, 60))
-    summary = scaled(tmp_path, tiny_model, image, foreground_min=least)
+    state = scaled(tmp_path, tiny_model, image, foreground_min=least)
     values = image[image >= least].astype(np.float32)
     expected = np.percentile(values, (1, 99)).astype(np.float32)
-    np.testing.assert_array_equal([summary["low"][0], summary["high"][0]], expected)
+    np.testing.assert_array_equal([state.low[0], state.high[0]], expected)
     with pytest.raises(InputError, match="no voxel reaches foreground_min"):
         scaled(tmp_path, tiny_model, image, foreground_min=float(image.max()) * 2 + 1)
 
@@ -103,12 +103,10 @@ def test_a_sample_that_misses_costs_time_not_exactness(
     image = np.zeros((18, 400, 22), dtype)
     image[:, :20] = image_of(dtype)
     with caplog.at_level(logging.WARNING):
-        summary = scaled(
-            tmp_path, tiny_model, image, percentiles=[1, 97], block_shape=(18, 150, 22)
-        )
+        state = scaled(tmp_path, tiny_model, image, percentiles=[1, 97], block_shape=(18, 150, 22))
     assert "the sample missed a percentile" in caplog.text
     expected = np.percentile(image.astype(np.float32), (1, 97)).astype(np.float32)
-    np.testing.assert_array_equal([summary["low"][0], summary["high"][0]], expected)
+    np.testing.assert_array_equal([state.low[0], state.high[0]], expected)
 
 
 def test_a_histogram_does_not_guess() -> None:
@@ -171,10 +169,10 @@ def test_the_strided_grid_belongs_to_the_whole_image(shape: ZYX) -> None:
 def test_sampling_as_cellpose_above_its_limit(tmp_path: Path, tiny_model: Path) -> None:
     image = np.random.default_rng(0).gamma(2, 20, (110, 320, 330)).clip(0, 255).astype(np.uint8)
     assert image.size > 224**3
-    summary = scaled(
+    state = scaled(
         tmp_path, tiny_model, image, percentile_sampling="cellpose", block_shape=(47, 150, 330)
     )
-    found = normalize(image[:3], summary["low"][0], summary["high"][0])
+    found = normalize(image[:3], state.low[0], state.high[0])
     expected = transforms.normalize99(image, downsample=True)[:3]
     np.testing.assert_array_equal(found, expected)
 
@@ -218,5 +216,5 @@ def test_a_constant_image_is_refused(dtype: str, tmp_path: Path, tiny_model: Pat
 def test_given_intensities_are_taken_as_they_are(
     params: dict[str, Any], ends: tuple[float, float], tmp_path: Path, tiny_model: Path
 ) -> None:
-    summary = scaled(tmp_path, tiny_model, image_of("uint16"), **params)
-    assert (summary["low"], summary["high"]) == ([ends[0]], [ends[1]])
+    state = scaled(tmp_path, tiny_model, image_of("uint16"), **params)
+    assert (state.low, state.high) == ((ends[0],), (ends[1],))

@@ -24,6 +24,7 @@ from terapose.pipeline.job import AlreadyDoneError, Job, run, stage_key, sum_up
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.repair import read_receipts
+from terapose.pipeline.state import State
 from terapose.stages import combine
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (20, 21, 22)).astype(np.uint16)
@@ -35,16 +36,16 @@ def planned(tmp_path: Path, tiny_model: Path) -> tuple[Plan, Store]:
 
 
 def counted(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    return scatter(plan, store, "intensities", {}, {})
+    return scatter(plan, store, "intensities", {}, State())
 
 
 def test_a_gather_takes_receipts_in_any_order(planned: tuple[Plan, Store]) -> None:
     receipts = counted(*planned)
     assert len(receipts) == 3
-    summary = sum_up(planned[0], "intensities", receipts)
-    assert summary["tasks"] == 3
-    assert summary["results"] == [r["result"] for r in sorted(receipts, key=lambda r: r["task"])]
-    assert sum_up(planned[0], "intensities", receipts[::-1]) == summary
+    tasks = sum_up(planned[0], "intensities", receipts)
+    assert tasks.step.tasks == 3
+    assert tasks.results == [r["result"] for r in sorted(receipts, key=lambda r: r["task"])]
+    assert sum_up(planned[0], "intensities", receipts[::-1]) == tasks
 
 
 def test_a_gather_refuses_what_is_not_whole(planned: tuple[Plan, Store]) -> None:
@@ -80,7 +81,7 @@ def test_receipts_are_read_from_files_and_folders(tmp_path: Path) -> None:
 
 def test_a_task_runs_once(planned: tuple[Plan, Store]) -> None:
     plan, store = planned
-    job = Job(plan, store, "intensities", 0, {}, {})
+    job = Job(plan, store, "intensities", 0, {}, State())
     receipt = run(job)
     assert receipt["items"] == [0, 2]
     assert receipt["plan"] == plan.digest
@@ -95,7 +96,7 @@ def test_a_task_runs_once(planned: tuple[Plan, Store]) -> None:
 
 
 def test_each_item_is_done_once(planned: tuple[Plan, Store]) -> None:
-    job = Job(*planned, "combine", 0, {}, {})
+    job = Job(*planned, "combine", 0, {}, State())
     calls = []
 
     def work() -> int:
@@ -113,7 +114,7 @@ def test_each_item_is_done_once(planned: tuple[Plan, Store]) -> None:
 def test_a_slower_twin_takes_what_the_faster_one_left(
     planned: tuple[Plan, Store], fault: Exception
 ) -> None:
-    slow, fast = (Job(*planned, "combine", 0, {}, {}) for _ in range(2))
+    slow, fast = (Job(*planned, "combine", 0, {}, State()) for _ in range(2))
 
     def overtaken() -> int:
         assert fast.each(4, lambda: 11) == 11
@@ -136,7 +137,7 @@ def test_an_item_whose_marker_is_damaged_is_done_again(
     text: bytes, planned: tuple[Plan, Store]
 ) -> None:
     """Whoever repeats it and `Job.confirm` read the marker alike."""
-    job = Job(*planned, "combine", 0, {}, {})
+    job = Job(*planned, "combine", 0, {}, State())
 
     def work() -> int:
         job.confirm(0)
@@ -150,7 +151,7 @@ def test_an_item_whose_marker_is_damaged_is_done_again(
 
 
 def test_an_item_whose_marker_never_stays_is_given_up(planned: tuple[Plan, Store]) -> None:
-    job = Job(*planned, "combine", 0, {}, {})
+    job = Job(*planned, "combine", 0, {}, State())
     calls = []
 
     def work() -> None:
@@ -166,7 +167,7 @@ def test_what_a_reader_has_to_read_again_is_not_dropped(planned: tuple[Plan, Sto
     """A block whose marker is damaged needs the sum once more."""
     plan, store = planned
     params = {"flow3d_smooth": [0.0], "flow_scaling": "cellpose"}
-    job = Job(plan, store, "combine", 0, params, {})
+    job = Job(plan, store, "combine", 0, params, State())
     last = sums(plan.axes[-1])
     store.write(last, Box.whole(plan.network_shape), np.zeros((4, *plan.network_shape), np.float32))
     for item in range(len(plan.grid)):
@@ -187,8 +188,8 @@ def test_a_twin_that_lost_its_input_does_not_write(tmp_path: Path, tiny_model: P
     params = {"flow3d_smooth": [1.0], "block_shape": (6, 12, 12)}
     result = segment_field(tmp_path, tiny_model, field, **params)
     combine = stage_params(check(params), "combine")
-    job = Job(result.plan, result.store, "combine", 0, combine, {})
-    flows = result.summaries["combine"]["flows"]
+    job = Job(result.plan, result.store, "combine", 0, combine, State())
+    flows = result.states["combine"].flows
     before = result.store.read(flows, Box.whole((12, 12, 12)))
     with pytest.raises(StoreError, match="gradients-zy"):
         result.store.read("gradients-zy", Box.whole((12, 12, 12)))
@@ -206,12 +207,12 @@ def test_a_twin_that_lost_its_input_does_not_write(tmp_path: Path, tiny_model: P
 
 def test_keys_follow_what_shapes_a_result() -> None:
     params = {"cellprob_threshold": 0.0, "niter": None}
-    key = stage_key("follow", params, {"key": "a"})
-    assert key != stage_key("follow", {**params, "niter": 3}, {"key": "a"})
-    assert key != stage_key("follow", params, {"key": "b"})
-    assert key != stage_key("peaks", params, {"key": "a"})
+    key = stage_key("follow", params, "a")
+    assert key != stage_key("follow", {**params, "niter": 3}, "a")
+    assert key != stage_key("follow", params, "b")
+    assert key != stage_key("peaks", params, "a")
     silent = {"batch_size": 4, "use_gpu": True, "keep_intermediates": "all", "model_files": ("x",)}
-    assert key == stage_key("follow", {**params, **silent}, {"key": "a"})
+    assert key == stage_key("follow", {**params, **silent}, "a")
 
 
 CPU_STAGES = [

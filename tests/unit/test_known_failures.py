@@ -70,10 +70,10 @@ from terapose.intermediates.seeds import seeds_in
 from terapose.io.store.store import Store
 from terapose.networks import identify
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.job import Job
+from terapose.pipeline.job import Job, run_gather
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
-from terapose.stages import percentiles
+from terapose.pipeline.state import State
 from terapose.stages.follow import FIRST_HALO
 from terapose.stages.gradients import read_input
 
@@ -127,9 +127,9 @@ def skewed(dtype: str) -> NDArray[Any]:
 
 def input_of(plan: Plan, store: Store) -> Callable[[Box], NDArray[np.float32]]:
     """The network's input in a box, after the percentiles have been found."""
-    job = Job(plan, store, "percentiles", 0, {}, {})
-    summary = percentiles.gather(job, scatter(plan, store, "intensities", {}, {}))
-    reader = Job(plan, store, "gradients-yx", 0, {}, summary)
+    job = Job(plan, store, "percentiles", 0, {}, State())
+    state = run_gather(job, scatter(plan, store, "intensities", {}, State()))
+    reader = Job(plan, store, "gradients-yx", 0, {}, state)
     return lambda box: read_input(reader, box)[0]
 
 
@@ -165,7 +165,7 @@ def test_the_halo_holds_places_in_the_image(tmp_path: Path, tiny_model: Path) ->
     for box in cut.plan.grid:
         seen = cut.plan.around(box, 6)
         found, expected = (
-            read_ends(Job(r.plan, r.store, "peaks", 0, {}, {}), r.summaries["follow"]["ends"], seen)
+            read_ends(Job(r.plan, r.store, "peaks", 0, {}, State()), r.states["follow"].ends, seen)
             for r in (cut, whole)
         )
         np.testing.assert_array_equal(found, expected)
@@ -200,7 +200,7 @@ def test_a_block_without_a_seed_is_not_emptied(
     field, labels = made()
     cut = in_blocks(tmp_path, tiny_model, field, block)
     whole = Box.whole(cut.plan.image.shape)
-    voxels, _, _ = seeds_in(cut.store, cut.summaries["seeds"], whole, whole.shape)
+    voxels, _, _ = seeds_in(cut.store, cut.states["seeds"], whole, whole.shape)
     block_of = numbers(cut.plan.grid)
     lost = ~np.isin(block_of, block_of[tuple(voxels.T)]) & (labels > 0)
     assert lost.sum() > 0.5 * (labels > 0).sum()
@@ -219,13 +219,13 @@ def test_no_seed_is_found_twice_in_a_thin_last_block(
     cut = in_blocks(tmp_path, tiny_model, field, (12, 12, 12), max_size_fraction=1.0)
     assert cut.plan.grid[7].shape == (thickness,) * 3
     voxels, _, ids = seeds_in(
-        cut.store, cut.summaries["seeds"], Box.whole((n, n, n)), cut.plan.image.shape
+        cut.store, cut.states["seeds"], Box.whole((n, n, n)), cut.plan.image.shape
     )
     beside = (np.abs(voxels - 12) <= 4).all(axis=1)
     assert beside.sum() >= 2
     assert len(np.unique(voxels, axis=0)) == len(ids)
     whole = segment_field(tmp_path, tiny_model, field, block_shape=(n, n, n), max_size_fraction=1.0)
-    assert whole.summaries["seeds"]["found"] == len(ids)
+    assert whole.states["seeds"].found == len(ids)
     same_result(cut, whole)
 
 
@@ -364,8 +364,9 @@ def test_cells_larger_than_halo_and_blocks_stay(tmp_path: Path, tiny_model: Path
     field[:, large] = corner[:, large]
     cut = in_blocks(tmp_path, tiny_model, field, block, niter=110, max_size_fraction=1.0)
     assert same_partition(cut.labels, labels)
-    assert cut.summaries["follow"]["max_excursion"] > 2 * FIRST_HALO
-    assert cut.summaries["follow"]["refollowed"] > 0
+    told = cut.states["follow"].history[-1].told
+    assert told["max_excursion"] > 2 * FIRST_HALO
+    assert told["refollowed"] > 0
 
 
 @pytest.mark.parametrize("edge", [11, 12, 13])

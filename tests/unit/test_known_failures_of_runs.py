@@ -26,9 +26,10 @@ from terapose.api.runner import run_all, segment_file
 from terapose.core.errors import StoreError
 from terapose.core.params import check
 from terapose.pipeline.graph import SCATTERED
-from terapose.pipeline.job import Receipt, Summary, run
+from terapose.pipeline.job import Receipt, run
 from terapose.pipeline.local import Runner
 from terapose.pipeline.plan import load
+from terapose.pipeline.state import State
 from terapose.pipeline.words import as_option
 
 
@@ -90,7 +91,7 @@ def undisturbed(
 class Shuffled(Runner):
     """Runs the tasks of each stage in random order, and gathers them in another."""
 
-    def scatter(self, stage: str, params: Mapping[str, Any], before: Summary) -> list[Receipt]:
+    def scatter(self, stage: str, params: Mapping[str, Any], before: State) -> list[Receipt]:
         rng = random.Random(stage)
         tasks = list(range(len(self.plan.tasks[stage])))
         rng.shuffle(tasks)
@@ -184,7 +185,7 @@ class Lossy(Runner):
 
     lost: str = ""
 
-    def scatter(self, stage: str, params: Mapping[str, Any], before: Summary) -> list[Receipt]:
+    def scatter(self, stage: str, params: Mapping[str, Any], before: State) -> list[Receipt]:
         receipts = super().scatter(stage, params, before)
         return receipts[:-1] if stage == self.lost else receipts
 

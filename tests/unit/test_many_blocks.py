@@ -29,11 +29,12 @@ from terapose.intermediates.seeds import seeds_in
 from terapose.io.store.store import INTEGER, Store
 from terapose.networks import identify
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.job import Job, Receipt, Summary, run, run_gather
+from terapose.pipeline.job import Job, Receipt, Result, run, run_gather
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
-from terapose.stages import gradients, seeds
+from terapose.pipeline.state import State
+from terapose.stages import gradients
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class Tail:
     store: Store
     labels: Labels
     before: int
-    summary: Summary
+    state: State
 
-    def masks(self, **other: Any) -> tuple[NDArray[Any], Summary]:
+    def masks(self, **other: Any) -> tuple[NDArray[Any], Result]:
         """Labels of the last blocks, and what the receipt of their task says."""
         last = len(self.plan.tasks["masks"]) - 1
-        job = Job(self.plan, self.store, "masks", last, {}, {**self.summary, **other})
+        job = Job(self.plan, self.store, "masks", last, {}, self.state.model_copy(update=other))
         result = run(job)["result"]
         first = self.plan.grid[job.items[0]].start
         box = Box(first, self.plan.image.shape)
@@ -76,7 +77,7 @@ def tail(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Tail:
     labels[depth - 14 : depth - 3, 45:56, 36:47] = 2
     store.write("gradients-zy", Box((shape[0] - depth, 0, 0), shape), to_centres(labels))
 
-    def last(stage: str, tasks: int, before: Summary) -> list[Receipt]:
+    def last(stage: str, tasks: int, before: State) -> list[Receipt]:
         of, total = stage_params(params, stage), len(plan.tasks[stage])
         return [run(Job(plan, store, stage, n, of, before)) for n in range(total - tasks, total)]
 
@@ -85,10 +86,10 @@ def tail(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Tail:
         items = plan.tasks[stage][: -len(done)]
         return [*({**done[0], "task": n, "items": [*i]} for n, i in enumerate(items)), *done]
 
-    begin = {"flows": "gradients-zy", "key": ""}
+    begin = State(flows="gradients-zy")
     job = Job(plan, store, "follow", 0, stage_params(params, "follow"), begin)
-    summary = run_gather(job, all_of("follow", last("follow", 3, begin)))
-    receipts = all_of("peaks", last("peaks", 2, summary))
+    state = run_gather(job, all_of("follow", last("follow", 3, begin)))
+    receipts = all_of("peaks", last("peaks", 2, state))
     for receipt in receipts[:-2]:
         name = f"before/{receipt['task']}.npz"
         middle = (np.arange(*receipt["items"]) + 0.5) * math.prod(block)
@@ -96,15 +97,15 @@ def tail(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Tail:
         columns["count"] = np.full(size, 11, np.int32)
         store.put_table(name, columns)
         receipt["result"] = {**receipt["result"], "seeds": name}
-    summary = seeds.gather(Job(plan, store, "seeds", 0, {}, summary), receipts)
-    return Tail(plan, store, labels[-size * block[0] :], count - 2 * size, summary)
+    state = run_gather(Job(plan, store, "seeds", 0, {}, state), receipts)
+    return Tail(plan, store, labels[-size * block[0] :], count - 2 * size, state)
 
 
 def test_ids_do_not_overflow_with_many_blocks(tail: Tail) -> None:
     """Cellpose gives each block 100,000 IDs of 32 bits: from block 42,949 on cells share them."""
     assert len(tail.plan.grid) * 100_000 > 2**32
     assert math.prod(tail.plan.image.shape) > 2**32
-    assert tail.summary["found"] == tail.before + 2
+    assert tail.state.found == tail.before + 2
     labels, told = tail.masks()
     assert told["found"] == 2
     expected = np.where(tail.labels > 0, tail.labels + tail.before, 0)
@@ -116,17 +117,18 @@ def test_ids_above_32_bits_stay_apart(tail: Tail) -> None:
     """As if 2**32 + 500 cells lay before: of their table only what is read is there."""
     before, plane = 2**32 + 500, math.prod(tail.plan.image.shape[1:])
     box = Box((tail.plan.image.shape[0] - len(tail.labels), 0, 0), tail.plan.image.shape)
-    voxels, counts, _ = seeds_in(tail.store, tail.summary, box, tail.plan.image.shape)
+    voxels, counts, _ = seeds_in(tail.store, tail.state, box, tail.plan.image.shape)
     position = voxels @ [plane, tail.plan.image.shape[2], 1]
     assert position.min() > before
     length, edge = before + len(position), 2**18
     for column in ("position", "count"):
         tail.store.create(f"vast/{column}", (1, 1, length), (1, 1, edge), "uint64", INTEGER)
     vast = {"seeds": "vast", "found": length, "dtype": "uint64", "key": "vast"}
+    far = tail.state.model_copy(update=vast)
     missing = True
     while missing:
         try:
-            seeds_in(tail.store, {**tail.summary, **vast}, box.grow(30), tail.plan.image.shape)
+            seeds_in(tail.store, far, box.grow(30), tail.plan.image.shape)
             missing = False
         except StoreError as gone:
             first = int(str(gone.where).rsplit("/", 1)[1]) * edge

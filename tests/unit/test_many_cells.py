@@ -16,7 +16,7 @@ from benchmarks.tables import BEFORE, STEP, Made, gathers
 from numpy.typing import NDArray
 from zarr import open_array
 
-from terapose.pipeline.job import Summary
+from terapose.pipeline.state import State
 
 DEPTHS = (800, 6400)
 MOST = 25
@@ -40,13 +40,13 @@ def peaks_of(folder: Path, depth: int) -> dict[str, int]:
     return found
 
 
-def check(made: Made, summary: Summary) -> None:
+def check(made: Made, state: State) -> None:
     """All cells keep their numbers, and the tenth of them that has a hole got its voxels."""
     cells = int(np.prod(made.cells))
-    assert (summary["cells"], summary["patches"]) == (cells, 3 * (cells // 10))
+    assert (state.cells, state.patches) == (cells, 3 * (cells // 10))
 
     def column(name: str) -> NDArray[Any]:
-        array = open_array(f"{made.store.address}/{summary['naming']}/{name}", mode="r")
+        array = open_array(f"{made.store.address}/{state.naming}/{name}", mode="r")
         return np.asarray(array).ravel()
 
     np.testing.assert_array_equal(column("lookup"), np.arange(cells + 1))

@@ -17,8 +17,8 @@ from tests.fields import NETWORK, prepared, scatter
 from terapose.core.geometry import ZYX, Box
 from terapose.intermediates.ends import NOWHERE
 from terapose.io.store.store import INTEGER
-from terapose.pipeline.job import Job
-from terapose.stages import seeds
+from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.state import State
 
 SHAPE = (17, 33, 33)
 BLOCKS = ((17, 33, 33), (17, 33, 16))
@@ -38,10 +38,9 @@ def grouped(folder: Path, model: Path, ends: Ends, block: ZYX) -> tuple[NDArray[
     store.write("follow-x/ends", Box.whole(SHAPE), written)
     store.put_table("follow-x/displacements.npz", {"displacement": farthest})
     store.write(NETWORK, Box.whole(SHAPE), np.ones((4, *SHAPE), np.float32))
-    followed = {"ends": "follow-x/ends", "displacements": "follow-x/displacements.npz"}
-    before = {**followed, "flows": NETWORK, "key": "", "plan": plan.digest}
+    before = State(ends="follow-x/ends", displacements="follow-x/displacements.npz", flows=NETWORK)
     receipts = scatter(plan, store, "peaks", {}, before)
-    before = seeds.gather(Job(plan, store, "seeds", 0, {}, before), receipts)
+    before = run_gather(Job(plan, store, "seeds", 0, {}, before), receipts)
     receipts = scatter(plan, store, "masks", {}, before)
     labels = store.read(Job(plan, store, "masks", 0, {}, before).name("labels"), Box.whole(SHAPE))
     tables = [store.get_table(r["result"]["objects"]) for r in receipts]

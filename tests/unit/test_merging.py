@@ -20,8 +20,9 @@ from terapose.algorithms.normalize.merge_channels import fit, mixture_ends
 from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.pipeline.job import Job
-from terapose.stages import gradients, percentiles
+from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.state import State
+from terapose.stages import gradients
 
 Floats = NDArray[np.float64]
 
@@ -60,8 +61,8 @@ def naive(image: NDArray[Any], how: str) -> NDArray[np.float32]:
 def inputs(folder: Path, model: Path, image: NDArray[Any], **params: Any) -> NDArray[np.float32]:
     """What the network sees of the whole image, read box by box."""
     plan, store = prepared(folder, model, image, **params)
-    receipts = scatter(plan, store, "intensities", {}, {})
-    before = percentiles.gather(Job(plan, store, "percentiles", 0, {}, {}), receipts)
+    receipts = scatter(plan, store, "intensities", {}, State())
+    before = run_gather(Job(plan, store, "percentiles", 0, {}, State()), receipts)
     job = Job(plan, store, "gradients-yx", 0, {}, before)
     result = np.full((plan.model.channels, *plan.network_shape), np.nan, np.float32)
     for axis in range(len(plan.axes)):

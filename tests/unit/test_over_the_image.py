@@ -45,7 +45,7 @@ def test_labels_and_positions_have_the_translation_of_the_level(
     )
     result = run_stages(plan, store)
     scale = np.array(SIZE) * (1, factor, factor)
-    address = f"{store.address}/{result.summaries['relabel']['relabel']}/labels.zarr"
+    address = f"{store.address}/{result.states['relabel'].relabel}/labels.zarr"
     assert transformations(address)[0] == [
         {"type": "scale", "scale": scale.tolist()},
         {"type": "translation", "translation": list(places[level])},

@@ -27,9 +27,10 @@ from terapose.io.labels.ome_zarr import open_level
 from terapose.networks.tiling import run_planes
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.job import Job
+from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.state import State
 from terapose.pipeline.tissue import find_tissue
-from terapose.stages import gradients, percentiles
+from terapose.stages import gradients
 from terapose.stages.check import check_readable
 
 SHAPE = (12, 60, 70)
@@ -40,8 +41,8 @@ INSIDE = (slice(3, 10), slice(11, 52), slice(8, 61))
 def inputs(folder: Path, model: Path, image: NDArray[Any], **params: Any) -> NDArray[np.float32]:
     """What the network sees of all that is segmented."""
     plan, store = prepared(folder, model, image, **params)
-    receipts = scatter(plan, store, "intensities", {}, {})
-    before = percentiles.gather(Job(plan, store, "percentiles", 0, {}, {}), receipts)
+    receipts = scatter(plan, store, "intensities", {}, State())
+    before = run_gather(Job(plan, store, "percentiles", 0, {}, State()), receipts)
     job = Job(plan, store, "gradients-yx", 0, {}, before)
     return gradients.read_input(job, Box.whole(plan.network_shape))
 

@@ -12,6 +12,7 @@ from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.pipeline.job import Job
 from terapose.pipeline.repair import forgetting
+from terapose.pipeline.state import State
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (8, 8, 600)).astype(np.uint16)
 
@@ -22,7 +23,7 @@ def test_more_regions_than_blocks(tmp_path: Path, tiny_model: Path) -> None:
     assert plan.items("export") > len(plan.grid) == 1
     labels = "masks-0/labels"
     store.create(labels, plan.image.shape, plan.chunk, "uint32")
-    job = Job(plan, store, "export", 0, {}, {})
+    job = Job(plan, store, "export", 0, {}, State())
     gone = pytest.raises(StoreError, match="is not in the store any more")
     with gone as caught, forgetting(plan, store, job):
         store.read(labels, Box.whole(plan.image.shape))
@@ -39,8 +40,8 @@ def test_only_items_that_are_not_done_will_read(
     labels = "masks-0/labels"
     store.create(labels, plan.image.shape, plan.chunk, "uint32")
     store.put_json("done/masks-0/2.json", {"done": 0})
-    job = Job(plan, store, "measure", 0, {}, {})
-    other = Job(plan, store, "measure", 2, {}, {})
+    job = Job(plan, store, "measure", 0, {}, State())
+    other = Job(plan, store, "measure", 2, {}, State())
     store.put_json(other.marker, {"result": 0})
     path = Path(store.where(other.marker))
     if marker == "damaged":

@@ -39,8 +39,8 @@ from terapose import networks
 from terapose.core.geometry import ZYX, Box, Grid
 from terapose.intermediates.seeds import seeds_in
 from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.state import State
 from terapose.stages import combine
-from terapose.stages import seeds as seeds_stage
 from terapose.stages.follow import FIRST_HALO
 
 Cut = tuple[int, int, int]
@@ -83,7 +83,7 @@ def test_a_cell_across_blocks_is_one_cell(
 def test_blocks_without_a_seed_keep_their_voxels(tmp_path: Path, tiny_model: Path) -> None:
     labels = balls((16, 18, 20), seed=4, count=2, radius=9)
     cut = everywhere_the_same(tmp_path, tiny_model, to_centres(labels), (6, 6, 7))
-    seeded = cut.summaries["seeds"]["found"]
+    seeded = cut.states["seeds"].found
     assert seeded < len(cut.plan.grid) / 5
     np.testing.assert_array_equal(cut.labels > 0, labels > 0)
 
@@ -94,7 +94,7 @@ def test_a_thin_last_block_doubles_no_seed(tmp_path: Path, tiny_model: Path) -> 
         tmp_path, tiny_model, to_centres(labels), (10, 12, 12), max_size_fraction=1.0
     )
     assert cut.plan.grid[len(cut.plan.grid) - 1].shape == (1, 1, 1)
-    assert cut.summaries["seeds"]["found"] == len(cut.cells["CellID"]) == labels.max()
+    assert cut.states["seeds"].found == len(cut.cells["CellID"]) == labels.max()
 
 
 def test_empty_blocks(tmp_path: Path, tiny_model: Path) -> None:
@@ -158,8 +158,8 @@ def diffused(labels: Labels) -> Field:
 def test_nested_cells(tmp_path: Path, tiny_model: Path, core: bool, rules: dict[str, Any]) -> None:
     labels = shells(core=core)
     cut = everywhere_the_same(tmp_path, tiny_model, diffused(labels), (11, 13, 24), **rules)
-    assert cut.summaries["relabel"]["patches"] > 0
-    assert len(cut.cells["CellID"]) < cut.summaries["seeds"]["found"] or not core
+    assert cut.states["relabel"].patches > 0
+    assert len(cut.cells["CellID"]) < cut.states["seeds"].found or not core
 
 
 def test_long_trajectories_widen_the_halo(tmp_path: Path, tiny_model: Path) -> None:
@@ -168,7 +168,7 @@ def test_long_trajectories_widen_the_halo(tmp_path: Path, tiny_model: Path) -> N
     labels[1, 1, 1:5] = 2
     field = towards(labels, np.array([[4.0, 4.0, 94.0], [1.0, 1.0, 2.0]]))
     cut = everywhere_the_same(tmp_path, tiny_model, field, (8, 9, 20))
-    followed = cut.summaries["follow"]
+    followed = cut.states["follow"].history[-1].told
     assert followed["max_excursion"] > 2 * FIRST_HALO
     assert followed["halo"] >= followed["max_excursion"]
     assert followed["refollowed"] > 100
@@ -184,15 +184,15 @@ def test_voxels_at_the_threshold_are_outside(tmp_path: Path, tiny_model: Path) -
         tmp_path, tiny_model, field, (8, 8, 8), cellprob_threshold=threshold, min_size=1
     )
     assert cut.labels.any()
-    assert cut.summaries["follow"]["voxels"] == (field[3] > threshold).sum()
+    assert cut.states["follow"].history[-1].told["voxels"] == (field[3] > threshold).sum()
 
 
 def test_ids_rise_with_the_position_of_seeds(tmp_path: Path, tiny_model: Path) -> None:
     labels = balls((30, 20, 20), seed=7, count=12, radius=4)
     cut = everywhere_the_same(tmp_path, tiny_model, to_centres(labels), (9, 11, 20), min_size=1)
-    job = Job(cut.plan, cut.store, "masks", 0, {}, {})
+    job = Job(cut.plan, cut.store, "masks", 0, {}, State())
     voxels, _, ids = seeds_in(
-        job.store, cut.summaries["seeds"], Box.whole(cut.plan.image.shape), cut.plan.image.shape
+        job.store, cut.states["seeds"], Box.whole(cut.plan.image.shape), cut.plan.image.shape
     )
     np.testing.assert_array_equal(ids, np.arange(1, len(ids) + 1))
     position = np.ravel_multi_index(tuple(voxels.T), cut.plan.image.shape)
@@ -206,14 +206,14 @@ def test_receipts_come_in_any_order(tmp_path: Path, tiny_model: Path) -> None:
     cut = segment_field(
         tmp_path, tiny_model, to_centres(labels), block_shape=(7, 7, 11), max_tasks=12
     )
-    followed = cut.summaries["follow"]
+    followed = cut.states["follow"]
     receipts = scatter(cut.plan, cut.store, "peaks", {}, followed)
     assert len(receipts) == 12
     random.Random(0).shuffle(receipts)
     job = Job(cut.plan, cut.store, "seeds", 0, {}, followed)
-    again = seeds_stage.gather(job, receipts)
-    timing = {"seconds": 0, "peak_memory": 0, "history": []}
-    assert {**again, **timing} == {**cut.summaries["seeds"], **timing}
+    again, first = run_gather(job, receipts), cut.states["seeds"]
+    assert again.document() | {"history": []} == first.document() | {"history": []}
+    assert [step.told for step in again.history] == [step.told for step in first.history]
 
 
 @pytest.mark.parametrize("blocks", [(20, 22, 24), (9, 11, 12)])
@@ -275,7 +275,7 @@ def test_resized_and_smoothed_flows(
             niter=200,
             **planned,
         )
-        flows = result.store.read(result.summaries["combine"]["flows"], Box.whole(shape))
+        flows = result.store.read(result.states["combine"].flows, Box.whole(shape))
         # a row's last voxels may be rounded twice by OpenCV
         np.testing.assert_allclose(flows, expected, atol=2e-6)
         results.append(result)
@@ -299,7 +299,7 @@ def test_every_plane_of_every_pass_is_predicted(
     x = transforms.normalize_img(noisy_image[..., np.newaxis].astype(np.float32))
     expected, _ = core.run_3D(network.module, x, bsize=network.tile)
     low, high = np.percentile(noisy_image.astype(np.float32), (1, 99))
-    before: dict[str, Any] = {"low": [low], "high": [high]}
+    before = State(low=(low,), high=(high,))
     params = {
         "batch_size": 8,
         "use_gpu": False,
@@ -309,7 +309,7 @@ def test_every_plane_of_every_pass_is_predicted(
     for axis in ("yx", "zx", "zy"):
         stage = f"gradients-{axis}"
         receipts = scatter(plan, store, stage, params, before)
-        before |= run_gather(Job(plan, store, stage, 0, params, before), receipts)
+        before = run_gather(Job(plan, store, stage, 0, params, before), receipts)
     flows = store.read(NETWORK, Box.whole(plan.network_shape))
     np.testing.assert_array_equal(flows, np.moveaxis(expected, -1, 0))
     assert (flows.std(axis=(2, 3)) > 0).all()
@@ -343,7 +343,7 @@ def test_a_chunk_is_dropped_after_its_last_reader(
     )
     for smooth in ((0.0,), (1.5,)):
         params = {"flow3d_smooth": smooth, "flow_scaling": "cellpose"}
-        job = Job(plan, store, "combine", 0, params, {})
+        job = Job(plan, store, "combine", 0, params, State())
         needed = [combine._needed(job, item)[1] for item in range(len(plan.grid))]
         chunks = list(Grid(plan.network_shape, plan.slabs))
         # of tens of thousands (diameter 12) those at a stride that meets all places of the grid

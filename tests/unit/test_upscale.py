@@ -263,7 +263,7 @@ def test_a_volume_at_level_0(
         store.write(NETWORK, Box.whole(coarse), field)
         plain = run_stages(plan, store)
         result = run_stages(plan, store, upscale=True)
-        cells = result.summaries["relabel"]
+        cells = result.states["relabel"]
         job = Job(plan, store, "finish", 0, stage_params(check({}), "finish"), cells)
         receipts = scatter(plan, store, "export", {}, cells)
         receipts += scatter(plan, store, "measure", {"measure": ("all",)}, cells)

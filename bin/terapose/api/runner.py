@@ -154,7 +154,7 @@ def run_all(
         given["matches"] = {"cells": str(cells), "identity": identity}
     *most, last = GRAPH
     done = run_stages(runner, params, given, most)
-    job = runner.job(last.name, stage_params(params, last.name), done.summary)
+    job = runner.job(last.name, stage_params(params, last.name), done.state)
     return finish.run(job, done.receipts_for(last), output, link=link, jobs=workers)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,31 +13,45 @@ from terapose.cli.scattered import before_option, make_job, plan_options, write_
 from terapose.pipeline.graph import GRAPH, STAGES
 from terapose.pipeline.stage import Stage
 
-_RECEIPTS = click.argument(
-    "receipts", nargs=-1, type=click.Path(path_type=Path, exists=True), required=True
+if TYPE_CHECKING:
+    from terapose.pipeline.job import Job
+
+_ANY = Stage(
+    "gather",
+    "Check that every item of a stage has exactly one receipt, and sum them up.",
+    "gather",
+    gathers=("follow",),
 )
-_OUTPUT = click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help="Write the summary here."
-)
+"""That of all stages whose receipts no other stage takes; the example is one of them."""
+_LAST = "finish"
+"""The gather that lays results out where others write a summary."""
+_SUMMARY = "Write the summary here."
+_RESULTS = "Folder for labels.zarr, cells.csv, cells.parquet and provenance.json."
 
 
 def _gather(described: Stage) -> click.Command:
-    """A gather with a module of its own: of a scattered stage's receipts, or of a summary alone."""
-    stage, scattered = described.name, next(iter(described.gathers), None)
-    about, words = (
-        (" RECEIPTS are files or folders of them.", " receipts") if scattered else ("", "")
-    )
+    """The command of a gather: of receipts of one stage or of several, or of a summary alone."""
+    name, stages = described.name, described.gathers
+    is_any, is_last = described is _ANY, name == _LAST
+    about = " RECEIPTS are files or folders of them." if stages else ""
+    if len(stages) > 1:
+        about = " RECEIPTS are files, or folders of them, in folders named by their stages."
+    words = ("--stage follow " if is_any else "") + "--plan plan.json --store store"
+    words += f" --output {'.' if is_last else f'{name}.json'}{' receipts' if stages else ''}"
 
     @click.command(
-        name=stage,
+        name=name,
         help=described.help + about,
-        epilog=f"""\b
-Example:
-  terapose stage {stage} --plan plan.json --store store --output {stage}.json{words}""",
+        epilog=f"\b\nExample:\n  terapose stage {name} {words}",
     )
     @plan_options
-    @before_option(stage != "percentiles")
-    @_OUTPUT
+    @before_option(name not in ("gather", "percentiles"))
+    @click.option(
+        "--output",
+        type=click.Path(path_type=Path),
+        required=True,
+        help=_RESULTS if is_last else _SUMMARY,
+    )
     @parameters(described.parameters)
     def command(
         plan: Path,
@@ -44,90 +59,36 @@ Example:
         code: str | None,
         before: Path | None,
         output: Path,
+        stage: str = name,
         receipts: tuple[Path, ...] = (),
         **options: Any,
     ) -> None:
-        from terapose.pipeline.job import run_gather
-        from terapose.pipeline.repair import forgetting, read_receipts
+        _run(make_job(stage, plan, store, before, options, code=code), receipts, output)
 
-        job = make_job(stage, plan, store, before, options, code=code)
-        with forgetting(job.plan, job.store):
-            given = read_receipts(receipts, job.store, scattered) if scattered else []
-            write_json(output, run_gather(job, given))
+    if is_any:
+        option = click.option("--stage", required=True, help="Stage whose receipts these are.")
+        command = option(command)
+    if stages:
+        kind = click.Path(path_type=Path, exists=True)
+        command = click.argument("receipts", nargs=-1, type=kind, required=True)(command)
+    return command
 
-    return _RECEIPTS(command) if scattered else command
 
-
-@click.command(
-    epilog="""\b
-Example:
-  terapose stage gather --stage follow --plan plan.json --store store --output sum.json receipts"""
-)
-@plan_options
-@before_option(False)
-@click.option("--stage", required=True, help="Stage whose receipts these are.")
-@_OUTPUT
-@_RECEIPTS
-def gather(
-    plan: Path,
-    store: str,
-    code: str | None,
-    before: Path | None,
-    stage: str,
-    output: Path,
-    receipts: tuple[Path, ...],
-) -> None:
-    """Check that every item of a stage has exactly one receipt, and sum them up.
-
-    RECEIPTS are files or folders of them.
-    """
+def _run(job: Job, receipts: Sequence[Path], output: Path) -> None:
+    """Gather receipts."""
     from terapose.pipeline.job import run_gather
     from terapose.pipeline.repair import forgetting, read_receipts
 
-    job = make_job(stage, plan, store, before, {}, code=code)
+    stages = STAGES[job.stage].gathers or (job.stage,)
     with forgetting(job.plan, job.store):
-        write_json(output, run_gather(job, read_receipts(receipts, job.store, stage)))
+        found = read_receipts(receipts, job.store, stages[0] if len(stages) == 1 else None)
+        if job.stage == _LAST:
+            from terapose.stages.finish import run
+
+            # Nextflow publishes a copy of what is laid out here
+            run(job, found, output, link=True)
+        else:
+            write_json(output, run_gather(job, found).document())
 
 
-@click.command(
-    epilog="""\b
-Example:
-  terapose stage finish --plan plan.json --store store --before relabel.json --output . receipts"""
-)
-@plan_options
-@before_option(True)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder for labels.zarr, cells.csv, cells.parquet and provenance.json.",
-)
-@parameters(STAGES["finish"].parameters)
-@_RECEIPTS
-def finish(
-    plan: Path,
-    store: str,
-    code: str | None,
-    before: Path | None,
-    output: Path,
-    receipts: tuple[Path, ...],
-    **options: Any,
-) -> None:
-    """Complete the pyramid and lay the results out.
-
-    RECEIPTS are files, or folders of them, in folders that are named by their stages.
-    """
-    from terapose.pipeline.repair import forgetting, read_receipts
-    from terapose.stages.finish import run
-
-    job = make_job("finish", plan, store, before, options, code=code)
-    with forgetting(job.plan, job.store):
-        # Nextflow publishes a copy of what is laid out here
-        run(job, read_receipts(receipts, job.store, None), output, link=True)
-
-
-commands = {
-    "gather": gather,
-    "finish": finish,
-    **{s.name: _gather(s) for s in GRAPH if s.over is None and s.name != "finish"},
-}
+commands = {s.name: _gather(s) for s in (_ANY, *GRAPH) if s.over is None}

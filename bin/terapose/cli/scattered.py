@@ -77,6 +77,7 @@ def make_job(
     from terapose.pipeline.job import Job
     from terapose.pipeline.plan import load
     from terapose.pipeline.repair import read_summary
+    from terapose.pipeline.state import State
 
     if code is not None and code != STAGES[stage].code:
         raise InputError(
@@ -89,8 +90,8 @@ def make_job(
     checked = check(options)
     params = {name: getattr(checked, name) for name in options}
     place = Store(store)
-    summary = read_summary(before, place) if before else {}
-    return Job(load(plan, place), place, stage, task, {**params, **more}, summary)
+    state = read_summary(before, place) if before else State()
+    return Job(load(plan, place), place, stage, task, {**params, **more}, state)
 
 
 def _refuse_unknown(job: Job) -> None:

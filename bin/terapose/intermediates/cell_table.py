@@ -55,16 +55,16 @@ def batches(job: Job, measured: Sequence[Receipt], name: str = CELLS) -> Iterato
     columns = markers(job.plan, job.params["measure"])
     shape = PLANAR if job.plan.mode == "2d" else SOLID
     source = ByNumber(job.store, [r["result"] for r in measured], name)
-    for number in range(len(windows(job.before["last"]))):
-        part = get_window(job.store, job.before["cell_table"], number)
-        if not len(part["id"]) and (job.before["cells"] or number):
+    for number in range(len(windows(job.before.last))):
+        part = get_window(job.store, job.before.cell_table, number)
+        if not len(part["id"]) and (job.before.cells or number):
             continue
         # of what was found, before it grew
         part["probability"] = part["sum_probability"] / part["count"]
         if "sum_error" in part:
             part["error"] = part["sum_error"] / part["measured"]
         found: Table = {}
-        if measured and job.before["cells"]:
+        if measured and job.before.cells:
             rows = _measured(source, part["id"])
             found = {c: rows["means"][:, n] for n, c in enumerate(columns)}
             found |= {c: rows[c] for c in shape}

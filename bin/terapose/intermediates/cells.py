@@ -57,8 +57,8 @@ def upscaled_groups(job: Job, cover: Cover) -> Iterator[Table]:
 
 def _cells_of(job: Job, item: int) -> Table:
     """Final number and box of the cells that a block does; boxes hold all compartments."""
-    columns, count = ("block", "id", *BOX), job.before["cells"]
-    cells = columns_in(job.store, job.before["by_block"], columns, count, (item, item + 1))
+    columns, count = ("block", "id", *BOX), job.before.cells
+    cells = columns_in(job.store, job.before.by_block, columns, count, (item, item + 1))
     shape, margin = job.plan.image.shape, compartments.margin(job.before)
     for axis, length in zip("yx", shape[1:], strict=True):
         cells[f"{axis}0"] = np.maximum(cells[f"{axis}0"] - margin, 0)

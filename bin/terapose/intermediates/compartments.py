@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from terapose.core.geometry import Box
 from terapose.intermediates.naming import named_labels
 from terapose.io.labels.ome_zarr import NAME
-from terapose.pipeline.job import Job, Summary
+from terapose.pipeline.job import Job
+from terapose.pipeline.state import State
 
 CELLS = NAME
 ALL = (CELLS, "nuclei", "cytoplasm")
@@ -35,9 +36,9 @@ MASKS = {"nuclei": "nucleus.ome.tif", "cytoplasm": "cytoplasm.ome.tif"}
 """Files of the compartments beside that of the cells, under the names that MCMICRO has for them."""
 
 
-def compartments(before: Summary) -> tuple[str, ...]:
+def compartments(before: State) -> tuple[str, ...]:
     """Names of the label images that a run writes."""
-    return ALL if before.get("expand") or "matched" in before else (CELLS,)
+    return ALL if before.expand or before.is_matched else (CELLS,)
 
 
 def table_names(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
@@ -46,9 +47,9 @@ def table_names(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
     return tables + [f"{CELLS}.geojson"] * ("geojson" in kinds)
 
 
-def margin(before: Summary) -> int:
+def margin(before: State) -> int:
     """How far, in pixels, a cell may reach beyond what was found."""
-    return math.floor(before.get("expand") or 0)
+    return math.floor(before.expand)
 
 
 def read(job: Job, box: Box) -> dict[str, NDArray[Any]]:
@@ -70,16 +71,16 @@ def read(job: Job, box: Box) -> dict[str, NDArray[Any]]:
 
 def read_level(job: Job, box: Box) -> dict[str, NDArray[Any]]:
     """The same on the level that was segmented."""
-    if "matched" in job.before:
+    if job.before.is_matched:
         nuclei, cells = _matched(job, box)
-    elif job.before.get("expand"):
+    elif job.before.expand:
         # brings numba, which is slow to import
         from terapose.algorithms.objects.expand import expand
 
         halo = margin(job.before)
         seen = box.grow((0, halo, halo)).clip(job.plan.image.shape)
         found, inside = named_labels(job, seen), box.within(seen)
-        nuclei, cells = found[inside], expand(found, job.before["expand"])[inside]
+        nuclei, cells = found[inside], expand(found, job.before.expand)[inside]
     else:
         return {CELLS: named_labels(job, box)}
     return {CELLS: cells, "nuclei": nuclei, "cytoplasm": np.where(nuclei, 0, cells)}
@@ -88,8 +89,8 @@ def read_level(job: Job, box: Box) -> dict[str, NDArray[Any]]:
 def _matched(job: Job, box: Box) -> tuple[NDArray[Any], NDArray[Any]]:
     """Nuclei and cells of a box under the match."""
     found = named_labels(job, box)
-    second = job.store.read(job.before["second_labels"], box)
-    name = job.before["matched"]
+    second = job.store.read(job.before.second_labels, box)
+    name = job.before.matched
     cell_of = _looked_up(job, f"{name}/cell_of", found)
     owner = _looked_up(job, f"{name}/owner", second).astype(found.dtype)
     # of a nucleus with a cell, what lies in it; of one without, all

@@ -1,6 +1,6 @@
 """The label image while it lies in the store: written by **export**, completed by **finish**.
 
-Its metadata follow from the plan and the summary, so whoever writes to it first makes them, again
+Its metadata follow from the plan and the state, so whoever writes to it first makes them, again
 where they are missing or damaged (`ensure`); chunks that are there stay.
 """
 
@@ -23,7 +23,7 @@ from terapose.pipeline.job import Job
 
 def name(job: Job) -> str:
     """Name of the label image in the store."""
-    return f"{job.before['relabel']}/labels.zarr"
+    return f"{job.before.relabel}/labels.zarr"
 
 
 def address(job: Job) -> str:
@@ -52,7 +52,7 @@ def documents(job: Job) -> dict[str, bytes]:
     labels.create(
         MemoryStore(made),
         shape=output.shape[-output.dimensions :],
-        dtype=job.before["label_type"],
+        dtype=job.before.label_type,
         voxel_size=output.voxel_size,
         voxels=output.voxels,
         translation=output.translation,

@@ -73,20 +73,18 @@ class NewNames:
 
     def __init__(self, job: Job, name: str) -> None:
         self._job, self._name, self._next = job, name, 0
-        self._dtype = job.before["dtype"]
-        self._lookup = ColumnWriter(
-            job.store, f"{name}/lookup", job.before["found"] + 1, self._dtype
-        )
+        self._dtype = job.before.dtype
+        self._lookup = ColumnWriter(job.store, f"{name}/lookup", job.before.found + 1, self._dtype)
         width = voxels_together(job.plan.grid)
         self._patches = Sorter(job.store, f"{name}/unsorted", "patch_voxel", width)
         # where provisional IDs have names already, these are needed as a whole
-        self._earlier = get_naming(job) if "naming" in job.before else None
+        self._earlier = get_naming(job) if job.before.is_named else None
         self._names: list[NDArray[np.int64]] = []
         self._voxels: list[NDArray[np.int64]] = []
 
     def add(self, ids: NDArray[np.int64], names: NDArray[np.int64], patches: Table) -> None:
         """The next window of IDs: new names of those that have one, and who got which voxels."""
-        first, self._next = self._next, min(self._next + ROWS, self._job.before["last"] + 1)
+        first, self._next = self._next, min(self._next + ROWS, self._job.before.last + 1)
         lookup = np.zeros(self._next - first, np.int64)
         lookup[ids - first] = names
         if self._earlier is None:
@@ -113,9 +111,9 @@ class NewNames:
 
 def get_naming(job: Job) -> Naming:
     """The naming of the stage before."""
-    name, count = job.before["naming"], job.before["found"]
+    name, count = job.before.naming, job.before.found
     lookup = job.store.read(f"{name}/lookup", Box((0, 0, 0), (1, 1, count + 1)))[0, 0]
-    patches = Box((0, 0, 0), (1, 1, job.before["patches"]))
+    patches = Box((0, 0, 0), (1, 1, job.before.patches))
     voxel, label = (
         job.store.read(f"{name}/patch_{column}", patches)[0, 0] for column in ("voxel", "label")
     )
@@ -124,8 +122,8 @@ def get_naming(job: Job) -> Naming:
 
 def named_labels(job: Job, box: Box) -> NDArray[Any]:
     """Labels of a box under the naming of the stage before: (Z, Y, X)."""
-    name = job.before["naming"]
-    provisional = job.store.read(job.before["labels"], box)
+    name = job.before.naming
+    provisional = job.store.read(job.before.labels, box)
     low, high = int(provisional.min()), int(provisional.max())
     lookup = job.store.read(f"{name}/lookup", Box((0, 0, low), (1, 1, high + 1)))
     labels: NDArray[Any] = lookup[0, 0][provisional - low]
@@ -133,7 +131,7 @@ def named_labels(job: Job, box: Box) -> NDArray[Any]:
     plane = shape[1] * shape[2]
     span = (box.start[0] * plane, box.stop[0] * plane)
     columns = ("patch_voxel", "patch_label")
-    for _, rows in pieces(job.store, name, columns, job.before["patches"], span):
+    for _, rows in pieces(job.store, name, columns, job.before.patches, span):
         at = np.stack(np.unravel_index(rows["patch_voxel"], shape), axis=1)
         inside = ((at >= box.start) & (at < box.stop)).all(axis=1)
         labels[tuple((at[inside] - box.start).T)] = rows["patch_label"][inside]

@@ -54,9 +54,9 @@ def own(labels: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.int32]:
 def read_windows(job: Job) -> Windows:
     """The objects and holes of the stage before."""
     return Windows(
-        len(windows(job.before["last"])),
-        lambda n: get_window(job.store, job.before["object_table"], n),
-        lambda n: get_window(job.store, job.before["hole_table"], n),
+        len(windows(job.before.last)),
+        lambda n: get_window(job.store, job.before.object_table, n),
+        lambda n: get_window(job.store, job.before.hole_table, n),
     )
 
 
@@ -64,8 +64,8 @@ def read_labels(job: Job) -> ReadBox:
     """What `resolve` reads boxes with: labels under the naming so far, and cell probability."""
 
     def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        named = "naming" in job.before
-        found = named_labels(job, box) if named else job.store.read(job.before["labels"], box)
-        return found, read_flows(job, job.before["flows"], box)[-1]
+        before = job.before
+        found = named_labels(job, box) if before.is_named else job.store.read(before.labels, box)
+        return found, read_flows(job, before.flows, box)[-1]
 
     return read

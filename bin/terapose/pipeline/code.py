@@ -26,6 +26,7 @@ _SILENT = frozenset(
     {
         *("core.errors", "core.masking", "core.version"),
         *("pipeline.code", "pipeline.graph", "pipeline.stage"),
+        "pipeline.state",
     }
 )
 """Modules that decide nothing of what a stage computes."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -28,9 +28,11 @@ from terapose.io.store.store import Store
 from terapose.pipeline.graph import STAGES
 from terapose.pipeline.image_plan import same_content, unchanged
 from terapose.pipeline.plan import OutputPlan, Plan, key_of
+from terapose.pipeline.state import Added, State, Step, after
 
 Receipt = dict[str, Any]
-Summary = dict[str, Any]
+Result = dict[str, Any]
+"""What ``run`` of a stage returns: part of a receipt."""
 
 
 TRIES = 3
@@ -56,7 +58,7 @@ class Job:
     params
         The stage's own parameters, by name.
     before
-        Summary of the gather that this stage comes after.
+        What the stages before this one have left; of a gather also what its tasks did.
     """
 
     plan: Plan
@@ -64,12 +66,12 @@ class Job:
     stage: str
     task: int
     params: Mapping[str, Any]
-    before: Summary
+    before: State
 
     @cached_property
     def key(self) -> str:
         """Digest of all parameters after the plan that shape this stage's results."""
-        return stage_key(self.stage, self.params, self.before)
+        return stage_key(self.stage, self.params, self.before.key)
 
     @property
     def items(self) -> range:
@@ -79,7 +81,7 @@ class Job:
     @property
     def upscales(self) -> bool:
         """Whether results are brought to level 0; known after ``relabel``."""
-        return bool(self.before.get("upscale"))
+        return self.before.upscale
 
     @property
     def output(self) -> OutputPlan:
@@ -226,9 +228,17 @@ def source(channel: int) -> str:
 _SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_files", "cells"}
 
 
-def stage_key(stage: str, params: Mapping[str, Any], before: Summary) -> str:
-    """Digest of the code and of all parameters after the plan that shape a stage's results."""
-    return key_of(stage, STAGES[stage].code, shaping(params), before.get("key", ""))
+def stage_key(stage: str, params: Mapping[str, Any], before: str) -> str:
+    """Digest of the code and of all parameters after the plan that shape a stage's results.
+
+    Parameters
+    ----------
+    stage, params
+        Its name and its own parameters.
+    before
+        Key of the stage before.
+    """
+    return key_of(stage, STAGES[stage].code, shaping(params), before)
 
 
 def shaping(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,8 +286,12 @@ def run(job: Job) -> Receipt:
     return receipt
 
 
-def run_gather(job: Job, receipts: Sequence[Receipt]) -> Summary:
-    """Make the summary from which the next stage starts.
+def run_gather(job: Job, receipts: Sequence[Receipt]) -> State:
+    """Make the state from which the next stage starts.
+
+    A gather is given the results of the tasks it gathers, and starts from the state after them: so
+    its key follows from what they did. The gather of a stage that gathers its own receipts has no
+    key beside that of the tasks.
 
     Parameters
     ----------
@@ -286,63 +300,44 @@ def run_gather(job: Job, receipts: Sequence[Receipt]) -> Summary:
     receipts
         Of all tasks; none of a gather that takes none.
     """
-    summary: Summary = module(job.stage).gather(job, receipts)
-    if STAGES[job.stage].over is None:
-        return summary
-    results = summary.pop("results", None)
-    return extended(job, summary if results is None else {**summary, "checksum": key_of(results)})
+    begin = time.perf_counter()
+    implementation, described = module(job.stage), STAGES[job.stage]
+    if described.over is not None:
+        tasks = sum_up(job.plan, job.stage, receipts)
+        job = replace(job, params=tasks.step.params)
+        return after(job.before, tasks.step, implementation.gather(job, tasks.results))
+    results: list[Result] = []
+    for stage in described.gathers:
+        tasks = sum_up(job.plan, stage, receipts)
+        job = replace(job, before=after(job.before, tasks.step))
+        results += tasks.results
+    added: Added = implementation.gather(job, results)
+    step = Step(
+        stage=job.stage,
+        key=job.key,
+        params=shaping(job.params),
+        seconds=round(time.perf_counter() - begin, 3),
+        peak_memory=peak_memory(),
+    )
+    return after(job.before, step, added)
 
 
-def gathered(job: Job, scattered: Summary | None, begin: float, **fields: Any) -> Summary:
-    """Summary of a gather that does work of its own, and of the tasks it gathered.
+class Tasks(NamedTuple):
+    """All tasks of a stage, summed up.
 
-    Parameters
+    Attributes
     ----------
-    job
-        The gather.
-    scattered
-        What `sum_up` made of the receipts, if there were any.
-    begin
-        ``time.perf_counter()`` when the gather began.
-    **fields
-        What the next stages need.
+    step
+        What they did.
+    results
+        What their receipts say, in the order of their tasks.
     """
-    summary = {
-        "stage": job.stage,
-        "key": job.key,
-        "plan": job.plan.digest,
-        "params": shaping(job.params),
-        "seconds": round(time.perf_counter() - begin, 3),
-        "peak_memory": peak_memory(),
-        **fields,
-    }
-    return extended(job, summary, scattered)
+
+    step: Step
+    results: list[Result]
 
 
-_OWN = {"stage", "key", "params", "tasks", "seconds", "peak_memory", "checksum", "history"}
-_NEEDED_LATER = {"key", "plan", "flows", "ends", "counts", "displacements", "labels", "seeds"}
-_NEEDED_LATER |= {"naming", "patches", "relabel", "scale", "object_table", "hole_table"}
-_NEEDED_LATER |= {"dtype", "pieces", "expand", "by_block", "label_type", "last", "cell_table"}
-_NEEDED_LATER |= {"matched", "second", "second_labels", "upscale"}
-
-
-def extended(job: Job, summary: Summary, *before: Summary | None) -> Summary:
-    """A summary with what the one before it says and this one does not, and the history.
-
-    Stages hand names of arrays on that a later one reads; the history tells what each of them did.
-    """
-    inherited = {k: v for k, v in job.before.items() if k not in _OWN}
-    told = [
-        {k: v for k, v in step.items() if k not in _NEEDED_LATER}
-        for step in (*before, summary)
-        if step is not None
-    ]
-    return {**inherited, **summary, "history": [*job.before.get("history", []), *told]}
-
-
-def sum_up(
-    plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool = False
-) -> Summary:
+def sum_up(plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool = False) -> Tasks:
     """Check that every item of a stage has exactly one receipt, and sum them up.
 
     Parameters
@@ -355,12 +350,6 @@ def sum_up(
         One for each task, in any order.
     upscale
         Whether they wrote regions of level 0.
-
-    Returns
-    -------
-    dict
-        ``stage``, ``key``, ``plan``, ``tasks``, ``seconds``, ``peak_memory`` and ``results``: what
-        the tasks' receipts say, in the order of their tasks.
 
     Raises
     ------
@@ -392,13 +381,14 @@ def sum_up(
             remedy="run again with -resume; if it is said again, without -resume",
         )
     ordered = sorted(receipts, key=lambda r: r["items"])
-    return {
-        "stage": stage,
-        "key": keys[0] if keys else "",
-        "plan": plan.digest,
-        "params": ordered[0]["params"] if ordered else {},
-        "tasks": len(ordered),
-        "seconds": round(sum(r["seconds"] for r in ordered), 3),
-        "peak_memory": max((r["peak_memory"] for r in ordered), default=0),
-        "results": [r["result"] for r in ordered],
-    }
+    results = [r["result"] for r in ordered]
+    step = Step(
+        stage=stage,
+        key=keys[0] if keys else "",
+        params=ordered[0]["params"] if ordered else {},
+        tasks=len(ordered),
+        seconds=round(sum(r["seconds"] for r in ordered), 3),
+        peak_memory=max((r["peak_memory"] for r in ordered), default=0),
+        checksum=key_of(results),
+    )
+    return Tasks(step, results)

@@ -20,10 +20,11 @@ from terapose.core.errors import InputError, StoreError
 from terapose.core.params import Parameters
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import GATHERED, GRAPH, STAGES
-from terapose.pipeline.job import Job, Receipt, Summary, run, run_gather
+from terapose.pipeline.job import Job, Receipt, run, run_gather
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.repair import forgetting
 from terapose.pipeline.stage import Stage
+from terapose.pipeline.state import State
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def _parse(plan: str) -> Plan:
 
 
 def _work(
-    plan: str, address: str, stage: str, task: int, params: Mapping[str, Any], before: Summary
+    plan: str, address: str, stage: str, task: int, params: Mapping[str, Any], before: State
 ) -> Receipt:
     """Run one task in a process of the pool."""
     job = Job(_parse(plan), Store(address), stage, task, params, before)
@@ -74,11 +75,11 @@ class Runner:
     report: Report = quiet
     order: Callable[[int], Iterable[int]] = range
 
-    def job(self, stage: str, params: Mapping[str, Any], before: Summary, task: int = 0) -> Job:
+    def job(self, stage: str, params: Mapping[str, Any], before: State, task: int = 0) -> Job:
         """A job of this plan."""
         return Job(self.plan, self.store, stage, task, params, before)
 
-    def scatter(self, stage: str, params: Mapping[str, Any], before: Summary) -> list[Receipt]:
+    def scatter(self, stage: str, params: Mapping[str, Any], before: State) -> list[Receipt]:
         """Run all tasks of a stage."""
         total = len(self.plan.tasks[stage])
         self.report(stage, 0, total)
@@ -158,16 +159,16 @@ class Done(NamedTuple):
 
     Attributes
     ----------
-    summary
+    state
         The last one.
-    summaries
-        All, by the stage whose receipts they sum up, or that made them.
+    states
+        All, by the stage after which they were.
     receipts
         Of scattered stages, by name.
     """
 
-    summary: Summary
-    summaries: dict[str, Summary]
+    state: State
+    states: dict[str, State]
     receipts: dict[str, list[Receipt]]
 
     def receipts_for(self, gather: Stage) -> list[Receipt]:
@@ -180,7 +181,7 @@ def run_stages(
     params: Parameters,
     given: Mapping[str, Mapping[str, Any]],
     stages: Sequence[Stage] = GRAPH,
-    before: Summary | None = None,
+    before: State | None = None,
 ) -> Done:
     """Run stages one after another, those that this plan and these parameters ask for.
 
@@ -195,9 +196,9 @@ def run_stages(
     stages
         Which ones, a part of the graph.
     before
-        The summary that the first of them starts from.
+        The state that the first of them starts from.
     """
-    done = Done(before or {}, {}, {})
+    done = Done(before or State(), {}, {})
     for stage in stages:
         if not stage.runs(runner.plan, params):
             continue
@@ -205,13 +206,12 @@ def run_stages(
         if stage.over is None:
             found = done.receipts_for(stage)
         else:
-            found = done.receipts[stage.name] = runner.scatter(stage.name, own, done.summary)
+            found = done.receipts[stage.name] = runner.scatter(stage.name, own, done.state)
             if stage.name in GATHERED:
                 continue
-            own = {}  # such a gather takes no parameters, here as in the workflow
-        summary = run_gather(runner.job(stage.name, own, done.summary), found)
-        done.summaries[stage.name] = summary
-        done = done._replace(summary=summary)
+        state = run_gather(runner.job(stage.name, own, done.state), found)
+        done.states[stage.name] = state
+        done = done._replace(state=state)
     return done
 
 

@@ -27,8 +27,9 @@ from terapose.io.checksums import unsealed
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
 from terapose.pipeline.graph import SCATTERED
-from terapose.pipeline.job import Job, Receipt, Summary, source
+from terapose.pipeline.job import Job, Receipt, source
 from terapose.pipeline.plan import CONVERT_PLANES, Plan
+from terapose.pipeline.state import State, read_state
 
 AGAIN = "again"
 MOST = 5
@@ -194,7 +195,7 @@ def _documents(paths: Iterable[Path]) -> Iterator[Path]:
         yield from sorted(path.rglob("*.json")) if path.is_dir() else [path]
 
 
-def read_summary(path: Path, store: Store) -> Summary:
+def read_summary(path: Path, store: Store) -> State:
     """Read the summary ``<stage>.json`` that a gather has left.
 
     Raises
@@ -203,7 +204,7 @@ def read_summary(path: Path, store: Store) -> Summary:
         If it is damaged; the gather has been counted.
     """
     try:
-        return unsealed(path.read_bytes(), path)
+        return read_state(unsealed(path.read_bytes(), path), path)
     except StoreError as fault:
         name = f"gather.{path.stem}" if path.stem in SCATTERED else path.stem
         fault.is_forgotten = count(store, name)

@@ -5,8 +5,9 @@ it is a *gather*, which runs once when all receipts of a scattered stage are in.
 `terapose.stages`, with one protocol:
 
 - ``run(job) -> dict``: do one task; what is returned becomes part of its receipt;
-- ``gather(job, receipts) -> dict``: make the summary that the next stage starts from. Scattered
-  stages whose receipts no other stage gathers have both.
+- ``gather(job, results) -> Added``: return what is added to the state from which the next stage
+  starts (`terapose.pipeline.state`), given what ``run`` returned in all tasks. Scattered stages
+  whose receipts no other stage gathers have both.
 """
 
 from __future__ import annotations

@@ -30,8 +30,9 @@ import numpy as np
 from terapose.algorithms.resize import resize, source_box
 from terapose.core.geometry import ZYX, Box, Grid, zyx
 from terapose.intermediates.flows import read_flows, sums
-from terapose.pipeline.job import Job, Receipt, Summary, sum_up
+from terapose.pipeline.job import Job, Result
 from terapose.pipeline.plan import Plan
+from terapose.pipeline.state import Added, State
 
 
 def sigmas(smooth: Sequence[float]) -> tuple[float, float, float]:
@@ -123,9 +124,8 @@ def drop(job: Job, item: int) -> None:
             job.store.drop_box(sums(job.plan.axes[-1]), chunks[chunk])
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts; ``flows`` names the array that the next stages read."""
-    summary = sum_up(job.plan, "combine", receipts)
+def gather(job: Job, results: list[Result]) -> Added:
+    """Name the array that the next stages read."""
     last = sums(job.plan.axes[-1])
-    flows = last if is_identity(job.plan, summary["params"]) else f"combine-{summary['key']}/flows"
-    return {**summary, "flows": flows}
+    flows = last if is_identity(job.plan, job.params) else job.name("flows")
+    return Added(State(flows=flows))

@@ -22,7 +22,8 @@ from terapose.core.tables import windows
 from terapose.intermediates.flows import read_flows
 from terapose.intermediates.seeds import seeds_in
 from terapose.io.store.long_tables import ByNumber, get_window, put_rows, put_window
-from terapose.pipeline.job import Job, Receipt, Summary, sum_up
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added, State
 
 _SINGLE = 4e7
 """Pixels of a padded plane above which Cellpose computes in float32."""
@@ -30,8 +31,8 @@ _SINGLE = 4e7
 
 def run(job: Job) -> dict[str, Any]:
     """Find the errors of one task's objects; they go to the store as a table."""
-    farthest = job.store.get_table(job.before["displacements"])["displacement"].tolist()
-    pieces = job.store.get_table(job.before["pieces"])
+    farthest = job.store.get_table(job.before.displacements)["displacement"].tolist()
+    pieces = job.store.get_table(job.before.pieces)
     tables = [_block(job, item, farthest, pieces) for item in job.items]
     name = job.name(f"{job.task}.npz")
     return {"errors": name, **put_rows(job.store, name, tables)}
@@ -50,12 +51,12 @@ def _block(
         travel = max(farthest[n] for n in plan.grid.touching(touched))
         seeds = plan.around(touched, travel + GROWTH)
         seen = plan.around(seeds, reach(plan.grid, farthest, seeds, GROWTH))
-    labels = job.store.read(job.before["labels"], seen)
+    labels = job.store.read(job.before.labels, seen)
     ids = np.intersect1d(ids, labels)
     if not len(ids):
         return {"id": ids, "error": np.zeros(0)}
     labels[np.isin(labels, pieces["dropped"])] = 0
-    flows = read_flows(job, job.before["flows"], seen)[:-1]
+    flows = read_flows(job, job.before.flows, seen)[:-1]
     if not plan.flat:
         return {"id": ids, "error": flow_errors_3d(labels, flows, ids)}
     rounds = pieces["rounds"][seen.start[0] : seen.stop[0]]
@@ -64,13 +65,12 @@ def _block(
     return {"id": ids, "error": flow_errors_2d(labels, flows, ids, rounds, single)}
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts; put the errors into the table of objects."""
-    summary = sum_up(job.plan, "errors", receipts)
-    errors = ByNumber(job.store, summary.pop("results"), "errors")
-    name = f"errors-{summary['key']}/objects"
-    for number, (first, stop) in enumerate(windows(job.before["last"])):
-        objects = get_window(job.store, job.before["object_table"], number)
+def gather(job: Job, results: list[Result]) -> Added:
+    """Put the errors into the table of objects."""
+    errors = ByNumber(job.store, results, "errors")
+    name = job.name("objects")
+    for number, (first, stop) in enumerate(windows(job.before.last)):
+        objects = get_window(job.store, job.before.object_table, number)
         found = errors.rows(first, stop, {"id": np.int64, "error": np.float64})
         if not np.array_equal(found["id"], objects["id"]):
             raise AssertionError("an object has no error, or two")
@@ -78,4 +78,4 @@ def gather(job: Job, receipts: list[Receipt]) -> Summary:
         count = objects["count"]
         columns = {"sum_error": found["error"] * count, "measured": count}
         put_window(job.store, name, number, {**objects, **columns})
-    return {**summary, "object_table": name}
+    return Added(State(object_table=name))

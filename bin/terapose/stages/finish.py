@@ -36,7 +36,7 @@ from terapose.io.tables.geojson import joined_rings, rings_in, write_geojson
 from terapose.io.tables.writers import FORMATS, write_table
 from terapose.pipeline.code import package_digest
 from terapose.pipeline.graph import STAGES
-from terapose.pipeline.job import Job, Receipt, Summary, extended, sum_up
+from terapose.pipeline.job import Job, Receipt, Tasks, sum_up
 from terapose.pipeline.plan import key_of
 from terapose.results.earlier import RECORD, THUMBNAILS, forget, named
 from terapose.results.publishing import LABELS, complete, lay_out, noted
@@ -57,7 +57,7 @@ def run(
     Parameters
     ----------
     job
-        The stage; ``before`` is the summary of ``relabel``.
+        The stage; ``before`` is the state after ``relabel``, or ``match``.
     receipts
         Of all tasks of ``export``, ``measure`` and ``outlines``, as far as they were to run.
     output
@@ -82,10 +82,11 @@ def run(
         If the image has changed since the run was planned, as far as it is read here: where
         thumbnails are cut out of it, or its content identifies it.
     """
-    exported, others = _gathered(job, receipts)
-    checks = complete(job, exported.pop("files"))
+    tasks = _gathered(job, receipts)
+    exported = tasks["export"]
+    checks = complete(job, [crc for result in exported.results for crc in result["files"]])
     output.mkdir(parents=True, exist_ok=True)
-    record = _record(job, exported, *others)
+    record = _record(job, tasks)
     staging = files.aside(output / RECORD)
     try:
         staging.mkdir()
@@ -97,7 +98,7 @@ def run(
             _tables(job, measured, name, staging)
         if "geojson" in job.params["table"]:
             _outlines(job, measured, outlined, staging)
-        _masks(job, staging, exported["checksum"])
+        _masks(job, staging, str(exported.step.checksum))
         _thumbnails(job, staging, jobs)
         job.confirm_content()
         record = sealed({**record, **noted(staging, checks)})
@@ -108,7 +109,7 @@ def run(
     for note in record["notes"]:
         log.warning(note)
     if job.params["keep_intermediates"] == "none":
-        for name in (job.before["flows"], job.before["labels"]):
+        for name in (job.before.flows, job.before.labels):
             job.store.drop(name)
     return record
 
@@ -124,22 +125,20 @@ def _publish(staging: Path, output: Path, record: dict[str, Any]) -> None:
         files.point(f"results: after {name} is renamed")
 
 
-def _gathered(job: Job, receipts: list[Receipt]) -> tuple[Summary, list[Summary]]:
-    """Check the receipts of each stage; returns the summary of ``export``, and of the others."""
-    summaries = []
+def _gathered(job: Job, receipts: list[Receipt]) -> dict[str, Tasks]:
+    """Check the receipts of each stage that was asked for, and sum them up."""
+    found = {}
     params = Parameters.model_construct(**job.params)
     for stage in STAGES[job.stage].gathers:
         if not STAGES[stage].is_asked(job.plan.mode, params):
             continue
         mine = [r for r in receipts if r["stage"] == stage]
-        summary = sum_up(job.plan, stage, mine, upscale=job.upscales)
-        results = summary.pop("results")
-        # of what was written, whatever tasks it was written by
-        if stage == "export":
-            summary["checksum"] = key_of([c for r in results for c in r["checksums"]])
-            summary["files"] = [c for r in results for c in r["files"]]
-        summaries.append(summary)
-    return summaries[0], summaries[1:]
+        found[stage] = sum_up(job.plan, stage, mine, upscale=job.upscales)
+    # of what was written, whatever tasks it was written by
+    step, results = found["export"]
+    checksum = key_of([c for r in results for c in r["checksums"]])
+    found["export"] = Tasks(step.model_copy(update={"checksum": checksum}), results)
+    return found
 
 
 def _tables(job: Job, measured: list[Receipt], name: str, output: Path) -> None:
@@ -231,10 +230,9 @@ def _notes(job: Job) -> list[str]:
     ]
 
 
-def _record(job: Job, *last: Summary) -> dict[str, Any]:
+def _record(job: Job, tasks: dict[str, Tasks]) -> dict[str, Any]:
     """What was done, with what, and what it took."""
-    plan = job.plan
-    done = extended(job, last[-1], *last[:-1])["history"]
+    plan, history = job.plan, (*job.before.history, *(done.step for done in tasks.values()))
     return {
         "terapose": __version__,
         "package_digest": package_digest(),
@@ -250,14 +248,14 @@ def _record(job: Job, *last: Summary) -> dict[str, Any]:
         "rescale": plan.rescale,
         "anisotropy": plan.anisotropy,
         "flow_precision": plan.flow_precision,
-        "cells": job.before["cells"],
+        "cells": job.before.cells,
         "compartments": list(compartments(job.before)),
-        "expand": job.before["expand"],
-        "second": job.before.get("second"),
+        "expand": job.before.expand,
+        "second": job.before.second,
         "thumbnails": None if job.params["thumbnails"] is None else THUMBNAILS,
         "tables": table_names(compartments(job.before), job.params["table"]),
         "masks": [file for _, file in _mask_files(job)],
         "notes": _notes(job),
-        "stages": {step["stage"]: {k: v for k, v in step.items() if k != "stage"} for step in done},
+        "stages": {step.stage: step.record() for step in history},
         "projection": plan.projection.model_dump(mode="json"),
     }

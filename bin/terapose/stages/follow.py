@@ -27,7 +27,8 @@ from terapose.core.errors import InputError
 from terapose.intermediates.ends import NOWHERE
 from terapose.intermediates.flows import read_flows
 from terapose.io.store.store import INTEGER
-from terapose.pipeline.job import Job, Receipt, Summary, sum_up
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added, State
 from terapose.pipeline.tissue import read_tissue
 
 FIRST_HALO = 24
@@ -54,7 +55,7 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     plan, core = job.plan, job.plan.grid[item]
     niter = plan.default_niter if job.params["niter"] in (None, 0) else job.params["niter"]
     threshold = np.float32(job.params["cellprob_threshold"])
-    probability = read_flows(job, job.before["flows"], core)[-1]
+    probability = read_flows(job, job.before.flows, core)[-1]
     cells = np.argwhere((probability > threshold) & read_tissue(plan, job.store, core))
     starts: NDArray[np.int32] = (cells + core.start).astype(np.int32)
     ends = np.empty_like(starts)
@@ -62,7 +63,7 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     halo, excursion, refollowed = FIRST_HALO, 0.0, 0
     while len(todo):
         box = plan.around(core, halo)
-        field = read_flows(job, job.before["flows"], box)
+        field = read_flows(job, job.before.flows, box)
         inside = (field[-1] > threshold) & read_tissue(plan, job.store, box)
         flows = scale_flows(field[:-1], inside, plan.image.shape)
         found, far, lost = follow(flows, box.start, plan.image.shape, starts[todo], niter)
@@ -93,19 +94,15 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     }
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts; put each block's largest displacement where the next stages find it."""
-    summary = sum_up(job.plan, "follow", receipts)
-    results = summary["results"]
-    name = f"follow-{summary['key']}/displacements.npz"
+def gather(job: Job, results: list[Result]) -> Added:
+    """Put each block's largest displacement where the next stages find it."""
+    name = job.name("displacements.npz")
     farthest = np.array([d for r in results for d in r["displacements"]], np.int32)
     job.store.put_table(name, {"displacement": farthest})
-    return {
-        **summary,
-        "ends": f"follow-{summary['key']}/ends",
-        "displacements": name,
+    told = {
         "max_excursion": max(r["max_excursion"] for r in results),
         "halo": max(r["halo"] for r in results),
         "refollowed": sum(r["refollowed"] for r in results),
         "voxels": sum(r["voxels"] for r in results),
     }
+    return Added(State(ends=job.name("ends"), displacements=name), told)

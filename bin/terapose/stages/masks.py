@@ -38,8 +38,8 @@ def run(job: Job) -> dict[str, Any]:
     """Label the blocks of one task."""
     plan = job.plan
     name = job.name("labels")
-    job.store.create(name, plan.image.shape, plan.chunk, job.before["dtype"], INTEGER)
-    farthest = job.store.get_table(job.before["displacements"])["displacement"].tolist()
+    job.store.create(name, plan.image.shape, plan.chunk, job.before.dtype, INTEGER)
+    farthest = job.store.get_table(job.before.displacements)["displacement"].tolist()
     objects, holes, checksums = [], [], []
     for item in job.items:
         core = plan.grid[item]
@@ -61,15 +61,15 @@ def run(job: Job) -> dict[str, Any]:
 def _label(job: Job, seen: Box, farthest: list[int]) -> NDArray[Any]:
     """Provisional labels of a box, each voxel by itself: (Z, Y, X) of the planned dtype."""
     plan, shape = job.plan, job.plan.image.shape
-    starts, ends = read_ends(job, job.before["ends"], seen)
-    labels: NDArray[Any] = np.zeros(seen.shape, job.before["dtype"])
+    starts, ends = read_ends(job, job.before.ends, seen)
+    labels: NDArray[Any] = np.zeros(seen.shape, job.before.dtype)
     travel = max(farthest[n] for n in plan.grid.touching(seen))
     near = plan.around(seen, travel + GROWTH)
     voxels, counts, ids = seeds_in(job.store, job.before, near, shape)
     if not len(ids):
         return labels
     window = plan.around(near, GROWTH)
-    histogram = job.store.read(job.before["counts"], window)
+    histogram = job.store.read(job.before.counts, window)
     # IDs rise with the linear index: more end points win, then the larger index
     rank = np.empty(len(ids), np.int64)
     rank[np.lexsort((ids, counts))] = np.arange(len(ids))
@@ -83,7 +83,7 @@ def _objects(job: Job, labels: NDArray[Any], core: Box, seen: Box) -> tuple[Tabl
     shape = job.plan.image.shape
     _, _, ids = seeds_in(job.store, job.before, core, shape)
     local = own(labels, ids)
-    probability = read_flows(job, job.before["flows"], seen)[-1]
+    probability = read_flows(job, job.before.flows, seen)[-1]
     rows = measure(local, len(ids), seen.start, shape, probability)
     found = rows["count"] > 0
     table: Table = {"id": ids[found], **{c: rows[c][found] for c in COLUMNS}}

@@ -13,9 +13,6 @@ cover. Numbers stay those of the nuclei.
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,24 +21,13 @@ from terapose.core.tables import Table, merged
 from terapose.intermediates.cells import by_block, put_boxes
 from terapose.io.store.columns import put_column
 from terapose.io.store.long_tables import Sorter, blocks_together, get_whole
-from terapose.pipeline.job import Job, Receipt, Summary, gathered, sum_up
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added, State
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts and match.
-
-    Returns
-    -------
-    dict
-        As `terapose.pipeline.job.gathered`, with ``matched`` (where the lookups are), ``pairs``
-        (their number) and what `terapose.intermediates.compartments` needs.
-    """
-    begin = time.perf_counter()
-    # other cells are other results: the key is to tell
-    job = replace(job, params=receipts[0]["params"])
-    scattered = sum_up(job.plan, "matches", receipts)
-    results = scattered.pop("results")
-    nuclei = get_whole(job.store, job.before["cell_table"], job.before["last"])
+def gather(job: Job, results: list[Result]) -> Added:
+    """Match on the counts of all blocks."""
+    nuclei = get_whole(job.store, job.before.cell_table, job.before.last)
     pairs = merged([job.store.get_table(r["pairs"]) for r in results])
     boxes = merged([job.store.get_table(r["boxes"]) for r in results])
     last = int(boxes["cell"].max(initial=0))
@@ -52,18 +38,14 @@ def gather(job: Job, receipts: list[Receipt]) -> Summary:
     widened = Sorter(job.store, f"{name}/unsorted", "block", blocks_together(job.plan.grid))
     widened.add(by_block(_widened(nuclei, boxes, owner), job.plan))
     put_boxes(widened, f"{name}/by_block")
-    relabel = f"{name}/result"
-    return gathered(
-        job,
-        scattered,
-        begin,
+    state = State(
         matched=name,
         by_block=f"{name}/by_block",
-        relabel=relabel,
+        relabel=f"{name}/result",
         second=results[0]["second"],
-        second_labels=f"matches-{scattered['key']}/cells",
-        pairs=int((cell_of > 0).sum()),
+        second_labels=f"matches-{job.before.key}/cells",
     )
+    return Added(state, {"pairs": int((cell_of > 0).sum())})
 
 
 def matched(

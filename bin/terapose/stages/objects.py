@@ -13,7 +13,6 @@ histograms have been read for the last time.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,42 +21,33 @@ import numpy as np
 from terapose.algorithms.objects.filters import HOLES, OBJECTS, small_enough
 from terapose.core.tables import Table, select, windows
 from terapose.io.store.long_tables import ByNumber, put_window
-from terapose.pipeline.job import Job, Receipt, Summary, gathered, sum_up
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added, State
 
 log = logging.getLogger(__name__)
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts of ``masks`` and make the table.
+def gather(job: Job, results: list[Result]) -> Added:
+    """Make three tables of what ``masks`` has found.
 
-    Returns
-    -------
-    dict
-        As `terapose.pipeline.job.gathered`, with the names of the labels and of three tables:
-        objects and holes (in windows of `terapose.io.store.long_tables`, up to the number
-        ``last``), and ``dropped`` IDs with the ``rounds`` of each plane.
+    They are objects and holes (in windows of `terapose.io.store.long_tables`, up to the number
+    ``last``), and ``dropped`` IDs with the ``rounds`` of each plane.
     """
-    begin = time.perf_counter()
-    summary = sum_up(job.plan, "masks", receipts)
-    results = summary.pop("results")
     found = sum(r["found"] for r in results)
     if not found:
         log.warning("no objects: no cells will be found")
     job.store.put_table(job.name("pieces.npz"), _tables(job, results))
     if job.params["keep_intermediates"] != "all":
-        job.store.drop(job.before["ends"])
-        job.store.drop(job.before["counts"])
-    return gathered(
-        job,
-        summary,
-        begin,
-        labels=f"masks-{summary['key']}/labels",
-        objects=found,
+        job.store.drop(job.before.ends)
+        job.store.drop(job.before.counts)
+    state = State(
+        labels=f"masks-{job.before.key}/labels",
         object_table=job.name("objects"),
         hole_table=job.name("holes"),
-        last=job.before["found"],
+        last=job.before.found,
         pieces=job.name("pieces.npz"),
     )
+    return Added(state, {"objects": found})
 
 
 def _tables(job: Job, results: Sequence[Mapping[str, Any]]) -> Table:
@@ -68,7 +58,7 @@ def _tables(job: Job, results: Sequence[Mapping[str, Any]]) -> Table:
     dropped = [np.zeros(0, np.int64)]
     # rounds of diffusion in each plane, where planes stand by themselves
     rounds = np.zeros(plan.image.shape[0] if plan.flat else 0, np.int64)
-    for number, (first, stop) in enumerate(windows(job.before["found"])):
+    for number, (first, stop) in enumerate(windows(job.before.found)):
         objects = all_objects.rows(first, stop, OBJECTS)
         small = small_enough(objects, plan.image.shape, fraction, flat=plan.flat)
         dropped.append(objects["id"][~small])

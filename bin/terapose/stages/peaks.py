@@ -22,13 +22,13 @@ from terapose.pipeline.job import Job
 def run(job: Job) -> dict[str, Any]:
     """Count the blocks of one task and write their seeds as a table."""
     plan, shape = job.plan, job.plan.image.shape
-    farthest = job.store.get_table(job.before["displacements"])["displacement"].tolist()
+    farthest = job.store.get_table(job.before.displacements)["displacement"].tolist()
     job.store.create(job.name("counts"), shape, plan.chunk, "int32", INTEGER)
     positions, counts, checksums = [], [], []
     for item in job.items:
         core = plan.grid[item]
         margin = reach(plan.grid, farthest, core, PEAK)
-        _, ends = read_ends(job, job.before["ends"], plan.around(core, margin))
+        _, ends = read_ends(job, job.before.ends, plan.around(core, margin))
         seen = plan.around(core, PEAK)
         histogram = count_ends(ends, seen.start, seen.shape)
         seeds = find_seeds(histogram, flat=plan.flat) + seen.start

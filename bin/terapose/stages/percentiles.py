@@ -1,7 +1,7 @@
 """percentiles (gather): what becomes 0 and 1 in each channel: everywhere, by plane, or by place.
 
-- ``global``: the histograms are merged; the summary holds ``low`` and ``high``;
-- ``plane``: a table of ``low`` and ``high``, (Z, C) float32, named ``scale`` in the summary;
+- ``global``: the histograms are merged; the state holds ``low`` and ``high``;
+- ``plane``: a table of ``low`` and ``high``, (Z, C) float32, named ``scale`` in the state;
 - ``tile``: a table of maps ``low`` and ``high``, (P, C, rows, columns) float32, one map for the
   whole volume or, in mode 2d, one for each plane.
 
@@ -15,7 +15,6 @@ missed it), the image is read once more, for those bins only. The result is exac
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 import numpy as np
@@ -28,19 +27,14 @@ from terapose.algorithms.normalize.tiled import tile_maps
 from terapose.core.errors import InputError
 from terapose.intermediates.intensities import counted, sampled, stride, unpack
 from terapose.pipeline.constant import constant
-from terapose.pipeline.job import Job, Receipt, Summary, gathered, sum_up
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added, State
 
 log = logging.getLogger(__name__)
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts of ``intensities`` and make the summary.
-
-    Returns
-    -------
-    dict
-        As `terapose.pipeline.job.gathered`, with ``low`` and ``high`` of each channel as they are
-        applied.
+def gather(job: Job, results: list[Result]) -> Added:
+    """Find ``low`` and ``high`` of each channel as they are applied, or the table of them.
 
     Raises
     ------
@@ -49,9 +43,6 @@ def gather(job: Job, receipts: list[Receipt]) -> Summary:
         (`terapose.algorithms.normalize.precision`).
     """
     planned, rules = job.plan.image, job.plan.intensity
-    begin = time.perf_counter()
-    summary = sum_up(job.plan, "intensities", receipts)
-    results = summary.pop("results")
     for n, channel in enumerate(planned.channels):
         least, most = _extremes(results, n)
         # a part may well be constant where all of the image is not
@@ -64,12 +55,13 @@ def gather(job: Job, receipts: list[Receipt]) -> Summary:
             _check(job, results, n, merged["low"][:, n], merged["high"][:, n])
         name = job.name("scale.npz")
         job.store.put_table(name, merged if rules.mode == "plane" else _maps(job, merged))
-        return gathered(job, summary, begin, scale=name, mode=rules.mode)
+        return Added(State(scale=name), {"mode": rules.mode})
     ends = [_ends(job, tables, n) for n in range(len(planned.channels))]
     for n, (low, high) in enumerate(ends):
         _check(job, results, n, low, high)
-    lows, highs = ([e[i] for e in ends] for i in range(2))
-    return gathered(job, summary, begin, low=lows, high=highs, mode=rules.mode)
+    lows, highs = (tuple(e[i] for e in ends) for i in range(2))
+    told = {"low": lows, "high": highs, "mode": rules.mode}
+    return Added(State(low=lows, high=highs), told)
 
 
 def _extremes(results: list[dict[str, Any]], n: int) -> tuple[float, float]:

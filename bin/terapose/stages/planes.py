@@ -7,8 +7,6 @@ flows go and holes are filled plane by plane, but nothing is too small yet. What
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from terapose.algorithms.objects.filters import resolved
@@ -17,19 +15,12 @@ from terapose.core.tables import select
 from terapose.intermediates.naming import Naming, put_naming
 from terapose.intermediates.objects import read_labels, read_windows
 from terapose.io.store.long_tables import put_whole
-from terapose.pipeline.job import Job, Receipt, Summary, gathered
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added, State
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Resolve the objects of planes.
-
-    Returns
-    -------
-    dict
-        As `terapose.pipeline.job.gathered`, with the names of the table of objects (``id`` is the
-        new number, up to ``last``) and of the naming.
-    """
-    begin = time.perf_counter()
+def gather(job: Job, results: list[Result]) -> Added:
+    """Resolve the objects of planes: a table (``id`` is the new number) and a naming."""
     rules = {
         "flow_threshold": flow_threshold(job.plan.mode, job.params["flow_threshold"]),
         "min_size": 0,
@@ -41,19 +32,16 @@ def gather(job: Job, receipts: list[Receipt]) -> Summary:
     # Cellpose numbers the objects of a plane as a scan of it meets them
     objects = select(objects, np.argsort(objects["first"], kind="stable"))
     cells = len(objects["id"])
-    names = np.zeros(job.before["found"] + 1, np.int64)
+    names = np.zeros(job.before.found + 1, np.int64)
     names[objects["id"]] = np.arange(1, cells + 1)
-    naming = Naming.identity(job.before["found"]).renamed(names, patches["voxel"], patches["id"])
+    naming = Naming.identity(job.before.found).renamed(names, patches["voxel"], patches["id"])
     put_naming(job.store, job.name("naming"), naming)
     table = job.name("objects")
     put_whole(job.store, table, {**objects, "id": np.arange(1, cells + 1)}, cells)
-    return gathered(
-        job,
-        None,
-        begin,
+    state = State(
         naming=job.name("naming"),
         patches=len(naming.voxel),
         object_table=table,
-        kept=cells,
         last=cells,
     )
+    return Added(state, {"kept": cells})

@@ -11,7 +11,6 @@ their boxes by block. Objects are gone through by windows of their numbers
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,21 +22,15 @@ from terapose.intermediates.cells import by_block, put_boxes
 from terapose.intermediates.naming import NewNames
 from terapose.intermediates.objects import read_labels, read_windows
 from terapose.io.store.long_tables import Sorter, blocks_together, put_window
-from terapose.pipeline.job import Job, Receipt, Summary, gathered
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added, State
 
 log = logging.getLogger(__name__)
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Number the cells.
-
-    Returns
-    -------
-    dict
-        As `terapose.pipeline.job.gathered`, with ``cells`` (their number) and the names of what is
-        written.
-    """
-    begin, name = time.perf_counter(), f"relabel-{job.key}"
+def gather(job: Job, results: list[Result]) -> Added:
+    """Number the cells."""
+    name = f"relabel-{job.key}"
     names = NewNames(job, f"{name}/naming")
     boxes = Sorter(job.store, f"{name}/unsorted", "block", blocks_together(job.plan.grid))
     cells = 0
@@ -54,10 +47,7 @@ def gather(job: Job, receipts: list[Receipt]) -> Summary:
     dtype = "uint32" if cells < 2**32 else "uint64"
     expand = job.params["expand"] or 0
     upscale = bool(job.params["upscale"]) and job.plan.full is not None
-    return gathered(
-        job,
-        None,
-        begin,
+    state = State(
         naming=f"{name}/naming",
         patches=names.close(),
         relabel=name,
@@ -68,6 +58,7 @@ def gather(job: Job, receipts: list[Receipt]) -> Summary:
         expand=expand,
         upscale=upscale,
     )
+    return Added(state, {"cells": cells})
 
 
 def _resolved(job: Job) -> Iterator[tuple[Table, Table]]:

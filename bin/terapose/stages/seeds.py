@@ -8,27 +8,18 @@ a block finds the seeds around it by bisection.
 from __future__ import annotations
 
 import logging
-import time
 
 import numpy as np
 
 from terapose.io.store.long_tables import Sorter, voxels_together
-from terapose.pipeline.job import Job, Receipt, Summary, gathered, sum_up
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added, State
 
 log = logging.getLogger(__name__)
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts of ``peaks`` and make the table.
-
-    Returns
-    -------
-    dict
-        As `terapose.pipeline.job.gathered`, with the names of the arrays the next stage reads.
-    """
-    begin = time.perf_counter()
-    summary = sum_up(job.plan, "peaks", receipts)
-    results = summary.pop("results")
+def gather(job: Job, results: list[Result]) -> Added:
+    """Make the table of what ``peaks`` has found."""
     width = voxels_together(job.plan.grid)
     by_position = Sorter(job.store, job.name("unsorted"), "position", width)
     for result in results:
@@ -37,12 +28,10 @@ def gather(job: Job, receipts: list[Receipt]) -> Summary:
     found = by_position.put_columns(name, {"position": np.uint64, "count": np.int32})
     if not found:
         log.warning("no seeds: no cells will be found")
-    return gathered(
-        job,
-        summary,
-        begin,
+    state = State(
         seeds=name,
         found=found,
-        counts=f"peaks-{summary['key']}/counts",
+        counts=f"peaks-{job.before.key}/counts",
         dtype="uint32" if found < 2**32 else "uint64",
     )
+    return Added(state, {"found": found})

@@ -15,7 +15,6 @@ cell has its own.) Columns of objects add up to columns of cells.
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,41 +22,31 @@ from numpy.typing import NDArray
 from terapose.core.tables import Table, merged
 from terapose.intermediates.naming import get_naming, put_naming
 from terapose.io.store.long_tables import get_whole, put_whole
-from terapose.pipeline.job import Job, Receipt, Summary, gathered, sum_up
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added, State
 
 _ADDED = ("count", "sum_z", "sum_y", "sum_x", "sum_probability", "sum_error", "measured")
 _LEAST = ("first", "z0", "y0", "x0")
 _MOST = ("z1", "y1", "x1")
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts of ``overlaps`` and join.
-
-    Returns
-    -------
-    dict
-        As `terapose.pipeline.job.gathered`, with the names of the table of cells and of the naming.
-    """
-    begin = time.perf_counter()
-    summary = sum_up(job.plan, "overlaps", receipts)
-    pairs = merged([job.store.get_table(r["pairs"]) for r in summary.pop("results")])
-    objects = get_whole(job.store, job.before["object_table"], job.before["last"])
+def gather(job: Job, results: list[Result]) -> Added:
+    """Join what ``overlaps`` has counted: a table of cells and a naming."""
+    pairs = merged([job.store.get_table(r["pairs"]) for r in results])
+    objects = get_whole(job.store, job.before.object_table, job.before.last)
     cell = join(objects["z0"], objects["count"], pairs, job.params["stitch_threshold"])
     table, cells = job.name("objects"), int(cell.max(initial=0))
     put_whole(job.store, table, total(objects, cell), cells)
     nothing = np.zeros(0, np.int64)
     naming = get_naming(job).renamed(np.concatenate([[0], cell]), nothing, nothing)
     put_naming(job.store, job.name("naming"), naming)
-    return gathered(
-        job,
-        summary,
-        begin,
+    state = State(
         naming=job.name("naming"),
         patches=len(naming.voxel),
         object_table=table,
-        joined=cells,
         last=cells,
     )
+    return Added(state, {"joined": cells})
 
 
 def join(

@@ -18,12 +18,13 @@ from terapose.intermediates.flows import read_flows
 from terapose.intermediates.naming import named_labels
 from terapose.intermediates.objects import holes_of, own
 from terapose.io.store.long_tables import ByNumber, get_whole, put_rows, put_window
-from terapose.pipeline.job import Job, Receipt, Summary, sum_up
+from terapose.pipeline.job import Job, Result
+from terapose.pipeline.state import Added, State
 
 
 def run(job: Job) -> dict[str, Any]:
     """Find the holes of one task's cells; they go to the store as a table."""
-    objects = get_whole(job.store, job.before["object_table"], job.before["last"])
+    objects = get_whole(job.store, job.before.object_table, job.before.last)
     shape = job.plan.image.shape
     first = np.stack(np.unravel_index(objects["first"], shape), axis=1)
     tables = []
@@ -40,15 +41,14 @@ def _holes(job: Job, objects: Table) -> dict[str, NDArray[Any]]:
     """Voxels of the holes of cells that are read together."""
     box = box_of(objects)
     labels = named_labels(job, box).astype(np.int64)
-    probability = read_flows(job, job.before["flows"], box)[-1]
+    probability = read_flows(job, job.before.flows, box)[-1]
     return holes_of(job, own(labels, objects["id"]), objects["id"], labels, probability, box)
 
 
-def gather(job: Job, receipts: list[Receipt]) -> Summary:
-    """Check the receipts; put the holes into one long table."""
-    summary = sum_up(job.plan, "voids", receipts)
-    name = f"voids-{summary['key']}/holes"
-    holes = ByNumber(job.store, summary.pop("results"), "holes")
-    for number, (first, stop) in enumerate(windows(job.before["last"])):
+def gather(job: Job, results: list[Result]) -> Added:
+    """Put the holes into one long table."""
+    name = job.name("holes")
+    holes = ByNumber(job.store, results, "holes")
+    for number, (first, stop) in enumerate(windows(job.before.last)):
         put_window(job.store, name, number, holes.rows(first, stop, HOLES))
-    return {**summary, "hole_table": name}
+    return Added(State(hole_table=name))
