@@ -10,7 +10,15 @@ import pytest
 from tests.fields import prepared
 
 from terapose.core.params import Parameters, check
-from terapose.pipeline.graph import GATHERED, GRAPH, PARAMETERS, SCATTERED, STAGES, commands
+from terapose.pipeline.graph import (
+    GATHERED,
+    GRAPH,
+    PARAMETERS,
+    SCATTERED,
+    STAGES,
+    commands,
+    memory_of,
+)
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = ROOT / "modules" / "processes"
@@ -49,6 +57,7 @@ def test_stages_are_told_apart_and_gathered_once() -> None:
     order = list(STAGES)
     assert all(order.index(n) < order.index(s.name) for s in GRAPH for n in s.gathers)
     assert set(PARAMETERS) <= {"plan", *commands()}
+    assert all((stage.memory is None) == (stage.over is None) for stage in GRAPH)
     taken = {name for stage in GRAPH for name in stage.parameters}
     assert taken <= set(Parameters.model_fields)
 
@@ -110,7 +119,7 @@ def test_what_runs_is_what_has_tasks_and_is_asked_for(
     image = np.random.default_rng(0).integers(0, 99, shape).astype(np.uint16)
     plan, _ = prepared(tmp_path, tiny_model, image, mode=mode)
     assert set(plan.tasks) == set(SCATTERED) >= {n for n in SCATTERED if plan.tasks[n]}
-    assert set(plan.projection.memory) >= {n for n in SCATTERED if plan.tasks[n]}
+    assert set(memory_of(plan)) == {n for n in SCATTERED if plan.tasks[n]}
 
     def running(**params: object) -> set[str]:
         given = check({"mode": mode, "flow_threshold": 0, "measure": "none", **params})

@@ -70,6 +70,7 @@ from terapose.intermediates.seeds import seeds_in
 from terapose.io.store.store import Store
 from terapose.networks import identify
 from terapose.pipeline.checked import open_checked
+from terapose.pipeline.estimate import of_store
 from terapose.pipeline.job import Job, run_gather
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
@@ -241,7 +242,7 @@ def test_intermediates_are_far_from_73_bytes_a_voxel(
     for diameter, most in ((None, 20 if mode == "3d" else 27), (45.0, 32)):
         params = check({"model": str(tiny_model), "mode": mode, "diameter": diameter})
         plan = make_plan(open_checked(address, params), identify(tiny_model), params)
-        assert plan.projection.store < most * math.prod(shape)
+        assert of_store(plan) < most * math.prod(shape)
 
 
 # -- cellpose, distributed

@@ -259,6 +259,6 @@ def test_a_plan_comes_back_from_its_file(plan_of: MakePlan, tmp_path: Path) -> N
 
 def test_a_full_disk_is_refused_before_anything_runs(plan_of: MakePlan, tmp_path: Path) -> None:
     plan = plan_of()
-    huge = plan.projection.model_copy(update={"store": 10**18})
+    huge = plan.image.model_copy(update={"shape": (10**6,) * 3})
     with pytest.raises(InputError, match="not enough room for the intermediates"):
-        run(plan.model_copy(update={"projection": huge}), Store(str(tmp_path / "store")))
+        run(plan.model_copy(update={"image": huge}), Store(str(tmp_path / "store")))

@@ -10,6 +10,7 @@ import click
 from terapose.cli.options import Planning, parameters
 from terapose.core.errors import shown
 from terapose.core.params import Parameters
+from terapose.pipeline.estimate import of_store
 from terapose.pipeline.graph import GRAPH, SCATTERED
 
 if TYPE_CHECKING:
@@ -82,15 +83,14 @@ def command(
 
 def describe_plan(plan: Plan, params: Parameters) -> str:
     """A plan in a few lines: the stages that these parameters ask for."""
-    need = plan.projection
     grid = " x ".join(map(str, plan.network_shape))
     lines = [
         f"network   {shown(plan.model.name)} ({plan.model.family}, {plan.model.precision}) "
         f"on {grid}",
-        f"store     {need.store / 1e9:.2f} GB at its peak",
+        f"store     {of_store(plan) / 1e9:.2f} GB at its peak",
     ]
     for stage in GRAPH:
-        if stage.over and stage.runs(plan, params):
-            memory, count = need.memory[stage.name] / 1e9, len(plan.tasks[stage.name])
+        if stage.memory and stage.runs(plan, params):
+            memory, count = stage.memory(plan) / 1e9, len(plan.tasks[stage.name])
             lines.append(f"{stage.name:<14} {count:>5} tasks, up to {memory:.1f} GB of memory each")
     return "\n".join(lines)

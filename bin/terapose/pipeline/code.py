@@ -25,7 +25,7 @@ _NAME = re.compile(r"(?<!as )\b[A-Za-z_]\w*")
 _SILENT = frozenset(
     {
         *("core.errors", "core.masking", "core.version"),
-        *("pipeline.code", "pipeline.graph", "pipeline.stage"),
+        *("pipeline.code", "pipeline.estimate", "pipeline.graph", "pipeline.stage"),
         "pipeline.state",
     }
 )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from terapose.core.geometry import ZYX, zyx
-from terapose.pipeline.plan import FLAT_CHUNK
+from terapose.pipeline.sizes import FLAT_CHUNK
 
 MOST_VOXELS = 2**25
 MOST_PIXELS = 2**23

@@ -1,17 +1,24 @@
-"""What a plan will need, before it starts: memory of a task, and the store's peak.
+"""What a plan will need, before it starts: memory of a task of each stage, and the store's peak.
 
 The terms are the arrays a task holds at once, in bytes a voxel, times the voxels it reads. They
-are upper bounds: a test holds measured peaks against them.
+are upper bounds: a test holds measured peaks against them. `terapose.pipeline.graph` says which
+stage has which.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import numpy as np
+from terapose.core.geometry import AXES
+from terapose.pipeline.sizes import BAND, CONVERT_PLANES
 
-from terapose.pipeline.graph import GRAPH
-from terapose.pipeline.plan import BAND, CONVERT_PLANES, Plan, Projection
+if TYPE_CHECKING:
+    from terapose.pipeline.plan import Plan
+
+Memory = Callable[["Plan"], int]
+"""Bytes that a task of a stage needs."""
 
 MB = 10**6
 BASE = 400 * MB
@@ -22,66 +29,79 @@ MARGIN = 64
 """Voxels around a block for which room is projected; only outliers are carried farther."""
 
 
-def project(plan: Plan) -> Projection:
-    """Project memory and disk.
+def of_planes(plan: Plan) -> int:
+    """Memory of a task that decodes whole planes."""
+    z, y, x = plan.image.shape
+    return BASE + min(CONVERT_PLANES, z) * y * x * plan.image.itemsize * 4
 
-    Parameters
-    ----------
-    plan
-        A plan whose tasks may still be missing.
 
-    Returns
-    -------
-    Projection
-        Bytes of memory for a task of each stage, and bytes of the store at its peak.
-    """
-    shape, grid, block = plan.image.shape, plan.network_shape, plan.block
-    item = np.dtype(plan.image.dtype).itemsize
-    core = math.prod(block)
-    seen = math.prod(
-        b if axis == 0 and plan.flat else min(b + 2 * MARGIN, n)
-        for axis, (b, n) in enumerate(zip(block, shape, strict=True))
-    )
-    slabs = [_window(plan, axis) for axis in range(len(plan.passes))]
-    planes = min(CONVERT_PLANES, shape[0]) * shape[1] * shape[2]
-    channels = plan.model.channels
-    resized = 40 if plan.resized else 0
-    network_base = NETWORK_BASE + 2 * plan.model.size  # weights, and the file while they are read
+def of_counts(plan: Plan) -> int:
+    """Memory of a task that counts intensities."""
+    return BASE + math.prod(plan.block) * (plan.image.itemsize + 40)
+
+
+def of_pass(axis: str) -> Memory:
+    """Memory of a task of a pass of the network: its box and the tiles around it."""
+    number = AXES.index(axis)
+
+    def memory(plan: Plan) -> int:
+        # weights, and the file while they are read
+        base = NETWORK_BASE + 2 * plan.model.size
+        window = math.prod(
+            n if i == number else min(n + 2 * plan.model.tile, whole)
+            for i, (n, whole) in enumerate(
+                zip(plan.passes[number], plan.network_shape, strict=True)
+            )
+        )
+        resized = 40 if plan.resized else 0
+        return base + window * (plan.model.channels * (plan.image.itemsize + 24) + resized + 40)
+
+    return memory
+
+
+def of_blocks(*, seen: int = 0, own: int = 0) -> Memory:
+    """Memory of a task on blocks: bytes for each voxel that it sees, and for each of a block."""
+    return lambda plan: BASE + _seen(plan) * seen + math.prod(plan.block) * own
+
+
+def of_bands(plan: Plan) -> int:
+    """Memory of a task that goes through the boxes of cells in bands of planes or rows."""
     # upscaled or not is decided later
-    full = plan.full or plan.output
-    finer = math.ceil(math.prod(full.shape) / math.prod(shape))
-    memory = {
-        "convert": BASE + planes * item * 4,
-        "intensities": BASE + core * (item + 40),
-        **{
-            f"gradients-{axis}": network_base + n * (channels * (item + 24) + resized + 40)
-            for axis, n in zip(plan.axes, slabs, strict=True)
-        },
-        "combine": BASE + seen * 64,
-        "follow": BASE + seen * 40 + core * 80,
-        "peaks": BASE + seen * 60,
-        "overlaps": BASE + core * 60,
-        "matches": BASE + core * 60,
-        "outlines": BASE + min(seen, 3 * BAND) * 40,
-        "measure": BASE + min(finer * seen, 3 * BAND) * 40,
-        "export": BASE + max(math.prod(p.chunks) for p in (plan.output, full)) * 100,
-    }
-    # of stages of blocks that say nothing else: what the most demanding ones need
-    memory = {**{s.name: BASE + seen * 90 for s in GRAPH if s.over == "blocks"}, **memory}
-    voxels, network = math.prod(shape), math.prod(grid)
+    finer = math.ceil(_largest_output(plan) / math.prod(plan.image.shape))
+    return BASE + min(finer * _seen(plan), 3 * BAND) * 40
+
+
+def of_outlines(plan: Plan) -> int:
+    """Memory of a task that traces cells, always on the level that is segmented."""
+    return BASE + min(_seen(plan), 3 * BAND) * 40
+
+
+def of_regions(plan: Plan) -> int:
+    """Memory of a task that writes chunks of the label image."""
+    outputs = (plan.output, plan.full or plan.output)
+    return BASE + max(math.prod(output.chunks) for output in outputs) * 100
+
+
+def of_store(plan: Plan) -> int:
+    """Bytes of the store at its peak."""
+    voxels, network = math.prod(plan.image.shape), math.prod(plan.network_shape)
     # the last sum while the one before still stands for the slabs in flight
-    flight = max(min(1.0, 2 * s / n) for s, n in zip(plan.slabs, grid, strict=True))
-    flows = plan.components * np.dtype(plan.flow_precision).itemsize
+    flight = max(min(1.0, 2 * s / n) for s, n in zip(plan.slabs, plan.network_shape, strict=True))
+    flows = plan.components * plan.flow_itemsize
     store = network * flows * (1 if plan.flat else 1 + flight) + voxels * flows * plan.resized
     # end points, histogram and labels, where nothing compresses
     store += voxels * 14 * plan.flat
-    store += voxels * item * len(plan.image.channels) * plan.image.convert
-    return Projection(memory=memory, store=int(store))
+    store += voxels * plan.image.itemsize * len(plan.image.channels) * plan.image.convert
+    return int(store)
 
 
-def _window(plan: Plan, axis: int) -> int:
-    """Voxels of the network's grid that a task of a pass reads: its box and the tiles around it."""
+def _seen(plan: Plan) -> int:
+    """Voxels of a block and its margin."""
     return math.prod(
-        n if i == axis else min(n + 2 * plan.model.tile, whole)
-        for i, (n, whole) in enumerate(zip(plan.passes[axis], plan.network_shape, strict=True))
+        b if axis == 0 and plan.flat else min(b + 2 * MARGIN, n)
+        for axis, (b, n) in enumerate(zip(plan.block, plan.image.shape, strict=True))
     )
+
+
+def _largest_output(plan: Plan) -> int:
+    return math.prod((plan.full or plan.output).shape)

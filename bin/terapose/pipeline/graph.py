@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING
 
 from terapose.core.geometry import AXES
 from terapose.core.params import SECOND, SELECTION, flow_threshold
+from terapose.pipeline.estimate import (
+    of_bands,
+    of_blocks,
+    of_counts,
+    of_outlines,
+    of_pass,
+    of_planes,
+    of_regions,
+)
 from terapose.pipeline.stage import Stage
 
 if TYPE_CHECKING:
     from terapose.core.params import Parameters
+    from terapose.pipeline.plan import Plan
 
 
 def _judges_flows(mode: str, params: Parameters) -> bool:
@@ -55,8 +65,15 @@ GRAPH = (
         "Copy planes of an image that cannot be read by region into the store.",
         "blocks",
         over="planes",
+        memory=of_planes,
     ),
-    Stage("intensities", "Count the intensities of blocks.", "blocks", over="counted"),
+    Stage(
+        "intensities",
+        "Count the intensities of blocks.",
+        "blocks",
+        over="counted",
+        memory=of_counts,
+    ),
     Stage("percentiles", "Find what becomes 0 and 1.", "gather", gathers=("intensities",)),
     *(
         Stage(
@@ -64,6 +81,7 @@ GRAPH = (
             "Run the network over slabs of planes of one orientation.",
             "network",
             over="slabs",
+            memory=of_pass(axis),
             parameters=("batch_size", "use_gpu", "keep_intermediates"),
         )
         for axis in AXES
@@ -73,6 +91,7 @@ GRAPH = (
         "Bring the summed flows of blocks to the image's grid, and smooth them.",
         "blocks",
         over="blocks",
+        memory=of_blocks(seen=64),
         parameters=("flow3d_smooth", "flow_scaling", "keep_intermediates"),
     ),
     Stage(
@@ -80,11 +99,24 @@ GRAPH = (
         "Follow the flows of blocks to their end points.",
         "blocks",
         over="blocks",
+        memory=of_blocks(seen=40, own=80),
         parameters=("cellprob_threshold", "niter"),
     ),
-    Stage("peaks", "Count end points and find the seeds of blocks.", "blocks", over="blocks"),
+    Stage(
+        "peaks",
+        "Count end points and find the seeds of blocks.",
+        "blocks",
+        over="blocks",
+        memory=of_blocks(seen=60),
+    ),
     Stage("seeds", "Number the seeds of all blocks.", "gather", gathers=("peaks",)),
-    Stage("masks", "Grow seeds, label blocks and measure whole objects.", "blocks", over="blocks"),
+    Stage(
+        "masks",
+        "Grow seeds, label blocks and measure whole objects.",
+        "blocks",
+        over="blocks",
+        memory=of_blocks(seen=90),
+    ),
     Stage(
         "objects",
         "Make one table of all objects.",
@@ -97,6 +129,7 @@ GRAPH = (
         "Find the errors of the flows of whole objects.",
         "blocks",
         over="blocks",
+        memory=of_blocks(seen=90),
         asked=_judges_flows,
     ),
     Stage(
@@ -111,6 +144,7 @@ GRAPH = (
         "Count the pixels that objects of neighbouring planes share (mode stitch).",
         "blocks",
         over="blocks",
+        memory=of_blocks(own=60),
         modes=("stitch",),
     ),
     Stage(
@@ -126,6 +160,7 @@ GRAPH = (
         "Find the holes of cells that were joined from planes (mode stitch).",
         "blocks",
         over="blocks",
+        memory=of_blocks(seen=90),
         modes=("stitch",),
     ),
     Stage(
@@ -142,6 +177,7 @@ GRAPH = (
         "Count the pixels that nuclei share with the cells of a second network.",
         "blocks",
         over="blocks",
+        memory=of_blocks(own=60),
         asked=_has_second,
     ),
     Stage(
@@ -151,12 +187,19 @@ GRAPH = (
         gathers=("matches",),
         asked=_has_second,
     ),
-    Stage("export", "Write regions of the final label image.", "blocks", over="regions"),
+    Stage(
+        "export",
+        "Write regions of the final label image.",
+        "blocks",
+        over="regions",
+        memory=of_regions,
+    ),
     Stage(
         "measure",
         "Measure intensities and shapes of the cells of blocks.",
         "blocks",
         over="blocks",
+        memory=of_bands,
         parameters=("measure",),
         asked=_measures,
     ),
@@ -165,6 +208,7 @@ GRAPH = (
         "Trace the outlines of the cells of blocks.",
         "blocks",
         over="blocks",
+        memory=of_outlines,
         asked=_traces,
     ),
     Stage(
@@ -196,3 +240,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 def commands() -> dict[str, Stage]:
     """The stages by the names of their commands: the passes of the network have one."""
     return {stage.command: stage for stage in reversed(GRAPH)}
+
+
+def memory_of(plan: Plan) -> dict[str, int]:
+    """Bytes that a task of each stage with tasks needs."""
+    return {s.name: s.memory(plan) for s in GRAPH if s.memory and plan.tasks[s.name]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from terapose.core.geometry import ZYX, Box
@@ -72,6 +73,11 @@ class ImagePlan(BaseModel):
     voxel_size: tuple[float, float, float] | None
     translation: tuple[float, float, float]
     convert: bool
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a voxel of a channel."""
+        return np.dtype(self.dtype).itemsize
 
     def open(self, other: Selection | None = None) -> Image:
         """Open the image again, as the one that was planned, or with another selection."""

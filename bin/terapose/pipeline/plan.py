@@ -18,18 +18,19 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from terapose.core.errors import InputError, StoreError
 from terapose.core.geometry import AXES, ZYX, Box, Grid, batches, zyx
 from terapose.core.levels import Cover
 from terapose.core.selection import Selection
-from terapose.core.version import __version__
 from terapose.io.checksums import sealed, unsealed
 from terapose.io.store.store import Store
 from terapose.pipeline.code import code_of
 from terapose.pipeline.graph import STAGES
 from terapose.pipeline.image_plan import ImagePlan
+from terapose.pipeline.sizes import CHUNK, CONVERT_PLANES, FLAT_CHUNK, STATISTICS_PLANES
 
 log = logging.getLogger(__name__)
 
@@ -136,15 +137,6 @@ class OutputPlan(BaseModel):
         return Grid(self.shape, self.region)
 
 
-class Projection(BaseModel):
-    """What a stage is expected to need: bytes of memory a task, and bytes of the store."""
-
-    model_config = ConfigDict(frozen=True)
-
-    memory: dict[str, int]
-    store: int
-
-
 class Plan(BaseModel):
     """The plan of one image.
 
@@ -170,7 +162,6 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    version: str
     code: str
     mode: str
     image: ImagePlan
@@ -187,12 +178,11 @@ class Plan(BaseModel):
     passes: tuple[ZYX, ...]
     flow_precision: str
     tasks: dict[str, tuple[tuple[int, int], ...]]
-    projection: Projection
 
     @cached_property
     def digest(self) -> str:
         """Name of the store."""
-        return key_of(self.model_dump(mode="json", exclude={"projection"}))
+        return key_of(self.model_dump(mode="json"))
 
     @property
     def grid(self) -> Grid:
@@ -235,6 +225,11 @@ class Plan(BaseModel):
     def components(self) -> int:
         """Flows and cell probability: dY, dX, p of planes, dZ, dY, dX, p of a volume."""
         return 3 if self.flat else 4
+
+    @property
+    def flow_itemsize(self) -> int:
+        """Bytes of a number of the flows."""
+        return np.dtype(self.flow_precision).itemsize
 
     @property
     def chunk(self) -> ZYX:
@@ -326,8 +321,8 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
         raise InputError(
             "was made by other code than is running now",
             where=path,
-            got=f"terapose {plan.version} ({plan.code[:12]})",
-            allowed=f"{__version__} ({code_of(*PLANNING)[:12]})",
+            got=plan.code[:12],
+            allowed=code_of(*PLANNING)[:12],
             remedy="run the plan stage again",
         )
     return plan
@@ -348,14 +343,3 @@ def items(plan: Plan, stage: str) -> int:
     if described.over == "counted":
         return len(Grid(plan.counted.shape, plan.block))
     return len(plan.output.regions if described.over == "regions" else plan.grid)
-
-
-CONVERT_PLANES = 16
-"""Planes of a converted image that one item writes, and edge of its chunks along Z."""
-STATISTICS_PLANES = 8
-"""Planes of which an item of ``intensities`` finds the percentiles, with normalize plane."""
-CHUNK = 128
-FLAT_CHUNK = 512
-"""Largest edge of the chunks of arrays that are written by blocks, of volumes and of planes."""
-BAND = 2**22
-"""Most voxels that ``measure`` reads at a time, where a plane or a row has no more."""

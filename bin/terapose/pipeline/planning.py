@@ -7,8 +7,9 @@
    for everything else, regions for the output, and their division into tasks: at most
    ``max_tasks`` a stage;
 4. for images whose values are too many to count one by one: in which bins percentiles lie,
-   estimated from a sample. A wrong estimate costs time later, never exactness;
-5. memory of a task of each stage, and the peak of the store.
+   estimated from a sample. A wrong estimate costs time later, never exactness.
+
+What that needs in memory and on disk follows from the plan (`terapose.pipeline.estimate`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from terapose.algorithms.normalize.precision import check_held
 from terapose.core.errors import InputError
 from terapose.core.geometry import AXES, Box, Grid, batches, zyx
 from terapose.core.params import Parameters
-from terapose.core.version import __version__
 from terapose.io.images import Image
 from terapose.io.images.channels import channel_numbers
 from terapose.io.labels.files import REGION_FACTOR
@@ -39,21 +39,18 @@ from terapose.pipeline.cutting import (
     choose_slabs,
     network_shape,
 )
-from terapose.pipeline.estimate import project
 from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.image_plan import ImagePlan, identity_of
 from terapose.pipeline.plan import (
-    CONVERT_PLANES,
     PLANNING,
-    STATISTICS_PLANES,
     IntensityPlan,
     MemberPlan,
     ModelPlan,
     OutputPlan,
     Plan,
-    Projection,
     items,
 )
+from terapose.pipeline.sizes import CONVERT_PLANES, STATISTICS_PLANES
 from terapose.pipeline.upscale import cover_of, full_image
 
 if TYPE_CHECKING:
@@ -90,7 +87,6 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     slabs = choose(grid, params.slab_planes, params.rectangle)
     planned = _image_plan(image, params)
     fields: dict[str, Any] = {
-        "version": __version__,
         "code": code_of(*PLANNING),
         "mode": mode,
         "image": planned,
@@ -111,9 +107,9 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     if (cover := cover_of(image, full)) is not None:
         planned = planned.model_copy(update={"full_identity": identity_of(full, params.identity)})
         fields |= {"full": _output_plan(full, params), "cover": cover, "image": planned}
-    draft = Plan.model_construct(**fields, tasks={}, projection=Projection(memory={}, store=0))
+    draft = Plan.model_construct(**fields, tasks={})
     tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
-    return Plan(**fields, tasks=tasks, projection=project(draft))
+    return Plan(**fields, tasks=tasks)
 
 
 MOST_TASKS = 2000

@@ -28,7 +28,8 @@ from terapose.io.store.store import Store
 from terapose.pipeline import tissue
 from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.job import Job, Receipt, source
-from terapose.pipeline.plan import CONVERT_PLANES, Plan
+from terapose.pipeline.plan import Plan
+from terapose.pipeline.sizes import CONVERT_PLANES
 from terapose.pipeline.state import State, read_state
 
 AGAIN = "again"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from terapose.pipeline.code import code_of
+from terapose.pipeline.estimate import Memory
 
 if TYPE_CHECKING:
     from terapose.core.params import Parameters
@@ -53,6 +54,8 @@ class Stage:
         The scattered stages whose receipts a gather takes.
     parameters
         Those that it takes; changing one runs it again, and all that follows.
+    memory
+        Bytes that a task needs; None: a gather, whose memory does not grow with the image.
     modes
         In which it has work.
     asked
@@ -68,6 +71,7 @@ class Stage:
     over: Over | None = None
     gathers: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
+    memory: Memory | None = None
     modes: tuple[str, ...] = MODES
     asked: Callable[[str, Parameters], bool] = always
     version: int = 1

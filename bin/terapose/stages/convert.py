@@ -12,7 +12,8 @@ from typing import Any
 from terapose.core.geometry import Box
 from terapose.io.store.store import INTEGER, Store
 from terapose.pipeline.job import Job, Result, source
-from terapose.pipeline.plan import CONVERT_PLANES, Plan
+from terapose.pipeline.plan import Plan
+from terapose.pipeline.sizes import CONVERT_PLANES
 from terapose.pipeline.state import Added
 
 EDGE = 64

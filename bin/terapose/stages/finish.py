@@ -35,7 +35,8 @@ from terapose.io.store.long_tables import ByNumber
 from terapose.io.tables.geojson import joined_rings, rings_in, write_geojson
 from terapose.io.tables.writers import FORMATS, write_table
 from terapose.pipeline.code import package_digest
-from terapose.pipeline.graph import STAGES
+from terapose.pipeline.estimate import of_store
+from terapose.pipeline.graph import STAGES, memory_of
 from terapose.pipeline.job import Job, Receipt, Tasks, sum_up
 from terapose.pipeline.plan import key_of
 from terapose.results.earlier import RECORD, THUMBNAILS, forget, named
@@ -257,5 +258,5 @@ def _record(job: Job, tasks: dict[str, Tasks]) -> dict[str, Any]:
         "masks": [file for _, file in _mask_files(job)],
         "notes": _notes(job),
         "stages": {step.stage: step.record() for step in history},
-        "projection": plan.projection.model_dump(mode="json"),
+        "projection": {"memory": memory_of(plan), "store": of_store(plan)},
     }

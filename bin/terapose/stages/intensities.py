@@ -31,7 +31,7 @@ from terapose.core.errors import InputError
 from terapose.core.geometry import Box
 from terapose.intermediates.intensities import counted, pack, sampled, stride
 from terapose.pipeline.job import Job
-from terapose.pipeline.plan import STATISTICS_PLANES
+from terapose.pipeline.sizes import STATISTICS_PLANES
 
 _NOTHING = (np.inf, -np.inf, EXACT)
 """Smallest value, largest value, and what float32 makes of them, before any is seen."""

@@ -45,7 +45,8 @@ from terapose.intermediates.objects import own
 from terapose.io.images.channels import measured_channels
 from terapose.io.store.long_tables import put_rows
 from terapose.pipeline.job import Job
-from terapose.pipeline.plan import BAND, OutputPlan, Plan
+from terapose.pipeline.plan import OutputPlan, Plan
+from terapose.pipeline.sizes import BAND
 
 
 def run(job: Job) -> dict[str, Any]:

@@ -9,19 +9,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from terapose.core.errors import InputError
 from terapose.io.images.identity import changed_image
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
+from terapose.pipeline.estimate import of_store
 from terapose.pipeline.image_plan import note_files
 from terapose.pipeline.job import module as stage_module
 from terapose.pipeline.plan import KEPT, Plan
-
-if TYPE_CHECKING:
-    pass
-
 
 _PREPARED = ("convert", "gradients")
 """Stages whose arrays the plan alone decides."""
@@ -54,18 +50,19 @@ def run(plan: Plan, store: Store) -> None:
     Raises
     ------
     InputError
-        If the disk has less room than the projection asks for, or the image has changed meanwhile.
+        If the disk has less room than the store will take, or the image has changed meanwhile.
     """
     image = plan.image
     if store.is_local and not store.has(KEPT):
         Path(store.address).mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(store.address).free
-        if free < plan.projection.store:
+        needed = of_store(plan)
+        if free < needed:
             raise InputError(
                 "not enough room for the intermediates",
                 where=store.address,
                 got=f"{free / 1e9:.1f} GB free",
-                allowed=f"{plan.projection.store / 1e9:.1f} GB or more",
+                allowed=f"{needed / 1e9:.1f} GB or more",
                 remedy="choose a work folder on a larger disk",
             )
     note_files(image.open(), image.identity, image.identified_by, store)

@@ -1,0 +1,13 @@
+"""How much is worked on at a time, whatever the plan: edges of chunks and runs of planes."""
+
+from __future__ import annotations
+
+CONVERT_PLANES = 16
+"""Planes of a converted image that one item writes, and edge of its chunks along Z."""
+STATISTICS_PLANES = 8
+"""Planes of which an item of ``intensities`` finds the percentiles, with normalize plane."""
+CHUNK = 128
+FLAT_CHUNK = 512
+"""Largest edge of the chunks of arrays that are written by blocks, of volumes and of planes."""
+BAND = 2**22
+"""Most voxels that ``measure`` reads at a time, where a plane or a row has no more."""
