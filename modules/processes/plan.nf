@@ -1,9 +1,10 @@
 include { scattered } from '../stub'
 
-// Fixes the geometry and makes the store: an output of this task, so that Nextflow notices when it
-// is gone. Later tasks get its address as a value.
-// The words of the command come on standard input ('-'): addresses in them may hold credentials, and
-// Nextflow shows scripts in its reports and logs.
+// Makes the store of the plan that CHECK has handed on: an output of this task, so that Nextflow
+// notices when it is gone. Later tasks get its address as a value.
+// The plan comes on standard input ('-'): addresses in it may hold credentials, and Nextflow shows
+// scripts in its reports and logs. As a file of CHECK, which always runs, it would be another input
+// in each run.
 process PLAN {
     tag "${sample}"
     label 'small'
@@ -16,8 +17,7 @@ process PLAN {
 
     script:
     """
-    eval "set -- \$(cat)"
-    terapose.py plan "\$@" --model-file ${model} --store "\$PWD/store" --tasks tasks --output plan.json
+    terapose.py stage plan --model-file ${model} --store "\$PWD/store" --tasks tasks --output plan.json
     """
 
     stub:

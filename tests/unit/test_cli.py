@@ -19,6 +19,8 @@ import terapose
 from terapose.cli import GROUPS
 from terapose.io.labels.ome_zarr import open_level
 from terapose.pipeline.graph import GRAPH
+from terapose.pipeline.handed import Handed
+from terapose.pipeline.plan import load
 
 BIN = Path(terapose.__file__).parents[1]
 
@@ -156,7 +158,11 @@ def test_check_answers_with_the_line_of_the_sample(
 
     first = row()
     assert first["sample"] == "one" and first["address"] == str(image)
-    assert "--diameter 12.0" in first["plan"] and "--min-size 40" in first["relabel"]
+    plan = tmp_path / "plan.json"
+    words = ("--model", tiny_model, "--diameter", 12, "--output", plan)
+    assert command("plan", image, *words).code == 0
+    assert Handed.read(first["plan"]).work == load(plan)
+    assert "--min-size 40" in first["relabel"]
     # thresholds and filters are no part of the identity or of the plan; the image is
     other = row("--min-size", 50)
     assert (other["identity"], other["plan"]) == (first["identity"], first["plan"])

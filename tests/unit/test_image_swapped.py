@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import shlex
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 import tifffile
 import zarr
-from tests.command import Terapose
 from tests.synthetic import write_ome_zarr
 
 from terapose.api.runner import segment_file
@@ -25,6 +24,12 @@ from terapose.core.errors import InputError
 from terapose.core.params import check
 from terapose.io.images import Image, open_image
 from terapose.io.images.identity import compare, table_of
+from terapose.io.store.store import Store
+from terapose.networks import identify
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.handed import Handed
+from terapose.pipeline.plan import Plan
+from terapose.pipeline.planning import make_plan
 from terapose.results.publishing import of_tree
 from terapose.results.thumbnails import cut as cut_module
 from terapose.results.thumbnails.cut import cut_cells
@@ -256,28 +261,38 @@ def test_content_during_a_run(
     assert (out / "provenance.json").exists() == (act == "touched")
 
 
-def test_what_check_saw_is_what_plan_takes(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    """The workflow's words for plan are of one image: another one in its place is refused."""
+@pytest.mark.parametrize("network", ["a file", "https://example.org/network.pth"])
+def test_what_check_saw_is_what_plan_takes(tmp_path: Path, tiny_model: Path, network: str) -> None:
+    """What is handed on is of one image: another one in its place is refused."""
     image, other = write(tmp_path / "a b", 0, "tiff"), write(tmp_path / "b", 1, "tiff")
     mask = tmp_path / "mask it's.tif"
     tifffile.imwrite(mask, np.ones(SHAPE, np.uint8), metadata={"axes": "ZYX"})
-    params = check({"model": str(tiny_model), "region": str(mask)})
+    model = str(tiny_model) if network == "a file" else network
+    params = check({"model": model, "region": str(mask), "max_tasks": 3})
     names, values = (
         line.split("\t") for line in check_run("s", str(image), params, None).lines.splitlines()
     )
-    words = shlex.split(dict(zip(names, values, strict=True))["plan"])
-    command = Terapose(monkeypatch, capsys)
-    planning = ("plan", *words, "--model-file", tiny_model)
-    assert command(*planning).code == 0
+    handed = Handed.read(dict(zip(names, values, strict=True))["plan"])
+    # the network's file is there by now, whatever it was given as
+    assert isinstance(handed.work, Plan) == (network == "a file")
+    known = make_plan(open_checked(str(image), params), identify(tiny_model), params)
+    stores = (Store(str(tmp_path / f"store-{n}")) for n in itertools.count())
+
+    def plan() -> Plan:
+        made = handed.plan(tiny_model)
+        plan_stage.run(made, next(stores))
+        return made
+
+    assert plan() == known
     swap(image, other)
-    assert CHANGED in command.refuses(*planning)
+    with pytest.raises(InputError, match=CHANGED):
+        plan()
     image.unlink()
     (tmp_path / "old").rename(image)
-    assert command(*planning).code == 0
+    assert plan() == known
     os.utime(mask, ns=(0, 1))
-    assert CHANGED in command.refuses(*planning)
+    with pytest.raises(InputError, match=f"{CHANGED}|the mask has changed"):
+        plan()
 
 
 def test_upscale_is_no_other_image(tmp_path: Path, tiny_model: Path) -> None:

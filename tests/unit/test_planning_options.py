@@ -146,5 +146,5 @@ def test_digest(command: Terapose, two: Path, tiny_model: Path) -> None:
 def test_channels_as_mcmicro_gives_them(command: Terapose, two: Path, tmp_path: Path) -> None:
     words = ("--channel-merge", "max", "--channel", 1, 2)
     assert command("check", two, *words, "--lines", tmp_path / "lines.tsv").code == 0
-    assert "--channels 1,2 " in (tmp_path / "lines.tsv").read_text()
+    assert '"channels":[1,2]' in (tmp_path / "lines.tsv").read_text()
     assert command("plan", two, *words).code == 0

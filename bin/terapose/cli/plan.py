@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,6 +18,8 @@ from terapose.pipeline.graph import GRAPH, SCATTERED
 if TYPE_CHECKING:
     from terapose.pipeline.plan import Plan
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _EPILOG = """\b
 Examples:
   terapose plan brain.zarr --model nuclei.pth --diameter 9
@@ -23,19 +27,64 @@ Examples:
 """
 
 
+_MODEL_FILE = "The network's file, or a folder that terapose fetch has filled."
+
+
+def _places(required: bool) -> Callable[[F], F]:
+    """The options that say where plan, store and tasks go."""
+    path = click.Path(path_type=Path)
+    options = (
+        click.option("--output", type=path, required=required, help="Write the plan here (JSON)."),
+        click.option("--store", required=required, help="Make the store here: a folder or a URL."),
+        click.option(
+            "--tasks",
+            type=path,
+            required=required,
+            help="Write one CSV of tasks for each stage here.",
+        ),
+    )
+    return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
+
+
+def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | None) -> None:
+    """Make the store, and write what the workflow reads of a plan."""
+    from terapose.io.store.store import Store
+    from terapose.pipeline.plan import tasks_csv
+    from terapose.stages.plan import run
+
+    if store is not None:
+        run(plan, Store(store))
+    if tasks is not None:
+        tasks.mkdir(parents=True, exist_ok=True)
+        for name in SCATTERED:
+            (tasks / f"{name}.csv").write_text(tasks_csv(plan.tasks[name]))
+    if output is not None:
+        output.write_text(plan.dump())
+
+
+@click.command(
+    name="plan",
+    epilog="""\b
+Example:
+  terapose stage plan --model-file network --store store --tasks tasks --output plan.json \\
+    < handed.json""",
+)
+@click.option(
+    "--model-file", type=click.Path(path_type=Path, exists=True), required=True, help=_MODEL_FILE
+)
+@_places(required=True)
+def stage(model_file: Path, output: Path, store: str, tasks: Path) -> None:
+    """Make the store of the plan that terapose check hands on, on standard input."""
+    from terapose.pipeline.handed import Handed
+
+    handed = Handed.read(click.get_text_stream("stdin").read())
+    _write(handed.plan(model_file), output, store, tasks)
+
+
 @click.command(cls=Planning, epilog=_EPILOG)
 @click.argument("image")
-@click.option(
-    "--model-file",
-    type=click.Path(path_type=Path),
-    help="The network's file, or a folder that terapose fetch has filled.",
-)
-@click.option("--output", type=click.Path(path_type=Path), help="Write the plan here (JSON).")
-@click.option("--store", help="Make the store here: a folder or a URL.")
-@click.option(
-    "--tasks", type=click.Path(path_type=Path), help="Write one CSV of tasks for each stage here."
-)
-@click.option("--seen", multiple=True, hidden=True, help="Identity that check found.")
+@click.option("--model-file", type=click.Path(path_type=Path), help=_MODEL_FILE)
+@_places(required=False)
 @parameters(Parameters.model_fields)
 def command(
     image: str,
@@ -43,7 +92,6 @@ def command(
     output: Path | None,
     store: str | None,
     tasks: Path | None,
-    seen: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Plan the segmentation of IMAGE: geometry, tasks, memory and disk. Computes nothing yet.
@@ -52,13 +100,10 @@ def command(
     """
     from terapose.core.params import check
     from terapose.io.images import describe
-    from terapose.io.store.store import Store
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.pipeline.checked import open_checked
-    from terapose.pipeline.plan import tasks_csv
     from terapose.pipeline.planning import make_plan
-    from terapose.stages import plan as stage
 
     params = check(options)
     opened = open_checked(image, params)
@@ -67,15 +112,7 @@ def command(
     else:
         files = resolve_all(params.model, digest=params.model_digest)
     plan = make_plan(opened, identify_all(files), params)
-    stage.check_seen(plan, seen)
-    if store is not None:
-        stage.run(plan, Store(store))
-    if tasks is not None:
-        tasks.mkdir(parents=True, exist_ok=True)
-        for name in SCATTERED:
-            (tasks / f"{name}.csv").write_text(tasks_csv(plan.tasks[name]))
-    if output is not None:
-        output.write_text(plan.dump())
+    _write(plan, output, store, tasks)
     click.echo(
         "\n".join([*describe(opened, plan.image.channel_names), describe_plan(plan, params)])
     )

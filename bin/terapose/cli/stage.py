@@ -13,13 +13,17 @@ class Stages(click.Group):
     """One command a stage, imported when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All stages in the order in which they run, and what gathers those without a gather."""
-        return [*reversed(commands()), "gather"]
+        """The plan, all stages in their order, and what gathers those without a gather."""
+        return ["plan", *reversed(commands()), "gather"]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command."""
         if name not in self.list_commands(ctx):
             return None
+        if name == "plan":
+            from terapose.cli.plan import stage
+
+            return stage
         is_scattered = name != "gather" and commands()[name].over
         module = importlib.import_module(
             f"terapose.cli.{'scattered' if is_scattered else 'gathers'}"

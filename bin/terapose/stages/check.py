@@ -4,9 +4,9 @@ It runs first, and every time: it costs seconds, so that nothing is found out af
 checks all parameters together, opens the image, looks at the network's file and at the folder for
 the results. What it prints is the line from which the workflow starts a sample: the identity of
 the image and of the network (a changed file must not meet cached tasks), and for each stage its
-parameters as words of a command line. Those of **plan** begin with the address of the image, and
-may hold others (of a mask, a table of markers): they reach a task on its standard input, because
-Nextflow shows scripts.
+parameters as words of a command line, and the plan (`terapose.pipeline.handed`). That holds the
+address of the image, and may hold others (of a mask, a table of markers): it reaches a task on its
+standard input, because Nextflow shows scripts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from terapose.core.errors import InputError, shown
 from terapose.core.masking import masked
@@ -29,7 +29,8 @@ from terapose.io.samples import samples_of
 from terapose.pipeline.checked import mode_of, open_checked, without_use
 from terapose.pipeline.code import code_of
 from terapose.pipeline.constant import refuse_constant
-from terapose.pipeline.graph import GATHERED, GRAPH, PARAMETERS, commands
+from terapose.pipeline.graph import GATHERED, GRAPH, commands
+from terapose.pipeline.handed import Draft, Handed
 from terapose.pipeline.image_plan import identity_of
 from terapose.pipeline.plan import PLANNING, key_of
 from terapose.pipeline.planning import make_plan
@@ -37,6 +38,9 @@ from terapose.pipeline.tissue import find_tissue, share_of
 from terapose.pipeline.upscale import cover_of, full_image
 from terapose.pipeline.words import arguments
 from terapose.results.earlier import record_of, result_names, stale
+
+if TYPE_CHECKING:
+    from terapose.networks import ModelInfo
 
 
 def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
@@ -157,10 +161,17 @@ def check_room(folder: Path, voxels: int) -> None:
         )
 
 
-def _check_model(params: Parameters, image: Image) -> str:
-    """Refuse a network that will not do; returns what tells its file from another one.
+class _Network(NamedTuple):
+    """What tells a network's file from another one, and what it is; None: not fetched yet."""
 
-    A URL is downloaded only once, later: then it is the plan that checks the file.
+    identity: str
+    info: ModelInfo | None
+
+
+def _find_network(params: Parameters) -> _Network:
+    """Look at the network's file.
+
+    A URL is downloaded only once, later: then it is **plan** that checks the file.
     """
     from terapose.networks import identify_all
     from terapose.networks.ensemble import named, resolve_all
@@ -169,20 +180,13 @@ def _check_model(params: Parameters, image: Image) -> str:
     names = named(params.model)
     if any("://" in name for name in names):
         known = [name if "://" in name else sha256(resolve(name)) for name in names]
-        return ",".join(known) + params.model_digest
+        return _Network(",".join(known) + params.model_digest, None)
     info = identify_all(resolve_all(params.model, digest=params.model_digest))
-    make_plan(image, info, params)
-    return info.digest
+    return _Network(info.digest, info)
 
 
 def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
-
-
-def _plan_words(params: Parameters, seen: Iterable[str]) -> str:
-    """Words for ``terapose plan``, which refuses another image than was seen here."""
-    words = [word for identity in seen for word in ("--seen", identity)]
-    return f"{arguments(params, PARAMETERS['plan'])} {shlex.join(words)}"
 
 
 def _identities(image: Image, params: Parameters) -> list[str]:
@@ -227,13 +231,13 @@ def run(
         if has_control(text):
             raise InputError("its name has control characters", where=what, got=repr(text))
     rows, said = [], []
-    model = ""
+    network = None
     for suffix, own in samples_of(address, params.second if second else params):
         folder = Path(os.path.abspath(output) + suffix) if output is not None else None
         image = open_checked(address, own)
         # time points are of one shape and have one network: its file may be large
-        model = model or _check_model(own, image)
-        row, about = _check_one(address, image, model, own, folder)
+        network = network or _find_network(own)
+        row, about = _check_one(address, image, network, own, folder)
         rows.append({"sample": sample + suffix, "source": sample, **row})
         said += [f"sample    {sample + suffix}", *about]
     lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
@@ -252,9 +256,10 @@ def _words(params: Parameters) -> dict[str, str]:
 
 
 def _check_one(
-    address: str, image: Image, model: str, params: Parameters, output: Path | None
+    address: str, image: Image, network: _Network, params: Parameters, output: Path | None
 ) -> tuple[dict[str, str], list[str]]:
     """The line of one sample, and what was understood of its image."""
+    plan = make_plan(image, network.info, params) if network.info is not None else None
     # where the results lie
     result = full_image(image, params) if params.upscale else image
     check_readable(image, params, result)
@@ -271,12 +276,12 @@ def _check_one(
     mode = mode_of(image, params)
     row = {
         "address": address,
-        "identity": key_of(*seen, model, code_of(*PLANNING), channels),
+        "identity": key_of(*seen, network.identity, code_of(*PLANNING), channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
         "runs": " ".join(stage.name for stage in GRAPH if stage.is_asked(mode, params)),
         **_words(told),
         "look": code_of("cli.picture", "cli.evaluate")[:16],
-        "plan": f"{shlex.join([address])} {_plan_words(told, seen)}",
+        "plan": Handed(work=plan or Draft.of(address, told, seen)).text,
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",
     }

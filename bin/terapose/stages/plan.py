@@ -7,11 +7,9 @@ here, so that tasks only ever fill them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from terapose.core.errors import InputError
-from terapose.io.images.identity import changed_image
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
 from terapose.pipeline.estimate import of_store
@@ -21,27 +19,6 @@ from terapose.pipeline.plan import KEPT, Plan
 
 _PREPARED = ("convert", "gradients")
 """Stages whose arrays the plan alone decides."""
-
-
-def check_seen(plan: Plan, seen: Sequence[str]) -> None:
-    """Refuse a plan of another image, or another mask of its tissue, than was checked.
-
-    Parameters
-    ----------
-    plan
-        The plan.
-    seen
-        Identities that **check** found.
-
-    Raises
-    ------
-    InputError
-        If one is not among those that were planned with.
-    """
-    image, mask = plan.image, plan.image.tissue
-    known = {image.identity, image.full_identity, mask.identity if mask else ""}
-    if not known.issuperset(seen):
-        raise changed_image(image.address)
 
 
 def run(plan: Plan, store: Store) -> None:
