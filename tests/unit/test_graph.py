@@ -11,30 +11,36 @@ from tests.fields import prepared
 
 from terapose.core.params import Parameters, check
 from terapose.pipeline.graph import (
+    AFTER,
+    BEFORE,
+    EVERY,
     GATHERED,
     GRAPH,
     PARAMETERS,
+    PLAN,
     SCATTERED,
     STAGES,
     commands,
     memory_of,
 )
+from terapose.pipeline.stage import Stage
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = ROOT / "modules" / "processes"
+MAIN, SEGMENT = ((ROOT / name).read_text() for name in ("main.nf", "modules/segment.nf"))
 PHASES = [
     (ROOT / "modules" / "phases" / f"{name}.nf").read_text()
     for name in re.findall(
-        r"^include \{ \w+ \} from '\./phases/(\w+)'$",
-        (ROOT / "modules" / "segment.nf").read_text(),
-        re.MULTILINE,
+        r"^include \{ \w+ \} from '\.(?:/modules)?/phases/(\w+)'$", SEGMENT + MAIN, re.MULTILINE
     )
 ]
 INCLUDES = {
     name or what: (what, file)
-    for phase in PHASES
+    for text in (MAIN, *PHASES)
     for what, name, file in re.findall(
-        r"^include \{ (\w+)(?: as (\w+))? \} from '\.\./processes/(\w+)'$", phase, re.MULTILINE
+        r"^include \{ (\w+)(?: as (\w+))? \} from '\.{1,2}(?:/modules)?/processes/(\w+)'$",
+        text,
+        re.MULTILINE,
     )
 }
 """Of each process its generic one, and the file that has it."""
@@ -56,45 +62,49 @@ def test_stages_are_told_apart_and_gathered_once() -> None:
     assert len(gathered) == len(GATHERED) and set(SCATTERED) >= GATHERED
     order = list(STAGES)
     assert all(order.index(n) < order.index(s.name) for s in GRAPH for n in s.gathers)
-    assert set(PARAMETERS) <= {"plan", *commands()}
+    assert len({stage.name for stage in EVERY}) == len(EVERY)
+    assert {s.phase for s in GRAPH} == {"work"} and PLAN.phase == "plan"
+    assert {s.phase for s in BEFORE} == {"before"} and {s.phase for s in AFTER} == {"after"}
+    assert set(PARAMETERS) <= {*commands()}
     assert all((stage.memory is None) == (stage.over is None) for stage in GRAPH)
     taken = {name for stage in GRAPH for name in stage.parameters}
     assert taken <= set(Parameters.model_fields)
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_every_stage_has_its_process(name: str) -> None:
-    stage = STAGES[name]
-    what, file = INCLUDES[process_of(name)]
+@pytest.mark.parametrize("stage", EVERY, ids=lambda stage: stage.name)
+def test_every_stage_has_its_process(stage: Stage) -> None:
+    what, file = INCLUDES[process_of(stage.name)]
     text = (PROCESSES / f"{file}.nf").read_text()
     assert re.search(rf"process {what} \{{.*?label '{stage.label}'\n", text, re.DOTALL)
     command = "${job.stage}" if what in ("BLOCKS", "DECIDE") else stage.command
-    assert f"terapose.py stage {command} " in text and "${job.args}" in text
+    assert f"terapose.py {stage.calls or f'stage {command}'} " in text
+    assert ("${job.args}" in text) == (stage.phase == "work")
     assert ("--task ${job.task}" in text) == bool(stage.over)
-    if stage.over and name not in GATHERED:
-        assert INCLUDES[gather_of(name)] == ("GATHER", "gather")
+    if stage.over and stage.name not in GATHERED:
+        assert INCLUDES[gather_of(stage.name)] == ("GATHER", "gather")
 
 
 def test_the_workflow_has_no_other_processes() -> None:
-    wanted = {process_of(name) for name in STAGES}
+    wanted = {process_of(stage.name) for stage in EVERY}
     wanted |= {gather_of(name) for name in SCATTERED if name not in GATHERED}
-    others = {"CHECK", "FETCH", "PLAN", "PUBLISH", "VERIFY"}
-    assert set(INCLUDES) == wanted | others
+    assert set(INCLUDES) == wanted
 
 
 def test_the_workflow_has_the_order_of_the_graph() -> None:
-    order = []
+    order = list[str]()
     for text in sorted(PHASES, key=lambda t: _first(t)):
         body = text[text.index("    main:") :]
         calls = re.findall(r"^    ([A-Z_]+)\(", body, re.MULTILINE)
-        order += [call for call in calls if call in {process_of(name) for name in STAGES}]
-    assert order == [process_of(name) for name in STAGES]
+        order += [call for call in calls if call in {process_of(stage.name) for stage in EVERY}]
+    # where no image is given, one is made
+    assert "        SIMULATE(" in MAIN
+    assert ["SIMULATE", *order] == [process_of(stage.name) for stage in EVERY]
 
 
 def _first(phase: str) -> int:
-    """Place in the graph of a phase's first stage."""
-    included = [n for n in STAGES if re.search(rf"\b{process_of(n)} \}}", phase)]
-    return min((list(STAGES).index(name) for name in included), default=-1)
+    """Place of a phase's first stage among all."""
+    names = [stage.name for stage in EVERY]
+    return min(n for n, name in enumerate(names) if re.search(rf"\b{process_of(name)} \}}", phase))
 
 
 @pytest.mark.parametrize("name", [s.name for s in GRAPH if s.gathers and s.name != "finish"])
@@ -137,9 +147,9 @@ def test_what_runs_is_what_has_tasks_and_is_asked_for(
         assert running(**second) - running(measure="shape") == {"matches", "match"}
 
 
-@pytest.mark.parametrize("label", ["blocks", "network", "gather"])
+@pytest.mark.parametrize("label", ["small", "blocks", "network", "gather"])
 def test_the_page_on_clusters_has_the_stages_of_each_label(label: str) -> None:
     page = (ROOT / "docs" / "hpc.md").read_text()
     (row,) = re.findall(rf"^\| `{label}` \| (.*?)(?:, and the checks of receipts)? \|", page, re.M)
-    wanted = [name for name, stage in reversed(commands().items()) if stage.label == label]
-    assert row.split(", ") == wanted
+    called = {s.name if s.calls else s.command: s.label for s in EVERY}
+    assert row.split(", ") == [name for name, its in called.items() if its == label]

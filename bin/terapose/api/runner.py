@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from terapose.core.params import Parameters, check
 from terapose.io.images import Image
 from terapose.io.lock import held
 from terapose.io.store.store import Store
+from terapose.pipeline.around import find_all, look_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.local import (
@@ -73,16 +75,25 @@ def segment_file(
     InputError
         For everything a user can put right.
     """
+    folder = Path(output)
+    with _checked(image, folder, params) as opened:
+        record = _segment(opened, folder, params, workers, report, link=link)
+        look_all(record["mode"], params, folder)
+    return record
+
+
+@contextmanager
+def _checked(image: str, folder: Path, params: Parameters) -> Iterator[Image]:
+    """The image, once all is checked, and the folder while no other run writes to it."""
     from terapose.stages import check as check_stage
 
-    folder = Path(output)
     # the record and the store's name hold the address: it has to mean the same from any folder
     image = image if "://" in image else os.path.abspath(os.path.expanduser(image))
     opened = open_checked(image, params)
     check_stage.check_readable(opened, params)
     check_stage.check_output(folder, image, result_names(params))
     with held(folder):
-        return _segment(opened, folder, params, workers, report, link=link)
+        yield opened
 
 
 def _segment(
@@ -96,9 +107,12 @@ def _segment(
 
     cells = None
     if params.has_second:
+        # for the nuclei alone: nobody looks at it
         cells = folder / ".terapose" / "cells"
-        segment_file(opened.address, cells, params.second, workers=workers, report=report)
+        with _checked(opened.address, cells, params.second) as same:
+            _segment(same, cells, params.second, workers, report, link=False)
     model_files = resolve_all(params.model, digest=params.model_digest)
+    params = find_all(opened, params, model_files)
     plan = make_plan(opened, identify_all(model_files), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))
     plan_stage.run(plan, store)

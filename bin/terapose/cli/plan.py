@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -77,8 +78,11 @@ def stage(model_file: Path, output: Path, store: str, tasks: Path) -> None:
     """Make the store of the plan that terapose check hands on, on standard input."""
     from terapose.pipeline.handed import Handed
 
-    handed = Handed.read(click.get_text_stream("stdin").read())
+    handed = Handed.read(sys.stdin.read())
     _write(handed.plan(model_file), output, store, tasks)
+
+
+commands = {"plan": stage}
 
 
 @click.command(cls=Planning, epilog=_EPILOG)

@@ -54,6 +54,24 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         place.write_text(text)
 
 
+def check_code(stage: Stage, code: str | None) -> None:
+    """Refuse a stage whose code is not ``code``, as **check** has told it.
+
+    Raises
+    ------
+    InputError
+        If it has changed meanwhile.
+    """
+    if code is not None and code != stage.code:
+        raise InputError(
+            "the code has changed since the run began",
+            where=f"stage {stage.name}",
+            got=stage.code,
+            allowed=code,
+            remedy="run again with -resume: what it changes is computed again",
+        )
+
+
 def make_job(
     stage: str,
     plan: Path,
@@ -79,14 +97,7 @@ def make_job(
     from terapose.pipeline.repair import read_summary
     from terapose.pipeline.state import State
 
-    if code is not None and code != STAGES[stage].code:
-        raise InputError(
-            "the code has changed since the run began",
-            where=f"stage {stage}",
-            got=STAGES[stage].code,
-            allowed=code,
-            remedy="run again with -resume: what it changes is computed again",
-        )
+    check_code(STAGES[stage], code)
     checked = check(options)
     params = {name: getattr(checked, name) for name in options}
     place = Store(store)

@@ -13,22 +13,19 @@ class Stages(click.Group):
     """One command a stage, imported when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The plan, all stages in their order, and what gathers those without a gather."""
-        return ["plan", *reversed(commands()), "gather"]
+        """All stages in the order in which they run, and what gathers those without a gather."""
+        return [*reversed(commands()), "gather"]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command."""
         if name not in self.list_commands(ctx):
             return None
-        if name == "plan":
-            from terapose.cli.plan import stage
-
-            return stage
-        is_scattered = name != "gather" and commands()[name].over
-        module = importlib.import_module(
-            f"terapose.cli.{'scattered' if is_scattered else 'gathers'}"
-        )
-        found: click.Command = module.commands[name]
+        stage = commands().get(name)
+        if stage is None or stage.phase == "work":
+            place = "scattered" if stage and stage.over else "gathers"
+        else:
+            place = "plan" if stage.phase == "plan" else "around"
+        found: click.Command = importlib.import_module(f"terapose.cli.{place}").commands[name]
         return found
 
 

@@ -1,10 +1,11 @@
 """The graph of stages, as data: everything that lists stages follows from it.
 
-Stages are in the order in which they run. Each comes after the last summary before it; the three
-whose receipts ``finish`` takes come after the same one, and may run side by side.
+`GRAPH` is what works on a plan; `BEFORE` and `AFTER` are around it. Stages are in the order in
+which they run. Each of the graph comes after the last summary before it; the three whose receipts
+``finish`` takes come after the same one, and may run side by side.
 
 Commands, the plan's tables of tasks, the local run and what `terapose plan` promises are made of
-it, and the workflow (modules/segment.nf) is tested against it.
+it, and the workflow (main.nf, modules/segment.nf) is tested against it.
 """
 
 from __future__ import annotations
@@ -45,10 +46,17 @@ def _traces(mode: str, params: Parameters) -> bool:
     return "geojson" in params.table
 
 
+BEFORE = (
+    Stage("simulate", "Make a volume.", "small", phase="before", calls="simulate"),
+    Stage("check", "Look at all that can be wrong.", "small", phase="before", calls="check"),
+    Stage("fetch", "Fetch the network's file.", "small", phase="before", calls="fetch"),
+)
+"""Stages before the plan; **check** makes the plan itself where nothing has to be found first."""
 PLAN = Stage(
     "plan",
-    "Fix the geometry, the tasks, and what they need.",
-    "gather",
+    "Make the store of a plan.",
+    "small",
+    phase="plan",
     parameters=(
         *("mode", *SELECTION, "channels", "channel_merge", "markers", "identity", "voxel_size"),
         *("pixel_size", "model", "diameter", "anisotropy", "normalize", "percentiles"),
@@ -57,7 +65,7 @@ PLAN = Stage(
         *("slab_planes", "rectangle", "flow_precision", "max_tasks", "ome_zarr_version"),
     ),
 )
-"""What comes before the others; it is no part of the graph, which depends on it."""
+"""What the graph depends on."""
 
 GRAPH = (
     Stage(
@@ -220,8 +228,18 @@ GRAPH = (
     ),
 )
 
+AFTER = (
+    Stage("publish", "Hand whole results to the user.", "small", phase="after", calls="verify"),
+    Stage("verify", "Compare results with checksums.", "small", phase="after", calls="verify"),
+    Stage("picture", "Draw outlines of the cells.", "small", phase="after", calls="picture"),
+    Stage("evaluate", "Score against a reference.", "small", phase="after", calls="evaluate"),
+)
+"""Stages on results that are complete."""
+
+EVERY = (*BEFORE, PLAN, *GRAPH, *AFTER)
+"""All that the workflow has a process for."""
 STAGES = {stage.name: stage for stage in GRAPH}
-"""Stages by name."""
+"""Stages of the graph by name."""
 SCATTERED = tuple(stage.name for stage in GRAPH if stage.over)
 """Names of those whose work is split into tasks, in the order of the data's way."""
 GATHERED = frozenset(name for stage in GRAPH for name in stage.gathers)
@@ -229,8 +247,7 @@ GATHERED = frozenset(name for stage in GRAPH for name in stage.gathers)
 
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
-    PLAN.name: PLAN.parameters,
-    **{stage.command: stage.parameters for stage in GRAPH if stage.parameters},
+    **{stage.command: stage.parameters for stage in EVERY if stage.parameters},
     # no task takes them: they are those of the run that finds the cells
     "matches": SECOND,
 }
@@ -238,8 +255,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 
 
 def commands() -> dict[str, Stage]:
-    """The stages by the names of their commands: the passes of the network have one."""
-    return {stage.command: stage for stage in reversed(GRAPH)}
+    """The stages by the names of their commands, the last first; the passes have one."""
+    return {stage.command: stage for stage in reversed(EVERY) if not stage.calls}
 
 
 def memory_of(plan: Plan) -> dict[str, int]:

@@ -1,8 +1,9 @@
 """What **check** hands on to **plan**: the plan itself, or what it is made of.
 
-**check** has opened the image and makes the plan of it, so that nothing is looked up twice. Only
-where the network has a URL it cannot: the file is fetched later, once. Then it hands on the address
-of the image, the parameters of the plan, and what told the image from others.
+**check** has opened the image and makes the plan of it, so that nothing is looked up twice. It
+cannot where the network has a URL, for the file is fetched later, once, nor where a stage before
+the plan has yet to find parameters. Then it hands on a draft: the address of the image, the
+parameters, and what told the image from others.
 """
 
 from __future__ import annotations
@@ -15,24 +16,27 @@ from pydantic import BaseModel, ConfigDict
 
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
+from terapose.io.images import Image
 from terapose.io.images.identity import changed_image
 from terapose.networks import identify_all
 from terapose.networks.ensemble import weight_files
+from terapose.pipeline.around import find
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.graph import PLAN
+from terapose.pipeline.graph import BEFORE, PLAN
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
+from terapose.pipeline.stage import Stage
 
 
 class Draft(BaseModel):
-    """A plan that lacks its network.
+    """A plan that lacks its network, or parameters.
 
     Attributes
     ----------
     address
         Of the image.
     params
-        The parameters of the plan, as far as they are not the defaults.
+        Those of the plan and of the stages before it, as far as they are not the defaults.
     seen
         Identities of the image, of its level 0 and of the mask of tissue.
     """
@@ -46,7 +50,8 @@ class Draft(BaseModel):
     @classmethod
     def of(cls, address: str, params: Parameters, seen: list[str]) -> Draft:
         """A draft of all parameters."""
-        own = params.model_dump(mode="json", include={*PLAN.parameters}, exclude_defaults=True)
+        names = {name for stage in (*BEFORE, PLAN) for name in stage.parameters}
+        own = params.model_dump(mode="json", include=names, exclude_defaults=True)
         return cls(address=address, params=own, seen=tuple(seen))
 
 
@@ -77,14 +82,25 @@ class Handed(BaseModel):
         """
         if isinstance(self.work, Plan):
             return self.work
-        params = check(self.work.params)
-        image = open_checked(self.work.address, params)
+        image, params = self._opened(self.work)
         plan = make_plan(image, identify_all(weight_files(network)), params)
         planned, mask = plan.image, plan.image.tissue
         known = {planned.identity, planned.full_identity, mask.identity if mask else ""}
         if not known.issuperset(self.work.seen):
             raise changed_image(planned.address)
         return plan
+
+    def found(self, stage: Stage, network: Path) -> Handed:
+        """What is handed on after a stage before the plan: a draft with what it has found."""
+        assert isinstance(self.work, Draft)  # check makes no plan where such a stage is asked for
+        image, params = self._opened(self.work)
+        params = find(stage, image, params, weight_files(network))
+        return Handed(work=Draft.of(self.work.address, params, list(self.work.seen)))
+
+    @staticmethod
+    def _opened(draft: Draft) -> tuple[Image, Parameters]:
+        params = check(draft.params)
+        return open_checked(draft.address, params), params
 
     @classmethod
     def read(cls, text: str) -> Handed:

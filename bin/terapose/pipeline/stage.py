@@ -8,6 +8,12 @@ it is a *gather*, which runs once when all receipts of a scattered stage are in.
 - ``gather(job, results) -> Added``: return what is added to the state from which the next stage
   starts (`terapose.pipeline.state`), given what ``run`` returned in all tasks. Scattered stages
   whose receipts no other stage gathers have both.
+
+Around these are stages that have no job (`terapose.pipeline.around`). Their process calls a command
+of people, or they are modules of `terapose.stages`, too:
+
+- ``find(image, params, model_files) -> dict``: before the plan; values of parameters, by name;
+- ``look(results, output) -> None``: after the results are published; makes files in a folder.
 """
 
 from __future__ import annotations
@@ -26,7 +32,9 @@ if TYPE_CHECKING:
 Over = Literal["blocks", "counted", "slabs", "planes", "regions"]
 """Items of a scattered stage: blocks of the image, those whose intensities are counted, slabs of
 the network's grid, runs of planes, regions of the output."""
-Label = Literal["blocks", "network", "gather"]
+Phase = Literal["before", "plan", "work", "after"]
+"""When a stage runs: before the plan, as the plan, on it, or on published results."""
+Label = Literal["small", "blocks", "network", "gather"]
 """What a process asks a cluster for (conf/base.config)."""
 MODES = ("3d", "2d", "stitch")
 
@@ -48,6 +56,10 @@ class Stage:
         What it does, in one line.
     label
         What its process asks for.
+    phase
+        When it runs; what is said below of items and receipts is of those that work on the plan.
+    calls
+        Command of people that its process calls, if not that of the stage.
     over
         Its items; None: a gather.
     gathers
@@ -68,6 +80,8 @@ class Stage:
     name: str
     help: str
     label: Label
+    phase: Phase = "work"
+    calls: str = ""
     over: Over | None = None
     gathers: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()

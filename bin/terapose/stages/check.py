@@ -26,10 +26,11 @@ from terapose.core.params import Parameters
 from terapose.io.images import Image, describe
 from terapose.io.images.channels import channel_numbers
 from terapose.io.samples import samples_of
+from terapose.pipeline.around import asked
 from terapose.pipeline.checked import mode_of, open_checked, without_use
 from terapose.pipeline.code import code_of
 from terapose.pipeline.constant import refuse_constant
-from terapose.pipeline.graph import GATHERED, GRAPH, commands
+from terapose.pipeline.graph import BEFORE, GATHERED, GRAPH, commands
 from terapose.pipeline.handed import Draft, Handed
 from terapose.pipeline.image_plan import identity_of
 from terapose.pipeline.plan import PLANNING, key_of
@@ -248,6 +249,8 @@ def _words(params: Parameters) -> dict[str, str]:
     """What processes say to each stage; its code is among it: edited code is run again."""
     words = {}
     for name, stage in commands().items():
+        if stage.phase == "plan":
+            continue
         code = f"--code {stage.code}"
         words[name] = " ".join([*filter(None, [arguments(params, stage.parameters)]), code])
         if stage.over and stage.name not in GATHERED:
@@ -259,7 +262,9 @@ def _check_one(
     address: str, image: Image, network: _Network, params: Parameters, output: Path | None
 ) -> tuple[dict[str, str], list[str]]:
     """The line of one sample, and what was understood of its image."""
-    plan = make_plan(image, network.info, params) if network.info is not None else None
+    mode, plan = mode_of(image, params), None
+    if network.info is not None and not asked(BEFORE, mode, params):
+        plan = make_plan(image, network.info, params)
     # where the results lie
     result = full_image(image, params) if params.upscale else image
     check_readable(image, params, result)
@@ -273,7 +278,6 @@ def _check_one(
     # the networks' files are fetched by then: their addresses are but names
     shown_as = {name: masked(getattr(params, name)) for name in ("model", "cell_model")}
     told = params.model_copy(update=shown_as)
-    mode = mode_of(image, params)
     row = {
         "address": address,
         "identity": key_of(*seen, network.identity, code_of(*PLANNING), channels),

@@ -1,0 +1,69 @@
+"""One command for each stage before the plan and after the results that has its own module."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from terapose.cli.scattered import check_code
+from terapose.pipeline.graph import commands as by_command
+from terapose.pipeline.stage import Stage
+
+_CODE = click.option("--code", help="What the stage's code has to be; terapose check tells it.")
+_OUTPUT = click.Path(path_type=Path)
+
+
+def _before(described: Stage) -> click.Command:
+    name = described.command
+
+    @click.command(
+        name=name,
+        help=f"{described.help} Takes what terapose check hands on, and hands it on in its turn.",
+        epilog=f"""\b
+Example:
+  terapose stage {name} --model-file network --output found.json < handed.json""",
+    )
+    @click.option(
+        "--model-file",
+        type=click.Path(path_type=Path, exists=True),
+        required=True,
+        help="The network's file, or a folder that terapose fetch has filled.",
+    )
+    @click.option("--output", type=_OUTPUT, required=True, help="Write what is handed on here.")
+    @_CODE
+    def command(model_file: Path, output: Path, code: str | None) -> None:
+        from terapose.pipeline.handed import Handed
+
+        check_code(described, code)
+        handed = Handed.read(sys.stdin.read())
+        output.write_text(handed.found(described, model_file).text)
+
+    return command
+
+
+def _after(described: Stage) -> click.Command:
+    name = described.command
+
+    @click.command(
+        name=name,
+        help=f"{described.help} RESULTS is a folder of results.",
+        epilog=f"""\b
+Example:
+  terapose stage {name} results --output .""",
+    )
+    @click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False))
+    @click.option("--output", type=_OUTPUT, required=True, help="Folder for what is made.")
+    @_CODE
+    def command(results: Path, output: Path, code: str | None) -> None:
+        from terapose.pipeline.around import look
+
+        check_code(described, code)
+        look(described, results, output)
+
+    return command
+
+
+_MAKE = {"before": _before, "after": _after}
+commands = {n: _MAKE[s.phase](s) for n, s in by_command().items() if s.phase in _MAKE}
