@@ -115,5 +115,7 @@ class Handed(BaseModel):
             return cls.model_validate(json.loads(text))
         except ValueError as error:
             raise InputError(
-                "is not what terapose check hands on", where="standard input", got=error
+                "is not what terapose check hands on",
+                where="standard input",
+                got=text[:60] or "nothing",
             ) from error

@@ -1,0 +1,60 @@
+"""What check hands on to plan, as text: of one line, whole, and the same as long as the plan is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.synthetic import write_zarr
+
+from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.networks import identify
+from terapose.pipeline import planning
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.handed import Draft, Handed
+from terapose.pipeline.plan import Plan
+
+
+def plan_of(image: Path, model: Path) -> Plan:
+    params = check({"model": str(model), "block_shape": (4, 8, 9), "diameter": 17.3})
+    return planning.make_plan(open_checked(str(image), params), identify(model), params)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A volume whose name would end a line or a column."""
+    return write_zarr(tmp_path / "Zellkerne, größer \N{LINE SEPARATOR}.zarr", np.ones((5, 9, 10)))
+
+
+def test_a_plan_comes_back_as_it_was(image: Path, tiny_model: Path) -> None:
+    plan = plan_of(image, tiny_model)
+    text = Handed(work=plan).text
+    assert text.isascii() and text.isprintable() and len(text.splitlines()) == 1
+    back = Handed.read(text).plan(tiny_model)
+    assert back == plan and back.digest == plan.digest
+
+
+def test_a_release_that_plans_the_same_hands_on_the_same(
+    image: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nextflow takes what is on a task's input into its key: another text would be another run."""
+    before = Handed(work=plan_of(image, tiny_model)).text
+    monkeypatch.setattr("terapose.core.version.__version__", "99.0")
+    monkeypatch.setattr("terapose.pipeline.estimate.BASE", 1)
+    assert Handed(work=plan_of(image, tiny_model)).text == before
+    assert "version" not in Plan.model_fields
+
+
+def test_a_draft_has_what_is_given_and_no_more() -> None:
+    params = check({"diameter": 12, "min_size": 40, "region": "0:3,0:4,0:5"})
+    draft = Draft.of("a.zarr", params, ["x"])
+    assert draft.params == {"diameter": 12.0, "region": "0:3,0:4,0:5"}
+    assert Handed.read(Handed(work=draft).text).work == draft
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"work": {}}', '{"work": {"address": "a"}}'])
+def test_anything_else_is_one_sentence(text: str) -> None:
+    with pytest.raises(InputError, match=r"^standard input: is not what terapose check hands on"):
+        Handed.read(text)
