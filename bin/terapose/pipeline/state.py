@@ -5,6 +5,10 @@ store, and a few numbers. A gather returns what it adds (`Added`); `after` adds 
 stages said, so a stage is given one state only, and a stage that is left out is not missed. What
 was done stands apart, as the *history*.
 
+This module is no part of what tells a stage's code from other code (`terapose.pipeline.code`), so a
+run that is resumed reads summaries of an earlier release: a field may be added, and one may go with
+the stage that writes it, but what a `Step` requires stays.
+
 Reading what no stage has written yet, and a summary that says something else than is listed here,
 are each one `StoreError`.
 """
@@ -14,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -164,16 +168,18 @@ class State(BaseModel):
     second_labels: str = _UNWRITTEN
     second: dict[str, Any] | None = None
 
-    def __getattribute__(self, name: str) -> Any:
-        """Refuse what no stage has written."""
-        value = super().__getattribute__(name)
-        if value is _UNWRITTEN:
-            raise StoreError(
-                f"does not say {name}, which this stage needs",
-                where=self._whose(),
-                remedy="run again (the workflow: without -resume)",
-            )
-        return value
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __getattribute__(self, name: str) -> Any:
+            """Refuse what no stage has written."""
+            value = super().__getattribute__(name)
+            if value is _UNWRITTEN:
+                raise StoreError(
+                    f"does not say {name}, which this stage needs",
+                    where=self._whose(),
+                    remedy="run again (the workflow: without -resume)",
+                )
+            return value
 
     def _whose(self) -> str:
         """What to call the summary."""
