@@ -18,7 +18,7 @@ TESTS ?= tests
 WORKERS ?= auto
 SEEDS ?= 0:100
 # No test that is marked as long, and none that needs Nextflow.
-FAST := -m "not slow and not large" --ignore tests/pipeline
+FAST := -m "not slow and not large" --ignore tests/workflow
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-UNIT = "tests/unit"
-STORE = f"{UNIT}/test_store.py::test_"
-JOB = f"{UNIT}/test_job.py::test_"
-LOCK = f"{UNIT}/test_lock.py::test_"
-DAMAGE = f"{UNIT}/test_damage.py::test_"
-MARGINS = f"{UNIT}/test_margins.py::test_"
+STORE = "tests/io/test_store.py::test_"
+JOB = "tests/pipeline/test_job.py::test_"
+LOCK = "tests/io/test_lock.py::test_"
+DAMAGE = "tests/results/test_damage.py::test_"
+MARGINS = "tests/pipeline/test_margins.py::test_"
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ FAULTS = (
         "io/files.py",
         WRITTEN,
         WRITTEN_LATE,
-        (f"{UNIT}/test_files.py",),
+        ("tests/io/test_files.py",),
     ),
     Fault(
         "a receipt that is missing is passed over",
@@ -174,7 +173,7 @@ FAULTS = (
         "pipeline/job.py",
         "        result = implementation.run(job)\n        job.confirm_image()\n",
         "        result = implementation.run(job)\n",
-        (f"{UNIT}/test_image_swapped.py::test_swapped_while_it_is_read[zarr-in measure]",),
+        ("tests/results/test_image_swapped.py::test_swapped_while_it_is_read[zarr-in measure]",),
     ),
     Fault(
         "who wrote what is damaged is not forgotten",
@@ -209,14 +208,16 @@ FAULTS = (
         "stages/finish.py",
         "(*(n for n in names if n != RECORD), RECORD)",
         "(RECORD, *(n for n in names if n != RECORD))",
-        (f"{UNIT}/test_publishing.py",),
+        ("tests/results/test_publishing.py",),
     ),
     Fault(
         "a record may name any file to be removed",
         "results/earlier.py",
         "if name in TABLES]",
         "if name]",
-        (f"{UNIT}/test_earlier.py::test_only_files_of_this_program_in_this_folder_are_removed",),
+        (
+            "tests/results/test_earlier.py::test_only_files_of_this_program_in_this_folder_are_removed",
+        ),
     ),
     Fault(
         "two runs make the lock",
@@ -244,14 +245,14 @@ FAULTS = (
         "stages/percentiles.py",
         "    for table in tables:\n        histogram.merge",
         "    for table in tables[:1]:\n        histogram.merge",
-        (f"{UNIT}/test_intensity.py::test_percentiles_are_exact",),
+        ("tests/algorithms/test_intensity.py::test_percentiles_are_exact",),
     ),
     Fault(
         "tiles are added column by column",
         "networks/tiling.py",
         "[(y, x) for y in self.starts[0] for x in self.starts[1]]",
         "[(y, x) for x in self.starts[1] for y in self.starts[0]]",
-        (f"{UNIT}/test_tiles.py::test_the_network_over_planes",),
+        ("tests/equivalence/test_tiles.py::test_the_network_over_planes",),
     ),
     Fault(
         "the tiles of a slab begin at the slab",
@@ -261,21 +262,21 @@ FAULTS = (
         "    planes = planes[..., :height, :width]\n"
         "    region = ((0, height), (0, width))\n"
         "    grid = tile_grid((height, width), tile, overlap, augment=augment)\n",
-        (f"{UNIT}/test_tiles.py::test_rectangles_of_a_plane_are_parts_of_the_whole",),
+        ("tests/equivalence/test_tiles.py::test_rectangles_of_a_plane_are_parts_of_the_whole",),
     ),
     Fault(
         "the halo of smoothing is one too small",
         "stages/combine.py",
         "(int(4.0 * s + 0.5) for s in sigmas(smooth))",
         "(int(4.0 * s) for s in sigmas(smooth))",
-        (f"{UNIT}/test_stages.py::test_resized_and_smoothed_flows",),
+        ("tests/equivalence/test_stages.py::test_resized_and_smoothed_flows",),
     ),
     Fault(
         "a point that leaves what was read goes on with zeros",
         "algorithms/flows/follow.py",
         LOST,
         LOST.replace("return False, a, b, c", "continue"),
-        (f"{UNIT}/test_kernels.py::test_a_box_gives_the_same_end_points_or_says_lost",),
+        ("tests/equivalence/test_kernels.py::test_a_box_gives_the_same_end_points_or_says_lost",),
     ),
     Fault(
         "the margin of end points is one too small",
@@ -310,27 +311,27 @@ FAULTS = (
         "io/store/long_tables.py",
         'order = np.argsort(rows[self._key], kind="stable")',
         "order = np.arange(len(rows[self._key]))",
-        (f"{UNIT}/test_parts.py::test_sorting_by_ranges",),
+        ("tests/io/test_parts.py::test_sorting_by_ranges",),
     ),
     Fault(
         "objects of planes are not compared across blocks",
         "stages/overlaps.py",
         "(core.stop[0] + 1, *core.stop[1:])",
         "core.stop",
-        (f"{UNIT}/test_exactness.py",),
+        ("tests/equivalence/test_exactness.py",),
     ),
     Fault(
         "cells that have grown are measured in the box of their nucleus",
         "intermediates/cells.py",
         'np.minimum(cells[f"{axis}1"] + margin, length)',
         'np.minimum(cells[f"{axis}1"], length)',
-        (f"{UNIT}/test_measure.py::test_nuclei_become_cells_with_cytoplasm",),
+        ("tests/algorithms/test_measure.py::test_nuclei_become_cells_with_cytoplasm",),
     ),
     Fault(
         "the pyramid keeps other voxels than multiples of its factor",
         "io/labels/ome_zarr.py",
         "slice(-s % f, None, f)",
         "slice(s % f, None, f)",
-        (f"{UNIT}/test_labels.py::test_blocks_downsample_as_the_whole",),
+        ("tests/io/test_labels.py::test_blocks_downsample_as_the_whole",),
     ),
 )

@@ -1,4 +1,4 @@
-// The stages of bin/terapose/pipeline/graph.py (tests/unit/test_graph.py): what stubs say of them, and
+// The stages of bin/terapose/pipeline/graph.py (tests/pipeline/test_graph.py): what stubs say of them, and
 // of which a plan has tables.
 
 // Stages that are cut into tasks.

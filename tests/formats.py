@@ -13,8 +13,8 @@ import numpy as np
 import tifffile
 import zarr
 from tests import hdf5_files, makers, micromanager, ome
+from tests.io import test_bdv, test_imaris, test_n5, test_vendors
 from tests.synthetic import voxels, write_ome_zarr, write_tiff, write_zarr
-from tests.unit import test_bdv, test_imaris, test_n5, test_vendors
 
 VOLUME = voxels(5, 33, 47)
 CHANNELS = voxels(2, 5, 33, 47)

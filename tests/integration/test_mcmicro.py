@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from tests.pipeline.launch import PATIENCE, ROOT, environment, needs_engine, program
 from tests.synthetic import nuclei
+from tests.workflow.launch import PATIENCE, ROOT, environment, needs_engine, program
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
-from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import Launch, results, segment
 from tests.synthetic import nuclei, write_ome_zarr
+from tests.workflow.conftest import Launches
+from tests.workflow.launch import Launch, results, segment
 
 from terapose.results.verify import check as verify
 

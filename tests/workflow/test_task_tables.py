@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.pipeline.launch import environment, needs_engine
+from tests.workflow.launch import environment, needs_engine
 
 from terapose.pipeline.plan import tasks_csv
 

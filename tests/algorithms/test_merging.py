@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from tests.command import Terapose
 from tests.fields import prepared, scatter
-from tests.pipeline.launch import results
 from tests.synthetic import nuclei, write_ome_zarr
+from tests.workflow.launch import results
 
 from terapose.algorithms.normalize.histogram import Histogram
 from terapose.algorithms.normalize.merge_channels import fit, mixture_ends

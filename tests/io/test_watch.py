@@ -14,7 +14,7 @@ import pytest
 import tifffile
 import zarr
 from tests.command import Terapose
-from tests.unit.test_image_swapped import SHAPE, noise, swap, write
+from tests.results.test_image_swapped import SHAPE, noise, swap, write
 
 from terapose.core.errors import InputError
 from terapose.core.params import check

@@ -1,6 +1,6 @@
 """docs/formats.md says what is read, as it is read: its tables are made here.
 
-`TERAPOSE_WRITE=1 python -m pytest tests/unit/test_formats_page.py` writes them anew.
+`TERAPOSE_WRITE=1 python -m pytest tests/io/test_formats_page.py` writes them anew.
 """
 
 from __future__ import annotations

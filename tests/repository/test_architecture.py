@@ -90,3 +90,12 @@ def test_packages_are_light() -> None:
             if isinstance(node, ast.ImportFrom):
                 outside = not str(node.module).startswith("terapose.")
                 assert not outside or node.module in ("__future__", "typing"), path
+
+
+def test_tests_are_in_the_rooms_of_what_they_test() -> None:
+    folder = Path(__file__).parents[1]
+    besides = {"equivalence", "property", "workflow", "reliability", "integration", "repository"}
+    files = sorted(folder.rglob("test_*.py"))
+    assert {path.parent.name for path in files} <= {*ROOMS, *besides}
+    names = [path.name for path in files]
+    assert len(names) == len(set(names)), "pytest imports modules by name"

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import ROOT, Launch, results, segment
 from tests.synthetic import nuclei, write_tiff
+from tests.workflow.conftest import Launches
+from tests.workflow.launch import ROOT, Launch, results, segment
 
 pytestmark = pytest.mark.slow
 

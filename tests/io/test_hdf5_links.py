@@ -12,8 +12,8 @@ import h5py
 import pytest
 from tests.checks import assert_refused, same
 from tests.hdf5_files import VOLUME, linked, opens_again, whole, write
-from tests.unit.test_bdv import write as bdv
-from tests.unit.test_imaris import write as imaris
+from tests.io.test_bdv import write as bdv
+from tests.io.test_imaris import write as imaris
 
 from terapose.io.images import open_image
 

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
-from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import Launch, Run, results, segment
 from tests.synthetic import nuclei, write_ome_zarr
+from tests.workflow.conftest import Launches
+from tests.workflow.launch import Launch, Run, results, segment
 
 pytestmark = pytest.mark.slow
 

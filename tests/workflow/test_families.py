@@ -10,10 +10,10 @@ from tempfile import mkdtemp
 import numpy as np
 import pytest
 import torch
-from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import results, segment
 from tests.synthetic import nuclei, write_ome_zarr
 from tests.unets import random_unet, save
+from tests.workflow.conftest import Launches
+from tests.workflow.launch import results, segment
 
 pytestmark = pytest.mark.slow
 

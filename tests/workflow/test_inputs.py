@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tifffile
 from tests.command import finished
-from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import ROOT, Launch, results, segment
 from tests.synthetic import nuclei, write_ome_zarr
+from tests.workflow.conftest import Launches
+from tests.workflow.launch import ROOT, Launch, results, segment
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from tests.io.test_stacks import write
 from tests.synthetic import voxels
-from tests.unit.test_stacks import write
 
 from terapose.core.errors import InputError
 from terapose.core.params import check

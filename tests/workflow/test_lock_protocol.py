@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.pipeline.launch import environment, needs_engine
+from tests.workflow.launch import environment, needs_engine
 
 from terapose.core.errors import InputError
 from terapose.io import lock

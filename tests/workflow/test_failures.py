@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import results, segment
 from tests.synthetic import nuclei, write_tiff
+from tests.workflow.conftest import Launches
+from tests.workflow.launch import results, segment
 
 pytestmark = pytest.mark.slow
 

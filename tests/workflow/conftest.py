@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.pipeline.launch import Launch, needs_engine, segment
 from tests.synthetic import nuclei, write_ome_zarr
+from tests.workflow.launch import Launch, needs_engine, segment
 
 Launches = Callable[[str], Launch]
 SHAPE = (14, 40, 48)

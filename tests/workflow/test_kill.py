@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import PATIENCE, ROOT, Launch, Run, environment, results
+from tests.workflow.conftest import Launches
+from tests.workflow.launch import PATIENCE, ROOT, Launch, Run, environment, results
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.io.test_bdv import write_xml
+from tests.io.test_n5 import group, write_bigdataviewer, write_n5
 from tests.synthetic import voxels
-from tests.unit.test_bdv import write_xml
-from tests.unit.test_n5 import group, write_bigdataviewer, write_n5
 
 from terapose.io.images import open_image
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.listing_cases import ANSWERS, write_inputs
-from tests.pipeline.launch import environment, needs_engine
+from tests.workflow.launch import environment, needs_engine
 
 from terapose.io import listing
 from terapose.io.images import folders

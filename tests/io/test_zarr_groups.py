@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import zarr
 from tests.checks import assert_refused, same
+from tests.io.test_zips import pack
 from tests.synthetic import voxels, write_ome_zarr, write_zarr
-from tests.unit.test_zips import pack
 
 from terapose.core.errors import InputError
 from terapose.io.images import describe, open_image

@@ -25,8 +25,8 @@ import numpy as np
 import pytest
 from tests.checks import REGION, assert_refused, same
 from tests.command import Terapose
+from tests.io.test_bdv import write_xml
 from tests.synthetic import voxels, write_zarr
-from tests.unit.test_bdv import write_xml
 
 from terapose.core.errors import InputError
 from terapose.io.images import describe, open_image

@@ -3,7 +3,7 @@
 Nothing from outside reaches a script unquoted. What a script may hold bare: files that Nextflow
 stages under names of the workflow's own, numbers and names that a plan or the workflow itself
 gives, and `job.args`, words that `terapose check` has quoted. The pipeline tests try what this
-promises (tests/pipeline/test_hostile.py).
+promises (tests/workflow/test_hostile.py).
 
 A process that is included under many names does what its job says, so each name has to be given
 the jobs of the stage that it names.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.algorithms.test_merging import inputs
 from tests.synthetic import nuclei, write_ome_zarr
-from tests.unit.test_merging import inputs
 
 from terapose.algorithms.normalize.precision import (
     EXACT,

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import tifffile
 import yaml
-from tests.pipeline.conftest import Launches
-from tests.pipeline.launch import ROOT, Launch, program, segment
 from tests.synthetic import nuclei
+from tests.workflow.conftest import Launches
+from tests.workflow.launch import ROOT, Launch, program, segment
 
 import terapose
 from terapose.io.labels.ome_zarr import open_level

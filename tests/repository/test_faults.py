@@ -99,7 +99,7 @@ def test_a_piece_has_to_occur_once(tree: Path) -> None:
 
 
 def test_one_in_twenty_may_be_missed() -> None:
-    caught = Outcome("caught", "tests/unit/test_a.py::test_it", 2.4, "")
+    caught = Outcome("caught", "tests/io/test_a.py::test_it", 2.4, "")
     missed = replace(caught, kind="missed", test="")
     assert is_enough([caught] * 19 + [missed])
     assert not is_enough([caught] * 18 + [missed] * 2)

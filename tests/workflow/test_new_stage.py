@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.pipeline.conftest import SHAPE, Launches
-from tests.pipeline.launch import ROOT
+from tests.workflow.conftest import SHAPE, Launches
+from tests.workflow.launch import ROOT
 
 from terapose.io.labels.ome_zarr import open_level
 from terapose.networks.weights import resolve
