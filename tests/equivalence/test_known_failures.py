@@ -11,7 +11,7 @@ IDs by the order of files                       test_known_failures_of_runs.py
 73 bytes of intermediates a voxel               `test_intermediates_are_far_from_73_bytes_...`,
                                                 measured in test_disk.py
 no resume                                       test_known_failures_of_runs.py, and killed at
-                                                random moments in pipeline/test_kill.py
+                                                random moments in workflow/test_kill.py
 cellpose, distributed
 normalisation and filters by block              `test_blocks_are_not_normalised_...`,
                                                 `test_filters_see_whole_cells_and_the_...`

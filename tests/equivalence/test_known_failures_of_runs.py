@@ -134,7 +134,7 @@ def test_a_stopped_run_goes_on_where_it_was(
     stage: str,
     done: int,
 ) -> None:
-    """aind and cellpose begin again. (Runs killed at random moments: pipeline/test_kill.py.)"""
+    """aind and cellpose begin again. (Runs killed at random moments: workflow/test_kill.py.)"""
     address = str(write_zarr(tmp_path / "image.zarr", image))
     out = tmp_path / "out"
     params = check({"model": str(tiny_model), "max_tasks": 3, **CUT})

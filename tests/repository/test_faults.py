@@ -108,6 +108,6 @@ def test_one_in_twenty_may_be_missed() -> None:
         "1 of 2 faults are caught.\n\n"
         "| fault | where | caught by | seconds |\n"
         "| --- | --- | --- | ---: |\n"
-        "| a fault | `job.py` | `unit/test_a.py::test_it` | 2 |\n"
+        "| a fault | `job.py` | `io/test_a.py::test_it` | 2 |\n"
         "| a fault | `job.py` | **missed** | 2 |"
     )
