@@ -208,7 +208,7 @@ def score(volume: Volume, output: Path, scaling: str = SCALING) -> tuple[Row, di
     """
     from terapose.api.runner import segment_file
     from terapose.apps.evaluate import compare
-    from terapose.io.images.lazy import open_labels
+    from terapose.io.images.array_like import open_labels
     from terapose.pipeline.job import peak_memory
 
     data_set = volume.data_set

@@ -5,11 +5,11 @@
 def scattered() {
     return [
         'convert', 'intensities', 'gradients-yx', 'gradients-zx', 'gradients-zy', 'combine', 'follow', 'peaks',
-        'masks', 'errors', 'overlaps', 'voids', 'matches', 'export', 'measure', 'outlines',
+        'masks', 'flow_errors', 'overlaps', 'cell_holes', 'cell_overlaps', 'export', 'measure', 'outlines',
     ]
 }
 
 // Stages with a single task.
 def gathers() {
-    return ['percentiles', 'seeds', 'objects', 'planes', 'stitch', 'relabel', 'match', 'finish']
+    return ['percentiles', 'seeds', 'objects', 'filter_planes', 'stitch', 'relabel', 'match', 'finish']
 }

@@ -100,7 +100,7 @@ def _install() -> None:
 
 def _warm() -> None:
     run(
-        [PYTHON, "-m", "terapose.pipeline.warm"],
+        [PYTHON, "-m", "terapose.pipeline.warm_up"],
         env={**os.environ, "NUMBA_CACHE_DIR": str(NUMBA_CACHE)},
     )
 

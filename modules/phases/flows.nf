@@ -1,14 +1,14 @@
 // From the network's flows to objects: where flows end there is a seed, and what ends there is one.
 
 include { BLOCKS as COMBINE } from '../processes/blocks'
-include { BLOCKS as ERRORS } from '../processes/blocks'
+include { BLOCKS as FLOW_ERRORS } from '../processes/blocks'
 include { BLOCKS as FOLLOW } from '../processes/blocks'
 include { BLOCKS as MASKS } from '../processes/blocks'
 include { BLOCKS as PEAKS } from '../processes/blocks'
 include { DECIDE as OBJECTS } from '../processes/decide'
 include { DECIDE as SEEDS } from '../processes/decide'
 include { GATHER as GATHER_COMBINE } from '../processes/gather'
-include { GATHER as GATHER_ERRORS } from '../processes/gather'
+include { GATHER as GATHER_FLOW_ERRORS } from '../processes/gather'
 include { GATHER as GATHER_FOLLOW } from '../processes/gather'
 include { after ; blocks ; decision ; gathering ; receipts } from '../tasks'
 
@@ -29,9 +29,9 @@ workflow FLOWS {
     OBJECTS(decision(runs, 'objects', SEEDS.out, receipts(runs, 'masks', MASKS.out)))
 
     // errors of flows cost time, so they are found only where a threshold asks for them
-    ERRORS(blocks(runs, 'errors', OBJECTS.out))
-    GATHER_ERRORS(gathering(runs, 'errors', OBJECTS.out, ERRORS.out))
-    found = after(runs, 'errors', OBJECTS.out, GATHER_ERRORS.out)
+    FLOW_ERRORS(blocks(runs, 'flow_errors', OBJECTS.out))
+    GATHER_FLOW_ERRORS(gathering(runs, 'flow_errors', OBJECTS.out, FLOW_ERRORS.out))
+    found = after(runs, 'flow_errors', OBJECTS.out, GATHER_FLOW_ERRORS.out)
 
     emit:
     found

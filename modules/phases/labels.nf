@@ -1,13 +1,13 @@
 // From objects to cells: which are joined, which stay, which belong to a nucleus, and their numbers.
 
 include { BLOCKS as OVERLAPS } from '../processes/blocks'
-include { BLOCKS as VOIDS } from '../processes/blocks'
+include { BLOCKS as CELL_HOLES } from '../processes/blocks'
 include { DECIDE as MATCH } from '../processes/decide'
-include { DECIDE as PLANES } from '../processes/decide'
+include { DECIDE as FILTER_PLANES } from '../processes/decide'
 include { DECIDE as RELABEL } from '../processes/decide'
 include { DECIDE as STITCH } from '../processes/decide'
-include { GATHER as GATHER_VOIDS } from '../processes/gather'
-include { MATCHES } from '../processes/matches'
+include { GATHER as GATHER_CELL_HOLES } from '../processes/gather'
+include { CELL_OVERLAPS } from '../processes/cell_overlaps'
 include { after ; blocks ; decision ; gathering ; having ; nothing ; receipts ; scatter } from '../tasks'
 
 workflow LABELS {
@@ -21,23 +21,23 @@ workflow LABELS {
 
     // mode stitch: objects of planes become cells of the volume
     stitched = having(runs, 'overlaps')
-    PLANES(decision(stitched, 'planes', found, none))
-    OVERLAPS(blocks(stitched, 'overlaps', PLANES.out))
-    STITCH(decision(stitched, 'stitch', PLANES.out, receipts(stitched, 'overlaps', OVERLAPS.out)))
-    VOIDS(blocks(runs, 'voids', STITCH.out))
-    GATHER_VOIDS(gathering(runs, 'voids', STITCH.out, VOIDS.out))
+    FILTER_PLANES(decision(stitched, 'filter_planes', found, none))
+    OVERLAPS(blocks(stitched, 'overlaps', FILTER_PLANES.out))
+    STITCH(decision(stitched, 'stitch', FILTER_PLANES.out, receipts(stitched, 'overlaps', OVERLAPS.out)))
+    CELL_HOLES(blocks(runs, 'cell_holes', STITCH.out))
+    GATHER_CELL_HOLES(gathering(runs, 'cell_holes', STITCH.out, CELL_HOLES.out))
 
-    RELABEL(decision(runs, 'relabel', after(runs, 'voids', found, GATHER_VOIDS.out), none))
+    RELABEL(decision(runs, 'relabel', after(runs, 'cell_holes', found, GATHER_CELL_HOLES.out), none))
 
     // cells of a second network: which of them is whose
-    matched = having(runs, 'matches')
+    matched = having(runs, 'cell_overlaps')
         .join(cells)
         .map { sample, run, labels, record -> tuple(sample, run + [cells: [labels, record]]) }
-    MATCHES(
-        scatter(matched, 'matches', RELABEL.out).map { run, job, summary -> tuple(job, run.plan, summary, run.cells) }
+    CELL_OVERLAPS(
+        scatter(matched, 'cell_overlaps', RELABEL.out).map { run, job, summary -> tuple(job, run.plan, summary, run.cells) }
     )
-    MATCH(decision(matched, 'match', RELABEL.out, receipts(matched, 'matches', MATCHES.out)))
-    named = after(runs, 'matches', RELABEL.out, MATCH.out)
+    MATCH(decision(matched, 'match', RELABEL.out, receipts(matched, 'cell_overlaps', CELL_OVERLAPS.out)))
+    named = after(runs, 'cell_overlaps', RELABEL.out, MATCH.out)
 
     emit:
     named

@@ -31,7 +31,7 @@ process CHECK {
     """
 
     stub:
-    def asked = (scattered() + gathers() - ['matches', 'match']).join(' ')
+    def asked = (scattered() + gathers() - ['cell_overlaps', 'match']).join(' ')
     """
     IFS= read -r address
     printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tfetch\\truns\\tstale\\n' > sample.tsv

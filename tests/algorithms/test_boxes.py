@@ -28,7 +28,9 @@ def test_an_empty_image_has_no_boxes() -> None:
     assert object_boxes(np.zeros((3, 0, 4), np.int32)) == []
 
 
-@pytest.mark.parametrize("stage", ["combine", "peaks", "objects", "errors", "relabel", "export"])
+@pytest.mark.parametrize(
+    "stage", ["combine", "peaks", "objects", "flow_errors", "relabel", "export"]
+)
 def test_a_stage_starts_without_scipy(stage: str) -> None:
     code = f"import sys, terapose.stages.{stage}; sys.exit('scipy.ndimage' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,10 +10,10 @@ import tifffile
 from click.testing import CliRunner
 from tests.synthetic import write_ome_zarr
 
-from terapose.apps.detail import _window_sums, fullest
 from terapose.apps.picture import LARGEST
+from terapose.apps.zoom_window import _window_sums, fullest
 from terapose.cli.picture import command
-from terapose.io.images.lazy import open_labels
+from terapose.io.images.array_like import open_labels
 
 SHAPE = (2 * LARGEST + 300, LARGEST + 900)
 CELLS = (slice(2200, 2900), slice(1100, 2300))

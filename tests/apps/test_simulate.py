@@ -16,7 +16,7 @@ from terapose.apps.simulate import Scene, labels_path, slide, slide_scene, volum
 from terapose.cli.simulate import command
 from terapose.core.errors import InputError
 from terapose.io.images import open_image
-from terapose.io.images.lazy import open_labels
+from terapose.io.images.array_like import open_labels
 
 SMALL = Scene((30, 60, 56), seed=3, diameter=10)
 SCENES = {

@@ -19,7 +19,7 @@ import terapose
 from terapose.cli import GROUPS
 from terapose.io.labels.ome_zarr import open_level
 from terapose.pipeline.graph import GRAPH
-from terapose.pipeline.handed import Handed
+from terapose.pipeline.handover import Handed
 from terapose.pipeline.plan import load
 
 BIN = Path(terapose.__file__).parents[1]

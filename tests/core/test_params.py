@@ -8,8 +8,8 @@ import pytest
 
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
+from terapose.pipeline.arguments import arguments, as_option
 from terapose.pipeline.graph import PARAMETERS
-from terapose.pipeline.words import arguments, as_option
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"diameter": 0}, "diameter: got 0, allowed: greater than 0"),

@@ -25,12 +25,12 @@ from terapose import networks
 from terapose.api.runner import run_all, segment_file
 from terapose.core.errors import StoreError
 from terapose.core.params import check
+from terapose.pipeline.arguments import as_option
 from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.job import Receipt, run
 from terapose.pipeline.local import Runner
 from terapose.pipeline.plan import load
 from terapose.pipeline.state import State
-from terapose.pipeline.words import as_option
 
 
 def test_the_last_planes_of_each_axis_are_predicted(tmp_path: Path, tiny_model: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_task_without_a_receipt_stops_the_run(
     plan, store = prepared(tmp_path, tiny_model, image, max_tasks=3, **PLANNED)
     params = check({"model": str(tiny_model), **CUT})
     out = tmp_path / "out"
-    asked_for = ("errors", "matches", "outlines")
+    asked_for = ("flow_errors", "cell_overlaps", "outlines")
     stages = [s for s in SCATTERED if len(plan.tasks[s]) > 1 and s not in asked_for]
     assert len(stages) == 10 - (len(plan.output.regions) == 1)
     for stage in stages:

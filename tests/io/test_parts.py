@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from terapose.algorithms.objects.filters import Windows, resolve
 from terapose.core.geometry import Box, Grid
 from terapose.core.tables import ROWS, Table, windows
-from terapose.io.store.columns import columns_in
 from terapose.io.store.long_tables import (
     ByNumber,
     Sorter,
@@ -24,6 +23,7 @@ from terapose.io.store.long_tables import (
     put_whole,
     voxels_together,
 )
+from terapose.io.store.sorted_columns import columns_in
 from terapose.io.store.store import Store
 
 RNG = np.random.default_rng(0)

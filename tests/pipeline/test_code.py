@@ -81,7 +81,7 @@ def test_texts_and_the_graph_change_nothing(package: Path) -> None:
     ("file", "stages"),
     [
         ("algorithms/flows/follow.py", {"follow"}),
-        ("algorithms/flows/flow_error.py", {"errors"}),
+        ("algorithms/flows/flow_error.py", {"flow_errors"}),
         ("networks/unet.py", {"gradients", "plan"}),
         ("algorithms/objects/moments.py", {"measure", "finish"}),
         ("stages/relabel.py", {"relabel"}),

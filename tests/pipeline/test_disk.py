@@ -154,7 +154,7 @@ def test_memory_stays_below_what_was_projected(edge: int, tmp_path: Path, tiny_m
         "follow": (("cellprob_threshold", "niter", "use_gpu"), result.states["combine"].document()),
         "peaks": ((), result.states["follow"].document()),
         "masks": ((), result.states["seeds"].document()),
-        "errors": ((), result.states["objects"].document()),
+        "flow_errors": ((), result.states["objects"].document()),
         "export": (("keep_intermediates",), result.states["relabel"].document()),
     }
     root = Path(__file__).parents[2] / "bin"

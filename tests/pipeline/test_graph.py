@@ -136,15 +136,15 @@ def test_what_runs_is_what_has_tasks_and_is_asked_for(
         return {stage.name for stage in GRAPH if stage.runs(plan, given)}
 
     least = running()
-    stitched = {"planes", "overlaps", "stitch", "voids"}
+    stitched = {"filter_planes", "overlaps", "stitch", "cell_holes"}
     assert (stitched <= least) == (mode == "stitch") and (mode == "stitch" or not stitched & least)
     assert ("gradients-zy" in least) == (mode == "3d") and "convert" not in least
-    assert running(flow_threshold=0.4) - least == {"errors"}
+    assert running(flow_threshold=0.4) - least == {"flow_errors"}
     assert running(measure="all") - least == {"measure"}
     assert running(table="csv,geojson") - least == {"outlines"}
     if mode == "2d":
         second = {"measure": "shape", "cell_channels": "1"}
-        assert running(**second) - running(measure="shape") == {"matches", "match"}
+        assert running(**second) - running(measure="shape") == {"cell_overlaps", "match"}
 
 
 @pytest.mark.parametrize("label", ["small", "blocks", "network", "gather"])

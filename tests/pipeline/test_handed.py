@@ -13,7 +13,7 @@ from terapose.core.params import check
 from terapose.networks import identify
 from terapose.pipeline import planning
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.handed import Draft, Handed
+from terapose.pipeline.handover import Draft, Handed
 from terapose.pipeline.plan import Plan
 
 

@@ -46,7 +46,7 @@ def check(made: Made, state: State) -> None:
     assert (state.cells, state.patches) == (cells, 3 * (cells // 10))
 
     def column(name: str) -> NDArray[Any]:
-        array = open_array(f"{made.store.address}/{state.naming}/{name}", mode="r")
+        array = open_array(f"{made.store.address}/{state.relabel_map}/{name}", mode="r")
         return np.asarray(array).ravel()
 
     np.testing.assert_array_equal(column("lookup"), np.arange(cells + 1))

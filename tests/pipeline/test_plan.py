@@ -21,7 +21,8 @@ from terapose.core.params import check
 from terapose.io.store.store import Store
 from terapose.networks import identify
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.cutting import (
+from terapose.pipeline.graph import SCATTERED
+from terapose.pipeline.layout import (
     MOST_PIXELS,
     MOST_VOXELS,
     choose_block,
@@ -30,7 +31,6 @@ from terapose.pipeline.cutting import (
     choose_slabs,
     network_shape,
 )
-from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.plan import Plan, load, tasks_csv
 from terapose.pipeline.planning import _tasks, make_plan
 from terapose.stages.plan import run

@@ -14,7 +14,7 @@ from tests.synthetic import nuclei, write_ome_zarr, write_zarr
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box
 from terapose.core.params import check
-from terapose.io.images.lazy import open_labels
+from terapose.io.images.array_like import open_labels
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.image_plan import TissuePlan
 from terapose.pipeline.tissue import find_tissue, share_of, shown

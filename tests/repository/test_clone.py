@@ -63,9 +63,9 @@ def test_the_package_of_the_clone(beside: Path) -> None:
 
 def test_processes_that_are_started_there(beside: Path) -> None:
     code = (
-        "import multiprocessing, terapose, terapose.pipeline.words\n"
+        "import multiprocessing, terapose, terapose.pipeline.arguments\n"
         "with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
-        "    print(*pool.apply(terapose.pipeline.words.as_option, ('min_size', 5)))"
+        "    print(*pool.apply(terapose.pipeline.arguments.as_option, ('min_size', 5)))"
     )
     assert python(beside, code) == "--min-size 5\n"
 

@@ -20,7 +20,7 @@ from tests.command import Terapose
 from terapose.core.errors import InputError
 from terapose.io.images import open_image
 from terapose.io.images.model import Source
-from terapose.io.images.reading import blocks_of
+from terapose.io.images.read_ahead import blocks_of
 from terapose.results.thumbnails.cut import cut_cells
 from terapose.results.thumbnails.files import Layout
 
@@ -134,7 +134,7 @@ def largest(slide: Slide, axes: str) -> int:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many blocks and many units in images of a few thousand pixels."""
-    monkeypatch.setattr("terapose.io.images.reading._ENOUGH", 600)
+    monkeypatch.setattr("terapose.io.images.read_ahead._ENOUGH", 600)
     monkeypatch.setattr("terapose.results.thumbnails.files._UNIT", 3000)
 
 

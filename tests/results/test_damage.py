@@ -32,7 +32,7 @@ KINDS = {
     "ends": ("follow-*/ends/c", "peaks masks"),
     "counts": ("peaks-*/counts/c", "masks"),
     "labels": ("masks-*/labels/c", "errors export measure"),
-    "names": ("relabel-*/naming/*/c", "export measure"),
+    "names": ("relabel-*/relabel_map/*/c", "export measure"),
     "tables": ("masks-*/*.npz", "objects"),
     "cells": ("relabel-*/cells/*", "measure"),
     "measured": ("measure-*/*", ""),

@@ -27,7 +27,7 @@ from terapose.io.images.identity import compare, table_of
 from terapose.io.store.store import Store
 from terapose.networks import identify
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.handed import Handed
+from terapose.pipeline.handover import Handed
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
 from terapose.results.publishing import of_tree

@@ -12,7 +12,7 @@ import tifffile
 from tests.command import Terapose
 
 from terapose.core.errors import InputError
-from terapose.results.thumbnails.windows import read_cells
+from terapose.results.thumbnails.chosen_cells import read_cells
 
 SHAPE = (1, 40, 50)
 FRAME = pd.DataFrame(

@@ -14,7 +14,7 @@ from terapose.core.geometry import Box
 from terapose.core.params import check
 from terapose.intermediates import label_store
 from terapose.io.labels.ome_zarr import open_level
-from terapose.io.store.columns import columns_in, put_column
+from terapose.io.store.sorted_columns import columns_in, put_column
 from terapose.pipeline.job import Job, Receipt
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan, items

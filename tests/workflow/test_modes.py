@@ -42,10 +42,10 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
     ),
 }
 EXTRA = {
-    "plane": {"ERRORS", "OUTLINES"},
-    "cells": {"MATCHES", "MATCH", "VERIFY"},
-    "stitch": {"ERRORS", "STITCH", "VOIDS"},
-    "volume": {"ERRORS"},
+    "plane": {"FLOW_ERRORS", "OUTLINES"},
+    "cells": {"CELL_OVERLAPS", "MATCH", "VERIFY"},
+    "stitch": {"FLOW_ERRORS", "STITCH", "CELL_HOLES"},
+    "volume": {"FLOW_ERRORS"},
 }
 
 
@@ -98,7 +98,7 @@ def _damage_cells(launch: Launch, *words: object) -> None:
     run = launch.run(*words)
     assert run.process.returncode != 0
     assert "the results are not as they were written" in run.last
-    assert "MATCHES" not in run.submitted | run.cached
+    assert "CELL_OVERLAPS" not in run.submitted | run.cached
     assert "FINISH" in launch.done(*words).submitted
 
 

@@ -24,7 +24,7 @@ STAGE = '''"""sizes: how many voxels of each block belong to cells."""
 
 from typing import Any
 
-from terapose.intermediates.naming import named_labels
+from terapose.intermediates.relabel_map import named_labels
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added
 
@@ -116,7 +116,7 @@ NEW = {
 PLAN_CALL = "    PLAN(fetched.map { sample, row, given, network -> tuple(sample, row.plan, "
 EDITS = {
     "bin/terapose/pipeline/graph.py": {
-        '    Stage(\n        "matches",\n': (
+        '    Stage(\n        "cell_overlaps",\n': (
             '    Stage("sizes", "Count the voxels of cells.", "blocks", over="blocks",'
             " memory=of_regions),\n"
         ),
@@ -127,7 +127,7 @@ EDITS = {
             '    Stage("report", "Count the cells.", "small", phase="after"),\n'
         ),
     },
-    "modules/stub.nf": {"'matches', 'export'": "'sizes', "},
+    "modules/stub.nf": {"'cell_overlaps', 'export'": "'sizes', "},
     "modules/phases/labels.nf": {
         "workflow LABELS {": (
             "include { BLOCKS as SIZES } from '../processes/blocks'\n"

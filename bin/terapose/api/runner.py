@@ -160,12 +160,12 @@ def run_all(
     dict
         The record of the run.
     """
-    from terapose.stages import finish, matches
+    from terapose.stages import cell_overlaps, finish
 
     given: dict[str, dict[str, Any]] = {"gradients": {"model_files": tuple(map(str, model_files))}}
     if cells is not None:
-        identity = matches.identity(matches.read_record(cells))
-        given["matches"] = {"cells": str(cells), "identity": identity}
+        identity = cell_overlaps.identity(cell_overlaps.read_record(cells))
+        given["cell_overlaps"] = {"cells": str(cells), "identity": identity}
     *most, last = GRAPH
     done = run_stages(runner, params, given, most)
     job = runner.job(last.name, stage_params(params, last.name), done.state)

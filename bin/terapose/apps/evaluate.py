@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.errors import InputError
-from terapose.io.images.lazy import Voxels
+from terapose.io.images.array_like import Voxels
 
 THRESHOLDS = (0.5, 0.75, 0.9)
 BLOCK = (64, 512, 512)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from terapose.core.errors import InputError
 from terapose.io import files
-from terapose.io.images.lazy import Voxels
+from terapose.io.images.array_like import Voxels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +81,7 @@ def three_views(
     Parameters
     ----------
     image
-        (Z, Y, X), any numeric dtype; read by slices (NumPy, zarr, `terapose.io.images.lazy.Lazy`).
+        (Z, Y, X), any numeric dtype; read by slices (NumPy, zarr, `array_like.Lazy`).
         Of a single plane of more than 1500 pixels along Y or X a window is shown.
     labels
         (Z, Y, X) label image of the same shape, 0 the background. Each instance has a colour.

@@ -34,7 +34,7 @@ Example:
     @click.option("--output", type=_OUTPUT, required=True, help="Write what is handed on here.")
     @_CODE
     def command(model_file: Path, output: Path, code: str | None) -> None:
-        from terapose.pipeline.handed import Handed
+        from terapose.pipeline.handover import Handed
 
         check_code(described, code)
         handed = Handed.read(sys.stdin.read())

@@ -79,10 +79,10 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
     record
         Of the run, as in ``provenance.json``.
     """
-    from terapose.apps.detail import fullest
     from terapose.apps.picture import three_views
+    from terapose.apps.zoom_window import fullest
+    from terapose.io.images.array_like import Lazy
     from terapose.io.images.channels import channel_numbers
-    from terapose.io.images.lazy import Lazy
     from terapose.io.images.watch import Watch
 
     name = sample_name(address)

@@ -53,11 +53,11 @@ def command(
     was segmented; axes, series, time, level and region are those of the result where they are not
     given.
     """
-    from terapose.apps.detail import fullest
     from terapose.apps.picture import three_views
+    from terapose.apps.zoom_window import fullest
     from terapose.cli.known import segmented, under
     from terapose.io.images import check_channels, open_image
-    from terapose.io.images.lazy import Lazy
+    from terapose.io.images.array_like import Lazy
     from terapose.io.images.watch import Watch
 
     known = segmented(labels, image)

@@ -76,7 +76,7 @@ Example:
 @_places(required=True)
 def stage(model_file: Path, output: Path, store: str, tasks: Path) -> None:
     """Make the store of the plan that terapose check hands on, on standard input."""
-    from terapose.pipeline.handed import Handed
+    from terapose.pipeline.handover import Handed
 
     handed = Handed.read(sys.stdin.read())
     _write(handed.plan(model_file), output, store, tasks)

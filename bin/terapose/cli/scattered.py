@@ -158,7 +158,7 @@ Example:
             files = tuple(str(file) for file in weight_files(model_file))
             name, more = f"{stage}-{axis}", {"model_files": files}
         if cells is not None:
-            from terapose.stages.matches import identity, read_record
+            from terapose.stages.cell_overlaps import identity, read_record
 
             more = {"cells": str(cells), "identity": identity(read_record(cells))}
         job = make_job(name, plan, store, before, options, code=code, task=task, **more)
@@ -176,7 +176,7 @@ Example:
             required=True,
             help="The network's file, or a folder that terapose fetch has filled.",
         )(command)
-    if stage == "matches":
+    if stage == "cell_overlaps":
         command = click.option(
             "--cells",
             type=click.Path(path_type=Path, exists=True, file_okay=False),

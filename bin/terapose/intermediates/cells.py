@@ -11,8 +11,8 @@ from terapose.core.geometry import Grid
 from terapose.core.levels import Cover
 from terapose.core.tables import Table, select
 from terapose.intermediates import compartments
-from terapose.io.store.columns import columns_in
 from terapose.io.store.long_tables import Sorter
+from terapose.io.store.sorted_columns import columns_in
 from terapose.pipeline.job import Job
 from terapose.pipeline.plan import Plan
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.geometry import Box
-from terapose.intermediates.naming import named_labels
+from terapose.intermediates.relabel_map import named_labels
 from terapose.io.labels.ome_zarr import NAME
 from terapose.pipeline.job import Job
 from terapose.pipeline.state import State

@@ -1,4 +1,4 @@
-"""Objects and their holes: what ``masks`` and ``voids`` find, and what filters go through."""
+"""Objects and their holes: what ``masks`` and ``cell_holes`` find, and what filters go through."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from terapose.algorithms.objects.measure import find_holes
 from terapose.core.geometry import Box
 from terapose.core.tables import Table, windows
 from terapose.intermediates.flows import read_flows
-from terapose.intermediates.naming import named_labels
+from terapose.intermediates.relabel_map import named_labels
 from terapose.io.store.long_tables import get_window
 from terapose.pipeline.job import Job
 
@@ -61,7 +61,7 @@ def read_windows(job: Job) -> Windows:
 
 
 def read_labels(job: Job) -> ReadBox:
-    """What `resolve` reads boxes with: labels under the naming so far, and cell probability."""
+    """What `resolve` reads boxes with: labels as relabelled so far, and cell probability."""
 
     def read(box: Box) -> tuple[NDArray[Any], NDArray[np.float32]]:
         before = job.before

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.geometry import ZYX, Box
-from terapose.io.store.columns import pieces
+from terapose.io.store.sorted_columns import pieces
 from terapose.io.store.store import Store
 from terapose.pipeline.state import State
 

@@ -16,7 +16,7 @@ from terapose.algorithms.normalize.precision import check_held
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box, zyx
 from terapose.io.images import Image
-from terapose.io.images.reading import blocks_of
+from terapose.io.images.read_ahead import blocks_of
 
 SMALL = 2**22
 """Voxels of an image that is read as a whole to know: 8 MiB of 16 bits, a moment."""

@@ -133,7 +133,7 @@ GRAPH = (
         parameters=("max_size_fraction", "keep_intermediates"),
     ),
     Stage(
-        "errors",
+        "flow_errors",
         "Find the errors of the flows of whole objects.",
         "blocks",
         over="blocks",
@@ -141,7 +141,7 @@ GRAPH = (
         asked=_judges_flows,
     ),
     Stage(
-        "planes",
+        "filter_planes",
         "Decide which objects of planes stay (mode stitch).",
         "gather",
         parameters=("flow_threshold",),
@@ -164,7 +164,7 @@ GRAPH = (
         modes=("stitch",),
     ),
     Stage(
-        "voids",
+        "cell_holes",
         "Find the holes of cells that were joined from planes (mode stitch).",
         "blocks",
         over="blocks",
@@ -181,7 +181,7 @@ GRAPH = (
         ),
     ),
     Stage(
-        "matches",
+        "cell_overlaps",
         "Count the pixels that nuclei share with the cells of a second network.",
         "blocks",
         over="blocks",
@@ -192,7 +192,7 @@ GRAPH = (
         "match",
         "Match nuclei to the cells of a second network.",
         "gather",
-        gathers=("matches",),
+        gathers=("cell_overlaps",),
         asked=_has_second,
     ),
     Stage(
@@ -249,7 +249,7 @@ GATHERED = frozenset(name for stage in GRAPH for name in stage.gathers)
 PARAMETERS: dict[str, tuple[str, ...]] = {
     **{stage.command: stage.parameters for stage in EVERY if stage.parameters},
     # no task takes them: they are those of the run that finds the cells
-    "matches": SECOND,
+    "cell_overlaps": SECOND,
 }
 """Parameters by the command of a stage; changing one runs its stage again and those after it."""
 

@@ -32,15 +32,15 @@ from terapose.networks.tiling import TileGrid, tile_grid
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import anisotropy_of, mode_of
 from terapose.pipeline.code import code_of
-from terapose.pipeline.cutting import (
+from terapose.pipeline.graph import SCATTERED
+from terapose.pipeline.image_plan import ImagePlan, identity_of
+from terapose.pipeline.layout import (
     choose_block,
     choose_flat_slabs,
     choose_passes,
     choose_slabs,
     network_shape,
 )
-from terapose.pipeline.graph import SCATTERED
-from terapose.pipeline.image_plan import ImagePlan, identity_of
 from terapose.pipeline.plan import (
     PLANNING,
     IntensityPlan,

@@ -110,7 +110,7 @@ class State(BaseModel):
     pieces
         Table of IDs that were too large, (N,) int64, and of the rounds of diffusion of each plane,
         (Z,) int64 (objects).
-    naming, patches
+    relabel_map, patches
         Lookup from provisional ID to number, and how many voxels changed hands (planes, stitch,
         relabel).
     relabel
@@ -155,7 +155,7 @@ class State(BaseModel):
     hole_table: str = _UNWRITTEN
     last: int = _UNWRITTEN
     pieces: str = _UNWRITTEN
-    naming: str = _UNWRITTEN
+    relabel_map: str = _UNWRITTEN
     patches: int = _UNWRITTEN
     relabel: str = _UNWRITTEN
     cell_table: str = _UNWRITTEN
@@ -188,7 +188,7 @@ class State(BaseModel):
     @property
     def is_named(self) -> bool:
         """Whether provisional labels have other numbers by now."""
-        return "naming" in self.model_fields_set
+        return "relabel_map" in self.model_fields_set
 
     @property
     def is_matched(self) -> bool:

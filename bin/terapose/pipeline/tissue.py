@@ -165,7 +165,7 @@ def _axes(values: ZYX, shape: ZYX, mask: ZYX) -> list[tuple[int, int, int]]:
 
 
 def _open(address: str) -> Image:
-    from terapose.io.images.lazy import open_labels
+    from terapose.io.images.array_like import open_labels
 
     return open_labels(address).image
 

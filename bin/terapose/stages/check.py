@@ -4,7 +4,7 @@ It runs first, and every time: it costs seconds, so that nothing is found out af
 checks all parameters together, opens the image, looks at the network's file and at the folder for
 the results. What it prints is the line from which the workflow starts a sample: the identity of
 the image and of the network (a changed file must not meet cached tasks), and for each stage its
-parameters as words of a command line, and the plan (`terapose.pipeline.handed`). That holds the
+parameters as words of a command line, and the plan (`terapose.pipeline.handover`). That holds the
 address of the image, and may hold others (of a mask, a table of markers): it reaches a task on its
 standard input, because Nextflow shows scripts.
 """
@@ -26,18 +26,18 @@ from terapose.core.params import Parameters
 from terapose.io.images import Image, describe
 from terapose.io.images.channels import channel_numbers
 from terapose.io.samples import samples_of
+from terapose.pipeline.arguments import arguments
 from terapose.pipeline.around import asked
 from terapose.pipeline.checked import mode_of, open_checked, without_use
 from terapose.pipeline.code import code_of
 from terapose.pipeline.constant import refuse_constant
 from terapose.pipeline.graph import BEFORE, GATHERED, GRAPH, commands
-from terapose.pipeline.handed import Draft, Handed
+from terapose.pipeline.handover import Draft, Handed
 from terapose.pipeline.image_plan import identity_of
 from terapose.pipeline.plan import PLANNING, key_of
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.tissue import find_tissue, share_of
 from terapose.pipeline.upscale import cover_of, full_image
-from terapose.pipeline.words import arguments
 from terapose.results.earlier import record_of, result_names, stale
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from terapose.algorithms.objects.filters import BOX
 from terapose.core.tables import Table, merged
 from terapose.intermediates.cells import by_block, put_boxes
-from terapose.io.store.columns import put_column
 from terapose.io.store.long_tables import Sorter, blocks_together, get_whole
+from terapose.io.store.sorted_columns import put_column
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
 
@@ -43,7 +43,7 @@ def gather(job: Job, results: list[Result]) -> Added:
         by_block=f"{name}/by_block",
         relabel=f"{name}/result",
         second=results[0]["second"],
-        second_labels=f"matches-{job.before.key}/cells",
+        second_labels=f"cell_overlaps-{job.before.key}/cells",
     )
     return Added(state, {"pairs": int((cell_of > 0).sum())})
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from terapose.core.geometry import Box
 from terapose.core.tables import merged
-from terapose.intermediates.naming import named_labels
+from terapose.intermediates.relabel_map import named_labels
 from terapose.pipeline.job import Job
 
 

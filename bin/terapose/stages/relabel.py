@@ -3,8 +3,8 @@
 The tasks of ``masks`` have seen every object whole (in mode stitch ``stitch`` has joined those of
 the planes), so the filters and the filling of holes (`terapose.algorithms.objects.filters`) work on
 tables. What stays is numbered 1..N by position: that of its seed, or of its first voxel where
-planes were joined. Written are a naming (`terapose.intermediates.naming`), the table of cells, and
-their boxes by block. Objects are gone through by windows of their numbers
+planes were joined. Written are a relabel map (`terapose.intermediates.relabel_map`), the table of
+cells, and their boxes by block. Objects are gone through by windows of their numbers
 (`terapose.io.store.long_tables`), so memory does not grow with the image.
 """
 
@@ -19,8 +19,8 @@ from terapose.algorithms.objects.filters import resolve
 from terapose.core.params import flow_threshold
 from terapose.core.tables import Table
 from terapose.intermediates.cells import by_block, put_boxes
-from terapose.intermediates.naming import NewNames
 from terapose.intermediates.objects import read_labels, read_windows
+from terapose.intermediates.relabel_map import NewNames
 from terapose.io.store.long_tables import Sorter, blocks_together, put_window
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def gather(job: Job, results: list[Result]) -> Added:
     """Number the cells."""
     name = f"relabel-{job.key}"
-    names = NewNames(job, f"{name}/naming")
+    names = NewNames(job, f"{name}/relabel_map")
     boxes = Sorter(job.store, f"{name}/unsorted", "block", blocks_together(job.plan.grid))
     cells = 0
     for number, (objects, patches) in enumerate(_resolved(job)):
@@ -48,7 +48,7 @@ def gather(job: Job, results: list[Result]) -> Added:
     expand = job.params["expand"] or 0
     upscale = bool(job.params["upscale"]) and job.plan.full is not None
     state = State(
-        naming=f"{name}/naming",
+        relabel_map=f"{name}/relabel_map",
         patches=names.close(),
         relabel=name,
         cell_table=f"{name}/cells",

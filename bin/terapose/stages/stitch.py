@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.tables import Table, merged
-from terapose.intermediates.naming import get_naming, put_naming
+from terapose.intermediates.relabel_map import get_relabel_map, put_relabel_map
 from terapose.io.store.long_tables import get_whole, put_whole
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
@@ -31,18 +31,18 @@ _MOST = ("z1", "y1", "x1")
 
 
 def gather(job: Job, results: list[Result]) -> Added:
-    """Join what ``overlaps`` has counted: a table of cells and a naming."""
+    """Join what ``overlaps`` has counted: a table of cells and a relabel map."""
     pairs = merged([job.store.get_table(r["pairs"]) for r in results])
     objects = get_whole(job.store, job.before.object_table, job.before.last)
     cell = join(objects["z0"], objects["count"], pairs, job.params["stitch_threshold"])
     table, cells = job.name("objects"), int(cell.max(initial=0))
     put_whole(job.store, table, total(objects, cell), cells)
     nothing = np.zeros(0, np.int64)
-    naming = get_naming(job).renamed(np.concatenate([[0], cell]), nothing, nothing)
-    put_naming(job.store, job.name("naming"), naming)
+    relabel_map = get_relabel_map(job).renamed(np.concatenate([[0], cell]), nothing, nothing)
+    put_relabel_map(job.store, job.name("relabel_map"), relabel_map)
     state = State(
-        naming=job.name("naming"),
-        patches=len(naming.voxel),
+        relabel_map=job.name("relabel_map"),
+        patches=len(relabel_map.voxel),
         object_table=table,
         last=cells,
     )

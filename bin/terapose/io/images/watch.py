@@ -17,8 +17,8 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
+from terapose.io.images.array_like import Lazy, open_labels
 from terapose.io.images.identity import Table, changed_image, compare, table_of
-from terapose.io.images.lazy import Lazy, open_labels
 from terapose.io.images.model import Image
 
 _SINCE = "it was opened"
@@ -67,7 +67,7 @@ class Watch:
         return image
 
     def labels(self, address: str | os.PathLike[str]) -> Lazy:
-        """Open a label image and watch it (see `terapose.io.images.lazy.open_labels`)."""
+        """Open a label image and watch it (see `terapose.io.images.array_like.open_labels`)."""
         return Lazy(self.open(lambda: open_labels(address).image))
 
     def add(self, image: Image) -> None:

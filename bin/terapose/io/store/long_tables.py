@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from terapose.core.geometry import Grid
 from terapose.core.tables import Table, by_number, empty, merged, select, window, windows
-from terapose.io.store.columns import ColumnWriter
+from terapose.io.store.sorted_columns import ColumnWriter
 from terapose.io.store.store import Store
 
 # -- windows -----------------------------------------------------------------------------------

@@ -43,19 +43,19 @@ from terapose.algorithms.windows import copy_windows, mark_windows
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box, Grid
 from terapose.io.images import Image, open_image
+from terapose.io.images.array_like import Lazy
 from terapose.io.images.channels import channel_numbers
-from terapose.io.images.lazy import Lazy
-from terapose.io.images.reading import blocks_of, read_ahead
+from terapose.io.images.read_ahead import blocks_of, read_ahead
 from terapose.io.images.watch import Watch
-from terapose.results.thumbnails.destination import Destination, cell_bytes
-from terapose.results.thumbnails.files import MEBI, Layout, Units
-from terapose.results.thumbnails.windows import (
+from terapose.results.thumbnails.chosen_cells import (
     Cells,
     check_found,
     find_boxes,
     largest_window,
     read_cells,
 )
+from terapose.results.thumbnails.files import MEBI, Layout, Units
+from terapose.results.thumbnails.output import Destination, cell_bytes
 
 log = logging.getLogger(__name__)
 
@@ -112,11 +112,11 @@ def cut_cells(
         Whatever `terapose.io.images.open_image` opens, or an opened image; of a region the label
         image is as large as that, and the table has positions in the whole image.
     labels
-        Label image of the same shape: an address that `terapose.io.images.lazy.open_labels` opens,
+        Label image of the same shape: an address that `array_like.open_labels` opens,
         or what it returns. None takes the window from `window` or from the table's columns
         BoundingBox_*, and does not check that the cells are there.
     table
-        CSV or Parquet file, or data frame: see `terapose.results.thumbnails.windows.read_cells`.
+        CSV or Parquet file, or data frame: see `chosen_cells.read_cells`.
     destination
         Local path of the array. With `mask_cells` the masks, bool [N, W, W], are beside it:
         `cells_mask.zarr` for `cells.zarr`. Both are there whole or not at all.

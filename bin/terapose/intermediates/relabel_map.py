@@ -1,8 +1,9 @@
-"""Names of objects: from the provisional labels that ``masks`` wrote to what they became.
+"""Relabel maps: from the provisional labels that ``masks`` wrote to what they became.
 
-No gather rewrites the label image. It writes a *naming*: a lookup from provisional ID to new ID
-(0: the object is gone), and the voxels that filling holes gave to an object, with its ID, sorted.
-A naming can be renamed: that is another lookup on top, and more voxels.
+No gather rewrites the label image. It writes a *relabel map*: a lookup from provisional ID to new
+ID (0: the object is gone), and, sorted, the voxels that filling holes gave to an object, and its
+ID.
+A relabel map can be renamed: that is another lookup on top, and more voxels.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from numpy.typing import NDArray
 
 from terapose.core.geometry import Box
 from terapose.core.tables import ROWS, Table
-from terapose.io.store.columns import ColumnWriter, pieces, put_column
 from terapose.io.store.long_tables import Sorter, voxels_together
+from terapose.io.store.sorted_columns import ColumnWriter, pieces, put_column
 from terapose.io.store.store import Store
 from terapose.pipeline.job import Job
 
 
 @dataclass(frozen=True)
-class Naming:
+class RelabelMap:
     """What provisional labels became.
 
     Attributes
@@ -40,35 +41,37 @@ class Naming:
     label: NDArray[Any]
 
     @classmethod
-    def identity(cls, count: int) -> Naming:
+    def identity(cls, count: int) -> RelabelMap:
         """Every object keeps its provisional ID."""
         return cls(np.arange(count + 1), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
-    def renamed(self, names: NDArray[Any], voxel: NDArray[np.int64], label: NDArray[Any]) -> Naming:
+    def renamed(
+        self, names: NDArray[Any], voxel: NDArray[np.int64], label: NDArray[Any]
+    ) -> RelabelMap:
         """Apply another lookup, and then give these voxels (rising) to these IDs of its."""
         both = np.concatenate([voxel, self.voxel])
         ids = np.concatenate([names[label], names[self.label]])
         # the first of equal voxels stays: what was filled last
         where, first = np.unique(both, return_index=True)
-        return Naming(names[self.lookup], where, ids[first])
+        return RelabelMap(names[self.lookup], where, ids[first])
 
 
-def put_naming(store: Store, name: str, naming: Naming) -> None:
-    """Write a naming under a name."""
-    put_column(store, f"{name}/lookup", naming.lookup)
-    put_column(store, f"{name}/patch_voxel", naming.voxel)
-    put_column(store, f"{name}/patch_label", naming.label)
+def put_relabel_map(store: Store, name: str, relabel_map: RelabelMap) -> None:
+    """Write a relabel map under a name."""
+    put_column(store, f"{name}/lookup", relabel_map.lookup)
+    put_column(store, f"{name}/patch_voxel", relabel_map.voxel)
+    put_column(store, f"{name}/patch_label", relabel_map.label)
 
 
 class NewNames:
-    """Writes a naming for objects that are told some at a time, by rising ID.
+    """Writes a relabel map for objects that are told some at a time, by rising ID.
 
     Parameters
     ----------
     job
-        The stage; ``before`` says which naming these IDs have, if they are not provisional ones.
+        The stage; ``before`` says which relabel map these IDs have, if they are not provisional.
     name
-        Name of the naming to write.
+        Name of the relabel map to write.
     """
 
     def __init__(self, job: Job, name: str) -> None:
@@ -78,7 +81,7 @@ class NewNames:
         width = voxels_together(job.plan.grid)
         self._patches = Sorter(job.store, f"{name}/unsorted", "patch_voxel", width)
         # where provisional IDs have names already, these are needed as a whole
-        self._earlier = get_naming(job) if job.before.is_named else None
+        self._earlier = get_relabel_map(job) if job.before.is_named else None
         self._names: list[NDArray[np.int64]] = []
         self._voxels: list[NDArray[np.int64]] = []
 
@@ -96,7 +99,7 @@ class NewNames:
         self._patches.add({"patch_voxel": patches["voxel"], "patch_label": label})
 
     def close(self) -> int:
-        """Complete the naming; returns how many voxels change hands."""
+        """Complete the relabel map; returns how many voxels change hands."""
         if self._earlier is not None:
             names = np.concatenate(self._names)
             self._lookup.add(names[self._earlier.lookup])
@@ -109,20 +112,20 @@ class NewNames:
         return self._patches.put_columns(self._name, types)
 
 
-def get_naming(job: Job) -> Naming:
-    """The naming of the stage before."""
-    name, count = job.before.naming, job.before.found
+def get_relabel_map(job: Job) -> RelabelMap:
+    """The relabel map of the stage before."""
+    name, count = job.before.relabel_map, job.before.found
     lookup = job.store.read(f"{name}/lookup", Box((0, 0, 0), (1, 1, count + 1)))[0, 0]
     patches = Box((0, 0, 0), (1, 1, job.before.patches))
     voxel, label = (
         job.store.read(f"{name}/patch_{column}", patches)[0, 0] for column in ("voxel", "label")
     )
-    return Naming(lookup, voxel.astype(np.int64), label)
+    return RelabelMap(lookup, voxel.astype(np.int64), label)
 
 
 def named_labels(job: Job, box: Box) -> NDArray[Any]:
-    """Labels of a box under the naming of the stage before: (Z, Y, X)."""
-    name = job.before.naming
+    """Labels of a box under the relabel map of the stage before: (Z, Y, X)."""
+    name = job.before.relabel_map
     provisional = job.store.read(job.before.labels, box)
     low, high = int(provisional.min()), int(provisional.max())
     lookup = job.store.read(f"{name}/lookup", Box((0, 0, low), (1, 1, high + 1)))

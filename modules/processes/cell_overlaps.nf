@@ -1,7 +1,7 @@
 include { quoted } from '../shell'
 
 // Counts the pixels that nuclei share with the cells of a second network.
-process MATCHES {
+process CELL_OVERLAPS {
     tag "${job.sample} ${job.task}"
     label 'blocks'
 
@@ -13,7 +13,7 @@ process MATCHES {
 
     script:
     """
-    terapose.py stage matches --plan ${plan} --store ${quoted(job.store)} --before ${before} --task ${job.task} \\
+    terapose.py stage cell_overlaps --plan ${plan} --store ${quoted(job.store)} --before ${before} --task ${job.task} \\
         --cells cells --output ${job.task}.json ${job.args}
     """
 

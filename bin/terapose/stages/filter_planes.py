@@ -12,15 +12,15 @@ import numpy as np
 from terapose.algorithms.objects.filters import resolved
 from terapose.core.params import flow_threshold
 from terapose.core.tables import select
-from terapose.intermediates.naming import Naming, put_naming
 from terapose.intermediates.objects import read_labels, read_windows
+from terapose.intermediates.relabel_map import RelabelMap, put_relabel_map
 from terapose.io.store.long_tables import put_whole
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
 
 
 def gather(job: Job, results: list[Result]) -> Added:
-    """Resolve the objects of planes: a table (``id`` is the new number) and a naming."""
+    """Resolve the objects of planes: a table (``id`` is the new number) and a relabel map."""
     rules = {
         "flow_threshold": flow_threshold(job.plan.mode, job.params["flow_threshold"]),
         "min_size": 0,
@@ -34,13 +34,15 @@ def gather(job: Job, results: list[Result]) -> Added:
     cells = len(objects["id"])
     names = np.zeros(job.before.found + 1, np.int64)
     names[objects["id"]] = np.arange(1, cells + 1)
-    naming = Naming.identity(job.before.found).renamed(names, patches["voxel"], patches["id"])
-    put_naming(job.store, job.name("naming"), naming)
+    relabel_map = RelabelMap.identity(job.before.found).renamed(
+        names, patches["voxel"], patches["id"]
+    )
+    put_relabel_map(job.store, job.name("relabel_map"), relabel_map)
     table = job.name("objects")
     put_whole(job.store, table, {**objects, "id": np.arange(1, cells + 1)}, cells)
     state = State(
-        naming=job.name("naming"),
-        patches=len(naming.voxel),
+        relabel_map=job.name("relabel_map"),
+        patches=len(relabel_map.voxel),
         object_table=table,
         last=cells,
     )

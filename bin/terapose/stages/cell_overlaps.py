@@ -21,7 +21,7 @@ from terapose.algorithms.objects.filters import BOX
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.core.tables import Table, merged
-from terapose.intermediates.naming import named_labels
+from terapose.intermediates.relabel_map import named_labels
 from terapose.io.checksums import unsealed
 from terapose.io.labels.ome_zarr import open_level
 from terapose.io.store.store import INTEGER

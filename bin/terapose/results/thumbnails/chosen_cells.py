@@ -23,8 +23,8 @@ from terapose.core.geometry import ZYX, Box, zyx
 from terapose.core.near import columns_of, nearest
 from terapose.io.documents import refuse_special
 from terapose.io.homes import expanded
-from terapose.io.images.lazy import Voxels
-from terapose.io.images.reading import blocks_of, read_ahead
+from terapose.io.images.array_like import Voxels
+from terapose.io.images.read_ahead import blocks_of, read_ahead
 from terapose.io.text_tables import dialect_of
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from terapose.algorithms.objects.filters import HOLES, box_of, together
 from terapose.core.tables import Table, empty, select, windows
 from terapose.intermediates.flows import read_flows
-from terapose.intermediates.naming import named_labels
 from terapose.intermediates.objects import holes_of, own
+from terapose.intermediates.relabel_map import named_labels
 from terapose.io.store.long_tables import ByNumber, get_whole, put_rows, put_window
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
