@@ -61,10 +61,6 @@ MARKED_EARLY = """\
                 result = work()
                 self.confirm_image()
 """
-LOST = """\
-                    if lz < 0 or lz >= nz or ly < 0 or ly >= ny or lx < 0 or lx >= nx:
-                        return False, a, b, c
-"""
 
 FAULTS = (
     Fault(
@@ -274,8 +270,8 @@ FAULTS = (
     Fault(
         "a point that leaves what was read goes on with zeros",
         "algorithms/flows/follow.py",
-        LOST,
-        LOST.replace("return False, a, b, c", "continue"),
+        "return (-1 if origin == 0 else 0), (size if origin + size == length else size - 2)",
+        "return -1, size",
         ("tests/equivalence/test_kernels.py::test_a_box_gives_the_same_end_points_or_says_lost",),
     ),
     Fault(

@@ -143,6 +143,32 @@ def test_fused_operations_are_rounded_once() -> None:
     np.testing.assert_array_equal(on_cpu[:4], expected)
 
 
+@pytest.mark.parametrize("components", [2, 3])
+def test_flows_that_are_no_numbers_lose_no_point(components: int) -> None:
+    """A lost point is followed again with more around it: it would be for ever."""
+    flows = np.zeros((components, 6, 20, 20), np.float32)
+    flows[:, 3, 10, 10] = np.nan
+    starts = np.argwhere(np.ones((6, 20, 20), bool)).astype(np.int32)
+    places, _, lost = find_places(flows, (0, 0, 0), (6, 20, 20), starts, 30)
+    assert not lost.any()
+    assert 0 < np.isnan(places).any(axis=1).sum() < 30
+
+
+@contracts
+@pytest.mark.parametrize("components", [2, 3])
+def test_cycles_of_any_length_end_where_they_would(components: int) -> None:
+    """Steps that are left are made by the remainder: every one of them, around each remembered."""
+    shape = (1, 24, 31) if components == 2 else (9, 10, 11)
+    flows = field(components, shape, 2, 14.0)
+    inside, starts = foreground(shape)
+    ready = cropped(flows, inside, Box.whole(shape))
+    whole = (flows[:, 0] * inside[0] if components == 2 else flows * inside) / np.float32(5)
+    for niter in (*range(1, 70, 3), *range(200, 224)):
+        expected = dynamics.steps_interp(whole, tuple(starts.T[-components:]), niter).numpy()
+        places = find_places(ready, (0, 0, 0), shape, starts, niter)[0]
+        np.testing.assert_array_equal(places.T[-components:], expected, err_msg=str(niter))
+
+
 def test_flows_that_cannot_be_followed_are_refused() -> None:
     starts = np.zeros((1, 3), np.int32)
     for components, shape, message in (

@@ -246,3 +246,13 @@ def test_what_is_written_aside_is_not_listed(tmp_path: Path) -> None:
         assert store.names("done") == ["done/a.json"]
         raise KeyboardInterrupt
     assert [path.name for path in (tmp_path / "done").iterdir()] == ["a.json"]
+
+
+def test_only_the_last_word_of_an_address_is_left_out(tmp_path: Path) -> None:
+    """A folder of the user's may be named as the workflow's renewed addresses are."""
+    folder = tmp_path / "o?again=1" / "store"
+    for address in (str(folder), f"{folder}?again=12"):
+        assert Store(address).address == str(folder)
+    Store(str(folder)).put_json("a.json", {"b": 1})
+    assert (folder / "a.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["o?again=1"]

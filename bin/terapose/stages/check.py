@@ -15,6 +15,7 @@ import math
 import os
 import shlex
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,10 +76,11 @@ def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from error
-    probe = folder / ".terapose-probe"
     try:
-        probe.write_bytes(b"\0" * 4096)
-        probe.unlink()
+        # a new file of its own name: nothing that is there is opened, nor a link followed
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".terapose-") as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
     except OSError as error:
         raise _unwritable(folder, error) from error
     record = record_of(folder)

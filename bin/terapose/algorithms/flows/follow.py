@@ -10,7 +10,11 @@ the size ``L`` of the whole image. So this kernel
 2. reads flows from a box of the image. A point that needs a flow from outside the box (but inside
    the image) is reported as *lost*, never clipped: the caller reads more and follows it again;
 3. stops early only where nothing can change any more: at a position that a step leaves as it is,
-   or in a cycle of two positions, of which the parity of the remaining steps picks the last.
+   or in a cycle. Now and then the positions of all points are remembered; a point that comes back
+   to its own is in a cycle, and of the steps that are left only the remainder by the cycle's length
+   is made;
+4. reads the flow of a voxel as one vector: fields are interleaved, in a rim of zeros that stands
+   for what is beyond the image. Components do not mix, so the bits stay the same.
 
 Flows of three components move points in the volume, flows of two components in the plane: each
 plane of a stack by itself. PyTorch samples the two with different code, and so does this kernel:
@@ -34,7 +38,9 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -43,6 +49,9 @@ from terapose.io.compiled import njit
 _F = np.float32
 # points that are followed in turn, a step of each: enough to keep a processor's pipelines full
 GROUP = 64
+# planes, rows and columns of zeros around a field: one before; one after for the last voxel's
+# neighbour, and one more for positions that are rounded up in very long axes
+RIM = 3
 _ONE, _TWO, _HALF, _ZERO = _F(1), _F(2), _F(0.5), _F(0)
 
 
@@ -71,78 +80,134 @@ def _clamp(p):  # type: ignore[no-untyped-def]
     return min(max(p, -_ONE), _ONE)
 
 
+def _vector(builder: Any, base: Any, index: Any, width: int) -> Any:
+    """The vector of ``width`` float32 at an index of an interleaved field."""
+    kind = ir.VectorType(ir.FloatType(), width)
+    place = builder.add(base, builder.mul(index, ir.Constant(index.type, 4 * width)))
+    vector = builder.load(builder.inttoptr(place, kind.as_pointer()))
+    vector.align = 4
+    return vector
+
+
+def _spread(builder: Any, number: Any, width: int) -> Any:
+    """A vector with one number in all places."""
+    kind = ir.VectorType(ir.FloatType(), width)
+    none = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(none, number, ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
+    return builder.shuffle_vector(first, none, zeros)
+
+
+def _sampled2(
+    _context: Any, _base: Any, _index: Any, _row: Any, _wx0: Any, _wx1: Any, _wy0: Any, _wy1: Any
+) -> Any:
+    """Flow (YX) between four pixels, with contractions: base, index, row, weights of X and Y."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base, index, row, wx0, wx1, wy0, wy1 = args
+        pair = ir.VectorType(ir.FloatType(), 2)
+        fused = get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, ir.FunctionType(pair, [pair] * 3), "llvm.fma.v2f32"
+        )
+        total = ir.Constant(pair, [0.0] * 2)
+        for wy, line in ((wy0, index), (wy1, builder.add(index, row))):
+            for dx, wx in enumerate((wx0, wx1)):
+                place = builder.add(line, ir.Constant(line.type, dx))
+                weight = _spread(builder, builder.fmul(wx, wy), 2)
+                total = builder.call(fused, [_vector(builder, base, place, 2), weight, total])
+        parts = [builder.extract_element(total, ir.IntType(32)(n)) for n in range(2)]
+        return context.make_tuple(builder, signature.return_type, parts)
+
+    given = (types.uintp, types.int64, types.int64, *[types.float32] * 4)
+    return types.UniTuple(types.float32, 2)(*given), generate  # type: ignore[no-untyped-call]
+
+
+def _sampled3(
+    _context: Any,
+    _base: Any,
+    _index: Any,
+    _row: Any,
+    _plane: Any,
+    _wx0: Any,
+    _wx1: Any,
+    _wy0: Any,
+    _wy1: Any,
+    _wz0: Any,
+    _wz1: Any,
+) -> Any:
+    """Flow (ZYX) between eight voxels: base, index, row, plane, weights of X, Y and Z."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base, index, row, plane, wx0, wx1, wy0, wy1, wz0, wz1 = args
+        total = ir.Constant(ir.VectorType(ir.FloatType(), 4), [0.0] * 4)
+        for wz, level in ((wz0, index), (wz1, builder.add(index, plane))):
+            for wy, line in ((wy0, level), (wy1, builder.add(level, row))):
+                for dx, wx in enumerate((wx0, wx1)):
+                    place = builder.add(line, ir.Constant(line.type, dx))
+                    number = builder.fmul(builder.fmul(wx, wy), wz)
+                    flow = _vector(builder, base, place, 4)
+                    total = builder.fadd(total, builder.fmul(flow, _spread(builder, number, 4)))
+        parts = [builder.extract_element(total, ir.IntType(32)(n)) for n in range(3)]
+        return context.make_tuple(builder, signature.return_type, parts)
+
+    given = (types.uintp, types.int64, types.int64, types.int64, *[types.float32] * 6)
+    return types.UniTuple(types.float32, 3)(*given), generate  # type: ignore[no-untyped-call]
+
+
+_sample2: Any = intrinsic(_sampled2)
+_sample3: Any = intrinsic(_sampled3)
+
+
 @njit(inline="always")
-def _step2(flows, origin, shape, gz, y, x):  # type: ignore[no-untyped-def]
-    """Sample flows in plane ``gz``: whether all that is needed was read, and the flow (ZYX)."""
-    y0, x0 = np.floor(y), np.floor(x)
-    iy, ix = np.int64(y0), np.int64(x0)
-    n, w = y - y0, x - x0
-    wy, wx = (_ONE - n, n), (_ONE - w, w)
-    _, nz, ny, nx = flows.shape
-    lz, ly0, lx0 = gz - origin[0], iy - origin[1], ix - origin[2]
-    b, c = _ZERO, _ZERO
-    if lz < 0 or lz >= nz:
-        return False, _ZERO, b, c
-    inner = 0 <= ly0 < ny - 1 and 0 <= lx0 < nx - 1
-    for dy in range(2):
-        for dx in range(2):
-            ly, lx = ly0 + dy, lx0 + dx
-            if not inner:
-                gy, gx = iy + dy, ix + dx
-                if gy < 0 or gy >= shape[1] or gx < 0 or gx >= shape[2]:
-                    continue
-                if ly < 0 or ly >= ny or lx < 0 or lx >= nx:
-                    return False, _ZERO, b, c
-            weight = wx[dx] * wy[dy]
-            b = _fma(flows[0, lz, ly, lx], weight, b)
-            c = _fma(flows[1, lz, ly, lx], weight, c)
-    return True, _ZERO, b, c
+def _known(origin, size, length):  # type: ignore[no-untyped-def]
+    """First and last index in the box from which on two voxels are known.
+
+    Beyond the image flows are zero, as the rim of the field is; beyond the box they are not known.
+    """
+    return (-1 if origin == 0 else 0), (size if origin + size == length else size - 2)
 
 
-@njit
-def _step3(flows, origin, shape, z, y, x):  # type: ignore[no-untyped-def]
-    """Sample flows in the volume: whether all that is needed was read, and the flow (ZYX)."""
-    z0, y0, x0 = np.floor(z), np.floor(y), np.floor(x)
-    iz, iy, ix = np.int64(z0), np.int64(y0), np.int64(x0)
-    wz, wy, wx = (z0 + _ONE - z, z - z0), (y0 + _ONE - y, y - y0), (x0 + _ONE - x, x - x0)
-    _, nz, ny, nx = flows.shape
-    lz0, ly0, lx0 = iz - origin[0], iy - origin[1], ix - origin[2]
-    inner = 0 <= lz0 < nz - 1 and 0 <= ly0 < ny - 1 and 0 <= lx0 < nx - 1
-    a, b, c = _ZERO, _ZERO, _ZERO
-    for dz in range(2):
-        for dy in range(2):
-            for dx in range(2):
-                lz, ly, lx = lz0 + dz, ly0 + dy, lx0 + dx
-                if not inner:
-                    gz, gy, gx = iz + dz, iy + dy, ix + dx
-                    if gz < 0 or gz >= shape[0] or gy < 0 or gy >= shape[1]:
-                        continue
-                    if gx < 0 or gx >= shape[2]:
-                        continue
-                    if lz < 0 or lz >= nz or ly < 0 or ly >= ny or lx < 0 or lx >= nx:
-                        return False, a, b, c
-                weight = wx[dx] * wy[dy] * wz[dz]
-                a += flows[0, lz, ly, lx] * weight
-                b += flows[1, lz, ly, lx] * weight
-                c += flows[2, lz, ly, lx] * weight
-    return True, a, b, c
+@njit(inline="always")
+def _within(index, known):  # type: ignore[no-untyped-def]
+    return known[0] <= index <= known[1]
+
+
+@njit(inline="always")
+def _sample(field, planar, lz, ly, lx, iz, iy, ix):  # type: ignore[no-untyped-def]
+    """Flow (ZYX) at a position, whose voxel in the box is (lz, ly, lx)."""
+    base, row = np.uintp(field.ctypes.data), np.int64(field.shape[2])
+    plane = row * field.shape[1]
+    at = (lz + 1) * plane + (ly + 1) * row + lx + 1
+    z0, y0, x0 = np.floor(iz), np.floor(iy), np.floor(ix)
+    if planar:
+        n, w = iy - y0, ix - x0
+        b, c = _sample2(base, at, row, _ONE - w, w, _ONE - n, n)
+        return _ZERO, b, c
+    wz, wy, wx = (z0 + _ONE - iz, iz - z0), (y0 + _ONE - iy, iy - y0), (x0 + _ONE - ix, ix - x0)
+    return _sample3(base, at, row, plane, wx[0], wx[1], wy[0], wy[1], wz[0], wz[1])
 
 
 @njit
 def _walk(  # type: ignore[no-untyped-def]
-    flows, origin, shape, starts, niter, planar, places, far, lost
+    field, origin, shape, starts, niter, planar, places, far, lost
 ):
     """Follow a few points in turn, a step of each: no point waits for its own last step."""
     fz, fy, fx = _F(shape[0]), _F(shape[1]), _F(shape[2])
     hz, hy, hx = _F(shape[0] - 1), _F(shape[1] - 1), _F(shape[2] - 1)
+    nz, ny, nx = field.shape[0] - RIM, field.shape[1] - RIM, field.shape[2] - RIM
+    known_z = (0, nz - 1) if planar else _known(origin[0], nz, shape[0])
+    known_y, known_x = _known(origin[1], ny, shape[1]), _known(origin[2], nx, shape[2])
     moving = len(starts)
     for i in range(moving):
         # in a plane z is not followed: it stays 0 here
         places[i, 0] = _ZERO if planar else _F(starts[i, 0]) / hz * _TWO - _ONE
         places[i, 1] = _F(starts[i, 1]) / hy * _TWO - _ONE
         places[i, 2] = _F(starts[i, 2]) / hx * _TWO - _ONE
-    # of the points that move: which they are, where they are and were a step before
-    who, now, before = np.arange(moving), places.copy(), np.full((moving, 3), _F(9))
+    # of the points that move: which they are, where they are and where they were at the step that
+    # is remembered, and after which step they stop
+    who, now, past = np.arange(moving), places.copy(), np.full((moving, 3), _F(9))
+    last = np.full(moving, niter)
+    remembered, next_time = 0, 1
     for t in range(1, niter + 1):
         j = 0
         while j < moving:
@@ -152,25 +217,29 @@ def _walk(  # type: ignore[no-untyped-def]
             iz = sz if planar else _source(z, fz, planar)
             iy, ix = _source(y, fy, planar), _source(x, fx, planar)
             far[i] = max(far[i], abs(iz - sz), abs(iy - sy), abs(ix - sx))
-            if planar:
-                read, a, b, c = _step2(flows, origin, shape, starts[i, 0], iy, ix)
-            else:
-                read, a, b, c = _step3(flows, origin, shape, iz, iy, ix)
-            nz, ny, nx = _clamp(z + a), _clamp(y + b), _clamp(x + c)
-            fixed = nz == z and ny == y and nx == x
-            cycle = nz == before[j, 0] and ny == before[j, 1] and nx == before[j, 2]
-            if read and not (cycle and (niter - t) % 2 == 1):
-                now[j, 0], now[j, 1], now[j, 2] = nz, ny, nx
-            if read and not fixed and not cycle and t < niter:
-                before[j, 0], before[j, 1], before[j, 2] = z, y, x
+            lz, ly = np.int64(np.floor(iz)) - origin[0], np.int64(np.floor(iy)) - origin[1]
+            lx = np.int64(np.floor(ix)) - origin[2]
+            stop = not (_within(lz, known_z) and _within(ly, known_y) and _within(lx, known_x))
+            # where flows are no numbers a position is none either: it stays so, and is not lost
+            lost[i] = stop and iz == iz and iy == iy and ix == ix
+            if not stop:
+                a, b, c = _sample(field, planar, lz, ly, lx, iz, iy, ix)
+                mz, my, mx = _clamp(z + a), _clamp(y + b), _clamp(x + c)
+                now[j, 0], now[j, 1], now[j, 2] = mz, my, mx
+                if last[j] == niter and mz == past[j, 0] and my == past[j, 1] and mx == past[j, 2]:
+                    last[j] = t + (niter - t) % (t - remembered)
+                stop = (mz == z and my == y and mx == x) or t >= last[j]
+            if not stop:
                 j += 1
                 continue
-            lost[i] = not read
             moving -= 1
-            who[j] = who[moving]
+            who[j], last[j] = who[moving], last[moving]
             for k in range(3):
                 places[i, k] = now[j, k]
-                now[j, k], before[j, k] = now[moving, k], before[moving, k]
+                now[j, k], past[j, k] = now[moving, k], past[moving, k]
+        if t == next_time:
+            past[:moving] = now[:moving]
+            remembered, next_time = t, t + (8 if t < 32 else 24)
     for i in range(len(starts)):
         places[i, 0] = _F(starts[i, 0]) if planar else (places[i, 0] + _ONE) * _HALF * hz
         places[i, 1] = (places[i, 1] + _ONE) * _HALF * hy
@@ -179,11 +248,18 @@ def _walk(  # type: ignore[no-untyped-def]
 
 @njit(parallel=True)
 def _follow(  # type: ignore[no-untyped-def]
-    flows, origin, shape, starts, niter, planar, places, far, lost
+    field, origin, shape, starts, niter, planar, places, far, lost
 ):
     for group in numba.prange((len(starts) + GROUP - 1) // GROUP):
         at = slice(group * GROUP, (group + 1) * GROUP)
-        _walk(flows, origin, shape, starts[at], niter, planar, places[at], far[at], lost[at])
+        _walk(field, origin, shape, starts[at], niter, planar, places[at], far[at], lost[at])
+
+
+def _interleaved(flows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Flows (C, Z, Y, X) as vectors (Z + 3, Y + 3, X + 3, 2 or 4), in a rim of zeros."""
+    field = np.zeros((*(n + RIM for n in flows.shape[1:]), 2 if len(flows) == 2 else 4), np.float32)
+    field[1:-2, 1:-2, 1:-2, : len(flows)] = np.moveaxis(flows, 0, -1)
+    return field
 
 
 def is_planar(flows: NDArray[np.float32], shape: tuple[int, int, int]) -> bool:
@@ -213,7 +289,8 @@ def find_places(
     places = np.empty((n, 3), np.float32)
     far = np.zeros(n, np.float32)
     lost = np.zeros(n, np.bool_)
-    _follow(flows, origin, shape, starts, niter, is_planar(flows, shape), places, far, lost)
+    planar = is_planar(flows, shape)
+    _follow(_interleaved(flows), origin, shape, starts, niter, planar, places, far, lost)
     return places, far, lost
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +46,7 @@ INTEGER = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
 
 _UNDECODABLE = (RuntimeError, ValueError, OSError, TypeError)
 _ARRAY = "zarr.json"
+_AGAIN = re.compile(r"\?again=\d+$")
 _T = TypeVar("_T")
 
 
@@ -54,13 +56,13 @@ class Store:
     Parameters
     ----------
     address
-        Local directory or URL that fsspec knows (``s3://bucket/run``). What follows a ``?again=``
-        is left out: the workflow adds it where a task has to run again
+        Local directory or URL that fsspec knows (``s3://bucket/run``). A ``?again=N`` at its
+        end is left out: the workflow adds it where a task has to run again
         (`terapose.pipeline.repair`).
     """
 
     def __init__(self, address: str) -> None:
-        self.address = str(address).partition("?again=")[0].rstrip("/")
+        self.address = _AGAIN.sub("", str(address)).rstrip("/")
         self._fs, self._root = fsspec.core.url_to_fs(self.address)
         self.is_local = "://" not in self.address
         self._opened: dict[str, zarr.Array[Any]] = {}
