@@ -124,7 +124,7 @@ def images_in(folder) {
         refuse("${folder}: the folder holds no image; got ${got}; allowed: ${known.join(' ')}")
     }
     if (others) {
-        println("${folder}: ${images.size()} images; left out, as no images: ${others.join(', ')}")
+        println("${folder}: ${images.size()} images; skipped, not images: ${others.join(', ')}")
     }
     return images
 }

@@ -75,12 +75,12 @@ def refuse_columns(path, columns) {
         def got = named ? "the columns ${named.join(', ')}" : 'no columns'
         refuse(
             "${path.name}: no column${missing.size() > 1 ? 's' : ''} ${missing.join(' and ')}; got ${got}; " +
-                "allowed: sample, image and names of parameters, parted by commas, semicolons or tabs"
+                "allowed: sample, image and names of parameters, separated by commas, semicolons or tabs"
         )
     }
     def doubled = named.findAll { name -> named.count(name) > 1 }.unique()
     if (doubled) {
-        refuse("${path.name}: several columns of one name; got ${doubled.join(', ')}")
+        refuse("${path.name}: several columns with the same name; got ${doubled.join(', ')}")
     }
 }
 
@@ -101,7 +101,7 @@ def cells_of(line, separator, where) {
 def by_column(columns, cells, where) {
     def beyond = cells.drop(columns.size()).findAll()
     if (beyond) {
-        refuse("${where}: more cells than columns; got ${beyond.join(', ')}; put quotes around a cell that has the separator in it")
+        refuse("${where}: more cells than columns; got ${beyond.join(', ')}; put quotes around a cell that contains the separator")
     }
     def filled = [columns.take(cells.size()), cells].transpose().findAll { _name, value -> value }
     def nameless = filled.find { name, _value -> !name }

@@ -8,7 +8,7 @@ def fault_in(tables) {
     def missing = scattered() - tables.collect { table -> table.baseName }
     def damaged = tables.findAll { table -> !is_whole(table) }
     def said = missing ? "${missing[0]}.csv: is not among the plan's tables of tasks" : damaged ? "${damaged[0]}: is damaged" : ''
-    return said ? "terapose: ${said}; run again without -resume, and it is made again" : ''
+    return said ? "terapose: ${said}; run again without -resume to recreate it" : ''
 }
 
 // Whether a table is as it was written. Each row goes on where the one before ended, and the last row

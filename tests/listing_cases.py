@@ -72,7 +72,7 @@ SHEETS: dict[str, bytes] = {
     },
 }
 
-WHERE = "sample, image and names of parameters, parted by commas, semicolons or tabs"
+WHERE = "sample, image and names of parameters, separated by commas, semicolons or tabs"
 BOTH = "no columns sample and image"
 NONE = "names no image; check the pattern or the samplesheet"
 INPUTS = "an image, a folder, a pattern in quotes or a samplesheet"
@@ -194,12 +194,12 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
     (
         "unquoted.csv",
         False,
-        "unquoted.csv, line 2: more cells than columns; got 2; put quotes around a cell that has "
-        "the separator in it",
+        "unquoted.csv, line 2: more cells than columns; got 2; put quotes around a cell that "
+        "contains the separator",
     ),
     ("open.csv", False, 'open.csv, line 2: a quote is not closed; got "plain.tif'),
     ("nameless.csv", False, "nameless.csv, line 2: a cell in a column without a name; got x"),
-    ("twice.csv", False, "twice.csv: several columns of one name; got image"),
+    ("twice.csv", False, "twice.csv: several columns with the same name; got image"),
     ("blank.csv", False, "blank.csv, line 3: no image; fill in the columns sample and image"),
     (
         "outdir.csv",

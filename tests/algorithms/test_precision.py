@@ -44,7 +44,7 @@ def seen(folder: Path, model: Path, values: NDArray[Any], **params: Any) -> Any:
 
 BEYOND = "the image has intensities that are too large for 32-bit numbers"
 LOST = "the differences between intensities are lost in 32-bit numbers"
-FLAT = "the image has less contrast than Cellpose takes for any"
+FLAT = "the image has so little contrast that Cellpose would treat it as empty"
 
 
 @pytest.mark.parametrize("normalize", ["global", "plane", "tile"])

@@ -104,7 +104,9 @@ def test_bad_input_is_named() -> None:
     labels = np.ones((2, 3, 3), int)
     with pytest.raises(InputError, match="predicted: the two label images differ in shape; got 2"):
         average_precision(labels, labels[:, :2])
-    with pytest.raises(InputError, match="reference: a label image has whole numbers; got float64"):
+    with pytest.raises(
+        InputError, match="reference: a label image must have whole numbers; got float64"
+    ):
         average_precision(labels.astype(float), labels)
     with pytest.raises(InputError, match=r"predicted: .* whole numbers from 0 up; got -1; write 0"):
         average_precision(labels, labels - 2)

@@ -159,7 +159,7 @@ def test_diameter_can_be_given(tmp_path: Path) -> None:
 
 def test_what_does_not_go_with_a_file(tmp_path: Path) -> None:
     init = save(random_unet().state_dict(), tmp_path / "lab")
-    with pytest.raises(InputError, match=r"do not go with --init.*got --widths"):
+    with pytest.raises(InputError, match=r"cannot be combined with --init.*got --widths"):
         start(init, widths=(4, 8))
     with pytest.raises(InputError, match=r"more channels than the network takes; got 1,2,3"):
         start(init, channels=(1, 2, 3))
@@ -180,7 +180,7 @@ def test_outputs_that_are_refused(tmp_path: Path) -> None:
         check_output(tmp_path / "net.png", None)
     with pytest.raises(InputError, match="the file to start from cannot be the output"):
         check_output(tmp_path / "lab", init)
-    with pytest.raises(InputError, match="no folder that can be written"):
+    with pytest.raises(InputError, match="the folder cannot be written to"):
         check_output(tmp_path / "nowhere" / "net.pth", init)
 
 
@@ -273,7 +273,9 @@ def test_patience_and_resume(bright: Path, tmp_path: Path) -> None:
 
 
 def test_patience_needs_something_held_out(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing is held out that could tell the best epoch"):
+    with pytest.raises(
+        InputError, match="no images are held out, so the best epoch cannot be determined"
+    ):
         fit(Trainer(replace(SMALL, patience=1)), [item(0)], [], tmp_path / "o.pth", report=print)
 
 

@@ -154,8 +154,8 @@ def test_names_that_match_nothing(tmp_path: Path, option: str) -> None:
 
     for given, sentence in (
         ("cell_1 [a].tif", r"this name; got cell_1 \[a\].tif; did you mean Cell_1 \[a\].tif\?"),
-        ("Emb*", r"no image of the data has this name; got Emb\*; names are like Cell_0 \[a\].tif"),
-        (f"@{tmp_path / 'list.txt'}", "no image of the data has a name of this list; got @"),
+        ("Emb*", r"no image in the data has this name; got Emb\*; names are like Cell_0 \[a\].tif"),
+        (f"@{tmp_path / 'list.txt'}", "no image in the data has a name in this list; got @"),
     ):
         with pytest.raises(InputError, match=f"^{option}: .*{sentence}"):
             read(given)
@@ -180,7 +180,7 @@ def test_faulty_data(tmp_path: Path) -> None:
         find_pairs(tmp_path)
     image, labels = discs(0)
     write(tmp_path, "a.tif", image, labels[:-1])
-    with pytest.raises(InputError, match=r"not twins.*\(80, 80\) and \(79, 80\)"):
+    with pytest.raises(InputError, match=r"labels do not match.*\(80, 80\) and \(79, 80\)"):
         read_dataset([tmp_path])
     write(tmp_path, "a.tif", np.stack([image] * 5), np.stack([labels] * 5))
     with pytest.raises(InputError, match="needs its voxel size"):
@@ -302,7 +302,7 @@ def test_nothing_is_overwritten_or_mixed_up(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="not a checkpoint"):
             prepare(Trainer(SMALL), output, resume=True, overwrite=False)
     Trainer(SMALL).save(tmp_path / "net.checkpoint")
-    with pytest.raises(InputError, match="there is a training already"):
+    with pytest.raises(InputError, match="a training already exists here"):
         prepare(Trainer(SMALL), output, resume=False, overwrite=False)
     other = Settings(**{**SMALL.__dict__, "rate": 0.5})
     with pytest.raises(InputError, match=r"other settings; got rate 0.5; allowed: rate 0.002"):
@@ -369,5 +369,5 @@ def test_command(tmp_path: Path) -> None:
     card = output.with_suffix(".md").read_text()
     assert info.digest in card and "| cells | 2 | 2 | 1 | unstated |" in card
     assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="there is a training already"):
+    with pytest.raises(InputError, match="a training already exists here"):
         CliRunner().invoke(command, given, catch_exceptions=False)

@@ -235,21 +235,21 @@ def test_faults_of_folders_and_labels(tmp_path: Path) -> None:
         find_pairs(tmp_path)
     as_tiff(tmp_path / "b", image)
     as_png(tmp_path / "b", image)
-    with pytest.raises(InputError, match=r"two files have one name; got b.png and b.tif"):
+    with pytest.raises(InputError, match=r"two files have the same name; got b.png and b.tif"):
         find_pairs(tmp_path)
     (tmp_path / "b.png").unlink()
     (found,) = find_pairs(tmp_path)
     wrong = ((labels + 0.5).astype(np.float32), -1 * labels.astype(np.int16))
     for array in wrong:
         as_tiff(tmp_path / "b_masks", array)
-        with pytest.raises(InputError, match="labels are whole numbers, 0 for background"):
+        with pytest.raises(InputError, match="labels must be whole numbers, 0 for background"):
             read_pair(found)
     as_tiff(tmp_path / "b_masks", labels.astype(np.float32))
     np.testing.assert_array_equal(read_pair(found)[1][0], labels)
     (tmp_path / "b_masks.tif").unlink()
     as_png(tmp_path / "b_masks", np.stack([labels, labels, 2 * labels], axis=2))
     (found,) = find_pairs(tmp_path)
-    with pytest.raises(InputError, match="labels have one channel; got 3"):
+    with pytest.raises(InputError, match="labels must have one channel; got 3"):
         read_pair(found)
 
 

@@ -157,15 +157,15 @@ def test_what_looks_like_it_but_is_not(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "halves": (
         lambda p: tiff(p, CELLS.astype(np.float32) / 12),
-        "labels are whole numbers, .* got float32 values from 0 to 1; write 0 where there is no",
+        "labels must be whole numbers, .* got float32 values from 0 to 1; write 0 where there",
     ),
     "-1 beside 0": (
         lambda p: tiff(p, np.where(CELLS == 3, -1, CELLS.astype(np.int16))),
-        "labels are whole numbers, 0 for background; got int16 values from -1 to 12; write 0",
+        "labels must be whole numbers, 0 for background; got int16 values from -1 to 12; write 0",
     ),
     "NaN beside 0": (
         lambda p: tiff(p, np.where(CELLS == 3, np.nan, CELLS).astype(np.float32)),
-        "labels are whole numbers, 0 for background; got float32 values from nan to nan; write",
+        "labels must be whole numbers, 0 for background; got float32 values from nan to nan; write",
     ),
     "negative": (
         lambda p: tiff(p, -CELLS.astype(np.int16)),
@@ -173,19 +173,19 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "colours": (
         lambda p: png(p, COLOURS[CELLS]),
-        "labels have one channel; got 3 channels or colours; save the numbers of the cells",
+        "labels must have one channel; got 3 channels or colours; save the numbers of the cells",
     ),
     "colours, TIFF": (
         lambda p: tiff(p, COLOURS[CELLS], photometric="rgb"),
-        "labels have one channel; got 3 channels or colours; save the numbers of the cells",
+        "labels must have one channel; got 3 channels or colours; save the numbers of the cells",
     ),
     "palette without black": (
         lambda p: pillow(p, CELLS, np.maximum(COLOURS, 1)),
-        "the palette does not tell which number is the background; got 0 black colours in use",
+        "the palette does not show which number is the background; got 0 black colours in use",
     ),
     "palette of two blacks": (
         lambda p: pillow(p, CELLS, np.where(np.arange(256)[:, None] == 3, 0, COLOURS)),
-        "the palette does not tell which number is the background; got 2 black colours in use",
+        "the palette does not show which number is the background; got 2 black colours in use",
     ),
 }
 
@@ -206,11 +206,13 @@ def test_files_of_the_window_are_not_read(tmp_path: Path, others: bool) -> None:
     if others:
         tiff(tmp_path / "b", IMAGE)
         tiff(tmp_path / "b_masks", CELLS)
-    sentence = r"a_seg.npy: the cells of Cellpose's window are not read .*; allowed: a_masks.tif"
+    sentence = (
+        r"a_seg.npy: cells saved by the GUI of Cellpose cannot be read .*; allowed: a_masks.tif"
+    )
     with pytest.raises(InputError, match=sentence) as caught:
         find_pairs(tmp_path)
     # what it says to do does it
-    order = str(caught.value).split("in Python: ")[1].removesuffix(", or take it away")
+    order = str(caught.value).split("in Python: ")[1].removesuffix(", or remove it")
     order = order.replace("'a_", f"'{tmp_path}/a_")
     exec(order, {"tifffile": tifffile, "numpy": np})
     np.testing.assert_array_equal(read_pair(find_pairs(tmp_path)[0])[1][0], CELLS)
@@ -222,7 +224,7 @@ def test_files_of_the_window_among_twins(tmp_path: Path, place: str) -> None:
         (tmp_path / name).mkdir()
     tiff(tmp_path / "images" / "a", IMAGE)
     np.save(tmp_path / place / "a_seg.npy", CELLS)
-    with pytest.raises(InputError, match=f"{place}/a_seg.npy: the cells of Cellpose's window"):
+    with pytest.raises(InputError, match=f"{place}/a_seg.npy: cells saved by the GUI"):
         find_pairs(tmp_path)
 
 
@@ -232,7 +234,9 @@ def test_masks_in_files_that_are_not_read(tmp_path: Path, ending: str) -> None:
     tiff(tmp_path / "b", IMAGE)
     tiff(tmp_path / "b_masks", CELLS)
     (tmp_path / f"a_masks.{ending}").write_bytes(b"...")
-    with pytest.raises(InputError, match=f"a_masks.{ending}: labels are not read from files of t"):
+    with pytest.raises(
+        InputError, match=f"a_masks.{ending}: labels cannot be read from files of t"
+    ):
         find_pairs(tmp_path)
     # beside masks that are read it does not matter
     tiff(tmp_path / "a_masks", CELLS)

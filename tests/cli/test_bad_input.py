@@ -75,7 +75,7 @@ IMAGES = {
     "got inf at z, y, x = (3, 4, 5) and 0 more in its block; allowed: finite intensities; "
     "replace them, for example with 0",
     "constant": "channel 1: the image is constant; got 7 in every voxel; "
-    "allowed: an image with something in it; check the channel and the pyramid level",
+    "allowed: an image with more than one intensity; check the channel and the pyramid level",
 }
 
 
@@ -183,10 +183,10 @@ def test_parameters(
 
 SLIDES = {
     "colours": (
-        "this is a colour image, whose colours are no channels of their own; got RGB YXS "
-        "(64, 64, 3); allowed: grey channels of one value a voxel; split the colours into channels "
-        "(in ImageJ: Image > Color > Split Channels); planes that are no colours have to be "
-        "written as such (photometric minisblack)"
+        "this is a colour image, whose colours are not separate channels; got RGB YXS "
+        "(64, 64, 3); allowed: grey channels with one value per voxel; split the colours into "
+        "channels (in ImageJ: Image > Color > Split Channels); planes that are not colours must be "
+        "written as grey (photometric minisblack)"
     ),
     "truncated": "the TIFF file is damaged or incomplete; got ",
     "compression": (
@@ -293,7 +293,7 @@ def test_more_channels_than_the_network_takes(
     refused: Callable[..., str], good: Path, tiny_model: Path
 ) -> None:
     assert refused(good, "--channels", "1,1") == (
-        "channels: the network has fewer inputs than channels are given; got [1, 1]; "
+        "channels: more channels are given than the network has inputs; got [1, 1]; "
         f"allowed: 1 for {tiny_model}; give fewer channels, merge them (channel_merge), "
         "or give another model"
     )
@@ -330,7 +330,7 @@ MODELS = {
     "missing": "no such model; allowed: nuclei-small, the path or URL of a weight file, or a file",
     "text": "not a torch weight file, or a damaged one; got 5 bytes; allowed: a network of",
     "half": "not a torch weight file, or a damaged one; got ",
-    "foreign": "the weights are of no network known here; got 1 arrays, first a; allowed: ",
+    "foreign": "the weights do not belong to a known network; got 1 arrays, first a; allowed: ",
 }
 
 
@@ -363,7 +363,7 @@ def test_model_with_another_digest(
     refused: Callable[..., str], good: Path, tiny_model: Path
 ) -> None:
     said = refused(good, "--model-digest", "0" * 64)
-    assert said.startswith(f"{tiny_model}: the file is not the one its digest names; got sha256 ")
+    assert said.startswith(f"{tiny_model}: the file does not match its digest; got sha256 ")
     assert f"allowed: sha256 {'0' * 64}; correct the digest" in said
 
 
@@ -382,7 +382,7 @@ def test_folder_that_cannot_be_made(
 ) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
-    remedy = "choose a folder you may write to, on a disk with room"
+    remedy = "choose a folder you may write to, on a disk with space left"
     assert refused(good, out=blocked) == (
         f"{blocked}: results cannot be written; got File exists; {remedy}"
     )
@@ -420,7 +420,7 @@ def test_folder_that_is_read_only(
     out = mount("ro,size=1m") / "out"
     assert refused(good, out=out) == (
         f"{out}: results cannot be written; got Read-only file system; "
-        "choose a folder you may write to, on a disk with room"
+        "choose a folder you may write to, on a disk with space left"
     )
 
 
@@ -429,13 +429,13 @@ def test_disk_that_is_full(
 ) -> None:
     disk = mount("size=60k")
     said = refused(good, out=disk / "out")
-    assert "not enough room for the intermediates; got 0.0 GB free" in said
+    assert "not enough space for the intermediate results; got 0.0 GB free" in said
     (disk / "filler").write_bytes(b"\0" * 30_000)
     with (disk / "more").open("wb", buffering=0) as file, pytest.raises(OSError):
         while True:
             file.write(b"\0" * 512)
     said = refused(good, out=disk / "out")
-    assert "No space left on device" in said and "disk with room" in said
+    assert "No space left on device" in said and "disk with space left" in said
 
 
 def test_disk_that_fills_up_on_the_way(

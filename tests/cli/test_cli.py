@@ -73,14 +73,14 @@ def test_version(command: Terapose) -> None:
 
 def test_unknown_command_and_option_are_one_sentence(command: Terapose) -> None:
     assert command.refuses("segmnet") == (
-        "No such command 'segmnet'; terapose --help tells what it takes"
+        "No such command 'segmnet'; terapose --help lists the options"
     )
     assert command.refuses("segment", "a", "b", "--blok-shape", "3") == (
         "No such option '--blok-shape'. Did you mean '--block-shape'?; "
-        "terapose segment --help tells what it takes"
+        "terapose segment --help lists the options"
     )
     assert command.refuses("segment", "a") == (
-        "give IMAGE and OUT, or --input and --outdir; terapose segment --help tells what it takes"
+        "give IMAGE and OUT, or --input and --outdir; terapose segment --help lists the options"
     )
 
 

@@ -129,5 +129,5 @@ def test_a_range_that_is_rounded_away_is_refused() -> None:
     with np.errstate(all="ignore"):
         assert not np.isfinite(expected(image[..., None], 16)).all()
     maps = maps_of(image, 16, 1)
-    with pytest.raises(InputError, match="low and high percentiles meet"):
+    with pytest.raises(InputError, match="low and high percentiles of the tiles coincide"):
         normalize_tiles(image, Box.whole((4, 8, 8)), (4, 8, 8), *maps)

@@ -143,4 +143,4 @@ def test_a_number_that_is_no_task(
     ):
         more = ("--before", before, "--task", task, "--output", tmp_path / "0.json")
         said = command.refuses(*words(tmp_path, store, stage, *more))
-        assert said == f"stage {stage}: is no task of this stage; got {task}; {allowed}"
+        assert said == f"stage {stage}: is not a task of this stage; got {task}; {allowed}"

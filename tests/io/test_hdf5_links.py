@@ -84,7 +84,7 @@ def _refer(path: Path, target: str, kind: str) -> None:
 
 def test_links_that_run_in_a_circle(tmp_path: Path) -> None:
     path = linked(tmp_path / "a.h5", raw=h5py.SoftLink("/more"), more=h5py.SoftLink("/raw"))
-    assert_refused("links of the HDF5 file run in a circle", path)
+    assert_refused("links in the HDF5 file form a cycle", path)
     with h5py.File(path, "a") as file:
         file.create_group("group")["up"] = h5py.SoftLink("/")
         file["group/image"] = VOLUME

@@ -41,7 +41,7 @@ def test_folder_without_metadata(tmp_path: Path) -> None:
 
 
 def test_unknown_kind_of_address() -> None:
-    assert_refused("addresses of this kind cannot be read.*allowed: a local path", "nope://a/b.tif")
+    assert_refused("addresses of this type cannot be read.*allowed: a local path", "nope://a/b.tif")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -235,7 +235,7 @@ def test_channel_out_of_range(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop", [6, 4])
 def test_region_outside(tmp_path: Path, stop: int) -> None:
     image = open_image(write_zarr(tmp_path / "a.zarr", voxels(5, 33, 47)))
-    with pytest.raises(ValueError, match="does not lie within"):
+    with pytest.raises(ValueError, match="is not within"):
         image.read((slice(5, stop), slice(0, 1), slice(0, 1)))
 
 

@@ -219,7 +219,7 @@ def test_plain_arrays_of_four_and_five_axes(tmp_path: Path, shape: Any, options:
     if 1 in shape:  # axes of length 1 do no harm
         assert same(open_image(path), array.reshape(1, 5, 33, 47))
     else:
-        assert_refused("of unknown meaning; got axes Q.*say what they are with the par", path)
+        assert_refused("of unknown meaning; got axes Q.*give them with the par", path)
     image = open_image(path, axes=given, time=1)
     one = array[0] if "T" in given else array
     rest = given.replace("T", "")

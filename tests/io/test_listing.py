@@ -99,7 +99,7 @@ def test_what_is_left_out_of_a_folder(inputs: Path) -> None:
 
 def test_folders_and_patterns_where_one_image_is_wanted(inputs: Path) -> None:
     """`check` and others look at one image, and say what else there is."""
-    remedy = "give stack where they are planes of one image; terapose segment and the workflow"
+    remedy = "give stack if they are planes of one image; terapose segment and the workflow"
     message = rf"a folder with 2 images in it; got p_9\.tif, p_10\.TIF; .* one of them, or {remedy}"
     assert_refused(message, inputs / "scan")
     assert_refused(

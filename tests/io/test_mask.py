@@ -114,17 +114,17 @@ def test_the_call_of_mcmicro(tmp_path: Path, command: Terapose) -> None:
     plain = np.asarray(open_level(str(tmp_path / "plain" / "labels.zarr"), 0)[:])
     np.testing.assert_array_equal(tifffile.imread(out / "cell.ome.tif") > 0, plain > 0)
     refused = command.refuses("segment", "--outdir", out, "--input", image, "--channel", "1", "3")
-    assert "fewer inputs than channels are given; got [1, 3]" in refused
+    assert "more channels are given than the network has inputs; got [1, 3]" in refused
 
 
 def test_a_stack_of_channels_is_no_volume(tmp_path: Path, command: Terapose) -> None:
-    """A plain TIFF does not tell that its planes are channels: in 3D it would look finished."""
+    """A plain TIFF does not tell that its planes to be channels: in 3D it would look finished."""
     planes = np.stack([nuclei((3, 60, 70), seed=n)[0][1] for n in range(3)])
     image = tmp_path / "slide.tif"
     tifffile.imwrite(image, planes, photometric="minisblack")
     words = ("segment", "--outdir", tmp_path / "out", "--input", image, "--jobs", "1")
     refused = command.refuses(*words)
-    assert "its planes are channels; got axes QYX, 3 planes of (60, 70)" in refused
+    assert "its planes to be channels; got axes QYX, 3 planes of (60, 70)" in refused
     assert not (tmp_path / "out").exists()
     tifffile.imwrite(image, planes, photometric="minisblack", metadata={"axes": "CYX"})
     assert command(*words).code == 0

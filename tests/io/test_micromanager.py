@@ -150,7 +150,7 @@ def test_an_index_that_cannot_be_believed(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[12:16] = bytes(4)  # the index comes last: where it is, is written at the end
     path.write_bytes(content)
-    assert_refused("a Micro-Manager file without the index of its planes", path)
+    assert_refused("a Micro-Manager file without an index of the planes", path)
     in_order = array[0, 0].swapaxes(0, 1).reshape(1, 10, 33, 47)
     assert same(open_image(path, axes="ZYX"), in_order)
 
@@ -177,7 +177,7 @@ def test_ndtiff(tmp_path: Path, version: int, files: int) -> None:
     os.utime(tmp_path / "NDTiff.index", ns=(0, 2**61))
     assert open_image(paths[0], series="1").identity != before
     (tmp_path / "NDTiff.index").unlink()
-    assert_refused("a Micro-Manager file without the index of its planes.*NDTiff.index", paths[0])
+    assert_refused("a Micro-Manager file without an index of the planes.*NDTiff.index", paths[0])
 
 
 def test_ndtiff_without_all_files(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_ndtiff_without_all_files(tmp_path: Path) -> None:
     index.write_bytes(
         index.read_bytes().replace(b"run_NDTiffStack_1.tif", b"../_NDTiffStack_1.tif")
     )
-    assert_refused("files of this NDTiff dataset are outside of its folder; got ../_", paths[0])
+    assert_refused("files of this NDTiff dataset are outside its folder; got ../_", paths[0])
     index.write_bytes(b"")
     assert_refused("files of this NDTiff dataset are missing; got an empty index", tmp_path)
 

@@ -257,7 +257,7 @@ def test_bigdataviewer(tmp_path: Path) -> None:
     image = open_image(path, series="2", time=11)
     assert image.voxel_size == (2.0, 0.5, 0.25)
     said = describe(image)
-    assert "no unit for its voxel size, which is taken for micrometres" in said[-1]
+    assert "no unit for its voxel size, which is read as micrometres" in said[-1]
     assert "format    n5, series 2 of 2 (setup1), time 11 of 12, level 0 of 0 to 2" in said
     assert same(image, arrays[1:2, 10])
     assert same(open_image(path / "setup0", time=2, level=2), arrays[:1, 1, :, ::4, ::4])

@@ -1,4 +1,4 @@
-"""OME-XML as it is found: with bytes around it, in any order, wrong, or of what is no volume."""
+"""OME-XML as it is found: with bytes around it, in any order, wrong, or of what is not a volume."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_modulo(tmp_path: Path, kind: str, said: str, along: str) -> None:
         "</Image>", '<AnnotationRef ID="Annotation:0"/></Image>'
     )
     path = ome.write(tmp_path / "a.tif", array.reshape(6, 33, 47), ome.document(told, more=modulo))
-    assert_refused(rf"the image has an axis {said}.* say what they are .* axes", path)
+    assert_refused(rf"the image has an axis {said}.* give them .* axes", path)
     odd = ome.document(told, more=modulo.replace(kind, "odd"))
     path = ome.write(tmp_path / "b.tif", array.reshape(6, 33, 47), odd)
     assert_refused("its OME-XML cannot be used; got KeyError: 'odd'", path)

@@ -197,8 +197,8 @@ def _named(folder: Path, *names: str) -> Path:
         (["p1.tif", "p2.tif", "p4.tif"], r"rise by 1, .*; got p2\.tif and then p4\.tif"),
         (["p0.tif", "p2.tif", "p3.tif"], r"got p0\.tif and then p2\.tif"),
         (["p05.tif", "p10.tif", "p20.tif"], r"rise by 5, .*; got p10\.tif and then p20\.tif"),
-        (["p1.tif", "p01.tif"], r"same place of the stack; got p01\.tif and p1\.tif"),
-        (["a1.tif", "b1.tif"], r"more than a number; got a1\.tif and b1\.tif; say what differs"),
+        (["p1.tif", "p01.tif"], r"same position in the stack; got p01\.tif and p1\.tif"),
+        (["a1.tif", "b1.tif"], r"more than a number; got a1\.tif and b1\.tif; replace the folder"),
         (["p1.tif", "p2.png"], r"by more than a number; got p1\.tif and p2\.png; .*\*\.tif"),
         (
             ["z1_c1.tif", "z1_c2.tif", "z2_c1.tif"],
@@ -219,12 +219,12 @@ def test_folders_that_are_no_stack(tmp_path: Path, names: list[str], message: st
         (["001_a", "002_b", "001_b"], "{z}_{c}", r"missing; got no 002_a\.tif"),
         (["1_1", "2_1", "4_1"], "{z}_{c}", r"missing along Z: .* rise by 1, .*got 2 and then 4"),
         (["1", "2", "4"], "{t}", r"missing along T: .*; got 2 and then 4"),
-        (["1_1", "1_01"], "{z}_{c}", r"same place of the stack; got 1_01\.tif and 1_1\.tif"),
-        (["1_1", "1_2"], "{z}_*", "same place of the stack"),
+        (["1_1", "1_01"], "{z}_{c}", r"same position in the stack; got 1_01\.tif and 1_1\.tif"),
+        (["1_1", "1_2"], "{z}_*", "same position in the stack"),
         (["1", "2"], "{y}", r"unknown name in the pattern; got \{Y\}; allowed: \{z\}, \{c\} and"),
         (["1", "2"], "{}", "unknown name in the pattern"),
-        (["1", "2"], "p{z}", "no file has a name of this pattern; check the path"),
-        (["1", "2"], "[z-a]", "this is no pattern; got bad character range"),
+        (["1", "2"], "p{z}", "no file matches this pattern; check the path"),
+        (["1", "2"], "[z-a]", "this is not a valid pattern; got bad character range"),
     ],
 )
 def test_patterns_that_are_no_stack(
@@ -270,10 +270,10 @@ OTHERS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda path: _tiff(photometric="minisblack")(path, voxels(3, 8, 9, dtype="uint8")),
         "has another shape or type than .*; got 3 x 8 x 9 uint8 tiff",
     ),
-    "colour": (_colour, "holds colours, .*; got RGB YXS"),
-    "palette": (_palette, "holds colours, .*; got PALETTE"),
-    "text": (lambda path: path.write_text("hello"), "is no file of a stack; got .*b'hello'"),
-    "empty": (lambda path: path.write_bytes(b""), "is no file of a stack; got an empty file"),
+    "colour": (_colour, "contains colours, .*; got RGB YXS"),
+    "palette": (_palette, "contains colours, .*; got PALETTE"),
+    "text": (lambda path: path.write_text("hello"), "cannot be part of a stack; got .*b'hello'"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot be part of a stack; got an empty file"),
     "damaged": (lambda path: path.write_bytes(b"II*\0hello"), "is damaged or incomplete"),
 }
 

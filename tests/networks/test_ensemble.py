@@ -164,7 +164,7 @@ def test_each_network_has_its_digest(three: list[Path]) -> None:
     model = ",".join(map(str, three[:2]))
     digests = [identify(path).digest for path in three]
     assert resolve_all(model, digest=",".join(digests[:2])) == three[:2]
-    with pytest.raises(InputError, match="not the one its digest names"):
+    with pytest.raises(InputError, match="does not match its digest"):
         resolve_all(model, digest=",".join(digests[1::-1]))
     with pytest.raises(InputError, match="got 1 for 2 networks"):
         resolve_all(model, digest=digests[0])

@@ -182,13 +182,13 @@ def _damaged(case: str, path: Path, weights: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("missing", "no model file here"),
+        ("missing", "there is no model file here"),
         ("empty", "not a torch weight file"),
         ("text", "not a torch weight file"),
         ("cut short", "not a torch weight file"),
         ("pickle", "not a torch weight file"),
         ("list", "not a torch weight file"),
-        ("other network", "no network known here"),
+        ("other network", "do not belong to a known network"),
         ("two outputs", "got 2 outputs; allowed: 3"),
         ("three classes", "predicts classes"),
         ("volumes", "not for planes; got 3D convolutions"),
@@ -268,7 +268,7 @@ def test_a_name_and_a_card_travel_in_a_folder(weights: Path, tmp_path: Path) -> 
 def test_resolve_shipped_and_local(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("auto") == resolve("nuclei-small")
     assert resolve(str(weights), digest=_sha(weights).upper()) == weights
-    with pytest.raises(InputError, match="not the one its digest names"):
+    with pytest.raises(InputError, match="does not match its digest"):
         resolve(weights, digest="0" * 64)
     monkeypatch.setenv("CELLPOSE_LOCAL_MODELS_PATH", str(weights.parent))
     assert resolve("lab.pth") == weights
@@ -298,7 +298,7 @@ def test_url_is_fetched_once(
 
 def test_wrong_digest_leaves_nothing(weights: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    with pytest.raises(InputError, match="not the one its digest names"):
+    with pytest.raises(InputError, match="does not match its digest"):
         resolve(f"file://{weights}#sha256={'0' * 64}", cache=cache)
     assert not list(cache.iterdir())
 

@@ -40,12 +40,12 @@ def test_pixels_that_are_not_square(tmp_path: Path, depth: int, mode: str, size:
 @pytest.mark.parametrize(
     ("depth", "given", "notes"),
     [
-        (1, {"stitch_threshold": 0.5}, ["stitch_threshold 0.5 has no use in mode 2d"]),
-        (6, {"stitch_threshold": 0.5}, ["stitch_threshold 0.5 has no use in mode 3d"]),
+        (1, {"stitch_threshold": 0.5}, ["stitch_threshold 0.5 has no effect in mode 2d"]),
+        (6, {"stitch_threshold": 0.5}, ["stitch_threshold 0.5 has no effect in mode 3d"]),
         (6, {"stitch_threshold": 0.5, "mode": "stitch"}, []),
-        (1, {"flow_scaling": "cellpose"}, ["flow_scaling cellpose has no use in mode 2d"]),
+        (1, {"flow_scaling": "cellpose"}, ["flow_scaling cellpose has no effect in mode 2d"]),
         (6, {"flow_scaling": "cellpose"}, []),
-        (6, {"anisotropy": 3, "mode": "2d"}, ["anisotropy 3.0 has no use in mode 2d"]),
+        (6, {"anisotropy": 3, "mode": "2d"}, ["anisotropy 3.0 has no effect in mode 2d"]),
         (6, {"anisotropy": 3}, []),
         (6, {"anisotropy": 2, "voxel_size": "2,1,1"}, []),
         (

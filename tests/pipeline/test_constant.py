@@ -20,7 +20,7 @@ from terapose.pipeline import constant
 from terapose.pipeline.constant import refuse_constant
 
 SHAPE = (3, 40, 50)
-SENTENCE = "the image is constant; got 7 in every voxel; allowed: an image with something in"
+SENTENCE = "the image is constant; got 7 in every voxel; allowed: an image with more than one"
 
 
 def as_zarr(path: Path, array: NDArray[Any]) -> None:

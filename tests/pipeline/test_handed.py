@@ -56,5 +56,5 @@ def test_a_draft_has_what_is_given_and_no_more() -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"work": {}}', '{"work": {"address": "a"}}'])
 def test_anything_else_is_one_sentence(text: str) -> None:
-    with pytest.raises(InputError, match=r"^standard input: is not what terapose check hands on"):
+    with pytest.raises(InputError, match=r"^standard input: is not the output of terapose check"):
         Handed.read(text)

@@ -201,7 +201,7 @@ def test_a_twin_that_lost_its_input_does_not_write(tmp_path: Path, tiny_model: P
     result.store.drop(job.marker)
     for item in job.items:
         result.store.drop(job.item_marker(item))
-    with pytest.raises(StoreError, match="is not in the store any more"):
+    with pytest.raises(StoreError, match="is no longer in the store"):
         run(job)
 
 

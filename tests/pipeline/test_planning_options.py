@@ -138,7 +138,7 @@ def test_digest(command: Terapose, two: Path, tiny_model: Path) -> None:
         assert command("plan", two, *how, "--model-digest", right).code == 0
         said = command.refuses("plan", two, *how, "--model-digest", "0" * 64)
         assert said == (
-            f"{tiny_model}: the file is not the one its digest names; got sha256 {right}; "
+            f"{tiny_model}: the file does not match its digest; got sha256 {right}; "
             f"allowed: sha256 {'0' * 64}; correct the digest, or find out why the file has changed"
         )
 

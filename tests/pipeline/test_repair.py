@@ -24,7 +24,7 @@ def test_more_regions_than_blocks(tmp_path: Path, tiny_model: Path) -> None:
     labels = "masks-0/labels"
     store.create(labels, plan.image.shape, plan.chunk, "uint32")
     job = Job(plan, store, "export", 0, {}, State())
-    gone = pytest.raises(StoreError, match="is not in the store any more")
+    gone = pytest.raises(StoreError, match="is no longer in the store")
     with gone as caught, forgetting(plan, store, job):
         store.read(labels, Box.whole(plan.image.shape))
     assert caught.value.is_forgotten

@@ -72,7 +72,9 @@ def test_a_summary_of_something_else_is_refused(
 ) -> None:
     path, store = tmp_path / "seeds.json", Store(str(tmp_path / "store"))
     path.write_text(json.dumps(sealed(document)))
-    with pytest.raises(StoreError, match=rf"seeds\.json: is no summary.* got {said} \(") as caught:
+    with pytest.raises(
+        StoreError, match=rf"seeds\.json: is not the summary.* got {said} \("
+    ) as caught:
         read_summary(path, store)
     # the gather runs again
     assert caught.value.is_forgotten and store.names("again") == ["again/seeds"]

@@ -107,9 +107,13 @@ def test_masks_and_labels_have_one_channel(tmp_path: Path) -> None:
     tifffile.imwrite(paths[1], two, imagej=True, metadata={"axes": "CYX"})
     write_ome_zarr(paths[2], two, axes="cyx")
     for path in paths:
-        with pytest.raises(InputError, match="masks and labels have one channel; got 2 channels"):
+        with pytest.raises(
+            InputError, match="masks and labels must have one channel; got 2 channels"
+        ):
             open_checked(image, check({"region": str(path)}))
-        with pytest.raises(InputError, match="masks and labels have one channel; got 2 channels"):
+        with pytest.raises(
+            InputError, match="masks and labels must have one channel; got 2 channels"
+        ):
             open_labels(path)
 
 

@@ -301,7 +301,7 @@ def test_levels_that_cannot_be_brought_back(tmp_path: Path) -> None:
     ]
     write_pyramid(tmp_path / "far.zarr", [planes[0], planes[0][:, ::2, ::2]], places)
     for wanted in ({"upscale": True}, {"table": ("csv", "geojson")}):
-        with pytest.raises(InputError, match="does not lie over level 0"):
+        with pytest.raises(InputError, match="does not cover the same area as level 0"):
             open_checked(str(tmp_path / "far.zarr"), check({**flat, **wanted}))
     assert open_checked(str(tmp_path / "far.zarr"), check(flat)).level == 1
     with pytest.raises(InputError, match="give the address of the image, and level 1"):

@@ -286,7 +286,7 @@ def test_boxes_of_the_table_stand_for_the_label_image(tmp_path: Path) -> None:
     for name, given in (("a", table), ("b", slide.frame)):
         made = cut_cells(slide.image, None, given, tmp_path / f"{name}.zarr")
         assert made.shape[2:] == (largest(slide, "yx"),) * 2
-    with pytest.raises(InputError, match="window-size: nothing says how large"):
+    with pytest.raises(InputError, match="window-size: the size of the thumbnails"):
         cut_cells(slide.image, None, slide.frame[["CellID", "X_centroid", "Y_centroid"]],
                   tmp_path / "c.zarr")  # fmt: skip
 
@@ -340,8 +340,8 @@ def change(**columns: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
         (lambda f: f[["CellID"]], "has no column X_centroid, Y_centroid"),
         (change(X_centroid=[np.nan]), "1 values of X_centroid are not numbers; got nan in row 1"),
         (change(Y_centroid=["a", "b"]), "2 values of Y_centroid are not numbers; got a in row 1"),
-        (change(X_centroid=[90.0]), "1 cells lie outside of the image; got X_centroid 90 of cell"),
-        (change(Y_centroid=[-1.0]), "1 cells lie outside of the image; got Y_centroid -1 of cell"),
+        (change(X_centroid=[90.0]), "1 cells are outside the image; got X_centroid 90 of cell"),
+        (change(Y_centroid=[-1.0]), "1 cells are outside the image; got Y_centroid -1 of cell"),
         (change(CellID=[900, 901]), "2 of 59 CellIDs are not in the label image; got 900, 901; "),
         (change(CellID=[900, 900]), "1 CellIDs occur several times; got 900; "),
         (change(CellID=[0, 1.5]), "2 CellIDs are not numbers of cells; got 0, 1.5; "),
@@ -375,9 +375,7 @@ def test_the_command(tmp_path: Path, command: Terapose) -> None:
     images, masks = naive(slide, (1, *(largest(slide, "yx"),) * 2), [2, 0])
     expected = np.where(masks, images, 0)[:, :, 0]
     np.testing.assert_array_equal(zarr.open_array(out, mode="r")[:], expected)
-    assert "there is something already; choose another name, or say --force" in command.refuses(
-        *words, out
-    )
+    assert "already exists; choose another name, or give --force" in command.refuses(*words, out)
     assert command(*words, out, "-f", "--channels", "channel 2,1").code == 0
     names = zarr.open_array(out, mode="r").attrs["channels"]
     assert names == ["channel 2", "channel 1"]
@@ -400,12 +398,12 @@ def test_bad_input_is_one_sentence(tmp_path: Path, command: Terapose) -> None:
     for given, said in (
         ((*words, "--channels", "4"), "there is no such channel; got 4; allowed: 1 to 3"),
         ((*words, "--channels", "DAPI"), "there is no such channel; got DAPI"),
-        ((*words, "--window-size", "0"), "window-size: no size of a window; got 0"),
-        ((*words, "--window-size", "3,5"), "window-size: no size of a window; got (3, 5)"),
+        ((*words, "--window-size", "0"), "window-size: not a valid window size; got 0"),
+        ((*words, "--window-size", "3,5"), "window-size: not a valid window size; got (3, 5)"),
         ((*words, "--window-size", "60000"), "thumbnails: a chunk is too large; got 1 cells of"),
         ((*words, "--shard-size", "8"), "shard-size: Zarr 2 has no shards"),
         ((slide.image, other, *words[2:]), "does not have the shape of the image; got 1 x 74 x 90"),
-        ((slide.image, tmp_path / "real.tif", *words[2:]), "a label image has whole numbers"),
+        ((slide.image, tmp_path / "real.tif", *words[2:]), "a label image must have whole numbers"),
         ((slide.image, "-", *words[2:], "--mask-cells"), "masks are cut from a label image"),
         ((*words[:2], tmp_path / "none.csv", out), "the table cannot be read; got No such file"),
         ((*words[:2], tmp_path / "cells.xlsx", out), "is a workbook or an archive, not"),

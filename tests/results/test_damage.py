@@ -218,6 +218,6 @@ def test_a_copy_that_differs_is_no_result(
 
     monkeypatch.setattr(files, "copy", copy)
     params = check({"model": str(tiny_model), "cellprob_threshold": -0.5, **CUT})
-    with pytest.raises(InputError, match="does not stay as it was copied; got other checksums of"):
+    with pytest.raises(InputError, match="changed after it was copied; got other checksums of"):
         segment_file(str(finished / "image.zarr"), out, params)
     assert outcome(out) == wanted and not faults(out)

@@ -323,7 +323,7 @@ def test_single_chunks(tmp_path: Path) -> None:
     image.read(lower)
     compare("a", image.files_read(), table)
     image.read((slice(0, 4), slice(0, 24), slice(0, 26)))
-    with pytest.raises(InputError, match=rf"{CHANGED}; got other files than then: .*c/0/1/1; run"):
+    with pytest.raises(InputError, match=rf"{CHANGED}; got files that differ: .*c/0/1/1; run"):
         compare("a", image.files_read(), table)
     array[4:, :12, :13] = 1
     image = open_image(path)

@@ -77,12 +77,12 @@ def test_the_very_name_comes_first(tmp_path: Path) -> None:
         (
             {"X_centroid": "X_centre", "Y_centroid": "Y_centre"},
             "has no column X_centroid, Y_centroid; got columns CellID, DNA, X_centre, Y_centre, "
-            "Name; allowed: a table with CellID, X_centroid, Y_centroid; if it holds just that, "
-            "rename X_centre to X_centroid, Y_centre to Y_centroid",
+            "Name; allowed: a table with CellID, X_centroid, Y_centroid; if it contains these "
+            "values, rename X_centre to X_centroid, Y_centre to Y_centroid",
         ),
         (
             {"X_centroid": "Centroid X", "Y_centroid": "Centroid Y", "CellID": "Cell"},
-            "if it holds just that, rename Cell to CellID, Centroid X to X_centroid, Centroid Y to",
+            "rename Cell to CellID, Centroid X to X_centroid, Centroid Y to",
         ),
         (
             {"CellID": "index"},

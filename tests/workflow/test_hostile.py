@@ -146,7 +146,7 @@ def test_odd_names_in_a_folder_are_staged_or_refused(launches: Launches) -> None
     (folder / "notes.txt").touch()
     run = launch.done("--input", folder.name, "-stub-run")
     assert "WARN" not in run.said
-    assert f"{folder}: 3 images; left out, as no images: notes.txt" in run.said.splitlines()
+    assert f"{folder}: 3 images; skipped, not images: notes.txt" in run.said.splitlines()
     assert {p.name for p in launch.out.iterdir()} == {*names, "pipeline_info"}
 
     for name, said in (

@@ -164,7 +164,7 @@ def test_folder_for_results_that_cannot_be_made(mistakes: Launch) -> None:
     (mistakes.path / "file").touch()
     assert _last_words(mistakes, "--input", "good.zarr", "--outdir", "file") == (
         "file/good: results cannot be written; got Not a directory; "
-        "choose a folder you may write to, on a disk with room"
+        "choose a folder you may write to, on a disk with space left"
     )
 
 

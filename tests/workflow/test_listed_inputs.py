@@ -34,7 +34,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "scan: 2 images; left out, as no images: notes.txt, thumb.png\n" in done.stdout
+    assert "scan: 2 images; skipped, not images: notes.txt, thumb.png\n" in done.stdout
     text = (folder / "answers.json").read_text().replace(f"{folder}/", "")
     answered: dict[str, Any] = json.loads(text)
     return answered

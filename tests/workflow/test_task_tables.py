@@ -59,5 +59,5 @@ def test_only_whole_tables_are_read(tmp_path: Path) -> None:
     assert [*answers["unasked"].values()] == [[], []]
     assert answers["fault"] == (
         "terapose: convert.csv: is not among the plan's tables of tasks; "
-        "run again without -resume, and it is made again"
+        "run again without -resume to recreate it"
     )

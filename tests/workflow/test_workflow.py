@@ -167,8 +167,8 @@ def test_thinned_store_is_told_last_on_the_terminal(
     run = launch.run(*words, terminal=True)
     assert run.process.returncode != 0
     assert run.last.startswith("terapose: "), run.said
-    assert "is not in the store any more, though an earlier task wrote it" in run.last
-    assert "run again (the workflow: with -resume)" in run.last
+    assert "is no longer in the store, although an earlier task wrote it" in run.last
+    assert "run again (the workflow with -resume)" in run.last
     # the earlier results stand
     assert (launch.out / "nuclei" / "provenance.json").exists()
     # a stage at a time, what was dropped is made again

@@ -218,7 +218,9 @@ def segment(
         if image.dtype.kind not in "uif":
             raise InputError("is not an array of numbers", where="image", got=image.dtype)
     if checked.time == "all":
-        raise InputError("one image is segmented", where="time", got="all", allowed="a number")
+        raise InputError(
+            "only one image can be segmented", where="time", got="all", allowed="a number"
+        )
     with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
         address = str(image)
         if isinstance(image, np.ndarray):

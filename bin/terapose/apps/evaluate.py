@@ -238,7 +238,7 @@ def _check(reference: Voxels, predicted: Voxels, thresholds: Sequence[float]) ->
     for name, labels in (("reference", reference), ("predicted", predicted)):
         if not np.issubdtype(labels.dtype, np.integer) and labels.dtype != np.bool_:
             raise InputError(
-                "a label image has whole numbers",
+                "a label image must have whole numbers",
                 where=name,
                 got=str(labels.dtype),
                 allowed="an integer dtype",
@@ -254,7 +254,7 @@ def _check_signs(**labels: NDArray[Any]) -> None:
     for name, values in labels.items():
         if values.dtype.kind == "i" and values.min() < 0:
             raise InputError(
-                "a label image has whole numbers from 0 up",
+                "a label image must have whole numbers from 0 up",
                 where=name,
                 got=int(values.min()),
                 remedy="write 0 where there is no cell",

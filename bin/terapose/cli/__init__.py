@@ -88,7 +88,7 @@ def main() -> None:
         fault: Exception = error
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        place = f"; {context.command_path} --help tells what it takes" if context else ""
+        place = f"; {context.command_path} --help lists the options" if context else ""
         click.echo(f"terapose: {error.format_message().rstrip('.')}{place}", err=True)
         sys.exit(2)
     except click.Abort:

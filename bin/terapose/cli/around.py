@@ -11,7 +11,9 @@ from terapose.cli.scattered import check_code
 from terapose.pipeline.graph import commands as by_command
 from terapose.pipeline.stage import Stage
 
-_CODE = click.option("--code", help="What the stage's code has to be; terapose check tells it.")
+_CODE = click.option(
+    "--code", help="Expected digest of the stage's code, as printed by terapose check."
+)
 _OUTPUT = click.Path(path_type=Path)
 
 
@@ -20,7 +22,7 @@ def _before(described: Stage) -> click.Command:
 
     @click.command(
         name=name,
-        help=f"{described.help} Takes what terapose check hands on, and hands it on in its turn.",
+        help=f"{described.help} Takes the output of terapose check and passes it on.",
         epilog=f"""\b
 Example:
   terapose stage {name} --model-file network --output found.json < handed.json""",
@@ -29,9 +31,11 @@ Example:
         "--model-file",
         type=click.Path(path_type=Path, exists=True),
         required=True,
-        help="The network's file, or a folder that terapose fetch has filled.",
+        help="The network's file, or a folder written by terapose fetch.",
     )
-    @click.option("--output", type=_OUTPUT, required=True, help="Write what is handed on here.")
+    @click.option(
+        "--output", type=_OUTPUT, required=True, help="Write the output that is passed on here."
+    )
     @_CODE
     def command(model_file: Path, output: Path, code: str | None) -> None:
         from terapose.pipeline.handover import Handed
@@ -54,7 +58,9 @@ Example:
   terapose stage {name} results --output .""",
     )
     @click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False))
-    @click.option("--output", type=_OUTPUT, required=True, help="Folder for what is made.")
+    @click.option(
+        "--output", type=_OUTPUT, required=True, help="Folder for the files that are written."
+    )
     @_CODE
     def command(results: Path, output: Path, code: str | None) -> None:
         from terapose.pipeline.around import look

@@ -23,18 +23,18 @@ Example:
 @click.option(
     "--params-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="JSON file with parameters; options given beside it come first.",
+    help="JSON file with parameters; options on the command line take precedence.",
 )
 @click.option(
     "--lines",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the lines from which the workflow starts the sample, or its time points, here.",
+    help="Write the lines from which the workflow starts the sample, or each time point, here.",
 )
-@click.option("--second", is_flag=True, help="Of the run with the second network (cell_model).")
+@click.option("--second", is_flag=True, help="Check the run with the second network (cell_model).")
 @click.option(
     "--own",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="JSON file with parameters of this sample alone: they come before those of the run.",
+    help="JSON file with parameters of this sample only; they override those of the run.",
 )
 @parameters(Parameters.model_fields)
 def command(

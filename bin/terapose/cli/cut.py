@@ -37,43 +37,49 @@ class _Cut(click.Command):
     "--window-size",
     "window",
     type=Numbers(1, 2),
-    help="Edge of a thumbnail in pixels; of volumes also depth,width  [default: the largest cell]",
+    help="Width of a thumbnail in pixels; for volumes also depth,width  [default: largest cell]",
 )
 @click.option(
-    "--mask-cells", is_flag=True, help="Make 0 what is not of the cell, and write its masks, too."
+    "--mask-cells", is_flag=True, help="Set pixels outside the cell to 0, and also write the masks."
 )
 @parameters(SELECTION)
-@click.option("--channels", help="Numbers from 1 or names, in the order wanted  [default: all]")
+@click.option("--channels", help="Numbers from 1 or names, in output order  [default: all]")
 @click.option(
     "--chunk-size",
     type=click.IntRange(1),
     default=32,
     show_default=True,
-    help="Uncompressed MB of a chunk, from which its number of cells follows.",
+    help="Uncompressed size of a chunk in MB; determines the cells per chunk.",
 )
-@click.option("--cells-per-chunk", type=click.IntRange(1), help="Cells of a chunk, in its place.")
+@click.option(
+    "--cells-per-chunk", type=click.IntRange(1), help="Cells per chunk, instead of --chunk-size."
+)
 @click.option(
     "--shard-size",
     type=click.IntRange(1),
-    help="Uncompressed MB of a file that holds many chunks (Zarr 3 only).",
+    help="Uncompressed size in MB of a shard, a file of many chunks (Zarr 3 only).",
 )
 @click.option(
     "--zarr-version",
     type=click.Choice(["2", "3"]),
     default="2",
     show_default=True,
-    help="2 is what cellcutter writes.",
+    help="Zarr format; cellcutter writes 2.",
 )
-@click.option("-z", "--zip", "zipped", is_flag=True, help="Write one zip file, not a folder.")
-@click.option("-f", "--force", is_flag=True, help="Replace thumbnails that are there.")
+@click.option(
+    "-z", "--zip", "zipped", is_flag=True, help="Write a single zip file instead of a folder."
+)
+@click.option("-f", "--force", is_flag=True, help="Replace existing thumbnails.")
 @click.option(
     "--cache-size",
     type=click.IntRange(0),
     default=1024,
     show_default=True,
-    help="MB of memory for thumbnails that are not yet written; more of them wait on disk.",
+    help="Memory in MB for thumbnails that are not yet written; the rest are kept on disk.",
 )
-@click.option("-p", "--jobs", type=click.IntRange(1), help="Threads  [default: all cores]")
+@click.option(
+    "-p", "--jobs", type=click.IntRange(1), help="Number of threads.  [default: all cores]"
+)
 def command(
     image: str,
     labels: str,
@@ -89,15 +95,15 @@ def command(
     jobs: int | None,
     **options: Any,
 ) -> None:
-    """Cut a thumbnail of each cell out of IMAGE and write all as the Zarr array DESTINATION.
+    """Cut a thumbnail of each cell out of IMAGE and write them as the Zarr array DESTINATION.
 
-    CELL_TABLE is CSV or Parquet with the columns CellID, X_centroid and Y_centroid (of volumes
-    Z_centroid, too) in pixels from 0; thumbnails are in its order, and the array has the axes
-    channel, cell, Y, X. LABELS is the label image the cells are from; with - for none, cells are
-    not looked up and the window comes from --window-size or from the table's boxes. With
-    --mask-cells there is a second array, NAME_mask.zarr for NAME.zarr. Where LABELS or CELL_TABLE
-    are a result of Terapose, axes, series, time, level and region are those of the provenance.json
-    beside it where they are not given.
+    CELL_TABLE is CSV or Parquet with the columns CellID, X_centroid and Y_centroid (for volumes
+    also Z_centroid) in pixels from 0; thumbnails are in the order of the table, and the array has
+    the axes channel, cell, Y, X. LABELS is the label image that contains the cells; if it is -,
+    cells are not looked up and the window size is taken from --window-size or from the table's
+    bounding boxes. With --mask-cells a second array is written, NAME_mask.zarr for NAME.zarr. If
+    LABELS or CELL_TABLE are a result of Terapose, axes, series, time, level and region are taken
+    from the provenance.json beside it unless they are given.
     """
     from terapose.cli.known import segmented, under
     from terapose.cli.progress import stages

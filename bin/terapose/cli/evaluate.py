@@ -28,10 +28,10 @@ Examples:
     type=Numbers(*range(1, 21), kind=float),
     default="0.5,0.75,0.9",
     show_default=True,
-    help="Intersection over union from which two instances match.",
+    help="Minimum intersection over union for a match.",
 )
 @click.option(
-    "--json", "report", type=click.Path(path_type=Path), help="Write the scores to a file, too."
+    "--json", "report", type=click.Path(path_type=Path), help="Also write the scores to a file."
 )
 def command(
     reference: str, predicted: str, thresholds: tuple[float, ...], report: Path | None

@@ -18,8 +18,10 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("model")
-@click.option("--digest", help="Expected SHA-256 of the file; of several, with commas.")
-@click.option("--output", help="Copy the file here, or into this folder/; else it stays cached.")
+@click.option("--digest", help="Expected SHA-256 of the file; for several, separated by commas.")
+@click.option(
+    "--output", help="Copy the file here, or into this folder/; default: keep it in the cache."
+)
 def command(model: str, digest: str | None, output: str | None) -> None:
     """Fetch the weight file of MODEL, a name, path or URL, and print where it is and what it is.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _ANY = Stage(
     "gather",
-    "Check that every item of a stage has exactly one receipt, and sum them up.",
+    "Check that every item of a stage has exactly one receipt, and summarise them.",
     "gather",
     gathers=("follow",),
 )
@@ -66,7 +66,7 @@ def _gather(described: Stage) -> click.Command:
         _run(make_job(stage, plan, store, before, options, code=code), receipts, output)
 
     if is_any:
-        option = click.option("--stage", required=True, help="Stage whose receipts these are.")
+        option = click.option("--stage", required=True, help="Stage that wrote these receipts.")
         command = option(command)
     if stages:
         kind = click.Path(path_type=Path, exists=True)

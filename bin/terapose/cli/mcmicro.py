@@ -57,10 +57,10 @@ def check_plane(address: str, params: Parameters) -> None:
     image = open_image(address, **params.selection.options)
     if image.shape[0] > 1 and params.mode == "auto":
         raise InputError(
-            "is a volume, or a file that does not tell that its planes are channels",
+            "is a volume, or a file that does not declare its planes to be channels",
             where=address,
             got=f"axes {image.axes}, {image.shape[0]} planes of {image.shape[1:]} (Y, X)",
-            allowed="a plane with channels, as MCMICRO has them",
+            allowed="a plane with channels, as MCMICRO expects",
             remedy="write it as OME-TIFF with the axes CYX; for a volume, give --mode",
         )
 

@@ -23,9 +23,13 @@ Examples:
 @click.argument("image")
 @click.argument("labels")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--channel", type=int, help="Channel, from 1 (default: that of the result, else 1).")
 @click.option(
-    "--at", type=Numbers(3), help="Voxel Z,Y,X to look at (default: where most cells are)."
+    "--channel", type=int, help="Channel, counted from 1 (default: that of the result, else 1)."
+)
+@click.option(
+    "--at",
+    type=Numbers(3),
+    help="Voxel Z,Y,X that the sections pass through (default: where most cells are).",
 )
 @click.option(
     "--voxel-size",
@@ -34,7 +38,7 @@ Examples:
 )
 @click.option("--reference", help="Reference labels, drawn in white.")
 @parameters(SELECTION)
-@click.option("--title", default="", help="Text in the free corner.")
+@click.option("--title", default="", help="Text in the empty corner.")
 def command(
     image: str,
     labels: str,
@@ -46,12 +50,11 @@ def command(
     title: str,
     **options: Any,
 ) -> None:
-    """Draw sections YX, ZX and ZY of IMAGE with the outlines of LABELS to the PNG file OUT.
+    """Draw YX, ZX and ZY sections of IMAGE with the outlines of LABELS, as the PNG file OUT.
 
-    Of a plane of more than 1500 pixels a side, the part with most cells is drawn. Where LABELS
-    are a result of `terapose segment` or the workflow, its provenance.json beside them tells what
-    was segmented; axes, series, time, level and region are those of the result where they are not
-    given.
+    For a single plane wider or higher than 1500 pixels, only the part with the most cells is drawn.
+    If LABELS are a result of `terapose segment` or the workflow, axes, series, time, level and
+    region are taken from the provenance.json beside them unless they are given.
     """
     from terapose.apps.picture import three_views
     from terapose.apps.zoom_window import fullest

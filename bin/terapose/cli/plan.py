@@ -28,7 +28,7 @@ Examples:
 """
 
 
-_MODEL_FILE = "The network's file, or a folder that terapose fetch has filled."
+_MODEL_FILE = "The network's file, or a folder written by terapose fetch."
 
 
 def _places(required: bool) -> Callable[[F], F]:
@@ -36,12 +36,14 @@ def _places(required: bool) -> Callable[[F], F]:
     path = click.Path(path_type=Path)
     options = (
         click.option("--output", type=path, required=required, help="Write the plan here (JSON)."),
-        click.option("--store", required=required, help="Make the store here: a folder or a URL."),
+        click.option(
+            "--store", required=required, help="Create the store here: a folder or a URL."
+        ),
         click.option(
             "--tasks",
             type=path,
             required=required,
-            help="Write one CSV of tasks for each stage here.",
+            help="Folder for the tables of tasks, one CSV file for each stage.",
         ),
     )
     return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
@@ -75,7 +77,7 @@ Example:
 )
 @_places(required=True)
 def stage(model_file: Path, output: Path, store: str, tasks: Path) -> None:
-    """Make the store of the plan that terapose check hands on, on standard input."""
+    """Create the store for the plan that terapose check passes on standard input."""
     from terapose.pipeline.handover import Handed
 
     handed = Handed.read(sys.stdin.read())
@@ -98,9 +100,9 @@ def command(
     tasks: Path | None,
     **options: Any,
 ) -> None:
-    """Plan the segmentation of IMAGE: geometry, tasks, memory and disk. Computes nothing yet.
+    """Plan the segmentation of IMAGE: geometry, tasks, memory and disk, without computing anything.
 
-    All parameters of `terapose segment` are taken and checked.
+    Takes and checks all parameters of `terapose segment`.
     """
     from terapose.core.params import check
     from terapose.io.images import describe

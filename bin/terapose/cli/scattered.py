@@ -39,7 +39,9 @@ def plan_options(function: F) -> F:
         required=True,
         help="The plan (plan.json).",
     )
-    code = click.option("--code", help="What the stage's code has to be; terapose check tells it.")
+    code = click.option(
+        "--code", help="Expected digest of the stage's code, as printed by terapose check."
+    )
     store = click.option("--store", required=True, help="The store's address.")
     return plan(store(code(function)))
 
@@ -110,7 +112,7 @@ def _refuse_unknown(job: Job) -> None:
     tasks = len(job.plan.tasks[job.stage])
     if job.task >= tasks:
         raise InputError(
-            "is no task of this stage",
+            "is not a task of this stage",
             where=f"stage {job.stage}",
             got=job.task,
             allowed=f"0 to {tasks - 1}" if tasks else "none: this plan has no tasks of it",
@@ -120,14 +122,14 @@ def _refuse_unknown(job: Job) -> None:
 def _make(stage: str, described: Stage) -> click.Command:
     @click.command(
         name=stage,
-        help=f"{described.help} One task of the stage.",
+        help=f"{described.help} Runs one task of the stage.",
         epilog=f"""\b
 Example:
   terapose stage {stage} --plan plan.json --store store --task 0 --output receipt.json""",
     )
     @plan_options
     @before_option(stage not in ("convert", "intensities"))
-    @click.option("--task", type=click.IntRange(0), required=True, help="Number of the task.")
+    @click.option("--task", type=click.IntRange(0), required=True, help="Index of the task.")
     @click.option(
         "--output",
         type=click.Path(path_type=Path),
@@ -174,14 +176,14 @@ Example:
             "--model-file",
             type=click.Path(path_type=Path, exists=True),
             required=True,
-            help="The network's file, or a folder that terapose fetch has filled.",
+            help="The network's file, or a folder written by terapose fetch.",
         )(command)
     if stage == "cell_overlaps":
         command = click.option(
             "--cells",
             type=click.Path(path_type=Path, exists=True, file_okay=False),
             required=True,
-            help="Results of the run that found the cells.",
+            help="Results of the run that segmented the cells.",
         )(command)
     return command
 

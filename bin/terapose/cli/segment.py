@@ -25,11 +25,13 @@ Examples:
 @click.command(cls=Planning, epilog=_EPILOG)
 @click.argument("image", required=False)
 @click.argument("out", required=False, type=click.Path(path_type=Path))
-@click.option("--input", "given", help="The image, in place of IMAGE (as MCMICRO calls it).")
+@click.option("--input", "given", help="The image, instead of IMAGE (for MCMICRO).")
 @click.option(
-    "--outdir", type=click.Path(path_type=Path), help="Folder for the results, in place of OUT."
+    "--outdir", type=click.Path(path_type=Path), help="Folder for the results, instead of OUT."
 )
-@click.option("--jobs", type=click.IntRange(1), help="Processes  [default: one a core]")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Number of processes.  [default: one per core]"
+)
 @click.option(
     "--publish-mode",
     type=click.Choice(["copy", "link"]),
@@ -50,16 +52,16 @@ def command(
 ) -> None:
     """Segment IMAGE and write labels.zarr, cells.csv and provenance.json into OUT.
 
-    IMAGE is OME-Zarr, Zarr, N5, TIFF, OME-TIFF or HDF5, a path or a URL. A run that was stopped
-    goes on where it was when the same command is given again. With --input, as MCMICRO calls it,
-    there are also cell.ome.tif and the folder qc, with a picture; intensities are left to MCMICRO,
-    and nothing of the run's intermediates stays. With --time all the results of each time point go
-    to a folder of its own in OUT.
+    IMAGE is OME-Zarr, Zarr, N5, TIFF, OME-TIFF or HDF5, a path or a URL. To continue a run
+    that was interrupted, repeat the command. With --input, as in a call from MCMICRO,
+    cell.ome.tif and the folder qc, with a picture, are written too; measuring intensities is left
+    to MCMICRO, and no intermediate results are kept. With --time all, the results of each time
+    point go to a separate folder in OUT.
 
-    IMAGE may also be a folder of images, a pattern in quotes ('data/*.tif') or a samplesheet (CSV
-    with the columns sample and image; each further one is a parameter): the results of each sample
-    go to a folder of its name in OUT. With --stack a folder or pattern is one image, a plane in
-    each file.
+    IMAGE may also be a folder of images, a quoted pattern ('data/*.tif') or a samplesheet (CSV
+    with the columns sample and image; each further column is a parameter): the results of each
+    sample go to a folder in OUT with the name of the sample. With --stack, a folder or pattern is
+    one image with one plane in each file.
     """
     from terapose.cli import mcmicro
     from terapose.core.params import check
@@ -79,7 +81,7 @@ def command(
     if given is None:
         listing = listed(image, stack=check(options).stack)
     if listing.left_out:
-        click.echo(f"left out, as no images: {', '.join(listing.left_out)}", err=True)
+        click.echo(f"skipped, not images: {', '.join(listing.left_out)}", err=True)
     folder, workers = out, jobs or cores()
 
     def segment(name: str, address: str, params: Parameters) -> None:

@@ -39,45 +39,53 @@ Examples:
     "--channels",
     type=Numbers(1, 2, 3),
     default=(),
-    help="Of images with several, from 1: cell, then nucleus.  [default: all]",
+    help="Channels of multichannel images, from 1: cell, then nucleus.  [default: all]",
 )
 @click.option("--epochs", type=click.IntRange(1), default=40, show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Per epoch.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=100, show_default=True, help="Steps per epoch."
+)
 @click.option(
     "--patience",
     type=click.IntRange(0),
     default=0,
-    help="Stop after N epochs without a better score, keep the best epoch.  [default: off]",
+    help="Stop after N epochs without a better score, and keep the best epoch.  [default: off]",
 )
 @click.option(
-    "--batch", type=click.IntRange(1), help="Crops a step.  [default: 8; for Cellpose 4 1]"
+    "--batch", type=click.IntRange(1), help="Crops per step.  [default: 8; Cellpose 4: 1]"
 )
-@click.option("--crop", type=click.IntRange(16), help="Pixels.  [default: 7.5 diameters]")
+@click.option(
+    "--crop", type=click.IntRange(16), help="Width of a crop in pixels.  [default: 7.5 diameters]"
+)
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
-    help="Peak learning rate.  [default: 2e-3; fine-tuning 2e-4; Cellpose 4 1e-5]",
+    help="Peak learning rate.  [default: 2e-3; fine-tuning: 2e-4; Cellpose 4: 1e-5]",
 )
 @click.option(
     "--diameter",
     type=click.FloatRange(4, 200),
-    help="Pixels that objects are scaled to; smaller is faster, larger finer.  "
+    help="Diameter in pixels to which objects are scaled; smaller is faster, larger is finer.  "
     "[default: 17; fine-tuning: the file's]",
 )
 @click.option(
     "--widths",
     type=Numbers(2, 3, 4, 5),
-    help="Channels of a new network's levels.  [default: 16,32,64,96]",
+    help="Channels at each level of a new network.  [default: 16,32,64,96]",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
-    help="bfloat16 is faster where the processor has it.  [default: float32]",
+    help="bfloat16 is faster on processors that support it.  [default: float32]",
 )
-@click.option("--voxel-size", type=Numbers(3, kind=float), help="Z,Y,X where volumes tell none.")
+@click.option("--voxel-size", type=Numbers(3, kind=float), help="Z,Y,X of volumes without one.")
 @click.option(
-    "--plane-step", type=click.IntRange(1), default=4, show_default=True, help="Of volumes."
+    "--plane-step",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Use every n-th plane of volumes.",
 )
 @click.option("--simulated", type=click.IntRange(0), default=0, help="Add simulated volumes.")
 @click.option(
@@ -93,12 +101,14 @@ Examples:
 )
 @click.option("--resume", is_flag=True, help="Continue from OUTPUT's checkpoint.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT and its checkpoint.")
-@click.option("--licence", default="unstated", help="Of the weights, for the model card.")
+@click.option("--licence", default="unstated", help="Licence of the weights, for the model card.")
 @click.option(
-    "--data-licence", multiple=True, help="Of all DATA, or given once for each, for the model card."
+    "--data-licence",
+    multiple=True,
+    help="Licence of all DATA, or one for each, for the model card.",
 )
 @click.option("--use-gpu", is_flag=True, help="Train on a CUDA device.")
-@click.option("--threads", type=click.IntRange(1), help="Processors to use (default: all).")
+@click.option("--threads", type=click.IntRange(1), help="Number of threads (default: all cores).")
 def command(
     data: tuple[Path, ...],
     output: Path,

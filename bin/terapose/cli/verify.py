@@ -46,5 +46,5 @@ def command(results: Path, store: str | None) -> None:
         raise InputError(
             f"results of {len(wrong)} of {len(found)} samples are not as they were written",
             where=results,
-            remedy="run again (the workflow: with -resume), and they are made again",
+            remedy="run again (the workflow with -resume) to restore them",
         )

@@ -38,231 +38,256 @@ class Parameters(BaseModel):
 
     mode: Literal["auto", "3d", "2d", "stitch"] = Field(
         "auto",
-        description="Cells of a volume (3d), of each plane (2d), or of planes, joined along Z "
-        "(stitch); auto is 3d where there are several planes.",
+        description="Segment cells of a volume (3d), of each plane separately (2d), or of each "
+        "plane, joined along Z (stitch); auto is 3d for several planes, otherwise 2d.",
     )
     axes: Annotated[str, BeforeValidator(as_axes)] = Field(
         "",
         pattern="^[TCZYX]*$",
-        description="Axes of the image in the order of its file, for files that do not tell them "
-        "or are wrong: CYX, ZCYX, TZYX and so on (T time, C channel).",
+        description="Axes of the image in file order, if the file does not specify them or they "
+        "are wrong: CYX, ZCYX, TZYX and so on (T time, C channel).",
     )
     series: Annotated[str, BeforeValidator(as_text)] = Field(
         "",
-        description="Which image of a file with several (series, scene, position): its number, "
-        "counted from 1, or its name.",
+        description="Which image of a file that contains several (series, scene, position): its "
+        "number, counted from 1, or its name.",
     )
     time: Annotated[
         Annotated[int, Field(ge=1)] | Literal["all"] | None, BeforeValidator(or_none)
     ] = Field(
         None,
-        description="Which time point of several, counted from 1; all makes each of them a "
-        "sample of its own.",
+        description="Which time point to segment if there are several, counted from 1; all makes "
+        "each time point a separate sample.",
     )
     stack: bool = Field(
         False,
-        description="The image is a folder of files, one a plane, or a pattern for them in quotes: "
-        "img_*.tif, or with names for axes img_{z}_{c}.tif (also {t}).",
+        description="The image is a folder with one file for each plane, or a quoted pattern for "
+        "these files: img_*.tif, or with named axes img_{z}_{c}.tif (also {t}).",
     )
     level: int = Field(0, ge=0, description="Pyramid level to segment; 0 is the finest.")
     region: str = Field(
         "",
-        description="Part of the image to segment, with the intensities of the whole: "
-        "z0:z1,y0:y1,x0:x1 (or y0:y1,x0:x1) in voxels of the level, from 0; or a mask image of the "
-        "tissue, of any resolution.",
+        description="Part of the image to segment, with intensities scaled as in the whole image: "
+        "z0:z1,y0:y1,x0:x1 (or y0:y1,x0:x1) in voxels of the level, from 0; or a mask "
+        "image of the tissue, of any resolution.",
     )
     channels: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
         (1,),
         min_length=1,
         max_length=8,
-        description="Channels to segment, counted from 1 or by name: cell, then nucleus; for a "
-        "network of Cellpose 4 up to three in any order; with channel_merge up to eight. Where one "
-        "is called 2, 'channel 2' is the second.",
+        description="Channels to segment, counted from 1 or by name: cell, then nucleus; for "
+        "Cellpose 4 networks up to three in any order; with channel_merge up to eight. "
+        "If a channel is named 2, write 'channel 2' for the second channel.",
     )
     channel_merge: Literal["none", "max", "mean", "gmm"] = Field(
         "none",
-        description="Several channels as one input of the network: the largest or the mean of the "
-        "normalised channels, or the sum of channels scaled by Gaussian mixtures (gmm).",
+        description="Merge several channels into one input of the network: the maximum or the mean "
+        "of the normalised channels, or their sum after scaling by Gaussian mixtures "
+        "(gmm).",
     )
     markers: str = Field(
         "",
-        description="Names of the channels: a CSV file with the column marker_name, or one name a "
+        description="Channel names: a CSV file with the column marker_name, or with one name per "
         "line.",
     )
     identity: Literal["stat", "content"] = Field(
         "stat",
-        description="What tells an image from another one: size, time of change and inode of its "
-        "files, or what they hold, whenever they were written; for that all of it is read at the "
-        "beginning and once more at the end.",
+        description="How to recognise that an image has changed: by the size, modification time "
+        "and inode of the files (stat), or by their contents (content), which reads "
+        "the whole image at the start and again at the end.",
     )
     pixel_size: Number = Field(
         None,
         gt=0,
-        description="Pixel size of a plane in micrometres at the level that is segmented; it comes "
-        "before what the image says.",
+        description="Pixel size of a plane in micrometres at the level that is segmented; "
+        "overrides the image's metadata.",
     )
     voxel_size: Sizes = Field(
         None,
-        description="Voxel size Z,Y,X in micrometres at the level that is segmented; it comes "
-        "before what the image says.",
+        description="Voxel size Z,Y,X in micrometres at the level that is segmented; overrides the "
+        "image's metadata.",
     )
     model: str = Field(
         "auto",
         min_length=1,
-        description="Network: a name, a file or a URL; several with commas are averaged.",
+        description="Network: a name, a file or a URL; the outputs of several, separated by "
+        "commas, are averaged.",
     )
     model_digest: str = Field(
         "",
         pattern="^([0-9a-f]{64}(,[0-9a-f]{64})*)?$",
-        description="SHA-256 that the network's file must have; of several, with commas.",
+        description="Expected SHA-256 of the network's file; for several networks, separated by "
+        "commas.",
     )
     diameter: Number = Field(
         None,
         gt=0,
-        description="Typical diameter of a cell in pixels of Y and X; without it the image is "
-        "taken to have the network's own.",
+        description="Typical diameter of a cell in pixels of Y and X; default: the diameter the "
+        "network was trained on.",
     )
     anisotropy: Number = Field(
-        None, gt=0, description="Z step over pixel size; default from the voxel size."
+        None, gt=0, description="Z step divided by pixel size; default: from the voxel size."
     )
     normalize: Literal["global", "plane", "tile", "none", "lowhigh"] = Field(
         "global",
-        description="Intensities: percentiles of all, of each plane, or of tiles; as they are; "
-        "or given ends.",
+        description="How intensities are scaled: by percentiles of the whole image (global), of "
+        "each plane or of tiles; not at all (none); or between given limits (lowhigh).",
     )
     normalize_tile: int = Field(
-        100, ge=8, description="Edge of the tiles of normalize tile, in pixels."
+        100, ge=8, description="Width of the tiles for normalize tile, in pixels."
     )
     percentiles: Annotated[tuple[float, float], BeforeValidator(as_parts)] = Field(
-        (1.0, 99.0), description="Percentiles that become 0 and 1."
+        (1.0, 99.0), description="Percentiles that are mapped to 0 and 1."
     )
     percentile_sampling: Literal["exact", "cellpose"] = Field(
-        "exact", description="All voxels, or the strided grid that Cellpose takes."
+        "exact",
+        description="Compute percentiles from all voxels, or from the subsampled grid that "
+        "Cellpose uses.",
     )
     lowhigh: Ends = Field(
         None,
-        description="Intensities that become 0 and 1 (normalize lowhigh): one pair, or one for "
-        "each channel.",
+        description="Intensities that are mapped to 0 and 1 (normalize lowhigh): one pair, or one "
+        "for each channel.",
     )
-    invert: bool = Field(False, description="Dark cells on a bright background.")
+    invert: bool = Field(
+        False, description="Invert intensities: for dark cells on a bright background."
+    )
     foreground_min: Number = Field(
-        None, description="Voxels below this intensity do not count for the percentiles."
+        None, description="Exclude voxels below this intensity from the percentiles."
     )
     tile_overlap: float = Field(
-        0.1, ge=0.05, le=0.5, description="Fraction of a tile that neighbours share."
+        0.1, ge=0.05, le=0.5, description="Fraction by which neighbouring tiles overlap."
     )
     augment: bool = Field(
-        False, description="Flip tiles in turn and let them overlap by half: slower, smoother."
+        False, description="Flip alternate tiles and let them overlap by half: slower, smoother."
     )
     skip_empty: Number = Field(
         None,
-        description="Tiles without a pixel above this normalised intensity are not sent "
-        "through the network; default only those of zeros, which is exact.",
+        description="Skip tiles with no pixel above this normalised intensity: the network's "
+        "output for an empty tile is reused (approximate); default: only tiles of "
+        "zeros are skipped, which is exact.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the network; auto is exact on a CPU."
     )
-    block_shape: Shape = Field(None, description="Block Z,Y,X in voxels; default by size.")
+    block_shape: Shape = Field(
+        None, description="Block size Z,Y,X in voxels; default: depends on the image size."
+    )
     slab_planes: Annotated[Count, Field(ge=1)] = Field(
-        None, description="Planes of a slab of the network's passes; default by size."
+        None,
+        description="Planes in a slab of the network's passes; default: depends on the image size.",
     )
     rectangle: Annotated[Count, Field(ge=1)] = Field(
         None,
-        description="Edge of the rectangles into which the network's planes are cut, in pixels of "
-        "its grid; default whole planes where they are not too large.",
+        description="Width of the rectangles into which the network's planes are split, in pixels "
+        "of the network's grid; default: whole planes unless they are too large.",
     )
     max_tasks: Annotated[Count, Field(ge=1)] = Field(
         None,
-        description="Most tasks of a stage; default as many as are worth their start, up to 2000.",
+        description="Maximum number of tasks in a stage; default: as many as are worth starting, "
+        "up to 2000.",
     )
     ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(as_text)] = Field(
-        "0.5", description="Version of OME-Zarr in which the labels are written."
+        "0.5", description="OME-Zarr version of the label image."
     )
     flow_precision: Literal["float32", "float16"] = Field(
         "float32",
-        description="Storage of flows between tasks; float16 takes half the disk and is not exact.",
+        description="Data type of stored flows; float16 halves the disk space and is not exact.",
     )
     batch_size: Annotated[Count, Field(ge=1)] = Field(
         None,
-        description="Tiles that are handed to the network at once; no result depends on it.",
+        description="Number of tiles passed to the network at once; does not affect the result.",
     )
     use_gpu: bool = Field(False, description="Run the network on a GPU.")
     flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(as_parts)] = Field(
-        (0.0,), description="Standard deviation of the flows' smoothing: one, or Z,Y,X (voxels)."
+        (0.0,),
+        description="Standard deviation of the Gaussian that smooths the flows, in voxels: one "
+        "value, or Z,Y,X.",
     )
     flow_scaling: Literal["anisotropy", "cellpose"] = Field(
         "anisotropy",
-        description="Flows along Z divided by the anisotropy where that is above 1 (no rings, "
-        "fewer lost voxels and pieces), or left as Cellpose has them. Modes 2d and stitch have "
-        "none.",
+        description="Divide flows along Z by the anisotropy if it is above 1 (no rings, fewer lost "
+        "voxels and fragments), or leave them unscaled as Cellpose does. No effect in "
+        "modes 2d and stitch.",
     )
     cellprob_threshold: float = Field(
-        0.0, description="Voxels whose cell probability is above belong to cells."
+        0.0, description="Voxels with a cell probability above this value belong to cells."
     )
     niter: Count = Field(
         None,
         ge=0,
-        description="Steps along the flows; default, and for 0, 200 * diameter / the network's own "
-        "diameter.",
+        description="Steps along the flows; default, also for 0: 200 * diameter / the network's "
+        "own diameter.",
     )
     flow_threshold: Annotated[Number, Field(ge=0)] = Field(
         None,
-        description="Largest error of a cell's flows against those of its mask; 0 is off; default "
-        "0.4 in 2d and stitch, off in 3d.",
+        description="Maximum flow error of a cell: the difference between its flows and those "
+        "computed from its mask; 0 turns the filter off; default: 0.4 in modes 2d and "
+        "stitch, off in 3d.",
     )
     stitch_threshold: float = Field(
-        0.25, gt=0, le=1, description="Least overlap (IoU) of cells joined along Z (mode stitch)."
+        0.25,
+        gt=0,
+        le=1,
+        description="Minimum overlap (IoU) of objects that are joined along Z (mode stitch).",
     )
-    min_size: int = Field(15, description="Smallest cell in voxels; 0 or -1 keeps all.")
+    min_size: int = Field(15, description="Minimum cell size in voxels; 0 or -1 keeps all cells.")
     max_size_fraction: float = Field(
         0.4,
         gt=0,
         le=1,
-        description="Largest cell as a fraction of the image; in 2d and stitch of its plane.",
+        description="Maximum cell size as a fraction of the image, or of the plane in modes 2d and "
+        "stitch.",
     )
     min_median_fraction: float = Field(
-        0.0, ge=0, lt=1, description="Drop cells below this fraction of the median volume."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Drop cells smaller than this fraction of the median cell volume.",
     )
-    border: Literal["keep", "drop"] = Field("keep", description="Cells that touch the border.")
+    border: Literal["keep", "drop"] = Field(
+        "keep", description="Keep or drop cells that touch the image border."
+    )
     expand: Annotated[Number, Field(ge=0)] = Field(
         None,
-        description="What is found are nuclei; cells reach this many pixels beyond them (mode 2d).",
+        description="Treat the segmented objects as nuclei, and expand them by up to this many "
+        "pixels to make cells (mode 2d).",
     )
     cell_model: str = Field(
         "",
-        description="What is found are nuclei; cells are found by this network and matched to them "
-        "(a name, a file or a URL).",
+        description="Treat the segmented objects as nuclei, and match them to cells that are "
+        "segmented with this network (a name, a file or a URL).",
     )
     cell_channels: Annotated[tuple[int | str, ...] | None, BeforeValidator(as_channels)] = Field(
         None,
         min_length=1,
         max_length=3,
-        description="Channels for the cells that are matched to nuclei; default those of channels.",
+        description="Channels for the cells that are matched to nuclei; default: as in channels.",
     )
     cell_diameter: Number = Field(
         None,
         gt=0,
-        description="Diameter of the cells that are matched to nuclei; default that of diameter.",
+        description="Diameter of the cells that are matched to nuclei; default: as in diameter.",
     )
     measure: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
         ("all",),
         min_length=1,
-        description="Channels whose mean intensity stands in the table: all, or numbers and names; "
-        "shape: none, but the shapes of cells; none: neither.",
+        description="Channels whose mean intensity is in the table: all, or numbers and names; "
+        "shape: only the shapes of cells; none: neither intensities nor shapes.",
     )
     table: Annotated[
         tuple[Literal["csv", "parquet", "h5ad", "geojson"], ...], BeforeValidator(as_words)
     ] = Field(
         ("csv", "parquet"),
         min_length=1,
-        description="Files of the table of cells: csv, parquet, h5ad (AnnData), geojson (outlines "
-        "for QuPath, of planes).",
+        description="Formats of the cell table: csv, parquet, h5ad (AnnData), geojson (outlines "
+        "for QuPath; planes only).",
     )
     thumbnails: Count = Field(
         None,
         ge=0,
-        description="Also cut a thumbnail of each cell, so many pixels wide; 0: as the largest "
-        "cell needs.",
+        description="Also cut out a thumbnail of each cell, this many pixels wide; 0: wide enough "
+        "for the largest cell.",
     )
     mask_tiff: str = Field(
         "",
@@ -271,11 +296,13 @@ class Parameters(BaseModel):
     )
     upscale: bool = Field(
         False,
-        description="Bring the results of a coarser level (level) to level 0: labels, masks and "
-        "tables fit the image at full resolution.",
+        description="Bring the results of a coarser pyramid level to level 0: labels, masks and "
+        "tables match the image at full resolution.",
     )
     keep_intermediates: Literal["flows", "all", "none"] = Field(
-        "flows", description="What stays in the store: what a new threshold needs, all, nothing."
+        "flows",
+        description="What to keep in the store: what a new threshold needs (flows), everything "
+        "(all), or nothing (none).",
     )
 
     @property

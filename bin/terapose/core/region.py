@@ -33,7 +33,7 @@ def parse_box(text: str, shape: ZYX) -> Box:
     Raises
     ------
     InputError
-        If it has another form, is empty, or does not lie within the image.
+        If it has another form, is empty, or is not within the image.
     """
     parts = "".join(text.split()).split(",") if is_box(text) else []
     bounds = [part.split(":") for part in parts]
@@ -45,7 +45,7 @@ def parse_box(text: str, shape: ZYX) -> Box:
     if len(bounds) != 3 or not fits:
         whole = ",".join(f"0:{n}" for n in shape)
         raise InputError(
-            "does not lie within the image" if bounds else "is not a region",
+            "is not within the image" if bounds else "is not a region",
             where="region",
             got=text,
             allowed=f"z0:z1,y0:y1,x0:x1 within {whole}, each start before its end",

@@ -112,7 +112,7 @@ def damaged(where: object, got: str, remedy: str | None = None) -> StoreError:
     return StoreError("is damaged", where=where, got=got, remedy=remedy or AGAIN)
 
 
-AGAIN = "run again (the workflow: with -resume), and what is damaged is computed again"
+AGAIN = "run again (the workflow with -resume) to compute what is damaged again"
 
 
 def _of_document(document: Mapping[str, Any]) -> int:

@@ -35,7 +35,10 @@ def refuse_special(path: str | os.PathLike[str]) -> None:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
         raise InputError(
-            "is no file", where=path, got=kind, remedy="write what it holds to a file first"
+            "is not a regular file",
+            where=path,
+            got=kind,
+            remedy="write its contents to a file first",
         )
 
 
@@ -58,7 +61,7 @@ def refuse_large(path: str | os.PathLike[str], most: int = MOST_BYTES) -> None:
 def too_large(path: str | os.PathLike[str], size: int, most: int) -> InputError:
     """The error for a file of ``size`` bytes, or more, where ``most`` are allowed."""
     return InputError(
-        "is too large for what it should be",
+        "is too large for a file of this type",
         where=path,
         got=f"{size} bytes",
         allowed=f"up to {most}",

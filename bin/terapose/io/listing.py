@@ -185,11 +185,14 @@ def _columns(path: Path, header: list[str]) -> list[str]:
             f"no column{'s' if len(missing) > 1 else ''} {' and '.join(missing)}",
             where=path.name,
             got=f"the columns {', '.join(named)}" if named else "no columns",
-            allowed="sample, image and names of parameters, parted by commas, semicolons or tabs",
+            allowed="sample, image and names of parameters, separated by commas, semicolons or "
+            "tabs",
         )
     doubled = [name for name, number in Counter(named).items() if number > 1]
     if doubled:
-        raise InputError("several columns of one name", where=path.name, got=", ".join(doubled))
+        raise InputError(
+            "several columns with the same name", where=path.name, got=", ".join(doubled)
+        )
     strange = next((name for name in named if plain(name) not in known), None)
     if strange:
         raise InputError(
@@ -209,7 +212,7 @@ def _row(where: str, columns: list[str], fields: list[str]) -> dict[str, str]:
             "more cells than columns",
             where=where,
             got=", ".join(beyond),
-            remedy="put quotes around a cell that has the separator in it",
+            remedy="put quotes around a cell that contains the separator",
         )
     filled = {name: field for name, field in zip(columns, fields, strict=False) if field}
     if "" in filled:

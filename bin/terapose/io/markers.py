@@ -18,7 +18,7 @@ from terapose.io.text_tables import TextTable, read_table
 NAME, *_OTHER_NAMES = ("marker_name", "marker", "name", "channel_name")
 NUMBER, _OTHER_NUMBER = ("channel_number", "channel")
 _KNOWN = (NAME, *_OTHER_NAMES, NUMBER, _OTHER_NUMBER)
-_FORMS = f"a CSV file with the column {NAME}, one line a channel, or one name a line"
+_FORMS = f"a CSV file with the column {NAME}, one row per channel, or one name per line"
 
 
 def read_markers(path: Path, channels: int, image: str) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def _with_header(path: Path, table: TextTable) -> tuple[str, ...]:
                 where=f"{path}, line {number}",
                 got=table.separator.join(line),
                 allowed=f"{len(header)} fields",
-                remedy="put names that hold a separator between quotes",
+                remedy="put names that contain a separator in quotes",
             )
         rows.append([*line, *[""] * len(header)])
     names = [row[_name_column(path, header, rows)] for row in rows]
@@ -152,7 +152,7 @@ def _order(path: Path, header: list[str], rows: list[list[str]]) -> list[int] | 
     order = sorted(range(len(rows)), key=numbers.__getitem__)
     if [numbers[n] for n in order] != list(range(1, len(rows) + 1)):
         raise InputError(
-            "channel numbers do not count from 1",
+            "channel numbers do not run from 1",
             where=path,
             got=", ".join(texts),
             allowed="each of 1 to the number of channels, once",

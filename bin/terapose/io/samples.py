@@ -98,7 +98,7 @@ def for_each(listing: Listing, given: Mapping[str, Any], work: Work, say: Say) -
         raise InputError(
             f"{len(failed)} of the samples failed, the others are finished",
             got=", ".join(failed),
-            remedy="see what was said of them above; running again does not repeat what is done",
+            remedy="see the messages above; running again does not repeat finished work",
         )
 
 

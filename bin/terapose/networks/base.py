@@ -214,7 +214,7 @@ class Network:
                 where=str(self.module.device),
                 got=f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
                 allowed=f"what {self.module.batch} tiles of {self.tile} x {self.tile} need",
-                remedy="end what else runs there, take a larger one, or run without use_gpu",
+                remedy="stop other programs that use it, use a larger GPU, or run without use_gpu",
             ) from error
         return np.ascontiguousarray(output.to("cpu", torch.float32).numpy())
 

@@ -132,7 +132,7 @@ def copy_all(paths: Sequence[Path], output: Path) -> list[Path]:
         raise InputError(
             "several networks need a folder",
             where=output,
-            remedy="let the name of a new folder end in /",
+            remedy="end the name of a new folder with /",
         )
     copies = []
     for number, path in enumerate(paths, start=1):

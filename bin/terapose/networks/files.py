@@ -160,7 +160,7 @@ def _outline(path: Path) -> dict[str, Array]:
     """Arrays by name, without the prefix that training on several GPUs leaves."""
     if not path.is_file():
         raise InputError(
-            "no model file here",
+            "there is no model file here",
             where=path,
             remedy="give the path or URL of a model, or nuclei-small for the shipped one",
         )
@@ -187,7 +187,7 @@ def _describe(arrays: Mapping[str, Array], path: Path) -> tuple[str, str, int, i
     elif "W2" in arrays and "encoder.patch_embed.proj.weight" in arrays:
         return "cellpose4", "sam_vitl", 3, 256, 30.0
     raise InputError(
-        "the weights are of no network known here",
+        "the weights do not belong to a known network",
         where=path,
         got=f"{len(arrays)} arrays, first {next(iter(arrays), 'none')}",
         allowed=ALLOWED,

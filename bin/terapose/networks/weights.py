@@ -145,7 +145,7 @@ def _check(path: Path, digest: str, origin: str) -> None:
     found = sha256(path)
     if found != digest.lower():
         raise InputError(
-            "the file is not the one its digest names",
+            "the file does not match its digest",
             where=origin,
             got=f"sha256 {found}",
             allowed=f"sha256 {digest}",

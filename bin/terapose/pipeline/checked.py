@@ -29,7 +29,7 @@ def open_checked(address: str, params: Parameters) -> Image:
     Raises
     ------
     InputError
-        If it cannot be opened, has no such channel, or is no volume.
+        If it cannot be opened, has no such channel, or is not a volume.
     """
     image = open_region(address, params)
     check_type(address, image.dtype)
@@ -37,7 +37,7 @@ def open_checked(address: str, params: Parameters) -> Image:
     mode = mode_of(image, params)
     if params.pixel_size is not None and mode != "2d":
         raise InputError(
-            "a pixel size says nothing of the distance of planes",
+            "a pixel size does not give the distance between planes",
             where="pixel_size",
             got=params.pixel_size,
             remedy="give voxel_size: Z, Y, X",
@@ -103,7 +103,7 @@ def _check_shape(image: Image, mode: str) -> None:
         )
     if max(image.shape) >= 2**24:
         raise InputError(
-            "an axis is too long to tell neighbouring voxels apart in float32",
+            "an axis is too long for float32 to distinguish neighbouring voxels",
             where=image.address,
             got=max(image.shape),
             allowed=f"below {2**24}",
@@ -177,7 +177,7 @@ def without_use(image: Image, params: Parameters) -> list[str]:
     mode = mode_of(image, params)
     fields = Parameters.model_fields
     notes = [
-        f"{name} {getattr(params, name)} has no use in mode {mode}"
+        f"{name} {getattr(params, name)} has no effect in mode {mode}"
         for name, modes in _MODES.items()
         if mode not in modes and getattr(params, name) != fields[name].default
     ]

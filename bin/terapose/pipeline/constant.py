@@ -28,7 +28,7 @@ def constant(address: str, channel: int, value: float) -> InputError:
         "the image is constant",
         where=f"{address}, channel {channel}",
         got=f"{value:g} in every voxel",
-        allowed="an image with something in it",
+        allowed="an image with more than one intensity",
         remedy="check the channel and the pyramid level",
     )
 

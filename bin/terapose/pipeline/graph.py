@@ -47,14 +47,14 @@ def _traces(mode: str, params: Parameters) -> bool:
 
 
 BEFORE = (
-    Stage("simulate", "Make a volume.", "small", phase="before", calls="simulate"),
-    Stage("check", "Look at all that can be wrong.", "small", phase="before", calls="check"),
+    Stage("simulate", "Simulate a volume.", "small", phase="before", calls="simulate"),
+    Stage("check", "Check everything that can be wrong.", "small", phase="before", calls="check"),
     Stage("fetch", "Fetch the network's file.", "small", phase="before", calls="fetch"),
 )
 """Stages before the plan; **check** makes the plan itself where nothing has to be found first."""
 PLAN = Stage(
     "plan",
-    "Make the store of a plan.",
+    "Create the store for a plan.",
     "small",
     phase="plan",
     parameters=(
@@ -82,7 +82,12 @@ GRAPH = (
         over="counted",
         memory=of_counts,
     ),
-    Stage("percentiles", "Find what becomes 0 and 1.", "gather", gathers=("intensities",)),
+    Stage(
+        "percentiles",
+        "Find the intensities that become 0 and 1.",
+        "gather",
+        gathers=("intensities",),
+    ),
     *(
         Stage(
             f"gradients-{axis}",
@@ -96,7 +101,7 @@ GRAPH = (
     ),
     Stage(
         "combine",
-        "Bring the summed flows of blocks to the image's grid, and smooth them.",
+        "Resample the summed flows of blocks to the image's grid, and smooth them.",
         "blocks",
         over="blocks",
         memory=of_blocks(seen=64),
@@ -134,7 +139,7 @@ GRAPH = (
     ),
     Stage(
         "flow_errors",
-        "Find the errors of the flows of whole objects.",
+        "Compute the flow errors of whole objects.",
         "blocks",
         over="blocks",
         memory=of_blocks(seen=90),
@@ -142,14 +147,14 @@ GRAPH = (
     ),
     Stage(
         "filter_planes",
-        "Decide which objects of planes stay (mode stitch).",
+        "Decide which objects in planes to keep (mode stitch).",
         "gather",
         parameters=("flow_threshold",),
         modes=("stitch",),
     ),
     Stage(
         "overlaps",
-        "Count the pixels that objects of neighbouring planes share (mode stitch).",
+        "Count the pixels shared by objects in neighbouring planes (mode stitch).",
         "blocks",
         over="blocks",
         memory=of_blocks(own=60),
@@ -165,7 +170,7 @@ GRAPH = (
     ),
     Stage(
         "cell_holes",
-        "Find the holes of cells that were joined from planes (mode stitch).",
+        "Find the holes in cells joined from planes (mode stitch).",
         "blocks",
         over="blocks",
         memory=of_blocks(seen=90),
@@ -173,7 +178,7 @@ GRAPH = (
     ),
     Stage(
         "relabel",
-        "Decide which cells stay, and number them.",
+        "Decide which cells to keep, and number them.",
         "gather",
         parameters=(
             *("flow_threshold", "min_size", "min_median_fraction", "border", "expand"),
@@ -182,7 +187,7 @@ GRAPH = (
     ),
     Stage(
         "cell_overlaps",
-        "Count the pixels that nuclei share with the cells of a second network.",
+        "Count the pixels shared by nuclei and the cells of a second network.",
         "blocks",
         over="blocks",
         memory=of_blocks(own=60),
@@ -204,7 +209,7 @@ GRAPH = (
     ),
     Stage(
         "measure",
-        "Measure intensities and shapes of the cells of blocks.",
+        "Measure the intensities and shapes of the cells in blocks.",
         "blocks",
         over="blocks",
         memory=of_bands,
@@ -213,7 +218,7 @@ GRAPH = (
     ),
     Stage(
         "outlines",
-        "Trace the outlines of the cells of blocks.",
+        "Trace the outlines of the cells in blocks.",
         "blocks",
         over="blocks",
         memory=of_outlines,
@@ -221,7 +226,7 @@ GRAPH = (
     ),
     Stage(
         "finish",
-        "Complete the pyramid and lay the results out.",
+        "Complete the pyramid and write the results.",
         "gather",
         gathers=("export", "measure", "outlines"),
         parameters=("mask_tiff", "measure", "table", "thumbnails", "keep_intermediates"),
@@ -229,8 +234,20 @@ GRAPH = (
 )
 
 AFTER = (
-    Stage("publish", "Hand whole results to the user.", "small", phase="after", calls="verify"),
-    Stage("verify", "Compare results with checksums.", "small", phase="after", calls="verify"),
+    Stage(
+        "publish",
+        "Verify the results before they are published.",
+        "small",
+        phase="after",
+        calls="verify",
+    ),
+    Stage(
+        "verify",
+        "Compare the results with their checksums.",
+        "small",
+        phase="after",
+        calls="verify",
+    ),
     Stage("picture", "Draw outlines of the cells.", "small", phase="after", calls="picture"),
     Stage("evaluate", "Score against a reference.", "small", phase="after", calls="evaluate"),
 )

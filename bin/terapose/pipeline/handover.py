@@ -115,7 +115,7 @@ class Handed(BaseModel):
             return cls.model_validate(json.loads(text))
         except ValueError as error:
             raise InputError(
-                "is not what terapose check hands on",
+                "is not the output of terapose check",
                 where="standard input",
                 got=text[:60] or "nothing",
             ) from error

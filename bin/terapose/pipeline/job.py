@@ -137,7 +137,7 @@ class Job:
                 raise StoreError(
                     f"is not there after the item was done {TRIES} times",
                     where=self.store.where(name),
-                    remedy="run again; if it is said again, the disk loses what is written to it",
+                    remedy="run again; if the error persists, the disk is losing data",
                 )
             tries += 1
             try:
@@ -378,7 +378,7 @@ def sum_up(plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool
         raise StoreError(
             "; ".join(faults),
             where=f"stage {stage}",
-            remedy="run again with -resume; if it is said again, without -resume",
+            remedy="run again with -resume; if the error persists, run again without -resume",
         )
     ordered = sorted(receipts, key=lambda r: r["items"])
     results = [r["result"] for r in ordered]

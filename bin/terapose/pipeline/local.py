@@ -139,7 +139,7 @@ def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
             "a process of the pool was killed",
             got="most likely too little memory",
             remedy="use fewer processes (--jobs) or smaller blocks (--block-shape); "
-            "running again goes on where this run stopped",
+            "running again continues where this run stopped",
         ) from error
     finally:
         for key, value in before.items():

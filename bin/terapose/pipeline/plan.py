@@ -308,7 +308,7 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
     terapose.core.errors.InputError
         If it was made by other code: results of both would mix; or if it is damaged.
     """
-    remedy = "run again (the workflow: without -resume), and the plan is made again"
+    remedy = "run again (the workflow without -resume) to make the plan again"
     try:
         document = unsealed(Path(path).read_bytes(), path, remedy=remedy)
     except StoreError:
@@ -319,7 +319,7 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
     plan = Plan.model_validate(document)
     if plan.code != code_of(*PLANNING):
         raise InputError(
-            "was made by other code than is running now",
+            "was made by another version of the code",
             where=path,
             got=plan.code[:12],
             allowed=code_of(*PLANNING)[:12],

@@ -77,7 +77,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     _check_grid(image, grid[1:] if flat else grid, rescale, anisotropy)
     if params.channel_merge == "none" and len(params.channels) > info.channels:
         raise InputError(
-            "the network has fewer inputs than channels are given",
+            "more channels are given than the network has inputs",
             where="channels",
             got=list(params.channels),
             allowed=f"{info.channels} for {params.model}",

@@ -177,7 +177,7 @@ class State(BaseModel):
                 raise StoreError(
                     f"does not say {name}, which this stage needs",
                     where=self._whose(),
-                    remedy="run again (the workflow: without -resume)",
+                    remedy="run again (the workflow without -resume)",
                 )
             return value
 
@@ -249,8 +249,8 @@ def read_state(document: Mapping[str, Any], where: object) -> State:
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc']))} ({e['msg']})" for e in error.errors()]
         raise StoreError(
-            "is no summary of a stage",
+            "is not the summary of a stage",
             where=where,
             got=few(faults, 3),
-            remedy="run again (the workflow: with -resume), and it is made again",
+            remedy="run again (the workflow with -resume) to recreate it",
         ) from error

@@ -65,7 +65,7 @@ def find_tissue(address: str, shape: ZYX, by: str = "stat") -> tuple[Box, Tissue
             "the mask shows no tissue",
             where=address,
             got="nothing above 0",
-            allowed="a mask that is above 0 where cells are looked for",
+            allowed="a mask that is above 0 where cells are to be segmented",
             remedy="check the mask, or leave region out",
         )
     box = Box(
@@ -137,12 +137,12 @@ def check_place(address: str, image: Image) -> None:
     if not fits:
         unit = "" if mask.voxel_size is None else " micrometres"
         raise InputError(
-            "the mask does not cover the image, as their translations and voxel sizes say",
+            "according to the translations and voxel sizes, the mask does not cover the image",
             where=address,
             got=_reach_text(own, axes) + unit,
             allowed=_reach_text(wanted, axes) + ("" if image.voxel_size is None else unit),
-            remedy="give a mask of the whole image (of labels of a region, the file of mask_tiff "
-            "is one), or the region as ranges",
+            remedy="give a mask of the whole image (for labels of a region, the file "
+            "written by mask_tiff), or the region as ranges",
         )
 
 

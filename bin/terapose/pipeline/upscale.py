@@ -80,14 +80,14 @@ def check_cover(image: Image, params: Parameters, mode: str) -> None:
         )
     if any(abs(m) > f for m, f in zip(cover.moved, image.factors, strict=True)):
         raise InputError(
-            "does not lie over level 0, as the translations in the file have it",
+            "does not cover the same area as level 0, according to the translations in the file",
             where=f"{image.address}, level {image.level}",
             got=f"{cover.moved} (Z, Y, X) pixels of level 0 from there",
             remedy="segment level 0, or leave out upscale and geojson",
         )
     if params.upscale and mode == "2d" and cover.fine[0] != cover.coarse[0]:
         raise InputError(
-            "has fewer planes than level 0, where cells of planes would be several planes thick",
+            "has fewer planes than level 0, so cells of planes would become several planes thick",
             where=f"{image.address}, level {image.level}",
             got=f"{cover.coarse[0]} planes",
             allowed=f"{cover.fine[0]} planes, with upscale in mode 2d",

@@ -90,10 +90,10 @@ def complete(job: Job, written: list[int]) -> Checks:
         wrong = _wrong(job, written)
     if wrong:
         raise StoreError(
-            "does not stay as it was written",
+            "changed after it was written",
             where=job.store.where(name(job)),
             got=f"{len(wrong)} of {len(written)} regions with other checksums",
-            remedy="check the disk; choose a work folder on another one",
+            remedy="check the disk; choose a work folder on another disk",
         )
     coarse = _coarse_levels(job)
     metadata: Noted = {key: crc32c(content) for key, content in documents(job).items()}
@@ -167,7 +167,7 @@ def lay_out(job: Job, target: Path, checks: Checks, *, link: bool) -> None:
     wrong = checks.faults(target)
     if wrong:
         raise InputError(
-            "the label image does not stay as it was copied",
+            "the label image changed after it was copied",
             where=target.parent.parent,
             got=f"other checksums of {', '.join(wrong[:5])}",
             remedy=f"check the disk; {AGAIN}",

@@ -42,10 +42,10 @@ def faults(folder: Path) -> list[str]:
             f"there are no results, or they are not complete: {RECORD} cannot be read",
             where=folder,
             got=error.strerror,
-            remedy="run again: it comes last",
+            remedy="run again: it is written last",
         ) from error
     except KeyError as error:
-        raise InputError("says nothing of checksums", where=place) from error
+        raise InputError("contains no checksums", where=place) from error
     wrong = [f"{LABELS}: {what}" for what in _of_labels(checks.pop(LABELS)).faults(folder / LABELS)]
     for name, crc in checks.items():
         found = of_tree(folder / name)
@@ -94,5 +94,5 @@ def check(folder: Path) -> None:
             "the results are not as they were written",
             where=folder,
             got=few(wrong, 5),
-            remedy="run again, and they are made again",
+            remedy="run again to restore them",
         )

@@ -38,7 +38,7 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         If it is damaged.
     """
     place = Path(folder) / RECORD
-    remedy = "run again (the workflow: without -resume), and the cells are found again"
+    remedy = "run again (the workflow without -resume) to segment the cells again"
     return unsealed(place.read_bytes(), place, remedy=remedy)
 
 

@@ -110,7 +110,7 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
         "results cannot be written",
         where=folder,
         got=error.strerror or str(error),
-        remedy="choose a folder you may write to, on a disk with room",
+        remedy="choose a folder you may write to, on a disk with space left",
     )
 
 
@@ -156,7 +156,7 @@ def check_room(folder: Path, voxels: int) -> None:
     needed = max(10**6, voxels * 4 // 100)
     if free < needed:
         raise InputError(
-            "no room for the results",
+            "not enough space for the results",
             where=folder,
             got=f"{free / 1e6:.1f} MB free",
             allowed=f"{needed / 1e6:.1f} MB or more",

@@ -76,7 +76,7 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     largest = int(np.abs(displacement).max(initial=0))
     if largest > -NOWHERE - 1:
         raise InputError(
-            "a voxel is carried farther than a displacement can hold",
+            "a point moves farther than a displacement can store",
             where=f"block {item}",
             got=f"{largest} voxels",
             allowed=-NOWHERE - 1,

@@ -144,7 +144,7 @@ def run(job: Job) -> dict[str, Any]:
     network = _network(files, device, job.plan.model.precision)
     if network.digest != job.plan.model.digest:
         raise InputError(
-            "is not the network that was planned with",
+            "is not the network that the plan was made with",
             where=", ".join(files),
             got=f"SHA-256 {network.digest[:16]}...",
             allowed=f"{job.plan.model.digest[:16]}...",

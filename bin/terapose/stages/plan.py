@@ -36,7 +36,7 @@ def run(plan: Plan, store: Store) -> None:
         needed = of_store(plan)
         if free < needed:
             raise InputError(
-                "not enough room for the intermediates",
+                "not enough space for the intermediate results",
                 where=store.address,
                 got=f"{free / 1e9:.1f} GB free",
                 allowed=f"{needed / 1e9:.1f} GB or more",

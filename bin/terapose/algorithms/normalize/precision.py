@@ -132,7 +132,7 @@ def check_contrast(
         )
     if not given and 0 < wide[widest] <= LEAST:
         raise InputError(
-            "the image has less contrast than Cellpose takes for any",
+            "the image has so little contrast that Cellpose would treat it as empty",
             where=f"{address}, channel {channel}",
             got=got,
             allowed=f"more than {LEAST:g} between the percentiles",

@@ -143,9 +143,9 @@ def normalize_tiles(
     span = high - low
     if (span == 0).any():
         raise InputError(
-            "the tiles' low and high percentiles meet, so their range cannot become 0 to 1",
-            allowed="contrast that float32 can hold beside the image's brightest planes",
-            remedy="normalise without tiles, or leave out planes that are that much brighter",
+            "low and high percentiles of the tiles coincide, so they cannot be scaled to 0 and 1",
+            allowed="contrast that float32 can represent beside the image's brightest planes",
+            remedy="normalise without tiles, or leave out the planes that are so much brighter",
         )
     scaled = values.astype(np.float32)
     scaled -= low

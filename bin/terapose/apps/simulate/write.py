@@ -46,7 +46,9 @@ def labels_path(path: str | os.PathLike[str]) -> Path:
             new = f"{stem}.labels.zarr" if end in _ZARR_ENDS else f"{stem}-labels{end}"
             return path.with_name(new)
     raise InputError(
-        "the name does not say the format", where=path, allowed=", ".join(_ZARR_ENDS + _TIFF_ENDS)
+        "the file name does not indicate the format",
+        where=path,
+        allowed=", ".join(_ZARR_ENDS + _TIFF_ENDS),
     )
 
 
@@ -89,9 +91,9 @@ def write(
     for place in final:
         if place.exists() and not overwrite:
             raise InputError(
-                "there is something already",
+                "already exists",
                 where=place,
-                remedy="choose another name, or say --overwrite",
+                remedy="choose another name, or give --overwrite",
             )
     try:
         final[0].parent.mkdir(parents=True, exist_ok=True)

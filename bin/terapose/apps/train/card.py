@@ -69,7 +69,7 @@ def write_card(
         "",
         *_table(sources),
         "",
-        "## Scores on what was held out",
+        "## Scores on held-out images",
         "",
         _about(history, kept),
         "",
@@ -90,7 +90,7 @@ def _about(history: Sequence[dict[str, float]], kept: int) -> str:
         return f"{text} Nothing was held out: there are no scores."
     text += " Average precision, TP / (TP + FP + FN), at an IoU of 0.5 and 0.75 on whole images"
     if kept < history[-1]["epoch"]:
-        text += "; by the first of them the epoch was chosen, which flatters it a little"
+        text += "; the epoch was chosen by the first of them, which makes them slightly optimistic"
     return text + "."
 
 

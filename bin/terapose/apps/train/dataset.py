@@ -155,9 +155,9 @@ def _patterns(given: Sequence[str], images: Sequence[Path], option: str) -> list
         if not any(matches(image, pattern) for image in images for pattern in listed):
             names = [image.name for image in images]
             raise InputError(
-                "no image of the data has a name of this list"
+                "no image in the data has a name in this list"
                 if text.startswith("@")
-                else "no image of the data has this name",
+                else "no image in the data has this name",
                 where=option,
                 got=text,
                 remedy=did_you_mean(text, names, f"names are like {names[0]}"),

@@ -93,7 +93,7 @@ def _side_by_side(folder: Path) -> list[Pair]:
                 "an image has two sets of labels",
                 where=image,
                 got=f"{pairs[image].name} and {labels.name}",
-                remedy="take one of them away",
+                remedy="remove one of them",
             )
         pairs[image] = labels
     check_all_read(folder, {name for name, path in known.items() if path in pairs}, ENDINGS)
@@ -109,7 +109,7 @@ def _image_of(name: str, labels: Path, known: dict[str, Path]) -> Path:
     raise InputError(
         "labels have no image",
         where=labels,
-        remedy=f"put {base}.tif or {base}_img.tif beside it, or take it away",
+        remedy=f"put {base}.tif or {base}_img.tif beside it, or remove it",
     )
 
 
@@ -123,10 +123,10 @@ def _by_name(folder: Path) -> dict[str, Path]:
         name = path.name[: -len(ending)]
         if name in known:
             raise InputError(
-                "two files have one name",
+                "two files have the same name",
                 where=folder,
                 got=f"{known[name].name} and {path.name}",
-                remedy="take one of them away",
+                remedy="remove one of them",
             )
         known[name] = path
     return known
@@ -236,7 +236,7 @@ def read_pair(
     image = _open(pair[0], planes_are_channels=labels.shape[0] == 1)
     if image.shape != labels.shape:
         raise InputError(
-            "image and labels are not twins",
+            "image and labels do not match",
             where=pair[0],
             got=f"shapes {_plain(image.shape)} and {_plain(labels.shape)}",
             allowed="the same shape, (Y, X) or (Z, Y, X)",

@@ -27,7 +27,7 @@ from terapose.io.images.tiff_files import TiffAddress, is_tiff, opened
 log = logging.getLogger(__name__)
 
 _WINDOW = (
-    "in Cellpose's window choose File > Save masks as PNG/tif; in Python: "
+    "in the GUI of Cellpose choose File > Save masks as PNG/tif; in Python: "
     "tifffile.imwrite('{0}_masks.tif', numpy.load('{0}_seg.npy', allow_pickle=True)"
     ".item()['masks'])"
 )
@@ -51,7 +51,7 @@ def as_numbers(values: NDArray[Any], path: Path) -> NDArray[np.integer[Any]]:
         numbers = numbers.astype(np.int64)
     if numbers.dtype.kind not in "iu" or numbers.min() < 0:
         raise InputError(
-            "labels are whole numbers, 0 for background",
+            "labels must be whole numbers, 0 for background",
             where=path,
             got=f"{values.dtype} values from {values.min():g} to {values.max():g}",
             remedy="write 0 where there is no cell, and 1, 2, 3 and so on for the cells",
@@ -109,11 +109,11 @@ def one_channel(planes: NDArray[Any], path: Path) -> NDArray[Any]:
     """
     if not all(np.array_equal(plane, planes[0]) for plane in planes[1:]):
         raise InputError(
-            "labels have one channel",
+            "labels must have one channel",
             where=path,
             got=f"{len(planes)} channels or colours",
-            remedy="save the numbers of the cells themselves, not the picture of them (from "
-            "Cellpose's window with File > Save masks as PNG/tif)",
+            remedy="save the numbers of the cells themselves, not a picture of them (in the GUI of "
+            "Cellpose with File > Save masks as PNG/tif)",
         )
     return planes[:1]
 
@@ -176,10 +176,10 @@ def _from_black(numbers: NDArray[Any], colours: NDArray[Any], path: Path) -> NDA
     black = [n for n in np.unique(numbers) if n < len(colours) and not colours[n].any()]
     if len(black) != 1:
         raise InputError(
-            "the palette does not tell which number is the background",
+            "the palette does not show which number is the background",
             where=path,
             got=f"{len(black)} black colours in use",
-            allowed="black for the background alone",
+            allowed="black only for the background",
             remedy="save the masks without a palette: 0 for background, a number for each cell",
         )
     # the cell that has the number 0 so far takes the one that has become free
@@ -208,18 +208,18 @@ def check_all_read(folder: Path, images: set[str], endings: tuple[str, ...]) -> 
         name = path.name.removesuffix("_seg.npy")
         if name != path.name and not {name, f"{name}_img"} & images and name[:1] != ".":
             raise InputError(
-                "the cells of Cellpose's window are not read from this file",
+                "cells saved by the GUI of Cellpose cannot be read from this file",
                 where=path,
                 allowed=f"{name}_masks.tif or {name}_masks.png",
-                remedy=_WINDOW.format(name) + ", or take it away",
+                remedy=_WINDOW.format(name) + ", or remove it",
             )
         base = path.stem.removesuffix("_masks")
         if base == path.stem or path.name.lower().endswith(endings):
             continue
         if not {base, f"{base}_img", base.removesuffix("_cp")} & images:
             raise InputError(
-                "labels are not read from files of this kind",
+                "labels cannot be read from files of this type",
                 where=path,
                 allowed=", ".join(endings),
-                remedy=f"save it as {path.stem}.tif, or take it away",
+                remedy=f"save it as {path.stem}.tif, or remove it",
             )

@@ -244,7 +244,7 @@ def fit(
     """
     if trainer.settings.patience and not held_out:
         raise InputError(
-            "nothing is held out that could tell the best epoch",
+            "no images are held out, so the best epoch cannot be determined",
             where="patience",
             remedy="give --holdout or --holdout-every",
         )

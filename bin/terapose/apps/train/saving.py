@@ -72,7 +72,7 @@ def check_output(output: Path, init: Path | None) -> None:
             "the file to start from cannot be the output", where=output, remedy="name another"
         )
     if not os.access(output.parent, os.W_OK):
-        raise InputError("no folder that can be written", where=output.parent.resolve())
+        raise InputError("the folder cannot be written to", where=output.parent.resolve())
 
 
 def claim(output: Path, *, overwrite: bool) -> None:
@@ -86,7 +86,7 @@ def claim(output: Path, *, overwrite: bool) -> None:
     present = [path for path in (checkpoint_of(output), output) if path.exists()]
     if present and not overwrite:
         raise InputError(
-            "there is a training already",
+            "a training already exists here",
             where=present[0],
             remedy="give --resume to continue it, --overwrite, or another --output",
         )

@@ -150,7 +150,7 @@ def _check_name(init: Path, output: Path) -> None:
     found = _NO_STYLE.search(init.name)
     if found and found.group() not in output.name:
         raise InputError(
-            "the network ignores the style, which only its file's name tells",
+            "the network ignores the style, which only its file name shows",
             where=output,
             allowed=f"a name with {found.group()}",
         )
@@ -210,7 +210,7 @@ def _refuse(options: Mapping[str, Any], names: tuple[str, ...], why: str) -> Non
     given = [f"--{name}" for name in names if options[name]]
     if given:
         raise InputError(
-            f"options that do not go with --init: {why}",
+            f"options that cannot be combined with --init: {why}",
             where="init",
             got=", ".join(given),
             remedy="leave them out",

@@ -50,7 +50,7 @@ def filesystem(address: str) -> tuple[Any, str]:
         fs, path = url_to_fs(address, **options_of(address))
     except (ValueError, ImportError) as error:
         raise InputError(
-            "addresses of this kind cannot be read",
+            "addresses of this type cannot be read",
             where=address,
             got=str(error),
             allowed="a local path, file://, s3://, gs://, http:// or https://",

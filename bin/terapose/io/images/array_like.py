@@ -94,9 +94,9 @@ def open_labels(address: str | os.PathLike[str], *, boolean: bool = True) -> Laz
         image = open_image(place, boolean=boolean)
     if image.channels > 1:
         raise InputError(
-            "masks and labels have one channel",
+            "masks and labels must have one channel",
             where=place,
             got=f"{image.channels} channels",
-            remedy="write the one that is meant to a file of its own",
+            remedy="write the intended one to a separate file",
         )
     return Lazy(image)

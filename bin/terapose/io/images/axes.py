@@ -200,7 +200,7 @@ def _told(address: str, found: str, lengths: tuple[int, ...]) -> tuple[str, str]
             where=address,
             got=f"axes {found} {lengths}",
             allowed="T, C, Z, Y and X",
-            remedy=f"say what they are with the parameter axes, for example {_example(lengths)}",
+            remedy=f"give them with the parameter axes, for example {_example(lengths)}",
         )
     read[unknown[0]] = "Z"
     height, width = (lengths[read.index(axis)] for axis in "YX")
@@ -225,7 +225,7 @@ def _check_volume(address: str, found: str, lengths: tuple[int, ...], shape: Sha
         f"the file does not say what its axes are, and {what}",
         where=address,
         got=f"axes {found} {lengths}",
-        remedy=f"say it with the parameter axes: {example}",
+        remedy=f"give them with the parameter axes: {example}",
     )
 
 
@@ -244,7 +244,7 @@ def _time(address: str, wanted: int | None, times: int, got: str) -> int:
             where=address,
             got=got,
             allowed=f"one of them: time 1 to {times}",
-            remedy="give time (all makes each time point a sample of its own), or `axes`, if "
+            remedy="give time (all makes each time point a separate sample), or `axes`, if "
             "this axis is not time",
         )
     if wanted is not None and not 1 <= wanted <= times:

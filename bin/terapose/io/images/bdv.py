@@ -86,7 +86,7 @@ def refuse_notes(address: str, inside: str) -> None:
     """
     if inside.rsplit("/", 1)[-1] in _NOTES:
         raise InputError(
-            "this is no image: BigDataViewer notes there what levels a setup has",
+            "this is not an image: BigDataViewer stores there which levels a setup has",
             where=address,
             got=inside,
             remedy="name a view, such as t00000/s00/0/cells, or the file alone, with series, time "
@@ -225,7 +225,7 @@ def _levels(
     for name, node in nodes.items():
         if not is_dataset(node.item) or node.item.ndim != 3:
             raise InputError(
-                "a level of the BigDataViewer file is no volume",
+                "a level of the BigDataViewer file is not a volume",
                 where=address,
                 got=f"{time}/{setup}/{name}/cells",
                 remedy="write the file again",

@@ -105,8 +105,8 @@ def not_one_image(address: str) -> InputError | None:
         where=address,
         got=named(paths),
         allowed="one image",
-        remedy=f"name {'it' if len(paths) == 1 else 'one of them'}, or give stack where they are "
-        "planes of one image; terapose segment and the workflow take all of them as samples",
+        remedy=f"name {'it' if len(paths) == 1 else 'one of them'}, or give stack if they are "
+        "planes of one image; terapose segment and the workflow accept all of them as samples",
     )
 
 

@@ -110,7 +110,7 @@ def _open_dataset(address: str, files: Hdf5Files, inside: str, chosen: Selection
     array = node.item
     if array.ndim < 2 or array.shape is None:
         raise InputError(
-            "the dataset is no image",
+            "the dataset is not an image",
             where=address,
             got=_shown(names[number], node),
             allowed="numbers in 2 to 5 axes",

@@ -139,7 +139,7 @@ def _wrong(address: str, name: str, got: str) -> InputError:
         f"the attribute {name} does not fit the array",
         where=address,
         got=got,
-        remedy="say what the axes are with the parameter axes, for example ZYX",
+        remedy="give the axes with the parameter axes, for example ZYX",
     )
 
 

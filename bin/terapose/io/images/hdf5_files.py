@@ -97,7 +97,7 @@ class Hdf5Files:
             links += 1
             if links > _MAX_LINKS:
                 raise InputError(
-                    "links of the HDF5 file run in a circle",
+                    "links in the HDF5 file form a cycle",
                     where=self._address,
                     got=path,
                     remedy="name the dataset itself",

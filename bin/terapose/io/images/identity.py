@@ -289,7 +289,7 @@ def changed_image(
     return InputError(
         f"the image has changed since {since}",
         where=address,
-        got=files and f"other files than then: {files}",
+        got=files and f"files that differ: {files}",
         remedy="run again, with the image as it is now",
     )
 

@@ -205,7 +205,7 @@ def _levels(
         path = f"{image}/ResolutionLevel {number}/TimePoint {time}/Channel {channel}"
         node = files.find(f"{path}/Data")
         if not is_dataset(node.item) or node.item.ndim != 3:
-            raise _damaged(address, f"{path}/Data is no volume")
+            raise _damaged(address, f"{path}/Data is not a volume")
         texts = [_text(files, path, f"ImageSize{axis}") for axis in "ZYX"]
         if not all(texts) and number == 0:
             texts = [_text(files, f"{info}/Image", axis) for axis in "ZYX"]

@@ -92,7 +92,7 @@ def files_in_index(folder: str) -> list[str]:
     outside = [n for n in names if os.path.basename(n) != n]
     if outside or missing or not names:
         raise InputError(
-            "files of this NDTiff dataset are outside of its folder"
+            "files of this NDTiff dataset are outside its folder"
             if outside
             else "files of this NDTiff dataset are missing",
             where=folder,
@@ -115,7 +115,7 @@ def check(address: str, file: TiffFile, series: TiffPageSeries, axes: str) -> No
         _check_places(address, file, series)
     elif series.kind != "ndtiff" and len(series) > 1 and not axes:
         raise InputError(
-            "a Micro-Manager file without the index of its planes",
+            "a Micro-Manager file without an index of the planes",
             where=address,
             got="an acquisition that was cut short, or an NDTiff without its NDTiff.index",
             remedy="copy all files of the acquisition together, or say what its axes are (axes)",
@@ -132,7 +132,7 @@ def _check_promise(address: str, file: TiffFile, series: TiffPageSeries) -> None
                 "planes of the image are missing",
                 where=address,
                 got=f"{lengths.get(axis, 1)} of {promised} {name.lower()}",
-                remedy="copy all files of the acquisition together, under the names that they had",
+                remedy="copy all files of the acquisition together, under their original names",
             )
 
 

@@ -210,7 +210,7 @@ class Image:
         InputError
             If there is no such channel, or the region cannot be read or decoded.
         ValueError
-            If the region does not lie within the image.
+            If the region is not within the image.
         """
         check_channels(self, [channel])
         wanted = _bounds(region, self.shape)
@@ -376,7 +376,7 @@ def _bounds(region: Region, shape: Shape) -> Region:
         start = 0 if part.start is None else int(part.start)
         stop = size if part.stop is None else int(part.stop)
         if part.step not in (None, 1) or not 0 <= start <= stop <= size:
-            raise ValueError(f"region {region} does not lie within the image's shape {shape}")
+            raise ValueError(f"region {region} is not within the image's shape {shape}")
         bounds.append(slice(start, stop))
     z, y, x = bounds
     return z, y, x

@@ -29,7 +29,7 @@ from terapose.io.images.units import micrometres, signed_micrometres
 Attributes = Mapping[str, Any]
 
 _IMAGEJ = (("C", "numChannels"), ("Z", "numSlices"), ("T", "numFrames"))
-_NO_UNIT = "the file gives no unit for its voxel size, which is taken for micrometres"
+_NO_UNIT = "the file gives no unit for its voxel size, which is read as micrometres"
 
 
 class Calibration(NamedTuple):

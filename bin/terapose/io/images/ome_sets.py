@@ -223,7 +223,7 @@ def _missing(address: str, names: Sequence[str]) -> InputError:
         "files of the image are missing",
         where=address,
         got=few(names, _SHOWN),
-        remedy="copy all files of an OME-TIFF together, under the names that they had",
+        remedy="copy all files of an OME-TIFF together, under their original names",
     )
 
 

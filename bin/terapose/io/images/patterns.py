@@ -120,7 +120,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         return re.compile(hidden + _regex(pattern, set()), re.DOTALL)
     except re.error as error:
         raise InputError(
-            "this is no pattern",
+            "this is not a valid pattern",
             where=pattern,
             got=str(error),
             remedy="check what is in brackets",

@@ -68,7 +68,7 @@ def header_of(path: str) -> Header:
     except Exception as error:  # tifffile and struct raise whatever the bytes lead to
         raise _damaged(path, error) from error
     raise InputError(
-        "is no file of a stack",
+        "cannot be part of a stack",
         where=path,
         got=f"a file that starts with {head[:8]!r}" if head else "an empty file",
         allowed="TIFF, PNG, JPEG 2000",
@@ -204,11 +204,11 @@ def _of_jpeg2000(path: str, head: bytes) -> Header:
 
 def _colour(path: str, got: str) -> InputError:
     return InputError(
-        "holds colours, which are no channels of their own",
+        "contains colours, which are not separate channels",
         where=path,
         got=got,
-        allowed="one grey value a pixel",
-        remedy="write each colour as a file of its own (and name it with {c})",
+        allowed="one grey value per pixel",
+        remedy="write each colour to a separate file (and name it with {c})",
     )
 
 

@@ -25,7 +25,7 @@ Value = int | str
 
 _SHOWN = 8
 _NUMBER = re.compile(r"(\d+)")
-_PATTERN = "say what differs with a pattern in place of the folder or wildcards, such as {}"
+_PATTERN = "replace the folder or wildcards with a pattern that names what differs, such as {}"
 
 
 @dataclass(frozen=True)
@@ -203,13 +203,13 @@ def _missing(address: str, name: str) -> InputError:
         "a file of the stack is missing",
         where=address,
         got=f"no {name}",
-        remedy="copy it, or name files of which none is missing",
+        remedy="copy it, or name a complete set of files",
     )
 
 
 def _twice(address: str, one: str, other: str) -> InputError:
     return InputError(
-        "two files are the same place of the stack",
+        "two files have the same position in the stack",
         where=address,
         got=f"{os.path.basename(one)} and {os.path.basename(other)}",
         remedy="name only one of them",

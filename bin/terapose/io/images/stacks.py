@@ -107,9 +107,7 @@ def find_places(address: str) -> Places:
     axes = patterns.axes_in(address)
     found = [one for one in patterns.matches(address) if os.path.isfile(one.path)]
     if not found:
-        raise InputError(
-            "no file has a name of this pattern", where=address, remedy="check the path"
-        )
+        raise InputError("no file matches this pattern", where=address, remedy="check the path")
     if axes:
         return plane_places.by_pattern(address, found)
     return plane_places.in_natural_order(address, [one.path for one in found])

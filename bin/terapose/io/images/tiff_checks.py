@@ -213,10 +213,10 @@ def refuse_colour(address: str, series: TiffPageSeries, *, for_display: bool) ->
         return
     if photometric in _COLOUR:
         raise InputError(
-            "this is a colour image, whose colours are no channels of their own",
+            "this is a colour image, whose colours are not separate channels",
             where=address,
             got=f"{photometric} {series.axes} {series.shape}",
-            allowed="grey channels of one value a voxel",
+            allowed="grey channels with one value per voxel",
             remedy="split the colours into channels (in ImageJ: Image > Color > Split Channels); "
-            "planes that are no colours have to be written as such (photometric minisblack)",
+            "planes that are not colours must be written as grey (photometric minisblack)",
         )

@@ -81,8 +81,8 @@ def inside(address: str, path: str) -> str:
             "the metadata lead to an array outside the image's own folder, which is not followed",
             where=address,
             got=path,
-            allowed="names of what lies in the folder and below",
-            remedy="put the array there, or name it by itself",
+            allowed="paths in the folder or below it",
+            remedy="put the array there, or give its own address",
         )
     return found
 

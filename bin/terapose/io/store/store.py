@@ -322,11 +322,11 @@ class Store:
 
     def _gone(self, name: str) -> StoreError:
         fault = StoreError(
-            "is not in the store any more, though an earlier task wrote it",
+            "is no longer in the store, although an earlier task wrote it",
             where=self.where(name),
             remedy=(
-                "it was removed by hand, or dropped after use (keep_intermediates 'all' drops "
-                f"nothing); {checksums.AGAIN}"
+                "it was removed by hand, or deleted after use (keep_intermediates 'all' keeps "
+                f"everything); {checksums.AGAIN}"
             ),
         )
         return _named(fault, name)

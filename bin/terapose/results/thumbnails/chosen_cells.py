@@ -190,7 +190,7 @@ def _lacking(
         where=where,
         got=f"columns {_listed(present)}",
         allowed=f"a table with {', '.join(needed)}",
-        remedy=f"if it holds just that, rename {', '.join(names)}"
+        remedy=f"if it contains these values, rename {', '.join(names)}"
         if names
         else "name the table of cells that belongs to the label image",
     )
@@ -288,7 +288,7 @@ def _centers(
         if outside.any():
             first = int(np.flatnonzero(outside)[0])
             raise InputError(
-                f"{int(outside.sum())} cells lie outside of the image",
+                f"{int(outside.sum())} cells are outside the image",
                 where=where,
                 got=f"{name} {frame[name].iloc[first]:g} of cell {ids[first]}",
                 allowed=f"0 to {shape[number] - 1}, in pixels",

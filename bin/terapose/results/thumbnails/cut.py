@@ -346,7 +346,7 @@ def _window(
         return (depth if shape[0] > 1 else 1, width, width)
     if boxes is None:
         raise InputError(
-            "nothing says how large the thumbnails are",
+            "the size of the thumbnails is not known",
             where="window-size",
             remedy="give --window-size, a label image, or a table with columns BoundingBox_x0 ...",
         )
@@ -359,7 +359,7 @@ def _check(
     edges = (1,) if window is None else (window,) if isinstance(window, int) else window
     if min(edges) < 1 or (len(edges) > 1 and image.shape[0] == 1):
         raise InputError(
-            "no size of a window",
+            "not a valid window size",
             where="window-size",
             got=window,
             allowed="pixels from 1; for volumes also depth,width",
@@ -376,13 +376,13 @@ def _check(
             where=mask.image.address,
             got=" x ".join(map(str, mask.shape)),
             allowed=" x ".join(map(str, image.shape)),
-            remedy="write the image with axes that say that these are channels, as OME-TIFF does"
+            remedy="write the image with axes that mark these as channels, as OME-TIFF does"
             if image.shape[0] > 1 and mask.shape[0] == 1
             else "give the label image of this image, at full resolution",
         )
     if not np.issubdtype(mask.dtype, np.integer):
         raise InputError(
-            "a label image has whole numbers",
+            "a label image must have whole numbers",
             where=mask.image.address,
             got=mask.dtype,
             allowed="an integer type",

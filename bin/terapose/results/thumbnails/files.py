@@ -67,7 +67,7 @@ class Layout:
             )  # fmt: skip
         if self.shard_bytes is not None and self.zarr_format == 2:
             raise InputError(
-                "Zarr 2 has no shards", where="shard-size", remedy="give --zarr-version 3, too"
+                "Zarr 2 has no shards", where="shard-size", remedy="give also --zarr-version 3"
             )
 
     def chunk(self, cell_bytes: int) -> int:

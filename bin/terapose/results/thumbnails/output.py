@@ -74,7 +74,7 @@ class Destination:
         Raises
         ------
         InputError
-            If it exists and is not to be replaced, is something else than an array, holds an
+            If it exists and is not to be replaced, is something other than an array, holds an
             input, or cannot be written.
         """
         for path in filter(None, (self.path, self.mask_path)):
@@ -82,16 +82,16 @@ class Destination:
                 continue
             if not overwrite:
                 raise InputError(
-                    "there is something already",
+                    "already exists",
                     where=path,
-                    remedy="choose another name, or say --force",
+                    remedy="choose another name, or give --force",
                 )
             held = next((i for i in inputs if _holds(path, i)), None)
             if held is not None or not _is_array(path):
                 raise InputError(
                     "is not replaced",
                     where=path,
-                    got=f"what holds {held}" if held else "something else than an array",
+                    got=f"what holds {held}" if held else "something other than an array",
                     remedy="choose another name",
                 )
         try:
