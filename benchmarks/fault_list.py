@@ -151,7 +151,7 @@ FAULTS = (
         (f"{JOB}a_slower_twin_takes_what_the_faster_one_left",),
     ),
     Fault(
-        "a twin's marker is not looked for",
+        "the marker of a duplicate task is not looked for",
         "pipeline/job.py",
         "            raise AlreadyDoneError\n",
         "            return\n",
@@ -324,7 +324,7 @@ FAULTS = (
         ("tests/algorithms/test_measure.py::test_nuclei_become_cells_with_cytoplasm",),
     ),
     Fault(
-        "the pyramid keeps other voxels than multiples of its factor",
+        "the pyramid keeps other voxels than multiples of the factor",
         "io/labels/ome_zarr.py",
         "slice(-s % f, None, f)",
         "slice(s % f, None, f)",

@@ -38,16 +38,16 @@ CHOICES: dict[str, dict[str, str]] = {
 }
 PAGE = Path("docs/precision.md")
 TEXT = (
-    "The default is exact: flows are stored as float32 and the network runs in float32 on a CPU, "
-    "as [Exactness](exactness.md) promises. Two parameters give some of that away. Neither makes "
-    "the result depend on how the work is cut.",
-    "- `flow_precision: float16` stores the sums of the network's passes, and the flows made of "
-    "them, as float16: half the disk. Each pass rounds the sum once.\n"
-    "- `precision: bfloat16` runs the network in bfloat16, which Cellpose 4 does by default. For "
-    "that it is there: on a GPU it is fast. What it does on a CPU depends on the processor (see "
-    "[benchmarks](benchmarks.md)): a U-Net is about as fast, a network of Cellpose 4 more than "
+    "The default is exact: flows are stored as float32 and the network runs in float32 on a "
+    "CPU, as [Exactness](exactness.md) promises. Two parameters trade some of this exactness "
+    "for speed or disk space. With neither does the result depend on how the work is divided.",
+    "- `flow_precision: float16` stores the sums of the network's passes, and the flows "
+    "computed from them, as float16: half the disk space. Each pass rounds the sum once.\n"
+    "- `precision: bfloat16` runs the network in bfloat16, as Cellpose 4 does by default. It is "
+    "intended for GPUs, where it is fast. On a CPU the speed depends on the processor (see "
+    "[benchmarks](benchmarks.md)): U-Nets are about as fast; Cellpose 4 networks are more than "
     "twice as fast with bfloat16 instructions, and many times slower without.",
-    "What they cost with the shipped network:",
+    "Their cost with the shipped network:",
 )
 
 
@@ -149,7 +149,7 @@ def measure(cases: Iterator[Case]) -> list[tuple[str, str, dict[str, float]]]:
                 "AP 0.9 against default": between.average_precision[1],
                 "AP 0.5 against reference": against.average_precision[0],
                 "AP 0.75 against reference": against.average_precision[1],
-                "bytes a voxel, all sums kept": found.store / default.labels.size,
+                "bytes per voxel, all sums kept": found.store / default.labels.size,
             }
             if all(np.isfinite(v) for v in values.values()):
                 rows.append((case.kind, name, values))
@@ -163,12 +163,13 @@ def page(rows: list[tuple[str, str, dict[str, float]]], command: str) -> str:
     return (
         "\n\n".join(
             [
-                "# What lower precision costs",
+                "# Lower precision",
                 *TEXT,
-                f"`{command}` wrote this page: {made}. Each row is a mean over images; AP is "
-                "that of the cells at an IoU of 0.5, 0.75 or 0.9; changed voxels are a share of "
-                "the voxels in cells. Bytes are those of the flows in a store that keeps "
-                "everything, by voxels of the image (the network's grid of a volume has more).",
+                f"This page was written by `{command}`: {made}. Each row is a mean over images; AP "
+                "is that of the cells at an IoU of 0.5, 0.75 or 0.9; changed voxels are a fraction "
+                "of the voxels in cells. Bytes per voxel are those of the flows in a store that "
+                "keeps everything, divided by the voxels of the image (the network's grid of a "
+                "volume has more voxels).",
                 table(rows),
             ]
         )

@@ -18,7 +18,7 @@ WHAT = {
     "damage": "a file of the store is damaged",
     "remove": "a file of the store is removed",
     "swap": "the image is replaced",
-    "twin": "all of its tasks run twice at the same time",
+    "twin": "all tasks run twice at the same time",
 }
 """What may happen to a run, in words. What was damaged before may come with any other."""
 
@@ -47,7 +47,7 @@ def table(seeds: set[int], counts: Counter[str]) -> str:
     lines = [
         f"{2 * len(seeds):,} sequences, {runs:,} runs (seeds {spans}).",
         "",
-        "| what happens to a run | times | done | killed | a sentence |",
+        "| what happens to a run | times | done | killed | error |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for what, words in WHAT.items():
