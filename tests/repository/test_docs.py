@@ -9,26 +9,39 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 import schema
 from terapose.cli import group
+from terapose.cli.options import Planning
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
 from terapose.pipeline.graph import PARAMETERS
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [
+        *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "contrib").rglob("*.md"),
+    ]
+)
+
+
+PLACES = {"<stage>", "NAME"}
+"""Words of a page in whose place a reader puts the name of a stage."""
+RULE = re.DOTALL | re.MULTILINE
 
 
 def spans(text: str) -> Iterator[str]:
     """Lines of fenced blocks, continued lines joined, and code within sentences."""
-    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, RULE)
     for block in blocks:
         yield from block.replace("\\\n", " ").splitlines()
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", text, flags=RULE)
     yield from (span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose))
 
 
@@ -42,17 +55,38 @@ def commands(program: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def options(words: list[str]) -> set[str]:
-    """Names of options, as parameters are called."""
-    return {w[2:].partition("=")[0].replace("-", "_") for w in words if w.startswith("--")}
+def options_of(words: list[str]) -> tuple[click.Command, dict[str, Any]]:
+    """The command that words call, and its options as they are given; nothing is run.
 
-
-def command_of(name: str) -> tuple[click.Command, click.Context]:
-    """A command of the group and a context to parse its words in."""
+    Raises
+    ------
+    click.UsageError
+        If there is no such command, option or choice, or there are too many words.
+    """
+    command: click.Command = group
     context = click.Context(group)
-    command = group.get_command(context, name)
-    assert command is not None, f"no command {name}"
-    return command, click.Context(command, parent=context, info_name=name)
+    while isinstance(command, click.Group):
+        name, found, words = command.resolve_command(context, words)
+        assert found is not None
+        command = found
+        context = click.Context(command, parent=context, info_name=name)
+    given, rest, _ = command.make_parser(context).parse_args(words)
+    if rest:
+        raise click.UsageError(f"too many words: {shlex.join(rest)}")
+    for option in command.params:
+        if given.get(option.name) is not None and not isinstance(option.type, click.Path):
+            option.type_cast_value(context, given[option.name])
+    return command, given
+
+
+def settings(words: list[str]) -> dict[str, Any]:
+    """Parameters in a command line of the workflow, flags as True."""
+    found: dict[str, Any] = {}
+    for word, value in zip(words, [*words[1:], "-"], strict=True):
+        if word.startswith("--"):
+            name, _, own = word[2:].partition("=")
+            found[name] = own or (True if value.startswith("-") else value)
+    return found
 
 
 def test_schema_and_parameter_page_are_in_step() -> None:
@@ -101,7 +135,7 @@ def test_parameters_of_configuration_and_params_file_are_known() -> None:
     for path in (ROOT / "nextflow.config", *(ROOT / "conf").glob("*.config")):
         text = path.read_text()
         named = set(re.findall(r"^params\.(\w+)\s*=", text, re.MULTILINE))
-        for block in re.findall(r"^params \{(.*?)^\}", text, re.DOTALL | re.MULTILINE):
+        for block in re.findall(r"^params \{(.*?)^\}", text, RULE):
             named |= set(re.findall(r"^\s*(\w+)\s*=", block, re.MULTILINE))
         assert named <= known, path.name
 
@@ -121,18 +155,36 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_commands_of_the_documentation_parse() -> None:
-    found = [(page, words) for page, words in commands("terapose") if "<stage>" not in words]
+    found = [(page, words) for page, words in commands("terapose") if not set(words) & PLACES]
     assert len(found) > 10
     for page, words in found:
         if words[0].startswith("-"):
             continue
-        command, context = command_of(words[0])
+        line = f"{page}: terapose {shlex.join(words)}"
         try:
-            _, rest, order = command.make_parser(context).parse_args(words[1:])
+            command, given = options_of(words)
+            if isinstance(command, Planning):
+                check({k: v for k, v in given.items() if k in Parameters.model_fields})
         except click.UsageError as error:
-            pytest.fail(f"{page}: terapose {shlex.join(words)}: {error.format_message()}")
-        assert not rest, f"{page}: terapose {shlex.join(words)}: too many words"
-        assert order or len(words) == 1
+            pytest.fail(f"{line}: {error.format_message()}")
+        except InputError as error:
+            pytest.fail(f"{line}: {error}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "segmnt a.tif out",
+        "segment a.tif out --diametre 12",
+        "segment a.tif out more.tif",
+        "segment a.tif out --publish-mode move",
+        "stage follow --taks 0",
+        "evaluate a.zarr b.zarr --thresholds half",
+    ],
+)
+def test_a_command_that_would_fail_does_not_parse(line: str) -> None:
+    with pytest.raises(click.UsageError):
+        options_of(shlex.split(line))
 
 
 def test_parameters_of_the_documentation_are_known() -> None:
@@ -141,7 +193,44 @@ def test_parameters_of_the_documentation_are_known() -> None:
     found = [(page, words) for page, words in commands("nextflow run") if words[1] not in others]
     assert found
     for page, words in found:
-        assert options(words) <= known, f"{page}: nextflow {shlex.join(words)}"
+        line = f"{page}: nextflow {shlex.join(words)}"
+        given = settings(words)
+        assert set(given) <= known, line
+        try:
+            check({k: v for k, v in given.items() if k not in schema.WORKFLOW})
+        except InputError as error:
+            pytest.fail(f"{line}: {error}")
+        for name in set(given) & set(schema.WORKFLOW):
+            allowed = schema.WORKFLOW[name].get("enum", [given[name]])
+            assert given[name] in allowed, line
+
+
+def test_profiles_of_the_documentation_are_in_the_configuration() -> None:
+    block = re.search(r"^profiles \{(.*?)^\}", (ROOT / "nextflow.config").read_text(), RULE)
+    assert block
+    profiles = set(re.findall(r"^    (\w+) \{", block[1], re.MULTILINE))
+    named = {
+        name
+        for page in PAGES
+        for names in re.findall(r"(?<!-)-profile ([\w,]+)", page.read_text())
+        for name in names.split(",")
+    }
+    assert "slurm" in named and named <= profiles
+
+
+def test_scripts_of_the_documentation_have_these_options() -> None:
+    found = [(page, words) for page, words in commands("python") if "benchmarks" in " ".join(words)]
+    assert len(found) > 10
+    for page, words in found:
+        line = f"{page}: python {shlex.join(words)}"
+        script = ROOT / (words[1].replace(".", "/") + ".py" if words[0] == "-m" else words[0])
+        if not script.exists():
+            script = script.with_suffix("") / "__main__.py"
+        assert script.exists(), line
+        source = script.read_text()
+        for word in words:
+            if word.startswith("--"):
+                assert f'"{word}"' in source, f"{line}: no option {word}"
 
 
 def test_targets_of_the_documentation_are_in_the_makefile() -> None:

@@ -407,7 +407,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path, command: Terapose) -> None:
         ((slide.image, "-", *words[2:], "--mask-cells"), "masks are cut from a label image"),
         ((*words[:2], tmp_path / "none.csv", out), "the table cannot be read; got No such file"),
         ((*words[:2], tmp_path / "cells.xlsx", out), "is a workbook or an archive, not"),
-        ((*words[:3], tmp_path / "folder", "-f"), "is not replaced; got something else than"),
+        ((*words[:3], tmp_path / "folder", "-f"), "is not replaced; got something other than"),
         ((*words[:3], slide.image, "-f"), "is not replaced; got what holds"),
         ((*words[:3], "s3://bucket/cells.zarr"), "thumbnails are written to a local disk"),
         ((*words[:3], slide.table / "cells.zarr"), "the thumbnails cannot be written"),
