@@ -231,7 +231,7 @@ def test_images_that_are_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("DataSet/ResolutionLevel 0/TimePoint 5", {}, "no such dataset; got TimePoint 5"),
         ("DataSet/ResolutionLevel 0/TimePoint 0/Channel 5", {}, "no such dataset"),
         ("DataSet3", {}, "no such dataset; got DataSet3; allowed: DataSet, DataSetInfo, Thumbnail"),
-        ("DataSet/ResolutionLevel 0/TimePoint 0/Channel 0/Histogram", {}, "is no image"),
+        ("DataSet/ResolutionLevel 0/TimePoint 0/Channel 0/Histogram", {}, "is not an image"),
     ],
 )
 def test_what_is_not_there(

@@ -48,6 +48,6 @@ def test_only_items_that_are_not_done_will_read(
         path.write_bytes(path.read_bytes()[:-1])
     elif marker == "missing":
         path.unlink()
-    with pytest.raises(StoreError, match="is not in"), forgetting(plan, store, job):
+    with pytest.raises(StoreError, match="is no longer in"), forgetting(plan, store, job):
         store.read(labels, plan.grid[0])
     assert (store.find_json("done/masks-0/2.json") is not None) == (marker == "whole")
