@@ -39,7 +39,7 @@ workflow {
     sources = images.map { name, address, own -> source(name, address, own, given, false) }
     SEGMENT(sources, params_file, outdir, cells, false)
     SEGMENT.out.stale.subscribe { name, files -> remove_stale(name, files) }
-    LOOK(SEGMENT.out.cells, SEGMENT.out.images, reference)
+    LOOK(SEGMENT.out.results, reference)
 
     finished = Collections.synchronizedList([])
     SEGMENT.out.cells.subscribe { name, _labels, _record -> finished.add(name) }

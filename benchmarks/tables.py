@@ -32,7 +32,7 @@ from terapose.io.tables.writers import write_table
 from terapose.networks import identify
 from terapose.networks.weights import resolve
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.job import Job, Receipt, peak_memory, run_gather
+from terapose.pipeline.job import Job, Receipt, peak_memory, run_gather, stage_key
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.state import State
@@ -63,7 +63,7 @@ class Made:
         return Job(self.plan, self.store, stage, 0, stage_params(self.params, stage), before)
 
     def receipts(self, stage: str, make: Callable[[Box], dict[str, Table]]) -> list[Receipt]:
-        """Write what tasks would leave; returns their receipts."""
+        """Write what tasks would leave; returns their receipts, which lack a key."""
         return [self._receipt(stage, task, make) for task in range(len(self.plan.tasks[stage]))]
 
     def _receipt(self, stage: str, task: int, make: Callable[[Box], dict[str, Table]]) -> Receipt:
@@ -79,7 +79,7 @@ class Made:
                 numbers = put_rows(self.store, result[kind], tables)
             if kind == "objects":
                 result |= {"found": sum(len(t["id"]) for t in tables), **numbers}
-        told = {"stage": stage, "key": "made", "plan": self.plan.digest, "task": task}
+        told = {"stage": stage, "plan": self.plan.digest, "task": task}
         used = {"params": {}, "seconds": 0.0, "peak_memory": 0}
         return {**told, **used, "items": [items.start, items.stop], "result": result}
 
@@ -138,6 +138,11 @@ def gathers(made: Made) -> list[tuple[str, Callable[..., Any], list[list[Receipt
     ]
 
 
+def keyed(receipts: list[Receipt], before: State) -> list[Receipt]:
+    """Receipts with the key of tasks that come after a state."""
+    return [{**r, "key": stage_key(r["stage"], r["params"], before.key)} for r in receipts]
+
+
 def _measured(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, float, int]:
     begin = time.perf_counter()
     result = function(*arguments)
@@ -154,7 +159,7 @@ def measure(folder: Path, shape: ZYX) -> dict[str, Any]:
     for name, function, receipts in gathers(made):
         # a process of its own: the system tells a process the largest memory it ever had
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            arguments = (made.job(name, before), *receipts)
+            arguments = (made.job(name, before), *(keyed(each, before) for each in receipts))
             before, seconds, peak = pool.submit(_measured, function, arguments).result()
         row["gathers"][name] = {"seconds": round(seconds, 1), "peak": peak}
     shutil.rmtree(folder)

@@ -23,7 +23,7 @@ workflow SEGMENT {
     RESULTS(runs, named, second)
 
     emit:
-    images = runs.map { sample, run -> tuple(sample, run.address, run.image, run.words.look) }
+    results = RESULTS.out.laid
     cells = RESULTS.out.cells
     stale = RESULTS.out.stale
     notes = RESULTS.out.notes

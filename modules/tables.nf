@@ -1,6 +1,6 @@
 // The tables of tasks that a plan leaves: tasks_csv in bin/terapose/pipeline/plan.py.
 
-include { scattered } from './stub'
+include { scattered } from './stages'
 
 // What is wrong with the tables of a plan, in a sentence; nothing if they are whole. It is for the
 // workflow itself to stop with it: of an error that a function raises Nextflow tells only the kind.

@@ -2,19 +2,27 @@
 
 include { EVALUATE } from '../processes/evaluate'
 include { PICTURE } from '../processes/picture'
+include { asking } from '../tasks'
 
 workflow LOOK {
     take:
-    results // [sample, labels.zarr, provenance.json]
-    images // [sample, address of the image, image to stage or [], code of what looks at results]
+    results // [sample, run, files of the results], once these are whole
     reference // [sample, reference labels]
 
     main:
-    PICTURE(results.join(images))
+    PICTURE(
+        asking(results, 'picture').map { sample, run, files ->
+            tuple(sample, named(files, 'labels.zarr'), named(files, 'provenance.json'), run.address, run.image, run.words.picture)
+        }
+    )
     EVALUATE(
-        results
-            .join(images)
-            .map { sample, labels, _record, _address, _image, code -> tuple(sample, labels, code) }
+        asking(results, 'evaluate')
+            .map { sample, run, files -> tuple(sample, named(files, 'labels.zarr'), run.words.evaluate) }
             .join(reference)
     )
+}
+
+// The file of a name.
+def named(files, name) {
+    return files.find { one -> one.name == name }
 }

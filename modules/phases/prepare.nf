@@ -26,7 +26,7 @@ workflow PREPARE {
     CHECK.out.said.filter { text -> text.trim() && !second }.map { text -> text.trim() }.view()
     checked = CHECK.out.lines
         .splitCsv(header: true, sep: '\t')
-        .map { row -> tuple(row.source, row) }
+        .map { row -> tuple(row.source, row + [runs: row.runs.tokenize(' ')]) }
         .combine(sources, by: 0)
         .map { _source, row, given -> tuple(row.sample, row, given) }
 
@@ -41,7 +41,7 @@ workflow PREPARE {
         if (fault_in(tables)) {
             error(fault_in(tables))
         }
-        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + [tasks: tasks_of(row.runs.tokenize(' '), tables)])
+        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + [tasks: tasks_of(row.runs, tables)])
     }
 
     emit:
@@ -54,8 +54,10 @@ def described(row, given) {
         sample: row.sample,
         address: given.address,
         image: given.image,
+        // names of the stages that are asked for
+        runs: row.runs,
         // by the names of stages: their code and parameters, as words of a command line
-        words: row.findAll { name, _words -> name != 'plan' },
+        words: row.findAll { name, _words -> !(name in ['plan', 'runs']) },
         // files of an earlier run that this one does not write: they would be of other cells
         stale: row.stale ? row.stale.tokenize(' ') : [],
     ]

@@ -30,13 +30,16 @@ workflow RESULTS {
             }
     )
     laid = runs.join(FINISH.out.cells).join(FINISH.out.others).map { sample, run, labels, record, tables, others ->
-        tuple(sample, job(run, 'finish').store, [labels, record, tables, others].flatten())
+        tuple(sample, run, [labels, record, tables, others].flatten())
     }
-    PUBLISH(laid.filter { !second })
-    VERIFY(laid.filter { second })
+    compared = laid.map { sample, run, files -> tuple(sample, job(run, 'finish').store, files) }
+    PUBLISH(compared.filter { !second })
+    VERIFY(compared.filter { second })
     whole = PUBLISH.out.map { sample, _results -> tuple(sample) }.mix(VERIFY.out.map { sample -> tuple(sample) })
 
     emit:
+    // [sample, run, files of the results], once these are whole
+    laid = laid.join(whole)
     cells = FINISH.out.cells.join(whole)
     // [sample, names of files of an earlier run]
     stale = runs

@@ -1,6 +1,6 @@
 include { folder_of } from '../samples'
 include { quoted } from '../shell'
-include { gathers ; scattered } from '../stub'
+include { around ; gathers ; scattered } from '../stages'
 
 // Everything that can be wrong, in seconds. Never cached: a changed file must be noticed.
 // The address and, on the next line, the sample's own parameters (JSON) come on standard input ('-'):
@@ -31,7 +31,7 @@ process CHECK {
     """
 
     stub:
-    def asked = (scattered() + gathers() - ['cell_overlaps', 'match']).join(' ')
+    def asked = (scattered() + gathers() + around() - ['cell_overlaps', 'match']).join(' ')
     """
     IFS= read -r address
     printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tfetch\\truns\\tstale\\n' > sample.tsv

@@ -1,4 +1,4 @@
-include { scattered } from '../stub'
+include { scattered } from '../stages'
 
 // Makes the store of the plan that CHECK has handed on: an output of this task, so that Nextflow
 // notices when it is gone. Later tasks get its address as a value.

@@ -114,11 +114,14 @@ def test_gathers_take_the_receipts_of_their_stage(name: str) -> None:
     assert any(re.search(asked + rf"{process_of(gathered)}\.out\)\)\)", text) for text in PHASES)
 
 
-def test_stubs_know_the_stages() -> None:
-    text = (ROOT / "modules" / "stub.nf").read_text()
-    scattered, gathers = re.findall(r"return \[(.*?)\]", text, re.DOTALL)
-    assert tuple(re.findall(r"'([\w-]+)'", scattered)) == SCATTERED
-    assert re.findall(r"'([\w-]+)'", gathers) == [n for n in STAGES if n not in SCATTERED]
+def test_the_workflow_knows_the_stages() -> None:
+    text = (ROOT / "modules" / "stages.nf").read_text()
+    scattered, gathers, around = (
+        re.findall(r"'([\w-]+)'", names) for names in re.findall(r"return \[(.*?)\]", text, re.S)
+    )
+    assert tuple(scattered) == SCATTERED
+    assert gathers == [name for name in STAGES if name not in SCATTERED]
+    assert around == [stage.name for stage in (*BEFORE, *AFTER)]
 
 
 @pytest.mark.parametrize("mode", ["3d", "2d", "stitch"])

@@ -42,10 +42,10 @@ def counted(plan: Plan, store: Store) -> list[dict[str, Any]]:
 def test_a_gather_takes_receipts_in_any_order(planned: tuple[Plan, Store]) -> None:
     receipts = counted(*planned)
     assert len(receipts) == 3
-    tasks = sum_up(planned[0], "intensities", receipts)
+    tasks = sum_up(planned[0], "intensities", receipts, "")
     assert tasks.step.tasks == 3
     assert tasks.results == [r["result"] for r in sorted(receipts, key=lambda r: r["task"])]
-    assert sum_up(planned[0], "intensities", receipts[::-1]) == tasks
+    assert sum_up(planned[0], "intensities", receipts[::-1], "") == tasks
 
 
 def test_a_gather_refuses_what_is_not_whole(planned: tuple[Plan, Store]) -> None:
@@ -58,14 +58,15 @@ def test_a_gather_refuses_what_is_not_whole(planned: tuple[Plan, Store]) -> None
         ([*receipts[:2], {**receipts[2], "plan": "other"}], "receipts of another run or stage"),
         ([*receipts[:2], {**receipts[2], "stage": "masks"}], "receipts of another run or stage"),
         ([*receipts[:2], {**receipts[2], "key": "k"}], "receipts made with different parameters"),
+        ([{**r, "key": "k"} for r in receipts], r"receipts made by other code or .* \['k'\]"),
     ]
     for given, message in cases:
         with pytest.raises(StoreError, match=message) as caught:
-            sum_up(plan, "intensities", given)
+            sum_up(plan, "intensities", given, "")
         assert "stage intensities" in str(caught.value)
     # all that is wrong is said at once
     with pytest.raises(StoreError, match=r"no receipt for .* more than one receipt"):
-        sum_up(plan, "intensities", [receipts[0], receipts[0]])
+        sum_up(plan, "intensities", [receipts[0], receipts[0]], "")
 
 
 def test_receipts_are_read_from_files_and_folders(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from terapose.core.errors import StoreError
 from terapose.core.params import check
 from terapose.io.checksums import sealed
 from terapose.io.store.store import Store
+from terapose.pipeline.graph import STAGES
 from terapose.pipeline.job import Job, run_gather
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.repair import read_summary
@@ -80,7 +82,9 @@ def test_a_summary_of_something_else_is_refused(
     assert caught.value.is_forgotten and store.names("again") == ["again/seeds"]
 
 
-def test_the_key_of_a_gather_follows_from_its_tasks(tmp_path: Path, tiny_model: Path) -> None:
+def test_the_key_of_a_gather_follows_from_its_tasks(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Other code of ``masks`` makes other objects: what came of the earlier ones is not theirs."""
     field = to_centres(balls((12, 12, 12), seed=1, count=3, radius=4))
     result = segment_field(tmp_path, tiny_model, field, keep_intermediates="all")
@@ -91,4 +95,15 @@ def test_the_key_of_a_gather_follows_from_its_tasks(tmp_path: Path, tiny_model: 
     found = run_gather(job, receipts)
     assert found.key == result.states["objects"].key
     assert found.labels == f"masks-{receipts[0]['key']}/labels"
-    assert run_gather(job, [{**r, "key": "other"} for r in receipts]).key != found.key
+    # of a run whose seeds were others, of another version, and of nothing that is known
+    other = before.model_copy(update={"key": "earlier"})
+    earlier = scatter(result.plan, result.store, "masks", {}, other)
+    edited = replace(STAGES["masks"], version=2)
+    with monkeypatch.context() as patched:
+        patched.setitem(STAGES, "masks", edited)
+        later = scatter(result.plan, result.store, "masks", {}, before)
+    for others in (earlier, later, [{**r, "key": "other"} for r in receipts]):
+        with pytest.raises(StoreError, match="stage masks: receipts made by other code or from "):
+            run_gather(job, others)
+    monkeypatch.setitem(STAGES, "masks", edited)
+    assert run_gather(job, later).key != found.key

@@ -197,7 +197,9 @@ def test_swapped_while_thumbnails_are_cut_alone(
     run = cut_module._sweep
     monkeypatch.setattr(cut_module, "_sweep", sweep)
     before = of_tree(tmp_path / "cut.zarr")
-    with pytest.raises(InputError, match="the image has changed since it was opened; got files that differ"):
+    with pytest.raises(
+        InputError, match="the image has changed since it was opened; got files that differ"
+    ):
         cut_cells(*given, overwrite=True)
     assert of_tree(tmp_path / "cut.zarr") == before
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.synthetic import nuclei, write_ome_zarr
-from tests.workflow.launch import Launch, needs_engine, segment
+from tests.workflow.launch import Launch, needs_engine, results, segment
 
 Launches = Callable[[str], Launch]
 SHAPE = (14, 40, 48)
@@ -30,9 +30,17 @@ def image(voxels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(image: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
-    """Labels and table as `terapose segment` makes them, uncut and at once."""
-    return segment(image, tmp_path_factory.mktemp("segment"))
+def uncut(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results as `terapose segment` makes them, uncut and at once."""
+    folder = tmp_path_factory.mktemp("segment")
+    segment(image, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(uncut: Path) -> tuple[str, bytes]:
+    """Labels and table of these."""
+    return results(uncut)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ results.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.synthetic import write_tiff
 from tests.workflow.conftest import SHAPE, Launches
 from tests.workflow.launch import ROOT
 
@@ -51,25 +53,25 @@ from terapose.io.images import Image
 
 def find(image: Image, params: Parameters, model_files: Sequence[Path]) -> dict[str, Any]:
     """Find it."""
-    return {"diameter": image.shape[0] + len(model_files)}
+    return {"diameter": image.shape[1] // 4 + len(model_files)}
 '''
-AFTER = '''"""report: how many cells there are."""
+AFTER = '''"""report: what there is."""
 
-import json
 from pathlib import Path
 
 
 def look(results: Path, output: Path) -> None:
-    """Write it down."""
-    record = json.loads((results / "provenance.json").read_text())
-    (output / "report.txt").write_text(f"{record['cells']} cells")
+    """Write down the names of all results."""
+    names = sorted(path.name for path in results.iterdir() if path.name[0] != ".")
+    (output / "report.txt").write_text(f"results: {' '.join(names)}")
 '''
 PROCESS_BEFORE = """
 process DIAMETER {
+    tag "${sample}"
     label 'network'
 
     input:
-    tuple val(sample), '-', val(args), path(image, stageAs: 'image*/*'), path(model)
+    tuple val(sample), '-', val(args), path(image, stageAs: 'image*/*'), path(model), path(beside)
 
     output:
     tuple val(sample), path('found.json')
@@ -78,31 +80,25 @@ process DIAMETER {
     \"\"\"
     terapose.py stage diameter --model-file ${model} --output found.json ${args}
     \"\"\"
-
-    stub:
-    \"\"\"
-    echo '{}' > found.json
-    \"\"\"
 }
 """
 PROCESS_AFTER = """
+include { folder_of } from '../samples'
+
 process REPORT {
+    tag "${sample}"
     label 'small'
+    publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode
 
     input:
-    tuple val(sample), path(labels), path(record)
+    tuple val(sample), path(results, stageAs: 'results/*'), val(args)
 
     output:
     tuple val(sample), path('report.txt')
 
     script:
     \"\"\"
-    terapose.py stage report . --output .
-    \"\"\"
-
-    stub:
-    \"\"\"
-    touch report.txt
+    terapose.py stage report results --output . ${args}
     \"\"\"
 }
 """
@@ -114,6 +110,17 @@ NEW = {
     "modules/processes/report.nf": PROCESS_AFTER,
 }
 PLAN_CALL = "    PLAN(fetched.map { sample, row, given, network -> tuple(sample, row.plan, "
+FIND = """\
+    DIAMETER(
+        asking(fetched, 'diameter').map { sample, row, given, network ->
+            tuple(sample, row.plan, row.diameter, given.image, network, given.beside)
+        }
+    )
+    handed = fetched
+        .filter { _sample, row, _given, _network -> !('diameter' in row.runs) }
+        .map { sample, row, _given, _network -> tuple(sample, row.plan) }
+        .mix(DIAMETER.out.map { sample, found -> tuple(sample, found.text) })
+"""
 EDITS = {
     "bin/terapose/pipeline/graph.py": {
         '    Stage(\n        "cell_overlaps",\n': (
@@ -121,13 +128,19 @@ EDITS = {
             " memory=of_regions),\n"
         ),
         ')\n"""Stages before the plan;': (
-            '    Stage("diameter", "Find the diameter.", "network", phase="before"),\n'
+            '    Stage("diameter", "Find the diameter.", "network", phase="before",'
+            " asked=lambda mode, params: params.diameter is None),\n"
         ),
         '    Stage("picture",': (
-            '    Stage("report", "Count the cells.", "small", phase="after"),\n'
+            '    Stage("report", "List the results.", "small", phase="after",'
+            " asked=lambda mode, params: params.diameter is None),\n"
         ),
     },
-    "modules/stub.nf": {"'cell_overlaps', 'export'": "'sizes', "},
+    "modules/stages.nf": {
+        "'cell_overlaps', 'export'": "'sizes', ",
+        "'publish', 'verify'": "'diameter', ",
+        "'picture', 'evaluate'": "'report', ",
+    },
     "modules/phases/labels.nf": {
         "workflow LABELS {": (
             "include { BLOCKS as SIZES } from '../processes/blocks'\n"
@@ -135,15 +148,18 @@ EDITS = {
         )
     },
     "modules/phases/prepare.nf": {
-        "workflow PREPARE {": "include { DIAMETER } from '../processes/diameter'\n\n",
-        PLAN_CALL: (
-            "    DIAMETER(fetched.map { sample, row, given, network ->"
-            ' tuple(sample, row.plan, "${row.diameter}", given.image, network) })\n'
+        "workflow PREPARE {": (
+            "include { DIAMETER } from '../processes/diameter'\n"
+            "include { asking } from '../tasks'\n\n"
         ),
+        PLAN_CALL: FIND,
     },
     "modules/phases/look.nf": {
         "workflow LOOK {": "include { REPORT } from '../processes/report'\n\n",
-        "    PICTURE(": "    REPORT(results)\n",
+        "    PICTURE(": (
+            "    REPORT(asking(results, 'report').map { sample, run, files ->"
+            " tuple(sample, files, run.words.report) })\n"
+        ),
     },
 }
 """In front of what, and what is put there."""
@@ -153,7 +169,8 @@ EDITS = {
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy with the stage."""
     copy = tmp_path_factory.mktemp("copy") / "workflow"
-    for name in ("main.nf", "nextflow.config", "conf", "modules", "bin", "assets"):
+    own = ("main.nf", "nextflow.config", "nextflow_schema.json", "conf", "modules", "bin", "assets")
+    for name in own:
         if (ROOT / name).is_dir():
             ignored = shutil.ignore_patterns("__pycache__", ".*")
             shutil.copytree(ROOT / name, copy / name, ignore=ignored)
@@ -170,8 +187,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (copy / file).write_text(text)
     # the plan is made of what was found
     prepare = copy / "modules/phases/prepare.nf"
-    now = PLAN_CALL.replace("fetched.map", "fetched.join(DIAMETER.out).map")
-    now = now.replace("network ->", "network, found ->").replace("row.plan", "found.text")
+    now = PLAN_CALL.replace("fetched.map", "fetched.join(handed).map")
+    now = now.replace("network ->", "network, work ->").replace("row.plan", "work")
     prepare.write_text(prepare.read_text().replace(PLAN_CALL, now))
     labels = copy / "modules/phases/labels.nf"
     text = labels.read_text()
@@ -197,15 +214,17 @@ def test_on_one_machine(copy: Path, image: Path, tmp_path: Path) -> None:
     said = run("stage", "--help")
     assert "  sizes        Count the voxels of cells.\n" in said
     assert "  diameter     Find the diameter.\n" in said
-    assert "  report       Count the cells.\n" in said
+    assert "  report       List the results.\n" in said
     given = (image, "--model", "nuclei-small")
     assert "\nsizes " in run("plan", *given)
     run("segment", image, tmp_path / "out", *given[1:], "--jobs", 1)
     cells = np.asarray(open_level(str(tmp_path / "out" / "labels.zarr"), 0)[:])
     record = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert record["stages"]["sizes"]["voxels"] == (cells > 0).sum() > 0
-    assert record["rescale"] == record["model"]["diam_mean"] / (SHAPE[0] + 1)
-    assert (tmp_path / "out" / "report.txt").read_text() == f"{record['cells']} cells"
+    assert record["rescale"] == record["model"]["diam_mean"] / (SHAPE[1] // 4 + 1)
+    names = "cells.csv cells.parquet labels.zarr provenance.json"
+    report = f"results: {names}"
+    assert (tmp_path / "out" / "report.txt").read_text() == report
 
     # and as processes of the workflow
     run("check", *given, "--lines", tmp_path / "lines.tsv")
@@ -219,12 +238,39 @@ def test_on_one_machine(copy: Path, image: Path, tmp_path: Path) -> None:
     run(*plan, given=found.read_text())
     kept = json.loads((tmp_path / "store" / "plan.json").read_text())
     assert kept["rescale"] == record["rescale"] and kept["tasks"]["sizes"]
-    run("stage", "report", tmp_path / "out", "--output", tmp_path)
-    assert (tmp_path / "report.txt").read_text() == f"{record['cells']} cells"
+    (tmp_path / "out" / "report.txt").unlink()
+    run("stage", "report", tmp_path / "out", "--output", tmp_path, *row["report"].split())
+    assert (tmp_path / "report.txt").read_text() == report
 
 
-def test_in_the_workflow(copy: Path, launches: Launches, image: Path) -> None:
+def test_in_the_workflow(copy: Path, launches: Launches, voxels: np.ndarray) -> None:
+    """What is around the plan is done; stages on the plan are stubs."""
+    for name in ("check", "fetch", "plan", "diameter", "report"):
+        process = copy / "modules" / "processes" / f"{name}.nf"
+        head, _, body = process.read_text().partition("    script:\n")
+        script = body.partition("    stub:\n")[0].rstrip("}\n")
+        process.write_text(f"{head}    script:\n{script}\n    stub:\n{script}\n}}\n")
     launch = launches("sizes")
     launch.workflow = copy
-    run = launch.run("--input", image, "-stub-run")
-    assert {"SIZES", "GATHER_SIZES", "DIAMETER", "REPORT"} <= run.submitted
+    write_tiff(launch.path / "plane.tif", voxels[6:7])
+    sheet = launch.path / "sheet.csv"
+    sheet.write_text("sample,image,diameter\nfound,plane.tif,\ngiven,plane.tif,9\n")
+    words = ("--input", sheet, "-stub-run")
+    first = launch.done(*words)
+    assert {"SIZES", "GATHER_SIZES"} <= first.submitted
+    started = re.findall(r"Submitted process > (?:\w+:)*(DIAMETER|REPORT) (.*)", first.said)
+    assert sorted(started) == [("DIAMETER", "(found)"), ("REPORT", "(found)")]
+    plans = [json.loads((store / "plan.json").read_text()) for store in launch.stores()]
+    diameters = [plan["model"]["diam_mean"] / plan["rescale"] for plan in plans]
+    assert sorted(diameters) == pytest.approx([9, SHAPE[1] // 4 + 1])
+    results = "cells.csv cells.parquet labels.zarr provenance.json"
+    assert (launch.out / "found" / "report.txt").read_text() == f"results: {results}"
+    assert not (launch.out / "given" / "report.txt").exists()
+
+    # edited, it looks at the results again, and nothing else is done
+    shutil.rmtree(launch.out)  # a stub's record is none
+    code = copy / "bin/terapose/stages/report.py"
+    code.write_text(code.read_text().replace('"results: ', '"now: '))
+    again = launch.done(*words, "-resume")
+    assert again.submitted == {"CHECK", "PUBLISH", "REPORT"}
+    assert (launch.out / "found" / "report.txt").read_text() == f"now: {results}"

@@ -71,9 +71,14 @@ def test_results_are_complete_and_agree(launch: Launch, voxels: np.ndarray) -> N
 
 
 def test_same_bytes_as_the_command_and_as_uncut(
-    launch: Launch, undisturbed: tuple[str, bytes]
+    launch: Launch, uncut: Path, undisturbed: tuple[str, bytes]
 ) -> None:
-    assert results(launch.out / "nuclei") == undisturbed
+    out = launch.out / "nuclei"
+    assert results(out) == undisturbed
+    # gathers are given other parameters there: their keys are those of the local run all the same
+    records = (json.loads((x / "provenance.json").read_text()) for x in (out, uncut))
+    one, other = ({n: s["key"] for n, s in record["stages"].items()} for record in records)
+    assert one == other and all(one.values())
 
 
 def test_new_filter_and_new_threshold_run_only_what_they_shape(

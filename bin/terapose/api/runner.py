@@ -112,7 +112,7 @@ def _segment(
         with _checked(opened.address, cells, params.second) as same:
             _segment(same, cells, params.second, workers, report, link=False)
     model_files = resolve_all(params.model, digest=params.model_digest)
-    params = find_all(opened, params, model_files)
+    opened, params = find_all(opened, params, model_files)
     plan = make_plan(opened, identify_all(model_files), params)
     store = Store(str(folder.resolve() / ".terapose" / plan.digest))
     plan_stage.run(plan, store)

@@ -2,6 +2,10 @@
 
 Both are found in the description (`terapose.pipeline.graph`); those whose process calls a command
 of people are none of them. What they are given is what a process of the workflow has.
+
+When a stage before the plan runs, **check** has opened the image, has fixed what later stages are
+told and which of them run. So what is found may shape the plan alone, and in the same mode; where
+it chooses another part of the image, that is opened and checked in its turn.
 """
 
 from __future__ import annotations
@@ -9,13 +13,19 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from terapose.core.params import Parameters, check
 from terapose.io.images import Image
-from terapose.pipeline.checked import mode_of
-from terapose.pipeline.graph import AFTER, BEFORE
+from terapose.pipeline.checked import mode_of, open_checked
+from terapose.pipeline.graph import AFTER, BEFORE, GRAPH, PLAN
 from terapose.pipeline.stage import Stage
+
+_LATER = {name for stage in GRAPH for name in stage.parameters}
+FINDABLE = frozenset(PLAN.parameters) - _LATER - {"mode", "model"}
+"""Parameters that a stage before the plan may find: those that the plan alone depends on. The mode
+is fixed by then, and the network's file is fetched."""
+_GIVEN = frozenset(name for stage in (*BEFORE, PLAN) for name in stage.parameters)
 
 
 def asked(stages: Iterable[Stage], mode: str, params: Parameters) -> list[Stage]:
@@ -23,17 +33,68 @@ def asked(stages: Iterable[Stage], mode: str, params: Parameters) -> list[Stage]
     return [stage for stage in stages if not stage.calls and stage.is_asked(mode, params)]
 
 
-def find(stage: Stage, image: Image, params: Parameters, model_files: Sequence[Path]) -> Parameters:
-    """Run a stage before the plan; returns the parameters with those that it has found."""
-    found: dict[str, Any] = _module(stage).find(image, params, model_files)
-    return check({**params.model_dump(exclude_defaults=True), **found})
+def before_plan(params: Parameters) -> dict[str, Any]:
+    """The parameters of the plan and of the stages before it, as far as they are not defaults."""
+    return params.model_dump(mode="json", include=set(_GIVEN), exclude_defaults=True)
 
 
-def find_all(image: Image, params: Parameters, model_files: Sequence[Path]) -> Parameters:
+class Found(NamedTuple):
+    """The image and all parameters after a stage before the plan."""
+
+    image: Image
+    params: Parameters
+
+
+def find(stage: Stage, image: Image, params: Parameters, model_files: Sequence[Path]) -> Found:
+    """Run a stage before the plan.
+
+    Parameters
+    ----------
+    stage
+        The stage; it is given `before_plan` of the parameters, wherever it runs.
+    image
+        From `open_checked`, with these parameters.
+    params
+        All that are known.
+    model_files
+        The network's files.
+
+    Returns
+    -------
+    Found
+        The parameters with those that were found, and the image that these choose.
+
+    Raises
+    ------
+    ValueError
+        If it finds what it may not: a mistake in the stage.
+    InputError
+        If a value is none of its parameter, or the image does not go with what was found.
+    """
+    found: dict[str, Any] = _module(stage).find(image, check(before_plan(params)), model_files)
+    if strange := sorted(found.keys() - FINDABLE):
+        raise ValueError(
+            f"stage {stage.name}: finds {', '.join(strange)}, which shapes more than the plan; "
+            f"allowed: {', '.join(sorted(FINDABLE))}"
+        )
+    given = params.model_dump(exclude_defaults=True)
+    after = check({**given, **found}, f"what stage {stage.name} found")
+    opened = open_checked(image.address, after)
+    modes = mode_of(image, params), mode_of(opened, after)
+    if len(set(modes)) > 1:
+        raise ValueError(
+            f"stage {stage.name}: changes the mode from {modes[0]} to {modes[1]}, when it is fixed "
+            "which stages run"
+        )
+    return Found(opened, after)
+
+
+def find_all(image: Image, params: Parameters, model_files: Sequence[Path]) -> Found:
     """Run all stages before the plan that are asked for, each on what those before it found."""
+    found = Found(image, params)
     for stage in asked(BEFORE, mode_of(image, params), params):
-        params = find(stage, image, params, model_files)
-    return params
+        found = find(stage, *found, model_files)
+    return found
 
 
 def look(stage: Stage, results: Path, output: Path) -> None:

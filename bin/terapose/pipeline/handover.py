@@ -20,12 +20,25 @@ from terapose.io.images import Image
 from terapose.io.images.identity import changed_image
 from terapose.networks import identify_all
 from terapose.networks.ensemble import weight_files
-from terapose.pipeline.around import find
+from terapose.pipeline.around import before_plan, find
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.graph import BEFORE, PLAN
+from terapose.pipeline.image_plan import identity_of
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.stage import Stage
+from terapose.pipeline.tissue import find_tissue
+from terapose.pipeline.upscale import cover_of, full_image
+
+
+def identities(image: Image, params: Parameters) -> list[str]:
+    """What tells the image, its level 0 and the mask of tissue from others, as a plan has them."""
+    full = full_image(image, params) if image.level else image
+    images = [image] if cover_of(image, full) is None else [image, full]
+    found = [identity_of(one, params.identity) for one in images]
+    if not params.tissue:
+        return found
+    _, tissue = find_tissue(params.tissue, image.layout.shape, params.identity)
+    return [*found, tissue.identity]
 
 
 class Draft(BaseModel):
@@ -50,9 +63,7 @@ class Draft(BaseModel):
     @classmethod
     def of(cls, address: str, params: Parameters, seen: list[str]) -> Draft:
         """A draft of all parameters."""
-        names = {name for stage in (*BEFORE, PLAN) for name in stage.parameters}
-        own = params.model_dump(mode="json", include=names, exclude_defaults=True)
-        return cls(address=address, params=own, seen=tuple(seen))
+        return cls(address=address, params=before_plan(params), seen=tuple(seen))
 
 
 class Handed(BaseModel):
@@ -91,11 +102,26 @@ class Handed(BaseModel):
         return plan
 
     def found(self, stage: Stage, network: Path) -> Handed:
-        """What is handed on after a stage before the plan: a draft with what it has found."""
-        assert isinstance(self.work, Draft)  # check makes no plan where such a stage is asked for
+        """What is handed on after a stage before the plan: a draft with what it has found.
+
+        A plan is handed on as it is: **check** makes one where no such stage is asked for.
+
+        Raises
+        ------
+        InputError
+            If another part of the image is found, and it is another image than **check** has seen.
+        """
+        if isinstance(self.work, Plan):
+            return self
+        seen = list(self.work.seen)
         image, params = self._opened(self.work)
-        params = find(stage, image, params, weight_files(network))
-        return Handed(work=Draft.of(self.work.address, params, list(self.work.seen)))
+        opened, after = find(stage, image, params, weight_files(network))
+        # only where it is needed: with `identity: content` the image is read for it
+        if _identifying(after) != _identifying(params):
+            if identities(image, params) != seen:
+                raise changed_image(self.work.address)
+            seen = identities(opened, after)
+        return Handed(work=Draft.of(self.work.address, after, seen))
 
     @staticmethod
     def _opened(draft: Draft) -> tuple[Image, Parameters]:
@@ -119,3 +145,8 @@ class Handed(BaseModel):
                 where="standard input",
                 got=text[:60] or "nothing",
             ) from error
+
+
+def _identifying(params: Parameters) -> tuple[object, ...]:
+    """The parameters that identities depend on."""
+    return params.selection, params.tissue, params.identity

@@ -303,12 +303,14 @@ def run_gather(job: Job, receipts: Sequence[Receipt]) -> State:
     begin = time.perf_counter()
     implementation, described = module(job.stage), STAGES[job.stage]
     if described.over is not None:
-        tasks = sum_up(job.plan, job.stage, receipts)
+        tasks = sum_up(job.plan, job.stage, receipts, job.before.key)
         job = replace(job, params=tasks.step.params)
         return after(job.before, tasks.step, implementation.gather(job, tasks.results))
     results: list[Result] = []
+    # those of several stages come after the same summary
+    start = job.before.key
     for stage in described.gathers:
-        tasks = sum_up(job.plan, stage, receipts)
+        tasks = sum_up(job.plan, stage, receipts, start)
         job = replace(job, before=after(job.before, tasks.step))
         results += tasks.results
     added: Added = implementation.gather(job, results)
@@ -337,7 +339,9 @@ class Tasks(NamedTuple):
     results: list[Result]
 
 
-def sum_up(plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool = False) -> Tasks:
+def sum_up(
+    plan: Plan, stage: str, receipts: Sequence[Receipt], before: str, *, upscale: bool = False
+) -> Tasks:
     """Check that every item of a stage has exactly one receipt, and sum them up.
 
     Parameters
@@ -348,13 +352,16 @@ def sum_up(plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool
         Name of the scattered stage.
     receipts
         One for each task, in any order.
+    before
+        Key of the summary that the stage came after.
     upscale
         Whether they wrote regions of level 0.
 
     Raises
     ------
     StoreError
-        If an item has no receipt or two, or receipts are of different runs.
+        If an item has no receipt or two, or receipts are of different runs, or made by other code
+        or from other results than those of ``before``.
     """
     faults = []
     strange = {(r["stage"], r["plan"]) for r in receipts} - {(stage, plan.digest)}
@@ -363,6 +370,9 @@ def sum_up(plan: Plan, stage: str, receipts: Sequence[Receipt], *, upscale: bool
     keys = sorted({r["key"] for r in receipts})
     if len(keys) > 1:
         faults.append(f"receipts made with different parameters: {keys}")
+    foreign = {r["key"] for r in receipts if r["key"] != stage_key(stage, r["params"], before)}
+    if foreign:
+        faults.append(f"receipts made by other code or from other results: {sorted(foreign)}")
     covered: dict[int, int] = {}
     for receipt in receipts:
         for item in range(*receipt["items"]):

@@ -12,7 +12,10 @@ it is a *gather*, which runs once when all receipts of a scattered stage are in.
 Around these are stages that have no job (`terapose.pipeline.around`). Their process calls a command
 of people, or they are modules of `terapose.stages`, too:
 
-- ``find(image, params, model_files) -> dict``: before the plan; values of parameters, by name;
+- ``find(image, params, model_files) -> dict``: before the plan; values of parameters, by name. It
+  is given its own parameters and those of the plan; it may find those that the plan alone takes
+  (`terapose.pipeline.around.FINDABLE`), and may not change the mode. Where it finds another part of
+  the image, that is opened and checked again;
 - ``look(results, output) -> None``: after the results are published; makes files in a folder.
 """
 
@@ -98,7 +101,8 @@ class Stage:
     @property
     def code(self) -> str:
         """What tells its code from other code."""
-        return f"{self.version}-{code_of(f'stages.{self.command}')[:16]}"
+        module = f"cli.{self.calls}" if self.calls else f"stages.{self.command}"
+        return f"{self.version}-{code_of(module)[:16]}"
 
     def is_asked(self, mode: str, params: Parameters) -> bool:
         """Whether it runs, as far as that is known before there is a plan."""

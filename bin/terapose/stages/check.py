@@ -32,13 +32,12 @@ from terapose.pipeline.around import asked
 from terapose.pipeline.checked import mode_of, open_checked, without_use
 from terapose.pipeline.code import code_of
 from terapose.pipeline.constant import refuse_constant
-from terapose.pipeline.graph import BEFORE, GATHERED, GRAPH, commands
-from terapose.pipeline.handover import Draft, Handed
-from terapose.pipeline.image_plan import identity_of
+from terapose.pipeline.graph import AFTER, BEFORE, GATHERED, GRAPH, commands
+from terapose.pipeline.handover import Draft, Handed, identities
 from terapose.pipeline.plan import PLANNING, key_of
 from terapose.pipeline.planning import make_plan
-from terapose.pipeline.tissue import find_tissue, share_of
-from terapose.pipeline.upscale import cover_of, full_image
+from terapose.pipeline.tissue import share_of
+from terapose.pipeline.upscale import full_image
 from terapose.results.earlier import record_of, result_names, stale
 
 if TYPE_CHECKING:
@@ -192,17 +191,6 @@ def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
 
 
-def _identities(image: Image, params: Parameters) -> list[str]:
-    """What tells the image, its level 0 and the mask of tissue from others, as a plan has them."""
-    full = full_image(image, params) if image.level else image
-    images = [image] if cover_of(image, full) is None else [image, full]
-    found = [identity_of(one, params.identity) for one in images]
-    if not params.tissue:
-        return found
-    _, tissue = find_tissue(params.tissue, image.layout.shape, params.identity)
-    return [*found, tissue.identity]
-
-
 class Checked(NamedTuple):
     """What is known of the samples of one image.
 
@@ -257,7 +245,8 @@ def _words(params: Parameters) -> dict[str, str]:
         words[name] = " ".join([*filter(None, [arguments(params, stage.parameters)]), code])
         if stage.over and stage.name not in GATHERED:
             words[f"gather-{name}"] = code
-    return words
+    # commands of people are not told what their code has to be
+    return words | {stage.name: stage.code for stage in AFTER if stage.calls}
 
 
 def _check_one(
@@ -276,7 +265,7 @@ def _check_one(
         check_room(output, math.prod(result.shape))
     # the numbers that names stand for: another table of markers is another run
     channels = channel_numbers(image, params.channels, params.markers)
-    seen = _identities(image, params)
+    seen = identities(image, params)
     # the networks' files are fetched by then: their addresses are but names
     shown_as = {name: masked(getattr(params, name)) for name in ("model", "cell_model")}
     told = params.model_copy(update=shown_as)
@@ -284,9 +273,8 @@ def _check_one(
         "address": address,
         "identity": key_of(*seen, network.identity, code_of(*PLANNING), channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
-        "runs": " ".join(stage.name for stage in GRAPH if stage.is_asked(mode, params)),
+        "runs": " ".join(s.name for s in (*BEFORE, *GRAPH, *AFTER) if s.is_asked(mode, params)),
         **_words(told),
-        "look": code_of("cli.picture", "cli.evaluate")[:16],
         "plan": Handed(work=plan or Draft.of(address, told, seen)).text,
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(stale(output, names)) if output is not None else "",

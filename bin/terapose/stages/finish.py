@@ -134,7 +134,7 @@ def _gathered(job: Job, receipts: list[Receipt]) -> dict[str, Tasks]:
         if not STAGES[stage].is_asked(job.plan.mode, params):
             continue
         mine = [r for r in receipts if r["stage"] == stage]
-        found[stage] = sum_up(job.plan, stage, mine, upscale=job.upscales)
+        found[stage] = sum_up(job.plan, stage, mine, job.before.key, upscale=job.upscales)
     # of what was written, whatever tasks it was written by
     step, results = found["export"]
     checksum = key_of([c for r in results for c in r["checksums"]])

@@ -1,5 +1,5 @@
-// The stages of bin/terapose/pipeline/graph.py (tests/pipeline/test_graph.py): what stubs say of them, and
-// of which a plan has tables.
+// The stages of bin/terapose/pipeline/graph.py (tests/pipeline/test_graph.py): of which a plan has to
+// have tables, and which of them stubs say that they run.
 
 // Stages that are cut into tasks.
 def scattered() {
@@ -12,4 +12,9 @@ def scattered() {
 // Stages with a single task.
 def gathers() {
     return ['percentiles', 'seeds', 'objects', 'filter_planes', 'stitch', 'relabel', 'match', 'finish']
+}
+
+// Stages before the plan, and after the results.
+def around() {
+    return ['simulate', 'check', 'fetch', 'publish', 'verify', 'picture', 'evaluate']
 }
