@@ -7,6 +7,7 @@ from typing import Any
 
 from terapose.core.errors import InputError, StoreError, few
 from terapose.io.checksums import unsealed
+from terapose.io.documents import refuse_special
 from terapose.io.labels.files import LabelFiles
 from terapose.results.earlier import RECORD
 from terapose.results.publishing import LABELS, Checks, of_tree
@@ -34,9 +35,9 @@ def faults(folder: Path) -> list[str]:
         If there is no record, or it is damaged, or of a version without checksums.
     """
     place = folder / RECORD
+    refuse_special(place)
     try:
         record = unsealed(place.read_bytes(), place)
-        checks = record["checksums"]
     except OSError as error:
         raise InputError(
             f"there are no results, or they are not complete: {RECORD} cannot be read",
@@ -44,10 +45,14 @@ def faults(folder: Path) -> list[str]:
             got=error.strerror,
             remedy="run again: it is written last",
         ) from error
-    except KeyError as error:
-        raise InputError("contains no checksums", where=place) from error
-    wrong = [f"{LABELS}: {what}" for what in _of_labels(checks.pop(LABELS)).faults(folder / LABELS)]
+    try:
+        checks = _checks(record)
+        labels = _of_labels(checks.pop(LABELS))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError("contains no checksums of results", where=place, got=str(error)) from error
+    wrong = [f"{LABELS}: {what}" for what in labels.faults(folder / LABELS)]
     for name, crc in checks.items():
+        refuse_special(folder / name)
         found = of_tree(folder / name)
         if found != crc:
             wrong.append(f"{name} {'is missing' if found is None else 'has another checksum'}")
@@ -69,6 +74,14 @@ def folders_in(place: Path) -> list[Path]:
         return [place]
     patterns = [f"{samples}/{name}" for samples in ("*", _MCMICRO) for name in (RECORD, LABELS)]
     return sorted({path.parent for pattern in patterns for path in place.glob(pattern)}) or [place]
+
+
+def _checks(record: Any) -> dict[str, Any]:
+    """Checksums by name, of names in the folder itself: a record leads nowhere else."""
+    checks = dict(record["checksums"])
+    if any(Path(name).name != name or "\0" in name for name in checks):
+        raise ValueError("a name that leads out of the folder")
+    return checks
 
 
 def _of_labels(known: dict[str, Any]) -> Checks:
