@@ -14,7 +14,7 @@ from terapose.io.checksums import sealed
 from terapose.results.earlier import RECORD
 from terapose.results.verify import faults
 
-LABELS = {"files": {}, "regions": [], "coarse": {}, "metadata": {}}
+LABELS: dict[str, Any] = {"files": {}, "regions": [], "coarse": {}, "metadata": {}}
 
 
 def written(folder: Path, checksums: Any) -> Path:

@@ -12,6 +12,7 @@ from terapose.io.labels.files import LabelFiles
 from terapose.results.earlier import RECORD
 from terapose.results.publishing import LABELS, Checks, of_tree
 
+_HERE = ("", ".", "..")
 _MCMICRO = "segmentation/terapose-*"
 """Where samples lie with ``publish_layout`` ``mcmicro`` (``modules/samples.nf``)."""
 
@@ -79,7 +80,7 @@ def folders_in(place: Path) -> list[Path]:
 def _checks(record: Any) -> dict[str, Any]:
     """Checksums by name, of names in the folder itself: a record leads nowhere else."""
     checks = dict(record["checksums"])
-    if any(Path(name).name != name or "\0" in name for name in checks):
+    if any(name in _HERE or Path(name).name != name or "\0" in name for name in checks):
         raise ValueError("a name that leads out of the folder")
     return checks
 
