@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from benchmarks.tables import BEFORE, STEP, Made, gathers
+from benchmarks.tables import BEFORE, STEP, Made, gathers, keyed
 from numpy.typing import NDArray
 from zarr import open_array
 
@@ -29,8 +29,9 @@ def peaks_of(folder: Path, depth: int) -> dict[str, int]:
     before = BEFORE
     found = {}
     for name, run, receipts in gathers(made):
+        given = [keyed(each, before) for each in receipts]
         tracemalloc.start()
-        before = run(made.job(name, before), *receipts)
+        before = run(made.job(name, before), *given)
         found[name] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         if name == "relabel":
