@@ -25,7 +25,7 @@ def command(stage) {
 }
 
 // The store's address for a task: another one, to Nextflow, each time its results were damaged, so
-// that it runs again (bin/terapose/repair.py).
+// that it runs again (bin/terapose/pipeline/repair.py).
 def renewed(run, note) {
     def times = run.damage[note.toString()]
     return times ? "${run.store}?again=${times}".toString() : run.store

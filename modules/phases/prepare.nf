@@ -63,7 +63,7 @@ def described(row, given) {
     ]
 }
 
-// The store's address, and how often results of its tasks were damaged (bin/terapose/repair.py).
+// The store's address, and how often results of its tasks were damaged (bin/terapose/pipeline/repair.py).
 def stored(store) {
     def folder = store.resolve('again')
     def notes = folder.exists() ? folder.listFiles().toList() : []

@@ -42,6 +42,20 @@ def needs_engine() -> None:
         pytest.skip("no Nextflow: make engine")
 
 
+def answers_of(script: Path, folder: Path, *words: str) -> tuple[str, str]:
+    """What a script said that calls functions of the workflow, and the answers that it wrote."""
+    given = [*words, "--answers", "answers.json", "--outdir", "results"]
+    done = subprocess.run(
+        ["nextflow", "-q", "run", script, *given],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, (folder / "answers.json").read_text()
+
+
 def program(path: Path, *words: object) -> Path:
     """Write a command of a file's name; calls these words, and what it is given."""
     path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')

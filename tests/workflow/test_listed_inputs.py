@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.listing_cases import ANSWERS, write_inputs
-from tests.workflow.launch import environment, needs_engine
+from tests.workflow.launch import answers_of, needs_engine
 
 from terapose.io import listing
 from terapose.io.images import folders
@@ -25,18 +24,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_inputs(folder)
     (folder / "cases.json").write_text(json.dumps([case[:2] for case in ANSWERS]))
     script = Path(__file__).with_name("listing.nf")
-    words = ["--cases", "cases.json", "--answers", "answers.json", "--outdir", "results"]
-    done = subprocess.run(
-        ["nextflow", "-q", "run", script, *words],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "scan: 2 images; skipped, not images: notes.txt, thumb.png\n" in done.stdout
-    text = (folder / "answers.json").read_text().replace(f"{folder}/", "")
-    answered: dict[str, Any] = json.loads(text)
+    said, text = answers_of(script, folder, "--cases", "cases.json")
+    assert "scan: 2 images; skipped, not images: notes.txt, thumb.png\n" in said
+    answered: dict[str, Any] = json.loads(text.replace(f"{folder}/", ""))
     return answered
 
 

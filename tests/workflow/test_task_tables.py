@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from tests.workflow.launch import environment, needs_engine
+from tests.workflow.launch import answers_of, needs_engine
 
 from terapose.pipeline.plan import tasks_csv
 
@@ -44,16 +43,8 @@ def test_only_whole_tables_are_read(tmp_path: Path) -> None:
     for file, name in names.items():
         (tmp_path / "tables" / f"{file}.csv").write_text(cases[name])
     script = Path(__file__).with_name("tables.nf")
-    words = ["--tables", "tables", "--answers", "answers.json", "--outdir", "results"]
-    done = subprocess.run(
-        ["nextflow", "-q", "run", script, *words],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    answers = json.loads((tmp_path / "answers.json").read_text())
+    _, text = answers_of(script, tmp_path, "--tables", "tables")
+    answers = json.loads(text)
     whole = {names[file]: tasks for file, tasks in answers["whole"].items()}
     assert whole == {"whole": [0, 1, 2], "of no tasks": []}
     assert [*answers["unasked"].values()] == [[], []]

@@ -103,16 +103,16 @@ class State(BaseModel):
     labels
         Array of provisional labels, (Z, Y, X) ``dtype`` (objects, for its tasks).
     object_table, hole_table
-        Windows of the tables of objects and of the voxels of their holes (objects; then errors,
-        planes and stitch write objects of their own, and voids holes).
+        Windows of the tables of objects and of the voxels of their holes (objects; then
+        flow_errors, filter_planes and stitch write objects of their own, and cell_holes holes).
     last
-        Largest number in ``object_table`` (objects, planes, stitch).
+        Largest number in ``object_table`` (objects, filter_planes, stitch).
     pieces
         Table of IDs that were too large, (N,) int64, and of the rounds of diffusion of each plane,
         (Z,) int64 (objects).
     relabel_map, patches
-        Lookup from provisional ID to number, and how many voxels changed hands (planes, stitch,
-        relabel).
+        Lookup from provisional ID to number, and how many voxels changed hands
+        (filter_planes, stitch, relabel).
     relabel
         Folder of the label images that are written (relabel, match).
     cell_table

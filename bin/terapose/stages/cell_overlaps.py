@@ -1,4 +1,4 @@
-"""matches: count the pixels that nuclei share with the cells of a second network.
+"""cell_overlaps: count the pixels that nuclei share with the cells of a second network.
 
 The cells come from a run of their own: a folder with its ``labels.zarr`` and ``provenance.json``.
 For each block, without a halo:

@@ -1,4 +1,4 @@
-"""planes (gather, mode stitch): decide which objects of the planes stay, before they are joined.
+"""filter_planes (gather, mode stitch): decide which objects of planes stay, before the joining.
 
 As `cellpose.models.CellposeModel.eval` does for a stack that is to be stitched: objects of bad
 flows go and holes are filled plane by plane, but nothing is too small yet. What stays is numbered

@@ -1,4 +1,4 @@
-"""errors: how far the flows of each object are from those that its mask would have.
+"""flow_errors: how far the flows of each object are from those that its mask would have.
 
 Runs only where ``flow_threshold`` asks for it (by itself in modes 2d and stitch, as Cellpose does).
 Each block does the objects whose seed lies in it. Let D be how far a point can get: an object lies

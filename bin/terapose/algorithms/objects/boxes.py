@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.io.compiled import njit
+from terapose.algorithms.windows import grow_boxes
 
 
 def object_boxes(labels: NDArray[np.integer], count: int | None = None) -> list[Any]:
@@ -32,36 +32,11 @@ def object_boxes(labels: NDArray[np.integer], count: int | None = None) -> list[
     """
     if count is None:
         count = int(labels.max(initial=0))
-    volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
-    start = np.full((count, 3), np.iinfo(np.int64).max, np.int64)
-    stop = np.zeros((count, 3), np.int64)
-    _extend(volume, start, stop)
+    lacking = 3 - labels.ndim
+    boxes = np.zeros((count, 6), np.int64)
+    ids = np.arange(1, count + 1, dtype=np.int64)
+    grow_boxes(labels.reshape((1,) * lacking + labels.shape), (0, 0, 0), ids, boxes)
     return [
-        tuple(slice(a, b) for a, b in zip(first, last, strict=True)) if last[-1] else None
-        for first, last in zip(
-            start[:, 3 - labels.ndim :].tolist(), stop[:, 3 - labels.ndim :].tolist(), strict=True
-        )
+        tuple(map(slice, box[lacking:3], box[3 + lacking :])) if box[-1] else None
+        for box in boxes.tolist()
     ]
-
-
-@njit
-def _extend(volume, start, stop):  # type: ignore[no-untyped-def]
-    """Extend boxes by the voxels of a label image; stretches of one label are taken at once."""
-    depth, height, width = volume.shape
-    for z in range(depth):
-        for y in range(height):
-            x = 0
-            while x < width:
-                label = volume[z, y, x]
-                end = x + 1
-                while end < width and volume[z, y, end] == label:
-                    end += 1
-                if 0 < label <= len(start):
-                    n = label - 1
-                    start[n, 0] = min(start[n, 0], z)
-                    start[n, 1] = min(start[n, 1], y)
-                    start[n, 2] = min(start[n, 2], x)
-                    stop[n, 0] = max(stop[n, 0], z + 1)
-                    stop[n, 1] = max(stop[n, 1], y + 1)
-                    stop[n, 2] = max(stop[n, 2], end)
-                x = end
