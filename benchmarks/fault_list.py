@@ -66,14 +66,14 @@ FAULTS = (
     Fault(
         "the checksum of a blob is not compared",
         "io/checksums.py",
-        'if crc32c(content, _START).to_bytes(_SIZE, "little") != seal:',
+        "if _seal(content, name) != seal:",
         "if len(seal) != _SIZE:",
         (f"{STORE}damaged_blobs_are_faults",),
     ),
     Fault(
         "the checksum of a document is not compared",
         "io/checksums.py",
-        'if seal != f"{_of_document(document):08x}":',
+        'if seal != f"{_of_document(document, name):08x}":',
         "if not seal:",
         (
             f"{STORE}damaged_blobs_are_faults",
@@ -82,16 +82,23 @@ FAULTS = (
     ),
     Fault(
         "chunks have no checksum",
-        "io/store/store.py",
-        "compressors=[codec, Crc32cCodec()],",
-        "compressors=[codec],",
+        "io/zarr_files.py",
+        'content = unframed(found.to_bytes(), f"{self._name}/{key}", f"{self._address}/{key}")',
+        "content = found.to_bytes()[:-4]",
         (f"{STORE}a_damaged_chunk_is_named",),
+    ),
+    Fault(
+        "the checksum of a chunk says nothing of its place",
+        "io/checksums.py",
+        "crc32c(data, crc32c(name.encode(), _START))",
+        "crc32c(data, _START)",
+        (f"{STORE}no_file_takes_the_place_of_another",),
     ),
     Fault(
         "a missing chunk is read as zeros",
         "io/zarr_files.py",
-        "Watched(zarr_store(address), complete=True)",
-        "Watched(zarr_store(address), complete=False)",
+        "super().__init__(store, complete=True)",
+        "super().__init__(store, complete=False)",
         (f"{STORE}a_missing_chunk_is_a_fault_not_zeros",),
     ),
     Fault(

@@ -25,6 +25,7 @@ from terapose import networks
 from terapose.api.runner import run_all, segment_file
 from terapose.core.errors import StoreError
 from terapose.core.params import check
+from terapose.io.store.store import Store
 from terapose.pipeline.arguments import as_option
 from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.job import Receipt, run
@@ -50,7 +51,7 @@ def test_the_last_planes_of_each_axis_are_predicted(tmp_path: Path, tiny_model: 
     x = transforms.normalize_img(image[..., np.newaxis].astype(np.float32))
     flows, _ = core.run_3D(network.module, x, bsize=network.tile)
     expected = np.ascontiguousarray(np.moveaxis(flows, -1, 0))
-    found = np.asarray(zarr.open_array(str(store / "gradients-zy"))[:])
+    found = np.asarray(Store(str(store)).open("gradients-zy")[:])
     for axis in (1, 2, 3):
         last = found.shape[axis] - found.shape[axis] % 5
         planes = np.moveaxis(found, axis, 0)[last:]
@@ -162,7 +163,7 @@ def test_no_tile_of_the_network_wins_at_a_seam(tmp_path: Path, tiny_model: Path)
     network = networks.load(tiny_model)
     x = transforms.normalize_img(image[..., np.newaxis].astype(np.float32))
     expected, _ = core.run_net(network.module, x, bsize=network.tile)
-    found = np.asarray(zarr.open_array(str(store / "gradients-yx"))[:])
+    found = np.asarray(Store(str(store)).open("gradients-yx")[:])
     np.testing.assert_array_equal(np.moveaxis(found, 0, -1), expected)
 
 

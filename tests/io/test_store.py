@@ -87,6 +87,36 @@ def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:
         assert (caught.value.start, caught.value.stop) == ((0, 0, 0), CHUNK)
 
 
+def test_no_file_takes_the_place_of_another(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for name in ("flows", "other"):
+        store.create(name, SHAPE, CHUNK, "float32")
+        store.write(name, Box.whole(SHAPE), values()[0])
+    for name in ("a", "b"):
+        store.put_table(f"{name}.npz", {"id": np.arange(3)})
+        store.put_json(f"{name}.json", {"id": 3})
+    box = Box.whole(SHAPE)
+    for one, other, read in (
+        ("flows/c/0/0/0", "flows/c/1/0/0", lambda: store.read("flows", box)),
+        ("flows/c/0/0/0", "other/c/0/0/0", lambda: store.read("flows", box)),
+        ("flows/zarr.json", "other/zarr.json", lambda: Store(str(tmp_path)).read("flows", box)),
+        ("a.npz", "b.npz", lambda: store.get_table("a.npz")),
+        ("a.json", "b.json", lambda: store.get_json("a.json")),
+        ("a.json", "a.npz", lambda: store.get_json("a.json")),
+        ("a.npz", "flows/c/0/0/0", lambda: store.get_table("a.npz")),
+    ):
+        read()
+        files = [tmp_path / name for name in (one, other)]
+        contents = [file.read_bytes() for file in files]
+        for file, content in zip(files, reversed(contents), strict=True):
+            file.write_bytes(content)
+        with pytest.raises(StoreError, match=f"{one}: is damaged"):
+            read()
+        for file, content in zip(files, contents, strict=True):
+            file.write_bytes(content)
+        read()
+
+
 def test_damaged_metadata_are_made_again_by_who_writes(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.create("flows", SHAPE, CHUNK, "float32")

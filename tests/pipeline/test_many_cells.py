@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from benchmarks.tables import BEFORE, STEP, Made, gathers, keyed
 from numpy.typing import NDArray
-from zarr import open_array
 
 from terapose.pipeline.state import State
 
@@ -47,8 +46,7 @@ def check(made: Made, state: State) -> None:
     assert (state.cells, state.patches) == (cells, 3 * (cells // 10))
 
     def column(name: str) -> NDArray[Any]:
-        array = open_array(f"{made.store.address}/{state.relabel_map}/{name}", mode="r")
-        return np.asarray(array).ravel()
+        return np.asarray(made.store.open(f"{state.relabel_map}/{name}")[:]).ravel()
 
     np.testing.assert_array_equal(column("lookup"), np.arange(cells + 1))
     voxel, label = column("patch_voxel"), column("patch_label")

@@ -137,14 +137,15 @@ class World:
     # -- troubles ------------------------------------------------------------------------------
 
     def damage(self, seed: int, *, remove: bool = False) -> None:
-        """Change a bit, cut off, empty or remove a file of the store."""
+        """Change a bit, cut off, empty, remove or exchange a file of the store."""
         chosen = random.Random(seed)
         found = sorted(p for store in self.stores for p in store.rglob("*") if p.is_file())
         if not found:
             return
         file = chosen.choice(found)
         content = bytearray(file.read_bytes())
-        how = "remove" if remove else chosen.choice(("flip", "flip", "cut", "zeros", "empty"))
+        ways = ("flip", "flip", "cut", "zeros", "empty", "exchange")
+        how = "remove" if remove else chosen.choice(ways)
         if how == "remove":
             file.unlink()
         elif how == "flip" and content:
@@ -154,6 +155,10 @@ class World:
             file.write_bytes(content[: chosen.randrange(len(content) + 1)])
         elif how == "zeros":
             file.write_bytes(bytes(len(content)))
+        elif how == "exchange":
+            other = chosen.choice(found)
+            file.write_bytes(other.read_bytes())
+            other.write_bytes(content)
         else:
             file.write_bytes(b"")
 

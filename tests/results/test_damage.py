@@ -42,12 +42,14 @@ KINDS = {
     "their metadata": ("relabel-*/labels.zarr/cells/*.json", ""),
 }
 Change = Callable[[bytes, random.Random], bytes | None]
-CHANGES: dict[str, Change] = {
+CHANGES: dict[str, Change | None] = {
     "flipped": lambda data, r: _flip(data, r.randrange(8 * len(data))),
     "cut off": lambda data, r: data[: r.randrange(len(data))],
     "zeros": lambda data, _: bytes(len(data)),
     "removed": lambda _data, _r: None,
+    "exchanged": None,
 }
+"""None: two files take each other's place."""
 
 
 CASES = [
@@ -79,7 +81,7 @@ def segment(folder: Path, model: Path, **more: Any) -> dict[str, Any]:
     return segment_file(str(folder / "image.zarr"), folder / "out", params)
 
 
-def damage(store: Path, pattern: str, change: Change, seed: int) -> int:
+def damage(store: Path, pattern: str, change: Change | None, seed: int) -> int:
     """Change some of the files of a kind; returns how many."""
     found = sorted(
         file
@@ -89,8 +91,11 @@ def damage(store: Path, pattern: str, change: Change, seed: int) -> int:
     )
     chosen = random.Random(seed)
     some = chosen.sample(found, min(2, len(found)))
-    for file in some:
-        content = change(file.read_bytes(), chosen)
+    contents = [file.read_bytes() for file in some]
+    if change is None:
+        assert len({*contents}) == 2
+    for file, whole in zip(some, reversed(contents), strict=True):
+        content = change(file.read_bytes(), chosen) if change else whole
         if content is None:
             file.unlink()
         else:

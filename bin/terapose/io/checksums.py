@@ -4,9 +4,11 @@ Whatever is read again is compared with its checksum, so damage is an error and 
 
 - a JSON document carries that of its content under the key ``crc32c``: of its canonical text, so
   it may be indented or not;
-- any other blob ends in it, four bytes, little-endian;
-- chunks of the store have Zarr's own codec ``crc32c``; those of label images Zstandard's frame
-  checksum, which every reader of OME-Zarr knows.
+- any other blob of the store, a chunk of an array too, ends in it, four bytes, little-endian;
+- chunks of label images have Zstandard's frame checksum, which every reader of OME-Zarr knows.
+
+In the store a checksum starts from the name of its file: whole files of which one took the place of
+another are damage as well. So these chunks can be read with `terapose.io.store.Store` only.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from terapose.core.errors import StoreError
 KEY = "crc32c"
 _SIZE = 4
 _START = 0x7E8A
-"""Where the checksum of a blob starts: that of nothing is not 0 then, so zeros are damage."""
+"""Before the name of a blob: the checksum of nothing is not 0 then, so zeros are damage."""
 _BUFFER = 2**22
 
 
@@ -41,7 +43,9 @@ def of_file(path: Path) -> int:
     return found
 
 
-def sealed(document: Mapping[str, Any], within: str | None = None) -> dict[str, Any]:
+def sealed(
+    document: Mapping[str, Any], within: str | None = None, *, name: str = ""
+) -> dict[str, Any]:
     """A JSON document with its checksum.
 
     Parameters
@@ -51,13 +55,20 @@ def sealed(document: Mapping[str, Any], within: str | None = None) -> dict[str, 
     within
         Key of a part, not in the document yet, to put the checksum into: Zarr's metadata have no
         room for keys of others but in their attributes.
+    name
+        Of the file, where no other file may take its place.
     """
-    seal = {KEY: f"{_of_document(document):08x}"}
+    seal = {KEY: f"{_of_document(document, name):08x}"}
     return {**document, **({within: seal} if within else seal)}
 
 
 def unsealed(
-    text: bytes | str, where: object, within: str | None = None, *, remedy: str | None = None
+    text: bytes | str,
+    where: object,
+    within: str | None = None,
+    *,
+    name: str = "",
+    remedy: str | None = None,
 ) -> dict[str, Any]:
     """The document in a text, without its checksum.
 
@@ -67,7 +78,7 @@ def unsealed(
         Of `sealed`.
     where
         For the message.
-    within
+    within, name
         As in `sealed`.
     remedy
         What helps, if it is not to run again and nothing more.
@@ -82,29 +93,33 @@ def unsealed(
         seal = document.pop(within)[KEY] if within else document.pop(KEY)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise damaged(where, f"not what was written ({type(error).__name__})", remedy) from error
-    if seal != f"{_of_document(document):08x}":
+    if seal != f"{_of_document(document, name):08x}":
         raise damaged(where, "another checksum than was written", remedy)
     content: dict[str, Any] = document
     return content
 
 
-def framed(data: bytes) -> bytes:
-    """Bytes and their checksum."""
-    return data + crc32c(data, _START).to_bytes(_SIZE, "little")
+def framed(data: bytes, name: str) -> bytes:
+    """Bytes and their checksum, of a file with this name."""
+    return data + _seal(data, name)
 
 
-def unframed(data: bytes, where: object) -> bytes:
+def unframed(data: bytes, name: str, where: object) -> bytes:
     """Bytes without their checksum.
 
     Raises
     ------
     StoreError
-        If they are not those that were written.
+        If they are not those that were written under this name.
     """
     content, seal = data[:-_SIZE], data[-_SIZE:]
-    if crc32c(content, _START).to_bytes(_SIZE, "little") != seal:
+    if _seal(content, name) != seal:
         raise damaged(where, "another checksum than was written")
     return content
+
+
+def _seal(data: bytes, name: str) -> bytes:
+    return crc32c(data, crc32c(name.encode(), _START)).to_bytes(_SIZE, "little")
 
 
 def damaged(where: object, got: str, remedy: str | None = None) -> StoreError:
@@ -115,5 +130,6 @@ def damaged(where: object, got: str, remedy: str | None = None) -> StoreError:
 AGAIN = "run again (the workflow with -resume) to compute what is damaged again"
 
 
-def _of_document(document: Mapping[str, Any]) -> int:
-    return crc32c(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+def _of_document(document: Mapping[str, Any], name: str) -> int:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return crc32c(text.encode(), crc32c(name.encode()))

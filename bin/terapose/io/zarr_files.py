@@ -11,7 +11,7 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
 
-from terapose.io.checksums import crc32c
+from terapose.io.checksums import crc32c, framed, unframed
 from terapose.io.files import point
 
 Noted = dict[str, int | None]
@@ -68,6 +68,48 @@ class Watched(WrapperStore[ZarrStore]):
             self._noted[key] = None
 
 
+class Sealed(Watched):
+    """The files of an array of `terapose.io.store`: each ends in a checksum (`framed`).
+
+    Parameters
+    ----------
+    store
+        Where the files are.
+    name
+        Of the array, part of what the checksums are of.
+    address
+        Of the array, for messages.
+    """
+
+    def __init__(self, store: ZarrStore, name: str, address: str) -> None:
+        super().__init__(store, complete=True)
+        self._name, self._address = name, address
+
+    def _with_store(self, store: ZarrStore) -> Sealed:
+        return type(self)(store, self._name, self._address)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read a chunk.
+
+        Raises
+        ------
+        StoreError
+            If it is not the one that was written here.
+        """
+        found = await super().get(key, prototype, byte_range)
+        if found is None:
+            return None
+        content = unframed(found.to_bytes(), f"{self._name}/{key}", f"{self._address}/{key}")
+        return prototype.buffer.from_bytes(content)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a chunk."""
+        content = framed(value.to_bytes(), f"{self._name}/{key}")
+        await super().set(key, type(value).from_bytes(content))
+
+
 def zarr_store(address: str) -> ZarrStore:
     """The files at an address: a folder or a URL."""
     if "://" in address:
@@ -75,9 +117,9 @@ def zarr_store(address: str) -> ZarrStore:
     return LocalStore(Path(address))
 
 
-def array_of(document: dict[str, Any], address: str) -> zarr.Array[Any]:
+def array_of(document: dict[str, Any], address: str, name: str) -> zarr.Array[Any]:
     """An array whose metadata are known and whose chunks are all there, those of zeros too."""
-    place = StorePath(Watched(zarr_store(address), complete=True))
+    place = StorePath(Sealed(zarr_store(address), name, address))
     return zarr.Array.from_dict(place, document).with_config({"write_empty_chunks": True})
 
 

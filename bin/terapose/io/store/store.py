@@ -4,7 +4,8 @@ Invariants
 ----------
 - Every write region belongs to one task and is aligned to chunks: no chunk has two writers.
 - A chunk, a table and a marker appear whole or not at all (`terapose.io.files`).
-- Everything has a checksum, which is compared whenever it is read (`terapose.io.checksums`).
+- Everything has a checksum, of its name too, which is compared whenever it is read
+  (`terapose.io.checksums`).
 - All chunks of an array are written, zeros too. A chunk that is missing when it is read is a
   fault (`StoreError`), never zeros.
 - A task first writes its results, then its *marker*, and only then drops what nobody needs any
@@ -29,7 +30,7 @@ import fsspec
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import BloscCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
@@ -78,7 +79,7 @@ class Store:
 
     def put(self, name: str, data: bytes) -> None:
         """Write a blob as a whole, with its checksum."""
-        self._put(name, checksums.framed(data))
+        self._put(name, checksums.framed(data, name))
 
     def _put(self, name: str, data: bytes) -> None:
         path = self._path(name)
@@ -107,7 +108,10 @@ class Store:
         StoreError
             If it is not there, or not as it was written.
         """
-        return self._checked(name, checksums.unframed)
+        return self._checked(name, lambda data, where: checksums.unframed(data, name, where))
+
+    def _document(self, name: str, within: str | None = None) -> dict[str, Any]:
+        return self._checked(name, partial(checksums.unsealed, within=within, name=name))
 
     def _checked(self, name: str, check: Callable[[bytes, str], _T]) -> _T:
         try:
@@ -167,11 +171,11 @@ class Store:
 
     def put_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON document."""
-        self._put(name, json.dumps(checksums.sealed(value), sort_keys=True).encode())
+        self._put(name, json.dumps(checksums.sealed(value, name=name), sort_keys=True).encode())
 
     def get_json(self, name: str) -> dict[str, Any]:
         """Read a JSON document."""
-        return self._checked(name, checksums.unsealed)
+        return self._document(name)
 
     def find_json(self, name: str) -> dict[str, Any] | None:
         """Read a JSON document that may be missing, or damaged, which is as if it were."""
@@ -197,7 +201,7 @@ class Store:
             shape=tuple(shape),
             chunks=tuple(min(c, s) for c, s in zip(chunks, shape, strict=True)),
             dtype=dtype,
-            compressors=[codec, Crc32cCodec()],
+            compressors=codec,
             fill_value=0,
         )
         document = json.loads(made[_ARRAY].to_bytes())
@@ -207,8 +211,9 @@ class Store:
         except StoreError:
             there = None
         if there != document:
-            text = json.dumps(checksums.sealed(document, "attributes"), indent=1)
-            self._put(f"{name}/{_ARRAY}", text.encode())
+            place = f"{name}/{_ARRAY}"
+            text = json.dumps(checksums.sealed(document, "attributes", name=place), indent=1)
+            self._put(place, text.encode())
 
     def open(self, name: str) -> zarr.Array[Any]:
         """Open an array.
@@ -223,11 +228,11 @@ class Store:
                 document = self._metadata(name)
             except StoreError as error:
                 raise _named(error, name) from error.__cause__
-            self._opened[name] = array_of({**document, "attributes": {}}, self.where(name))
+            self._opened[name] = array_of({**document, "attributes": {}}, self.where(name), name)
         return self._opened[name]
 
     def _metadata(self, name: str) -> dict[str, Any]:
-        return self._checked(f"{name}/{_ARRAY}", partial(checksums.unsealed, within="attributes"))
+        return self._document(f"{name}/{_ARRAY}", "attributes")
 
     def read(self, name: str, box: Box) -> NDArray[Any]:
         """Read a ZYX box of an array, all its components; every chunk has to be there.
@@ -243,7 +248,7 @@ class Store:
             raise _named(error, name, box) from error.__cause__
         try:
             return np.asarray(array[(Ellipsis, *box.slices)])
-        except (ChunkMissingError, *_UNDECODABLE):
+        except (ChunkMissingError, StoreError, *_UNDECODABLE):
             for chunk in self._chunks(array, box):
                 self._try(array, name, chunk)
             raise
@@ -261,6 +266,8 @@ class Store:
             np.asarray(array[(Ellipsis, *chunk.slices)])
         except ChunkMissingError as error:
             raise _named(self._gone(f"{name}/{error}"), name, chunk) from None
+        except StoreError as error:
+            raise _named(error, name, chunk) from None
         except _UNDECODABLE as error:
             (file,) = self.chunk_names(array, name, chunk)
             fault = checksums.damaged(self.where(file), str(error))
