@@ -88,7 +88,7 @@ FAULTS = (
         (f"{STORE}a_damaged_chunk_is_named",),
     ),
     Fault(
-        "the checksum of a chunk says nothing of its place",
+        "the checksum of a chunk ignores its name",
         "io/checksums.py",
         "crc32c(data, crc32c(name.encode(), _START))",
         "crc32c(data, _START)",

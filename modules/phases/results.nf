@@ -32,7 +32,9 @@ workflow RESULTS {
     laid = runs.join(FINISH.out.cells).join(FINISH.out.others).map { sample, run, labels, record, tables, others ->
         tuple(sample, run, [labels, record, tables, others].flatten())
     }
-    compared = laid.map { sample, run, files -> tuple(sample, job(run, 'finish').store, files) }
+    compared = laid.join(named).map { sample, run, files, summary ->
+        tuple(sample, job(run, 'finish').store, run.plan, summary, files)
+    }
     PUBLISH(compared.filter { !second })
     VERIFY(compared.filter { second })
     whole = PUBLISH.out.map { sample, _results -> tuple(sample) }.mix(VERIFY.out.map { sample -> tuple(sample) })

@@ -1,8 +1,9 @@
 include { folder_of } from '../samples'
 include { quoted } from '../shell'
 
-// Publishes the results of a sample after comparing them with their checksums. Never cached: results
-// that were laid out by an earlier run may have been damaged since.
+// Publishes the results of a sample after comparing them with their checksums and with the run they
+// should be of. Never cached: results that were laid out by an earlier run may have been damaged or
+// replaced since.
 process PUBLISH {
     tag "${sample}"
     label 'small'
@@ -10,14 +11,14 @@ process PUBLISH {
     publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true, saveAs: { name -> name.tokenize('/').last() }
 
     input:
-    tuple val(sample), val(store), path(results, stageAs: 'laid/*')
+    tuple val(sample), val(store), path(plan), path(before), path(results, stageAs: 'laid/*')
 
     output:
     tuple val(sample), path('results/*')
 
     script:
     """
-    terapose.py verify laid --store ${quoted(store)}
+    terapose.py verify laid --store ${quoted(store)} --plan ${plan} --before ${before}
     cp -RlL laid results || { rm -rf results; cp -RL laid results; }
     """
 

@@ -8,14 +8,14 @@ process VERIFY {
     cache false
 
     input:
-    tuple val(sample), val(store), path(results, stageAs: 'laid/*')
+    tuple val(sample), val(store), path(plan), path(before), path(results, stageAs: 'laid/*')
 
     output:
     val sample
 
     script:
     """
-    terapose.py verify laid --store ${quoted(store)}
+    terapose.py verify laid --store ${quoted(store)} --plan ${plan} --before ${before}
     """
 
     stub:

@@ -82,11 +82,12 @@ def test_same_bytes_as_the_command_and_as_uncut(
 
 
 def test_new_filter_and_new_threshold_run_only_what_they_shape(
-    launch: Launch, again: Again, undisturbed: tuple[str, bytes]
+    launch: Launch, again: Again, image: Path, undisturbed: tuple[str, bytes]
 ) -> None:
     out = launch.out / "nuclei"
+    own = laid_out(launch)
     assert again("--min_size", 700).submitted == {"CHECK", *LAST}
-    fewer = results(out)
+    fewer, others = results(out), laid_out(launch)
     assert fewer != undisturbed
     threshold = ("--cellprob_threshold", 3)
     assert again(*threshold).submitted == {"CHECK", *FROM_FOLLOW}
@@ -97,18 +98,32 @@ def test_new_filter_and_new_threshold_run_only_what_they_shape(
     assert again().submitted == {"CHECK", "PUBLISH"}
     assert results(out) == undisturbed
 
+    # whole, but of the cells of another run
+    shutil.rmtree(own)
+    shutil.copytree(others, own)
+    run = launch.run("--input", image, *CUT, "-resume")
+    assert run.process.returncode != 0 and results(out) == undisturbed
+    assert "the results are of another run" in run.last and "another relabel" in run.last
+    assert again().submitted == {"CHECK", "FINISH", "PUBLISH", "PICTURE"}
+    assert results(out) == undisturbed
+
+
+def laid_out(launch: Launch) -> Path:
+    """Where the results were laid out that are published."""
+    record = (launch.out / "nuclei/provenance.json").read_bytes()
+    for script in launch.work.glob("*/*/.command.sh"):
+        found = script.parent / "results" / "provenance.json"
+        if "stage finish" in script.read_text() and found.read_bytes() == record:
+            return found.parent
+    raise AssertionError("nothing like it")
+
 
 def test_damage_is_noticed_and_made_again(
     launch: Launch, again: Again, image: Path, undisturbed: tuple[str, bytes]
 ) -> None:
     """Where all is cached, and what was laid out and the store, which are linked, are damaged."""
     out = launch.out / "nuclei"
-    record = (out / "provenance.json").read_bytes()
-    laid = next(
-        file.parent
-        for file in launch.work.glob("*/*/results/provenance.json")
-        if file.read_bytes() == record
-    )
+    laid = laid_out(launch)
     chunk = next(p for p in (laid / "labels.zarr/cells/0/c").rglob("*") if p.is_file())
     chunk.write_bytes(b"damaged")
     run = launch.run("--input", image, *CUT, "-resume")

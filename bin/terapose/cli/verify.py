@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+_FILE = click.Path(path_type=Path)
 _EPILOG = """\b
 Examples:
   terapose verify results/brain
@@ -15,7 +16,9 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--store", hidden=True, help="Store to make the results from again.")
-def command(results: Path, store: str | None) -> None:
+@click.option("--plan", type=_FILE, hidden=True, help="Plan of the run they should be of.")
+@click.option("--before", type=_FILE, hidden=True, help="Summary of that run before them.")
+def command(results: Path, store: str | None, plan: Path | None, before: Path | None) -> None:
     """Compare the files in the folder RESULTS with the checksums in its provenance.json.
 
     Finds what was damaged, changed or removed since: label image, tables, masks, thumbnails. Where
@@ -23,12 +26,14 @@ def command(results: Path, store: str | None) -> None:
     as it was written, as after a run that was killed while it copied results.
     """
     from terapose.core.errors import InputError
-    from terapose.results.verify import check, folders_in
+    from terapose.results.verify import check, check_run, folders_in
 
     found, wrong = folders_in(results), list[InputError]()
     for folder in found:
         try:
             check(folder)
+            if store is not None and plan is not None and before is not None:
+                check_run(folder, store, plan, before)
         except InputError as error:
             wrong.append(error)
             if len(found) > 1:

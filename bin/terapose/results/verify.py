@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from terapose.core.errors import InputError, StoreError, few
-from terapose.io.checksums import unsealed
+from terapose.io.checksums import AGAIN, unsealed
 from terapose.io.documents import refuse_special
 from terapose.io.labels.files import LabelFiles
+from terapose.io.store.store import Store
+from terapose.pipeline.plan import load
+from terapose.pipeline.repair import read_summary
 from terapose.results.earlier import RECORD
 from terapose.results.publishing import LABELS, Checks, of_tree
 
@@ -110,3 +114,39 @@ def check(folder: Path) -> None:
             got=few(wrong, 5),
             remedy="run again to restore them",
         )
+
+
+def check_run(folder: Path, store: str, plan: Path, before: Path) -> None:
+    """Refuse results that are whole, but of another run than the one they were made by.
+
+    Parameters
+    ----------
+    folder
+        With results that have been checked.
+    store, plan, before
+        Of the run: its store, its plan, and the summary from which its results were made.
+
+    Raises
+    ------
+    StoreError
+        If they are of another plan, or of cells that other stages found.
+    """
+    place = Store(store)
+    planned, history = load(plan, place), read_summary(before, place).history
+    record = unsealed((folder / RECORD).read_bytes(), folder / RECORD)
+    stages = record.get("stages", {})
+    strange = [s.stage for s in history if stages.get(s.stage) != as_read(s.record())]
+    if record.get("plan_digest") != planned.digest:
+        strange.insert(0, "plan")
+    if strange:
+        raise StoreError(
+            "the results are of another run",
+            where=folder,
+            got=f"another {few(strange, 3)}",
+            remedy=AGAIN,
+        )
+
+
+def as_read(document: dict[str, Any]) -> Any:
+    """A document as it is after it was written: JSON has lists, not tuples."""
+    return json.loads(json.dumps(document))
