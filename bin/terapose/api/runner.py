@@ -8,7 +8,6 @@ was: tasks that left their marker are not repeated.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.api import home
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
 from terapose.io.images import Image
@@ -105,16 +105,16 @@ def _segment(
     from terapose.pipeline.planning import make_plan
     from terapose.stages import plan as plan_stage
 
-    cells = None
+    place, cells = home.prepare(folder), None
     if params.has_second:
         # for the nuclei alone: nobody looks at it
-        cells = folder / ".terapose" / "cells"
+        cells = place / home.CELLS
         with _checked(opened.address, cells, params.second) as same:
             _segment(same, cells, params.second, workers, report, link=False)
     model_files = resolve_all(params.model, digest=params.model_digest)
     opened, params = find_all(opened, params, model_files)
     plan = make_plan(opened, identify_all(model_files), params)
-    store = Store(str(folder.resolve() / ".terapose" / plan.digest))
+    store = Store(str(place / plan.digest))
     plan_stage.run(plan, store)
     with pool_of(workers) as pool:
         runner = Runner(plan, store, pool, report)
@@ -123,7 +123,7 @@ def _segment(
             lambda: run_all(runner, params, model_files, folder, cells, workers=workers, link=link),
         )
     if params.keep_intermediates == "none":
-        shutil.rmtree(folder / ".terapose")
+        home.clear(place, Path(store.address))
     return record
 
 

@@ -18,6 +18,22 @@ MOST_BYTES = 256 * 2**20
 """Size of a document beyond which it is none."""
 
 
+def kind_of(mode: int) -> str:
+    """What has a name in a folder, in words, by its mode (``os.lstat``)."""
+    for is_kind, words in _KINDS:
+        if is_kind(mode):
+            return words
+    return "a device or socket"
+
+
+_KINDS = (
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISFIFO, "a pipe"),
+)
+
+
 def refuse_special(path: str | os.PathLike[str]) -> None:
     """Refuse a pipe, a device or a socket: reading it would wait, or never end.
 
@@ -33,11 +49,10 @@ def refuse_special(path: str | os.PathLike[str]) -> None:
     except (OSError, ValueError):
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        kind = "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
         raise InputError(
             "is not a regular file",
             where=path,
-            got=kind,
+            got=kind_of(mode),
             remedy="write its contents to a file first",
         )
 

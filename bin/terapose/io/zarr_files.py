@@ -9,10 +9,11 @@ import zarr
 from zarr.abc.store import ByteRequest
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
+from zarr.storage import FsspecStore, StorePath, WrapperStore
 
 from terapose.io.checksums import crc32c, framed, unframed
 from terapose.io.files import point
+from terapose.io.own_files import OwnChunks
 
 Noted = dict[str, int | None]
 """CRC-32C of files that were written, by their keys; None of those that were removed."""
@@ -114,7 +115,7 @@ def zarr_store(address: str) -> ZarrStore:
     """The files at an address: a folder or a URL."""
     if "://" in address:
         return FsspecStore.from_url(address)
-    return LocalStore(Path(address))
+    return OwnChunks(Path(address))
 
 
 def array_of(document: dict[str, Any], address: str, name: str) -> zarr.Array[Any]:

@@ -7,9 +7,9 @@ here, so that tasks only ever fill them.
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from terapose.core.errors import InputError
+from terapose.io.own_files import make_way
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
 from terapose.pipeline.estimate import of_store
@@ -27,11 +27,12 @@ def run(plan: Plan, store: Store) -> None:
     Raises
     ------
     InputError
-        If the disk has less room than the store will take, or the image has changed meanwhile.
+        If the store is no folder, the disk has less room than it will take, or the image has
+        changed meanwhile.
     """
     image = plan.image
     if store.is_local and not store.has(KEPT):
-        Path(store.address).mkdir(parents=True, exist_ok=True)
+        make_way(store.address, KEPT)
         free = shutil.disk_usage(store.address).free
         needed = of_store(plan)
         if free < needed:

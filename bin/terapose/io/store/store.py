@@ -6,6 +6,7 @@ Invariants
 - A chunk, a table and a marker appear whole or not at all (`terapose.io.files`).
 - Everything has a checksum, of its name too, which is compared whenever it is read
   (`terapose.io.checksums`).
+- On a local disk it consists of regular files in real folders (`terapose.io.own_files`).
 - All chunks of an array are written, zeros too. A chunk that is missing when it is read is a
   fault (`StoreError`), never zeros.
 - A task first writes its results, then its *marker*, and only then drops what nobody needs any
@@ -38,6 +39,7 @@ from terapose.core.errors import StoreError
 from terapose.core.geometry import Box, zyx
 from terapose.io import checksums
 from terapose.io.files import ASIDE, written
+from terapose.io.own_files import OddEntryError, OwnFiles
 from terapose.io.zarr_files import ChunkMissingError, array_of
 
 FLOAT = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
@@ -66,6 +68,8 @@ class Store:
         self.address = _AGAIN.sub("", str(address)).rstrip("/")
         self._fs, self._root = fsspec.core.url_to_fs(self.address)
         self.is_local = "://" not in self.address
+        if self.is_local:
+            self._fs = OwnFiles(self._root)
         self._opened: dict[str, zarr.Array[Any]] = {}
 
     def _path(self, name: str) -> str:
@@ -86,8 +90,8 @@ class Store:
         if not self.is_local:
             self._fs.pipe_file(path, data)
             return
+        self._fs.make_way(path)
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         with written(target, _kind(name)) as place:
             place.write_bytes(data)
 
@@ -127,7 +131,7 @@ class Store:
         """CRC-32C of a file as it lies there; None where there is none."""
         try:
             return checksums.crc32c(cast(bytes, self._fs.cat_file(self._path(name))))
-        except FileNotFoundError:
+        except (FileNotFoundError, OddEntryError):
             return None
 
     def fetch(self, folder: str, target: Path) -> None:
@@ -166,7 +170,7 @@ class Store:
         try:
             with np.load(io.BytesIO(self.get(name))) as table:
                 return dict(table)
-        except zipfile.BadZipFile as error:  # another blob in its place
+        except zipfile.BadZipFile as error:  # written as another kind of blob
             raise _named(checksums.damaged(self.where(name), str(error)), name) from error
 
     def put_json(self, name: str, value: Mapping[str, Any]) -> None:

@@ -1,0 +1,68 @@
+"""The folder of intermediates beside results: it may be a link to a folder, its stores may not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.synthetic import nuclei, write_ome_zarr
+
+from terapose.api.home import clear, prepare
+from terapose.api.runner import segment_file
+from terapose.core.errors import InputError
+from terapose.core.params import check
+
+STORE = "0123456789abcdef"
+MAKE: dict[str, Callable[[Path], None]] = {
+    "a file": Path.touch,
+    "a pipe": os.mkfifo,
+    "a symbolic link": lambda path: path.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_what_is_no_folder_is_refused_at_the_start(
+    tmp_path: Path, tiny_model: Path, kind: str
+) -> None:
+    image = write_ome_zarr(tmp_path / "plane.zarr", nuclei((5, 24, 28))[0][2], axes="yx")
+    (tmp_path / "out").mkdir()
+    MAKE[kind](tmp_path / "out" / ".terapose")
+    with pytest.raises(InputError, match=rf"out/\.terapose: is not a folder, .*; got {kind};"):
+        segment_file(str(image), tmp_path / "out", check({"model": str(tiny_model)}))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".terapose"]
+
+
+@pytest.mark.parametrize("name", [STORE, "cells"])
+def test_links_in_it_are_refused_and_other_damage_is_removed(tmp_path: Path, name: str) -> None:
+    home = tmp_path / ".terapose"
+    assert prepare(tmp_path) == home
+    home.mkdir()
+    (home / "notes").touch()
+    (home / name).touch()
+    assert prepare(tmp_path) == home
+    assert [path.name for path in home.iterdir()] == ["notes"]
+    (home / name).symlink_to(tmp_path)
+    with pytest.raises(InputError, match=f"{name}: is a symbolic link, which is not followed"):
+        prepare(tmp_path)
+    assert (home / name).is_symlink()
+
+
+def test_behind_a_link_only_what_the_run_made_is_removed(tmp_path: Path, tiny_model: Path) -> None:
+    image = write_ome_zarr(tmp_path / "plane.zarr", nuclei((5, 24, 28))[0][2], axes="yx")
+    scratch, out = tmp_path / "scratch", tmp_path / "out"
+    (scratch / STORE).mkdir(parents=True)
+    out.mkdir()
+    (out / ".terapose").symlink_to(scratch)
+    for keep, stores in (("flows", 2), ("none", 1)):
+        params = check({"model": str(tiny_model), "keep_intermediates": keep})
+        segment_file(str(image), out, params)
+        assert len([*scratch.iterdir()]) == stores
+    assert (scratch / STORE).exists() and (out / ".terapose").is_symlink()
+
+
+def test_a_folder_goes_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / ".terapose" / STORE).mkdir(parents=True)
+    clear(prepare(tmp_path), tmp_path / ".terapose" / "other")
+    assert not [*tmp_path.iterdir()]
