@@ -27,7 +27,7 @@ def hold(outdir) {
     timer.schedule({ -> touch(file) } as TimerTask, 20000, 20000)
     return { ->
         timer.cancel()
-        if (file.exists() && file.text == me) {
+        if (is_file(file) && file.text == me) {
             file.delete()
         }
     }
@@ -68,6 +68,7 @@ def clear(file) {
     }
     def only = file.resolveSibling("${file.name}.old".toString())
     if (!made(only, '')) {
+        refuse_odd(only)
         if (age(only) > 180) {
             java.nio.file.Files.deleteIfExists(only)
         }
@@ -86,8 +87,30 @@ def refuse_held(file, holder) {
     refuse("${file.parent}: another run is writing here; got process ${known.process} on ${known.host}, since ${known.since}; wait for it, or choose another folder (if it is gone, remove ${file.name})")
 }
 
+// Stop where a folder, a link, a pipe or a device has the name of a file of ours: no run has made it.
+def refuse_odd(file) {
+    if (is_there(file) && !is_file(file)) {
+        refuse("${file}: was not made by a run, and no run can use the folder while it is there; got ${kind(file)}; allowed: a file; remove it, or choose another folder")
+    }
+}
+
+def is_there(file) {
+    return java.nio.file.Files.exists(file, java.nio.file.LinkOption.NOFOLLOW_LINKS)
+}
+
+def is_file(file) {
+    return java.nio.file.Files.isRegularFile(file, java.nio.file.LinkOption.NOFOLLOW_LINKS)
+}
+
+def kind(file) {
+    def mode = java.nio.file.Files.getAttribute(file, 'unix:mode', java.nio.file.LinkOption.NOFOLLOW_LINKS)
+    def kinds = [(0040000): 'a folder', (0120000): 'a symbolic link', (0010000): 'a pipe']
+    return kinds[mode & 0170000] ?: 'a device or socket'
+}
+
 // What a file says; null where there is none, empty where it is being written.
 def said(file) {
+    refuse_odd(file)
     try {
         def holder = new groovy.json.JsonSlurper().parseText(file.text)
         return holder instanceof Map ? holder : [:]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,27 @@ def test_a_run_elsewhere_holds_as_long_as_it_touches_the_file(tmp_path: Path, co
     os.utime(path, (old, old))
     with lock.held(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("name", [lock.NAME, f"{lock.NAME}.old"])
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("a folder", Path.mkdir),
+        ("a pipe", os.mkfifo),
+        ("a symbolic link", lambda path: path.symlink_to("nowhere")),
+        ("a symbolic link", lambda path: path.symlink_to(lock.__file__)),
+    ],
+)
+def test_what_no_run_has_made_is_refused(
+    tmp_path: Path, name: str, kind: str, make: Callable[[Path], None]
+) -> None:
+    gone = {"host": socket.gethostname(), "process": 0}
+    (tmp_path / lock.NAME).write_text(json.dumps(gone))
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    refused(tmp_path, rf"{name}: was not made by a run, .*; got {kind}; allowed: a file; remove it")
+    assert os.path.lexists(tmp_path / name)
 
 
 def test_the_file_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

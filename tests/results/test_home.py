@@ -55,14 +55,32 @@ def test_behind_a_link_only_what_the_run_made_is_removed(tmp_path: Path, tiny_mo
     (scratch / STORE).mkdir(parents=True)
     out.mkdir()
     (out / ".terapose").symlink_to(scratch)
-    for keep, stores in (("flows", 2), ("none", 1)):
-        params = check({"model": str(tiny_model), "keep_intermediates": keep})
-        segment_file(str(image), out, params)
-        assert len([*scratch.iterdir()]) == stores
-    assert (scratch / STORE).exists() and (out / ".terapose").is_symlink()
+    made: list[str] = []
+
+    def report(*_: object) -> None:
+        made.extend(path.name for path in scratch.iterdir())
+
+    params = check({"model": str(tiny_model), "keep_intermediates": "none"})
+    segment_file(str(image), out, params, report=report)
+    assert len(set(made)) == 2
+    assert [path.name for path in scratch.iterdir()] == [STORE]
+    assert (out / ".terapose").is_symlink() and (out / "provenance.json").exists()
 
 
 def test_a_folder_goes_as_a_whole(tmp_path: Path) -> None:
     (tmp_path / ".terapose" / STORE).mkdir(parents=True)
     clear(prepare(tmp_path), tmp_path / ".terapose" / "other")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("sign", ["\n", "\t", "\x1b", "\x9b"])
+def test_control_characters_are_refused(tmp_path: Path, sign: str) -> None:
+    """As the workflow does: names reach logs, tables and the record."""
+    for what, image, out in (
+        ("image", f"a{sign}b.tif", "out"),
+        ("image", f"a{sign}b/c.tif", "out"),
+        ("folder of results", "a.tif", f"o{sign}ut"),
+    ):
+        with pytest.raises(InputError, match=f"^{what}: its name has control characters; got '"):
+            segment_file(str(tmp_path / image), tmp_path / out, check({}))
     assert not [*tmp_path.iterdir()]

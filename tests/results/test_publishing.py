@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from terapose.io import files
-from terapose.results.earlier import RECORD
+from terapose.results.earlier import RECORD, forget, stale
 from terapose.stages.finish import _publish
 
 NAMES = ("cells.csv", "labels.zarr", "thumbnails.zarr")
@@ -45,3 +45,23 @@ def test_where_the_record_is_the_rest_belongs_to_it(
     assert all(set(state) == {state[0]} for state in seen if state[0])
     assert seen[0] == (old,) * 4 and seen[-1] == (new,) * 4
     assert sum(state[0] is None for state in seen) > 4
+
+
+def test_an_earlier_record_is_moved_and_removed_at_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may be killed at each: what the record names is known until it is gone."""
+    (tmp_path / RECORD).write_text('{"tables": ["cells.csv"]}')
+    (tmp_path / "cells.csv").touch()
+    (tmp_path / "mask.tif").touch()
+    seen: dict[str, list[str]] = {}
+    monkeypatch.setattr(files, "at_point", lambda name: seen.update({name: stale(tmp_path, [])}))
+    forget(tmp_path, [])
+    assert seen == {
+        "earlier record: before it is renamed": ["cells.csv"],
+        "earlier record: after it is renamed": ["cells.csv"],
+        "earlier result: before it is removed": ["cells.csv"],
+        "earlier record: before it is removed": [],
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
+    forget(tmp_path, [])  # nothing is there

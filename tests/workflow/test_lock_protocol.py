@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,7 +33,14 @@ LEFT: dict[str, tuple[dict[str, object], float]] = {
     "never written": ({}, lock.PATIENCE * 2),
 }
 """Files of runs that are there, or gone, in folders of these names."""
-HELD = {"elsewhere", "being written", "cleared"}
+ODD: dict[str, Callable[[Path], None]] = {
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
+    "dangling": lambda path: path.symlink_to("nowhere"),
+    "linked": lambda path: path.symlink_to("/etc/hostname"),
+}
+"""What no run has made."""
+HELD = {"elsewhere", "being written", "cleared", *ODD}
 
 
 def leave(folder: Path, says: dict[str, object], age: float) -> None:
@@ -53,7 +61,11 @@ def python_says(folder: Path) -> str:
 
 def test_each_heeds_the_files_of_the_other(tmp_path: Path) -> None:
     needs_engine()
-    names = [*LEFT, "cleared", "mine", "free", "released"]
+    names = [*LEFT, *ODD, "cleared", "mine", "free", "released"]
+    for name, make in ODD.items():
+        for folder in (tmp_path / name, tmp_path / f"{name} 2"):
+            folder.mkdir()
+            make(folder / lock.NAME)
     for name, (says, age) in LEFT.items():
         leave(tmp_path / name, says, age)
         leave(tmp_path / f"{name} 2", says, age)
@@ -81,7 +93,7 @@ def test_each_heeds_the_files_of_the_other(tmp_path: Path) -> None:
             Path(folder).name: said for folder, said in json.loads(answers.read_text()).items()
         }
         # the same answers in the same words
-        for name in (*LEFT, "cleared"):
+        for name in (*LEFT, *ODD, "cleared"):
             wanted = python_says(tmp_path / f"{name} 2").replace(f"{name} 2", name)
             assert found[name] == wanted, name
             assert (wanted != "held") == (name in HELD), name

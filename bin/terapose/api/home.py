@@ -1,4 +1,4 @@
-"""The folder ``.terapose`` beside results: stores of intermediates, and the cells of a second network.
+"""The folder ``.terapose`` beside results: stores of intermediates, cells of a second network.
 
 It may be a link to a folder, which the user made to keep intermediates on another disk. Then only
 what a run has made itself is removed from there, and the link stays. What is in the folder may not

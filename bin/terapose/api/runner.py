@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from terapose.api import home
 from terapose.core.errors import InputError
+from terapose.core.param_types import has_control
 from terapose.core.params import Parameters, check
 from terapose.io.images import Image
 from terapose.io.lock import held
@@ -89,6 +90,9 @@ def _checked(image: str, folder: Path, params: Parameters) -> Iterator[Image]:
 
     # the record and the store's name hold the address: it has to mean the same from any folder
     image = image if "://" in image else os.path.abspath(os.path.expanduser(image))
+    for what, text in (("image", image), ("folder of results", os.path.abspath(folder))):
+        if has_control(text):
+            raise InputError("its name has control characters", where=what, got=repr(text))
     opened = open_checked(image, params)
     check_stage.check_readable(opened, params)
     check_stage.check_output(folder, image, result_names(params))

@@ -107,6 +107,26 @@ def put_in_place(place: Path, path: Path) -> None:
         place.replace(path)
 
 
+def move(source: Path, path: Path, what: str) -> None:
+    """Rename a file or folder to another name beside it, as `put_in_place` does, with points.
+
+    Parameters
+    ----------
+    source, path
+        The name that it has, and the one that it gets.
+    what
+        Kind of the file, as the name of its points.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    """
+    point(f"{what}: before it is renamed")
+    put_in_place(source, path)
+    point(f"{what}: after it is renamed")
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a folder, if it is there; what a link leads to stays."""
     if path.is_dir() and not path.is_symlink():

@@ -7,6 +7,9 @@ on flock. Its holder touches it every `BEAT` seconds.
 A run that was killed leaves its file behind. It counts for nothing once its process is gone, on the
 same machine, or has not touched it for `PATIENCE` seconds, by the clock of the file system: that of
 a file made for the comparison.
+
+A folder, a link, a pipe or a device of that name was made by no run, so it is refused: nothing is
+read from it, and it is not removed.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from terapose.core.errors import InputError
+from terapose.io.documents import kind_of
 from terapose.io.files import aside, point
 
 NAME = ".terapose.lock"
@@ -37,7 +42,7 @@ def held(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        If another run holds it.
+        If another run holds it, or something else than a file has the name of the lock.
     """
     path = folder / NAME
     me = _take(path)
@@ -93,6 +98,7 @@ def _clear(path: Path) -> None:
     try:
         os.close(os.open(only, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
+        _refuse_odd(only)
         if _age(only) > PATIENCE:
             only.unlink(missing_ok=True)
         time.sleep(0.1)
@@ -107,6 +113,7 @@ def _clear(path: Path) -> None:
 
 def _holder(path: Path) -> dict[str, Any] | None:
     """What a file says; None where there is none, empty where it is being written."""
+    _refuse_odd(path)
     try:
         holder = json.loads(path.read_text())
     except FileNotFoundError:
@@ -114,6 +121,22 @@ def _holder(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return {}
     return holder if isinstance(holder, dict) else {}
+
+
+def _refuse_odd(path: Path) -> None:
+    """Refuse what has the name of a file of ours and is none."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise InputError(
+            "was not made by a run, and no run can use the folder while it is there",
+            where=path,
+            got=kind_of(mode),
+            allowed="a file",
+            remedy="remove it, or choose another folder",
+        )
 
 
 def _is_gone(path: Path, holder: dict[str, Any]) -> bool:

@@ -25,7 +25,7 @@ from zarr.storage import LocalStore
 
 from terapose.core.errors import InputError
 from terapose.io.documents import kind_of
-from terapose.io.files import aside, remove
+from terapose.io.files import aside, move, remove
 
 
 class OddEntryError(OSError):
@@ -85,7 +85,7 @@ def make_way(root: str, name: str) -> None:
     if stat.S_ISDIR(_mode(place)):
         old = aside(Path(place))
         with suppress(FileNotFoundError):
-            os.rename(place, old)
+            move(Path(place), old, "folder in place of a file")
             remove(old)
 
 

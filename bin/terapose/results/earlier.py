@@ -15,7 +15,6 @@ import logging
 import os
 import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +94,13 @@ def forget(folder: Path, coming: Collection[str]) -> None:
     left = _present(folder)
     gone = [name for name in left if name not in coming]
     # with the record goes the promise that results are complete
-    with suppress(FileNotFoundError):
-        (folder / RECORD).replace(folder / _GOING)
+    if os.path.lexists(folder / RECORD):
+        files.move(folder / RECORD, folder / _GOING, "earlier record")
     for name in left:
         files.point("earlier result: before it is removed")
         files.remove(folder / name)
-    (folder / _GOING).unlink(missing_ok=True)
+    files.point("earlier record: before it is removed")
+    files.remove(folder / _GOING)
     if gone:
         names = ", ".join(gone)
         log.warning(
