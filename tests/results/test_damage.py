@@ -144,6 +144,12 @@ def test_results_that_are_there_outlive_the_store(
     chunk.unlink()
     assert faults(out) == ["labels.zarr: region 0-0-0"]
     chunk.write_bytes(whole)
+    added = ["cells/0/.DS_Store", "cells/0/c/9", "cells/linked", "notes.txt"]
+    for name in added:
+        (out / "labels.zarr" / name).symlink_to(tmp_path)
+    assert faults(out) == [f"labels.zarr: {name} was added" for name in added]
+    for name in added:
+        (out / "labels.zarr" / name).unlink()
     (out / "cells.csv").write_text("CellID\n")
     assert faults(out) == ["cells.csv has another checksum"]
     (out / "cells.csv").unlink()
@@ -183,6 +189,62 @@ def test_all_samples_of_a_folder_are_compared(
     assert command("verify", whole).code == 0
     assert command.refuses("verify", early).startswith(f"{early}: there are no results")
     assert command.refuses("verify", tmp_path).startswith(f"{tmp_path}: there are no results")
+
+
+ODD: dict[str, dict[str, Callable[[Path], None]]] = {
+    "of files": {
+        "done/masks-*/task-0.json": os.mkfifo,
+        "done/follow-*/*.json": Path.mkdir,
+        "masks-*/labels/c/0/0/1": os.mkfifo,
+        "peaks-*/counts/c/0/0/0": Path.mkdir,
+        "objects-*/pieces.npz": Path.mkdir,
+        "relabel-*/labels.zarr/cells/0/c/0/0/0": os.mkfifo,
+        "relabel-*/labels.zarr/cells/zarr.json": lambda path: path.symlink_to("zarr.json"),
+        "plan.json": os.mkfifo,
+        "image/*": Path.mkdir,
+    },
+    "of folders": {
+        "done/export-*": Path.touch,
+        "masks-*/labels": Path.touch,
+        "follow-*/ends/c": os.mkfifo,
+        "relabel-*/labels.zarr/cells/0": Path.touch,
+        "relabel-*/relabel_map": Path.touch,
+    },
+}
+"""What is put in place of files and folders of a store."""
+
+
+@pytest.mark.parametrize("places", ODD)
+def test_what_is_odd_is_made_again(
+    finished: Path, tmp_path: Path, tiny_model: Path, places: str
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished / "out", out)
+    (store,) = (p for p in (out / ".terapose").iterdir() if p.is_dir())
+    for pattern, make in ODD[places].items():
+        path = sorted(store.glob(pattern))[0]
+        files.remove(path)
+        make(path)
+    for reader in ("masks", "measure"):
+        for marker in store.glob(f"done/{reader}-*/*"):
+            files.remove(marker)
+    params = check({"model": str(tiny_model), "cellprob_threshold": -0.5, **CUT})
+    segment_file(str(finished / "image.zarr"), out, params)
+    assert not faults(out) and outcome(out) == outcome(finished / "out")
+
+
+def test_what_was_added_to_the_store_is_no_result(
+    finished: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished / "out", out)
+    (labels,) = (out / ".terapose").glob("*/relabel-*/labels.zarr")
+    (labels / "notes.txt").touch()
+    (labels / "linked").symlink_to(tmp_path)
+    os.mkfifo(labels / "cells" / "pipe")
+    params = check({"model": str(tiny_model), "cellprob_threshold": -0.5, **CUT})
+    segment_file(str(finished / "image.zarr"), out, params)
+    assert not faults(out) and outcome(out) == outcome(finished / "out")
 
 
 def test_the_record_is_sealed(finished: Path, tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ Examples:
 def command(results: Path, store: str | None, plan: Path | None, before: Path | None) -> None:
     """Compare the files in the folder RESULTS with the checksums in its provenance.json.
 
-    Finds what was damaged, changed or removed since: label image, tables, masks, thumbnails. Where
-    RESULTS has a folder for each sample, all of them are looked at. Exit code 2 if anything is not
-    as it was written, as after a run that was killed while it copied results.
+    Finds what was damaged, changed or removed since: label image, tables, masks, thumbnails; and
+    files that were added to the label image or the thumbnails. Where RESULTS has a folder for each
+    sample, all of them are looked at. Exit code 2 if anything is not as it was written, as after a
+    run that was killed while it copied results.
     """
     from terapose.core.errors import InputError
     from terapose.results.verify import check, check_run, folders_in

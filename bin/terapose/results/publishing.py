@@ -164,6 +164,9 @@ def lay_out(job: Job, target: Path, checks: Checks, *, link: bool) -> None:
         # not a link, whose other end would be written to
         files.remove(target / key)
         (target / key).write_bytes(content)
+    # nobody wrote it, and `terapose verify` would find it
+    for key in label_files.added(target, checks.files):
+        files.remove(target / key)
     wrong = checks.faults(target)
     if wrong:
         raise InputError(

@@ -9,7 +9,7 @@ from typing import Any
 from terapose.core.errors import InputError, StoreError, few
 from terapose.io.checksums import AGAIN, unsealed
 from terapose.io.documents import refuse_special
-from terapose.io.labels.files import LabelFiles
+from terapose.io.labels.files import LabelFiles, added
 from terapose.io.store.store import Store
 from terapose.pipeline.plan import load
 from terapose.pipeline.repair import read_summary
@@ -32,7 +32,8 @@ def faults(folder: Path) -> list[str]:
     Returns
     -------
     list of str
-        One sentence for each file, or for a label image; empty where all is well.
+        One sentence for each file, or for a label image, and for each file that was added to a
+        label image; empty where all is well.
 
     Raises
     ------
@@ -56,6 +57,7 @@ def faults(folder: Path) -> list[str]:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError("contains no checksums of results", where=place, got=str(error)) from error
     wrong = [f"{LABELS}: {what}" for what in labels.faults(folder / LABELS)]
+    wrong += [f"{LABELS}: {name} was added" for name in added(folder / LABELS, labels.files)]
     for name, crc in checks.items():
         refuse_special(folder / name)
         found = of_tree(folder / name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -86,9 +87,34 @@ class LabelFiles:
         yield from (f"{place}{file}" for place in groups for file in (".zgroup", ".zattrs"))
         yield from (f"{place}{file}" for place in levels for file in (".zarray", ".zattrs"))
 
-    def _keys(self, level: int, inside: Sequence[slice]) -> Iterator[str]:
+    def has(self, key: str) -> bool:
+        """Whether a key is that of a chunk or a document; chunks of nothing but 0 have none."""
+        name, _, rest = key.partition("/")
+        level, _, rest = rest.partition("/")
+        if not rest.startswith("c/" if self.version == "0.5" else tuple("0123456789")):
+            return key in self.of_metadata()
+        place = rest.removeprefix("c/").split("/")
+        if name not in self.names or level not in map(str, range(len(self.factors))):
+            return False
+        counts = self._counts(int(level))
+        return len(place) == len(counts) and all(
+            number.isdecimal() and number == str(int(number)) and int(number) < count
+            for number, count in zip(place, counts, strict=True)
+        )
+
+    def _counts(self, level: int) -> list[int]:
+        """Chunks of a level along each axis of its array."""
         shape = level_shape(self.shape, self.factors[level])
-        edges = zyx(min(c, n) for c, n in zip(self.chunks, shape, strict=True))
+        counts = [-(-n // edge) for n, edge in zip(shape, self._edges(level), strict=True)]
+        return counts[-self.dimensions :]
+
+    def _edges(self, level: int) -> ZYX:
+        """(Z, Y, X) of a chunk of a level."""
+        shape = level_shape(self.shape, self.factors[level])
+        return zyx(min(c, n) for c, n in zip(self.chunks, shape, strict=True))
+
+    def _keys(self, level: int, inside: Sequence[slice]) -> Iterator[str]:
+        edges = self._edges(level)
         runs = [
             range(part.start // edge, -(-part.stop // edge))
             for part, edge in zip(inside, edges, strict=True)
@@ -130,13 +156,27 @@ def checksums_in(
                 yield checksum({key: found[key] for key in region})
 
 
+def added(folder: Path, known: LabelFiles) -> list[str]:
+    """Names in the folder of a label image that are none of its files, sorted."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        keys = [os.path.relpath(os.path.join(place, name), folder) for name in (*names, *links)]
+        found += [key for key in keys if not known.has(key)]
+    return sorted(found)
+
+
 def copy_files(source: Path, target: Path, copy: Callable[[Path, Path], None]) -> None:
-    """Copy the complete files of a folder, several at a time."""
+    """Copy the complete files of a folder, several at a time; neither links nor pipes."""
     with ThreadPoolExecutor(_READERS) as pool:
         for folder, _, names in os.walk(source):
             place = target / Path(folder).relative_to(source)
             place.mkdir(parents=True, exist_ok=True)
-            complete = [name for name in names if not name.endswith(ASIDE)]
+            complete = [
+                name
+                for name in names
+                if not name.endswith(ASIDE) and stat.S_ISREG(os.lstat(f"{folder}/{name}").st_mode)
+            ]
             list(pool.map(lambda n: copy(Path(folder) / n, place / n), complete))  # noqa: B023
 
 
