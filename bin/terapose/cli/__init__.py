@@ -89,7 +89,7 @@ def main() -> None:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         place = f"; {context.command_path} --help lists the options" if context else ""
-        click.echo(f"terapose: {error.format_message().rstrip('.')}{place}", err=True)
+        click.echo(f"terapose: {masked(error.format_message()).rstrip('.')}{place}", err=True)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)

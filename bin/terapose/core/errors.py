@@ -9,10 +9,12 @@ from terapose.core.masking import masked
 
 _MOST = 1000
 _ALL = 3000
-"""Characters of one part of a sentence, and of the part that may name many faults."""
+_BEYOND = 10_000
+"""Characters of one part of a sentence, of the part that may name many faults, and of what is
+looked at beyond either of them."""
 
 
-def shown(value: object, most: int = _MOST) -> str:
+def shown(value: object, most: int = _MOST, *, address: object = None) -> str:
     """A value as it stands in a sentence: on one line, not endless, without credentials.
 
     Names come from files of others. Control characters, and those that turn the direction of
@@ -24,14 +26,18 @@ def shown(value: object, most: int = _MOST) -> str:
         What is shown.
     most
         Characters after which it is cut off.
+    address
+        What it is about: credentials in it are hidden in whatever form the value repeats them.
     """
     try:
         text = str(value)
     except ValueError:  # Python writes no number of thousands of digits
         text = "a number of thousands of digits"
+    # before it is cut off: of half an address nobody knows what is secret
+    length, text = len(text), masked(text[: most + _BEYOND], about=str(address or ""))
     if len(text) > most:
-        text = f"{text[: most - 20]} ... ({len(text)} characters)"
-    return "".join(_printable(sign) for sign in masked(text))
+        text = f"{text[: most - 20]} ... ({length} characters)"
+    return "".join(_printable(sign) for sign in text)
 
 
 def _printable(sign: str) -> str:
@@ -77,13 +83,14 @@ class InputError(ValueError):
             allowed,
             remedy,
         )
-        parts = [shown(what, _ALL) if where is None else f"{shown(where)}: {shown(what, _ALL)}"]
+        fault = shown(what, _ALL, address=where)
+        parts = [fault if where is None else f"{shown(where)}: {fault}"]
         if got is not None:
-            parts.append(f"got {shown(got)}")
+            parts.append(f"got {shown(got, address=where)}")
         if allowed is not None:
-            parts.append(f"allowed: {shown(allowed)}")
+            parts.append(f"allowed: {shown(allowed, address=where)}")
         if remedy is not None:
-            parts.append(shown(remedy))
+            parts.append(shown(remedy, address=where))
         super().__init__("; ".join(parts))
 
 
