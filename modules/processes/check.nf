@@ -4,7 +4,8 @@ include { around ; gathers ; scattered } from '../stages'
 
 // Everything that can be wrong, in seconds. Never cached: a changed file must be noticed.
 // The address and, on the next line, the sample's own parameters (JSON) come on standard input ('-'):
-// they may hold credentials, and Nextflow shows scripts in its reports and logs.
+// they may hold credentials, and Nextflow shows scripts in its reports and logs. Others on a machine see
+// the words of commands, so these go on to another standard input.
 process CHECK {
     tag "${sample}"
     label 'small'
@@ -26,7 +27,7 @@ process CHECK {
     """
     IFS= read -r address
     cat > own.json
-    terapose.py check "\$address" --sample ${quoted(sample)} --params-file ${params_file} \\
+    printf '%s\\n' "\$address" | terapose.py check - --sample ${quoted(sample)} --params-file ${params_file} \\
         --own own.json --lines sample.tsv ${output_option} ${second_option}
     """
 

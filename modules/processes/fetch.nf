@@ -1,5 +1,6 @@
 // The words of the command come on standard input ('-'): an address may hold credentials, and Nextflow
-// shows scripts in its reports and logs.
+// shows scripts in its reports and logs. Others on a machine see the words of commands, so the network
+// goes on to another standard input.
 //
 // The networks' files under their own names, and their cards: from names, paths or URLs.
 process FETCH {
@@ -18,7 +19,9 @@ process FETCH {
     """
     mkdir -p network
     eval "set -- \$(cat)"
-    terapose.py fetch "\$@" --output network > said.txt
+    model=\$1
+    shift
+    printf '%s\\n' "\$model" | terapose.py fetch - "\$@" --output network > said.txt
     tail -n 1 said.txt
     """
 

@@ -15,7 +15,7 @@ process PICTURE {
 
     script:
     """
-    terapose.py picture "\$(cat)" ${labels} picture.png
+    terapose.py picture - ${labels} picture.png
     """
 
     stub:

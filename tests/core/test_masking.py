@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -196,6 +197,7 @@ def test_an_image_is_the_same_whoever_opens_it() -> None:
 def test_an_image_at_an_address_with_credentials(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
     server: str,
 ) -> None:
@@ -214,9 +216,19 @@ def test_an_image_at_an_address_with_credentials(
         ("segment", f"{server}/missing.tif?sig=secret", out, "--jobs", 1),
     ):
         said = command(*words)
+        if words[0] in ("check", "segment") and not said.code:
+            text = said.out if words[0] == "check" else caplog.text
+            assert "credentials in the address of the image: plans and work folders" in text
         assert said.code == (2 if "missing" in str(words[1]) or 7 in words else 0), said
         assert "secret" not in said.out + said.err
     assert "secret" not in (out / "provenance.json").read_text()
+    # others see the words of a command
+    for words in (
+        ("check", "-", "--region", "0:1,0:40,0:48"),
+        ("picture", "-", out / "labels.zarr", tmp_path / "picture.png"),
+    ):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{address}\n{{}}"))
+        assert command(*words).code == 0
     # it has to be opened again from there
     assert "secret" in plan.read_text()
 

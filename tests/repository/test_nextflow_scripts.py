@@ -42,6 +42,20 @@ def test_scripts_hold_nothing_bare(process: Path) -> None:
         assert not re.search(r"""['"]\$\{""", script)
 
 
+@pytest.mark.parametrize("process", PROCESSES, ids=lambda path: path.stem)
+def test_what_came_on_standard_input_is_no_word_of_a_command(process: Path) -> None:
+    """It may hold credentials, and others see the words of commands; printf is the shell's own."""
+    text = process.read_text()
+    script = text[text.index("    script:") : text.index("    stub:")]
+    read = re.findall(r"read -r (\w+)|(\w+)=\\\$1", script)
+    names = [name for both in read for name in both if name]
+    lines = [line for line in script.splitlines() if "terapose.py" in line]
+    for line in lines:
+        called = line[line.index("terapose.py") :]
+        assert "$(cat" not in called
+        assert not [name for name in names if f"${name}" in called]
+
+
 def test_reader_of_scripts_sees_what_is_bare() -> None:
     assert _bare("a ${b} '${c.d}' ${quoted(e)} ${quoted(\"${f}/g\")} ${h.map { i }}") == [
         "b",

@@ -7,6 +7,7 @@ was: tasks that left their marker are not repeated.
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,8 @@ from terapose.pipeline.local import (
     stage_params,
 )
 from terapose.results.earlier import result_names
+
+log = logging.getLogger(__name__)
 
 
 def segment_file(
@@ -96,6 +99,8 @@ def _checked(image: str, folder: Path, params: Parameters) -> Iterator[Image]:
     opened = open_checked(image, params)
     check_stage.check_readable(opened, params)
     check_stage.check_output(folder, image, result_names(params))
+    for note in check_stage.exposed(image, params):
+        log.warning(note)
     with held(folder):
         yield opened
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import Planning, parameters
+from terapose.cli.values import from_input
 from terapose.core.params import Parameters
 
 _EPILOG = """\b
@@ -17,7 +18,7 @@ Example:
 
 
 @click.command(cls=Planning, epilog=_EPILOG)
-@click.argument("image")
+@click.argument("image", callback=from_input)
 @click.option("--sample", default="sample", show_default=True, help="Name of the sample.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option(
@@ -49,7 +50,8 @@ def command(
 ) -> None:
     """Check the parameters, IMAGE, the network and the folder for the results.
 
-    Prints what was understood of the image: its axes, shape, channels and voxel size.
+    Prints what was understood of the image: its axes, shape, channels and voxel size. If IMAGE is
+    -, its address is read from standard input.
     """
     from terapose.core.params import check
     from terapose.io.documents import read_object

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from terapose.cli.values import from_input
 from terapose.core.errors import shown
 
 _EPILOG = """\b
@@ -17,7 +18,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("model")
+@click.argument("model", callback=from_input)
 @click.option("--digest", help="Expected SHA-256 of the file; for several, separated by commas.")
 @click.option(
     "--output", help="Copy the file here, or into this folder/; default: keep it in the cache."
@@ -26,6 +27,7 @@ def command(model: str, digest: str | None, output: str | None) -> None:
     """Fetch the weight file of MODEL, a name, path or URL, and print where it is and what it is.
 
     MODEL may name several, with commas between them; in a folder each gets a numbered one.
+    If it is -, it is read from standard input.
     """
     from terapose.networks import identify_all
     from terapose.networks.ensemble import copy_all, resolve_all

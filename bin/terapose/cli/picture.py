@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import parameters, selection
-from terapose.cli.values import Numbers
+from terapose.cli.values import Numbers, from_input
 from terapose.core.params import SELECTION
 
 _EPILOG = """\b
@@ -20,7 +20,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("image")
+@click.argument("image", callback=from_input)
 @click.argument("labels")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
@@ -52,6 +52,7 @@ def command(
 ) -> None:
     """Draw YX, ZX and ZY sections of IMAGE with the outlines of LABELS, as the PNG file OUT.
 
+    If IMAGE is -, its address is read from standard input.
     For a single plane wider or higher than 1500 pixels, only the part with the most cells is drawn.
     If LABELS are a result of `terapose segment` or the workflow, axes, series, time, level and
     region are taken from the provenance.json beside them unless they are given.

@@ -1,12 +1,21 @@
-"""Option values with several numbers: `--shape 96,256,256`."""
+"""Values of options and arguments: several numbers (`--shape 96,256,256`), standard input (`-`)."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
+
+
+def from_input(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """An argument; ``-`` stands for the first line of standard input.
+
+    Everybody on a machine sees the words of its command lines, and an address may hold credentials.
+    """
+    return sys.stdin.readline().rstrip("\n") if value == "-" else value
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]

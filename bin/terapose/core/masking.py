@@ -32,18 +32,21 @@ of fsspec."""
 _ENDS = "'\"`,;:.)]}>"
 _HOST = re.compile(rf"(?:\[[^\s\]]*\]|[^:]*)(?::\d*)?[{re.escape(_ENDS)}]*")
 _BARE = re.compile(r"(?<![\w/.@:~-])[\w.+%~-]+:(?!:|//)(?:(?!://)[^\s@])+@(?=[\w\[])")
-"""``key:secret@bucket`` without a scheme, as drivers name it, or with too few slashes after one; not
-within the path of a file."""
+"""``key:secret@bucket`` without a scheme, as drivers name it, or with too few slashes after one;
+not within the path of a file."""
 _NAMED = re.compile(r"(?i)(?:[?&;#]|%3f|%26|%23)([^\s=&?#;/'\"]{1,80}?)(?:=|%3d)")
 _NEXT = re.compile(rf"(?i)\s|[&#](?=[\w%.~-]+(?:=|%3d))|[,;'\"\])}}]+\s*(?:\w+::)*{_SCHEME}")
-"""Where a value of a query ends: a sign that may be part of a secret is none, unless more follows."""
+"""Where a value of a query ends; signs that may be part of a secret end it only if more follows."""
 _SECRET_PARTS = re.compile(
     r"sig|token|secret|pass|pwd|cred|key|auth|jwt|policy|session|ticket|bearer|private|cookie"
     r"|^x-amz-|^x-goog-"
 )
 _SECRET_NAMES = frozenset(
-    "code otp pin pw sid user username login googleaccessid se sp sv sr st sip spr ss srt "
-    "skoid sktid skt ske sks skv".split()
+    (
+        *("code", "otp", "pin", "pw", "sid", "user", "username", "login", "googleaccessid"),
+        *("se", "sp", "sv", "sr", "st", "sip", "spr", "ss", "srt"),
+        *("skoid", "sktid", "skt", "ske", "sks", "skv"),
+    )
 )
 _HEADER = re.compile(
     r"(?i)(?<![\w?&;#/-])((?:proxy-)?authorization\b['\"]?\s*[:=]\s*['\"]?(?:[\w-]+\s+)?|"
@@ -73,6 +76,11 @@ def masked(text: str, *, about: str = "") -> str:
     for secret in sorted(set(_secrets(about)), key=len, reverse=True):
         text = text.replace(secret, _HIDDEN)
     return text
+
+
+def has_credentials(address: str) -> bool:
+    """Whether an address holds something that is masked."""
+    return masked(address) != address
 
 
 def masked_all(value: Any) -> Any:

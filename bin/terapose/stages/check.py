@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from terapose.core.errors import InputError, shown
-from terapose.core.masking import masked
+from terapose.core.masking import has_credentials, masked
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters
 from terapose.io.images import Image, describe
@@ -141,6 +141,21 @@ def check_readable(image: Image, params: Parameters, full: Image | None = None) 
         for channel in numbers:
             level.read((slice(0, 1),) * 3, channel)
     refuse_constant(image.whole, numbers)
+
+
+def exposed(address: str, params: Parameters) -> list[str]:
+    """What to say of credentials in addresses that a run was given: they work, but are kept."""
+    given = {
+        "the image": address,
+        **{name: getattr(params, name) for name in ("model", "cell_model", "markers", "region")},
+    }
+    names = [name for name, value in given.items() if has_credentials(str(value or ""))]
+    if not names:
+        return []
+    return [
+        f"credentials in the address of {', '.join(names)}: plans and work folders contain them "
+        "unmasked; prefer those of the environment (docs/formats.md)"
+    ]
 
 
 def check_room(folder: Path, voxels: int) -> None:
@@ -284,5 +299,7 @@ def _check_one(
     about = [*describe(image, called), f"segments  channel {segmented}"]
     if params.tissue:
         about.append(f"tissue    {share_of(params.tissue):.1%} of {shown(params.tissue)}")
-    notes = [f"note      {note}" for note in without_use(image, params)]
+    notes = [
+        f"note      {note}" for note in (*without_use(image, params), *exposed(address, params))
+    ]
     return row, about + notes
