@@ -2,8 +2,8 @@
 
 include { scattered } from './stages'
 
-// What is wrong with the tables of a plan, in a sentence; nothing if they are whole. It is for the
-// workflow itself to stop with it: of an error that a function raises Nextflow tells only the kind.
+// What is wrong with the tables of a plan, in a sentence; nothing if they are whole. It is for a process
+// to fail with it (processes/refuse.nf): an error that is raised here would stop all samples.
 def fault_in(tables) {
     def missing = scattered() - tables.collect { table -> table.baseName }
     def damaged = tables.findAll { table -> !is_whole(table) }

@@ -4,6 +4,7 @@
 include { CHECK } from '../processes/check'
 include { FETCH } from '../processes/fetch'
 include { PLAN } from '../processes/plan'
+include { REFUSE } from '../processes/refuse'
 include { fault_in ; tasks_of } from '../tables'
 
 workflow PREPARE {
@@ -36,11 +37,12 @@ workflow PREPARE {
     fetched = checked.join(FETCH.out.network)
 
     PLAN(fetched.map { sample, row, given, network -> tuple(sample, row.plan, row.identity, given.image, network, given.beside) })
-    runs = fetched.join(PLAN.out).map { sample, row, given, network, plan, store, left ->
-        def tables = [left].flatten()
-        if (fault_in(tables)) {
-            error(fault_in(tables))
-        }
+    planned = fetched.join(PLAN.out).map { sample, row, given, network, plan, store, left ->
+        tuple(sample, fault_in([left].flatten()), row, given, network, plan, store, [left].flatten())
+    }
+    // of a sample whose tables of tasks are damaged nothing is left out in silence, nor are the others stopped
+    REFUSE(planned.map { all -> all.take(2) }.filter { _sample, fault -> fault })
+    runs = planned.filter { all -> !all[1] }.map { sample, _fault, row, given, network, plan, store, tables ->
         tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + [tasks: tasks_of(row.runs, tables)])
     }
 
