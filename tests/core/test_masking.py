@@ -223,12 +223,10 @@ def test_an_image_at_an_address_with_credentials(
         assert "secret" not in said.out + said.err
     assert "secret" not in (out / "provenance.json").read_text()
     # others see the words of a command
-    for words in (
-        ("check", "-", "--region", "0:1,0:40,0:48"),
-        ("picture", "-", out / "labels.zarr", tmp_path / "picture.png"),
-    ):
+    picture = ("picture", "-", str(out / "labels.zarr"), str(tmp_path / "picture.png"))
+    for called in (("check", "-", "--region", "0:1,0:40,0:48"), picture):
         monkeypatch.setattr("sys.stdin", io.StringIO(f"{address}\n{{}}"))
-        assert command(*words).code == 0
+        assert command(*called).code == 0
     # it has to be opened again from there
     assert "secret" in plan.read_text()
 

@@ -102,7 +102,12 @@ def test_nothing_is_removed_in_place_of_the_store_itself(tmp_path: Path, kind: s
     """Whoever names a store may name a file of theirs by mistake."""
     {**ODD, "a file": Path.touch}[kind](tmp_path / "mine")
     refused = f"mine: cannot be a store: it is not a folder; got {kind}"
-    for use in (write, lambda store: store.put("a", b""), lambda store: store.put_plain("a", b"")):
+    uses: list[Callable[[Store], object]] = [
+        write,
+        lambda store: store.put("a", b""),
+        lambda store: store.put_plain("a", b""),
+    ]
+    for use in uses:
         with pytest.raises(InputError, match=refused):
             use(Store(str(tmp_path / "mine")))
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
@@ -114,13 +119,14 @@ def test_nothing_is_done_behind_a_link(place: Path, name: str, to: str) -> None:
     shutil.rmtree(place / name)
     (place / name).symlink_to({"itself": place / name}.get(to, place.parent / to))
     refused = f"{name}: is a symbolic link, which is not followed within a store"
-    for use in (
+    uses: list[Callable[[Store], object]] = [
         lambda store: store.put_json(f"{name}/1.json", {}),
         lambda store: store.find_json(f"{name}/1.json"),
         lambda store: store.has(f"{name}/1.json"),
         lambda store: store.names(name),
         lambda store: store.drop(f"{name}/1.json"),
-    ):
+    ]
+    for use in uses:
         with pytest.raises(InputError, match=refused):
             use(Store(str(place)))
     kept = place.parent / "victim"

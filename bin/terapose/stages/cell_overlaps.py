@@ -23,6 +23,7 @@ from terapose.core.geometry import Box
 from terapose.core.tables import Table, merged
 from terapose.intermediates.relabel_map import named_labels
 from terapose.io.checksums import unsealed
+from terapose.io.documents import read_document
 from terapose.io.labels.ome_zarr import open_level
 from terapose.io.store.store import INTEGER
 from terapose.pipeline.job import Job
@@ -36,10 +37,12 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     ------
     StoreError
         If it is damaged.
+    InputError
+        If it cannot be read.
     """
     place = Path(folder) / RECORD
     remedy = "run again (the workflow without -resume) to segment the cells again"
-    return unsealed(place.read_bytes(), place, remedy=remedy)
+    return unsealed(read_document(place), place, remedy=remedy)
 
 
 def identity(record: dict[str, Any]) -> str:
