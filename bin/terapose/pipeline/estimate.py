@@ -30,8 +30,8 @@ MARGIN = 64
 
 
 def of_planes(plan: Plan) -> int:
-    """Memory of a task that decodes whole planes."""
-    z, y, x = plan.image.shape
+    """Memory of a task that decodes planes, all of the image whatever is segmented of it."""
+    z, y, x = plan.image.whole
     return BASE + min(CONVERT_PLANES, z) * y * x * plan.image.itemsize * 4
 
 
@@ -91,7 +91,9 @@ def of_store(plan: Plan) -> int:
     store = network * flows * (1 if plan.flat else 1 + flight) + voxels * flows * plan.resized
     # end points, histogram and labels, where nothing compresses
     store += voxels * 14 * plan.flat
-    store += voxels * plan.image.itemsize * len(plan.image.channels) * plan.image.convert
+    if plan.image.convert:
+        # all of the image, whatever is segmented of it
+        store += math.prod(plan.image.whole) * plan.image.itemsize * len(plan.image.channels)
     return int(store)
 
 
