@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from terapose.cli.options import parameters, selection
 from terapose.cli.values import Numbers, join_numbers
 from terapose.core.params import SELECTION
+
+if TYPE_CHECKING:
+    from terapose.io.images import Image
+    from terapose.io.images.array_like import Lazy
+    from terapose.io.images.watch import Watch
 
 _EPILOG = """\b
 Examples:
@@ -105,23 +110,13 @@ def command(
     LABELS or CELL_TABLE are a result of Terapose, axes, series, time, level and region are taken
     from the provenance.json beside it unless they are given.
     """
-    from terapose.cli.known import segmented, under
     from terapose.cli.progress import stages
-    from terapose.io.images import open_image
     from terapose.io.images.watch import Watch
     from terapose.results.thumbnails.cut import cut_cells
     from terapose.results.thumbnails.files import MEBI, Layout
 
-    region = options.get("region")
-    known = segmented(table if labels == "-" else labels, image)
-    chosen = selection(image, options, known.chosen(options))
     watch = Watch()
-    opened = watch.open(partial(open_image, image, **chosen.options))
-    cells = None if labels == "-" else watch.labels(labels)
-    if cells is not None:
-        opened = under(opened, cells.shape, known)
-    elif not region:
-        opened = opened.whole  # positions are in all of the image
+    opened, cells = _opened(image, None if labels == "-" else labels, table, options, watch)
     layout = Layout(
         zarr_format=2 if zarr_version == "2" else 3,
         chunk_bytes=chunk_size * MEBI,
@@ -152,6 +147,34 @@ def command(
     click.echo(f"thumbnails: {made.path}")
     if made.mask_path is not None:
         click.echo(f"masks:      {made.mask_path}")
+
+
+def _opened(
+    image: str, labels: str | None, table: str, options: dict[str, Any], watch: Watch
+) -> tuple[Image, Lazy | None]:
+    """The image under the label image, and that; without one, the part that holds all positions.
+
+    Parameters
+    ----------
+    image, labels, table
+        As they were given.
+    options
+        Of the command; those that choose a part of the image are taken out.
+    watch
+        Opens them.
+    """
+    from terapose.cli.known import segmented, under
+    from terapose.io.images import open_image
+
+    region = options.get("region")
+    known = segmented(table if labels is None else labels, image)
+    chosen = selection(image, options, known.chosen(options))
+    opened = watch.open(partial(open_image, image, **chosen.options))
+    if labels is not None:
+        cells = watch.labels(labels)
+        return under(opened, cells.shape, known), cells
+    # positions are in all of the image
+    return (opened if region else opened.whole), None
 
 
 def _channels(text: str | None) -> list[int | str]:
