@@ -41,8 +41,8 @@ def lacking(runs, stage) {
     return runs.filter { _sample, run -> run.tasks[stage].size() == 0 }
 }
 
-// Samples that ask for a stage before the plan or after the results, whatever their tuples hold beside
-// [sample, run]: CHECK has said which stages run.
+// Samples that ask for a stage without tasks of its own (a gather, or one before the plan or after the
+// results), whatever their tuples hold beside [sample, run]: CHECK has said which stages run.
 def asking(samples, stage) {
     return samples.filter { all -> stage in all[1].runs }
 }

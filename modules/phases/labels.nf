@@ -8,7 +8,7 @@ include { DECIDE as RELABEL } from '../processes/decide'
 include { DECIDE as STITCH } from '../processes/decide'
 include { GATHER as GATHER_CELL_HOLES } from '../processes/gather'
 include { CELL_OVERLAPS } from '../processes/cell_overlaps'
-include { after ; blocks ; decision ; gathering ; having ; nothing ; receipts ; scatter } from '../tasks'
+include { after ; asking ; blocks ; decision ; gathering ; having ; nothing ; receipts ; scatter } from '../tasks'
 
 workflow LABELS {
     take:
@@ -20,7 +20,7 @@ workflow LABELS {
     none = nothing(runs)
 
     // mode stitch: objects of planes become cells of the volume
-    stitched = having(runs, 'overlaps')
+    stitched = asking(runs, 'filter_planes')
     FILTER_PLANES(decision(stitched, 'filter_planes', found, none))
     OVERLAPS(blocks(stitched, 'overlaps', FILTER_PLANES.out))
     STITCH(decision(stitched, 'stitch', FILTER_PLANES.out, receipts(stitched, 'overlaps', OVERLAPS.out)))
