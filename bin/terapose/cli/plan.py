@@ -105,7 +105,7 @@ def command(
     Takes and checks all parameters of `terapose segment`.
     """
     from terapose.core.params import check
-    from terapose.io.images import describe
+    from terapose.io.images.describe import describe
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.pipeline.checked import open_checked

@@ -24,8 +24,9 @@ from terapose.core.errors import InputError, shown
 from terapose.core.masking import has_credentials, masked
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters
-from terapose.io.images import Image, describe
+from terapose.io.images import Image
 from terapose.io.images.channels import channel_numbers
+from terapose.io.images.describe import describe
 from terapose.io.samples import samples_of
 from terapose.pipeline.arguments import arguments
 from terapose.pipeline.around import asked

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from terapose.core.selection import Selection
-from terapose.io.images.describe import describe
 from terapose.io.images.model import Image, check_channels, check_type
 from terapose.io.images.opening import open_image
 
-__all__ = ["Image", "Selection", "check_channels", "check_type", "describe", "open_image"]
+__all__ = ["Image", "Selection", "check_channels", "check_type", "open_image"]
