@@ -38,11 +38,12 @@ Example:
     )
     @_CODE
     def command(model_file: Path, output: Path, code: str | None) -> None:
+        from terapose.io.files import write_text
         from terapose.pipeline.handover import Handed
 
         check_code(described, code)
         handed = Handed.read(sys.stdin.read())
-        output.write_text(handed.found(described, model_file).text)
+        write_text(output, handed.found(described, model_file).text)
 
     return command
 

@@ -55,6 +55,7 @@ def command(
     """
     from terapose.core.params import check
     from terapose.io.documents import read_object
+    from terapose.io.files import write_text
     from terapose.stages.check import run
 
     given = read_object(params_file) if params_file else {}
@@ -65,9 +66,9 @@ def command(
     if second and not params.has_second:
         # no line: there is nothing to run
         if lines is not None:
-            lines.write_text("sample\n")
+            write_text(lines, "sample\n")
         return
     checked = run(sample, image, params, output, second=second)
     if lines is not None:
-        lines.write_text(checked.lines)
+        write_text(lines, checked.lines)
     click.echo(checked.said)

@@ -51,6 +51,7 @@ def _places(required: bool) -> Callable[[F], F]:
 
 def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | None) -> None:
     """Make the store, and write what the workflow reads of a plan."""
+    from terapose.io.files import write_text
     from terapose.io.store.store import Store
     from terapose.pipeline.plan import tasks_csv
     from terapose.stages.plan import run
@@ -60,9 +61,9 @@ def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | Non
     if tasks is not None:
         tasks.mkdir(parents=True, exist_ok=True)
         for name in SCATTERED:
-            (tasks / f"{name}.csv").write_text(tasks_csv(plan.tasks[name]))
+            write_text(tasks / f"{name}.csv", tasks_csv(plan.tasks[name]))
     if output is not None:
-        output.write_text(plan.dump())
+        write_text(output, plan.dump())
 
 
 @click.command(

@@ -49,11 +49,9 @@ def plan_options(function: F) -> F:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a receipt or a summary, with its checksum."""
     from terapose.io.checksums import sealed
-    from terapose.io.files import written
+    from terapose.io.files import write_text
 
-    text = json.dumps(sealed(value), sort_keys=True)
-    with written(path, "receipt") as place:
-        place.write_text(text)
+    write_text(path, json.dumps(sealed(value), sort_keys=True), "receipt")
 
 
 def check_code(stage: Stage, code: str | None) -> None:

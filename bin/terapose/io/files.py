@@ -66,6 +66,12 @@ def written(path: Path, what: str = "file") -> Iterator[Path]:
         place.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str, what: str = "file") -> None:
+    """Write a file as `written` does: its folder exists, and it is there whole or not at all."""
+    with written(path, what) as place:
+        place.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def made(path: Path, what: str = "folder") -> Iterator[Path]:
     """Make a folder aside (or what else is to stand there); it replaces what has the name.
