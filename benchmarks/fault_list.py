@@ -138,14 +138,14 @@ FAULTS = (
     ),
     Fault(
         "a receipt that is missing is passed over",
-        "pipeline/job.py",
+        "pipeline/running.py",
         "    if missing:\n",
         "    if len(missing) == count:\n",
         (f"{JOB}a_gather_refuses_what_is_not_whole",),
     ),
     Fault(
         "receipts are taken in the order in which tasks ended",
-        "pipeline/job.py",
+        "pipeline/running.py",
         'ordered = sorted(receipts, key=lambda r: r["items"])',
         "ordered = list(receipts)",
         (f"{JOB}a_gather_takes_receipts_in_any_order",),
@@ -173,9 +173,9 @@ FAULTS = (
     ),
     Fault(
         "the image is not compared at the end of a task",
-        "pipeline/job.py",
-        "        result = implementation.run(job)\n        job.confirm_image()\n",
-        "        result = implementation.run(job)\n",
+        "pipeline/running.py",
+        "        result = STAGES[job.stage].implementation.run(job)\n        job.confirm_image()\n",
+        "        result = STAGES[job.stage].implementation.run(job)\n",
         ("tests/results/test_image_swapped.py::test_swapped_while_it_is_read[zarr-in measure]",),
     ),
     Fault(

@@ -29,9 +29,10 @@ from terapose.networks import identify
 from terapose.pipeline import local
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import GRAPH, STAGES
-from terapose.pipeline.job import Job, Receipt, run
+from terapose.pipeline.job import Job, Receipt
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
+from terapose.pipeline.running import run
 from terapose.pipeline.state import State
 from terapose.stages import plan as plan_stage
 
@@ -151,7 +152,7 @@ def run_stages(plan: Plan, store: Store, **params: Any) -> Result:
     labels = np.asarray(open_level(label_store.address(job("export")), 0)[:])
     params_of_measure = local.stage_params(checked, "measure")
     measured = scatter(plan, store, "measure", params_of_measure, state)
-    parts = list(batches(job("finish"), measured))
+    parts = list(batches(job("finish"), [receipt["result"] for receipt in measured]))
     cells = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Result(plan, store, labels, cells, states)
 

@@ -22,7 +22,8 @@ from terapose.algorithms.normalize.histogram import (
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Grid
 from terapose.intermediates.intensities import pack, sampled, stride, unpack
-from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.job import Job
+from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import State
 
 SHAPE = (18, 20, 22)

@@ -20,7 +20,8 @@ from terapose.algorithms.normalize.merge_channels import fit, mixture_ends
 from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.job import Job
+from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import State
 from terapose.stages import gradients
 

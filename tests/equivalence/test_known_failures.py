@@ -71,9 +71,10 @@ from terapose.io.store.store import Store
 from terapose.networks import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.estimate import of_store
-from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.job import Job
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
+from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import State
 from terapose.stages.follow import FIRST_HALO
 from terapose.stages.gradients import read_input

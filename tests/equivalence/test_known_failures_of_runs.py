@@ -28,9 +28,10 @@ from terapose.core.params import check
 from terapose.io.store.store import Store
 from terapose.pipeline.arguments import as_option
 from terapose.pipeline.graph import SCATTERED
-from terapose.pipeline.job import Receipt, run
+from terapose.pipeline.job import Receipt
 from terapose.pipeline.local import Runner
 from terapose.pipeline.plan import load
+from terapose.pipeline.running import run
 from terapose.pipeline.state import State
 
 

@@ -38,7 +38,8 @@ from tests.fields import (
 from terapose import networks
 from terapose.core.geometry import ZYX, Box, Grid
 from terapose.intermediates.seeds import seeds_in
-from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.job import Job
+from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import State
 from terapose.stages import combine
 from terapose.stages.follow import FIRST_HALO

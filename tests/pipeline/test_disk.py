@@ -128,7 +128,8 @@ def test_what_is_kept(tmp_path: Path, tiny_model: Path) -> None:
 TASK = """
 import json, sys
 import numpy as np
-from terapose.pipeline.job import Job, run
+from terapose.pipeline.job import Job
+from terapose.pipeline.running import run
 from terapose.pipeline.plan import Plan
 from terapose.io.store.store import Store
 from terapose.pipeline.state import State

@@ -21,6 +21,8 @@ from terapose.pipeline.graph import (
     SCATTERED,
     STAGES,
     commands,
+    follows_summary,
+    gathered,
     memory_of,
 )
 from terapose.pipeline.stage import Stage
@@ -112,6 +114,30 @@ def test_gathers_take_the_receipts_of_their_stage(name: str) -> None:
     (gathered,) = STAGES[name].gathers
     asked = rf"{process_of(name)}\(\w+\(\w+, '{name}', [\w.]+, receipts\(\w+, '{gathered}', "
     assert any(re.search(asked + rf"{process_of(gathered)}\.out\)\)\)", text) for text in PHASES)
+
+
+def test_all_stages_after_percentiles_follow_a_summary() -> None:
+    assert [s.name for s in GRAPH if not follows_summary(s)] == [
+        "convert",
+        "intensities",
+        "percentiles",
+    ]
+
+
+def test_a_gather_takes_receipts_of_what_was_asked_for() -> None:
+    """Its own parameters decide which: a workflow gives it no others."""
+    finish, match = STAGES["finish"], STAGES["match"]
+    names = ("measure", "table")
+    for given, wanted in (
+        ({}, ["export", "measure"]),
+        ({"measure": "none"}, ["export"]),
+        ({"table": "geojson"}, ["export", "measure", "outlines"]),
+    ):
+        params = check(given)
+        own = Parameters.model_construct(**{name: getattr(params, name) for name in names})
+        assert gathered(finish, "2d", params) == gathered(finish, "2d", own) == wanted
+    assert gathered(match, "2d", Parameters.model_construct()) == ["cell_overlaps"]
+    assert gathered(STAGES["relabel"], "3d", check({})) == []
 
 
 def test_the_workflow_knows_the_stages() -> None:

@@ -13,6 +13,7 @@ from terapose.core.params import check
 from terapose.networks import identify
 from terapose.pipeline import planning
 from terapose.pipeline.checked import open_checked
+from terapose.pipeline.graph import PLAN, STAGES
 from terapose.pipeline.handover import Draft, Handed
 from terapose.pipeline.plan import Plan
 
@@ -58,3 +59,16 @@ def test_a_draft_has_what_is_given_and_no_more() -> None:
 def test_anything_else_is_one_sentence(text: str) -> None:
     with pytest.raises(InputError, match=r"^standard input: is not the output of terapose check"):
         Handed.read(text)
+
+
+def test_what_other_code_has_checked_is_not_planned(image: Path, tiny_model: Path) -> None:
+    """`terapose stage plan` takes no option for its code: that is in what it is given."""
+    plan = plan_of(image, tiny_model)
+    draft = Draft.of(str(image), check({}), ["x"])
+    for work in (plan, draft):
+        assert work.code == PLAN.code
+        other = Handed.read(Handed(work=work.model_copy(update={"code": "1-abc"})).text)
+        with pytest.raises(InputError, match=r"^stage plan: the code has changed since .*1-abc"):
+            other.plan(tiny_model)
+        with pytest.raises(InputError, match=r"^stage plan: the code has changed since .*1-abc"):
+            other.found(STAGES["seeds"], tiny_model)

@@ -20,10 +20,11 @@ from terapose.intermediates.flows import sums
 from terapose.io.checksums import sealed
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import SCATTERED
-from terapose.pipeline.job import AlreadyDoneError, Job, run, stage_key, sum_up
+from terapose.pipeline.job import AlreadyDoneError, Job, stage_key
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.repair import read_receipts
+from terapose.pipeline.running import run, sum_up
 from terapose.pipeline.state import State
 from terapose.stages import combine
 
@@ -67,6 +68,14 @@ def test_a_gather_refuses_what_is_not_whole(planned: tuple[Plan, Store]) -> None
     # all that is wrong is said at once
     with pytest.raises(StoreError, match=r"no receipt for .* more than one receipt"):
         sum_up(plan, "intensities", [receipts[0], receipts[0]], "")
+
+
+def test_a_stage_without_items_leaves_the_key_of_its_upstream(planned: tuple[Plan, Store]) -> None:
+    """So the key of its gather follows from what was done before."""
+    plan = planned[0]
+    assert not plan.tasks["overlaps"]
+    tasks = sum_up(plan, "overlaps", [], "upstream")
+    assert (tasks.step.key, tasks.results) == ("upstream", [])
 
 
 def test_receipts_are_read_from_files_and_folders(tmp_path: Path) -> None:

@@ -29,10 +29,11 @@ from terapose.intermediates.seeds import seeds_in
 from terapose.io.store.store import INTEGER, Store
 from terapose.networks import identify
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.job import Job, Receipt, Result, run, run_gather
+from terapose.pipeline.job import Job, Receipt, Result
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
+from terapose.pipeline.running import run, run_gather
 from terapose.pipeline.state import State
 from terapose.stages import gradients
 

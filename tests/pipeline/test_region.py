@@ -27,7 +27,8 @@ from terapose.io.labels.ome_zarr import open_level
 from terapose.networks.tiling import run_planes
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.job import Job
+from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import State
 from terapose.pipeline.tissue import find_tissue
 from terapose.stages import gradients

@@ -16,9 +16,10 @@ from terapose.core.params import check
 from terapose.io.checksums import sealed
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import STAGES
-from terapose.pipeline.job import Job, run_gather
+from terapose.pipeline.job import Job
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.repair import read_summary
+from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import Added, State, Step, after, read_state
 
 STEP = Step(stage="follow", key="k", params={"niter": None}, tasks=3, seconds=1.5, peak_memory=7)

@@ -32,6 +32,7 @@ from terapose.pipeline.checked import open_checked
 from terapose.pipeline.job import Job
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan
+from terapose.pipeline.running import run_gather
 from terapose.stages import check as check_stage
 from terapose.stages import finish
 
@@ -264,11 +265,12 @@ def test_a_volume_at_level_0(
         plain = run_stages(plan, store)
         result = run_stages(plan, store, upscale=True)
         cells = result.states["relabel"]
-        job = Job(plan, store, "finish", 0, stage_params(check({}), "finish"), cells)
+        out = tmp_path / f"results-{number}"
+        given = {**stage_params(check({}), "finish"), **finish.placed(out)}
+        job = Job(plan, store, "finish", 0, given, cells)
         receipts = scatter(plan, store, "export", {}, cells)
         receipts += scatter(plan, store, "measure", {"measure": ("all",)}, cells)
-        out = tmp_path / f"results-{number}"
-        finish.run(job, receipts, out)
+        run_gather(job, receipts)
         written.append(contents(out))
     assert written[0] == written[1]
     maps = [index(n, m, f) for n, m, f in zip(VOLUME, coarse, factors, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from terapose.io.store.sorted_columns import columns_in, put_column
 from terapose.pipeline.job import Job, Receipt
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan, items
+from terapose.pipeline.running import run_gather
 from terapose.stages import finish
 
 SHAPE = (22, 75, 90)
@@ -42,12 +44,12 @@ def test_levels_are_the_nearest_voxels(tiny_model: Path, tmp_path: Path, version
     store.write(NETWORK, Box.whole(SHAPE), field)
     result = run_stages(plan, store)
     cells = result.states["relabel"]
+    output = tmp_path / "results"
     params = stage_params(check({}), "finish")
-    job = Job(plan, store, "finish", 0, params, cells)
+    job = Job(plan, store, "finish", 0, {**params, **finish.placed(output)}, cells)
     receipts = scatter(plan, store, "export", {}, cells)
     receipts += scatter(plan, store, "measure", {"measure": params["measure"]}, cells)
-    output = tmp_path / "results"
-    finish.run(job, receipts, output)
+    run_gather(job, receipts)
 
     finest = np.asarray(open_level(str(output / "labels.zarr"), 0)[:])
     assert finest.max() > 20
@@ -68,7 +70,7 @@ def test_levels_are_the_nearest_voxels(tiny_model: Path, tmp_path: Path, version
 def _links_or_copies(job: Job, receipts: list[Receipt], copied: Path) -> None:
     """The same bytes in files of their own, or in those of the store where that is asked for."""
     linked = copied.with_name("linked")
-    finish.run(job, receipts, linked, link=True)
+    run_gather(replace(job, params={**job.params, **finish.placed(linked, link=True)}), receipts)
     name = label_store.name(job)
     files = [p.relative_to(copied) for p in copied.rglob("labels.zarr/*/*/c/**/*") if p.is_file()]
     files += [p.relative_to(copied) for p in copied.rglob("labels.zarr/*/*/*/**/[0-9]")]

@@ -106,9 +106,9 @@ def test_edited_code_invalidates_what_it_computed_and_no_more(
             target.parent.mkdir(exist_ok=True)
             shutil.copy2(source, target)
 
-    def edit(*path: str) -> None:
+    def edit(*path: str, code: str) -> None:
         with launch.workflow.joinpath("bin", "terapose", *path).open("a") as module:
-            module.write("# a comment\n")
+            module.write(code)
 
     def run_until_intensities() -> set[str]:
         run = launch.start("--input", image, "-resume")
@@ -118,10 +118,11 @@ def test_edited_code_invalidates_what_it_computed_and_no_more(
 
     assert run_until_intensities() == set()
     assert run_until_intensities() == {"FETCH", "PLAN"}
-    edit("results", "publishing.py")
+    edit("results", "publishing.py", code="EDITED = True\n")
+    edit("networks", "tiling.py", code="# a comment\n")
     assert run_until_intensities() == {"FETCH", "PLAN"}
-    edit("networks", "tiling.py")
-    assert run_until_intensities() == set()
+    edit("networks", "tiling.py", code="EDITED = True\n")
+    assert run_until_intensities() == {"FETCH"}
 
 
 @pytest.fixture(scope="module")

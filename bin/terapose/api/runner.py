@@ -27,17 +27,8 @@ from terapose.io.lock import held
 from terapose.io.store.store import Store
 from terapose.pipeline.around import find_all, look_all
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.graph import GRAPH
-from terapose.pipeline.local import (
-    Report,
-    Runner,
-    pool_of,
-    quiet,
-    repairing,
-    run_stages,
-    stage_params,
-)
-from terapose.results.earlier import result_names
+from terapose.pipeline.local import Report, Runner, pool_of, quiet, repairing, run_stages
+from terapose.results.earlier import record_of, result_names
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +153,7 @@ def run_all(
         Results of the second network, if there is one.
     workers, link
         Threads that cut thumbnails, and whether results are links into the store, as in
-        `terapose.stages.finish.run`.
+        `terapose.stages.finish.placed`.
 
     Returns
     -------
@@ -171,14 +162,16 @@ def run_all(
     """
     from terapose.stages import cell_overlaps, finish
 
-    given: dict[str, dict[str, Any]] = {"gradients": {"model_files": tuple(map(str, model_files))}}
+    given = {
+        "gradients": {"model_files": tuple(map(str, model_files))},
+        "finish": finish.placed(output, link=link, jobs=workers),
+    }
     if cells is not None:
-        identity = cell_overlaps.identity(cell_overlaps.read_record(cells))
-        given["cell_overlaps"] = {"cells": str(cells), "identity": identity}
-    *most, last = GRAPH
-    done = run_stages(runner, params, given, most)
-    job = runner.job(last.name, stage_params(params, last.name), done.state)
-    return finish.run(job, done.receipts_for(last), output, link=link, jobs=workers)
+        given["cell_overlaps"] = cell_overlaps.given(cells)
+    run_stages(runner, params, given)
+    record = record_of(output)
+    assert record is not None  # finish has written it
+    return record
 
 
 def segment(

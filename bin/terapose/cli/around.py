@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from terapose.cli.scattered import check_code
 from terapose.pipeline.graph import commands as by_command
 from terapose.pipeline.stage import Stage
 
@@ -41,7 +40,8 @@ Example:
         from terapose.io.files import write_text
         from terapose.pipeline.handover import Handed
 
-        check_code(described, code)
+        if code is not None:
+            described.confirm_code(code)
         handed = Handed.read(sys.stdin.read())
         write_text(output, handed.found(described, model_file).text)
 
@@ -66,7 +66,8 @@ Example:
     def command(results: Path, output: Path, code: str | None) -> None:
         from terapose.pipeline.around import look
 
-        check_code(described, code)
+        if code is not None:
+            described.confirm_code(code)
         look(described, results, output)
 
     return command

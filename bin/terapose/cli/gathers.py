@@ -1,57 +1,53 @@
-"""One command for each gather: check that the receipts are complete, and sum them up."""
+"""One command for each gather, and one for all stages whose receipts no gather takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from terapose.cli.options import parameters
 from terapose.cli.scattered import before_option, make_job, plan_options, write_json
-from terapose.pipeline.graph import GRAPH, STAGES
+from terapose.pipeline.graph import GATHERED, GRAPH, SCATTERED, STAGES, follows_summary
 from terapose.pipeline.stage import Stage
 
 if TYPE_CHECKING:
     from terapose.pipeline.job import Job
 
-_ANY = Stage(
-    "gather",
-    "Check that every item of a stage has exactly one receipt, and summarise them.",
-    "gather",
-    gathers=("follow",),
-)
-"""That of all stages whose receipts no other stage takes; the example is one of them."""
-_LAST = "finish"
-"""The gather that lays results out where others write a summary."""
+F = TypeVar("F", bound=Callable[..., Any])
+
 _SUMMARY = "Write the summary here."
 _RESULTS = "Folder for labels.zarr, cells.csv, cells.parquet and provenance.json."
+
+
+def _output(described: str) -> Callable[[F], F]:
+    kind = click.Path(path_type=Path)
+    return click.option("--output", type=kind, required=True, help=described)
+
+
+def _receipts(function: F) -> F:
+    kind = click.Path(path_type=Path, exists=True)
+    return click.argument("receipts", nargs=-1, type=kind, required=True)(function)
 
 
 def _gather(described: Stage) -> click.Command:
     """The command of a gather: of receipts of one stage or of several, or of a summary alone."""
     name, stages = described.name, described.gathers
-    is_any, is_last = described is _ANY, name == _LAST
     about = " RECEIPTS are files or folders of them." if stages else ""
     if len(stages) > 1:
         about = " RECEIPTS are files, or folders of them, in folders named by their stages."
-    words = ("--stage follow " if is_any else "") + "--plan plan.json --store store"
-    words += f" --output {'.' if is_last else f'{name}.json'}{' receipts' if stages else ''}"
+    words = f"--output {'.' if described.results else f'{name}.json'}{' receipts' * bool(stages)}"
 
     @click.command(
         name=name,
         help=described.help + about,
-        epilog=f"\b\nExample:\n  terapose stage {name} {words}",
+        epilog=f"\b\nExample:\n  terapose stage {name} --plan plan.json --store store {words}",
     )
     @plan_options
-    @before_option(name not in ("gather", "percentiles"))
-    @click.option(
-        "--output",
-        type=click.Path(path_type=Path),
-        required=True,
-        help=_RESULTS if is_last else _SUMMARY,
-    )
+    @before_option(follows_summary(described))
+    @_output(_RESULTS if described.results else _SUMMARY)
     @parameters(described.parameters)
     def command(
         plan: Path,
@@ -59,36 +55,63 @@ def _gather(described: Stage) -> click.Command:
         code: str | None,
         before: Path | None,
         output: Path,
-        stage: str = name,
         receipts: tuple[Path, ...] = (),
         **options: Any,
     ) -> None:
-        _run(make_job(stage, plan, store, before, options, code=code), receipts, output)
+        more = {}
+        if described.results:
+            from terapose.stages.finish import placed
 
-    if is_any:
-        option = click.option("--stage", required=True, help="Stage that wrote these receipts.")
-        command = option(command)
-    if stages:
-        kind = click.Path(path_type=Path, exists=True)
-        command = click.argument("receipts", nargs=-1, type=kind, required=True)(command)
-    return command
+            # Nextflow publishes a copy of what is laid out here
+            more = placed(output, link=True)
+        job = make_job(name, plan, store, before, options, code=code, **more)
+        _run(job, receipts, None if described.results else output)
+
+    return _receipts(command) if stages else command
 
 
-def _run(job: Job, receipts: Sequence[Path], output: Path) -> None:
-    """Gather receipts."""
-    from terapose.pipeline.job import run_gather
+@click.command(
+    name="gather",
+    help="Check that every item of a stage has exactly one receipt, and summarise them."
+    " RECEIPTS are files or folders of them.",
+    epilog="""\b
+Example:
+  terapose stage gather --stage follow --plan plan.json --store store \\
+    --output follow.json receipts""",
+)
+@plan_options
+@before_option(False)
+@click.option(
+    "--stage",
+    type=click.Choice([name for name in SCATTERED if name not in GATHERED]),
+    required=True,
+    help="Stage that wrote these receipts.",
+)
+@_output(_SUMMARY)
+@_receipts
+def _own(
+    plan: Path,
+    store: str,
+    code: str | None,
+    before: Path | None,
+    stage: str,
+    output: Path,
+    receipts: tuple[Path, ...],
+) -> None:
+    _run(make_job(stage, plan, store, before, {}, code=code), receipts, output)
+
+
+def _run(job: Job, receipts: Sequence[Path], output: Path | None) -> None:
+    """Gather receipts, and write the summary."""
     from terapose.pipeline.repair import forgetting, read_receipts
+    from terapose.pipeline.running import run_gather
 
     stages = STAGES[job.stage].gathers or (job.stage,)
     with forgetting(job.plan, job.store):
         found = read_receipts(receipts, job.store, stages[0] if len(stages) == 1 else None)
-        if job.stage == _LAST:
-            from terapose.stages.finish import run
-
-            # Nextflow publishes a copy of what is laid out here
-            run(job, found, output, link=True)
-        else:
-            write_json(output, run_gather(job, found).document())
+        state = run_gather(job, found)
+        if output is not None:
+            write_json(output, state.document())
 
 
-commands = {s.name: _gather(s) for s in (_ANY, *GRAPH) if s.over is None}
+commands = {"gather": _own, **{s.name: _gather(s) for s in GRAPH if s.over is None}}

@@ -78,7 +78,10 @@ Example:
 )
 @_places(required=True)
 def stage(model_file: Path, output: Path, store: str, tasks: Path) -> None:
-    """Create the store for the plan that terapose check passes on standard input."""
+    """Create the store for the plan that terapose check passes on standard input.
+
+    What it passes holds the code that the plan is for, so no option is needed.
+    """
     from terapose.pipeline.handover import Handed
 
     handed = Handed.read(sys.stdin.read())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from terapose.cli.options import parameters
 from terapose.core.errors import InputError
-from terapose.pipeline.graph import STAGES
+from terapose.pipeline.graph import GRAPH, STAGES, follows_summary
 from terapose.pipeline.graph import commands as by_command
 from terapose.pipeline.stage import Stage
 
@@ -54,24 +54,6 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(sealed(value), sort_keys=True), "receipt")
 
 
-def check_code(stage: Stage, code: str | None) -> None:
-    """Refuse a stage whose code is not ``code``, as **check** has told it.
-
-    Raises
-    ------
-    InputError
-        If it has changed meanwhile.
-    """
-    if code is not None and code != stage.code:
-        raise InputError(
-            "the code has changed since the run began",
-            where=f"stage {stage.name}",
-            got=stage.code,
-            allowed=code,
-            remedy="run again with -resume: what it changes is computed again",
-        )
-
-
 def make_job(
     stage: str,
     plan: Path,
@@ -97,7 +79,8 @@ def make_job(
     from terapose.pipeline.repair import read_summary
     from terapose.pipeline.state import State
 
-    check_code(STAGES[stage], code)
+    if code is not None:
+        STAGES[stage].confirm_code(code)
     checked = check(options)
     params = {name: getattr(checked, name) for name in options}
     place = Store(store)
@@ -117,16 +100,62 @@ def _refuse_unknown(job: Job) -> None:
         )
 
 
-def _make(stage: str, described: Stage) -> click.Command:
+def _network(path: Path) -> dict[str, Any]:
+    from terapose.networks.ensemble import weight_files
+
+    return {"model_files": tuple(str(file) for file in weight_files(path))}
+
+
+def _cells(path: Path) -> dict[str, Any]:
+    from terapose.stages.cell_overlaps import given
+
+    return given(path)
+
+
+class _Given(NamedTuple):
+    """How the input of a stage is given: an option, and what a job has of it."""
+
+    option: Callable[[F], F]
+    read: Callable[[Path], dict[str, Any]]
+
+
+_INPUTS = {
+    "network": _Given(
+        click.option(
+            "--model-file",
+            "given",
+            type=click.Path(path_type=Path, exists=True),
+            required=True,
+            help="The network's file, or a folder written by terapose fetch.",
+        ),
+        _network,
+    ),
+    "cells": _Given(
+        click.option(
+            "--cells",
+            "given",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            required=True,
+            help="Results of the run that segmented the cells.",
+        ),
+        _cells,
+    ),
+}
+
+
+def _make(described: Stage) -> click.Command:
+    """The command of a scattered stage; the passes of the network have one."""
+    name = described.command
+
     @click.command(
-        name=stage,
+        name=name,
         help=f"{described.help} Runs one task of the stage.",
         epilog=f"""\b
 Example:
-  terapose stage {stage} --plan plan.json --store store --task 0 --output receipt.json""",
+  terapose stage {name} --plan plan.json --store store --task 0 --output receipt.json""",
     )
     @plan_options
-    @before_option(stage not in ("convert", "intensities"))
+    @before_option(follows_summary(described))
     @click.option("--task", type=click.IntRange(0), required=True, help="Index of the task.")
     @click.option(
         "--output",
@@ -142,48 +171,30 @@ Example:
         before: Path | None,
         task: int,
         output: Path,
-        axis: str | None = None,
-        model_file: Path | None = None,
-        cells: Path | None = None,
+        axis: str = "",
+        given: Path | None = None,
         **options: Any,
     ) -> None:
-        from terapose.pipeline.job import run
-        from terapose.pipeline.repair import forgetting
+        more = _INPUTS[described.input].read(given) if described.input and given else {}
+        stage = f"{name}-{axis}" if axis else name
+        _run(make_job(stage, plan, store, before, options, code=code, task=task, **more), output)
 
-        name, more = stage, dict[str, Any]()
-        if stage == "gradients":
-            from terapose.networks.ensemble import weight_files
-
-            assert model_file is not None  # click has required it
-            files = tuple(str(file) for file in weight_files(model_file))
-            name, more = f"{stage}-{axis}", {"model_files": files}
-        if cells is not None:
-            from terapose.stages.cell_overlaps import identity, read_record
-
-            more = {"cells": str(cells), "identity": identity(read_record(cells))}
-        job = make_job(name, plan, store, before, options, code=code, task=task, **more)
-        _refuse_unknown(job)
-        with forgetting(job.plan, job.store, job):
-            write_json(output, run(job))
-
-    if stage == "gradients":
-        command = click.option(
-            "--axis", type=click.Choice(["yx", "zx", "zy"]), required=True, help="Orientation."
-        )(command)
-        command = click.option(
-            "--model-file",
-            type=click.Path(path_type=Path, exists=True),
-            required=True,
-            help="The network's file, or a folder written by terapose fetch.",
-        )(command)
-    if stage == "cell_overlaps":
-        command = click.option(
-            "--cells",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
-            required=True,
-            help="Results of the run that segmented the cells.",
-        )(command)
+    if described.axis:
+        axes = click.Choice([s.axis for s in GRAPH if s.command == name])
+        command = click.option("--axis", type=axes, required=True, help="Orientation.")(command)
+    if described.input:
+        command = _INPUTS[described.input].option(command)
     return command
 
 
-commands = {name: _make(name, stage) for name, stage in by_command().items() if stage.over}
+def _run(job: Job, output: Path) -> None:
+    """Run a task, and write its receipt."""
+    from terapose.pipeline.repair import forgetting
+    from terapose.pipeline.running import run
+
+    _refuse_unknown(job)
+    with forgetting(job.plan, job.store, job):
+        write_json(output, run(job))
+
+
+commands = {name: _make(stage) for name, stage in by_command().items() if stage.over}

@@ -347,11 +347,6 @@ SECOND = ("cell_model", "cell_channels", "cell_diameter")
 """Parameters of the second network; the run with it takes all others from the first."""
 
 
-def flow_threshold(mode: str, given: float | None) -> float:
-    """Largest error of flows: as given, else Cellpose's 0.4 for planes; 0 is off."""
-    return given if given is not None else 0.0 if mode == "3d" else 0.4
-
-
 def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
     """Make parameters of what a user gave.
 

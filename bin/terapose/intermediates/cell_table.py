@@ -20,7 +20,7 @@ from terapose.core.tables import Table, by_number, merged, window, windows
 from terapose.intermediates.compartments import CELLS
 from terapose.io.images.channels import column_names, measured_channels
 from terapose.io.store.long_tables import ByNumber, get_window
-from terapose.pipeline.job import Job, Receipt
+from terapose.pipeline.job import Job, Result
 from terapose.pipeline.plan import Plan
 
 RESERVED = frozenset(
@@ -40,7 +40,7 @@ def markers(plan: Plan, measure: Sequence[int | str]) -> tuple[str, ...]:
     return tuple(names[n - 1] for n in measured_channels(plan.image.channel_names, measure))
 
 
-def batches(job: Job, measured: Sequence[Receipt], name: str = CELLS) -> Iterator[Table]:
+def batches(job: Job, measured: Sequence[Result], name: str = CELLS) -> Iterator[Table]:
     """The table of a compartment, some rows at a time; once without rows if there are none.
 
     Parameters
@@ -48,13 +48,13 @@ def batches(job: Job, measured: Sequence[Receipt], name: str = CELLS) -> Iterato
     job
         Of a stage after ``relabel``, with its parameter ``measure``.
     measured
-        Receipts of ``measure``; none where nothing is measured.
+        Results of ``measure``; none where nothing is measured.
     name
         Compartment.
     """
     columns = markers(job.plan, job.params["measure"])
     shape = PLANAR if job.plan.mode == "2d" else SOLID
-    source = ByNumber(job.store, [r["result"] for r in measured], name)
+    source = ByNumber(job.store, measured, name)
     for number in range(len(windows(job.before.last))):
         part = get_window(job.store, job.before.cell_table, number)
         if not len(part["id"]) and (job.before.cells or number):

@@ -10,7 +10,6 @@ it chooses another part of the image, that is opened and checked in its turn.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +70,9 @@ def find(stage: Stage, image: Image, params: Parameters, model_files: Sequence[P
     InputError
         If a value is none of its parameter, or the image does not go with what was found.
     """
-    found: dict[str, Any] = _module(stage).find(image, check(before_plan(params)), model_files)
+    found: dict[str, Any] = stage.implementation.find(
+        image, check(before_plan(params)), model_files
+    )
     if strange := sorted(found.keys() - FINDABLE):
         raise ValueError(
             f"stage {stage.name}: finds {', '.join(strange)}, which shapes more than the plan; "
@@ -99,14 +100,10 @@ def find_all(image: Image, params: Parameters, model_files: Sequence[Path]) -> F
 
 def look(stage: Stage, results: Path, output: Path) -> None:
     """Run a stage after the results, which stay as they are; what it makes goes to ``output``."""
-    _module(stage).look(results, output)
+    stage.implementation.look(results, output)
 
 
 def look_all(mode: str, params: Parameters, results: Path) -> None:
     """Run all stages after the results that are asked for."""
     for stage in asked(AFTER, mode, params):
         look(stage, results, results)
-
-
-def _module(stage: Stage) -> Any:
-    return importlib.import_module(f"terapose.stages.{stage.command}")

@@ -1,12 +1,14 @@
 """The code that a stage runs: results of other code must not meet, those of the same code may.
 
-A stage is identified by the source of its module and of everything that imports, directly or not,
-in this package: a mended report leaves what the network has done, a mended kernel does not. Found
-are the imports that stand in the source, in functions as well. Left out are modules that say
-nothing of what comes out: where a stage's own parameters decide, these are part of its key.
+A stage is identified by its module and everything in this package that the module imports, directly
+or not: a mended report leaves what the network has done, a mended kernel does not. Found are the
+imports that stand in the source, in functions as well. Of each module counts what it does
+(`terapose.pipeline.normal_form`), so a comment or a docstring may be mended at any time. Left out
+are modules that say nothing of what comes out: what the parameters are is part of keys and plans.
 
-What is imported by name at run time is not seen. There is one such place, `terapose.pipeline.job`,
-where a stage's own module is looked up.
+What is imported by name at run time alone is not seen, so a stage that looks others' modules up
+(`Stage.implementation`) names them (`Stage.includes`). `terapose.networks`, which imports late,
+names what it imports for type checkers.
 """
 
 from __future__ import annotations
@@ -15,18 +17,21 @@ import hashlib
 import re
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+from terapose.pipeline.normal_form import normal_form
 
 _ROOT = Path(__file__).parents[1]
-# parsing the source would take each task half a second
 _IMPORT = re.compile(
-    r"^[ \t]*(?:from (terapose[\w.]*) import (\([^)]*\)|[^\n]*)|import (terapose\.[\w.]+))", re.M
+    r"^ *(?:from (terapose[\w.]*) import ([^\n]*)|import (terapose\.[\w.]+))", re.M
 )
 _NAME = re.compile(r"(?<!as )\b[A-Za-z_]\w*")
 _SILENT = frozenset(
     {
-        *("core.errors", "core.masking", "core.version"),
-        *("pipeline.code", "pipeline.estimate", "pipeline.graph", "pipeline.stage"),
-        "pipeline.state",
+        *("core.errors", "core.masking", "core.param_faults", "core.param_types"),
+        *("core.params", "core.version"),
+        *("pipeline.code", "pipeline.estimate", "pipeline.graph", "pipeline.normal_form"),
+        *("pipeline.stage", "pipeline.state"),
     }
 )
 """Modules that decide nothing of what a stage computes."""
@@ -34,33 +39,47 @@ _SILENT = frozenset(
 
 @cache
 def package_digest() -> str:
-    """SHA-256 of all of the package's source, as results tell it."""
-    paths = (path.relative_to(_ROOT).with_suffix("") for path in _ROOT.rglob("*.py"))
-    return _digest(frozenset(".".join(path.parts).removesuffix(".__init__") for path in paths))
+    """SHA-256 of all of the package's source as it is written, as results tell it."""
+    digest = hashlib.sha256()
+    for path in sorted(_ROOT.rglob("*.py")):
+        digest.update(str(path.relative_to(_ROOT)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 @cache
 def code_of(*modules: str) -> str:
     """SHA-256 of modules, such as ``stages.follow``, and of what they import of this package."""
-    return _digest(modules_of(*modules))
+    digest = hashlib.sha256()
+    for name in sorted(modules_of(*modules)):
+        digest.update(f"{name} {_read(name).digest}\n".encode())
+    return digest.hexdigest()
 
 
 def modules_of(*modules: str) -> frozenset[str]:
-    """Names of the modules whose source `code_of` is made of."""
+    """Names of the modules that `code_of` is made of."""
     seen, waiting = set[str](), list(modules)
     while waiting:
         name = waiting.pop()
         if name not in seen and name not in _SILENT:
             seen.add(name)
-            waiting += _imports(name)
+            waiting += _read(name).imports
     return frozenset(seen)
 
 
-def _digest(modules: frozenset[str]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(modules):
-        digest.update(name.encode() + b"\0" + _path_of(name).read_bytes())
-    return digest.hexdigest()
+class _Module(NamedTuple):
+    """A module of this package: the SHA-256 of what it does, and what it imports of this package.
+
+    Imported are also the packages that the modules are in.
+    """
+
+    digest: str
+    imports: frozenset[str]
+
+
+@cache
+def _read(module: str) -> _Module:
+    form = normal_form(_path_of(module).read_text(encoding="utf-8"))
+    return _Module(hashlib.sha256(form.encode()).hexdigest(), _imports(form))
 
 
 def _path_of(module: str) -> Path:
@@ -69,12 +88,9 @@ def _path_of(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-@cache
-def _imports(module: str) -> frozenset[str]:
-    """Modules of this package that stand in a module's imports, and the packages they are in."""
-    source = _path_of(module).read_text(encoding="utf-8")
+def _imports(form: str) -> frozenset[str]:
     found = set[str]()
-    for package, names, whole in _IMPORT.findall(source):
+    for package, names, whole in _IMPORT.findall(form):
         found |= {whole} if whole else {f"{package}.{n}" for n in _NAME.findall(names)} | {package}
     parents = {
         ".".join(parts[1:n])

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from terapose.core.geometry import AXES
-from terapose.core.params import SECOND, SELECTION, flow_threshold
+from terapose.core.params import SECOND, SELECTION
+from terapose.core.thresholds import flow_threshold
 from terapose.pipeline.estimate import (
     of_bands,
     of_blocks,
@@ -23,7 +24,7 @@ from terapose.pipeline.estimate import (
     of_planes,
     of_regions,
 )
-from terapose.pipeline.stage import Stage
+from terapose.pipeline.stage import MODES, Stage, always
 
 if TYPE_CHECKING:
     from terapose.core.params import Parameters
@@ -52,27 +53,13 @@ BEFORE = (
     Stage("fetch", "Fetch the network's file.", "small", phase="before", calls="fetch"),
 )
 """Stages before the plan; **check** makes the plan itself where nothing has to be found first."""
-PLAN = Stage(
-    "plan",
-    "Create the store for a plan.",
-    "small",
-    phase="plan",
-    parameters=(
-        *("mode", *SELECTION, "channels", "channel_merge", "markers", "identity", "voxel_size"),
-        *("pixel_size", "model", "diameter", "anisotropy", "normalize", "percentiles"),
-        *("percentile_sampling", "normalize_tile", "lowhigh", "invert", "foreground_min"),
-        *("tile_overlap", "augment", "skip_empty", "precision", "use_gpu", "block_shape"),
-        *("slab_planes", "rectangle", "flow_precision", "max_tasks", "ome_zarr_version"),
-    ),
-)
-"""What the graph depends on."""
-
 GRAPH = (
     Stage(
         "convert",
         "Copy planes of an image that cannot be read by region into the store.",
         "blocks",
         over="planes",
+        folder="source",
         memory=of_planes,
     ),
     Stage(
@@ -94,6 +81,9 @@ GRAPH = (
             "Run the network over slabs of planes of one orientation.",
             "network",
             over="slabs",
+            axis=axis,
+            input="network",
+            folder=f"gradients-{axis}",
             memory=of_pass(axis),
             parameters=("batch_size", "use_gpu", "keep_intermediates"),
         )
@@ -190,6 +180,7 @@ GRAPH = (
         "Count the pixels shared by nuclei and the cells of a second network.",
         "blocks",
         over="blocks",
+        input="cells",
         memory=of_blocks(own=60),
         asked=_has_second,
     ),
@@ -229,9 +220,28 @@ GRAPH = (
         "Complete the pyramid and write the results.",
         "gather",
         gathers=("export", "measure", "outlines"),
+        results=True,
         parameters=("mask_tiff", "measure", "table", "thumbnails", "keep_intermediates"),
     ),
 )
+
+PLAN = Stage(
+    "plan",
+    "Create the store for a plan.",
+    "small",
+    phase="plan",
+    parameters=(
+        *("mode", *SELECTION, "channels", "channel_merge", "markers", "identity", "voxel_size"),
+        *("pixel_size", "model", "diameter", "anisotropy", "normalize", "percentiles"),
+        *("percentile_sampling", "normalize_tile", "lowhigh", "invert", "foreground_min"),
+        *("tile_overlap", "augment", "skip_empty", "precision", "use_gpu", "block_shape"),
+        *("slab_planes", "rectangle", "flow_precision", "max_tasks", "ome_zarr_version"),
+    ),
+    uses=("pipeline.planning",),
+    includes=tuple(stage for stage in GRAPH if stage.folder),
+)
+"""What the graph depends on. What the plan alone decides has no other key than the plan, so the
+code of stages that write such arrays is part of it."""
 
 AFTER = (
     Stage(
@@ -262,6 +272,9 @@ SCATTERED = tuple(stage.name for stage in GRAPH if stage.over)
 GATHERED = frozenset(name for stage in GRAPH for name in stage.gathers)
 """Names of those whose receipts another stage takes; all others gather their own."""
 
+PLANNED = {stage.folder: stage.name for stage in GRAPH if stage.folder}
+"""Names of the stages that write the arrays of a plan, by the folders of these."""
+
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
     **{stage.command: stage.parameters for stage in EVERY if stage.parameters},
@@ -269,6 +282,29 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "cell_overlaps": SECOND,
 }
 """Parameters by the command of a stage; changing one runs its stage again and those after it."""
+
+
+def follows_summary(stage: Stage) -> bool:
+    """Whether a stage cannot be the first that leaves a summary: some before it always does."""
+    before = GRAPH[: GRAPH.index(stage)]
+    return any(s.over is None and s.modes == MODES and s.asked is always for s in before)
+
+
+def gathered(stage: Stage, mode: str, params: Parameters) -> list[str]:
+    """Names of the stages whose receipts a gather takes, of those that these parameters ask for.
+
+    Parameters
+    ----------
+    stage
+        The gather.
+    mode
+        The mode.
+    params
+        All parameters, or the gather's own: what decides of stages that may be left out while it
+        runs is among them.
+    """
+    mine = (STAGES[name] for name in stage.gathers)
+    return [s.name for s in mine if s.asked is stage.asked or s.is_asked(mode, params)]
 
 
 def commands() -> dict[str, Stage]:

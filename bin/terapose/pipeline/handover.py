@@ -22,6 +22,7 @@ from terapose.networks import identify_all
 from terapose.networks.ensemble import weight_files
 from terapose.pipeline.around import before_plan, find
 from terapose.pipeline.checked import open_checked
+from terapose.pipeline.graph import PLAN
 from terapose.pipeline.image_plan import identity_of
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
@@ -52,6 +53,9 @@ class Draft(BaseModel):
         Those of the plan and of the stages before it, as far as they are not the defaults.
     seen
         Identities of the image, of its level 0 and of the mask of tissue.
+    code
+        Of the plan, as a plan has it: what is handed on says by which code it is to be made, so the
+        command that makes the plan is not told that in another way.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,11 +63,12 @@ class Draft(BaseModel):
     address: str
     params: dict[str, Any]
     seen: tuple[str, ...]
+    code: str
 
     @classmethod
     def of(cls, address: str, params: Parameters, seen: list[str]) -> Draft:
         """A draft of all parameters."""
-        return cls(address=address, params=before_plan(params), seen=tuple(seen))
+        return cls(address=address, params=before_plan(params), seen=tuple(seen), code=PLAN.code)
 
 
 class Handed(BaseModel):
@@ -89,8 +94,10 @@ class Handed(BaseModel):
         Raises
         ------
         InputError
-            If the image or the mask of its tissue are others than **check** has seen.
+            If the image or the mask of its tissue are others than **check** has seen, or the code
+            is.
         """
+        PLAN.confirm_code(self.work.code)
         if isinstance(self.work, Plan):
             return self.work
         image, params = self._opened(self.work)
@@ -109,8 +116,10 @@ class Handed(BaseModel):
         Raises
         ------
         InputError
-            If another part of the image is found, and it is another image than **check** has seen.
+            If another part of the image is found, and it is another image than **check** has seen,
+            or the code is other than that.
         """
+        PLAN.confirm_code(self.work.code)
         if isinstance(self.work, Plan):
             return self
         seen = list(self.work.seen)

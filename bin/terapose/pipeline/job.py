@@ -1,22 +1,16 @@
-"""One task of a stage: what it is given, how it is run once, and the receipt it leaves.
+"""One task of a stage, as the stage sees it: what it is given, and what it leaves where.
 
-A scattered stage is a module with ``run(job) -> dict``: it writes its arrays and returns what the
-receipt should say. Running a task again, after a crash or beside an orphaned twin, gives the same
-bytes; a task that finds its marker hands out the receipt it left. Stages that drop what they were
-the last to need do so item by item, each after its own marker (`Job.each`).
+Stages that drop what they were the last to need do so item by item, each after its own marker
+(`Job.each`). How tasks are run, and receipts gathered, is in `terapose.pipeline.running`: every
+stage depends on this module, and none of them on that.
 """
 
 from __future__ import annotations
 
-import importlib
-import resource
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -28,7 +22,7 @@ from terapose.io.store.store import Store
 from terapose.pipeline.graph import STAGES
 from terapose.pipeline.image_plan import same_content, unchanged
 from terapose.pipeline.plan import OutputPlan, Plan, key_of
-from terapose.pipeline.state import Added, State, Step, after
+from terapose.pipeline.state import State
 
 Receipt = dict[str, Any]
 Result = dict[str, Any]
@@ -56,7 +50,7 @@ class Job:
     task
         Number of the task.
     params
-        The stage's own parameters, by name.
+        The stage's own parameters by name, and what else it is given.
     before
         What the stages before this one have left; of a gather also what its tasks did.
     """
@@ -225,7 +219,10 @@ def source(channel: int) -> str:
 
 
 # parameters that say how a stage runs or what it keeps, not what comes out
-_SILENT = {"batch_size", "use_gpu", "keep_intermediates", "model_files", "cells"}
+_SILENT = {
+    *("batch_size", "use_gpu", "keep_intermediates"),
+    *("model_files", "cells", "output", "link", "jobs"),
+}
 
 
 def stage_key(stage: str, params: Mapping[str, Any], before: str) -> str:
@@ -244,161 +241,3 @@ def stage_key(stage: str, params: Mapping[str, Any], before: str) -> str:
 def shaping(params: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that decide what comes out."""
     return {k: v for k, v in params.items() if k not in _SILENT}
-
-
-def module(stage: str) -> Any:
-    """The module of a stage."""
-    return importlib.import_module(f"terapose.stages.{stage.split('-')[0]}")
-
-
-def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # not getrusage: its figure starts at what the parent process had
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def run(job: Job) -> Receipt:
-    """Run one task of a scattered stage and return its receipt."""
-    implementation = module(job.stage)
-    begin = time.perf_counter()
-    receipt = job.receipt()
-    if receipt is None:
-        result = implementation.run(job)
-        job.confirm_image()
-        receipt = {
-            "stage": job.stage,
-            "key": job.key,
-            "plan": job.plan.digest,
-            "task": job.task,
-            "items": [job.items.start, job.items.stop],
-            "params": shaping(job.params),
-            "seconds": round(time.perf_counter() - begin, 3),
-            "peak_memory": peak_memory(),
-            "result": result,
-        }
-        job.store.put_json(job.marker, receipt)
-        receipt = job.store.get_json(job.marker)
-    return receipt
-
-
-def run_gather(job: Job, receipts: Sequence[Receipt]) -> State:
-    """Make the state from which the next stage starts.
-
-    A gather is given the results of the tasks it gathers, and starts from the state after them: so
-    its key follows from what they did. The gather of a stage that gathers its own receipts has no
-    key beside that of the tasks.
-
-    Parameters
-    ----------
-    job
-        A gather, or a scattered stage that gathers its own receipts.
-    receipts
-        Of all tasks; none of a gather that takes none.
-    """
-    begin = time.perf_counter()
-    implementation, described = module(job.stage), STAGES[job.stage]
-    if described.over is not None:
-        tasks = sum_up(job.plan, job.stage, receipts, job.before.key)
-        job = replace(job, params=tasks.step.params)
-        return after(job.before, tasks.step, implementation.gather(job, tasks.results))
-    results: list[Result] = []
-    # those of several stages come after the same summary
-    start = job.before.key
-    for stage in described.gathers:
-        tasks = sum_up(job.plan, stage, receipts, start)
-        job = replace(job, before=after(job.before, tasks.step))
-        results += tasks.results
-    added: Added = implementation.gather(job, results)
-    step = Step(
-        stage=job.stage,
-        key=job.key,
-        params=shaping(job.params),
-        seconds=round(time.perf_counter() - begin, 3),
-        peak_memory=peak_memory(),
-    )
-    return after(job.before, step, added)
-
-
-class Tasks(NamedTuple):
-    """All tasks of a stage, summed up.
-
-    Attributes
-    ----------
-    step
-        What they did.
-    results
-        What their receipts say, in the order of their tasks.
-    """
-
-    step: Step
-    results: list[Result]
-
-
-def sum_up(
-    plan: Plan, stage: str, receipts: Sequence[Receipt], before: str, *, upscale: bool = False
-) -> Tasks:
-    """Check that every item of a stage has exactly one receipt, and sum them up.
-
-    Parameters
-    ----------
-    plan
-        The plan that says which items there are.
-    stage
-        Name of the scattered stage.
-    receipts
-        One for each task, in any order.
-    before
-        Key of the summary that the stage came after.
-    upscale
-        Whether they wrote regions of level 0.
-
-    Raises
-    ------
-    StoreError
-        If an item has no receipt or two, or receipts are of different runs, or made by other code
-        or from other results than those of ``before``.
-    """
-    faults = []
-    strange = {(r["stage"], r["plan"]) for r in receipts} - {(stage, plan.digest)}
-    if strange:
-        faults.append(f"receipts of another run or stage: {sorted(strange)}")
-    keys = sorted({r["key"] for r in receipts})
-    if len(keys) > 1:
-        faults.append(f"receipts made with different parameters: {keys}")
-    foreign = {r["key"] for r in receipts if r["key"] != stage_key(stage, r["params"], before)}
-    if foreign:
-        faults.append(f"receipts made by other code or from other results: {sorted(foreign)}")
-    covered: dict[int, int] = {}
-    for receipt in receipts:
-        for item in range(*receipt["items"]):
-            covered[item] = covered.get(item, 0) + 1
-    count = plan.items(stage, upscale)
-    missing = [i for i in range(count) if i not in covered]
-    doubled = [i for i, times in covered.items() if times > 1]
-    if missing:
-        faults.append(f"no receipt for {len(missing)} of {count}: {missing[:10]}")
-    if doubled:
-        faults.append(f"more than one receipt for {sorted(doubled)[:10]}")
-    if faults:
-        raise StoreError(
-            "; ".join(faults),
-            where=f"stage {stage}",
-            remedy="run again with -resume; if the error persists, run again without -resume",
-        )
-    ordered = sorted(receipts, key=lambda r: r["items"])
-    results = [r["result"] for r in ordered]
-    step = Step(
-        stage=stage,
-        key=keys[0] if keys else "",
-        params=ordered[0]["params"] if ordered else {},
-        tasks=len(ordered),
-        seconds=round(sum(r["seconds"] for r in ordered), 3),
-        peak_memory=max((r["peak_memory"] for r in ordered), default=0),
-        checksum=key_of(results),
-    )
-    return Tasks(step, results)

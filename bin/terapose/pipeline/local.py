@@ -20,9 +20,10 @@ from terapose.core.errors import InputError, StoreError
 from terapose.core.params import Parameters
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import GATHERED, GRAPH, STAGES
-from terapose.pipeline.job import Job, Receipt, run, run_gather
+from terapose.pipeline.job import Job, Receipt
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.repair import forgetting
+from terapose.pipeline.running import run, run_gather
 from terapose.pipeline.stage import Stage
 from terapose.pipeline.state import State
 

@@ -27,16 +27,12 @@ from terapose.core.levels import Cover
 from terapose.core.selection import Selection
 from terapose.io.checksums import sealed, unsealed
 from terapose.io.store.store import Store
-from terapose.pipeline.code import code_of
-from terapose.pipeline.graph import STAGES
+from terapose.pipeline.graph import PLAN, STAGES
 from terapose.pipeline.image_plan import ImagePlan
 from terapose.pipeline.sizes import CHUNK, CONVERT_PLANES, FLAT_CHUNK, STATISTICS_PLANES
 
 log = logging.getLogger(__name__)
 
-PLANNING = ("stages.plan", "stages.convert", "stages.gradients")
-"""Modules whose code is part of a plan, and so of its store: what writes arrays there that have no
-key in their names is among them."""
 KEPT = "plan.json"
 """Name of the plan in the store."""
 
@@ -254,12 +250,14 @@ class Plan(BaseModel):
 
     def items(self, stage: str, upscale: bool = False) -> int:
         """Number of blocks, slabs or regions of a scattered stage."""
-        return len(self.result(upscale).regions) if stage == "export" else items(self, stage)
+        if STAGES[stage].over == "regions":
+            return len(self.result(upscale).regions)
+        return items(self, stage)
 
     def batch(self, stage: str, task: int, upscale: bool = False) -> range:
         """Items of one task; level 0 has more regions for each, but no more tasks."""
         edges = self.tasks[stage]
-        if stage == "export" and upscale and self.full is not None:
+        if STAGES[stage].over == "regions" and upscale and self.full is not None:
             edges = tuple(batches(len(self.full.regions), len(edges)))
         return range(*edges[task])
 
@@ -317,12 +315,12 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
         log.warning("%s is damaged: the store's copy of it is used", path)
         document = kept
     plan = Plan.model_validate(document)
-    if plan.code != code_of(*PLANNING):
+    if plan.code != PLAN.code:
         raise InputError(
             "was made by another version of the code",
             where=path,
-            got=plan.code[:12],
-            allowed=code_of(*PLANNING)[:12],
+            got=plan.code,
+            allowed=PLAN.code,
             remedy="run the plan stage again",
         )
     return plan
@@ -336,7 +334,7 @@ def items(plan: Plan, stage: str) -> int:
     if described.over == "planes":
         return math.ceil(plan.image.whole[0] / CONVERT_PLANES) if plan.image.convert else 0
     if described.over == "slabs":
-        axis = AXES.index(stage.removeprefix("gradients-"))
+        axis = AXES.index(described.axis)
         return len(plan.pass_grid(axis)) if axis < len(plan.passes) else 0
     if described.over == "counted" and plan.intensity.mode == "plane":
         return math.ceil(plan.image.shape[0] / STATISTICS_PLANES)

@@ -31,8 +31,7 @@ from terapose.io.labels.ome_zarr import CHUNKS, FLAT_CHUNKS, pyramid_factors
 from terapose.networks.tiling import TileGrid, tile_grid
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import anisotropy_of, mode_of
-from terapose.pipeline.code import code_of
-from terapose.pipeline.graph import SCATTERED
+from terapose.pipeline.graph import PLAN, SCATTERED, STAGES
 from terapose.pipeline.image_plan import ImagePlan, identity_of
 from terapose.pipeline.layout import (
     choose_block,
@@ -42,7 +41,6 @@ from terapose.pipeline.layout import (
     network_shape,
 )
 from terapose.pipeline.plan import (
-    PLANNING,
     IntensityPlan,
     MemberPlan,
     ModelPlan,
@@ -87,7 +85,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     slabs = choose(grid, params.slab_planes, params.rectangle)
     planned = _image_plan(image, params)
     fields: dict[str, Any] = {
-        "code": code_of(*PLANNING),
+        "code": PLAN.code,
         "mode": mode,
         "image": planned,
         "model": _model_plan(info, params),
@@ -128,17 +126,20 @@ def _tasks(plan: Plan, stage: str, most: int | None) -> tuple[tuple[int, int], .
         return ()
     if most is not None:
         return tuple(batches(count, most))
-    if stage.startswith("gradients-"):
-        axis = AXES.index(stage.removeprefix("gradients-"))
+    described = STAGES[stage]
+    if described.over == "slabs":
+        axis = AXES.index(described.axis)
         height, width = (n for i, n in enumerate(plan.passes[axis]) if i != axis)
         tiles = len(_grid(plan, (height, width)).corners)
         least = math.ceil(_TASK_TILES / (tiles * plan.slabs[axis]))
-    elif stage == "intensities" and plan.intensity.mode == "plane":
+    elif described.over == "counted" and plan.intensity.mode == "plane":
         least = math.ceil(_TASK_VOXELS / math.prod((STATISTICS_PLANES, *plan.image.whole[1:])))
-    elif stage == "convert":
+    elif described.over == "planes":
         least = math.ceil(_TASK_VOXELS / math.prod((CONVERT_PLANES, *plan.image.whole[1:])))
+    elif described.over == "regions":
+        least = 1
     else:
-        least = math.ceil(_TASK_VOXELS / math.prod(plan.block)) if stage != "export" else 1
+        least = math.ceil(_TASK_VOXELS / math.prod(plan.block))
     return tuple(batches(count, MOST_TASKS, least))
 
 

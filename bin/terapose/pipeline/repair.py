@@ -26,8 +26,8 @@ from terapose.core.geometry import AXES, Box, Grid, zyx
 from terapose.io.checksums import unsealed
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
-from terapose.pipeline.graph import SCATTERED
-from terapose.pipeline.job import Job, Receipt, source
+from terapose.pipeline.graph import PLANNED, SCATTERED, STAGES
+from terapose.pipeline.job import Job, Receipt
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.sizes import CONVERT_PLANES
 from terapose.pipeline.state import State, read_state
@@ -71,14 +71,12 @@ def forget(plan: Plan, store: Store, fault: StoreError, job: Job | None = None) 
     """
     if fault.name is None:
         return False
-    folder, _, rest = fault.name.partition("/")
+    folder = fault.name.partition("/")[0]
     if folder == tissue.NAME:
         tissue.prepare(plan, store)
         return True
-    if folder == "source":
-        folder, stage, key = source(int(rest.partition("/")[0])), "convert", ""
-    elif folder in SCATTERED:
-        stage, key = folder, ""  # the sums of the network's passes follow from the plan alone
+    if folder in PLANNED:
+        stage, key = PLANNED[folder], ""
     else:
         stage, _, key = folder.rpartition("-")
     if stage not in SCATTERED:
@@ -122,9 +120,10 @@ def _items(plan: Plan, store: Store, stage: str, key: str, fault: StoreError) ->
 
 def _grid(plan: Plan, stage: str) -> Grid:
     """The boxes that the items of a stage write."""
-    if stage.startswith("gradients-"):
-        return plan.pass_grid(AXES.index(stage.removeprefix("gradients-")))
-    if stage == "convert":
+    described = STAGES[stage]
+    if described.over == "slabs":
+        return plan.pass_grid(AXES.index(described.axis))
+    if described.over == "planes":
         shape = plan.image.whole
         return Grid(shape, zyx((CONVERT_PLANES, *shape[1:])))
     return plan.grid

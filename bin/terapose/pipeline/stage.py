@@ -6,8 +6,12 @@ it is a *gather*, which runs once when all receipts of a scattered stage are in.
 
 - ``run(job) -> dict``: do one task; what is returned becomes part of its receipt;
 - ``gather(job, results) -> Added``: return what is added to the state from which the next stage
-  starts (`terapose.pipeline.state`), given what ``run`` returned in all tasks. Scattered stages
-  whose receipts no other stage gathers have both.
+  starts (`terapose.pipeline.state`), given what ``run`` returned in all tasks, by the name of their
+  stage where there are several. Scattered stages whose receipts no other stage gathers have both.
+
+Modules of stages with arrays that the plan alone decides (`Stage.folder`) have another function:
+
+- ``prepare(plan, store) -> None``: make the arrays; whatever is there stays.
 
 Around these are stages that have no job (`terapose.pipeline.around`). Their process calls a command
 of people, or they are modules of `terapose.stages`, too:
@@ -21,10 +25,12 @@ of people, or they are modules of `terapose.stages`, too:
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from terapose.core.errors import InputError
 from terapose.pipeline.code import code_of
 from terapose.pipeline.estimate import Memory
 
@@ -39,6 +45,8 @@ Phase = Literal["before", "plan", "work", "after"]
 """When a stage runs: before the plan, as the plan, on it, or on published results."""
 Label = Literal["small", "blocks", "network", "gather"]
 """What a process asks a cluster for (conf/base.config)."""
+Input = Literal["network", "cells"]
+"""What a task is given beside the store: the network's files, or results of a second network."""
 MODES = ("3d", "2d", "stitch")
 
 
@@ -67,6 +75,15 @@ class Stage:
         Its items; None: a gather.
     gathers
         The scattered stages whose receipts a gather takes.
+    axis
+        Orientation of a pass of the network, one of `terapose.core.geometry.AXES`.
+    input
+        What its tasks are given beside the store, if anything.
+    folder
+        Folder in the store of the arrays that the plan alone decides: they are made with the plan,
+        and there is no key in their names.
+    results
+        Whether it writes results to a folder; other gathers leave a summary.
     parameters
         Those that it takes; changing one runs it again, and all that follows.
     memory
@@ -78,6 +95,10 @@ class Stage:
     version
         Raised where its results change though neither its code nor what it imports of this package
         did (`terapose.pipeline.code`).
+    uses
+        Modules whose code is part of its own though its module does not import them.
+    includes
+        Stages whose code is part of its own.
     """
 
     name: str
@@ -87,11 +108,17 @@ class Stage:
     calls: str = ""
     over: Over | None = None
     gathers: tuple[str, ...] = ()
+    axis: str = ""
+    input: Input | None = None
+    folder: str = ""
+    results: bool = False
     parameters: tuple[str, ...] = ()
     memory: Memory | None = None
     modes: tuple[str, ...] = MODES
     asked: Callable[[str, Parameters], bool] = always
     version: int = 1
+    uses: tuple[str, ...] = ()
+    includes: tuple[Stage, ...] = ()
 
     @property
     def command(self) -> str:
@@ -99,10 +126,45 @@ class Stage:
         return self.name.partition("-")[0]
 
     @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules whose code, with all that they import, is that of the stage."""
+        own = f"cli.{self.calls}" if self.calls else f"stages.{self.command}"
+        included = (name for stage in self.includes for name in stage.modules)
+        return (own, *self.uses, *included)
+
+    @property
     def code(self) -> str:
         """What tells its code from other code."""
-        module = f"cli.{self.calls}" if self.calls else f"stages.{self.command}"
-        return f"{self.version}-{code_of(module)[:16]}"
+        # versions are only raised, so their sum grows whichever of them is
+        version = self.version + sum(stage.version - 1 for stage in self.includes)
+        return f"{version}-{code_of(*self.modules)[:16]}"
+
+    def confirm_code(self, code: str) -> None:
+        """Refuse to go on with other code than the run began with.
+
+        Parameters
+        ----------
+        code
+            That of this stage, as **check** has told it.
+
+        Raises
+        ------
+        InputError
+            If it has changed meanwhile.
+        """
+        if code != self.code:
+            raise InputError(
+                "the code has changed since the run began",
+                where=f"stage {self.name}",
+                got=self.code,
+                allowed=code,
+                remedy="run again with -resume: what it changes is computed again",
+            )
+
+    @property
+    def implementation(self) -> Any:
+        """Its module."""
+        return importlib.import_module(f"terapose.stages.{self.command}")
 
     def is_asked(self, mode: str, params: Parameters) -> bool:
         """Whether it runs, as far as that is known before there is a plan."""

@@ -26,7 +26,7 @@ from terapose.io.labels.files import LabelFiles, checksum, checksums_in, of_path
 from terapose.io.labels.ome_zarr import downsample, level_region, level_shape
 from terapose.io.zarr_files import Noted
 from terapose.pipeline.job import Job
-from terapose.pipeline.job import run as run_task
+from terapose.pipeline.running import run as run_task
 
 log = logging.getLogger(__name__)
 

@@ -50,6 +50,11 @@ def identity(record: dict[str, Any]) -> str:
     return str(record["stages"]["export"]["checksum"])
 
 
+def given(folder: str | Path) -> dict[str, Any]:
+    """What the stage is given beside its parameters: the results of the run with the cells."""
+    return {"cells": str(folder), "identity": identity(read_record(folder))}
+
+
 def run(job: Job) -> dict[str, Any]:
     """Count the pairs of one task."""
     folder = Path(str(job.params["cells"]))

@@ -31,11 +31,10 @@ from terapose.io.samples import samples_of
 from terapose.pipeline.arguments import arguments
 from terapose.pipeline.around import asked
 from terapose.pipeline.checked import mode_of, open_checked, without_use
-from terapose.pipeline.code import code_of
 from terapose.pipeline.constant import refuse_constant
 from terapose.pipeline.graph import AFTER, BEFORE, GATHERED, GRAPH, commands
 from terapose.pipeline.handover import Draft, Handed, identities
-from terapose.pipeline.plan import PLANNING, key_of
+from terapose.pipeline.plan import key_of
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.tissue import share_of
 from terapose.pipeline.upscale import full_image
@@ -287,7 +286,7 @@ def _check_one(
     told = params.model_copy(update=shown_as)
     row = {
         "address": address,
-        "identity": key_of(*seen, network.identity, code_of(*PLANNING), channels),
+        "identity": key_of(*seen, network.identity, channels),
         "fetch": shlex.join([params.model, *_digest_option(params)]),
         "runs": " ".join(s.name for s in (*BEFORE, *GRAPH, *AFTER) if s.is_asked(mode, params)),
         **_words(told),

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from terapose.algorithms.objects.filters import resolved
-from terapose.core.params import flow_threshold
 from terapose.core.tables import select
+from terapose.core.thresholds import flow_threshold
 from terapose.intermediates.objects import read_labels, read_windows
 from terapose.intermediates.relabel_map import RelabelMap, put_relabel_map
 from terapose.io.store.long_tables import put_whole

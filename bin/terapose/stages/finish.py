@@ -1,4 +1,4 @@
-"""finish: check that all is exported, complete the pyramid, and lay the results out.
+"""finish (gather): complete the pyramid, and lay the results out.
 
 1. The files of the label image in the store are compared with what **export** noted of them;
    regions that are damaged are exported again. Then the coarse levels are made.
@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from terapose.core.masking import masked_all
-from terapose.core.params import Parameters
 from terapose.core.tables import Table
 from terapose.core.version import __version__
 from terapose.intermediates.cell_table import batches
@@ -36,31 +37,21 @@ from terapose.io.tables.geojson import joined_rings, rings_in, write_geojson
 from terapose.io.tables.writers import FORMATS, write_table
 from terapose.pipeline.code import package_digest
 from terapose.pipeline.estimate import of_store
-from terapose.pipeline.graph import STAGES, memory_of
-from terapose.pipeline.job import Job, Receipt, Tasks, sum_up
+from terapose.pipeline.graph import memory_of
+from terapose.pipeline.job import Job, Result
 from terapose.pipeline.plan import key_of
+from terapose.pipeline.state import Added
 from terapose.results.earlier import RECORD, THUMBNAILS, forget, named
 from terapose.results.publishing import LABELS, complete, lay_out, noted
 
 log = logging.getLogger(__name__)
 
 
-def run(
-    job: Job,
-    receipts: list[Receipt],
-    output: Path,
-    *,
-    link: bool = False,
-    jobs: int = 1,
-) -> dict[str, Any]:
-    """Lay out the results.
+def placed(output: Path, *, link: bool = False, jobs: int = 1) -> dict[str, Any]:
+    """What the stage is given beside its parameters.
 
     Parameters
     ----------
-    job
-        The stage; ``before`` is the state after ``relabel``, or ``match``.
-    receipts
-        Of all tasks of ``export``, ``measure`` and ``outlines``, as far as they were to run.
     output
         Folder for ``labels.zarr``, the tables of cells and ``provenance.json``, and the masks and
         thumbnails if they are asked for.
@@ -69,11 +60,19 @@ def run(
         changes the results.
     jobs
         Threads that cut thumbnails.
+    """
+    return {"output": str(output), "link": link, "jobs": jobs}
 
-    Returns
-    -------
-    dict
-        The record.
+
+def gather(job: Job, results: Mapping[str, list[Result]]) -> Added:
+    """Lay out the results.
+
+    Parameters
+    ----------
+    job
+        The stage, with what `placed` says; before it ``relabel``, or ``match``, and the tasks.
+    results
+        Of ``export``, ``measure`` and ``outlines``, as far as they were to run.
 
     Raises
     ------
@@ -83,24 +82,21 @@ def run(
         If the image has changed since the run was planned, as far as it is read here: where
         thumbnails are cut out of it, or its content identifies it.
     """
-    tasks = _gathered(job, receipts)
-    exported = tasks["export"]
-    checks = complete(job, [crc for result in exported.results for crc in result["files"]])
+    exported = results["export"]
+    # of what was written, whatever tasks it was written by
+    checksum = key_of([crc for result in exported for crc in result["checksums"]])
+    record = _record(job, checksum)
+    # what is damaged is exported again as it was, from the state before the tasks
+    before = job.before.history[-len(results) - 1]
+    job = replace(job, before=job.before.model_copy(update={"key": before.key}))
+    checks = complete(job, [crc for result in exported for crc in result["files"]])
+    output = Path(job.params["output"])
     output.mkdir(parents=True, exist_ok=True)
-    record = _record(job, tasks)
     staging = files.aside(output / RECORD)
     try:
         staging.mkdir()
-        lay_out(job, staging / LABELS, checks, link=link)
-        measured, outlined = (
-            [r for r in receipts if r["stage"] == s] for s in ("measure", "outlines")
-        )
-        for name in compartments(job.before):
-            _tables(job, measured, name, staging)
-        if "geojson" in job.params["table"]:
-            _outlines(job, measured, outlined, staging)
-        _masks(job, staging, str(exported.step.checksum))
-        _thumbnails(job, staging, jobs)
+        lay_out(job, staging / LABELS, checks, link=job.params["link"])
+        _contents(job, results, checksum, staging)
         job.confirm_content()
         record = sealed({**record, **noted(staging, checks)})
         (staging / RECORD).write_text(json.dumps(record, indent=1))
@@ -112,7 +108,18 @@ def run(
     if job.params["keep_intermediates"] == "none":
         for name in (job.before.flows, job.before.labels):
             job.store.drop(name)
-    return record
+    return Added()
+
+
+def _contents(job: Job, results: Mapping[str, list[Result]], identity: str, staging: Path) -> None:
+    """Make what is made of the label image: tables, outlines, masks and thumbnails."""
+    measured = results.get("measure", [])
+    for name in compartments(job.before):
+        _tables(job, measured, name, staging)
+    if "outlines" in results:
+        _outlines(job, measured, results["outlines"], staging)
+    _masks(job, staging, identity)
+    _thumbnails(job, staging)
 
 
 def _publish(staging: Path, output: Path, record: dict[str, Any]) -> None:
@@ -126,32 +133,16 @@ def _publish(staging: Path, output: Path, record: dict[str, Any]) -> None:
         files.point(f"results: after {name} is renamed")
 
 
-def _gathered(job: Job, receipts: list[Receipt]) -> dict[str, Tasks]:
-    """Check the receipts of each stage that was asked for, and sum them up."""
-    found = {}
-    params = Parameters.model_construct(**job.params)
-    for stage in STAGES[job.stage].gathers:
-        if not STAGES[stage].is_asked(job.plan.mode, params):
-            continue
-        mine = [r for r in receipts if r["stage"] == stage]
-        found[stage] = sum_up(job.plan, stage, mine, job.before.key, upscale=job.upscales)
-    # of what was written, whatever tasks it was written by
-    step, results = found["export"]
-    checksum = key_of([c for r in results for c in r["checksums"]])
-    found["export"] = Tasks(step.model_copy(update={"checksum": checksum}), results)
-    return found
-
-
-def _tables(job: Job, measured: list[Receipt], name: str, output: Path) -> None:
+def _tables(job: Job, measured: list[Result], name: str, output: Path) -> None:
     """Write the table of a compartment in all formats."""
     wanted = [kind for kind in FORMATS if kind in job.params["table"]]
     paths = {kind: output / f"{name}.{kind}" for kind in wanted}
     write_table(batches(job, measured, name), paths, sample_name(job.plan.image.address))
 
 
-def _outlines(job: Job, measured: list[Receipt], outlined: list[Receipt], output: Path) -> None:
+def _outlines(job: Job, measured: list[Result], outlined: list[Result], output: Path) -> None:
     """Write the outlines of the cells, with what was measured of them."""
-    source = ByNumber(job.store, [r["result"] for r in outlined], "rings")
+    source = ByNumber(job.store, outlined, "rings")
     rows = batches(job, measured)
     pairs = ((batch, _rings(source, batch["CellID"])) for batch in rows)
     planes = job.plan.result(upscale=True).whole[0]
@@ -190,7 +181,7 @@ def _masks(job: Job, output: Path, identity: str) -> None:
         )
 
 
-def _thumbnails(job: Job, output: Path, jobs: int) -> None:
+def _thumbnails(job: Job, output: Path) -> None:
     """Cut the thumbnails of the cells, if wanted."""
     if job.params["thumbnails"] is None:
         return
@@ -203,7 +194,7 @@ def _thumbnails(job: Job, output: Path, jobs: int) -> None:
         str(output / f"{CELLS}.{kind}"),
         str(output / THUMBNAILS),
         window=job.params["thumbnails"] or None,
-        jobs=jobs,
+        jobs=job.params["jobs"],
     )
     job.confirm_image()
 
@@ -231,9 +222,10 @@ def _notes(job: Job) -> list[str]:
     ]
 
 
-def _record(job: Job, tasks: dict[str, Tasks]) -> dict[str, Any]:
-    """What was done, with what, and what it took."""
-    plan, history = job.plan, (*job.before.history, *(done.step for done in tasks.values()))
+def _record(job: Job, checksum: str) -> dict[str, Any]:
+    """What was done, with what, and what it took; ``checksum`` is that of the label image."""
+    plan, history = job.plan, {step.stage: step.record() for step in job.before.history}
+    history["export"]["checksum"] = checksum
     return {
         "terapose": __version__,
         "package_digest": package_digest(),
@@ -257,6 +249,6 @@ def _record(job: Job, tasks: dict[str, Tasks]) -> dict[str, Any]:
         "tables": table_names(compartments(job.before), job.params["table"]),
         "masks": [file for _, file in _mask_files(job)],
         "notes": _notes(job),
-        "stages": {step.stage: step.record() for step in history},
+        "stages": history,
         "projection": {"memory": memory_of(plan), "store": of_store(plan)},
     }

@@ -13,12 +13,9 @@ from terapose.io.own_files import make_way
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
 from terapose.pipeline.estimate import of_store
+from terapose.pipeline.graph import PLAN
 from terapose.pipeline.image_plan import note_files
-from terapose.pipeline.job import module as stage_module
 from terapose.pipeline.plan import KEPT, Plan
-
-_PREPARED = ("convert", "gradients")
-"""Stages whose arrays the plan alone decides."""
 
 
 def run(plan: Plan, store: Store) -> None:
@@ -48,6 +45,6 @@ def run(plan: Plan, store: Store) -> None:
         full = image.open(plan.full.selection)
         note_files(full, image.full_identity, image.identified_by, store)
     tissue.prepare(plan, store)
-    for stage in _PREPARED:
-        stage_module(stage).prepare(plan, store)
+    for implementation in dict.fromkeys(stage.implementation for stage in PLAN.includes):
+        implementation.prepare(plan, store)
     store.put_json(KEPT, plan.model_dump(mode="json"))

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from terapose.algorithms.objects.filters import resolve
-from terapose.core.params import flow_threshold
 from terapose.core.tables import Table
+from terapose.core.thresholds import flow_threshold
 from terapose.intermediates.cells import by_block, put_boxes
 from terapose.intermediates.objects import read_labels, read_windows
 from terapose.intermediates.relabel_map import NewNames

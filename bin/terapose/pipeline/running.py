@@ -1,0 +1,202 @@
+"""How the tasks of a stage are run, and their receipts gathered.
+
+A task that is run again, after a crash or beside an orphaned twin, gives the same bytes; one that
+finds its marker hands out the receipt that it left. A gather refuses receipts that are not those of
+all tasks, each once.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from terapose.core.errors import StoreError
+from terapose.core.params import Parameters
+from terapose.pipeline.graph import STAGES, gathered
+from terapose.pipeline.job import Job, Receipt, Result, shaping, stage_key
+from terapose.pipeline.plan import Plan, key_of
+from terapose.pipeline.state import State, Step, after
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # not getrusage: its figure starts at what the parent process had
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def run(job: Job) -> Receipt:
+    """Run one task of a scattered stage and return its receipt."""
+    begin = time.perf_counter()
+    receipt = job.receipt()
+    if receipt is None:
+        result = STAGES[job.stage].implementation.run(job)
+        job.confirm_image()
+        receipt = {
+            "stage": job.stage,
+            "key": job.key,
+            "plan": job.plan.digest,
+            "task": job.task,
+            "items": [job.items.start, job.items.stop],
+            "params": shaping(job.params),
+            "seconds": round(time.perf_counter() - begin, 3),
+            "peak_memory": peak_memory(),
+            "result": result,
+        }
+        job.store.put_json(job.marker, receipt)
+        receipt = job.store.get_json(job.marker)
+    return receipt
+
+
+def run_gather(job: Job, receipts: Sequence[Receipt]) -> State:
+    """Make the state from which the next stage starts.
+
+    A gather is given the results of the tasks it gathers, and starts from the state after them: so
+    its key follows from what they did. The gather of a stage that gathers its own receipts has no
+    key beside that of the tasks.
+
+    Parameters
+    ----------
+    job
+        A gather, or a scattered stage that gathers its own receipts.
+    receipts
+        Of all tasks; none of a gather that takes none.
+    """
+    begin = time.perf_counter()
+    described = STAGES[job.stage]
+    if described.over is not None:
+        tasks = sum_up(job.plan, job.stage, receipts, job.before.key)
+        job = replace(job, params=tasks.step.params)
+        added = described.implementation.gather(job, tasks.results)
+        return after(job.before, tasks.step, added)
+    found = _summed_up(job, receipts)
+    job = replace(job, before=_after_all(job.before, [tasks.step for tasks in found.values()]))
+    results: Any = {stage: tasks.results for stage, tasks in found.items()}
+    if len(described.gathers) < 2:
+        results = [result for several in results.values() for result in several]
+    added = described.implementation.gather(job, results)
+    step = Step(
+        stage=job.stage,
+        key=job.key,
+        params=shaping(job.params),
+        seconds=round(time.perf_counter() - begin, 3),
+        peak_memory=peak_memory(),
+    )
+    return after(job.before, step, added)
+
+
+def _summed_up(job: Job, receipts: Sequence[Receipt]) -> dict[str, Tasks]:
+    """What the tasks did that a gather gathers, by stage: all came after the same summary."""
+    described, start = STAGES[job.stage], job.before
+    several = len(described.gathers) > 1
+    return {
+        stage: sum_up(
+            job.plan,
+            stage,
+            [r for r in receipts if not several or r["stage"] == stage],
+            start.key,
+            upscale=start.upscale,
+        )
+        for stage in gathered(described, job.plan.mode, Parameters.model_construct(**job.params))
+    }
+
+
+def _after_all(before: State, steps: Sequence[Step]) -> State:
+    """The state after stages that came after the same summary; its key follows from all theirs."""
+    state = before
+    for step in steps:
+        state = after(state, step)
+    if len(steps) > 1:
+        state = state.model_copy(update={"key": key_of(*(step.key for step in steps))})
+    return state
+
+
+class Tasks(NamedTuple):
+    """All tasks of a stage, summed up.
+
+    Attributes
+    ----------
+    step
+        What they did.
+    results
+        What their receipts say, in the order of their tasks.
+    """
+
+    step: Step
+    results: list[Result]
+
+
+def sum_up(
+    plan: Plan, stage: str, receipts: Sequence[Receipt], before: str, *, upscale: bool = False
+) -> Tasks:
+    """Check that every item of a stage has exactly one receipt, and sum them up.
+
+    A stage without items has done nothing: what follows has the key that the stage came after.
+
+    Parameters
+    ----------
+    plan
+        The plan that says which items there are.
+    stage
+        Name of the scattered stage.
+    receipts
+        One for each task, in any order.
+    before
+        Key of the summary that the stage came after.
+    upscale
+        Whether they wrote regions of level 0.
+
+    Raises
+    ------
+    StoreError
+        If an item has no receipt or two, or receipts are of different runs, or made by other code
+        or from other results than those of ``before``.
+    """
+    faults = []
+    strange = {(r["stage"], r["plan"]) for r in receipts} - {(stage, plan.digest)}
+    if strange:
+        faults.append(f"receipts of another run or stage: {sorted(strange)}")
+    keys = sorted({r["key"] for r in receipts})
+    if len(keys) > 1:
+        faults.append(f"receipts made with different parameters: {keys}")
+    foreign = {r["key"] for r in receipts if r["key"] != stage_key(stage, r["params"], before)}
+    if foreign:
+        faults.append(f"receipts made by other code or from other results: {sorted(foreign)}")
+    covered: dict[int, int] = {}
+    for receipt in receipts:
+        for item in range(*receipt["items"]):
+            covered[item] = covered.get(item, 0) + 1
+    count = plan.items(stage, upscale)
+    missing = [i for i in range(count) if i not in covered]
+    doubled = [i for i, times in covered.items() if times > 1]
+    if missing:
+        faults.append(f"no receipt for {len(missing)} of {count}: {missing[:10]}")
+    if doubled:
+        faults.append(f"more than one receipt for {sorted(doubled)[:10]}")
+    if faults:
+        raise StoreError(
+            "; ".join(faults),
+            where=f"stage {stage}",
+            remedy="run again with -resume; if the error persists, run again without -resume",
+        )
+    ordered = sorted(receipts, key=lambda r: r["items"])
+    results = [r["result"] for r in ordered]
+    step = Step(
+        stage=stage,
+        key=keys[0] if keys else before,
+        params=ordered[0]["params"] if ordered else {},
+        tasks=len(ordered),
+        seconds=round(sum(r["seconds"] for r in ordered), 3),
+        peak_memory=max((r["peak_memory"] for r in ordered), default=0),
+        checksum=key_of(results),
+    )
+    return Tasks(step, results)
