@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from tests.synthetic import voxels, write_ome_zarr
 
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
 from terapose.networks import identify
 from terapose.pipeline import around
+from terapose.pipeline.arguments import arguments
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.handover import Handed
 from terapose.pipeline.plan import Plan
@@ -170,3 +173,40 @@ def test_another_image_than_checked_is_refused(image: Path, tiny_model: Path, fi
     image.with_name("other.zarr").rename(image)
     with pytest.raises(InputError, match=r"image\.zarr: the image has changed since"):
         handed.found(STAGE, tiny_model)
+
+
+@pytest.mark.parametrize("placing", [{}, {"upscale": True}, {"table": "csv,geojson"}], ids=str)
+def test_a_level_that_is_found_has_to_lead_where_results_lie(
+    tmp_path: Path,
+    tiny_model: Path,
+    finds: Finds,
+    monkeypatch: pytest.MonkeyPatch,
+    placing: dict[str, Any],
+) -> None:
+    """Level 1 lies elsewhere: it is refused on one machine and in the workflow, if it matters."""
+    finds({"level": 1})
+    image = tmp_path / "image.zarr"
+    root = zarr.create_group(str(image), zarr_format=3)
+    for name, size in (("0", 40), ("1", 20)):
+        root.create_array(name, data=voxels(1, 1, size, size)[0])
+    moved = [{"type": "translation", "translation": [0, 90, 0]}]
+    datasets: list[Any] = [{"path": "0"}, {"path": "1", "coordinateTransformations": moved}]
+    axes: list[Any] = [{"name": axis, "type": "space"} for axis in "zyx"]
+    root.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    known = replace(STAGE, calls="check")  # with code of its own
+    monkeypatch.setattr(check_stage, "commands", lambda: {STAGE.name: known})
+    params = check({"model": str(tiny_model), "diameter": 9, **placing})
+    row = row_of(image, params)
+    wanted = arguments(params, ("upscale", "table"))
+    assert row[STAGE.name] == f"{wanted} --code {known.code}"
+
+    def workflow() -> Plan:
+        handed = Handed.read(row["plan"]).found(STAGE, tiny_model, placing)
+        return Handed.read(handed.text).plan(tiny_model)
+
+    for where in (partial(locally, image, tiny_model, params), workflow):
+        if placing:
+            with pytest.raises(InputError, match="does not cover the same area as level 0"):
+                where()
+        else:
+            assert where().image.level == 1

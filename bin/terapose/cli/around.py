@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from terapose.cli.options import parameters
+from terapose.pipeline.around import PLACING
 from terapose.pipeline.graph import commands as by_command
 from terapose.pipeline.stage import Stage
 
@@ -36,14 +39,15 @@ Example:
         "--output", type=_OUTPUT, required=True, help="Write the output that is passed on here."
     )
     @_CODE
-    def command(model_file: Path, output: Path, code: str | None) -> None:
+    @parameters(PLACING)
+    def command(model_file: Path, output: Path, code: str | None, **placing: Any) -> None:
         from terapose.io.files import write_text
         from terapose.pipeline.handover import Handed
 
         if code is not None:
             described.confirm_code(code)
         handed = Handed.read(sys.stdin.read())
-        write_text(output, handed.found(described, model_file).text)
+        write_text(output, handed.found(described, model_file, placing).text)
 
     return command
 

@@ -24,6 +24,9 @@ _LATER = {name for stage in GRAPH for name in stage.parameters}
 FINDABLE = frozenset(PLAN.parameters) - _LATER - {"mode", "model"}
 """Parameters that a stage before the plan may find: those that the plan alone depends on. The mode
 is fixed by then, and the network's file is fetched."""
+PLACING = ("upscale", "table")
+"""Parameters of later stages that say where results lie: a level that a stage before the plan finds
+has to lead there. Stages are not given them."""
 _GIVEN = frozenset(name for stage in (*BEFORE, PLAN) for name in stage.parameters)
 
 

@@ -9,7 +9,9 @@ parameters, and what told the image from others.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -108,22 +110,34 @@ class Handed(BaseModel):
             raise changed_image(planned.address)
         return plan
 
-    def found(self, stage: Stage, network: Path) -> Handed:
+    def found(
+        self, stage: Stage, network: Path, placing: Mapping[str, Any] | None = None
+    ) -> Handed:
         """What is handed on after a stage before the plan: a draft with what it has found.
 
         A plan is handed on as it is: **check** makes one where no such stage is asked for.
+
+        Parameters
+        ----------
+        stage
+            The stage, which is run.
+        network
+            As of `plan`.
+        placing
+            The parameters `terapose.pipeline.around.PLACING`. A draft does not have them: the plan
+            does not depend on them.
 
         Raises
         ------
         InputError
             If another part of the image is found, and it is another image than **check** has seen,
-            or the code is other than that.
+            or results cannot be brought to level 0 from there; or if the code is another one.
         """
         PLAN.confirm_code(self.work.code)
         if isinstance(self.work, Plan):
             return self
         seen = list(self.work.seen)
-        image, params = self._opened(self.work)
+        image, params = self._opened(self.work, placing or {})
         opened, after = find(stage, image, params, weight_files(network))
         # only where it is needed: with `identity: content` the image is read for it
         if _identifying(after) != _identifying(params):
@@ -133,8 +147,10 @@ class Handed(BaseModel):
         return Handed(work=Draft.of(self.work.address, after, seen))
 
     @staticmethod
-    def _opened(draft: Draft) -> tuple[Image, Parameters]:
-        params = check(draft.params)
+    def _opened(
+        draft: Draft, placing: Mapping[str, Any] = MappingProxyType({})
+    ) -> tuple[Image, Parameters]:
+        params = check({**draft.params, **placing})
         return open_checked(draft.address, params), params
 
     @classmethod

@@ -29,7 +29,7 @@ from terapose.io.images.channels import channel_numbers
 from terapose.io.images.describe import describe
 from terapose.io.samples import samples_of
 from terapose.pipeline.arguments import arguments
-from terapose.pipeline.around import asked
+from terapose.pipeline.around import PLACING, asked
 from terapose.pipeline.checked import mode_of, open_checked, without_use
 from terapose.pipeline.constant import refuse_constant
 from terapose.pipeline.graph import AFTER, BEFORE, GATHERED, GRAPH, commands
@@ -257,7 +257,8 @@ def _words(params: Parameters) -> dict[str, str]:
         if stage.phase == "plan":
             continue
         code = f"--code {stage.code}"
-        words[name] = " ".join([*filter(None, [arguments(params, stage.parameters)]), code])
+        taken = stage.parameters + PLACING * (stage.phase == "before")
+        words[name] = " ".join([*filter(None, [arguments(params, taken)]), code])
         if stage.over and stage.name not in GATHERED:
             words[f"gather-{name}"] = code
     # commands of people are not told what their code has to be
