@@ -22,7 +22,7 @@ from tests.synthetic import write_zarr
 from terapose.core.geometry import ZYX, Box
 from terapose.core.params import check
 from terapose.intermediates import label_store
-from terapose.intermediates.cell_table import batches
+from terapose.intermediates.cell_table import RESERVED, batches, markers
 from terapose.io.labels.ome_zarr import open_level
 from terapose.io.store.store import Store
 from terapose.networks import identify
@@ -225,6 +225,8 @@ def check_table(result: Result) -> None:
     np.testing.assert_array_equal(found[found > 0], ids)
     np.testing.assert_array_equal(ids, np.arange(1, len(ids) + 1))
     counts = np.bincount(result.labels.ravel(), minlength=len(ids) + 1)[1:]
+    own = set(result.cells) - set(markers(result.plan, ["all"]))
+    assert own <= RESERVED, "a channel may be named like these columns"
     size = "Area" if result.plan.mode == "2d" else "Volume"
     np.testing.assert_array_equal(result.cells[size], counts)
     if not len(ids):

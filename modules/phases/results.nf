@@ -29,9 +29,7 @@ workflow RESULTS {
                 tuple(job(run, 'finish'), run.plan, summary, exported, measured, outlined, run.image)
             }
     )
-    laid = runs.join(FINISH.out.cells).join(FINISH.out.others).map { sample, run, labels, record, tables, others ->
-        tuple(sample, run, [labels, record, tables, others].flatten())
-    }
+    laid = runs.join(FINISH.out.files)
     compared = laid.join(named).map { sample, run, files, summary ->
         tuple(sample, job(run, 'finish').store, run.plan, summary, files)
     }

@@ -11,7 +11,7 @@ process FINISH {
 
     output:
     tuple val(job.sample), path('results/labels.zarr'), path('results/provenance.json'), emit: cells
-    tuple val(job.sample), path('results/*.{csv,parquet,h5ad,geojson}'), path('results/{*.tif,*.tiff,thumbnails.zarr}', arity: '0..*'), emit: others
+    tuple val(job.sample), path('results/*'), emit: files
 
     script:
     """

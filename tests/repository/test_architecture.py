@@ -1,8 +1,9 @@
-"""The rooms of the package and the one direction of imports: never up (docs/architecture.md)."""
+"""The layers of the package and the one direction of imports: never up (docs/architecture.md)."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,18 @@ def modules(room: str) -> dict[str, Path]:
     """Files of a room by name."""
     files = sorted((PACKAGE / room).rglob("*.py"))
     return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in files}
+
+
+def test_the_page_says_what_rooms_import() -> None:
+    page = (PACKAGE.parents[1] / "docs" / "architecture.md").read_text()
+    lines = page.partition("| layer | content | imports |\n")[2].splitlines()[1:]
+    rows = [line.strip("| ").split(" | ") for line in lines[: len(ROOMS)]]
+    assert [row[0].strip("`") for row in rows] == list(ROOMS)
+    for place, (name, _, imports) in enumerate(rows):
+        named = set(re.findall("`([^`]+)`", imports))
+        if imports.startswith("those above"):
+            named = {*ROOMS} & {row[0].strip("`") for row in rows[:place]} - named
+        assert named == set(ROOMS[name.strip("`")]), name
 
 
 def test_all_code_is_in_a_room() -> None:

@@ -23,9 +23,11 @@ from terapose.io.store.long_tables import ByNumber, get_window
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.plan import Plan
 
+SHAPES = tuple(dict.fromkeys((*PLANAR, *SOLID)))
+"""Columns of shape, of planes or of volumes, in the order of the table."""
 RESERVED = frozenset(
     [
-        *("CellID", "Area", "Volume", "Area_um2", "Volume_um3", *PLANAR),
+        *("CellID", "Area", "Volume", "Area_um2", "Volume_um3", *SHAPES),
         *(f"{a}_centroid{unit}" for a in "XYZ" for unit in ("", "_um")),
         *(f"BoundingBox_{a}{end}" for a in "zyx" for end in "01"),
         *("CellProbability", "FlowError", "TouchesBorder"),
@@ -101,7 +103,7 @@ def _table(part: Table, found: Table, job: Job, columns: Sequence[str], *, own: 
     first = dict(zip("zyx", output.offset, strict=True))
     table |= {f"{a.upper()}_centroid": center[a] + first[a] for a in reversed(axes)}
     table[size] = count
-    table |= {c: found[c] for c in PLANAR if c in found}
+    table |= {c: found[c] for c in SHAPES if c in found}
     if output.voxel_size is not None:
         sizes = dict(zip("zyx", output.voxel_size, strict=True))
         shift = dict(zip("zyx", output.translation, strict=True))
