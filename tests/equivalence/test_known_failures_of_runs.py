@@ -30,7 +30,7 @@ from terapose.pipeline.arguments import as_option
 from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.job import Receipt
 from terapose.pipeline.local import Runner
-from terapose.pipeline.plan import load
+from terapose.pipeline.plan import Plan
 from terapose.pipeline.running import run
 from terapose.pipeline.state import State
 
@@ -160,7 +160,8 @@ def test_no_tile_of_the_network_wins_at_a_seam(tmp_path: Path, tiny_model: Path)
     params = check({"model": str(tiny_model), **planned})
     segment_file(address, tmp_path / "out", params)
     (store,) = (tmp_path / "out" / ".terapose").iterdir()
-    assert len(load(store / "plan.json").tasks["gradients-yx"]) == 2
+    plan = Plan.model_validate(Store(str(store)).get_json("plan.json"))
+    assert len(plan.tasks["gradients-yx"]) == 2
     network = networks.load(tiny_model)
     x = transforms.normalize_img(image[..., np.newaxis].astype(np.float32))
     expected, _ = core.run_net(network.module, x, bsize=network.tile)
