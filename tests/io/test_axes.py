@@ -179,7 +179,7 @@ def test_the_named_image_is_the_one_that_is_segmented(
         file["raw"], file["group/dapi"] = other, wanted
     write_ome_zarr(tmp_path / "a.zarr", np.stack([other, wanted]), axes="tzyx")
     write_zarr(tmp_path / "b.zarr", wanted, dimension_names="zyx")
-    options = ("--diameter", 12, "--model", tiny_model, "--jobs", 1, "--cellprob-threshold", -9)
+    options = ("--diameter", 30, "--model", tiny_model, "--jobs", 1, "--cellprob-threshold", -9)
     tables: list[str] = []
     for image, *words in (
         (tmp_path / "b.zarr",),

@@ -18,7 +18,7 @@ from terapose.io.images import folders, vendors
 from terapose.io.listing import listed
 from terapose.io.samples import for_each
 
-OPTIONS: tuple[Any, ...] = ("--diameter", 12, "--jobs", 1, "--cellprob-threshold", -9)
+OPTIONS: tuple[Any, ...] = ("--diameter", 30, "--jobs", 1, "--cellprob-threshold", -9)
 
 # the workflow refuses a name that is a folder of its own, and says faults of a sheet in its words
 OWN = {

@@ -393,7 +393,7 @@ def test_segmented_as_zarr(tmp_path: Path, tiny_model: Path, monkeypatch: Any, c
     arrays = voxels(2, 4, 30, 30)
     write_viewer(tmp_path / "a.n5", arrays)
     write_zarr(tmp_path / "a.zarr", arrays, dimension_names="czyx")
-    options: tuple[Any, ...] = ("--model", tiny_model, "--diameter", 12, "--jobs", 1)
+    options: tuple[Any, ...] = ("--model", tiny_model, "--diameter", 30, "--jobs", 1)
     options += ("--cellprob-threshold", -9, "--voxel-size", "2,0.5,0.5")
     for suffix in ("n5", "zarr"):
         said = terapose("segment", tmp_path / f"a.{suffix}", tmp_path / suffix, *options)

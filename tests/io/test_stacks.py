@@ -393,7 +393,7 @@ def test_segmented_as_one_file(
     array = voxels(4, 2, 30, 30)
     folder = write(tmp_path / "a", array, "z{0}_c{1}")
     write_zarr(tmp_path / "a.zarr", array, dimension_names="zcyx")
-    options: tuple[Any, ...] = ("--model", tiny_model, "--diameter", 12, "--jobs", 2)
+    options: tuple[Any, ...] = ("--model", tiny_model, "--diameter", 30, "--jobs", 2)
     options += ("--cellprob-threshold", -9, "--channels", 2, "--block-shape", "4,16,16")
     for address, *words in ((tmp_path / "a.zarr",), (folder / "z{z}_c{c}.tif", "--stack")):
         out = tmp_path / f"out{len(words)}"

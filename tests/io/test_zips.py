@@ -182,7 +182,7 @@ def test_segmented_as_the_folder(
     terapose = Terapose(monkeypatch, capsys)
     folder = write_ome_zarr(tmp_path / "a.zarr", voxels(4, 30, 30), chunks=(2, 16, 16))
     path = pack(folder, tmp_path / "a.ozx")
-    options = ("--model", tiny_model, "--diameter", 12, "--jobs", 2, "--cellprob-threshold", -9)
+    options = ("--model", tiny_model, "--diameter", 30, "--jobs", 2, "--cellprob-threshold", -9)
     for name in (folder, path):
         assert terapose("segment", name, tmp_path / f"{name.suffix}", *options).code == 0
     tables = [(tmp_path / suffix / "cells.csv").read_text() for suffix in (".zarr", ".ozx")]

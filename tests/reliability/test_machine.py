@@ -36,10 +36,13 @@ class Machine(RuleBasedStateMachine):
 
     model: Path
 
-    @initialize()
-    def begin(self) -> None:
-        """A folder with an image."""
+    # hypothesis begins with the simplest sequences, in which nothing happens to any run
+    @initialize(chosen=st.integers(0, 2**32 - 1))
+    def begin(self, chosen: int) -> None:
+        """A folder with an image, unless nothing was chosen at random."""
         self.steps = 0
+        if not chosen:
+            return
         self.folder = tempfile.TemporaryDirectory(prefix="terapose-soak-")
         self.world = World(Path(self.folder.name), self.model, _truths)
 
@@ -64,6 +67,8 @@ class Machine(RuleBasedStateMachine):
         order: int,
     ) -> None:
         """A run, cut in some way, that something happens to, after something is damaged."""
+        if not hasattr(self, "world"):
+            return
         self.world.cut, self.world.threshold = cut, threshold
         if between and self.world.stores:
             self.world.damage(seed, remove=between == "remove")
@@ -89,7 +94,7 @@ def soak(model: Path, first: int, stop: int, steps: int) -> None:
     machine = type("Soaked", (Machine,), {"model": model})
     for number in range(first, stop):
         chosen = settings(
-            max_examples=3,  # the first two have no trouble in them
+            max_examples=3,
             stateful_step_count=steps + 1,  # the first makes the folder
             deadline=None,
             database=None,
@@ -135,7 +140,7 @@ def in_fresh_process(*words: str | Path | int) -> int:
 
 @pytest.mark.slow
 def test_whatever_happens_the_bytes_are_the_same(tiny_model: Path) -> None:
-    first, stop = os.environ.get("TERAPOSE_SOAK", "0:10").split(":")
+    first, stop = os.environ.get("TERAPOSE_SOAK", "0:5").split(":")
     steps = STEPS if "TERAPOSE_SOAK" in os.environ else 4
     assert in_fresh_process("soak", tiny_model, first, stop, steps) == 0
 

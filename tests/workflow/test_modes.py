@@ -25,7 +25,7 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
         ),
         (
             ("--block_shape", "1,19,33", "--rectangle", 40, "--max_tasks", 3),
-            ("--block_shape", "1,96,31", "--rectangle", 70),
+            ("--block_shape", "1,96,31", "--rectangle", 70, "--max_tasks", 2),
         ),
     ),
     "cells": (
@@ -37,7 +37,7 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
         (("--block_shape", "3,14,50", "--slab_planes", 2, "--max_tasks", 4),),
     ),
     "volume": (
-        ("--flow_threshold", 0.6, "--anisotropy", 1.5, "--flow3d_smooth", 1, "--diameter", 12),
+        ("--flow_threshold", 0.6, "--anisotropy", 1.5, "--flow3d_smooth", 1, "--diameter", 20),
         (("--block_shape", "7,40,17", "--slab_planes", 5, "--max_tasks", 2),),
     ),
 }
