@@ -17,6 +17,8 @@ DATA ?= ../shared/data
 TESTS ?= tests
 WORKERS ?= auto
 SEEDS ?= 0:100
+# Modules in the order of tests/conftest.py, not by the number of tests in them.
+DIST := --dist loadfile --no-loadscope-reorder
 # No test that is marked as long, and none that needs Nextflow.
 FAST := -m "not slow and not large" --ignore tests/workflow
 
@@ -43,14 +45,14 @@ demo: engine ## segment a simulated volume, or INPUT=my.tif with ARGS="--diamete
 	@python tools/demo.py --outdir "$(OUTDIR)" $(if $(INPUT),--input "$(INPUT)") $(ARGS)
 
 test: engine lint ## lint, then every test
-	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(DIST) $(TESTS)
 
 test-fast: setup ## the tests that are not marked slow or large and need no Nextflow
-	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile $(FAST) $(TESTS)
+	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(DIST) $(FAST) $(TESTS)
 
 coverage: setup ## test-fast, and which lines of bin/terapose it runs: a summary, and htmlcov/index.html
 	@coverage erase
-	@OMP_NUM_THREADS=1 coverage run -m pytest -n $(WORKERS) --dist loadfile $(FAST) $(TESTS); \
+	@OMP_NUM_THREADS=1 coverage run -m pytest -n $(WORKERS) $(DIST) $(FAST) $(TESTS); \
 		tests=$$?; coverage combine --quiet && coverage report && coverage html --quiet && exit $$tests
 
 soak: setup ## break runs in every way, for the seeds SEEDS=0:100 of 20 steps each

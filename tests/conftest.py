@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -27,11 +28,17 @@ settings.load_profile("terapose")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests slow by the time that they took (tools/durations.py)."""
-    slow = durations.read()
+    """Mark tests slow by the time that they took (tools/durations.py), the slowest modules first.
+
+    A module is one worker's, so one that takes minutes and begins last would be waited for.
+    """
+    slow, modules = durations.read(), defaultdict[Path, float](float)
     for item in items:
-        if item.nodeid.partition("[")[0] in slow:
+        seconds = slow.get(item.nodeid.partition("[")[0])
+        if seconds is not None:
             item.add_marker("slow")
+            modules[item.path] += seconds
+    items.sort(key=lambda item: -modules[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -28,8 +28,7 @@ def test_samplesheet_with_an_image_that_is_converted(
     sheet = launch.path / "samples.csv"
     sheet.write_text(f"sample,image,stack\nconverted,planes/img_{{z}}.tif,true\nlazy,{image},\n")
     cut = ("--block_shape", "10,40,31", "--slab_planes", 5, "--max_tasks", 3)
-    cut = (*cut, "--voxel_size", "1,1,1")
-    run = launch.done("--input", sheet.name, *cut)
+    run = launch.done("--input", sheet.name, *cut, "--voxel_size", "1,1,1")
     assert "CONVERT (converted 0)" in run.said and "CONVERT (lazy" not in run.said
     assert results(launch.out / "lazy") == undisturbed
     assert results(launch.out / "converted") == undisturbed

@@ -153,10 +153,7 @@ def cut_cells(
     """
     layout = layout or Layout()
     watch = watch or Watch()
-    opened = image if isinstance(image, Image) else watch.open(partial(open_image, image))
-    mask = labels if labels is None or isinstance(labels, Lazy) else watch.labels(labels)
-    for one in [opened, *([mask.image] if mask else [])]:
-        watch.add(one)
+    opened, mask = _opened(image, labels, watch)
     _check(opened, mask, window, mask_cells=mask_cells)
     numbers, names = channel_numbers(opened, channels)
     numbers = numbers or tuple(range(1, opened.channels + 1))
@@ -197,6 +194,17 @@ def cut_cells(
         math.prod(images.shape) * images.dtype.itemsize,
         units.in_scratch,
     )
+
+
+def _opened(
+    image: Address | Image, labels: Address | Lazy | None, watch: Watch
+) -> tuple[Image, Lazy | None]:
+    """Image and labels, watched from now on."""
+    opened = image if isinstance(image, Image) else watch.open(partial(open_image, image))
+    mask = labels if labels is None or isinstance(labels, Lazy) else watch.labels(labels)
+    for one in [opened, *([mask.image] if mask else [])]:
+        watch.add(one)
+    return opened, mask
 
 
 @dataclass(frozen=True)
