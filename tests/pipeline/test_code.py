@@ -11,13 +11,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from tests.command import Terapose
+from tests.formats import EXAMPLES, Example
+from tests.synthetic import write_zarr
 
 import terapose
+from terapose.io.images import open_image
 from terapose.pipeline import code
 from terapose.pipeline.code import modules_of
 from terapose.pipeline.graph import GRAPH, PLAN, STAGES
+from terapose.pipeline.image_plan import reader_of
 from terapose.pipeline.job import stage_key
 from terapose.pipeline.stage import Stage
 
@@ -103,7 +109,7 @@ def test_what_is_laid_out_otherwise_is_laid_out_again_and_no_more(package: Path)
     [
         *("pipeline/planning.py", "pipeline/layout.py", "pipeline/checked.py"),
         *("pipeline/upscale.py", "stages/plan.py", "stages/convert.py", "stages/gradients.py"),
-        *("io/images/channels.py", "networks/unet.py"),
+        *("io/images/channels.py", "io/images/model.py", "networks/unet.py"),
     ],
 )
 def test_what_makes_a_plan_changes_the_plan(package: Path, file: str) -> None:
@@ -143,6 +149,53 @@ def test_a_number_in_a_kernel_is_code(package: Path) -> None:
 
 def test_what_all_read_with_changes_all(package: Path) -> None:
     assert changed(package, "io/images/model.py") == {*NAMES, "plan"}
+
+
+@pytest.mark.parametrize("file", ["opening", "tiffs", "zarrs", "hdf5", "n5", "vendors", "imaris"])
+def test_an_edited_reader_changes_plans_alone(package: Path, file: str) -> None:
+    """And not that of the network, whatever the format: a plan names the reader of its image."""
+    assert changed(package, f"io/images/{file}.py") == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("zarr", {"zarrs", "zarr_codecs", "model"}),
+        ("tif", {"tiffs", "tiff_planes", "tiff_files", "model"}),
+    ],
+)
+def test_an_edited_reader_changes_the_plans_of_its_format(
+    package: Path, tmp_path: Path, kind: str, files: set[str]
+) -> None:
+    pixels = np.zeros((4, 5), np.uint8)
+    if kind == "tif":
+        tifffile.imwrite(tmp_path / "image.tif", pixels)
+    else:
+        write_zarr(tmp_path / "image.zarr", pixels, dimension_names="yx")
+    image = open_image(tmp_path / f"image.{kind}")
+    tried = ("zarrs", "zarr_codecs", "tiffs", "tiff_planes", "tiff_files", "model", "bdv", "n5")
+    before, found = reader_of(image), set()
+    for name in tried:
+        module = package / f"io/images/{name}.py"
+        source = module.read_text()
+        module.write_text(source + "EDITED = True\n")
+        forget()
+        if reader_of(image) != before:
+            found.add(name)
+        module.write_text(source)
+    assert found == files
+    forget()
+    assert reader_of(image) == before
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.what)
+def test_the_reader_is_what_reads(tmp_path: Path, example: Example) -> None:
+    """What decodes an image is part of what was found of its reader."""
+    image = open_image(example.write(tmp_path), **example.options)
+    parts = [image.open_source, *type(image.open_source()).__mro__]
+    names = {getattr(part, "func", part).__module__ for part in parts}
+    own = {name.removeprefix("terapose.") for name in names if name.startswith("terapose.")}
+    assert own <= modules_of(image.reader)
 
 
 def test_imports_are_those_of_pythons_parser() -> None:
@@ -196,7 +249,7 @@ def test_nothing_that_is_imported_is_missed() -> None:
     lines = [line.split() for line in done.stdout.splitlines()]
     assert len(lines) == len(NAMES) + 1
     for name, *loaded in lines:
-        silent = {other for module in code._SILENT for other in code._read(module).imports}
+        silent = {n for m in code._SILENT for n in modules_of(*code._read(m).imports)}
         known = modules_of(f"stages.{name}") | code._SILENT | silent
         assert set(loaded) <= {f"terapose.{module}" for module in (*known, "stages")}, name
 

@@ -5,6 +5,8 @@ or not: a mended report leaves what the network has done, a mended kernel does n
 imports that stand in the source, in functions as well. Of each module counts what it does
 (`terapose.pipeline.normal_form`), so a comment or a docstring may be mended at any time. Left out
 are modules that say nothing of what comes out: what the parameters are is part of keys and plans.
+The readers of image formats, which `terapose.io.images.opening` chooses, are left out too: a plan
+names the one of its image (`reader_of`), so a mended reader of another format changes nothing.
 
 What is imported by name at run time alone is not seen, so a stage that looks others' modules up
 (`Stage.implementation`) names them (`Stage.includes`). `terapose.networks`, which imports late,
@@ -29,7 +31,7 @@ _NAME = re.compile(r"(?<!as )\b[A-Za-z_]\w*")
 _SILENT = frozenset(
     {
         *("core.errors", "core.masking", "core.param_faults", "core.param_types"),
-        *("core.params", "core.version"),
+        *("core.params", "core.version", "io.images.opening"),
         *("pipeline.code", "pipeline.estimate", "pipeline.graph", "pipeline.normal_form"),
         *("pipeline.stage", "pipeline.state"),
     }

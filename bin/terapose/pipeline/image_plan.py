@@ -7,11 +7,13 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box
 from terapose.core.selection import Selection
 from terapose.io.images import Image, open_image
 from terapose.io.images.identity import changed_image, compare, table_of
 from terapose.io.store.store import Store
+from terapose.pipeline.code import code_of
 
 
 class TissuePlan(BaseModel):
@@ -19,8 +21,8 @@ class TissuePlan(BaseModel):
 
     Attributes
     ----------
-    address, identity
-        The mask image.
+    address, identity, reader
+        The mask image, and what reads it (`reader_of`).
     shape
         (Z, Y, X) of the mask.
     start, stop
@@ -31,6 +33,7 @@ class TissuePlan(BaseModel):
 
     address: str
     identity: str
+    reader: str
     shape: ZYX
     start: ZYX
     stop: ZYX
@@ -48,7 +51,8 @@ class ImagePlan(BaseModel):
     and ``offset`` where the region begins in it.
 
     ``full_identity`` is that of level 0, where a coarser level is segmented and results may be
-    brought there. ``identified_by`` says what identities are made of (`identity_of`).
+    brought there. ``identified_by`` says what identities are made of (`identity_of`), ``reader``
+    which code reads the image (`reader_of`).
 
     ``translation`` is that of the centre of the first voxel, in micrometres, or where the voxel
     size is not known in voxels of level 0.
@@ -61,6 +65,7 @@ class ImagePlan(BaseModel):
     full_identity: str
     identified_by: Literal["stat", "content"]
     format: str
+    reader: str
     selection: Selection
     level: int
     channels: tuple[int, ...]
@@ -80,8 +85,28 @@ class ImagePlan(BaseModel):
         return np.dtype(self.dtype).itemsize
 
     def open(self, other: Selection | None = None) -> Image:
-        """Open the image again, as the one that was planned, or with another selection."""
-        return open_image(self.address, **(other or self.selection).options)
+        """Open the image again, as the one that was planned, or with another selection.
+
+        Raises
+        ------
+        InputError
+            If it cannot be opened, or is read by other code than was planned.
+        """
+        image = open_image(self.address, **(other or self.selection).options)
+        if (found := reader_of(image)) != self.reader:
+            raise InputError(
+                "is read by another version of the code than was planned",
+                where=self.address,
+                got=found,
+                allowed=self.reader,
+                remedy="run again (the workflow with -resume)",
+            )
+        return image
+
+
+def reader_of(image: Image) -> str:
+    """What tells the code that reads an image from other code."""
+    return code_of(image.reader)[:16]
 
 
 def identity_of(image: Image, by: str) -> str:

@@ -32,7 +32,7 @@ from terapose.networks.tiling import TileGrid, tile_grid
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import anisotropy_of, mode_of
 from terapose.pipeline.graph import PLAN, SCATTERED, STAGES
-from terapose.pipeline.image_plan import ImagePlan, identity_of
+from terapose.pipeline.image_plan import ImagePlan, identity_of, reader_of
 from terapose.pipeline.layout import (
     choose_block,
     choose_flat_slabs,
@@ -159,6 +159,7 @@ def _image_plan(image: Image, params: Parameters) -> ImagePlan:
         full_identity="",
         identified_by=params.identity,
         format=image.format,
+        reader=reader_of(image),
         selection=image.selection,
         level=image.level,
         channels=numbers,

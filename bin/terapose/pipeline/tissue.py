@@ -28,7 +28,7 @@ from terapose.algorithms.resize import taps
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box, Grid, zyx
 from terapose.io.store.store import INTEGER, Store
-from terapose.pipeline.image_plan import ImagePlan, TissuePlan, identity_of
+from terapose.pipeline.image_plan import ImagePlan, TissuePlan, identity_of, reader_of
 from terapose.pipeline.plan import Plan
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def find_tissue(address: str, shape: ZYX, by: str = "stat") -> tuple[Box, Tissue
     known = TissuePlan(
         address=address,
         identity=identity_of(mask, by),
+        reader=reader_of(mask),
         shape=mask.shape,
         start=used.start,
         stop=used.stop,

@@ -90,6 +90,8 @@ class Image:
     touched
         Of an image with many files those that were read, chunks that are not there too; sources
         note them here. None where all are looked at (`files_read`).
+    reader
+        The module that reads the format, without ``terapose.``.
     known
         Its identity, where that was found when it was opened (`terapose.io.images.watch`).
     """
@@ -110,6 +112,7 @@ class Image:
     translation: VoxelSize | None = None
     series: tuple[tuple[str, ...], int] = ((), 0)
     touched: set[str] | None = field(default=None, repr=False, compare=False)
+    reader: str = field(default="", repr=False, compare=False)
     known: str = field(default="", repr=False, compare=False)
 
     @cached_property

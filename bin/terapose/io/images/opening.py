@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
+from functools import partial
 
 from terapose.core.errors import InputError
 from terapose.core.region import box_text, parse_box
@@ -131,39 +132,45 @@ def _with_voxel_size(image: Image, finest: Image, voxel_size: tuple[float, float
 
 
 def _open(place: str, chosen: Selection) -> Image:
+    opener = _opener(place, chosen)
+    return replace(opener(), reader=opener.func.__module__.removeprefix("terapose."))
+
+
+def _opener(place: str, chosen: Selection) -> partial[Image]:
+    """What opens an address: a function of the module that reads the format."""
     if chosen.stack:
-        return stacks.open_stack(place, chosen)
+        return partial(stacks.open_stack, place, chosen)
     documents = zarr_nodes.documents(place)
     if documents:
-        return zarrs.open_zarr(place, documents, chosen)
+        return partial(zarrs.open_zarr, place, documents, chosen)
     if zips.split(place):
         raise zips.no_node(place)
     container = n5.container_of(place)
     if container:
-        return n5.open_n5(place, container, chosen)
+        return partial(n5.open_n5, place, container, chosen)
     head = addresses.read_bytes(place, 0, 8)
     if head is None and micromanager.is_ndtiff_folder(place):
-        return tiffs.open_ndtiff(place, chosen)
+        return partial(tiffs.open_ndtiff, place, chosen)
     if head is None:
         file, inside = hdf5.split(place)
         if inside:
-            return hdf5.open_hdf5(place, file, inside, chosen)
+            return partial(hdf5.open_hdf5, place, file, inside, chosen)
         raise _nothing(place)
     maker = vendors.find_format(place, head)
     if maker is not None:
-        return vendors.open_vendor(place, maker, chosen)
+        return partial(vendors.open_vendor, place, maker, chosen)
     if is_tiff(head):
-        return tiffs.open_tiff(place, chosen)
+        return partial(tiffs.open_tiff, place, chosen)
     if head.startswith(_XML):
         start = addresses.read_bytes(place, 0, _ROOT_WITHIN) or b""
         if find_ome_xml(start.decode("utf-8", "replace")) is not None:
-            return tiffs.open_companion(place, chosen)
+            return partial(tiffs.open_companion, place, chosen)
         if bdv_xml.is_bdv_xml(start):
             is_n5 = not addresses.is_url(place) and bdv_xml.pixels_of(place)[0] == bdv_xml.N5
             open_bdv_xml = n5.open_bdv_xml if is_n5 else hdf5.open_bdv_xml
-            return open_bdv_xml(place, chosen)
+            return partial(open_bdv_xml, place, chosen)
     if head[:4] == hdf5.SIGNATURE:
-        return hdf5.open_hdf5(place, place, "", chosen)
+        return partial(hdf5.open_hdf5, place, place, "", chosen)
     raise InputError(
         "the file is empty" if not head else "this is not an image that can be read",
         where=place,
