@@ -67,11 +67,17 @@ def listed(input, stack) {
         refuse_control(input, address)
         refuse_name(name, address)
     }
-    def doubled = found.countBy { name, _address, _own -> name }.findAll { _name, count -> count > 1 }.keySet()
+    def counts = found.countBy { name, _address, _own -> as_folder(name) }
+    def doubled = found.collect { name, _address, _own -> name }.findAll { name -> counts[as_folder(name)] > 1 }.unique()
     if (doubled) {
         refuse("${input}: several samples have the same name; got ${doubled.join(', ')}; name each in a samplesheet")
     }
     return found
+}
+
+// A name as file systems compare it that ignore case, and how letters are composed.
+def as_folder(name) {
+    return java.text.Normalizer.normalize(name, java.text.Normalizer.Form.NFC).toLowerCase(Locale.ROOT)
 }
 
 def named(address, own) {
@@ -202,8 +208,8 @@ def refuse_name(name, address) {
         refuse("${address}: cannot be the name of a sample; got ${name ?: 'no name'}; allowed: no quotes, slashes or \$, no dot in front, no more than 200 characters; ${remedy}")
     }
     def folder = file("${params.outdir}/${folder_of(name)}", glob: false)
-    def taken = ['pipeline_info', 'simulated'].collect { own -> file("${params.outdir}/${own}", glob: false) }
-    if (folder in taken + [workflow.workDir]) {
-        refuse("${address}: cannot be the name of a sample; got ${name}, a folder of the workflow's own; ${remedy}")
+    def ours = ['pipeline_info', 'simulated', 'labels.zarr', 'provenance.json']
+    if (name in ours || folder == workflow.workDir) {
+        refuse("${address}: cannot be the name of a sample; got ${name}, which this program uses itself; ${remedy}")
     }
 }

@@ -124,7 +124,7 @@ def prepared(folder: Path, model: Path, values: NDArray[Any], **params: Any) -> 
         write_zarr(image, np.asarray(values), chunks=[min(64, n) for n in np.shape(values)])
     checked = check({"model": str(model), **params})
     plan = make_plan(open_checked(str(image), checked), identify(model), checked)
-    store = Store(str(folder / "store" / plan.digest))
+    store = Store(str(folder / "store" / plan.digest), plan.digest)
     plan_stage.run(plan, store)
     return plan, store
 

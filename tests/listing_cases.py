@@ -64,6 +64,9 @@ SHEETS: dict[str, bytes] = {
     "outdir.csv": csv("sample,image,outdir", "a,plain.tif,x"),
     "several.csv": csv("sample,image", "a,scan/p_*"),
     "same.csv": csv("sample,image", "a,plain.tif", "a,img1.tif"),
+    "case.csv": csv("sample,image", "a,plain.tif", "A,img1.tif", "b,img1.tif"),
+    "composed.csv": csv("sample,image", "\u00e9,plain.tif", "e\u0301,img1.tif"),
+    "ours.csv": csv("sample,image", "labels.zarr,plain.tif"),
     **{
         f"name{n}.csv": csv("sample,image", f"{name},plain.tif")
         for n, name in enumerate(
@@ -217,6 +220,23 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
         False,
         "same.csv: several samples have the same name; got a; name each in a samplesheet",
     ),
+    (
+        "case.csv",
+        False,
+        "case.csv: several samples have the same name; got a, A; name each in a samplesheet",
+    ),
+    (
+        "composed.csv",
+        False,
+        "composed.csv: several samples have the same name; got \u00e9, e\u0301; name each in a "
+        "samplesheet",
+    ),
+    (
+        "ours.csv",
+        False,
+        "plain.tif: cannot be the name of a sample; got labels.zarr, which this program uses "
+        f"itself; {NAME}",
+    ),
     *(
         (
             f"name{n}.csv",
@@ -228,8 +248,8 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
     (
         "name8.csv",
         False,
-        "plain.tif: cannot be the name of a sample; got pipeline_info, a folder of the workflow's "
-        f"own; {NAME}",
+        "plain.tif: cannot be the name of a sample; got pipeline_info, which this program uses "
+        f"itself; {NAME}",
     ),
     (
         "quoted",

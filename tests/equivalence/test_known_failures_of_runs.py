@@ -52,7 +52,7 @@ def test_the_last_planes_of_each_axis_are_predicted(tmp_path: Path, tiny_model: 
     x = transforms.normalize_img(image[..., np.newaxis].astype(np.float32))
     flows, _ = core.run_3D(network.module, x, bsize=network.tile)
     expected = np.ascontiguousarray(np.moveaxis(flows, -1, 0))
-    found = np.asarray(Store(str(store)).open("gradients-zy")[:])
+    found = np.asarray(Store(str(store), store.name).open("gradients-zy")[:])
     for axis in (1, 2, 3):
         last = found.shape[axis] - found.shape[axis] % 5
         planes = np.moveaxis(found, axis, 0)[last:]
@@ -165,7 +165,7 @@ def test_no_tile_of_the_network_wins_at_a_seam(tmp_path: Path, tiny_model: Path)
     network = networks.load(tiny_model)
     x = transforms.normalize_img(image[..., np.newaxis].astype(np.float32))
     expected, _ = core.run_net(network.module, x, bsize=network.tile)
-    found = np.asarray(Store(str(store)).open("gradients-yx")[:])
+    found = np.asarray(Store(str(store), store.name).open("gradients-yx")[:])
     np.testing.assert_array_equal(np.moveaxis(found, 0, -1), expected)
 
 

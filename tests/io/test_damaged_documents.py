@@ -136,7 +136,7 @@ def test_a_number_that_is_no_task(
     plan, store = planned
     count = len(plan.tasks["peaks"])
     before = tmp_path / "follow.json"
-    before.write_text(json.dumps(sealed({"key": "1"})))
+    before.write_text(json.dumps(sealed({"key": "1", "plan": store.run})))
     for task, stage, allowed in (
         (count, "peaks", f"allowed: 0 to {count - 1}"),
         (0, "overlaps", "allowed: none: this plan has no tasks of it"),

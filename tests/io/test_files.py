@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from terapose.core.errors import InputError
 from terapose.io import files
 
 
@@ -55,3 +58,19 @@ def test_what_fails_leaves_nothing(tmp_path: Path, make: Callable[..., object]) 
         raise OSError("full")
     assert path.read_bytes() == b"old"
     assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a device"])
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "scores.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null")
+    with pytest.raises(InputError, match=r"scores\.json: cannot be replaced with a file; got a "):
+        files.write_text(path, "3")
+    assert stat.S_ISFIFO(path.stat().st_mode) or stat.S_ISCHR(path.stat().st_mode)
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.json"]
+    with files.written(path, anything=True) as place:
+        place.write_text("3")
+    assert path.read_text() == "3" and path.is_file() and not path.is_symlink()

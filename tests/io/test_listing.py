@@ -20,9 +20,8 @@ from terapose.io.samples import for_each
 
 OPTIONS: tuple[Any, ...] = ("--diameter", 30, "--jobs", 1, "--cellprob-threshold", -9)
 
-# the workflow refuses a name that is a folder of its own, and says faults of a sheet in its words
+# the workflow says faults of a sheet in its words
 OWN = {
-    "name8.csv": [["pipeline_info", "plain.tif", {}]],
     "nameless.csv": "nameless.csv, line 2: more cells than columns",
     "empty.csv": "empty.csv: no columns sample and image; got no columns",
     "latin.csv": "latin.csv: is not a table as text",

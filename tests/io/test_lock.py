@@ -69,7 +69,9 @@ def test_a_number_that_another_process_got_is_told_from_the_first(tmp_path: Path
         pass
 
 
-@pytest.mark.parametrize("content", ['{"host": "elsewhere", "process": 7}', "", "[1]", "{"])
+@pytest.mark.parametrize(
+    "content", ['{"host": "elsewhere", "process": 7}', "", "[1]", "{", "[" * 200_000]
+)
 def test_a_run_elsewhere_holds_as_long_as_it_touches_the_file(tmp_path: Path, content: str) -> None:
     path = tmp_path / lock.NAME
     path.write_text(content)

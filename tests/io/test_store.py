@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,29 @@ def test_no_file_takes_the_place_of_another(tmp_path: Path) -> None:
         for file, content in zip(files, contents, strict=True):
             file.write_bytes(content)
         read()
+
+
+def test_no_file_of_another_run_is_taken(tmp_path: Path) -> None:
+    stores = [Store(str(tmp_path / run), run) for run in ("one", "other")]
+    box = Box.whole(SHAPE)
+    for store in stores:
+        store.create("flows", SHAPE, CHUNK, "float32")
+        store.write("flows", box, values()[0])
+        store.put_table("a.npz", {"id": np.arange(3)})
+        store.put_json("a.json", {"id": 3})
+        store.put("a", b"3")
+    shutil.rmtree(tmp_path / "one")
+    shutil.copytree(tmp_path / "other", tmp_path / "one")
+    for one, damage in ((stores[1], False), (Store(str(tmp_path / "one"), "one"), True)):
+        for read, name in ((one.get_table, "a.npz"), (one.get_json, "a.json"), (one.get, "a")):
+            with pytest.raises(StoreError, match="is damaged") if damage else nullcontext():
+                read(name)
+        with pytest.raises(StoreError, match="is damaged") if damage else nullcontext():
+            one.read("flows", box)
+    # chunks under metadata of its own
+    stores[0].create("flows", SHAPE, CHUNK, "float32")
+    with pytest.raises(StoreError, match="flows/c/0/0/0: is damaged"):
+        Store(str(tmp_path / "one"), "one").read("flows", box)
 
 
 def test_damaged_metadata_are_made_again_by_who_writes(tmp_path: Path) -> None:

@@ -133,11 +133,11 @@ from terapose.pipeline.running import run
 from terapose.pipeline.plan import Plan
 from terapose.io.store.store import Store
 from terapose.pipeline.state import State
-plan, address, stage, params, before = json.loads(sys.stdin.read())
+plan, address, name, stage, params, before = json.loads(sys.stdin.read())
 plan = Plan.model_validate_json(plan)
 before = {"low": [0.0], "high": [60000.0]} | before
 before = State.model_validate(before)
-print(run(Job(plan, Store(address), stage, 0, params, before))["peak_memory"])
+print(run(Job(plan, Store(address, name), stage, 0, params, before))["peak_memory"])
 """
 """One task in a process of its own: its receipt says the largest memory it has had (VmHWM)."""
 
@@ -164,7 +164,7 @@ def test_memory_stays_below_what_was_projected(edge: int, tmp_path: Path, tiny_m
         store.drop("done")
         done = subprocess.run(
             [sys.executable, "-c", TASK],
-            input=json.dumps([plan.dump(), store.address, stage, given, before]),
+            input=json.dumps([plan.dump(), store.address, store.run, stage, given, before]),
             env={**os.environ, "PYTHONPATH": str(root)},
             capture_output=True,
             text=True,

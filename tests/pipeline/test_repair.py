@@ -28,7 +28,7 @@ def test_more_regions_than_blocks(tmp_path: Path, tiny_model: Path) -> None:
     with gone as caught, forgetting(plan, store, job):
         store.read(labels, Box.whole(plan.image.shape))
     assert caught.value.is_forgotten
-    assert store.get_json("again/masks.0")["times"] == 1
+    assert store.of("").get_json("again/masks.0")["times"] == 1
 
 
 @pytest.mark.parametrize("marker", ["whole", "damaged", "missing"])

@@ -83,6 +83,18 @@ def test_a_summary_of_something_else_is_refused(
     assert caught.value.is_forgotten and store.names("again") == ["again/seeds"]
 
 
+def test_the_summary_of_another_run_is_refused(tmp_path: Path) -> None:
+    path, store = tmp_path / "seeds.json", Store(str(tmp_path / "store"), "mine")
+    for run in ("mine", "other", ""):
+        path.write_text(json.dumps(sealed(State(plan=run).document())))
+        if run == "mine":
+            assert read_summary(path, store).plan == run
+            continue
+        with pytest.raises(StoreError, match=r"seeds\.json: is damaged.* summary of another run"):
+            read_summary(path, store)
+    assert store.names("again") == ["again/seeds"]
+
+
 def test_the_key_of_a_gather_follows_from_its_tasks(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

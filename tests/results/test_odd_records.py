@@ -36,6 +36,50 @@ def test_records_without_checksums_are_refused(tmp_path: Path, checksums: Any) -
         faults(written(tmp_path, checksums))
 
 
+WHOLE: dict[str, Any] = {
+    "files": {
+        "names": ["cells"],
+        "version": "0.5",
+        "shape": [1, 4, 4],
+        "chunks": [1, 4, 4],
+        "region": [1, 4, 4],
+        "dimensions": 2,
+        "factors": [[1, 1, 1]],
+    },
+    "regions": [1],
+    "coarse": 0,
+    "metadata": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("names", None), ("names", 3), ("shape", [10**9] * 3), ("shape", [10**6] * 3)),
+        *(("dimensions", "2"), ("factors", [[0, 0, 0]]), ("chunks", [0, 0, 0])),
+    ],
+)
+def test_odd_values_are_one_sentence(tmp_path: Path, name: str, value: Any) -> None:
+    known = WHOLE | {"files": WHOLE["files"] | {name: value}}
+    (tmp_path / RECORD).write_text(json.dumps(sealed({"checksums": {"labels.zarr": known}})))
+    with pytest.raises(InputError, match="contains no checksums of results"):
+        faults(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_another_file(tmp_path: Path, kind: str) -> None:
+    chunk = tmp_path / "labels.zarr/cells/0/c/0/0"
+    chunk.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(chunk)
+    elif kind == "device":
+        chunk.symlink_to("/dev/zero")
+    else:
+        chunk.mkdir()
+    (tmp_path / RECORD).write_text(json.dumps(sealed({"checksums": {"labels.zarr": WHOLE}})))
+    assert "labels.zarr: region 0-0-0" in faults(tmp_path)
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / RECORD)
     with pytest.raises(InputError, match="is not a regular file; got a pipe"):

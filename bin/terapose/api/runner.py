@@ -114,7 +114,7 @@ def _segment(
     model_files = resolve_all(params.model, digest=params.model_digest)
     opened, params = find_all(opened, params, model_files)
     plan = make_plan(opened, identify_all(model_files), params)
-    store = Store(str(place / plan.digest))
+    store = Store(str(place / plan.digest), plan.digest)
     plan_stage.run(plan, store)
     with pool_of(workers) as pool:
         runner = Runner(plan, store, pool, report)

@@ -57,7 +57,7 @@ def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | Non
     from terapose.stages.plan import run
 
     if store is not None:
-        run(plan, Store(store))
+        run(plan, Store(store, plan.digest))
     if tasks is not None:
         tasks.mkdir(parents=True, exist_ok=True)
         for name in SCATTERED:

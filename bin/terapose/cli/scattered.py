@@ -83,9 +83,10 @@ def make_job(
         STAGES[stage].confirm_code(code)
     checked = check(options)
     params = {name: getattr(checked, name) for name in options}
-    place = Store(store)
+    planned = load(plan, Store(store))
+    place = Store(store, planned.digest)
     state = read_summary(before, place) if before else State()
-    return Job(load(plan, place), place, stage, task, {**params, **more}, state)
+    return Job(planned, place, stage, task, {**params, **more}, state)
 
 
 def _refuse_unknown(job: Job) -> None:

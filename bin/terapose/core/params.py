@@ -216,6 +216,7 @@ class Parameters(BaseModel):
     niter: Count = Field(
         None,
         ge=0,
+        le=1_000_000,
         description="Steps along the flows; default, also for 0: 200 * diameter / the network's "
         "own diameter.",
     )

@@ -7,8 +7,8 @@ Whatever is read again is compared with its checksum, so damage is an error and 
 - any other blob of the store, a chunk of an array too, ends in it, four bytes, little-endian;
 - chunks of label images have Zstandard's frame checksum, which every reader of OME-Zarr knows.
 
-In the store a checksum starts from the name of its file: whole files of which one took the place of
-another are damage as well. So these chunks can be read with `terapose.io.store.Store` only.
+In the store a checksum starts from the run and the name of its file: whole files that took the
+place of others are damage as well. So only `terapose.io.store.store.Store` can read these chunks.
 """
 
 from __future__ import annotations

@@ -17,10 +17,14 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from terapose.core.errors import InputError
+from terapose.io.documents import kind_of
 
 ASIDE = ".partial"
 """End of the names of what is not complete."""
@@ -40,7 +44,7 @@ def aside(path: Path) -> Path:
 
 
 @contextmanager
-def written(path: Path, what: str = "file") -> Iterator[Path]:
+def written(path: Path, what: str = "file", *, anything: bool = False) -> Iterator[Path]:
     """Write a file aside; it gets its name when the block ends, and is removed where it fails.
 
     Parameters
@@ -49,12 +53,21 @@ def written(path: Path, what: str = "file") -> Iterator[Path]:
         The file; its folder exists.
     what
         Kind of the file, as the name of its points.
+    anything
+        Whether a pipe or a device in its place is replaced, too.
 
     Yields
     ------
     pathlib.Path
         Where to write.
+
+    Raises
+    ------
+    InputError
+        If a pipe or a device is in its place.
     """
+    if not anything:
+        _refuse_special(path)
     place = aside(path)
     try:
         point(f"{what}: before it is written")
@@ -64,6 +77,21 @@ def written(path: Path, what: str = "file") -> Iterator[Path]:
         point(f"{what}: after it is renamed")
     finally:
         place.unlink(missing_ok=True)
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse to replace a pipe or a device: whoever names one wants it written to."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return  # what cannot be looked at cannot be replaced, either
+    if path.parent.resolve() == Path("/dev") or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(
+            "cannot be replaced with a file",
+            where=path,
+            got=kind_of(mode),
+            remedy="give the name of a regular file",
+        )
 
 
 def write_text(path: Path, text: str, what: str = "file") -> None:

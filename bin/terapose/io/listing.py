@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +57,8 @@ class Listing(NamedTuple):
     left_out: list[str]
 
 
+_OURS = ("pipeline_info", "simulated", "labels.zarr", "provenance.json")
+"""Files and folders in folders of results."""
 _LONGEST = 200
 """Characters of a sample's name: a folder gets it, and what is put beside that."""
 
@@ -139,8 +142,15 @@ def _check_names(given: str, samples: list[Listed]) -> None:
                 allowed="no quotes, slashes or $, no dot in front, no more than 200 characters",
                 remedy=_REMEDY,
             )
-    counts = Counter(name for name, _, _ in samples)
-    doubled = [name for name, number in counts.items() if number > 1]
+        if name in _OURS:
+            raise InputError(
+                "cannot be the name of a sample",
+                where=address,
+                got=f"{name}, which this program uses itself",
+                remedy=_REMEDY,
+            )
+    counts = Counter(_folder(name) for name, _, _ in samples)
+    doubled = list(dict.fromkeys(name for name, _, _ in samples if counts[_folder(name)] > 1))
     if doubled:
         raise InputError(
             "several samples have the same name",
@@ -148,6 +158,11 @@ def _check_names(given: str, samples: list[Listed]) -> None:
             got=", ".join(doubled),
             remedy="name each in a samplesheet",
         )
+
+
+def _folder(name: str) -> str:
+    """A name as file systems compare it that ignore case, and how letters are composed."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def _from_sheet(path: Path, *, stack: bool) -> list[Listed]:

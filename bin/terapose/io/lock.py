@@ -32,6 +32,8 @@ from terapose.io.files import aside, point
 NAME = ".terapose.lock"
 BEAT = 20.0
 PATIENCE = 180.0
+_LONGEST = 10_000
+"""Characters of a lock."""
 _TRIES = 20
 
 
@@ -115,12 +117,18 @@ def _holder(path: Path) -> dict[str, Any] | None:
     """What a file says; None where there is none, empty where it is being written."""
     _refuse_odd(path)
     try:
-        holder = json.loads(path.read_text())
+        holder = json.loads(_beginning(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return holder if isinstance(holder, dict) else {}
+
+
+def _beginning(path: Path) -> str:
+    """The text of a lock; of a file of another kind no more than that."""
+    with path.open(encoding="utf-8") as file:
+        return file.read(_LONGEST)
 
 
 def _refuse_odd(path: Path) -> None:

@@ -77,7 +77,7 @@ class Sealed(Watched):
     store
         Where the files are.
     name
-        Of the array, part of what the checksums are of.
+        Of the array and its run, part of what the checksums are of.
     address
         Of the array, for messages.
     """

@@ -43,10 +43,15 @@ def _parse(plan: str) -> Plan:
 
 
 def _work(
-    plan: str, address: str, stage: str, task: int, params: Mapping[str, Any], before: State
+    plan: str,
+    store: tuple[str, str],
+    stage: str,
+    task: int,
+    params: Mapping[str, Any],
+    before: State,
 ) -> Receipt:
     """Run one task in a process of the pool."""
-    job = Job(_parse(plan), Store(address), stage, task, params, before)
+    job = Job(_parse(plan), Store(*store), stage, task, params, before)
     with forgetting(job.plan, job.store, job):
         return run(job)
 
@@ -93,8 +98,9 @@ class Runner:
                 self.report(stage, len(receipts), total)
             return receipts
         text = self.plan.dump()
+        place = self.store.address, self.store.run
         futures = [
-            self.pool.submit(_work, text, self.store.address, stage, task, dict(params), before)
+            self.pool.submit(_work, text, place, stage, task, dict(params), before)
             for task in range(total)
         ]
         for done, _ in enumerate(_completed(futures), 1):

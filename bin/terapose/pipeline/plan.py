@@ -310,7 +310,7 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
     try:
         document = unsealed(Path(path).read_bytes(), path, remedy=remedy)
     except StoreError:
-        if store is None or (kept := store.find_json(KEPT)) is None:
+        if store is None or (kept := store.of("").find_json(KEPT)) is None:
             raise
         log.warning("%s is damaged: the store's copy of it is used", path)
         document = kept

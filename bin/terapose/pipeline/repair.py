@@ -23,7 +23,7 @@ from pathlib import Path
 
 from terapose.core.errors import StoreError
 from terapose.core.geometry import AXES, Box, Grid, zyx
-from terapose.io.checksums import unsealed
+from terapose.io.checksums import damaged, unsealed
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
 from terapose.pipeline.graph import PLANNED, SCATTERED, STAGES
@@ -155,7 +155,7 @@ def _missing(job: Job, name: str) -> Iterator[Box]:
 
 def count(store: Store, name: str) -> bool:
     """Count that something is made again; whether it is worth another try."""
-    place = f"{AGAIN}/{name}"
+    place, store = f"{AGAIN}/{name}", store.of("")  # whatever the plan is
     times = (store.find_json(place) or {"times": 0})["times"] + 1
     store.put_json(place, {"times": times, "again": "." * times})
     return bool(times <= MOST)
@@ -201,10 +201,13 @@ def read_summary(path: Path, store: Store) -> State:
     Raises
     ------
     StoreError
-        If it is damaged; the gather has been counted.
+        If it is damaged, or of another run than the store's; the gather has been counted.
     """
     try:
-        return read_state(unsealed(path.read_bytes(), path), path)
+        state = read_state(unsealed(path.read_bytes(), path), path)
+        if state.plan != store.run:
+            raise damaged(path, f"the summary of another run: {state.plan or 'none'}")
+        return state
     except StoreError as fault:
         name = f"gather.{path.stem}" if path.stem in SCATTERED else path.stem
         fault.is_forgotten = count(store, name)

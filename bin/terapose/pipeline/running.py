@@ -71,6 +71,10 @@ def run_gather(job: Job, receipts: Sequence[Receipt]) -> State:
     receipts
         Of all tasks; none of a gather that takes none.
     """
+    return _gather(job, receipts).model_copy(update={"plan": job.store.run})
+
+
+def _gather(job: Job, receipts: Sequence[Receipt]) -> State:
     begin = time.perf_counter()
     described = STAGES[job.stage]
     if described.over is not None:

@@ -77,6 +77,8 @@ class State(BaseModel):
 
     Attributes
     ----------
+    plan
+        Digest of the plan.
     key
         Digest of all that shaped the results so far; it is part of the key of the next stage.
     history
@@ -138,6 +140,7 @@ class State(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    plan: str = ""
     key: str = ""
     history: tuple[Step, ...] = ()
     low: tuple[float, ...] = _UNWRITTEN

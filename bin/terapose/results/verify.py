@@ -54,10 +54,12 @@ def faults(folder: Path) -> list[str]:
     try:
         checks = _checks(record)
         labels = _of_labels(checks.pop(LABELS))
-    except (KeyError, TypeError, ValueError) as error:
+        wrong = [f"{LABELS}: {what}" for what in labels.faults(folder / LABELS)]
+        wrong += [f"{LABELS}: {name} was added" for name in added(folder / LABELS, labels.files)]
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise InputError("contains no checksums of results", where=place, got=str(error)) from error
-    wrong = [f"{LABELS}: {what}" for what in labels.faults(folder / LABELS)]
-    wrong += [f"{LABELS}: {name} was added" for name in added(folder / LABELS, labels.files)]
     for name, crc in checks.items():
         refuse_special(folder / name)
         found = of_tree(folder / name)
@@ -134,7 +136,8 @@ def check_run(folder: Path, store: str, plan: Path, before: Path) -> None:
         If they are of another plan, or of cells that other stages found.
     """
     place = Store(store)
-    planned, history = load(plan, place), read_summary(before, place).history
+    planned = load(plan, place)
+    history = read_summary(before, place.of(planned.digest)).history
     record = unsealed((folder / RECORD).read_bytes(), folder / RECORD)
     stages = record.get("stages", {})
     strange = [s.stage for s in history if stages.get(s.stage) != as_read(s.record())]

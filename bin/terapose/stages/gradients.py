@@ -97,9 +97,9 @@ def read_input(job: Job, box: Box) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=1)
-def _scale(address: str, name: str) -> dict[str, NDArray[np.float32]]:
+def _scale(address: str, run: str, name: str) -> dict[str, NDArray[np.float32]]:
     """The table of percentiles of planes or of tiles."""
-    return Store(address).get_table(name)
+    return Store(address, run).get_table(name)
 
 
 def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.float32]:
@@ -113,7 +113,7 @@ def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.
         low, high = before.low[n], before.high[n]
         result = normalize(values, low, high, invert=rules.invert, given=given)
         return np.clip(result, 0, 1, out=result) if mixed else result
-    scale = _scale(job.store.address, before.scale)
+    scale = _scale(job.store.address, job.store.run, before.scale)
     result = np.zeros(values.shape, np.float32)
     planes = range(box.start[0], box.stop[0])
     if rules.mode == "plane":

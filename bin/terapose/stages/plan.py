@@ -47,4 +47,4 @@ def run(plan: Plan, store: Store) -> None:
     tissue.prepare(plan, store)
     for implementation in dict.fromkeys(stage.implementation for stage in PLAN.includes):
         implementation.prepare(plan, store)
-    store.put_json(KEPT, plan.model_dump(mode="json"))
+    store.of("").put_json(KEPT, plan.model_dump(mode="json"))

@@ -192,8 +192,6 @@ def _batches(regions: Iterable[Iterable[str]]) -> Iterator[list[list[str]]]:
 
 
 def of_path(folder: Path, key: str) -> int | None:
-    """Checksum of a file in a folder; None where there is none."""
-    try:
-        return of_file(folder / key)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    """Checksum of a file in a folder; None where there is none, or something that is no file."""
+    path = folder / key
+    return of_file(path) if path.is_file() else None

@@ -4,8 +4,8 @@ Invariants
 ----------
 - Every write region belongs to one task and is aligned to chunks: no chunk has two writers.
 - A chunk, a table and a marker appear whole or not at all (`terapose.io.files`).
-- Everything has a checksum, of its name too, which is compared whenever it is read
-  (`terapose.io.checksums`).
+- Everything has a checksum, of its name and of the run too, which is compared whenever it is read
+  (`terapose.io.checksums`): stores of other runs have the same names.
 - On a local disk it consists of regular files in real folders (`terapose.io.own_files`).
 - All chunks of an array are written, zeros too. A chunk that is missing when it is read is a
   fault (`StoreError`), never zeros.
@@ -62,9 +62,12 @@ class Store:
         Local directory or URL that fsspec knows (``s3://bucket/run``). A ``?again=N`` at its
         end is left out: the workflow adds it where a task has to run again
         (`terapose.pipeline.repair`).
+    run
+        What tells a run from others (the digest of its plan); nothing for what belongs to none.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, run: str = "") -> None:
+        self.run = run
         self.address = _AGAIN.sub("", str(address)).rstrip("/")
         self._fs, self._root = fsspec.core.url_to_fs(self.address)
         self.is_local = "://" not in self.address
@@ -79,11 +82,19 @@ class Store:
         """The address of something in the store."""
         return f"{self.address}/{name}"
 
+    def of(self, run: str) -> Store:
+        """The same store, for what belongs to a run."""
+        return Store(self.address, run)
+
+    def _place(self, name: str) -> str:
+        """What a checksum starts from."""
+        return f"{self.run}/{name}" if self.run else name
+
     # -- blobs ---------------------------------------------------------------
 
     def put(self, name: str, data: bytes) -> None:
         """Write a blob as a whole, with its checksum."""
-        self._put(name, checksums.framed(data, name))
+        self._put(name, checksums.framed(data, self._place(name)))
 
     def _put(self, name: str, data: bytes) -> None:
         path = self._path(name)
@@ -92,7 +103,7 @@ class Store:
             return
         self._fs.make_way(path)
         target = Path(path)
-        with written(target, _kind(name)) as place:
+        with written(target, _kind(name), anything=True) as place:
             place.write_bytes(data)
 
     def put_plain(self, name: str, data: bytes) -> None:
@@ -112,10 +123,14 @@ class Store:
         StoreError
             If it is not there, or not as it was written.
         """
-        return self._checked(name, lambda data, where: checksums.unframed(data, name, where))
+        return self._checked(
+            name, lambda data, where: checksums.unframed(data, self._place(name), where)
+        )
 
     def _document(self, name: str, within: str | None = None) -> dict[str, Any]:
-        return self._checked(name, partial(checksums.unsealed, within=within, name=name))
+        return self._checked(
+            name, partial(checksums.unsealed, within=within, name=self._place(name))
+        )
 
     def _checked(self, name: str, check: Callable[[bytes, str], _T]) -> _T:
         try:
@@ -175,7 +190,10 @@ class Store:
 
     def put_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON document."""
-        self._put(name, json.dumps(checksums.sealed(value, name=name), sort_keys=True).encode())
+        self._put(
+            name,
+            json.dumps(checksums.sealed(value, name=self._place(name)), sort_keys=True).encode(),
+        )
 
     def get_json(self, name: str) -> dict[str, Any]:
         """Read a JSON document."""
@@ -216,7 +234,9 @@ class Store:
             there = None
         if there != document:
             place = f"{name}/{_ARRAY}"
-            text = json.dumps(checksums.sealed(document, "attributes", name=place), indent=1)
+            text = json.dumps(
+                checksums.sealed(document, "attributes", name=self._place(place)), indent=1
+            )
             self._put(place, text.encode())
 
     def open(self, name: str) -> zarr.Array[Any]:
@@ -232,7 +252,9 @@ class Store:
                 document = self._metadata(name)
             except StoreError as error:
                 raise _named(error, name) from error.__cause__
-            self._opened[name] = array_of({**document, "attributes": {}}, self.where(name), name)
+            self._opened[name] = array_of(
+                {**document, "attributes": {}}, self.where(name), self._place(name)
+            )
         return self._opened[name]
 
     def _metadata(self, name: str) -> dict[str, Any]:
