@@ -48,7 +48,7 @@ WRITTEN_LATE = """\
         yield path
 """
 ASIDE = """\
-        with written(target, _kind(name)) as place:
+        with written(target, _kind(name), anything=True) as place:
             place.write_bytes(data)
 """
 MARKED = """\
