@@ -23,14 +23,14 @@ def failures() {
 def sentence(said) {
     def lines = said.exists() ? said.readLines().findAll { line -> line.trim() } : []
     def own = lines.findAll { line -> line.startsWith('terapose: ') }
-    def last = (own ?: lines ?: ['stopped without a word']).last()
+    def last = (own ?: lines ?: ['stopped without a message']).last()
     return last.toString() - 'terapose: '
 }
 
 // The last words of a run in which some samples failed; none where all are finished.
 def said_of_failures(finished) {
     def lines = failures().collect { name, said -> "terapose: ${name}: ${said}" }
-    def end = "terapose: some of the samples failed, ${finished} are finished; what is done is kept for -resume"
+    def end = "terapose: some samples failed, ${finished} finished; finished work is kept for -resume"
     return lines ? (lines + end).join('\n') : ''
 }
 

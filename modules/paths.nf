@@ -33,7 +33,7 @@ def matching(path) {
         return in_order(files("${literal}/${pattern}", type: 'any'))
     }
     catch (java.util.regex.PatternSyntaxException _fault) {
-        refuse("${path}: there is no such file, and it is no pattern; check the path")
+        refuse("${path}: no such file, and not a pattern; check the path")
     }
 }
 

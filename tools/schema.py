@@ -185,7 +185,7 @@ def schema() -> str:
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Terapose pipeline parameters",
-        "description": "Cell segmentation for images that fit on no single machine",
+        "description": "Cell segmentation for images too large for one machine",
         "type": "object",
         "$defs": defined,
         "allOf": [{"$ref": f"#/$defs/{group}"} for group in defined],

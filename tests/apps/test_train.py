@@ -185,7 +185,7 @@ def test_faulty_data(tmp_path: Path) -> None:
     write(tmp_path, "a.tif", np.stack([image] * 5), np.stack([labels] * 5))
     with pytest.raises(InputError, match="needs its voxel size"):
         read_dataset([tmp_path])
-    with pytest.raises(InputError, match="nothing is left to train on"):
+    with pytest.raises(InputError, match="no training images are left"):
         read_dataset([tmp_path], exclude=["*"])
     with pytest.raises(InputError, match=r"needs its voxel size; got \(0.0, 1.0, 1.0\)"):
         read_dataset([tmp_path], voxel_size=(0.0, 1.0, 1.0))

@@ -260,8 +260,8 @@ def test_partitions_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("t00002/s00", {}, "no such dataset; got t00002; allowed: s00, s01, t00000, t00001"),
         ("t00000/s05", {}, "no such dataset; got t00000/s05; allowed: s00, s01"),
         ("s05", {"time": 1}, "no such dataset; got t00000/s05; allowed: s00, s01"),
-        ("s00/resolutions", {}, "this is not an image: BigDataViewer stores there"),
-        ("s00/subdivisions", {}, "this is not an image: BigDataViewer stores there"),
+        ("s00/resolutions", {}, "this is BigDataViewer's list of levels, not an image"),
+        ("s00/subdivisions", {}, "this is BigDataViewer's list of levels, not an image"),
         ("notes", {}, "no such dataset; got notes"),
     ],
 )

@@ -238,7 +238,7 @@ def test_patterns_that_are_no_stack(
 def test_what_is_no_stack(tmp_path: Path) -> None:
     folder = _named(tmp_path / "a", "1.tif", "2.tif")
     assert_refused("a stack is a folder or a pattern", folder / "1.tif", stack=True)
-    assert_refused("no such folder, and it is no pattern", folder / "3.tif", stack=True)
+    assert_refused("no such folder, and not a pattern", folder / "3.tif", stack=True)
     assert_refused("from a local disk only", "https://host/a/*.tif", stack=True)
     assert_refused("a stack is one image; got series 2", folder, stack=True, series="2")
     assert_refused("no such pyramid level", folder, stack=True, level=1)

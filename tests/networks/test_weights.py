@@ -261,7 +261,7 @@ def test_a_name_and_a_card_travel_in_a_folder(weights: Path, tmp_path: Path) -> 
     assert identify(weight_file(folder)).licence == "MIT"
     assert weight_file(named) == named
     (folder / "second.pth").write_bytes(b"")
-    with pytest.raises(InputError, match="does not hold one weight file"):
+    with pytest.raises(InputError, match="contains no weight file, or several"):
         weight_file(folder)
 
 

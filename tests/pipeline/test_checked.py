@@ -51,7 +51,7 @@ def test_pixels_that_are_not_square(tmp_path: Path, depth: int, mode: str, size:
         (
             6,
             {"anisotropy": 3, "voxel_size": "2,1,1"},
-            ["anisotropy 3 is used, where voxel_size gives 2"],
+            ["anisotropy 3 overrides the 2 computed from voxel_size"],
         ),
     ],
 )

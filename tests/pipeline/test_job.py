@@ -168,7 +168,7 @@ def test_an_item_whose_marker_never_stays_is_given_up(planned: tuple[Plan, Store
         calls.append(1)
         raise AlreadyDoneError
 
-    with pytest.raises(StoreError, match="is not there after the item was done 3 times"):
+    with pytest.raises(StoreError, match="is still missing after 3 attempts"):
         job.each(0, work)
     assert len(calls) == 3
 

@@ -139,7 +139,7 @@ def test_results_that_are_there_outlive_the_store(
     whole = chunk.read_bytes()
     chunk.write_bytes(_flip(whole, 77))
     assert faults(out) == ["labels.zarr: region 0-0-0"]
-    with pytest.raises(StoreError, match="the results are not as they were written"):
+    with pytest.raises(StoreError, match="the results have changed since they were written"):
         verify(out)
     chunk.unlink()
     assert faults(out) == ["labels.zarr: region 0-0-0"]
@@ -182,10 +182,13 @@ def test_all_samples_of_a_folder_are_compared(
     said = command("verify", out)
     assert (said.code, said.out) == (2, f"{whole}: as written\n")
     first, second, third, last = said.err.splitlines()
-    assert f"{cut_off}: the results are not as they were written; got labels.zarr: region" in first
+    assert (
+        f"{cut_off}: the results have changed since they were written; got labels.zarr: region"
+        in first
+    )
     assert f"{early}: there are no results, or they are not complete" in second
-    assert f"{bare}: the results are not as they were written" in third
-    assert f"{out}: results of 3 of 4 samples are not as they were written" in last
+    assert f"{bare}: the results have changed since they were written" in third
+    assert f"{out}: results of 3 of 4 samples have changed since they were written" in last
     assert command("verify", whole).code == 0
     assert command.refuses("verify", early).startswith(f"{early}: there are no results")
     assert command.refuses("verify", tmp_path).startswith(f"{tmp_path}: there are no results")

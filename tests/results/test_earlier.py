@@ -150,5 +150,5 @@ def test_control_characters_are_refused(
         "docs/parameters.md lists them all"
     )
     assert command.refuses("check", image, "--sample", value) == (
-        f"sample: its name has control characters; got {value!r}"
+        f"sample: the name contains control characters; got {value!r}"
     )

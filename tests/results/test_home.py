@@ -81,6 +81,8 @@ def test_control_characters_are_refused(tmp_path: Path, sign: str) -> None:
         ("image", f"a{sign}b/c.tif", "out"),
         ("folder of results", "a.tif", f"o{sign}ut"),
     ):
-        with pytest.raises(InputError, match=f"^{what}: its name has control characters; got '"):
+        with pytest.raises(
+            InputError, match=f"^{what}: the name contains control characters; got '"
+        ):
             segment_file(str(tmp_path / image), tmp_path / out, check({}))
     assert not [*tmp_path.iterdir()]

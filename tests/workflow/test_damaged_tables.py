@@ -58,5 +58,5 @@ def test_only_its_sample_fails(launches: Launches) -> None:
         f"terapose: PREPARE:REFUSE (bad): {table}: is damaged; "
         "run again without -resume to recreate it"
     )
-    assert last.startswith("terapose: some of the samples failed, 1 are finished; ")
+    assert last.startswith("terapose: some samples failed, 1 finished; ")
     assert run.last == last and "[good: 2 tasks]" in run.said.splitlines()

@@ -47,7 +47,7 @@ def test_samples_that_fail_early_and_late(
         f"terapose: SEGMENT:PREPARE:CHECK (cut): {folder}/cut.tif: the TIFF file is"
     )
     assert said[2] == (
-        "terapose: some of the samples failed, 1 are finished; what is done is kept for -resume"
+        "terapose: some samples failed, 1 finished; finished work is kept for -resume"
     )
     assert run.last == said[2] and f"Results: {launch.out}" in lines
     assert results(launch.out / "good") == segment(folder / "good.tif", tmp_path / "out", *WORDS)

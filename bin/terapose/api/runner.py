@@ -1,6 +1,6 @@
 """All stages in one call on one machine: the same functions and the same bytes as the workflow.
 
-The stages are run by `terapose.pipeline.local`, after the image was checked. The store lies
+The stages are run by `terapose.pipeline.local`, after the image was checked. The store is
 beside the results and is named by the plan's digest, so a run that was stopped goes on where it
 was: tasks that left their marker are not repeated.
 """
@@ -49,13 +49,13 @@ def segment_file(
     image
         Path or URL.
     output
-        Folder for the results; the store of intermediates lies in it, under ``.terapose``.
+        Folder for the results; the store of intermediates is in it, under ``.terapose``.
     params
         All parameters.
     workers
         Processes.
     report
-        Told of progress.
+        Called with the progress.
     link
         Whether the files of the label image are links into the store, where the file system has
         them: no room is needed for a copy, but what damages the store damages the results.
@@ -86,7 +86,7 @@ def _checked(image: str, folder: Path, params: Parameters) -> Iterator[Image]:
     image = image if "://" in image else os.path.abspath(os.path.expanduser(image))
     for what, text in (("image", image), ("folder of results", os.path.abspath(folder))):
         if has_control(text):
-            raise InputError("its name has control characters", where=what, got=repr(text))
+            raise InputError("the name contains control characters", where=what, got=repr(text))
     opened = open_checked(image, params)
     check_stage.check_readable(opened, params)
     check_stage.check_output(folder, image, result_names(params))

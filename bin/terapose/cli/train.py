@@ -41,7 +41,9 @@ Examples:
     default=(),
     help="Channels of multichannel images, from 1: cell, then nucleus.  [default: all]",
 )
-@click.option("--epochs", type=click.IntRange(1), default=40, show_default=True)
+@click.option(
+    "--epochs", type=click.IntRange(1), default=40, show_default=True, help="Number of epochs."
+)
 @click.option(
     "--steps", type=click.IntRange(1), default=100, show_default=True, help="Steps per epoch."
 )
@@ -73,7 +75,7 @@ Examples:
     type=Numbers(2, 3, 4, 5),
     help="Channels at each level of a new network.  [default: 16,32,64,96]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),

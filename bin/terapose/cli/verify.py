@@ -22,9 +22,9 @@ def command(results: Path, store: str | None, plan: Path | None, before: Path | 
     """Compare the files in the folder RESULTS with the checksums in its provenance.json.
 
     Finds what was damaged, changed or removed since: label image, tables, masks, thumbnails; and
-    files that were added to the label image or the thumbnails. Where RESULTS has a folder for each
-    sample, all of them are looked at. Exit code 2 if anything is not as it was written, as after a
-    run that was killed while it copied results.
+    files that were added to the label image or the thumbnails. If RESULTS contains a folder for
+    each sample, all are checked. The exit code is 2 if anything has changed, for example after a
+    run was killed while copying.
     """
     from terapose.core.errors import InputError
     from terapose.results.verify import check, check_run, folders_in
@@ -50,7 +50,7 @@ def command(results: Path, store: str | None, plan: Path | None, before: Path | 
         raise wrong[0]
     if wrong:
         raise InputError(
-            f"results of {len(wrong)} of {len(found)} samples are not as they were written",
+            f"results of {len(wrong)} of {len(found)} samples have changed since they were written",
             where=results,
             remedy="run again (the workflow with -resume) to restore them",
         )

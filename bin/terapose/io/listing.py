@@ -32,7 +32,7 @@ _YES = re.compile(r"(?i)true|t|yes|y|on|1")
 
 
 class Listed(NamedTuple):
-    """A sample: its name, the address of its image, and parameters of its own as text."""
+    """A sample: its name, its image's address, and its own parameters as text."""
 
     name: str
     address: str
@@ -127,7 +127,7 @@ def _check_names(given: str, samples: list[Listed]) -> None:
     for name, address, _ in samples:
         if has_control(name) or has_control(address):
             raise InputError(
-                "a name has control characters", where=given, got=repr(f"{name} {address}")
+                "a name contains control characters", where=given, got=repr(f"{name} {address}")
             )
         if (
             len(name) > _LONGEST

@@ -46,7 +46,7 @@ class ModelInfo:
     channels
         Input channels.
     tile
-        Edge in pixels of its tiles.
+        Edge of the tiles in pixels.
     diam_mean
         Object diameter in pixels at which it works.
     style_on
@@ -128,7 +128,7 @@ class UNetShape:
 
 
 def unet_shape(arrays: Mapping[str, Any]) -> UNetShape:
-    """Architecture of a U-Net, from the shapes of its weights by name."""
+    """Architecture of a U-Net, from the shapes of the weights by name."""
     kind = "res" if _FIRST.format("res", 0) in arrays else "conv"
     first = arrays[_FIRST.format(kind, 0)].shape
     widths = [first[1]]
@@ -222,7 +222,7 @@ def _unet_diameter(arrays: Mapping[str, Array], path: Path) -> float:
     value = arrays["diam_mean"].value if "diam_mean" in arrays else None
     if value and not _DIAMETERS[0] <= value <= _DIAMETERS[1]:
         raise InputError(
-            "the network's diameter makes no sense",
+            "the network's diameter is implausible",
             where=path,
             got=f"diam_mean {value:g}",
             allowed=f"{_DIAMETERS[0]:g} to {_DIAMETERS[1]:g} pixels",

@@ -92,7 +92,7 @@ def _cellpose_folder() -> Path:
 
 
 def _known_names() -> list[str]:
-    """Names by which a network can be had here."""
+    """Names of the networks that are available here."""
     folder = _cellpose_folder()
     there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return [SHIPPED, *there, *(name for name, file in _CELLPOSE_NAMES.items() if file in there)]
@@ -122,7 +122,7 @@ def _fetched(url: str, digest: str | None, cache: Path) -> Path:
             "the model cache cannot be written",
             where=cache,
             got=error.strerror,
-            remedy="set TERAPOSE_CACHE to a folder that can",
+            remedy="set TERAPOSE_CACHE to a writable folder",
         ) from error
     return target
 
@@ -159,17 +159,17 @@ def weight_file(path: Path) -> Path:
     Raises
     ------
     InputError
-        A folder does not hold exactly one weight file.
+        A folder contains no weight file, or several.
     """
     if not path.is_dir():
         return path
     found = [p for p in sorted(path.iterdir()) if p.suffix != ".md" and not p.name.startswith(".")]
     if len(found) != 1:
         raise InputError(
-            "does not hold one weight file",
+            "contains no weight file, or several",
             where=path,
             got=", ".join(p.name for p in found) or "nothing",
-            remedy="name the file",
+            remedy="give the file itself",
         )
     return found[0]
 

@@ -52,7 +52,7 @@ def open_checked(address: str, params: Parameters) -> Image:
 
 
 def open_region(address: str, params: Parameters) -> Image:
-    """Open the part of an image that parameters choose; of a mask, the box of its tissue.
+    """Open the part of an image that parameters choose; of a mask, the box of the tissue.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def _check_channels(image: Image, params: Parameters) -> None:
 
 
 def _check_shape(image: Image, mode: str) -> None:
-    """Refuse images that are too small or too large, and planes where volumes are wanted."""
+    """Refuse images that are too small or too large, and planes where volumes are needed."""
     if min(image.shape[1:]) < 2:
         raise InputError(
             "is too small",
@@ -183,5 +183,6 @@ def without_use(image: Image, params: Parameters) -> list[str]:
     ]
     given, size = params.anisotropy, params.voxel_size
     if mode == "3d" and given and size and not math.isclose(given, size[0] / size[1], rel_tol=0.01):
-        notes.append(f"anisotropy {given:g} is used, where voxel_size gives {size[0] / size[1]:g}")
+        computed = f"{size[0] / size[1]:g} computed from voxel_size"
+        notes.append(f"anisotropy {given:g} overrides the {computed}")
     return notes

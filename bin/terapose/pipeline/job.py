@@ -84,7 +84,7 @@ class Job:
 
     @property
     def cover(self) -> Cover | None:
-        """How what was segmented lies under the label image; None where they are one grid."""
+        """How what was segmented is under the label image; None where they are one grid."""
         return self.plan.cover if self.upscales else None
 
     @property
@@ -129,7 +129,7 @@ class Job:
         while (done := self.left(item)) is None:
             if tries == TRIES:
                 raise StoreError(
-                    f"is not there after the item was done {TRIES} times",
+                    f"is still missing after {TRIES} attempts",
                     where=self.store.where(name),
                     remedy="run again; if the error persists, the disk is losing data",
                 )
@@ -207,7 +207,7 @@ class Job:
         return self.read_whole(box.moved(self.plan.image.offset), channel)
 
     def read_whole(self, box: Box, channel: int) -> NDArray[Any]:
-        """Read a box of a channel of the whole image, or of its converted copy in the store."""
+        """Read a box of a channel of the whole image, or of the converted copy in the store."""
         if self.plan.image.convert and channel in self.plan.image.channels:
             return self.store.read(source(channel), box)
         return self.image.read(box.slices, channel)

@@ -91,7 +91,7 @@ class IntensityPlan(BaseModel):
 
 
 class OutputPlan(BaseModel):
-    """The label image: its grid, where that lies, and how it is stored.
+    """The label image: its grid, where that is, and how it is stored.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ class Plan(BaseModel):
     output
         The label image on the level that is segmented.
     full, cover
-        The label image on level 0, and which of its voxels those of the level cover; None where
+        The label image on level 0, and the voxels of it that the level's cover; None where
         level 0 is segmented. Which label image is written is decided later (``upscale``).
     """
 
@@ -237,7 +237,7 @@ class Plan(BaseModel):
         return zyx(n // k if n % (k := math.ceil(n / most)) == 0 else n for n in self.block)
 
     def around(self, box: Box, margin: int) -> Box:
-        """A box of the image and a margin; in the plane alone where planes stand by themselves."""
+        """A box of the image and a margin; in the plane alone where planes are independent."""
         return box.grow((0 if self.flat else margin, margin, margin)).clip(self.image.shape)
 
     def pass_grid(self, axis: int) -> Grid:
@@ -274,7 +274,7 @@ class Plan(BaseModel):
 def tasks_csv(tasks: Iterable[tuple[int, int]]) -> str:
     """A stage's tasks as the workflow reads them (``modules/tables.nf``), a row each.
 
-    The last row stands for all of them: whoever reads the table sees whether it is whole.
+    The last row covers all of them: whoever reads the table sees whether it is whole.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
             where=path,
             got=plan.code,
             allowed=PLAN.code,
-            remedy="run the plan stage again",
+            remedy="run again (the workflow with -resume)",
         )
     return plan
 

@@ -3,9 +3,9 @@
 A gather leaves a *summary*, a small JSON file that holds a state: names of arrays and tables in the
 store, and a few numbers. A gather returns what it adds (`Added`); `after` adds that to what earlier
 stages said, so a stage is given one state only, and a stage that is left out is not missed. What
-was done stands apart, as the *history*.
+was done is kept apart, as the *history*.
 
-This module is no part of what tells a stage's code from other code (`terapose.pipeline.code`), so a
+This module is no part of what identifies a stage's code (`terapose.pipeline.code`), so a
 run that is resumed reads summaries of an earlier release: a field may be added, and one may go with
 the stage that writes it, but what a `Step` requires stays.
 
@@ -43,7 +43,7 @@ class Step(BaseModel):
     checksum
         Of what the tasks say of their results; None: a gather.
     told
-        What the stage tells people of its work.
+        What the stage reports to people.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,7 +64,7 @@ class Step(BaseModel):
 
 
 class _Unwritten(Enum):
-    """Stands for what no stage has written: an enumeration, so that other processes know it."""
+    """What no stage has written: an enumeration, so that other processes know it."""
 
     YET = "not written yet"
 
@@ -178,7 +178,7 @@ class State(BaseModel):
             value = super().__getattribute__(name)
             if value is _UNWRITTEN:
                 raise StoreError(
-                    f"does not say {name}, which this stage needs",
+                    f"lacks {name}, which this stage needs",
                     where=self._whose(),
                     remedy="run again (the workflow without -resume)",
                 )
@@ -212,7 +212,7 @@ class Added:
     state
         What later stages need, and nothing else.
     told
-        What it tells people of its work.
+        What it reports to people.
     """
 
     state: State = field(default_factory=State)

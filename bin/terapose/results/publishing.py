@@ -35,7 +35,7 @@ LABELS = "labels.zarr"
 
 @dataclass(frozen=True)
 class Checks:
-    """Checksums of the files of a label image, by region, of its coarse levels and metadata."""
+    """Checksums of the files of a label image, by region, of coarse levels and metadata."""
 
     files: LabelFiles
     regions: list[int]
@@ -82,7 +82,7 @@ def complete(job: Job, written: list[int]) -> Checks:
     wrong = _wrong(job, written)
     if wrong:
         log.warning(
-            "labels.zarr in the store: %d of %d regions are damaged, and written again",
+            "labels.zarr in the store: %d of %d regions are damaged; writing them again",
             len(wrong),
             len(written),
         )

@@ -18,7 +18,7 @@ from terapose.results.publishing import LABELS, Checks, of_tree
 
 _HERE = ("", ".", "..")
 _MCMICRO = "segmentation/terapose-*"
-"""Where samples lie with ``publish_layout`` ``mcmicro`` (``modules/samples.nf``)."""
+"""Where samples are with ``publish_layout`` ``mcmicro`` (``modules/samples.nf``)."""
 
 
 def faults(folder: Path) -> list[str]:
@@ -103,7 +103,7 @@ def _tuples(value: Any) -> Any:
 
 
 def check(folder: Path) -> None:
-    """Refuse results that are not as they were written.
+    """Refuse results that have changed since they were written.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def check(folder: Path) -> None:
     wrong = faults(folder)
     if wrong:
         raise StoreError(
-            "the results are not as they were written",
+            "the results have changed since they were written",
             where=folder,
             got=few(wrong, 5),
             remedy="run again to restore them",

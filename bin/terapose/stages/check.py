@@ -154,7 +154,7 @@ def exposed(address: str, params: Parameters) -> list[str]:
         return []
     return [
         f"credentials in the address of {', '.join(names)}: plans and work folders contain them "
-        "unmasked; prefer those of the environment (docs/formats.md)"
+        "unmasked; pass credentials in environment variables instead (docs/formats.md)"
     ]
 
 
@@ -179,7 +179,7 @@ def check_room(folder: Path, voxels: int) -> None:
 
 
 class _Network(NamedTuple):
-    """What tells a network's file from another one, and what it is; None: not fetched yet."""
+    """What identifies a network's file, and what it is; None: not fetched yet."""
 
     identity: str
     info: ModelInfo | None
@@ -235,7 +235,7 @@ def run(
     """
     for what, text in (("sample", sample), ("image", address)):
         if has_control(text):
-            raise InputError("its name has control characters", where=what, got=repr(text))
+            raise InputError("the name contains control characters", where=what, got=repr(text))
     rows, said = [], []
     network = None
     for suffix, own in samples_of(address, params.second if second else params):
@@ -268,11 +268,11 @@ def _words(params: Parameters) -> dict[str, str]:
 def _check_one(
     address: str, image: Image, network: _Network, params: Parameters, output: Path | None
 ) -> tuple[dict[str, str], list[str]]:
-    """The line of one sample, and what was understood of its image."""
+    """The line of one sample, and what was understood of the image."""
     mode, plan = mode_of(image, params), None
     if network.info is not None and not asked(BEFORE, mode, params):
         plan = make_plan(image, network.info, params)
-    # where the results lie
+    # the voxels of the results
     result = full_image(image, params) if params.upscale else image
     check_readable(image, params, result)
     names = result_names(params)

@@ -61,7 +61,7 @@ def read_dataset(
         Hold out every n-th file, by sorted name, of each folder in which no pattern of ``holdout``
         matches; 0 for none.
     voxel_size
-        Z, Y, X of volumes that do not tell their own.
+        Z, Y, X of volumes that do not state their own.
     plane_step
         Every n-th plane of volumes is used.
     channels, limit
@@ -78,7 +78,7 @@ def read_dataset(
     Raises
     ------
     InputError
-        A folder holds no pairs, a pattern matches no image, nothing is left to train on, or
+        A folder holds no pairs, a pattern matches no image, no training images are left, or
         licences do not match folders.
     """
     stated = _licences(licences, len(folders))
@@ -105,12 +105,12 @@ def read_dataset(
         _note(dataset, folder.resolve().name, len(part[0]), before, len(part[1]), stated[source])
     _simulate(dataset, simulated, slides, len(folders), seed)
     if not dataset.training:
-        raise InputError("nothing is left to train on", remedy="hold out or exclude less")
+        raise InputError("no training images are left", remedy="hold out or exclude fewer files")
     return dataset
 
 
 def _simulate(dataset: Dataset, volumes: int, slides: int, source: int, seed: int) -> None:
-    """Add simulated volumes and slides, each kind as a source of its own."""
+    """Add simulated volumes and slides, each kind as a separate source."""
     from terapose.apps.train.simulated import simulated_items, simulated_slides
 
     kinds = (("volumes", volumes, simulated_items), ("slides", slides, simulated_slides))

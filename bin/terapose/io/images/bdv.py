@@ -1,18 +1,18 @@
 """HDF5 files of BigDataViewer and BigStitcher.
 
 1. A view is a dataset ``t00000/s00/0/cells`` with the axes Z, Y, X: time point, setup, level. The
-   setup is a channel, tile, angle or illumination, or a combination of them. Each setup is an image
-   of its own (``series``), because setups may have other sizes and lie elsewhere; times are chosen
-   by ``time``, levels by ``level``. They are counted in the file's order, times from 1.
-2. ``s00/resolutions`` has for each level how many voxels of the finest one of its voxels stands
-   for, in X, Y, Z. The level of a factor f begins (f - 1) / 2 voxels further in: the middle of
-   those that its first voxel stands for.
+   setup is a channel, tile, angle or illumination, or a combination of them. Each setup is a
+   separate image (``series``), because setups may have other sizes and places; times are chosen by
+   ``time``, levels by ``level``. They are counted in the file's order, times from 1.
+2. ``s00/resolutions`` has for each level how many voxels of the finest level one voxel of it
+   covers, in X, Y, Z. The level of a factor f begins (f - 1) / 2 voxels further in: the middle of
+   those that its first voxel covers.
 3. BigDataViewer wrote unsigned numbers of 16 bits as signed ones for years. Since it knows other
    types, a setup has the attribute ``dataType``. Without it signed numbers of 16 bits are unsigned;
    with it they are what it says.
 4. Voxel sizes and names are in the XML beside the file (`terapose.io.images.bdv_xml`).
 5. An address may go on inside: ``t00001``, ``t00001/s00``, ``s00``, ``t00001/s00/1/cells``. The
-   time point and setup that it names are the only ones; a level is that of its pyramid.
+   time point and setup that it names are the only ones; a level is one of the pyramid.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Inside:
 
 @dataclass(frozen=True)
 class _Level:
-    """A level of a view: its dataset, and how many voxels of the finest its own stand for."""
+    """A level of a view: its dataset, and how many voxels of the finest its own cover."""
 
     node: Node
     factors: VoxelSize
@@ -77,7 +77,7 @@ def parse(inside: str) -> Inside | None:
 
 
 def refuse_notes(address: str, inside: str) -> None:
-    """Refuse what BigDataViewer notes of its levels: it looks like a small image.
+    """Refuse what BigDataViewer notes about levels: it looks like a small image.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def refuse_notes(address: str, inside: str) -> None:
     """
     if inside.rsplit("/", 1)[-1] in _NOTES:
         raise InputError(
-            "this is not an image: BigDataViewer stores there which levels a setup has",
+            "this is BigDataViewer's list of levels, not an image",
             where=address,
             got=inside,
             remedy="name a view, such as t00000/s00/0/cells, or the file alone, with series, time "
@@ -165,7 +165,7 @@ def _times(files: Hdf5Files) -> list[str]:
 
 
 def _setups(files: Hdf5Files) -> list[str]:
-    """Setups that the file notes; those of its first time point where it notes none."""
+    """Setups that the file notes; those of the first time point where it notes none."""
     names = [name for name in files.find("").item if _SETUP.fullmatch(name)]
     times = _times(files)
     if not names and times:
@@ -234,7 +234,7 @@ def _levels(
 
 
 def _factors(files: Hdf5Files, setup: str, nodes: dict[str, Node]) -> dict[str, VoxelSize]:
-    """(z, y, x) of each level as the file notes them, else as the lengths of its arrays say."""
+    """(z, y, x) of each level as the file notes them, else as the lengths of the arrays say."""
     shapes = {name: shape_of(node.item) for name, node in nodes.items()}
     finest = next(iter(shapes.values()), ())
     noted: Any = np.zeros((0, 3))

@@ -139,7 +139,7 @@ def _check_chosen(address: str, chosen: Selection) -> None:
         raise InputError(
             "a stack is a folder or a pattern"
             if os.path.exists(address)
-            else "there is no such folder, and it is no pattern",
+            else "no such folder, and not a pattern",
             where=address,
             allowed="a folder with a file for each plane, or a pattern such as img_{z}_{c}.tif",
             remedy="leave stack out for an image in one file, and check the path",
