@@ -1,4 +1,4 @@
-"""Terapose: cell segmentation for images that fit on no single machine."""
+"""Terapose: cell segmentation for images too large for one machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Linear resizing of a region as if the whole image had been resized.
+"""Linear resizing of a region as if the whole image were resized.
 
-Cellpose resizes with ``cv2.resize(..., INTER_LINEAR)``: a new voxel ``i`` lies at
-``(i + 0.5) * old / new - 0.5`` in the old image and is the weighted mean of its two neighbours
+Cellpose resizes with ``cv2.resize(..., INTER_LINEAR)``: a new voxel ``i`` is at
+``(i + 0.5) * old / new - 0.5`` in the old image and is the weighted mean of the two neighbours
 (no smoothing when shrinking). Which voxels those are depends on the sizes of the *whole* image;
 a block resized by itself would be shifted. So everything here takes whole lengths and a range.
 

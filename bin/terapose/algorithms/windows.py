@@ -1,7 +1,7 @@
 """Windows of cells, cut from one block of an image at a time, and the boxes of labels.
 
 A window may cross blocks. Each block adds the voxels that it has, so that a block is decoded once
-and no block needs a halo; what lies outside of the image stays as it was.
+and no block needs a halo; what is outside the image stays as it was.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def copy_windows(
     slots: NDArray[np.int64],
     out: NDArray[Any],
 ) -> None:
-    """Copy the part of each window that lies in a block.
+    """Copy the part of each window that is in a block.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Where to look at a large plane: `terapose.apps.picture.three_views` shows a window of it.
 
-The coarsest level of the label image tells where most cells are: nothing is read as a whole.
+The coarsest level of the label image shows where most cells are: nothing is read as a whole.
 """
 
 from __future__ import annotations

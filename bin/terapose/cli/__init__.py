@@ -58,7 +58,7 @@ Example:
 )
 @click.version_option(__version__, prog_name="terapose")
 def group() -> None:
-    """Segment cells in images that fit on no single machine."""
+    """Segment cells in images too large for one machine."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Masked("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

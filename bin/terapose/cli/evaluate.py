@@ -39,7 +39,8 @@ def command(
     """Score the label image PREDICTED against REFERENCE, block by block.
 
     Both may be OME-Zarr label images or labels groups with one, Zarr arrays, TIFF, OME-TIFF or
-    HDF5 (file.h5/dataset), of one shape. One that changes while it is read is refused.
+    HDF5 (file.h5/dataset). Both must have the same shape. A file that changes while it is read is
+    refused.
     """
     from terapose.apps.evaluate import compare
     from terapose.cli.progress import progress

@@ -26,14 +26,14 @@ Examples:
 def command(model: str, digest: str | None, output: str | None) -> None:
     """Fetch the weight file of MODEL, a name, path or URL, and print where it is and what it is.
 
-    MODEL may name several, with commas between them; in a folder each gets a numbered one.
-    If it is -, it is read from standard input.
+    Separate several models with commas; each is put into a numbered subfolder. If MODEL is -, it
+    is read from standard input.
     """
     from terapose.networks import identify_all
     from terapose.networks.ensemble import copy_all, resolve_all
 
     files = resolve_all(model, digest=digest or "")
-    # what is no network takes no place of one
+    # before copying: a file that is not a network must not replace one
     info = identify_all(files)
     if output is not None:
         if output.endswith("/"):

@@ -11,7 +11,7 @@ from terapose.io.images import Image, Selection
 
 
 class Known(NamedTuple):
-    """What was segmented of an image, and where its results lie.
+    """What was segmented of an image, and where its results are.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Known(NamedTuple):
     voxel_size: tuple[float, float, float] | None = None
 
     def chosen(self, options: Mapping[str, Any]) -> Selection:
-        """The selection, for options of a command: a region is one of its own level."""
+        """The selection, for options of a command: a region is in voxels of this level."""
         level = options.get("level")
         moved = level is not None and str(level) != str(self.selection.level)
         return replace(self.selection, region="") if moved else self.selection

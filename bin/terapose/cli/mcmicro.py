@@ -3,7 +3,7 @@
 Its call is ``terapose segment --outdir . --input IMAGE --channel 1 3 ...`` in a folder of the task.
 It takes every TIFF in that folder for a mask, publishes what is in ``qc``, and leaves the rest
 behind. Its images are planes with channels. All samples of a project share the published folder of
-``qc``, so what is in it lies in a folder of the image's name.
+``qc``, so its contents are in a folder of the image's name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MASK = "cell.ome.tif"
 
 
 def as_called(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as given, and those that MCMICRO's call stands for where nothing was given.
+    """Options as given, and those that MCMICRO's call implies where nothing was given.
 
     The mask has MCMICRO's name and fits the image, and no intermediates stay in a folder that
     nothing is taken from. Intensities are left to its own measurement, unless a table was asked
@@ -44,7 +44,7 @@ def check_plane(address: str, params: Parameters) -> None:
     Raises
     ------
     InputError
-        If the image has several planes. A TIFF that does not tell its axes has, too: its channels
+        If the image has several planes. A TIFF that does not state its axes has, too: its channels
         would be taken for the planes of a volume. Or if a coarser level is not to be brought back.
     """
     if params.level and not params.upscale:

@@ -65,7 +65,7 @@ def parameters(names: Iterable[str]) -> Callable[[F], F]:
 def selection(address: str, options: dict[str, Any], default: Selection | None = None) -> Selection:
     """What options of the names in `SELECTION` choose, taken out of a command's options.
 
-    A mask of tissue stands for the box that holds all of it.
+    A mask of tissue becomes the box that holds all of it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`terapose picture`: three sections of an image with the outlines of its labels."""
+"""`terapose picture`: three sections of an image with the outlines of the labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`terapose plan`: fix the work and tell what it will need."""
+"""`terapose plan`: fix the work and estimate what it will need."""
 
 from __future__ import annotations
 

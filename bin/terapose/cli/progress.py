@@ -72,7 +72,7 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
     Yields
     ------
     callable
-        To be called with a stage's name, the number of its tasks done and of all.
+        To be called with a stage's name, the number of tasks done and of all.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

@@ -1,4 +1,4 @@
-"""One command for each scattered stage: run one of its tasks and write the receipt."""
+"""One command for each scattered stage: run one task and write the receipt."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def make_job(
     Raises
     ------
     InputError
-        If the stage's code is not ``code``, as **check** has told it.
+        If the stage's code is not ``code``, as **check** has printed it.
     """
     from terapose.core.params import check
     from terapose.io.store.store import Store

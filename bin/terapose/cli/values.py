@@ -11,9 +11,9 @@ import click
 
 
 def from_input(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """An argument; ``-`` stands for the first line of standard input.
+    """An argument; ``-`` means the first line of standard input.
 
-    Everybody on a machine sees the words of its command lines, and an address may hold credentials.
+    Everybody on a machine sees all command lines, and an address may hold credentials.
     """
     return sys.stdin.readline().rstrip("\n") if value == "-" else value
 

@@ -15,7 +15,7 @@ looked at beyond either of them."""
 
 
 def shown(value: object, most: int = _MOST, *, address: object = None) -> str:
-    """A value as it stands in a sentence: on one line, not endless, without credentials.
+    """A value as it is quoted in a sentence: on one line, not endless, without credentials.
 
     Names come from files of others. Control characters, and those that turn the direction of
     writing, would be commands to a terminal: they are written as escapes.

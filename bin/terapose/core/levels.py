@@ -1,7 +1,7 @@
-"""How the voxels of a coarser pyramid level and those of level 0 lie over one another.
+"""How the voxels of a coarser pyramid level and those of level 0 cover one another.
 
 A level that is coarser by a factor f along an axis *covers* level 0: voxel i of level 0 belongs to
-the voxel of the level in which its centre lies,
+the voxel of the level that contains its centre,
 
     floor((i - moved + 1/2) / f),
 
@@ -10,7 +10,7 @@ or to the first or last one where that is none. f is a whole number where one ex
 are quotients of whole numbers.
 
 ``moved`` is 0 almost always: then the first voxel covers the first f voxels of level 0, as in a
-pyramid of means. Where the translations in a file say that the level lies elsewhere, it is by how
+pyramid of means. Where the translations in a file say that the level is elsewhere, it is by how
 many voxels of level 0, rounded to whole ones (halves towards 0). Levels with one and the same
 translation say nothing of each other, and ``moved`` is 0.
 
@@ -56,7 +56,7 @@ def moved_by(place: float, factor: float) -> int:
     Parameters
     ----------
     place
-        Where the centre of its first voxel lies, in voxels of level 0 from the centre of the first
+        Where the centre of the first voxel is, in voxels of level 0 from the centre of the first
         of these.
     factor
         How much coarser the level is.

@@ -11,7 +11,7 @@ Masked (``***``) is what a text holds of
    assignments, Amazon's identifiers of keys.
 
 Whether a value is secret is judged by its name. Too much is masked rather than too little: to the
-next blank, whatever stands between.
+next blank, whatever is between.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def has_credentials(address: str) -> bool:
 
 
 def masked_all(value: Any) -> Any:
-    """A value of JSON, with all of its texts masked; paths on a local disk are left as they are."""
+    """A value of JSON, with all its texts masked; paths on a local disk are left as they are."""
     if isinstance(value, str):
         return value if value.startswith("/") and "://" not in value else masked(value)
     if isinstance(value, dict):

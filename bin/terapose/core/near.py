@@ -40,7 +40,7 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) 
 
 
 def columns_of(present: Iterable[str], wanted: Iterable[str]) -> Mapping[str, str]:
-    """Which columns of a table are the wanted ones, whatever their case: ``{wanted: present}``.
+    """Which columns of a table have these names, whatever their case: ``{name: present}``.
 
     A column with the very name comes first; of several that differ in case alone none is taken.
     """

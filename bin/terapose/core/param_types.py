@@ -9,14 +9,14 @@ from pydantic import BeforeValidator
 
 
 def as_parts(value: object) -> object:
-    """Let ``64,256,256`` stand for a list, as on a command line."""
+    """Accept ``64,256,256`` as a list, as on a command line."""
     if isinstance(value, str):
         return [part for part in value.replace(",", " ").split() if part]
     return [value] if isinstance(value, int | float) else value
 
 
 def as_channels(value: object) -> object:
-    """Let ``1,3`` and ``DNA 1,CD45`` stand for lists; names may hold spaces."""
+    """Accept ``1,3`` and ``DNA 1,CD45`` as lists; names may contain spaces."""
     if isinstance(value, str):
         numbers = value.replace(",", " ").split()
         names = [part.strip() for part in value.split(",") if part.strip()]
@@ -29,7 +29,7 @@ def as_channels(value: object) -> object:
 
 
 def as_words(value: object) -> object:
-    """Let ``csv,h5ad`` stand for a list."""
+    """Accept ``csv,h5ad`` as a list."""
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
@@ -41,7 +41,7 @@ def has_control(value: object) -> bool:
 
 
 def or_none(value: object) -> object:
-    """Let an empty string stand for "not given"."""
+    """Accept an empty string as "not given"."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
@@ -52,12 +52,12 @@ def as_text(value: object) -> object:
 
 
 def as_axes(value: object) -> object:
-    """Let ``czyx`` and ``C,Z,Y,X`` stand for ``CZYX``."""
+    """Accept ``czyx`` and ``C,Z,Y,X`` as ``CZYX``."""
     return value.replace(",", "").replace(" ", "").upper() if isinstance(value, str) else value
 
 
 def as_list(value: object) -> object:
-    """Let text stand for a list, and an empty one for "not given"."""
+    """Accept text as a list, and empty text as "not given"."""
     return as_parts(or_none(value))
 
 

@@ -342,7 +342,7 @@ class Parameters(BaseModel):
 
 
 SELECTION = ("axes", "series", "time", "stack", "level", "region")
-"""Parameters that choose an image of its address."""
+"""Parameters that choose an image at an address."""
 
 SECOND = ("cell_model", "cell_channels", "cell_diameter")
 """Parameters of the second network; the run with it takes all others from the first."""

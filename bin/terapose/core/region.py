@@ -1,6 +1,6 @@
 """Part of an image: ``z0:z1,y0:y1,x0:x1`` in voxels of the level that is opened.
 
-Bounds count from 0 and end before the second number; an empty one stands for the start or the end.
+Bounds count from 0 and end before the second number; an empty one means the start or the end.
 Two ranges are those of Y and X, with all planes.
 """
 

@@ -44,6 +44,6 @@ def windows(last: int, rows: int = ROWS) -> list[tuple[int, int]]:
 
 
 def window(table: Table, first: int, stop: int) -> Table:
-    """The rows of a table whose numbers, which rise, lie in a window; not a copy."""
+    """The rows of a table whose numbers, which rise, are in a window; not a copy."""
     low, high = np.searchsorted(table["id"], [first, stop])
     return {name: values[low:high] for name, values in table.items()}

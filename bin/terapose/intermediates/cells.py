@@ -18,7 +18,7 @@ from terapose.pipeline.plan import Plan
 
 
 def by_block(cells: Table, plan: Plan) -> Table:
-    """Number and box of each cell, with the block that holds the first corner of its box."""
+    """Number and box of each cell, with the block that holds the first corner of the box."""
     _, ny, nx = plan.grid.counts
     bz, by, bx = plan.block
     block = (cells["z0"] // bz * ny + cells["y0"] // by) * nx + cells["x0"] // bx

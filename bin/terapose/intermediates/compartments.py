@@ -8,8 +8,8 @@ nuclei, and there are three:
   (`terapose.algorithms.objects.expand`). Halo: what a pixel becomes depends on nuclei within
   ``expand`` of it, and on nothing else.
 - With the cells of a second network, ``match`` has said which cell is whose. A nucleus' pixels
-  outside of its cell are no part of it; a nucleus without a cell is one by itself; cells without a
-  nucleus are left out. Each pixel stands for itself: no halo.
+  outside its cell are no part of it; a nucleus without a cell is one by itself; cells without a
+  nucleus are left out. Pixels are independent: no halo.
 
 The cytoplasm is what a cell has beyond its nucleus. Numbers are those of the nuclei in all three.
 """

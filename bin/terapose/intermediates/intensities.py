@@ -23,7 +23,7 @@ def stride(shape: ZYX, sampling: str) -> ZYX:
 
 
 def sampled(values: NDArray[Any], box: Box, steps: ZYX) -> NDArray[Any]:
-    """The voxels of a box that lie on the image's grid of ``steps``."""
+    """The voxels of a box that are on the image's grid of ``steps``."""
     z, y, x = (slice(-a % n, None, n) for a, n in zip(box.start, steps, strict=True))
     return values[z, y, x]
 

@@ -1,4 +1,4 @@
-"""The label image while it lies in the store: written by **export**, completed by **finish**.
+"""The label image while it is in the store: written by **export**, completed by **finish**.
 
 Its metadata follow from the plan and the state, so whoever writes to it first makes them, again
 where they are missing or damaged (`ensure`); chunks that are there stay.
@@ -27,7 +27,7 @@ def name(job: Job) -> str:
 
 
 def address(job: Job) -> str:
-    """Where the label image lies."""
+    """Where the label image is."""
     return job.store.where(name(job))
 
 

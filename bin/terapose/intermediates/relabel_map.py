@@ -48,7 +48,7 @@ class RelabelMap:
     def renamed(
         self, names: NDArray[Any], voxel: NDArray[np.int64], label: NDArray[Any]
     ) -> RelabelMap:
-        """Apply another lookup, and then give these voxels (rising) to these IDs of its."""
+        """Apply another lookup, and then give these voxels (rising) to these new IDs."""
         both = np.concatenate([voxel, self.voxel])
         ids = np.concatenate([names[label], names[self.label]])
         # the first of equal voxels stays: what was filled last
@@ -64,7 +64,7 @@ def put_relabel_map(store: Store, name: str, relabel_map: RelabelMap) -> None:
 
 
 class NewNames:
-    """Writes a relabel map for objects that are told some at a time, by rising ID.
+    """Writes a relabel map for objects that are given some at a time, by rising ID.
 
     Parameters
     ----------

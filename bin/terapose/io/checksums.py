@@ -2,12 +2,12 @@
 
 Whatever is read again is compared with its checksum, so damage is an error and never a result:
 
-- a JSON document carries that of its content under the key ``crc32c``: of its canonical text, so
+- a JSON document carries its content's under the key ``crc32c``: of the canonical text, so
   it may be indented or not;
 - any other blob of the store, a chunk of an array too, ends in it, four bytes, little-endian;
 - chunks of label images have Zstandard's frame checksum, which every reader of OME-Zarr knows.
 
-In the store a checksum starts from the run and the name of its file: whole files that took the
+In the store a checksum starts from the run and the file's name: whole files that took the
 place of others are damage as well. So only `terapose.io.store.store.Store` can read these chunks.
 """
 

@@ -1,4 +1,4 @@
-"""Files that are read as a whole: texts and JSON documents, and what stands in their place.
+"""Files that are read as a whole: texts and JSON documents, and what is in their place.
 
 What people hand in may be a folder, a pipe that nobody writes to, a device that never ends, a file
 of terabytes, or JSON nested so deeply that no parser follows. Each of it is one sentence.

@@ -7,7 +7,7 @@ a folder passes over them. A process that is killed leaves one behind.
 What is assumed of a file system holds for local ones, NFS and Lustre alike: a rename within a
 folder replaces what has the name in one step, and a file that was closed before it was renamed is
 seen whole by whoever opens the new name. Nothing is locked (flock) and nothing is synchronised:
-after a loss of power a file may be empty or old, which checksums tell (`terapose.io.checksums`).
+after a loss of power a file may be empty or old, which checksums detect (`terapose.io.checksums`).
 
 Each write and each rename is a *point* with a name. Tests end the process there (`at_point`).
 """
@@ -52,7 +52,7 @@ def written(path: Path, what: str = "file", *, anything: bool = False) -> Iterat
     path
         The file; its folder exists.
     what
-        Kind of the file, as the name of its points.
+        Kind of the file, as its points are named.
     anything
         Whether a pipe or a device in its place is replaced, too.
 
@@ -102,14 +102,14 @@ def write_text(path: Path, text: str, what: str = "file") -> None:
 
 @contextmanager
 def made(path: Path, what: str = "folder") -> Iterator[Path]:
-    """Make a folder aside (or what else is to stand there); it replaces what has the name.
+    """Make a folder aside (or what else is to be there); it replaces what has the name.
 
     Parameters
     ----------
     path
         The folder, file or link that is replaced.
     what
-        Kind of the folder, as the name of its points.
+        Kind of the folder, as its points are named.
 
     Yields
     ------
@@ -128,7 +128,7 @@ def made(path: Path, what: str = "folder") -> Iterator[Path]:
 
 
 def put_in_place(place: Path, path: Path) -> None:
-    """Rename a file or folder to a name that may be taken, and remove what had it."""
+    """Rename a file or folder to a name that may be taken, and remove what has it."""
     if os.path.lexists(path) and (place.is_dir() or path.is_dir()):
         if _exchanged(place, path):
             remove(place)
@@ -149,7 +149,7 @@ def move(source: Path, path: Path, what: str) -> None:
     source, path
         The name that it has, and the one that it gets.
     what
-        Kind of the file, as the name of its points.
+        Kind of the file, as its points are named.
 
     Raises
     ------

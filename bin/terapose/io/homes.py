@@ -1,6 +1,6 @@
 """The user's home, which a user in a container may not have.
 
-``Path.home`` and ``Path.expanduser`` raise where no home can be told.
+``Path.home`` and ``Path.expanduser`` raise where no home is known.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path with the home in place of a leading ``~``, as it is where no home can be told."""
+    """A path with the home in place of a leading ``~``, as it is where no home is known."""
     return Path(os.path.expanduser(path))
 
 

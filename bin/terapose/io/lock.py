@@ -155,7 +155,7 @@ def _is_gone(path: Path, holder: dict[str, Any]) -> bool:
 
 
 def _age(path: Path) -> float:
-    """Seconds since a file was touched, by the clock of its file system."""
+    """Seconds since a file was touched, by the file system's clock."""
     probe = aside(path)
     try:
         probe.touch()
@@ -167,7 +167,7 @@ def _age(path: Path) -> float:
 
 
 def _started(process: int) -> str | None:
-    """When a process of this machine started, which tells it from a later one of its number."""
+    """When a process of this machine started, which identifies it if its number is reused."""
     try:
         # the name, in parentheses, may hold blanks
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]

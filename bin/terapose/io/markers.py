@@ -2,7 +2,7 @@
 
 The form is MCMICRO's: one channel a line, in the order of the image, with a column
 ``marker_name`` and, if it has one, ``channel_number`` (or ``channel``): then lines may come in any
-order. ``marker``, ``name`` and ``channel_name`` stand for ``marker_name`` where that is missing.
+order. ``marker``, ``name`` and ``channel_name`` replace ``marker_name`` where that is missing.
 A file without a header is read where it has one field a line, and as many lines as the image has
 channels. Separators and encodings are those of `terapose.io.text_tables`.
 """
@@ -86,7 +86,7 @@ def _without_header(path: Path, table: TextTable, channels: int) -> tuple[str, .
 
 
 def _with_header(path: Path, table: TextTable) -> tuple[str, ...]:
-    """Names of a table with a header, in the order of its channel numbers if it has any."""
+    """Names of a table with a header, in the order of the channel numbers if it has any."""
     header, rows = table.lines[0], []
     for number, line in zip(table.numbers[1:], table.lines[1:], strict=True):
         if any(line[len(header) :]):

@@ -47,9 +47,9 @@ def confirm(root: str, name: str) -> None:
     FileNotFoundError
         If it is not there.
     OddEntryError
-        If something else is there, or in place of one of its folders.
+        If something else is there, or in place of one of the folders.
     InputError
-        If one of its folders is a link.
+        If one of the folders is a link.
     """
     _confirm_folders(root, name)
     mode = os.lstat(f"{root}/{name}").st_mode
@@ -65,7 +65,7 @@ def make_way(root: str, name: str) -> None:
     Raises
     ------
     InputError
-        If one of its folders is a link, or the top of the store is there and is no folder.
+        If one of the folders is a link, or the top of the store is there and is no folder.
     """
     top, *inside = _folders(root, name)
     if not os.path.isdir(top):
@@ -97,7 +97,7 @@ def discard(root: str, name: str) -> None:
     FileNotFoundError
         If nothing is there.
     InputError
-        If one of its folders is a link.
+        If one of the folders is a link.
     """
     try:
         _confirm_folders(root, name)

@@ -1,4 +1,4 @@
-"""The samples that one image stands for: itself, or each of its time points (`time: all`).
+"""The samples of one image: itself, or each time point in it (`time: all`).
 
 Several images are gone through one by one; one that fails does not keep the others from their
 results.
@@ -19,7 +19,7 @@ _OF_TIME = re.compile(r"-t\d{3,}$")
 Work = Callable[[str, str, Parameters], None]
 """Does one sample: its name (empty for the only one), its address, its parameters."""
 Say = Callable[[str, Exception], None]
-"""Told which sample failed, and why."""
+"""Called with the sample that failed, and why."""
 
 
 class Sample(NamedTuple):
@@ -28,7 +28,7 @@ class Sample(NamedTuple):
     Attributes
     ----------
     suffix
-        What tells it from others of the same image, "-t003"; empty where there are no others.
+        What distinguishes it from others of the image, "-t003"; empty where there are no others.
     params
         All parameters, with its own time point.
     """
@@ -105,7 +105,7 @@ def for_each(listing: Listing, given: Mapping[str, Any], work: Work, say: Say) -
 def _refuse_doubled(samples: Mapping[str, bool]) -> None:
     """Refuse samples with names of time points of another one: their results are one folder.
 
-    ``samples`` are their names, and whether each stands for all its time points. How many these are
+    ``samples`` are their names, and whether each means all its time points. How many these are
     is not looked up.
     """
     doubled = [

@@ -1,9 +1,9 @@
 """Tables that people hand in as text, in the forms in which spreadsheets write them.
 
-1. Encoding: a byte order mark tells it. Without one it is UTF-16 where there are bytes of 0, which
+1. Encoding: a byte order mark shows it. Without one it is UTF-16 where there are bytes of 0, which
    no other text has, else UTF-8. What is not valid in it is refused: other encodings cannot be
-   told apart.
-2. Separator: a first line ``sep=;``, as Excel has it, tells it. Else it is the one of comma,
+   distinguished.
+2. Separator: a first line ``sep=;``, as Excel has it, names it. Else it is the one of comma,
    semicolon and tab with which the first line has most of the columns that are known.
 3. Blank lines, and lines of nothing but separators, do not count.
 """
@@ -63,7 +63,7 @@ class TextTable:
     numbers
         Of the lines in the file, from 1.
     separator
-        What stands between two fields.
+        What is between two fields.
     """
 
     lines: list[list[str]]

@@ -24,7 +24,7 @@ class ChunkMissingError(Exception):
 
 
 class Watched(WrapperStore[ZarrStore]):
-    """A Zarr store that names the points of its writes, and says what is missing.
+    """A Zarr store that names the points of writes, and says what is missing.
 
     Parameters
     ----------

@@ -159,7 +159,7 @@ class Network:
     family
         "unet" (Cellpose 1 to 3 and our own) or "cellpose4".
     digest
-        Of its file, or files (`terapose.networks.ModelInfo`).
+        Of the file, or files (`terapose.networks.ModelInfo`).
     tile
         Edge in pixels of the tiles it is run on.
     channels

@@ -155,7 +155,7 @@ def weight_files(path: Path, *, digest: str = "") -> list[Path]:
     Raises
     ------
     InputError
-        A folder does not hold exactly one weight file, or digests do not match the files.
+        A folder contains no weight file, or several, or digests do not match the files.
     """
     folders: list[Path] = []
     if path.is_dir():

@@ -3,7 +3,7 @@
 A file of ``torch.save`` is a zip archive: ``data.pkl`` describes the arrays, one member each holds
 their bytes. Before torch 1.6, when most files of Cellpose 1 were written, it was a stream of the
 same description and bytes. The description is unpickled with everything forbidden that plain
-weights do not need, so that reading a file from elsewhere runs none of its code.
+weights do not need, so that reading a file from elsewhere runs no code from it.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ same answer can be given to tiles that are nearly empty (``skip_empty``), which 
 in which nothing is ``wanted`` are not run at all; they add zeros.
 
 A plane that is too large for one task is cut into rectangles. A rectangle needs the tiles of the
-plane's grid that touch it, and what lies under those tiles: its *window*. Tiles are still added in
+plane's grid that touch it, and what is under those tiles: its *window*. Tiles are still added in
 row-major order, so each pixel gets the same sum; tiles at a cut are run on both sides of it.
 """
 
@@ -40,7 +40,7 @@ Rectangle = tuple[tuple[int, int], tuple[int, int]]
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Where the tiles of a plane lie.
+    """Where the tiles of a plane are.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class TileGrid:
         return replace(self, starts=(rows, columns), first=(found[0][0], found[1][0]))
 
     def window(self, shape: tuple[int, int]) -> Rectangle:
-        """The part of the plane that lies under the tiles."""
+        """The part of the plane that is under the tiles."""
         (y, x) = (
             (max(along[0] - pad, 0), min(along[-1] + self.tile - pad, length))
             for along, pad, length in zip(self.starts, self.pad, shape, strict=True)
@@ -237,7 +237,7 @@ def run_planes(
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where things lie in an array that begins at the first tile's corner.
+    """Where things are in an array that begins at the first tile's corner.
 
     Attributes
     ----------
@@ -246,7 +246,7 @@ class _Layout:
     corners, flips
         First row and column of each tile, and in which steps it is read.
     source, inner
-        Where the window and the region lie.
+        Where the window and the region are.
     """
 
     extent: tuple[int, int]

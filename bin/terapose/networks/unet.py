@@ -9,11 +9,11 @@ Nature Methods 18 (2021), and Pachitariu & Stringer, Nature Methods 19 (2022).
    the way down (added) and the style (a learnt offset per channel, added before a convolution).
 4. Output: a 1 x 1 convolution to Y flow, X flow and cell probability.
 
-Cellpose 1 and 2 could be told to train three variants, in any combination: blocks of two
-convolutions without a residual, features of the way down concatenated instead of added, and no
-style (the offsets' biases remain). Cellpose 3 has the standard network only.
+Cellpose 1 and 2 could train three variants, in any combination: blocks of two convolutions without
+a residual, features of the way down concatenated instead of added, and no style (the offsets'
+biases remain). Cellpose 3 has the standard network only.
 
-Attribute names follow Cellpose because they are the keys of its weight files.
+Attribute names follow Cellpose because they are the keys in its weight files.
 """
 
 from __future__ import annotations

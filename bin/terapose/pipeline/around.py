@@ -3,9 +3,9 @@
 Both are found in the description (`terapose.pipeline.graph`); those whose process calls a command
 of people are none of them. What they are given is what a process of the workflow has.
 
-When a stage before the plan runs, **check** has opened the image, has fixed what later stages are
-told and which of them run. So what is found may shape the plan alone, and in the same mode; where
-it chooses another part of the image, that is opened and checked in its turn.
+When a stage before the plan runs, **check** has opened the image, has fixed what later stages
+are given and which of them run. So what is found may shape the plan alone, and in the same mode;
+where it chooses another part of the image, that is opened and checked in its turn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FINDABLE = frozenset(PLAN.parameters) - _LATER - {"mode", "model"}
 """Parameters that a stage before the plan may find: those that the plan alone depends on. The mode
 is fixed by then, and the network's file is fetched."""
 PLACING = ("upscale", "table")
-"""Parameters of later stages that say where results lie: a level that a stage before the plan finds
+"""Parameters of later stages that say where results are: a level that a stage before the plan finds
 has to lead there. Stages are not given them."""
 _GIVEN = frozenset(name for stage in (*BEFORE, PLAN) for name in stage.parameters)
 
@@ -71,7 +71,7 @@ def find(stage: Stage, image: Image, params: Parameters, model_files: Sequence[P
     ValueError
         If it finds what it may not: a mistake in the stage.
     InputError
-        If a value is none of its parameter, or the image does not go with what was found.
+        If a value is not one of the parameter, or the image does not go with what was found.
     """
     found: dict[str, Any] = stage.implementation.find(
         image, check(before_plan(params)), model_files

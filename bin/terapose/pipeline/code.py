@@ -2,7 +2,7 @@
 
 A stage is identified by its module and everything in this package that the module imports, directly
 or not: a mended report leaves what the network has done, a mended kernel does not. Found are the
-imports that stand in the source, in functions as well. Of each module counts what it does
+imports that are in the source, in functions as well. Of each module counts what it does
 (`terapose.pipeline.normal_form`), so a comment or a docstring may be mended at any time. Left out
 are modules that say nothing of what comes out: what the parameters are is part of keys and plans.
 The readers of image formats, which `terapose.io.images.opening` chooses, are left out too: a plan
@@ -41,7 +41,7 @@ _SILENT = frozenset(
 
 @cache
 def package_digest() -> str:
-    """SHA-256 of all of the package's source as it is written, as results tell it."""
+    """SHA-256 of all of the package's source as it is written, for the record."""
     digest = hashlib.sha256()
     for path in sorted(_ROOT.rglob("*.py")):
         digest.update(str(path.relative_to(_ROOT)).encode() + b"\0" + path.read_bytes())

@@ -3,7 +3,7 @@
 `terapose.stages.percentiles` knows it of every image, when all of it has been read. Of a small one
 it is known before anything is computed: it is read until two values differ, which is at once where
 there is anything to see. A large image that looks empty at first may hold a few cells: only reading
-all of it tells, so it is let pass here.
+all of it shows, so it is let pass here.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 **check** has opened the image and makes the plan of it, so that nothing is looked up twice. It
 cannot where the network has a URL, for the file is fetched later, once, nor where a stage before
 the plan has yet to find parameters. Then it hands on a draft: the address of the image, the
-parameters, and what told the image from others.
+parameters, and what identified the image.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from terapose.pipeline.upscale import cover_of, full_image
 
 
 def identities(image: Image, params: Parameters) -> list[str]:
-    """What tells the image, its level 0 and the mask of tissue from others, as a plan has them."""
+    """What identifies the image, its level 0 and the mask of tissue, as a plan has them."""
     full = full_image(image, params) if image.level else image
     images = [image] if cover_of(image, full) is None else [image, full]
     found = [identity_of(one, params.identity) for one in images]
@@ -54,10 +54,10 @@ class Draft(BaseModel):
     params
         Those of the plan and of the stages before it, as far as they are not the defaults.
     seen
-        Identities of the image, of its level 0 and of the mask of tissue.
+        Identities of the image, its level 0 and the mask of tissue.
     code
         Of the plan, as a plan has it: what is handed on says by which code it is to be made, so the
-        command that makes the plan is not told that in another way.
+        command that makes the plan does not get that in another way.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,7 +96,7 @@ class Handed(BaseModel):
         Raises
         ------
         InputError
-            If the image or the mask of its tissue are others than **check** has seen, or the code
+            If the image or the mask of tissue are others than **check** has seen, or the code
             is.
         """
         PLAN.confirm_code(self.work.code)

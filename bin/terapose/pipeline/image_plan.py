@@ -26,7 +26,7 @@ class TissuePlan(BaseModel):
     shape
         (Z, Y, X) of the mask.
     start, stop
-        The part of it that lies under the region, in its own voxels.
+        The part of it that is under the region, in its own voxels.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -117,7 +117,7 @@ def identity_of(image: Image, by: str) -> str:
     image
         The image.
     by
-        ``stat``: sizes, times and inodes of its files; ``content``: what they hold.
+        ``stat``: sizes, times and inodes of the files; ``content``: what they hold.
 
     Raises
     ------

@@ -43,7 +43,7 @@ def choose_slabs(shape: ZYX, planes: int | None, rectangle: int | None = None) -
     """Planes of a slab along each axis of a volume; no more than a rectangle is wide.
 
     A slab is at once the edge of the chunks that two passes share. Thin slabs keep little in
-    flight (a pass writes a new sum while the old one still stands: about an eleventh of it here),
+    flight (a pass writes a new sum while the old one is still there: about an eleventh of it here),
     thick ones make fewer files. Chunks are at most 32 deep along Z, of which there is often little.
     """
     most = rectangle or max(shape)
@@ -73,9 +73,9 @@ def choose_passes(shape: ZYX, slabs: ZYX, count: int, rectangle: int | None) -> 
     shape
         The network's grid.
     slabs
-        Edges of its chunks.
+        Edges of the chunks.
     count
-        Number of passes: 3, or 1 where planes stand by themselves.
+        Number of passes: 3, or 1 where planes are independent.
     rectangle
         Edge of the rectangles; None cuts planes only where a slab of them is too large.
     """

@@ -70,7 +70,7 @@ class Runner:
     pool
         Processes; None runs everything in this one.
     report
-        Told of progress.
+        Called with the progress.
     order
         Of the numbers of so many tasks, in one process: it must not matter.
     """

@@ -17,13 +17,13 @@ import re
 _LONG = r'"""(?:[^"\\]|\\.|"(?!""))*"""'
 _SHORT = r'"(?:[^"\\\n]|\\.)*"' + r"|'(?:[^'\\\n]|\\.)*'"
 _TEXTS = re.compile(
-    # where one of them begins, nothing in it begins another
+    # one pattern for all: a quote within a comment, or a hash within a string, begins nothing
     rf"(?P<silent>^[ \t]*r?{_LONG}[ \t]*$|[ \t]*\#[^\n]*)"
     rf"|{_LONG}|'''(?:[^'\\]|\\.|'(?!''))*'''|{_SHORT}",
     re.MULTILINE | re.DOTALL,
 )
 _TEXT = "\0"
-"""Stands for a string while lines are joined: source has no such character."""
+"""Replaces a string while lines are joined: source has no such character."""
 
 
 def normal_form(source: str) -> str:

@@ -6,7 +6,7 @@
 3. slabs for the network's passes (planes too large for one task are cut into rectangles), blocks
    for everything else, regions for the output, and their division into tasks: at most
    ``max_tasks`` a stage;
-4. for images whose values are too many to count one by one: in which bins percentiles lie,
+4. for images whose values are too many to count one by one: in which bins percentiles are,
    estimated from a sample. A wrong estimate costs time later, never exactness.
 
 What that needs in memory and on disk follows from the plan (`terapose.pipeline.estimate`).

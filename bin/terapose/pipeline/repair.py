@@ -1,7 +1,7 @@
 """What is damaged or missing in the store is computed again, and no more than that.
 
 Whoever cannot read something raises a `StoreError` that says what it is. From its name, and from
-which part of it (Z, Y, X) is meant, follows which stage wrote it, and which of its items. Their
+which part of it (Z, Y, X) is meant, follows which stage wrote it, and for which items. Their
 markers are removed (`forget`), so that the next run does them again and nothing else; if what they
 read has been dropped meanwhile, that is missing, and is found in the same way, one stage earlier.
 
@@ -11,7 +11,7 @@ that into the store's address, which makes it another task for Nextflow (`module
 
 What tasks of the workflow leave in their own folders is read here: receipts (`read_receipts`) and
 summaries (`read_summary`). Of a damaged one the task is counted that wrote it, so that ``-resume``
-runs that task again; it finds its marker in the store, and hands out the receipt that stands there.
+runs that task again; it finds its marker in the store, and hands out the receipt that is there.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def count(store: Store, name: str) -> bool:
 
 
 def read_receipts(paths: Iterable[Path], store: Store, stage: str | None) -> list[Receipt]:
-    """Read receipts from files; a folder stands for all JSON files in it.
+    """Read receipts from files; a folder means all JSON files in it.
 
     Parameters
     ----------

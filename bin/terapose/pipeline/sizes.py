@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CONVERT_PLANES = 16
-"""Planes of a converted image that one item writes, and edge of its chunks along Z."""
+"""Planes of a converted image that one item writes, and edge of the chunks along Z."""
 STATISTICS_PLANES = 8
 """Planes of which an item of ``intensities`` finds the percentiles, with normalize plane."""
 CHUNK = 128

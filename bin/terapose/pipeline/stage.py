@@ -4,7 +4,7 @@ A stage is *scattered* over items (blocks, slabs, planes or regions), a run of w
 it is a *gather*, which runs once when all receipts of a scattered stage are in. Both are modules of
 `terapose.stages`, with one protocol:
 
-- ``run(job) -> dict``: do one task; what is returned becomes part of its receipt;
+- ``run(job) -> dict``: do one task; what is returned becomes part of the receipt;
 - ``gather(job, results) -> Added``: return what is added to the state from which the next stage
   starts (`terapose.pipeline.state`), given what ``run`` returned in all tasks, by the name of their
   stage where there are several. Scattered stages whose receipts no other stage gathers have both.
@@ -62,7 +62,7 @@ class Stage:
     Attributes
     ----------
     name
-        Its name; what stands before a hyphen is that of its module and its command.
+        Its name; what precedes a hyphen also names its module and command.
     help
         What it does, in one line.
     label
@@ -96,9 +96,9 @@ class Stage:
         Raised where its results change though neither its code nor what it imports of this package
         did (`terapose.pipeline.code`).
     uses
-        Modules whose code is part of its own though its module does not import them.
+        Modules whose code is part of the stage's though its module does not import them.
     includes
-        Stages whose code is part of its own.
+        Stages whose code is part of this one's.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Stage:
 
     @property
     def command(self) -> str:
-        """Name of its module, and of its command."""
+        """Name of the module and the command."""
         return self.name.partition("-")[0]
 
     @property
@@ -134,7 +134,7 @@ class Stage:
 
     @property
     def code(self) -> str:
-        """What tells its code from other code."""
+        """What distinguishes its code from other code."""
         # versions are only raised, so their sum grows whichever of them is
         version = self.version + sum(stage.version - 1 for stage in self.includes)
         return f"{version}-{code_of(*self.modules)[:16]}"
@@ -145,7 +145,7 @@ class Stage:
         Parameters
         ----------
         code
-            That of this stage, as **check** has told it.
+            That of this stage, as **check** has printed it.
 
         Raises
         ------

@@ -188,7 +188,7 @@ def _check_proportions(address: str, mask: ZYX, shape: ZYX) -> None:
 
 @lru_cache(maxsize=4)  # one run asks several times, and all of the mask has to be decoded
 def _extent(address: str, _identity: str) -> tuple[Box | None, int]:
-    """The box of the tissue, None where there is none, and the number of its voxels."""
+    """The box of the tissue, None where there is none, and the number of voxels in it."""
     mask = _open(address)
     count = 0
     first, last = [*mask.shape], [0, 0, 0]

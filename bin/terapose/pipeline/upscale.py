@@ -36,7 +36,7 @@ def cover_of(image: Image, full: Image) -> Cover | None:
     """Which voxels of level 0 those of a level cover; None where there is no level 0 to cover.
 
     That is so where the address names a level itself, or levels are not in order. Of a region it is
-    those of its part of level 0.
+    those of the part of level 0.
     """
     sizes = zip(image.layout.shape, full.layout.shape, strict=True)
     if full.level == image.level or any(a > b for a, b in sizes):

@@ -5,7 +5,7 @@ thumbnails, a mask) would stay beside labels that it does not belong to, so it i
 is said.
 
 The record is a file that anybody may have changed, or that is damaged. Only plain names that this
-program gives to files are taken from it: whatever else stands in it, nothing outside of the folder
+program gives to files are taken from it: whatever else is in it, nothing outside of the folder
 is removed, and nothing of another name.
 """
 

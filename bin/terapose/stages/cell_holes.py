@@ -1,7 +1,7 @@
 """cell_holes (mode stitch): the holes of joined cells, in three dimensions.
 
 Joining planes can enclose voxels that no plane encloses. A cell is done by the block in which its
-first voxel lies. Its box is known, so what is read is exactly that, however many blocks it crosses:
+first voxel is. Its box is known, so what is read is exactly that, however many blocks it crosses:
 the small ones of a block together, each large one by itself.
 """
 

@@ -5,7 +5,7 @@ For each block, without a halo:
 
 1. the cells' labels are copied into the store, so that later stages read nothing else;
 2. pairs of nucleus and cell that share pixels are counted. Counts of blocks add up;
-3. the part of each cell's box that lies in the block is noted. Such parts add up, too.
+3. the part of each cell's box that is in the block is noted. Such parts add up, too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_record(folder: str | Path) -> dict[str, Any]:
 
 
 def identity(record: dict[str, Any]) -> str:
-    """What tells the cells of a run from others."""
+    """What distinguishes the cells of a run from others."""
     return str(record["stages"]["export"]["checksum"])
 
 

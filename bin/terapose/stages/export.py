@@ -12,7 +12,7 @@ files are the same however the work was cut. For each chunk of a region
 
 Levels up to a factor of 4 have whole chunks in a region and are written here; ``finish`` makes the
 few coarser ones from the last of these. The receipt has two checksums of each region: that of its
-voxels, which says what was found, and that of its files (`terapose.io.labels.files`), which is
+voxels, which says what was found, and that of the files (`terapose.io.labels.files`), which is
 compared before they are handed to the user.
 """
 
@@ -44,7 +44,7 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def _region(job: Job, region: Box, images: dict[str, list[Level]]) -> tuple[int, int]:
-    """Write a region of each label image; returns the checksums of its voxels and files."""
+    """Write a region of each label image; returns the checksums of voxels and files."""
     fine = len(next(iter(images.values())))
     factors = job.output.factors[1:fine]
     coarse = {

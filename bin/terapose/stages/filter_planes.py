@@ -2,7 +2,7 @@
 
 As `cellpose.models.CellposeModel.eval` does for a stack that is to be stitched: objects of bad
 flows go and holes are filled plane by plane, but nothing is too small yet. What stays is numbered
-1..N in the order of its plane and of its first pixel there.
+1..N in the order of planes and of first pixels in them.
 """
 
 from __future__ import annotations

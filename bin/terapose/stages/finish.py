@@ -1,4 +1,4 @@
-"""finish (gather): complete the pyramid, and lay the results out.
+"""finish (gather): complete the pyramid, and arrange the results.
 
 1. The files of the label image in the store are compared with what **export** noted of them;
    regions that are damaged are exported again. Then the coarse levels are made.
@@ -7,7 +7,7 @@
    the checksums as well. Everything else gets a checksum as it is written. Thumbnails are cut
    out of the image, which has to be the one that was planned, before and after.
 3. The record of an earlier run goes, the results take their places, each by one rename, and the
-   record of the run, ``provenance.json``, comes last: where it stands, the rest is complete.
+   record of the run, ``provenance.json``, comes last: where it exists, the rest is complete.
 
 Until the third step nothing that is there is touched, so damage in the store cannot reach it.
 """
@@ -65,7 +65,7 @@ def placed(output: Path, *, link: bool = False, jobs: int = 1) -> dict[str, Any]
 
 
 def gather(job: Job, results: Mapping[str, list[Result]]) -> Added:
-    """Lay out the results.
+    """Arrange the results.
 
     Parameters
     ----------
@@ -158,14 +158,14 @@ def _rings(source: ByNumber, ids: NDArray[Any]) -> Table:
 
 
 def _mask_files(job: Job) -> list[tuple[str, str]]:
-    """Compartments and files of the label images as OME-TIFF, if wanted: cells as it was given."""
+    """Compartments and OME-TIFF files of the label images, if requested: cells as it was given."""
     given = job.params["mask_tiff"]
     names = compartments(job.before) if given else ()
     return [(name, given if name == CELLS else MASKS[name]) for name in names]
 
 
 def _masks(job: Job, output: Path, identity: str) -> None:
-    """Write the label images as OME-TIFF, if wanted."""
+    """Write the label images as OME-TIFF, if requested."""
     planned = job.output
     place = (planned.whole, planned.offset) if planned.whole != planned.shape else None
     for name, file in _mask_files(job):
@@ -182,7 +182,7 @@ def _masks(job: Job, output: Path, identity: str) -> None:
 
 
 def _thumbnails(job: Job, output: Path) -> None:
-    """Cut the thumbnails of the cells, if wanted."""
+    """Cut the thumbnails of the cells, if requested."""
     if job.params["thumbnails"] is None:
         return
     from terapose.results.thumbnails import cut  # brings pandas, which is slow to import

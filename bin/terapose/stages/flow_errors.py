@@ -1,10 +1,10 @@
 """flow_errors: how far the flows of each object are from those that its mask would have.
 
 Runs only where ``flow_threshold`` asks for it (by itself in modes 2d and stitch, as Cellpose does).
-Each block does the objects whose seed lies in it. Let D be how far a point can get: an object lies
-within ``D + 5`` of its seed. In a volume each object stands by itself. In planes the neighbours
+Each block does the objects whose seed is in it. Let D be how far a point can get: an object is
+within ``D + 5`` of the seed. In a volume objects are independent. In planes the neighbours
 count, because Cellpose takes the gradient of the heat across the border of touching objects
-(`terapose.algorithms.flows.flow_error`): a neighbour's seed lies within ``D + 5`` of the voxel that
+(`terapose.algorithms.flows.flow_error`): a neighbour's seed is within ``D + 5`` of the voxel that
 touches, and all of the neighbour within another ``D + 5``.
 """
 
@@ -41,7 +41,7 @@ def run(job: Job) -> dict[str, Any]:
 def _block(
     job: Job, item: int, farthest: list[int], pieces: dict[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """IDs and errors of the objects whose seed lies in a block."""
+    """IDs and errors of the objects whose seed is in a block."""
     plan, core = job.plan, job.plan.grid[item]
     _, _, ids = seeds_in(job.store, job.before, core, plan.image.shape)
     ids = np.setdiff1d(ids, pieces["dropped"])

@@ -4,15 +4,15 @@
    of tissue, where that shows tissue); flows outside of cells are zero, all flows are divided by
    5, as Cellpose does.
 2. Points move in the frame of the whole image (`terapose.algorithms.flows.follow`), through the
-   flows of the block and a halo around it (only in the plane where planes stand by themselves). The
+   flows of the block and a halo around it (only in the plane where planes are independent). The
    halo is a guess. A trajectory that would leave what was read is not clipped: it is followed
    again, from its start, with twice the halo.
-3. Each voxel is followed by exactly one block, the one it lies in. Written is where it ends, as a
+3. Each voxel is followed by exactly one block, the one it is in. Written is where it ends, as a
    displacement (three int16 a voxel); voxels outside of cells hold `NOWHERE`.
 
 The receipt proves the halo: ``max_excursion`` (of any trajectory, in voxels), ``halo`` (that which
 sufficed) and ``refollowed`` (points that needed more than the first guess). The largest
-displacement of each block tells the later stages how far they have to look.
+displacement of each block determines how far the later stages have to look.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ For a slab of the pass across axis ``i`` (YX: planes of Z, ZX: planes of Y, ZY: 
 1. read the slab's voxels (with one more voxel on each side where the image is resized),
    normalise them with what is known of the whole image, make one of several channels if asked to
    (`terapose.algorithms.normalize.merge_channels`), resize them to the network's grid as if the
-   whole image had been resized;
+   whole image were resized;
 2. run the network on each plane, on the plane's own tile grid (`terapose.networks.tiling`): planes
    are whole, so slabs need no halo. Planes too large for one task are cut into rectangles, which
-   also read what lies under the tiles that touch them. Tiles that hold no tissue are left out,
+   also read what is under the tiles that touch them. Tiles that hold no tissue are left out,
    where a mask shows it (`terapose.pipeline.tissue`). The next slab is read meanwhile;
 3. add the result to the sum of the earlier passes and write the new sum, slab by slab. Cellpose
    adds in the same order (YX, ZX, ZY), so the bits are the same.
@@ -71,7 +71,7 @@ def _network(paths: tuple[str, ...], device: str, precision: str) -> Network:
 
 
 def read_input(job: Job, box: Box) -> NDArray[np.float32]:
-    """The network's input in a box of its grid: (C, Z, Y, X) float32, normalised and resized."""
+    """The network's input in a box of that grid: (C, Z, Y, X) float32, normalised and resized."""
     planned = job.plan.image
     shape, grid = planned.shape, job.plan.network_shape
     needed = source_box(box, shape, grid)
@@ -183,7 +183,7 @@ class _Ahead:
 
 
 def _region(plan: Plan, axis: int, box: Box) -> tuple[tuple[int, int], Rectangle]:
-    """Shape of the planes of a pass, and where a box lies in them."""
+    """Shape of the planes of a pass, and where a box is in them."""
     first, second = (a for a in range(3) if a != axis)
     shape = (plan.network_shape[first], plan.network_shape[second])
     return shape, ((box.start[first], box.stop[first]), (box.start[second], box.stop[second]))

@@ -4,7 +4,7 @@
   `terapose.algorithms.normalize.histogram`); the histograms are added up later;
 - ``plane``: each item is a run of whole planes, read in blocks, and finds their percentiles;
 - ``tile``: tiles of a plane overlap (`terapose.algorithms.normalize.tiled`). Each belongs to the
-  block in which its first pixel lies, which reads as far beyond its edge as a tile is long.
+  block that contains its first pixel, which reads as far beyond its edge as a tile is long.
 
 With ``percentile_sampling: cellpose`` only the voxels of the strided grid are counted that
 `cellpose.transforms.normalize99` looks at in images above 224**3 voxels; the grid belongs to the
@@ -13,7 +13,7 @@ the run here: no later stage has to expect them.
 
 Where a region is segmented, this stage looks at the whole image all the same (`Plan.counted`), so
 that a region has the intensities that it has in the whole; with ``plane``, and with ``tile`` in
-mode 2d, at the whole of its planes.
+mode 2d, at whole planes.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """masks: grow the seeds, give every voxel its seed's ID, and measure whole objects.
 
 Let D be how far a point can get (known, see ``follow``), 5 the growth of a seed. All voxels of an
-object lie within D + 5 of its seed, so the block that holds the seed can see the whole object:
+object are within D + 5 of its seed, so the block that holds the seed can see the whole object:
 
 1. the block labels itself and a margin ``reach(D + 5)``: each point that starts there is looked up
-   at its end point, which lies within D of that;
+   at its end point, which is within D of that;
 2. seeds within 5 of such an end point are grown, in the histogram within 10 of it;
 3. written are the labels of the block alone (provisional IDs), and a table of the objects whose
-   seed lies in the block: each object has exactly one row, from a task that saw all of it;
-4. for these objects the voxels that filling its holes would add are listed with what lies under
+   seed is in the block: each object has exactly one row, from a task that saw all of it;
+4. for these objects the voxels that filling its holes would add are listed with what is under
    them. Which of them are filled depends on filters that come later, so nothing is filled yet.
 
 Nothing is cut and nothing has to be merged, whatever the number of blocks an object crosses.
@@ -79,7 +79,7 @@ def _label(job: Job, seen: Box, farthest: list[int]) -> NDArray[Any]:
 
 
 def _objects(job: Job, labels: NDArray[Any], core: Box, seen: Box) -> tuple[Table, Table]:
-    """Rows of the objects whose seed lies in the block, and the voxels of their holes."""
+    """Rows of the objects whose seed is in the block, and the voxels of their holes."""
     shape = job.plan.image.shape
     _, _, ids = seeds_in(job.store, job.before, core, shape)
     local = own(labels, ids)

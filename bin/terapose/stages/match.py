@@ -1,6 +1,6 @@
 """match (gather): which cell of the second network is whose.
 
-1. A nucleus asks for the cell in which most of it lies, if that is half of it or more (of equals,
+1. A nucleus asks for the cell that contains most of it, if that is half of it or more (of equals,
    the one with the smaller number);
 2. a cell goes to the nucleus that asks for it and has most pixels in it (of equals, the one with
    the smaller number);

@@ -1,6 +1,6 @@
 """measure: intensities and shapes of whole cells, with the columns and formulas of MCQuant.
 
-A cell is done by the block in which the first corner of its box lies (``relabel`` has listed them
+A cell is done by the block in which the first corner of the box is (``relabel`` has listed them
 by block), and its box is known, so what is read is exactly that, however many blocks it crosses:
 the small cells of a block together, each large one by itself. For what is read together:
 
@@ -59,7 +59,6 @@ def run(job: Job) -> dict[str, Any]:
             tables[name].append(table)
     stored = {name: job.name(f"{name}-{job.task}.npz") for name in names}
     for name, parts in tables.items():
-        # the same cells in each
         told = put_rows(job.store, stored[name], [_empty(job.plan, len(numbers)), *parts])
     return {**stored, **told}
 

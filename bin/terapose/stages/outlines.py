@@ -1,15 +1,15 @@
 """outlines: the cells of planes as polygons, for QuPath (`table` with geojson).
 
 Cells are shared out and read as in ``measure``: by the block in which the first corner of a cell's
-box lies, with all of the box. Each is traced by itself (`terapose.algorithms.objects.outlines`), so
+box is, with all of the box. Each is traced by itself (`terapose.algorithms.objects.outlines`), so
 what comes out depends on nothing but the cell. A cell in several pieces is one of several polygons;
 pieces of which only corners touch are two.
 
 Viewers draw outlines on level 0, so that is where they are put (`terapose.core.levels`) if another
-level was segmented: along the edges of its pixels as they lie there.
+level was segmented: along the edges of the pixels of that level.
 
 Written is a table for each task: the corners of all rings one after another, and for each ring the
-compartment and number of its cell, its polygon, and where it ends.
+compartment and number of the cell, its polygon, and where it ends.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """overlaps (mode stitch): how many pixels the objects of neighbouring planes share.
 
-A block counts the pairs of its own planes, and of its last plane with the one below it: a halo of
+A block counts the pairs in its own planes, and in its last plane with the one below it: a halo of
 one plane. Counts of the same pair from several blocks add up.
 """
 

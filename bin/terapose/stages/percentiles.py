@@ -8,7 +8,7 @@
 With ``channel_merge: gmm`` the low and high are those of a mixture of Gaussians that is fitted to
 the merged histogram (`terapose.algorithms.normalize.merge_channels`), not percentiles.
 
-Where a global percentile lies in a bin that was not counted value by value (the plan's sample
+Where a global percentile is in a bin that was not counted value by value (the plan's sample
 missed it), the image is read once more, for those bins only. The result is exact either way.
 """
 

@@ -3,7 +3,7 @@
 `cellpose.utils.stitch3D`, on a table of pairs instead of planes, from the first plane down:
 
 1. IoU of each pair of objects that overlap; below ``stitch_threshold`` it counts as none;
-2. each upper object stands by the lower one(s) it overlaps best, each lower one takes the best of
+2. each upper object chooses the lower one(s) it overlaps best, each lower one takes the best of
    those upper ones, and between equals that whose cell began first. Two lower objects may overlap
    the same one equally well: they are of one cell, and count as one for the next plane;
 3. a lower object without any begins a new cell. Cells are numbered as they begin.
@@ -60,7 +60,7 @@ def join(
         (N,) Z and pixels of each object, in the order of planes; object ``i`` has the ID ``i + 1``.
     pairs
         ``upper``, ``lower`` (IDs of objects in planes z and z + 1) and ``count`` (pixels they
-        share); a pair may stand there several times.
+        share); a pair may occur several times.
     threshold
         Least IoU.
 
@@ -75,7 +75,7 @@ def join(
     cell = np.zeros(len(count), np.int64)
     cells = 0
     edges = np.searchsorted(plane, np.arange(plane.max(initial=-1) + 2))
-    # the plane above: its objects are one where they are of one cell
+    # the plane above, in which objects of the same cell count as one
     above = slice(0, 0)
     for first, stop in itertools.pairwise(edges):
         span = slice(*np.searchsorted(lower, [first, stop]))

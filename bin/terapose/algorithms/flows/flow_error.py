@@ -1,6 +1,6 @@
 """Flow errors: how far the flows of an object's shape are from those the network predicted.
 
-A mask has flows of its own: heat is fed into its centre and spread inside it, and the flow is the
+A mask has its own flows: heat is fed into its centre and spread inside it, and the flow is the
 normalised gradient of the heat. As `cellpose.dynamics.flow_error` has it, a mask's error is the
 mean squared distance between them and the network's flows. For each object
 
@@ -33,7 +33,7 @@ _GAP = 64
 
 @njit
 def _number(labels, ids, local):  # type: ignore[no-untyped-def]
-    """Give each voxel the place (from 1) of its label in the sorted ``ids``; 0 if not there."""
+    """Give each voxel its label's place (from 1) in the sorted ``ids``; 0 if not there."""
     if not len(ids):
         return
     last, number = ids[0], 1
@@ -198,12 +198,12 @@ def flow_errors_2d(
     rounds: NDArray[np.int64],
     single: bool,
 ) -> NDArray[np.float64]:
-    """Flow errors of objects that lie in one plane each, as `cellpose.dynamics.flow_error`.
+    """Flow errors of objects of a single plane each, as `cellpose.dynamics.flow_error`.
 
     Parameters
     ----------
     labels
-        (Z, Y, X) of any integer type, 0 is background. All wanted objects, and all objects that
+        (Z, Y, X) of any integer type, 0 is background. All objects in ``wanted``, and all that
         touch them across an edge of a pixel, are whole in this box.
     flows
         (2, Z, Y, X) float32 Y and X flows of the network, 5 times unit vectors, in the same box.
@@ -223,7 +223,7 @@ def flow_errors_2d(
     Raises
     ------
     ValueError
-        When a wanted label is not in the box.
+        When one of these labels is not in the box.
     """
     wanted = wanted.astype(labels.dtype)
     errors = np.zeros(len(wanted))
@@ -258,7 +258,7 @@ def flow_errors_3d(
     Parameters
     ----------
     labels
-        (Z, Y, X) of any integer type, 0 is background; wanted objects are whole in this box.
+        (Z, Y, X) of any integer type, 0 is background; the objects are whole in this box.
     flows
         (3, Z, Y, X) float32 Z, Y and X flows in the same box. Each is the *sum* of the predictions
         on two orientations of planes, so its mean is compared: unit vectors are ``flows / 10``.
@@ -273,7 +273,7 @@ def flow_errors_3d(
     Raises
     ------
     ValueError
-        When a wanted label is not in the box.
+        When one of these labels is not in the box.
     """
     local = _numbered(labels, wanted.astype(labels.dtype))
     boxes = object_boxes(local, len(wanted))

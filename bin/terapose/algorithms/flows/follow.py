@@ -13,7 +13,7 @@ the size ``L`` of the whole image. So this kernel
    or in a cycle. Now and then the positions of all points are remembered; a point that comes back
    to its own is in a cycle, and of the steps that are left only the remainder by the cycle's length
    is made;
-4. reads the flow of a voxel as one vector: fields are interleaved, in a rim of zeros that stands
+4. reads the flow of a voxel as one vector: fields are interleaved, in a rim of zeros
    for what is beyond the image. Components do not mix, so the bits stay the same.
 
 Flows of three components move points in the volume, flows of two components in the plane: each
@@ -29,7 +29,7 @@ by name (`_fma`), so the result is the same on any processor. In planes of more 
 PyTorch falls back to scalar code; this kernel keeps to its formula.
 
 Limits: every axis that is followed at least 2 voxels long (Cellpose divides by ``L - 1``) and below
-2**24, where float32 still tells neighbouring voxels apart.
+2**24, where float32 still distinguishes neighbouring voxels.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ def follow(
         ``2 / (L - 1)`` of each axis as `scale_flows` makes them. (2, Z, Y, X): flows along Y and X
         of planes that have nothing to do with one another.
     origin
-        Where the box starts in the image (ZYX); no part of it lies outside.
+        Where the box starts in the image (ZYX); no part of it is outside.
     shape
         Shape of the whole image (ZYX).
     starts
@@ -322,7 +322,7 @@ def follow(
     -------
     ends : (N, 3) int32
         Voxels of the image in which the points end, truncated as Cellpose does. With two
-        components the z of an end is that of its start.
+        components the z of an end equals the z where it started.
     far : (N,) float32
         Largest excursion of each trajectory from its start (voxels, max norm).
     lost : (N,) bool

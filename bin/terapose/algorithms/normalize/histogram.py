@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 
 class WindowMissedError(LookupError):
-    """A percentile lies in a bin whose values were not counted one by one."""
+    """A percentile is in a bin whose values were not counted one by one."""
 
     def __init__(self, windows: set[int]) -> None:
         super().__init__(f"no exact counts in bins {sorted(windows)}")
@@ -104,12 +104,12 @@ class Histogram:
         return not (self.dtype.kind in "iu" and self.dtype.itemsize <= 2)
 
     def order_statistics(self, ranks: Sequence[int]) -> NDArray[np.float32]:
-        """The values that stand at ``ranks`` (0-based) when all are sorted.
+        """The values with these ``ranks`` (0-based) when all are sorted.
 
         Raises
         ------
         WindowMissedError
-            If one lies in a bin whose values were not counted one by one.
+            If one is in a bin whose values were not counted one by one.
         """
         ends = np.cumsum(self.coarse)
         bins = np.searchsorted(ends, ranks, side="right")
@@ -151,7 +151,7 @@ class Histogram:
 
 
 def position(count: int, percent: float) -> tuple[int, int, float]:
-    """Where a percentile of ``count`` values lies: two ranks and the part between (NumPy's)."""
+    """Where a percentile of ``count`` values is: two ranks and the part between (NumPy's)."""
     at = (count - 1) * (percent / 100)
     low = min(int(at), count - 1)
     return low, min(low + 1, count - 1), at - low

@@ -1,14 +1,14 @@
 """Several channels as one input of the network: a nucleus is seen in all stains of nuclei.
 
-Each channel is normalised first, by what is known of its whole image; then they become one, voxel
+Each channel is normalised first, by the statistics of the whole image; then they become one, voxel
 by voxel, on the image's grid; only then is the result resized. So a cut cannot be seen.
 
 - ``max``: the largest of the normalised channels;
 - ``mean``: their mean, added in the order given, in float32;
 - ``gmm``: a sum of channels that are scaled by Gaussian mixtures in place of percentiles. In each
-  channel two Gaussians are fitted to the logarithms of its intensities above 0 (`mixture_ends`);
+  channel two Gaussians are fitted to the logarithms of intensities above 0 (`mixture_ends`);
   the mean of the lower one, the background, becomes 0, and the mean of the upper one, the
-  foreground, and two of its standard deviations become 1. What is outside of 0 to 1 is clipped, so
+  foreground, and two standard deviations more become 1. What is outside of 0 to 1 is clipped, so
   that neither a dark channel's noise nor a speck of dust counts in the sum. A background of any
   share of the image has the same place; percentiles move with it.
 

@@ -7,9 +7,9 @@
 4. `normalize_tiles`: the maps are enlarged to the size of a plane and the voxels of a box scaled.
 
 Channels do not depend on each other; only the order of rounding depends on how many there are,
-so steps 3 and 4 are told. All steps are float32, with Cellpose's bits (``tile_overlap=0.1``,
+so steps 3 and 4 are given it. All steps are float32, with Cellpose's bits (``tile_overlap=0.1``,
 ``smooth3D=1``, ``norm3D=True``); step 4 says where not. Halo: none; steps 1 to 3 concern the whole
-image, and after them each box stands alone.
+image, and after them each box is independent.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def normalize_tiles(
         (ny, nx) float32, from `tile_maps`.
     channels
         Number of channels of the array that Cellpose normalises. The bits are Cellpose's for 1
-        and 2. With 3 OpenCV has bits of its own near the left and right edge of the image (see
+        and 2. With 3 OpenCV has different bits near the left and right edge of the image (see
         `terapose.algorithms.resize`): 1 in 8,000 voxels was up to 2.4e-7 off, 2e-7 of values above
         1.
 

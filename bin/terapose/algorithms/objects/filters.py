@@ -6,14 +6,14 @@ table of whole objects instead of an array:
 1. objects of more than ``max_size_fraction`` of the image go (`small_enough`), then those whose
    flows are wrong by more than ``flow_threshold``;
 2. objects below ``min_size`` voxels go;
-3. holes are filled, object by object in the order of their first voxels; what lies in a hole is
+3. holes are filled, object by object in the order of their first voxels; what is in a hole is
    overwritten, other objects too;
 4. objects below ``min_size`` go again.
 
 Filling one object touches no other one, almost always; then the order does not matter and the
 listed voxels are added. Where it does touch one that is still there, both belong to a *conflict
 group*, and the group is filled in Cellpose's order on its part of the label image. No object of
-another group can lie in their holes, also not later: an object that loses voxels loses holes too.
+another group can be in their holes, also not later: an object that loses voxels loses holes too.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Windows:
         holes not filled, and where it was measured ``sum_error``, the error of an object's flows
         times ``measured`` voxels.
     holes
-        For a window the holes of its objects: ``id``, ``voxel`` (linear index), ``under`` (number
+        For a window the holes of the objects: ``id``, ``voxel`` (linear index), ``under`` (number
         found there, 0 for none) and ``probability`` of every voxel of a hole.
     rows
         Numbers of a window.
@@ -123,7 +123,7 @@ def resolve(
     read
         Reads a box of the label image, for conflict groups.
     flat
-        Whether each object lies in one plane and is filled there.
+        Whether each object is in one plane and is filled there.
 
     Yields
     ------
@@ -186,7 +186,7 @@ def _window(
 
 
 def _groups(found: Windows, rules: Mapping[str, Any]) -> list[Table]:
-    """Groups of objects of which one lies in a hole of another."""
+    """Groups of objects of which one is in a hole of another."""
     pairs = np.zeros((2, 0), np.int64)
     for number in range(found.count):
         objects, holes = _alive(found.objects(number), rules), found.holes(number)

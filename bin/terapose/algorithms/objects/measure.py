@@ -1,4 +1,4 @@
-"""Statistics of objects that lie wholly inside a box, and their holes."""
+"""Statistics of objects wholly inside a box, and their holes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ COLUMNS = {
     "sum_x": np.int64,
     "sum_probability": np.float64,
 }
-"""Columns of an object: voxels, linear index of its first voxel in C order, its box (stop is
-exclusive), sums of its coordinates, and of its voxels' cell probability (logit)."""
+"""Columns of an object: voxels, linear index of the first voxel in C order, box (stop is
+exclusive), sums of the coordinates and of the cell probability (logit) of all voxels."""
 
 
 @njit
@@ -107,7 +107,7 @@ def find_holes(
     count
         Number of objects.
     flat
-        Whether each object lies in one plane and is filled there.
+        Whether each object is in one plane and is filled there.
 
     Returns
     -------

@@ -1,12 +1,12 @@
 """Sizes, shapes and sums of intensities of objects that are seen in bands.
 
-An object is added up band by band, in C order: whole planes of its box, or whole rows where there
+An object is added up band by band, in C order: whole planes of the box, or whole rows where there
 is one plane. The order of the sums is then that of the whole object, however thick the bands are,
 so the bits do not depend on it. Whole numbers are added as such.
 
 The columns are those of scikit-image's `regionprops` (`terapose.algorithms.objects.shapes` makes
 them of the sums); the convex hull is that of `skimage.morphology.convex_hull_image`: of the middles
-of the edges of pixels, counted by the pixels whose centre lies in it or on its border. Here it is
+of the edges of pixels, counted by the pixels whose centre is in it or on its border. Here it is
 found in whole numbers, at twice the resolution.
 """
 

@@ -1,7 +1,7 @@
 """Outlines of objects along the edges of their pixels: filled in, they give the same pixels.
 
 Corners of pixels are numbered row by row. An edge between a pixel of the object and one that is not
-runs so that the object lies on its right (Y points down): around a pixel clockwise, around a hole
+runs so that the object is on its right (Y points down): around a pixel clockwise, around a hole
 the other way. Where two pixels touch at a corner alone, the way turns right, so that each ring
 goes around pixels that share edges (4-connected).
 
@@ -9,7 +9,7 @@ Such a ring comes back to a corner where holes touch at corners, or a hole the o
 pixels on both sides of the corner are of one piece, and the ring is cut there in two, so that no
 ring touches itself. Two rings of a piece touch at single corners only, and never so that they would
 part it, for its pixels share edges. So polygons are valid in the sense of the OGC, which JTS (in
-QuPath) and GEOS check: rings are simple, holes lie inside, the interior is connected.
+QuPath) and GEOS check: rings are simple, holes are inside, the interior is connected.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def outline(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     list of (N, 2) int64
         Corners of pixels as Y, X (pixel ``(y, x)`` reaches from ``(y, x)`` to ``(y + 1, x + 1)``),
         at which a ring turns, each once, the topmost one (of several the leftmost) first. Rings
-        around pixels run clockwise (Y down), rings around holes the other way; `ring_area` tells
-        them apart. No ring touches itself.
+        around pixels run clockwise (Y down), rings around holes the other way; `ring_area`
+        distinguishes them. No ring touches itself.
     """
     most = int(2 * np.count_nonzero(mask) + 2 * sum(mask.shape) + 4) * 2
     points, ends = np.empty((most, 2), np.int64), np.empty(most, np.int64)
@@ -150,7 +150,7 @@ def ring_area(ring: NDArray[np.int64]) -> int:
 
 
 def polygons(mask: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
-    """Rings of an object as polygons: for each of its pieces the outer ring, then its holes."""
+    """Rings of an object as polygons: for each piece the outer ring, then its holes."""
     rings = outline(mask)
     outer = [[ring] for ring in rings if ring_area(ring) > 0]
     for hole in (ring for ring in rings if ring_area(ring) < 0):
@@ -159,7 +159,7 @@ def polygons(mask: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
 
 
 def _owner(outer: list[list[NDArray[np.int64]]], hole: NDArray[np.int64]) -> list[Any]:
-    """The polygon in which a hole lies."""
+    """The polygon that contains a hole."""
     # the pixel above the first corner of a hole is of the piece that the hole is in
     y, x = hole[0, 0] - 0.5, hole[0, 1] + 0.5
     holding = [rings for rings in outer if _crossings(rings[0], y, x) % 2]

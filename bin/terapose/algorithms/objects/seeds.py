@@ -67,7 +67,7 @@ def find_seeds(counts: NDArray[np.int32], *, flat: bool = False) -> NDArray[np.i
     counts
         (Z, Y, X) int32 histogram. Within `PEAK` voxels of a cut face the answer may be wrong.
     flat
-        Whether each plane stands by itself.
+        Whether planes are independent.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def grow_seeds(
     rank
         (N,) int64: who wins where grown seeds meet; the higher one does.
     flat
-        Whether each plane stands by itself.
+        Whether planes are independent.
 
     Returns
     -------
@@ -176,7 +176,7 @@ def assign(
     Parameters
     ----------
     starts, ends
-        (N, 3) int32 voxels of the image (ZYX); all ends lie in the box of ``owner``.
+        (N, 3) int32 voxels of the image (ZYX); all ends are in the box of ``owner``.
     owner, owner_origin
         Box of grown seeds from `grow_seeds` and where it starts in the image.
     ids

@@ -139,7 +139,7 @@ def find(key, first, last, grid, margin, pitch, planar, density, dividing, centr
     first, last
         Grid cells as int tuples; cell 0 starts at the scene's first voxel.
     grid, margin
-        Number of grid cells of the whole scene (z, y, x), and of those how many lie before its
+        Number of grid cells of the whole scene (z, y, x), and of those how many are before its
         first voxel. They number the cells; nuclei outside have IDs that mean nothing, and light.
     pitch
         Side of a grid cell in um.

@@ -29,7 +29,7 @@ def crop(
     """A random crop of an item with its target.
 
     The image is turned by any angle, mirrored half of the time and scaled so that its objects have
-    ``diameter`` pixels times one of ``scales``; flows are turned with it. What lies outside the
+    ``diameter`` pixels times one of ``scales``; flows are turned with it. What is outside the
     image is zero, as tiles are padded when the network runs. Brightness, blur and noise vary by
     channel; a channel of nothing but zeros stays so, as it is for an image that lacks it.
 

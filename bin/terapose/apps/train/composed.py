@@ -1,7 +1,7 @@
 """Training items composed of real nuclei: crowded fields, and volumes.
 
 1. Nuclei are cut from 2D items at the network's scale, without their background, and those that
-   touch the edge of the image or hardly stand out from it are left out.
+   touch the edge of the image or hardly differ from it are left out.
 2. A field is filled at random: a nucleus, turned and mirrored, is put where it overlaps what is
    there by little. So they touch, as they seldom do in the images they came from.
 3. For a volume each nucleus is inflated to a body (as NucGen3D does): above and below a pixel it

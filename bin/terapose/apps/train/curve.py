@@ -16,7 +16,7 @@ _SCORES = (("ap50", "IoU 0.5"), ("ap75", "IoU 0.75"))
 
 
 def curve_of(output: Path) -> Path:
-    """Where the picture of a training that writes ``output`` lies."""
+    """Path of the picture of a training that writes ``output``."""
     return output.with_suffix(".png")
 
 

@@ -40,7 +40,7 @@ class Item:
     target
         Shape (3, Y, X): Y flow, X flow (unit vectors), object mask 0 or 1; float32 or float16.
     diameter
-        Typical object diameter in pixels of this image; for a plane that of its volume.
+        Typical object diameter in pixels of this image; for a plane, the volume's.
     """
 
     name: str
@@ -112,7 +112,7 @@ def compact(item: Item) -> Item:
 
 
 def cubic(volume: NDArray[Any], voxel_size: Sequence[float], *, order: int) -> NDArray[Any]:
-    """Resample a volume, shape (Z, Y, X), to cubic voxels of its X size.
+    """Resample a volume, shape (Z, Y, X), to cubic voxels of the X size.
 
     Linear (order 1, for images) or nearest (order 0, for labels), along the axes that differ only.
     """
@@ -138,7 +138,7 @@ def items_of(
     source
         Index of the data folder.
     voxel_size
-        Z, Y, X in micrometres (or any common unit) of a volume that does not tell its own.
+        Z, Y, X in micrometres (or any common unit) of a volume that does not state its own.
     plane_step
         Every n-th plane of a volume is used.
     channels, limit

@@ -223,7 +223,7 @@ def read_pair(
     labels
         Integers, shape (Z, Y, X).
     voxel_size
-        (z, y, x) in micrometres, or None where the image does not tell.
+        (z, y, x) in micrometres, or None where the image does not state it.
 
     Raises
     ------

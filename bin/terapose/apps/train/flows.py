@@ -14,7 +14,7 @@ def flows_from_masks(labels: NDArray[np.integer]) -> NDArray[np.float32]:
 
     Heat is fed into each object's centre and spread by averaging over the 3 x 3 neighbours inside
     the object; the flow is the normalised gradient of the heat. The centre is the rounded mean
-    position, or the object's pixel nearest to it where that lies outside. The number of rounds is
+    position, or the object's pixel nearest to it where that is outside. The number of rounds is
     twice the largest object's height + width + 2. Source: Stringer et al., Nature Methods 18
     (2021); same values as ``cellpose.dynamics.masks_to_flows_gpu`` of Cellpose 4.2.
 

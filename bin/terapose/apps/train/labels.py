@@ -2,9 +2,9 @@
 
 1. Colours. A PNG or TIFF with a palette has a number for each colour, and black is its background.
    Red, green and blue that are the same everywhere are grey. Other colours are refused: which of
-   them are cells, and which are edges of cells, cannot be told.
+   them are cells, and which are edges of cells, cannot be known.
 2. Numbers. Floats may be whole. Where there is no 0, -1 and NaN are the background; so is the
-   largest number of an unsigned type, which is what becomes of -1 there, if it stands alone.
+   largest number of an unsigned type, which is what becomes of -1 there, if it is alone.
 3. Masks that have one number for all cells, such as 0 and 255: pieces that do not touch are cells.
    A line of log says so, because cells that do touch have become one.
 """
@@ -193,7 +193,7 @@ def check_all_read(folder: Path, images: set[str], endings: tuple[str, ...]) -> 
     Parameters
     ----------
     folder
-        That images lie in, beside their labels.
+        That contains images, beside their labels.
     images
         Names without endings of the images that have labels.
     endings

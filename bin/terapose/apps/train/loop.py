@@ -220,7 +220,7 @@ def fit(
     show: Callable[[int, int], None] = lambda done, total: None,
     scored: int = 16,
 ) -> None:
-    """Train to the end; a checkpoint lies beside ``output`` until then.
+    """Train to the end; a checkpoint is beside ``output`` until then.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def checkpoint_of(output: Path) -> Path:
-    """Where the checkpoint of a training that writes ``output`` lies."""
+    """Path of the checkpoint of a training that writes ``output``."""
     return output.with_suffix(".checkpoint")
 
 

@@ -20,7 +20,7 @@ from terapose.apps.train.saving import read, write
 
 
 def small_of(output: Path) -> Path:
-    """Where the small checkpoint of a training that writes ``output`` lies."""
+    """Path of the small checkpoint of a training that writes ``output``."""
     return output.with_suffix(".small")
 
 

@@ -146,7 +146,7 @@ def _from_unet(options: Mapping[str, Any], info: ModelInfo, output: Path, device
 
 
 def _check_name(init: Path, output: Path) -> None:
-    """That a network ignores the style can be told by its file's name alone."""
+    """That a network ignores the style is known by its file's name alone."""
     found = _NO_STYLE.search(init.name)
     if found and found.group() not in output.name:
         raise InputError(

@@ -58,7 +58,7 @@ class Step:
     Parameters
     ----------
     network, averaged
-        What is trained, and the moving average of its weights where there is one.
+        What is trained, and the moving average of the weights where there is one.
     optimiser
         Of :func:`optimiser_of`; restored before the first step, if it is.
     flow_weight

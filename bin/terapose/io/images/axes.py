@@ -1,6 +1,6 @@
 """What the axes of an array mean: as its file says, as the user says, never as it may be.
 
-A reader tells the axes as it finds them, one letter each: T, C, Z, Y, X, S (samples of a pixel),
+A reader names the axes as it finds them, one letter each: T, C, Z, Y, X, S (samples of a pixel),
 or any other letter where the file does not say what an axis is ("Q" and "I" of tifffile). They
 become one of T, C, Z, Y, X each, or ``-`` for an axis of length 1 that means nothing, by these
 rules:
@@ -8,7 +8,7 @@ rules:
 1. ``axes`` of the user come first. They name every axis, or every axis longer than 1.
 2. Axes of unknown meaning and length 1 do no harm.
 3. A single axis of unknown meaning in a file without Z, in front of Y and X, is Z: that is what a
-   plain stack of planes is. It is told (`Layout.note`), and refused where it would be a strange
+   plain stack of planes is. It is noted (`Layout.note`), and refused where it would be a strange
    volume: an X of 4 or fewer pixels, or of less than an eighth of both other axes (these are
    channels), 1,000 planes or more, or more than twice as many as a plane is long (these may be
    times).

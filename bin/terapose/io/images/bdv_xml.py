@@ -1,6 +1,6 @@
 """The XML beside an HDF5 file or N5 of BigDataViewer or BigStitcher: names and sizes of setups.
 
-The pixels lie in the HDF5 file (`terapose.io.images.bdv`) or N5 (`terapose.io.images.n5`); the XML
+The pixels are in the HDF5 file (`terapose.io.images.bdv`) or N5 (`terapose.io.images.n5`); the XML
 names it, and says for each setup its name, its voxel size, and its channel, tile, angle and
 illumination. Transformations that register setups with each other are not applied: each setup is
 read as it was taken.
@@ -34,7 +34,7 @@ class Setup:
     attributes
         Channel, tile, angle and illumination, as they are named: "channel 488, tile 1".
     channel
-        Name of its channel; empty where it has none.
+        Name of the channel; empty where it has none.
     voxel_size
         (z, y, x) in micrometres of the finest level, or None.
     """
@@ -56,7 +56,7 @@ def pixels_of(xml_name: str) -> tuple[str, str]:
     Returns
     -------
     kind, path : str
-        `HDF5` or `N5`, and the path as it stands there, from the XML's own folder.
+        `HDF5` or `N5`, and the path as it is given there, from the XML's own folder.
 
     Raises
     ------

@@ -60,7 +60,7 @@ def measured_channels(names: Sequence[str], wanted: Sequence[int | str]) -> tupl
     Raises
     ------
     InputError
-        If there is no such channel, or a name stands for several.
+        If there is no such channel, or several have the name.
     """
     if tuple(wanted) in (("shape",), ("none",)):
         return ()
@@ -84,7 +84,7 @@ def column_names(names: Sequence[str], taken: Collection[str]) -> tuple[str, ...
     Parameters
     ----------
     names
-        Names of all channels; those that stand there several times get ``_1``, ``_2`` and so on.
+        Names of all channels; those that occur several times get ``_1``, ``_2`` and so on.
     taken
         Names that other columns have: a channel of such a name gets ``_mean``.
     """

@@ -19,7 +19,7 @@ def describe(image: Image, channel_names: Sequence[str] = ()) -> list[str]:
     image
         The image.
     channel_names
-        Names of its channels, if they are not the image's own (a table of markers).
+        Names of the channels, if they are not the image's own (a table of markers).
     """
     lines = [
         f"image     {shown(image.address)}",

@@ -26,7 +26,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 def sample_name(address: str) -> str:
-    """An image's name without what tells its format; of a pattern, what comes before wildcards.
+    """An image's name without what identifies its format; of a pattern, what precedes wildcards.
 
     Where nothing comes before them it is the name of the folder; the root of a disk has none.
     """
@@ -41,7 +41,7 @@ def sample_name(address: str) -> str:
 
 
 def is_store(folder: str) -> bool:
-    """Whether a folder is itself an image, a Zarr, N5 or NDTiff, or lies in one."""
+    """Whether a folder is itself an image, a Zarr, N5 or NDTiff, or is in one."""
     return _STORE.fullmatch(folder) is not None or any(
         os.path.lexists(f"{folder}/{mark}") for mark in MARKS
     )
@@ -87,7 +87,7 @@ def named(paths: Sequence[str]) -> str:
 
 
 def not_one_image(address: str) -> InputError | None:
-    """What to say of a folder or pattern where one image is wanted; None if it is neither."""
+    """What to say of a folder or pattern where one image is expected; None if it is neither."""
     if patterns.is_pattern(address):
         paths = [one.path for one in patterns.matches(address)]
         what = f"this is a pattern that {_count(len(paths), 'path')} match"

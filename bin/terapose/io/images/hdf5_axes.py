@@ -1,4 +1,4 @@
-"""What attributes of an HDF5 dataset say of its axes and its voxel size.
+"""What attributes of an HDF5 dataset say of axes and voxel size.
 
 Axes, of the first that says them:
 
@@ -144,7 +144,7 @@ def _wrong(address: str, name: str, got: str) -> InputError:
 
 
 def _labels(dataset: Any) -> list[str]:
-    """The label of each dimension, or the name of its scale.
+    """The label of each dimension, or the name of the scale.
 
     Read as the attributes that they are: HDF5's own functions for them end the process where these
     are damaged.

@@ -1,7 +1,7 @@
 """Looks at chunks of an HDF5 dataset before HDF5 unpacks them.
 
 HDF5 takes as much memory as a chunk unpacks to, whatever the dataset's chunks should have. So a
-chunk is looked at first: what it has on the disk, what the header of its compression says, and
+chunk is looked at first: what it has on the disk, what the header of the compression says, and
 where that has no header (gzip, bzip2, LZF) what it unpacks to, up to the size that it may have.
 That is done twice then, and for gzip and LZF only where a chunk is large enough to become more than
 `_HARMLESS`.

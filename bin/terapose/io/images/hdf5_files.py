@@ -1,6 +1,6 @@
 """HDF5 files: opened for reading, links followed by ourselves, filters checked.
 
-A file may hold names whose content lies elsewhere: soft links, external links to other files,
+A file may hold names whose content is elsewhere: soft links, external links to other files,
 virtual datasets that are put together from others, raw data outside the file. HDF5 would follow
 them anywhere, and reads fill values where a source of a virtual dataset is missing. So they are
 followed here, under these rules:
@@ -8,9 +8,9 @@ followed here, under these rules:
 1. A relative name is looked up in the folder of the file that gives it, an absolute one as it is,
    or, where nothing is there, by its last part in the folder of that file. HDF5 finds the sources
    of virtual datasets by the same rules.
-2. The file meant must lie in the folder of the image or below, symbolic links resolved.
+2. The file meant must be in the folder of the image or below, symbolic links resolved.
 3. What is not there is an error that names it.
-4. All files that a dataset needs are told, so that they count for the identity of the image.
+4. All files that a dataset needs are listed, so that they count for the identity of the image.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Hdf5Files:
         Raises
         ------
         InputError
-            If a source of a virtual dataset is missing, its voxels lie in raw files, or a filter
+            If a source of a virtual dataset is missing, its voxels are in raw files, or a filter
             is not installed.
         """
         files: set[str] = set()
@@ -250,7 +250,7 @@ def file_beside(file_name: str, target: str, folder: str, address: str) -> str:
     Raises
     ------
     InputError
-        If it lies outside the folder, or there is none.
+        If it is outside the folder, or there is none.
     """
     found = os.path.realpath(_in_folder_of(file_name, target))
     if os.path.commonpath([found, folder]) != folder:

@@ -81,8 +81,8 @@ def identity_of(paths: Sequence[str], files: Sequence[str]) -> Identity:
 def stored_as(files: Hdf5Files, node: Node, layout: Layout) -> tuple[Shape, bool]:
     """Chunks of a dataset in (Z, Y, X), and whether a region is read without much more than it.
 
-    A dataset without chunks lies in one piece, of which any row can be read. One that is put
-    together from others has the chunks of its first.
+    A dataset without chunks is in one piece, of which any row can be read. One that is put
+    together from others has the chunks of the first.
     """
     shape = shape_of(node.item)
     chunks = files.chunks(node) or (1,) * (len(shape) - 1) + shape[-1:]

@@ -93,7 +93,7 @@ def _box(space: Any) -> _Box | None:
 
 
 def _cut(region: Index, box: _Box) -> list[tuple[int, int]]:
-    """What lies of a region in a box: first and stop of each axis in it; empty if nothing."""
+    """What part of a region is in a box: first and stop of each axis in it; empty if nothing."""
     parts = []
     for part, start, length in zip(region, *box, strict=True):
         first, stop = (part, part + 1) if isinstance(part, int) else (part.start, part.stop)
@@ -105,7 +105,7 @@ def _cut(region: Index, box: _Box) -> list[tuple[int, int]]:
 
 
 def _moved(there: _Box, cut: list[tuple[int, int]], here: _Box) -> Index | None:
-    """What lies there in a box, in the box of the source that fills it; None if they differ.
+    """What is there in a box, in the box of the source that fills it; None if they differ.
 
     Only axes with a length count: a plane may be joined as a part of a volume.
     """

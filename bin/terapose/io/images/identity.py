@@ -4,7 +4,7 @@
    server what that says: its size and its entity tag, or its time of change where it has none.
    Inodes are left out on file systems of FUSE and 9P, which number files anew for each machine.
 2. The identity of an image is a digest of that of **every** file or chunk that can be read of it,
-   and of its metadata. It is found when a run is planned, decides the plan's digest (so an image
+   and of the metadata. It is found when a run is planned, decides the plan's digest (so an image
    that was changed, or only touched, between two runs is another image), and is found again before
    the plan is written. Object stores list chunks, 1,000 a request. Web servers cannot: of a Zarr
    there only the metadata count.

@@ -6,11 +6,11 @@
    group, ``ImageSizeX`` and so on; at level 0 also ``X``, ``Y``, ``Z`` of ``DataSetInfo/Image``. A
    coarser level without them cannot be read, for its end is not known.
 3. The voxel size is the extent (``ExtMin0`` to ``ExtMax2``) over the lengths of level 0, in
-   ``Unit`` (micrometres where there is none). The extent also says where the image lies.
+   ``Unit`` (micrometres where there is none). The extent also says where the image is.
 4. Text is kept as arrays of characters.
 5. A file may hold further images, ``DataSet1`` with ``DataSetInfo1`` and so on (``series``).
 6. An address may go on inside, down to ``DataSet/ResolutionLevel 1/TimePoint 0/Channel 2/Data``.
-   The time point and channel that it names are the only ones; a level is that of its pyramid.
+   The time point and channel that it names are the only ones; a level is one of the pyramid.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Inside:
 
 @dataclass(frozen=True)
 class _Level:
-    """A level: its number in the file, true (Z, Y, X), and the dataset of its first channel."""
+    """A level: its number in the file, true (Z, Y, X), and the dataset of the first channel."""
 
     number: int
     shape: Shape

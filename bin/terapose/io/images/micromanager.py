@@ -5,7 +5,7 @@ is, so the file is read whatever its OME-XML says. Sizes are in the summary of t
 in the JSON that each plane carries.
 
 An index is believed as far as it can be checked: it must have all slices and channels that the
-summary promises (the rest of a large stack is in other files), and the second plane must lie where
+summary promises (the rest of a large stack is in other files), and the second plane must be where
 its own directory says, as the places of planes are reckoned from the index alone.
 """
 
@@ -56,7 +56,7 @@ def position_names(file: TiffFile, positions: int) -> list[str]:
 
 
 def other_files(file: TiffFile) -> tuple[str, ...]:
-    """Files that an image needs beside those of its planes."""
+    """Files that an image needs beside those of the planes."""
     return (_index(file),) if file.is_ndtiff else ()
 
 

@@ -42,7 +42,7 @@ _SMALL_CHUNK = 4 * 2**20
 
 
 class Source(Protocol):
-    """An array in the axes of its file, read by indexing: zarr, HDF5, memory map, TIFF pages."""
+    """An array in the file's axes, read by indexing: zarr, HDF5, memory map, TIFF pages."""
 
     def __getitem__(self, index: Any, /) -> Any:
         """Read a region."""
@@ -158,7 +158,7 @@ class Image:
 
     @property
     def factors(self) -> VoxelSize:
-        """(z, y, x) voxels of level 0 that one of this level stands for."""
+        """(z, y, x) voxels of level 0 that one of this level covers."""
         z, y, x = (
             factor_between(fine, coarse)
             for fine, coarse in zip(self.levels_shape[0], self.layout.shape, strict=True)
@@ -167,10 +167,10 @@ class Image:
 
     @property
     def origin(self) -> VoxelSize:
-        """Where the centre of the first voxel (of the region) lies, in the units of `translation`.
+        """Where the centre of the first voxel (of the region) is, in the units of `translation`.
 
-        Where the file does not say, level 0 begins at 0, and a voxel of a coarser level lies in
-        the middle of those that it stands for.
+        Where the file does not say, level 0 begins at 0, and a voxel of a coarser level is in
+        the middle of those that it covers.
         """
         size = self.voxel_size or self.factors
         first = self.translation or tuple(

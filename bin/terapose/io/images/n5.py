@@ -9,7 +9,7 @@ A folder is one image if it is
    BigStitcher).
 
 Of any other folder the images are those below it; ``series`` says which, if there are several. A
-level that is named itself (`volume.n5/c0/s1`) is opened as that level of its pyramid.
+level that is named itself (`volume.n5/c0/s1`) is opened as that level of the pyramid.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Found:
 
 
 def container_of(address: str) -> str | None:
-    """The root of the container that a folder is or lies in; None where there is none.
+    """The root of the container that a folder is or is in; None where there is none.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def open_n5(
     place
         A folder.
     container
-        The root that it is or lies in.
+        The root that it is or is in.
     chosen
         What was chosen of it.
     xml_name
@@ -211,9 +211,9 @@ def _read(datasets: tuple[Dataset, ...], number: int, index: Index) -> Any:
 
 
 def _identity(container: str, paths: tuple[str, ...], setup: bdv_xml.Setup | None) -> Identity:
-    """By the metadata and the blocks of all datasets, wherever the container lies.
+    """By the metadata and the blocks of all datasets, wherever the container is.
 
-    Voxel sizes may stand in the groups above a dataset, and in BigDataViewer's XML.
+    Voxel sizes may be in the groups above a dataset, and in BigDataViewer's XML.
     """
     files: dict[str, State] = {}
     parts = []

@@ -12,7 +12,7 @@ Programs have conventions of their own, of which these are read:
 All but the last are of the finest level: a coarser one is so many times larger as
 ``downsamplingFactors`` says, of the dataset or for all levels in its group (also ``scales``).
 Lengths without a unit are taken for micrometres, as nearly all programs mean them, and that is
-told.
+noted.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def axes_of(own: Attributes, inherited: Attributes, dimensions: int) -> str:
     Parameters
     ----------
     own, inherited
-        Attributes of the dataset, and those of its groups.
+        Attributes of the dataset, and those of the groups.
     dimensions
-        Number of its axes.
+        Number of axes.
     """
     both = {**inherited, **own}
     transform = own.get("transform")
@@ -110,7 +110,7 @@ def calibration_of(own: Attributes, inherited: Attributes, axes: str) -> Calibra
     Parameters
     ----------
     own, inherited
-        Attributes of the dataset, and those of its groups.
+        Attributes of the dataset, and those of the groups.
     axes
         Its axes as they are read, slowest first.
     """

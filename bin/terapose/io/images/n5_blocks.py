@@ -49,9 +49,9 @@ class Dataset:
     path
         Its folder.
     shape, blocks
-        Lengths of its axes, and of a block.
+        Lengths of the axes, and of a block.
     dtype
-        Type of its numbers, in native byte order.
+        Type of the numbers, in native byte order.
     compression
         Name of the compression.
     touched
@@ -126,14 +126,14 @@ class Dataset:
 
 
 def dataset_of(path: str, attributes: dict[str, Any]) -> Dataset:
-    """Make a dataset of its attributes.
+    """Make a dataset from its attributes.
 
     Parameters
     ----------
     path
         Its folder.
     attributes
-        Content of its `attributes.json`.
+        Content of the `attributes.json`.
 
     Raises
     ------

@@ -66,7 +66,7 @@ class Noted(WrapperStore[Any]):
 
 
 def _ending(wanted: ByteRequest | None, most: int) -> ByteRequest:
-    """What is wanted, but no more than so many bytes of it."""
+    """What is requested, but no more than so many bytes of it."""
     if isinstance(wanted, RangeByteRequest):
         return RangeByteRequest(wanted.start, min(wanted.end, wanted.start + most))
     if isinstance(wanted, SuffixByteRequest):

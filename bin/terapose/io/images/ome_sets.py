@@ -4,7 +4,7 @@
    companion file beside it (``.companion.ome``), or in another TIFF of the set.
 2. Of several images one is chosen: by ``series``, else the one that has planes in the file that was
    named, else the largest.
-3. Each file of this image is looked for beside the XML. A file that lies elsewhere is refused (an
+3. Each file of this image is looked for beside the XML. A file that is elsewhere is refused (an
    image never reads what was not named), one that is missing is named.
 4. A file whose identifier is that of the XML's own file is that file, whatever it is called: people
    rename files. So is the only file that the XML names.

@@ -1,6 +1,6 @@
-"""OME-XML: found in a text, read, checked, and cut down to one of its images.
+"""OME-XML: found in a text, read, checked, and cut down to one image.
 
-The text is what lies between ``<?xml`` or ``<OME`` and ``</OME>``. Blanks, NULs and other control
+The text is what is between ``<?xml`` or ``<OME`` and ``</OME>``. Blanks, NULs and other control
 characters before and after it do no harm: programs leave them where they count the bytes of a
 string in their own ways. Whatever else is wrong with it is an `OmeXmlError`, never a reason to
 take the file for another kind of TIFF: its planes would become what they are not.

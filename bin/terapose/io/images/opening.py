@@ -72,7 +72,7 @@ def open_image(
         (`img_*.tif`, or with names for axes `img_{z}_{c}.tif`).
     region
         Part of the image, as ``z0:z1,y0:y1,x0:x1`` in voxels of the level; what is returned is
-        that part, with its own shape, and its origin where it lies.
+        that part, with its own shape, and its place as origin.
     voxel_size
         (z, y, x) in micrometres at that level; overrides what the file says. A translation that
         the file gives in micrometres stays as it is, one in voxels the same in voxels.

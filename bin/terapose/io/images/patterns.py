@@ -1,7 +1,7 @@
 """Paths with wildcards and with names for axes: `images/img_{z}_{c}.tif`, `images/*.tif`.
 
 A name is a name, whatever is in it, and a pattern only where nothing has that name. The part of it
-that exists is taken as it is; in the rest ``*``, ``?``, ``[...]`` and ``{a,b}`` stand for what they
+that exists is taken as it is; in the rest ``*``, ``?``, ``[...]`` and ``{a,b}`` match what they
 do in a shell (never for a slash, or a dot in front), ``**`` for folders of any depth, and ``{t}``,
 ``{c}``, ``{z}`` for numbers (``{c}`` for any text) that say where along an axis a file belongs. A
 name that is there twice has to be the same both times.
@@ -30,7 +30,7 @@ class Match(NamedTuple):
     path
         The path.
     values
-        What stands for the names in it, by axis.
+        What replaces the names in it, by axis.
     """
 
     path: str
@@ -155,5 +155,5 @@ def _value(axis: str) -> str:
 
 
 def filled(address: str, values: Mapping[str, str]) -> str:
-    """A pattern with values in place of its names."""
+    """A pattern with values in place of names."""
     return _NAME.sub(lambda found: values.get(found[1].upper(), found[0]), address)

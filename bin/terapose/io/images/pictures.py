@@ -61,7 +61,7 @@ def jpeg_pixels(packed: bytes) -> int:
     Raises
     ------
     ValueError
-        If other bytes lie between its segments: decoders disagree on what they are.
+        If other bytes are between its segments: decoders disagree on what they are.
     """
     place, pixels = len(_SOI) if packed.startswith(_SOI) else 0, 0
     while place + 4 <= len(packed):
@@ -82,7 +82,7 @@ def jpeg_2000_header(packed: bytes) -> Jpeg2000:
     Raises
     ------
     ValueError
-        If there is none, or if colours of a palette take the place of its components.
+        If there is none, or if colours of a palette take the place of components.
     """
     start = _codestream(packed)
     if packed[start : start + 4] != _SIZ or len(packed) < start + 43:

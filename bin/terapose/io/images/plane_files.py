@@ -1,8 +1,8 @@
 """One file of a stack: TIFF, PNG or JPEG 2000, with one plane, or with the planes of a volume.
 
 A file is opened to be read and closed at once: a stack may have more files than a process may
-have open. OME-XML and the indices of microscopes are left aside: they may tell of the whole set,
-and the stack is told by the names of its files.
+have open. OME-XML and the indices of microscopes are left aside: they may describe the whole set,
+and the stack is known by the names of the files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Header(NamedTuple):
     shape
         (Y, X) of a plane, (Z, Y, X) of a volume.
     dtype
-        Type of its voxels, in native byte order.
+        Type of the voxels, in native byte order.
     kind
         "tiff", "png" or "jpeg2000".
     path

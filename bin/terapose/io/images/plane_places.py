@@ -103,7 +103,7 @@ def _value(text: str, known: Mapping[Value, str]) -> Value:
 
 
 def _along(address: str, axis: str, known: Mapping[Value, str]) -> str:
-    """What lies along an axis, in words; refuses planes or times of which one is missing."""
+    """What is along an axis, in words; refuses planes or times of which one is missing."""
     if axis == "C":
         return f"C {few(list(known.values()), _SHOWN)}"
     values = [int(value) for value in known]

@@ -97,7 +97,7 @@ def pick(
     got: str = "",
     remedy: str = "choose one by its number or name (series)",
 ) -> int:
-    """Index (from 0) of the image that is wanted; without a wish, of the only one.
+    """Index (from 0) of the chosen image; without a choice, of the only one.
 
     Parameters
     ----------

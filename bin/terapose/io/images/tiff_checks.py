@@ -43,7 +43,7 @@ def check_whole(
     InputError
         If it is damaged.
     DescriptionError
-        If what it says of its pages does not fit them.
+        If what it says of the pages does not fit them.
     """
     told = _told_pages(file, images[0]) if images else None
     broken = damage(complaints)

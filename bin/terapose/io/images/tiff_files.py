@@ -52,7 +52,7 @@ class TiffAddress:
     path
         The file.
     omexml
-        OME-XML in place of its own; empty: its own, if it has any.
+        OME-XML to use instead; empty: its own, if it has any.
     plain
         Whether its OME-XML and what ImageJ wrote are left aside.
     """
@@ -172,7 +172,7 @@ def _refuse_circle(address: str, tiff: TiffFile) -> None:
 
 
 class DescriptionError(InputError):
-    """What a file says of its planes cannot be used; with ``axes`` it is read as a plain TIFF.
+    """What a file says of the planes cannot be used; with ``axes`` it is read as a plain TIFF.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The images in a TIFF file: what tifffile calls series, and each position of a stage by itself.
 
 Micro-Manager, NDTiff, FluoView and LSM keep positions as an axis of one array. A position is an
-image of its own, chosen by ``series``.
+separate image, chosen by ``series``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the programs of microscopes write of channels and voxels into TIFF files of their own.
 
-Each function takes an opened file and one of its images, and gives the names of its channels and
-the size of its voxels as far as the program wrote them. What is missing or no number is unknown.
+Each function takes an opened file and one image of it, and gives the names of the channels and
+the size of the voxels as far as the program wrote them. What is missing or no number is unknown.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MPP = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
 
 @dataclass(frozen=True)
 class Metadata:
-    """Names of channels and the size of a voxel, as far as a file tells them.
+    """Names of channels and the size of a voxel, as far as a file states them.
 
     Attributes
     ----------

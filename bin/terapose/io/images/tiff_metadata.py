@@ -41,7 +41,7 @@ def metadata_of(file: TiffFile, series: TiffPageSeries) -> Metadata:
     Parameters
     ----------
     file, series
-        The open file and one of its images.
+        The open file and one image of it.
     """
     if series.kind == "ome":
         return _from_ome(file)
@@ -120,7 +120,7 @@ def _labels(labels: Any, series: TiffPageSeries) -> tuple[str, ...]:
 
 
 def _of_planes(file: TiffFile, series: TiffPageSeries) -> Metadata:
-    """Planes that a program wrote one by one, each into a file of its own."""
+    """Planes that a program wrote one by one, each into a separate file."""
     if file.is_micromanager:
         return micromanager.metadata_of(file, series)
     return makers.metaseries(file, series) if file.is_metaseries else Metadata()

@@ -1,7 +1,7 @@
 """Refuses TIFF files whose pages are stored in different ways, one compressed and one not.
 
 Of an image of many pages tifffile reads all tags of the first, and of the others only where their
-data lies: that is fast, and right where all are alike, as nearly all programs write them. Here the
+data is: that is fast, and right where all are alike, as nearly all programs write them. Here the
 few tags are looked at that decoding depends on.
 """
 
@@ -81,7 +81,7 @@ def _check(address: str, series: TiffPageSeries, opened: ExitStack) -> None:
 
 
 def _stored(page: TiffPage | TiffFrame, speaker: TiffPage) -> dict[int, float] | None:
-    """How a page says that it is stored; None where it has no directory of its own."""
+    """How a page says that it is stored; None where it does not have its own directory."""
     tiff, handle = page.parent.tiff, page.parent.filehandle
     handle.seek(page.offset)
     try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 Decoded = tuple[Picture | None, Shape, Shape]
-"""Pixels (depth, rows, columns, samples), where they lie in the page, and their shape."""
+"""Pixels (depth, rows, columns, samples), where they are in the page, and their shape."""
 Decode = Callable[..., Decoded]
 
 _JPEG = (6, 7, 33007, 34892)

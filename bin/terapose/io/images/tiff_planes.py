@@ -3,7 +3,7 @@
 - One array without compression and without gaps is mapped into memory (`_mapped`).
 - Planes without compression, wherever they are in one or many files, are mapped one by one
   (`MappedPlanes`): stacks of Micro-Manager, and what was written plane by plane.
-- Of planes in compressed strips those strips are decoded that hold wanted rows (`StripPlanes`).
+- Of planes in compressed strips those strips are decoded that hold requested rows (`StripPlanes`).
 - All else (tiles, samples side by side, sets of compressed files) is read through tifffile's Zarr
   store, chunk by chunk.
 
@@ -41,7 +41,7 @@ def open_source(file: TiffAddress, number: int, level: int) -> Source:
     file
         The file.
     number, level
-        Which of its images (from 0), which level of the pyramid.
+        Which image of it (from 0), which level of the pyramid.
     """
     tiff = open_file(file)
     with said_by_tifffile():
@@ -172,7 +172,7 @@ class StripPlanes(_Planes):
         return out[tuple(0 if isinstance(n, int) else slice(None) for n in index)]
 
     def _strips(self, number: int, rows: slice) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Decoded strips, cut to the wanted rows: first row, last row and pixels."""
+        """Decoded strips, cut to the requested rows: first row, last row and pixels."""
         page = self._series[number]
         if page is None or rows.start == rows.stop:
             return
@@ -206,7 +206,7 @@ def _mapped(series: TiffPageSeries) -> Source:
 
 
 def _stored_type(page: Page, series: TiffPageSeries) -> np.dtype[Any]:
-    """Type of a page's bytes: each file of a set has a byte order of its own."""
+    """Type of a page's bytes: each file of a set has its own byte order."""
     return np.dtype(page.parent.byteorder + series.dtype.char)
 
 

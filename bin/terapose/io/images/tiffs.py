@@ -72,11 +72,11 @@ class _Found:
     Attributes
     ----------
     file, number
-        How to open it, and which of its images this is.
+        How to open it, and which image of it this is.
     names, place
         Names of all images at the address, and which of them this is.
     files
-        Files that make the image, beside those of its planes.
+        Files that make the image, beside those of the planes.
     note
         What was left aside.
     """

@@ -68,7 +68,7 @@ def _from_streams(
 
 
 def from_gzip(packed: bytes, most: int) -> bytes:
-    """Bytes that gzip or zlib packed: the first ones tell which."""
+    """Bytes that gzip or zlib packed: the first ones show which."""
     return _from_streams(packed, most, lambda: zlib.decompressobj(zlib.MAX_WBITS | 32))
 
 

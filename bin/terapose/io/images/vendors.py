@@ -1,6 +1,6 @@
 """Formats of microscope makers, through the plug-ins of bioio (`pip install 'terapose[formats]'`).
 
-The file is opened by the plug-in of its format, and read plane by plane, never as a whole. A plane
+The file is opened by the plug-in for its format, and read plane by plane, never as a whole. A plane
 is what such readers decode in one piece, so large planes count as not lazy: the plan has them
 copied once (**convert**). Axes, scenes, channels and voxel sizes are those that the plug-in finds.
 

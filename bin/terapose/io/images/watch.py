@@ -4,7 +4,7 @@ A task of a run compares what it reads with the plan's table (`terapose.pipeline
 is the same for programs without a plan, and for whoever makes one:
 
 1. `settled` opens an image, finds its identity, and opens it once more: what was looked into (the
-   shape, the type, where values lie in the file) belongs to the identity only if this is the same
+   shape, the type, where values are in the file) belongs to the identity only if this is the same
    before and after. Otherwise another image could take its place between the two, and its values
    would be read by the metadata of the first.
 2. `Watch` keeps what is known of the images that were opened, and compares with it what has been

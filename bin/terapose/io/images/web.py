@@ -2,7 +2,7 @@
 
 A server may send more than it said, without an end, or compressed so that it unpacks to gigabytes;
 one that does not know ranges sends the whole file. fsspec takes all of it into memory. So the
-answers of its client end where the range ends that was asked for.
+answers to its client end where the range ends that was asked for.
 """
 
 from __future__ import annotations

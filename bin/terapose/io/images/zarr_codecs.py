@@ -73,7 +73,7 @@ def bound(address: str, array: Any) -> int:
     Raises
     ------
     InputError
-        If one of its codecs is not known.
+        If one of the codecs is not known.
     """
     itemsize = array.dtype.itemsize
     metadata = array.metadata

@@ -24,7 +24,7 @@ class Group(NamedTuple):
     documents, metadata
         Its documents, and what OME-Zarr says in them.
     multiscale
-        The image: one of its ``multiscales``.
+        The image: one of the ``multiscales``.
     named
         The level that an address named.
     """

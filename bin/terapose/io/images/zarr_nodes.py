@@ -1,6 +1,6 @@
 """A node of a Zarr hierarchy: its metadata documents, its array, what identifies its content.
 
-A hierarchy is a folder, a prefix of an object store, or lies in a ZIP archive.
+A hierarchy is a folder, a prefix of an object store, or is in a ZIP archive.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _open_bounded(address: str, packed: zips.Node | None, touched: set[str] | No
 
 
 def identity(address: str, found: dict[str, bytes], level_path: str) -> Identity:
-    """Identify an image by its metadata and all files of its level.
+    """Identify an image by its metadata and all files of the level.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def identity(address: str, found: dict[str, bytes], level_path: str) -> Identity
     found
         Its documents.
     level_path
-        Path of its array in it; empty where the image is an array itself.
+        Path of the array in it; empty where the image is an array itself.
     """
     level = addresses.join(address, level_path) if level_path else address
     parts: list[object] = [sorted(found.items()), sorted(documents(level).items())]

@@ -1,13 +1,13 @@
 """OME-Zarr in one file: a Zarr hierarchy in a ZIP archive (`.zarr.zip`, or `.ozx` of RFC-9).
 
-1. The directory at the end of the archive is read once: where each member lies.
+1. The directory at the end of the archive is read once: where each member is.
 2. A member is read by its bytes in the archive, of a member that is not compressed only the bytes
-   that are wanted (an inner chunk of a shard). Nothing is unpacked to the disk.
+   that are requested (an inner chunk of a shard). Nothing is unpacked to the disk.
 3. What is read whole is compared with its checksum in the directory.
 
 No file stays open, so threads and forked processes read at the same time. The root of the
 hierarchy is the root of the archive, or its only folder that is a Zarr node. An address goes on
-inside the archive: `plate.zarr.zip/A/1/0`. Archives at URLs are told by their suffix.
+inside the archive: `plate.zarr.zip/A/1/0`. Archives at URLs are recognised by their suffix.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _parents(path: str) -> set[str]:
 
 
 class Member(NamedTuple):
-    """Where a member lies in the archive, and how."""
+    """Where a member is in the archive, and how it is stored."""
 
     header: int
     name_length: int
@@ -122,7 +122,7 @@ class Archive:
 
     @cached_property
     def roots(self) -> list[str]:
-        """Paths of the Zarr nodes that lie in no other."""
+        """Paths of the Zarr nodes that are in no other."""
         return sorted(node for node in self.nodes if not _parents(node) & self.nodes)
 
     def read(self, name: str, most: int = MOST_BYTES) -> bytes | None:

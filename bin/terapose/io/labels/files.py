@@ -1,7 +1,7 @@
 """The files of label images, region by region, and whether they are those that were written.
 
 **export** notes the CRC-32C of each file it writes; a region's checksum is that of the lines
-``key crc`` of its files, by rising key. A chunk of nothing but 0 has no file and no line, so a file
+``key crc`` of the files, by rising key. A chunk of nothing but 0 has no file and no line, so a file
 that is missing, added or changed changes the checksum, and it takes reading the compressed files
 alone, without decoding, to compare them.
 
@@ -103,7 +103,7 @@ class LabelFiles:
         )
 
     def _counts(self, level: int) -> list[int]:
-        """Chunks of a level along each axis of its array."""
+        """Chunks of a level along each axis of the array."""
         shape = level_shape(self.shape, self.factors[level])
         counts = [-(-n // edge) for n, edge in zip(shape, self._edges(level), strict=True)]
         return counts[-self.dimensions :]
@@ -157,7 +157,7 @@ def checksums_in(
 
 
 def added(folder: Path, known: LabelFiles) -> list[str]:
-    """Names in the folder of a label image that are none of its files, sorted."""
+    """Names in the folder of a label image that are not its files, sorted."""
     found = []
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]

@@ -55,7 +55,7 @@ def write_mask(
     voxel_size
         (z, y, x) in micrometres of the finest level, if known.
     identity
-        What tells this result from others; OME wants a UUID, which is made of it.
+        What distinguishes this result from others; OME wants a UUID, which is made of it.
     description
         Of the image, in OME's metadata.
     place

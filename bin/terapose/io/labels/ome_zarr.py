@@ -1,6 +1,6 @@
 """Label images as OME-Zarr, with a pyramid.
 
-Layout: `labels.zarr` is an OME-Zarr *labels group*, the same that lies inside an image under
+Layout: `labels.zarr` is an OME-Zarr *labels group*, the same that is inside an image under
 `labels/`, with one label image in it, or several of the same shape::
 
     labels.zarr/            labels: ["cells"], or ["cells", "nuclei", "cytoplasm"]
@@ -8,10 +8,10 @@ Layout: `labels.zarr` is an OME-Zarr *labels group*, the same that lies inside a
             0/  1/  2/ ...  arrays in ZYX (YX for 2D), level 0 at full resolution
 
 ome-zarr-py, its validator and napari open `labels.zarr` itself or `labels.zarr/cells`, as a layer
-of labels; moved to `<image>.zarr/labels` it becomes the labels of that image as it stands.
+of labels; moved to `<image>.zarr/labels` it becomes the labels of that image unchanged.
 
 Levels take the first voxel of each group of `factor` voxels, never a mixture of two IDs. The
-centre of that voxel lies at `index * scale`, so all levels have one translation: that of the image
+centre of that voxel is at `index * scale`, so all levels have one translation: that of the image
 (level) whose labels these are, or none where it begins at 0.
 
 Bytes depend on the content alone: chunks have a fixed shape, empty ones are not written, and Zstd
@@ -76,7 +76,7 @@ def create(
     translation
         (z, y, x) of the centre of the first voxel, in micrometres, or in voxels of the image.
     factors
-        (Z, Y, X) of each level: how many voxels of level 0 one of its voxels stands for, (1, 1, 1)
+        (Z, Y, X) of each level: how many voxels of level 0 one voxel of it covers, (1, 1, 1)
         first (see `pyramid_factors`).
     chunks
         (Z, Y, X) of a chunk, clipped to the shape; independent of how the work was cut.
@@ -171,7 +171,7 @@ def downsample(
     Returns
     -------
     numpy.ndarray
-        A view of the kept voxels; they lie in the level at `level_region(start, stop, factor)`.
+        A view of the kept voxels; they are in the level at `level_region(start, stop, factor)`.
     """
     first = tuple(slice(-s % f, None, f) for s, f in zip(start, factor, strict=True))
     return block[first]
@@ -197,7 +197,7 @@ def pyramid_factors(
 ) -> list[tuple[int, int, int]]:
     """Choose the levels of a pyramid.
 
-    Each level halves the axes with the finest voxels: Y and X alone while the planes lie further
+    Each level halves the axes with the finest voxels: Y and X alone while the planes are further
     apart, then all three, until no axis is longer than `smallest`.
 
     Parameters

@@ -105,7 +105,7 @@ class Sorter:
     """Rows of any order in, rows by rising key out, a range of keys in memory at a time.
 
     What comes in is put aside in the store by ranges of ``width`` keys, and removed at the end. It
-    has a folder of its own: a twin of this task must not remove it.
+    has its own folder: a twin of this task must not remove it.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ def put_column(store: Store, name: str, values: NDArray[np.integer[Any]]) -> Non
 def pieces(
     store: Store, name: str, columns: Sequence[str], total: int, span: tuple[int, int]
 ) -> Iterator[tuple[int, dict[str, NDArray[np.int64]]]]:
-    """Rows of columns, the first of which is sorted and lies in ``span``, a chunk at a time.
+    """Rows of columns, the first of which is sorted and within ``span``, a chunk at a time.
 
     Yields
     ------
@@ -90,7 +90,7 @@ def pieces(
 def columns_in(
     store: Store, name: str, columns: Sequence[str], total: int, span: tuple[int, int]
 ) -> dict[str, NDArray[np.int64]]:
-    """Rows of columns, the first of which is sorted and lies in ``span``."""
+    """Rows of columns, the first of which is sorted and within ``span``."""
     found = [rows for _, rows in pieces(store, name, columns, total, span)]
     nothing = np.zeros(0, np.int64)
     return {c: np.concatenate([nothing, *(rows[c] for rows in found)]) for c in columns}

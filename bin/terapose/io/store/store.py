@@ -4,13 +4,13 @@ Invariants
 ----------
 - Every write region belongs to one task and is aligned to chunks: no chunk has two writers.
 - A chunk, a table and a marker appear whole or not at all (`terapose.io.files`).
-- Everything has a checksum, of its name and of the run too, which is compared whenever it is read
+- Everything has a checksum, including its name and the run, which is compared whenever it is read
   (`terapose.io.checksums`): stores of other runs have the same names.
 - On a local disk it consists of regular files in real folders (`terapose.io.own_files`).
 - All chunks of an array are written, zeros too. A chunk that is missing when it is read is a
   fault (`StoreError`), never zeros.
 - A task first writes its results, then its *marker*, and only then drops what nobody needs any
-  more. Who reads and afterwards finds a marker of its own kind in place (a twin was faster, for
+  more. Who reads and afterwards finds such a marker in place (a twin was faster, for
   example an orphan of a killed run) throws away what it read: it may have been dropped under it.
 """
 
@@ -143,7 +143,7 @@ class Store:
             raise _named(error, name) from error.__cause__
 
     def checksum(self, name: str) -> int | None:
-        """CRC-32C of a file as it lies there; None where there is none."""
+        """CRC-32C of a file as it is there; None where there is none."""
         try:
             return checksums.crc32c(cast(bytes, self._fs.cat_file(self._path(name))))
         except (FileNotFoundError, OddEntryError):
@@ -158,7 +158,7 @@ class Store:
         return bool(self._fs.exists(self._path(name)))
 
     def names(self, folder: str) -> list[str]:
-        """Names of the complete blobs that lie in a folder, itself in front of each; sorted."""
+        """Names of the complete blobs in a folder, itself in front of each; sorted."""
         try:
             found = self._fs.ls(self._path(folder), detail=False)
         except FileNotFoundError:
@@ -341,7 +341,7 @@ class Store:
         ]
 
     def drop_box(self, name: str, box: Box) -> None:
-        """Remove the chunks that lie in a ZYX box.
+        """Remove the chunks in a ZYX box.
 
         Of an array whose metadata are missing or damaged it is not known which these are, so they
         stay: who drops has no need of the array, and whoever reads it says that it is damaged.
@@ -366,7 +366,7 @@ class Store:
 
 
 def _named(fault: StoreError, name: str, box: Box | None = None) -> StoreError:
-    """A fault that says what it is about; an array rather than one of its files."""
+    """A fault that says what it is about; an array rather than one file of it."""
     fault.name = name
     if box is not None:
         fault.start, fault.stop = box.start, box.stop
@@ -374,7 +374,7 @@ def _named(fault: StoreError, name: str, box: Box | None = None) -> StoreError:
 
 
 def _kind(name: str) -> str:
-    """What a blob is, as the name of its points."""
+    """What a blob is, as its points are named."""
     if name.startswith("done/"):
         return "marker"
     return "table" if name.endswith(".npz") else "metadata" if name.endswith(_ARRAY) else "blob"

@@ -36,7 +36,7 @@ def write_geojson(
     sample
         Name of the image, of which the features' identifiers are made.
     planes
-        Planes of the image; where there are several, each outline tells its own.
+        Planes of the image; where there are several, each outline names its own.
     """
     with path.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')

@@ -2,7 +2,7 @@
 
 CSV and Parquet hold all columns. AnnData (`.h5ad`) has the mean intensities as its matrix and all
 other columns as observations, as `scimap.pp.mcmicro_to_scimap` would make it of the CSV file:
-intensities are what stands before ``X_centroid``. The matrix is streamed, observations are kept in
+intensities are what is before ``X_centroid``. The matrix is streamed, observations are kept in
 memory until the end.
 """
 

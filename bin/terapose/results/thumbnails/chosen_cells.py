@@ -57,7 +57,7 @@ class Cells:
         return len(self.ids)
 
     def starts(self, window: ZYX) -> NDArray[np.int64]:
-        """(N, 3) first voxel of each window; it may lie outside of the image."""
+        """(N, 3) first voxel of each window; it may be outside the image."""
         return self.centers - np.array(window, np.int64) // 2
 
 
@@ -76,13 +76,13 @@ def read_cells(
     shape
         (Z, Y, X) of the image.
     origin
-        (Z, Y, X) of its first voxel in the table's positions: where a region begins.
+        (Z, Y, X) of the first voxel in the table's positions: where a region begins.
 
     Raises
     ------
     InputError
         If the file cannot be read, a column is missing, an ID is no whole number from 1 or occurs
-        twice, or a centroid is no number or lies outside of the image.
+        twice, or a centroid is no number or is outside the image.
     """
     where = "the table" if isinstance(table, pd.DataFrame) else os.fspath(table)
     axes = "zyx" if shape[0] > 1 else "yx"

@@ -1,7 +1,7 @@
 """Thumbnails of cells, from an image of any size: `cut_cells`.
 
 The result is that of labsyspharm's cellcutter: an array [C, N, W, W] of the image's type, in the
-order of the table; cell ``n`` lies in the window that starts at ``int(centroid) - W // 2``, and
+order of the table; cell ``n`` is in the window that starts at ``int(centroid) - W // 2``, and
 what is outside of the image is 0. Of a volume the array is [C, N, D, W, W].
 
 1. The table is read and checked. One pass over the label image finds the box of every cell: so it
@@ -11,7 +11,7 @@ what is outside of the image is 0. Of a volume the array is [C, N, D, W, W].
    block gets the part of it that the block has; windows across blocks are complete when the last
    of their blocks has been seen, and no block needs a halo.
 3. With ``mask_cells`` the label image is gone through with the image, and each window gets a mask
-   of its own cell; what is outside of it becomes 0.
+   of one cell; what is outside that becomes 0.
 4. A unit of the output (`terapose.results.thumbnails.files`), full of complete windows, is written.
 
 Memory: ``cache_bytes`` for units that are being filled; for each job two blocks of 4 MiB (2**21
@@ -121,14 +121,14 @@ def cut_cells(
         Local path of the array. With `mask_cells` the masks, bool [N, W, W], are beside it:
         `cells_mask.zarr` for `cells.zarr`. Both are there whole or not at all.
     window
-        Edge of the window in pixels, of a volume of its cube; or (D, W). None takes the largest
+        Edge of the window in pixels, of a volume, of the cube; or (D, W). None takes the largest
         box of the cells in the table.
     channels
-        Numbers from 1, or names, in the order wanted; none takes all.
+        Numbers from 1, or names, in the order of the output; none takes all.
     mask_cells
         Set voxels that are not of the window's own cell to 0, and write the masks.
     layout
-        How the array lies on disk.
+        How the array is laid out on disk.
     overwrite
         Replace thumbnails that are there.
     cache_bytes
@@ -209,7 +209,7 @@ def _opened(
 
 @dataclass(frozen=True)
 class _Source:
-    """What is read of a block: the labels, if they are wanted, and then each channel."""
+    """What is read of a block: the labels, if they are needed, and then each channel."""
 
     image: Image
     channels: tuple[int, ...]

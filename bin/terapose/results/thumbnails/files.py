@@ -3,7 +3,7 @@
 An array is cut along its cells into *units*: whole chunks or shards, about 32 MiB. A unit is filled
 part by part and written when its last part is there. Units that are not yet full stay in memory as
 far as there is room, and in files of the scratch folder beyond; a unit stays where it was begun. So
-memory is bounded, however large the array and whatever the order of its cells, and nothing is ever
+memory is bounded, however large the array and whatever the order of the cells, and nothing is ever
 read back from the compressed array.
 
 Bytes depend on the content alone: every unit is written once, whole, and Blosc compresses on one
@@ -32,7 +32,7 @@ _LEVEL = 2
 
 @dataclass(frozen=True)
 class Layout:
-    """How thumbnails lie on disk.
+    """How thumbnails are laid out on disk.
 
     Attributes
     ----------
@@ -158,7 +158,7 @@ class Units:
     Parameters
     ----------
     images, masks
-        Arrays to write, [C, N, (D,) W, W] and, if wanted, [N, (D,) W, W]; with masks, voxels
+        Arrays to write, [C, N, (D,) W, W] and, if requested, [N, (D,) W, W]; with masks, voxels
         outside of a cell become 0 when its unit is written.
     window
         (D, H, W).
@@ -219,7 +219,7 @@ class Units:
         return unit * self.size, min((unit + 1) * self.size, self._cells)
 
     def _bytes(self, unit: int) -> tuple[int, int]:
-        """Size of a unit's thumbnails and of its masks."""
+        """Size of a unit's thumbnails and masks."""
         first, stop = self._span(unit)
         voxels = (stop - first) * int(np.prod(self._window))
         images, masks = self._arrays

@@ -24,14 +24,14 @@ from terapose.results.thumbnails.files import Layout, create_array
 
 
 class Destination:
-    """An array of thumbnails on a local disk and, where wanted, that of their masks.
+    """An array of thumbnails on a local disk and, where requested, that of their masks.
 
     Parameters
     ----------
     address
         Folder of the array, or its zip file, on a local disk.
     layout
-        How it lies there.
+        How it is laid out there.
     with_masks
         Whether there is a second array, at `mask_path`.
 
@@ -141,7 +141,7 @@ class Destination:
         return images, None if self.mask_path is None else make("masks", shape, np.bool_, 0)
 
     def unwritable(self, error: OSError) -> InputError:
-        """What to tell of a fault in writing."""
+        """What to say about a fault in writing."""
         return InputError(
             "the thumbnails cannot be written",
             where=self.path,
