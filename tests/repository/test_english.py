@@ -1,8 +1,8 @@
 """What users read is plain English: words that a careful editor would strike out are not in it.
 
-Read are the pages of documentation, the help of every command, the descriptions of parameters, and
-the texts of errors: strings in calls of `InputError` and `StoreError`, as they are in the source.
-Code in pages does not count.
+Read are the pages of documentation, the help of every command, the descriptions of parameters, the
+docstrings, and all that programs print: strings in errors (`InputError`, `StoreError`), in the log
+and in the workflow, as they are in the source. Code in pages and docstrings does not count.
 """
 
 from __future__ import annotations
@@ -27,12 +27,24 @@ PAGES = (
     *sorted((ROOT / "contrib").rglob("*.md")),
 )
 SOURCES = sorted((ROOT / "bin" / "terapose").rglob("*.py"))
-ERRORS = ("InputError", "StoreError")
+WORKFLOW = [ROOT / "main.nf", *sorted((ROOT / "modules").rglob("*.nf"))]
+SAID = ("InputError", "StoreError", "warning", "info", "echo")
+"""Calls whose strings are printed: errors, the log, and what commands say."""
 
 AVOIDED = re.compile(
     r"\b(tells?|told|had|wanted|stands?|stood|lies?|lay|lain|of its)\b", re.IGNORECASE
 )
 """Files and programs do not tell, stand or lie; "of its" and the others are seldom needed."""
+
+NAMES = re.compile(r"^( *)\*{0,2}\w+(?:, \*{0,2}\w+)*\n(?=\1 +\S)", re.MULTILINE)
+"""What a section of a docstring describes, a line each: names of parameters and attributes."""
+
+GROOVY = re.compile(
+    r"//[^\n]*|(?<=[(,~]) ?/(?:\\.|[^/\\\n])+/"
+    r'|(?P<text>"""(?:\\.|[^\\])*?"""|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')',
+    re.DOTALL,
+)
+"""Strings of a Nextflow file; comments and patterns, in which quotes begin nothing, are skipped."""
 
 ALLOWED = {
     "tell us": "people tell",
@@ -101,27 +113,51 @@ def descriptions() -> Iterator[Piece]:
 
 
 def strings(source: str, where: str) -> Iterator[Piece]:
-    """Strings in calls of the errors, those in f-strings among them."""
+    """Strings in calls of the errors and of the log, those in f-strings among them."""
     for call in ast.walk(ast.parse(source)):
         if not isinstance(call, ast.Call):
             continue
-        if getattr(call.func, "id", getattr(call.func, "attr", None)) not in ERRORS:
+        if getattr(call.func, "id", getattr(call.func, "attr", None)) not in SAID:
             continue
         for part in ast.walk(call):
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 yield Piece(where, part.lineno, part.value)
 
 
-def errors() -> Iterator[Piece]:
-    """Texts of all errors."""
-    for path in SOURCES:
-        source = path.read_text()
-        if any(name in source for name in ERRORS):
-            yield from strings(source, str(path.relative_to(ROOT)))
+def docstrings(source: str, where: str) -> Iterator[Piece]:
+    """What describes modules, classes, functions and attributes, without names and code."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text), lineno=line)):
+                yield Piece(where, line, prose(NAMES.sub(_blank, text)))
+
+
+def sentences(source: str, where: str) -> Iterator[Piece]:
+    """Strings of a Nextflow file."""
+    for found in GROOVY.finditer(source):
+        if text := found["text"]:
+            yield Piece(where, 1 + source.count("\n", 0, found.start()), text)
+
+
+def _each(
+    files: Iterable[Path], read: Callable[[str, str], Iterator[Piece]]
+) -> Callable[[], Iterator[Piece]]:
+    """A reader of all these files."""
+    return lambda: (
+        piece for file in files for piece in read(file.read_text(), str(file.relative_to(ROOT)))
+    )
 
 
 @pytest.mark.parametrize(
-    ("read", "least"), [(pages, 20), (helps, 30), (descriptions, 50), (errors, 500)]
+    ("read", "least"),
+    [
+        pytest.param(pages, 20, id="pages"),
+        pytest.param(helps, 30, id="helps"),
+        pytest.param(descriptions, 50, id="descriptions"),
+        pytest.param(_each(SOURCES, strings), 600, id="said"),
+        pytest.param(_each(SOURCES, docstrings), 1800, id="docstrings"),
+        pytest.param(_each(WORKFLOW, sentences), 200, id="workflow"),
+    ],
 )
 def test_words_to_avoid_are_not_in_what_users_read(
     read: Callable[[], Iterator[Piece]], least: int
@@ -141,6 +177,39 @@ def test_a_word_to_avoid_is_found_with_file_and_line() -> None:
     assert [fault.partition(" in ")[0] for fault in faults(strings(source, "a.py"))] == [
         "a.py:3: 'had'",
         "a.py:3: 'stands'",
+    ]
+    assert faults(strings('log.warning(\n    "%s lies", x)', "a.py")) == [
+        "a.py:2: 'lies' in '%s lies'"
+    ]
+
+
+def test_in_docstrings_names_and_code_do_not_count() -> None:
+    source = (
+        'def f(told: int) -> None:\n    """Never `told`.\n\n    Parameters\n    ----------\n'
+        '    told\n        What it tells.\n    """\n\nX = 1\n"""Where it lies."""\n'
+    )
+    assert sorted(faults(docstrings(source, "a.py"))) == [
+        "a.py:11: 'lies' in 'Where it lies.'",
+        "a.py:7: 'tells' in '---- ____ What it tells.'",
+    ]
+
+
+def test_in_the_workflow_comments_and_patterns_do_not_count() -> None:
+    source = """
+// "told"
+if (name =~ /['"]/ || text == 'had it') { // 'stood'
+    refuse("${name}: it\\"s wanted; see https://lies.org", 'it lay')
+    script: \"\"\"
+    what "stands" here
+    \"\"\"
+}
+"""
+    assert [fault.partition(" in ")[0] for fault in faults(sentences(source, "a.nf"))] == [
+        "a.nf:3: 'had'",
+        "a.nf:4: 'wanted'",
+        "a.nf:4: 'lies'",
+        "a.nf:4: 'lay'",
+        "a.nf:6: 'stands'",
     ]
 
 
