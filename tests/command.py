@@ -1,15 +1,19 @@
-"""Call the command line in this process."""
+"""Call the command line in this process, or in another one."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import terapose
 from terapose.cli import main
 
+EXECUTABLE = Path(terapose.__file__).parents[1] / "terapose.py"
 _PROGRESS = re.compile(r"[a-z-]+: \d+ of \d+")
 
 
@@ -58,3 +62,9 @@ def finished(folder: Path) -> list[str]:
     return sorted(
         p.name for p in folder.glob("*") if p.name.strip(".").split(".partial")[0] in names
     )
+
+
+def segment_apart(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run `terapose segment` in a Python of its own."""
+    command = [sys.executable, EXECUTABLE, "segment", *words]
+    return subprocess.run([*map(str, command)], capture_output=True, text=True)

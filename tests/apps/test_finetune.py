@@ -1,28 +1,22 @@
-"""Fine-tuning, early stopping, the picture of a training, Cellpose 4's own training."""
+"""Fine-tuning, early stopping, the picture of a training."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import tifffile
 import torch
-from cellpose import models, vit
 from click.testing import CliRunner
-from numpy.typing import NDArray
+from tests.discs import State, equal, item, weights, write_cells
 from tests.unets import random_unet, save
-from torch import Tensor, nn
 
 from terapose.apps.train.augment import crop
 from terapose.apps.train.batches import batch_of
-from terapose.apps.train.cellpose4 import Recipe, arguments, finetune
 from terapose.apps.train.curve import curve_of, draw_curve
-from terapose.apps.train.data import Item, make_item, median_diameter, normalise
+from terapose.apps.train.data import Item
 from terapose.apps.train.loop import Trainer, fit, prepare
 from terapose.apps.train.saving import check_output
 from terapose.apps.train.score import segment
@@ -31,9 +25,9 @@ from terapose.apps.train.start import begin
 from terapose.cli.train import command
 from terapose.core.errors import InputError
 from terapose.networks import identify, load
-from terapose.networks.unet import UNet
 
-State = dict[str, Tensor]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = Settings(epochs=5, steps=3, batch=2, edge=32, widths=(1, 4, 6, 8), diameter=12.0)
 OPTIONS = {
     "channels": (),
@@ -50,32 +44,6 @@ OPTIONS = {
     "resume": False,
     "use_gpu": False,
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks are slower on several threads, and much slower on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def discs(seed: int, *, dark: bool = False) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """An image, 64 x 64 pixels, of discs of 9 to 15 pixels, and their labels."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:64, :64]
-    labels = np.zeros((64, 64), np.int32)
-    for number, (row, column) in enumerate(np.ndindex(3, 3), start=1):
-        centre = 11 + 21 * np.array([row, column]) + rng.uniform(-3, 3, 2)
-        labels[np.hypot(y - centre[0], x - centre[1]) < rng.uniform(4.5, 7.5)] = number
-    image = ((labels > 0) ^ dark) * 100.0 + rng.normal(20, 4, labels.shape)
-    return image.astype(np.float32), labels
-
-
-def item(seed: int, *, dark: bool = False) -> Item:
-    image, labels = discs(seed, dark=dark)
-    return make_item(f"{seed}.tif", 0, normalise(image)[None], labels, median_diameter(labels))
 
 
 @pytest.fixture(scope="module")
@@ -97,15 +65,6 @@ def start(init: Path, **options: object) -> Trainer:
     begun = begin({**OPTIONS, **options}, init=init, output=init.with_name("out.pth"))
     assert hasattr(begun, "trainer")
     return begun.trainer
-
-
-def weights(path: Path) -> State:
-    state: State = torch.load(path, weights_only=True)
-    return state
-
-
-def equal(one: State, other: State) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
 # -- fine-tuning ------------------------------------------------------------------------------
@@ -317,15 +276,6 @@ def test_curve(tmp_path: Path) -> None:
 # -- command ----------------------------------------------------------------------------------
 
 
-def write_cells(folder: Path, count: int = 4) -> Path:
-    folder.mkdir()
-    for seed in range(count):
-        image, labels = discs(seed)
-        tifffile.imwrite(folder / f"{seed}.tif", np.stack([image, image[::-1]]))
-        tifffile.imwrite(folder / f"{seed}_masks.tif", labels)
-    return folder
-
-
 def test_command_fine_tunes(tmp_path: Path) -> None:
     init = save(random_unet(diameter=19.5).state_dict(), tmp_path / "lab")
     cells, output = write_cells(tmp_path / "cells"), tmp_path / "tuned.pth"
@@ -344,109 +294,3 @@ def test_command_fine_tunes(tmp_path: Path) -> None:
     given[given.index("2,1")] = "1"
     with pytest.raises(InputError, match="the file to start from cannot be the output"):
         CliRunner().invoke(command, [*given, "--init", str(output)], catch_exceptions=False)
-
-
-# -- Cellpose 4 -------------------------------------------------------------------------------
-
-
-class Tiny(vit.BaseModel):  # type: ignore[misc]
-    """Three convolutions under the interface that Cellpose's training asks of a network."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.backbone = "sam_vitl"
-        self.W2 = nn.Parameter(torch.eye(2), requires_grad=False)  # what a file is known by
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 8, 5, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(8, 8, 5, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(8, 3, 5, padding=2),
-        )
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.layers(x), torch.zeros(len(x), 256)
-
-
-RECIPE = Recipe(epochs=11, steps=2, batch=2, rate=5e-3, decay=0.0)
-
-
-def test_cellposes_own_training(tmp_path: Path) -> None:
-    defaults = dict(models.normalize_default)
-    lines: list[str] = []
-    net, output = Tiny(), tmp_path / "tuned"
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    data = [item(0), replace_source(item(1), 1)]
-    history = finetune(net, data, [item(2)], output, RECIPE, report=lines.append)
-    assert [path.name for path in tmp_path.iterdir()] == ["tuned"]
-    again = Tiny()
-    again.load_model(output, device=torch.device("cpu"))
-    assert equal(again.state_dict(), net.state_dict()) and not equal(before, net.state_dict())
-    assert [line["epoch"] for line in history] == list(range(12))
-    assert history[-1]["loss"] < history[1]["loss"]
-    # the package measures the held-out loss in its epochs 0, 5 and 10
-    assert [line["epoch"] for line in history if "held_out_loss" in line] == [1, 6, 11]
-    assert "ap50" in history[0] and "ap50" in history[-1]
-    assert any("learning_rate=0.005" in line for line in lines)
-    assert models.normalize_default == defaults
-    assert float(net.diam_labels) == pytest.approx(np.mean([i.diameter for i in data]), rel=0.02)
-
-
-def replace_source(of: Item, source: int) -> Item:
-    return Item(of.name, source, of.image, of.labels, of.target, of.diameter)
-
-
-def test_arguments_for_cellposes_training() -> None:
-    """What Cellpose would make of the labels itself, three channels, sources drawn alike."""
-    from cellpose.dynamics import labels_to_flows
-
-    data = [item(0), item(1), replace_source(item(2), 1)]
-    made = arguments(data, [], RECIPE)
-    assert made["test_data"] is None and made["nimg_per_epoch"] == 4
-    np.testing.assert_allclose(made["train_probs"], [0.25, 0.25, 0.5])
-    theirs = labels_to_flows([i.labels.astype(np.float32) for i in data])
-    for mine, other in zip(made["train_labels"], theirs, strict=True):
-        pairs = np.unique(np.stack([mine[0].ravel(), other[0].ravel()]), axis=1)
-        assert pairs.shape[1] == 10  # nine objects and the background, numbered anew
-        np.testing.assert_array_equal(mine[1], other[1])
-        np.testing.assert_allclose(mine[2:], other[2:], atol=1e-4)
-    for image, of in zip(made["train_data"], data, strict=True):
-        assert image.shape == (3, 64, 64) and not image[1:].any()
-        np.testing.assert_array_equal(image[0], of.image[0])
-
-
-def test_divergence_of_cellposes_training(tmp_path: Path) -> None:
-    broken = item(0)
-    broken.image[:] = np.nan
-    with pytest.raises(InputError, match="the training has diverged"):
-        finetune(Tiny(), [broken], [], tmp_path / "out", RECIPE, report=print)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.large
-@pytest.mark.slow
-@pytest.mark.skipif("TERAPOSE_LARGE" not in os.environ, reason="trains and writes 1.2 GB")
-def test_command_fine_tunes_cellpose4(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    init, output = tmp_path / "cpsam", tmp_path / "tuned"
-    torch.save(vit.CPSAM(dtype=torch.float32).state_dict(), init)
-    cells = write_cells(tmp_path / "cells", 2)
-    given = [str(cells), "--init", str(init), "--output", str(output), "--epochs", "2"]
-    given += ["--steps", "1", "--rate", "1e-4", "--holdout-every", "2"]
-    with pytest.raises(InputError, match="got --diameter, --patience"):
-        CliRunner().invoke(
-            command, [*given, "--diameter", "20", "--patience", "2"], catch_exceptions=False
-        )
-    with pytest.raises(InputError, match="first epoch at a rate of zero; got 1"):
-        CliRunner().invoke(command, [*given, "--epochs", "1"], catch_exceptions=False)
-    done = CliRunner().invoke(command, given, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    info = identify(output)
-    assert (info.family, info.channels) == ("cellpose4", 3)
-    before, after = weights(init), weights(output)
-    assert before.keys() == after.keys()
-    assert not torch.equal(before["out.weight"], after["out.weight"])
-    net = load(output).module.net
-    assert not isinstance(net, UNet) and equal(net.state_dict(), after)
-    assert "A network of Cellpose 4" in output.with_suffix(".md").read_text()

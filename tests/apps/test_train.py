@@ -38,15 +38,7 @@ from terapose.cli.train import command
 from terapose.core.errors import InputError
 from terapose.networks import identify, load
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks are slower on several threads, and much slower on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = Settings(epochs=4, steps=3, batch=2, edge=32, widths=(1, 4, 6, 8), diameter=10.0)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,13 +32,7 @@ SMALL = Settings(epochs=4, steps=3, batch=2, edge=32, widths=(1, 4, 6, 8), diame
 AVERAGED = replace(SMALL, average=0.9)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks are slower on several threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def discs(seed: int, edge: int = 80) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,49 +12,15 @@ import pandas as pd
 import pytest
 import tifffile
 import torch
-from tests.command import Terapose, finished
+from tests.command import Terapose, finished, segment_apart
 from tests.synthetic import nuclei, write_ome_zarr, write_zarr
 
-import terapose
 from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.params import check
 from terapose.io.labels.ome_zarr import open_level
 
 SHAPE = (6, 24, 28)
-EXECUTABLE = Path(terapose.__file__).parents[1] / "terapose.py"
-
-
-def _segment(*words: object) -> subprocess.CompletedProcess[str]:
-    """Run `terapose segment` in a Python of its own."""
-    command = [sys.executable, EXECUTABLE, "segment", *words]
-    return subprocess.run([*map(str, command)], capture_output=True, text=True)
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small image without fault."""
-    return write_ome_zarr(tmp_path_factory.mktemp("good") / "good.zarr", nuclei(SHAPE)[0])
-
-
-@pytest.fixture
-def refused(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    tiny_model: Path,
-) -> Callable[..., str]:
-    """Segment what cannot be; returns the sentence, with the image's folder left out."""
-    command = Terapose(monkeypatch, capsys)
-
-    def run(image: Path | str, *words: object, out: Path = tmp_path / "out") -> str:
-        if "--model" not in words:
-            words = (*words, "--model", tiny_model)
-        said = command.refuses("segment", image, out, "--jobs", 1, *words)
-        assert not finished(out)
-        return said.replace(f"{Path(image).parent}/", "")
-
-    return run
 
 
 IMAGES = {
@@ -109,7 +73,7 @@ def test_fault_found_in_another_process_is_the_same_sentence(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     image = _write("nan", tmp_path)
-    done = _segment(image, tmp_path / "out", "--jobs", 2, "--model", tiny_model)
+    done = segment_apart(image, tmp_path / "out", "--jobs", 2, "--model", tiny_model)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == f"terapose: {image}, {IMAGES['nan']}"
     assert "Traceback" not in done.stderr
@@ -377,110 +341,12 @@ def test_an_image_in_the_home_folder(
         segment_file(address, tmp_path / "out", check({}))
 
 
-def test_folder_that_cannot_be_made(
-    refused: Callable[..., str], good: Path, tmp_path: Path
-) -> None:
-    blocked = tmp_path / "file"
-    blocked.touch()
-    remedy = "choose a folder you may write to, on a disk with space left"
-    assert refused(good, out=blocked) == (
-        f"{blocked}: results cannot be written; got File exists; {remedy}"
-    )
-    assert refused(good, out=blocked / "out") == (
-        f"{blocked / 'out'}: results cannot be written; got Not a directory; {remedy}"
-    )
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Make a file system in memory; skip where that is not permitted."""
-    made: list[Path] = []
-
-    def make(options: str) -> Path:
-        folder = tmp_path / "mounted"
-        folder.mkdir()
-        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        try:
-            done = subprocess.run(words, capture_output=True, text=True)
-        except FileNotFoundError:
-            pytest.skip("no mount command")
-        if done.returncode:
-            pytest.skip(f"may not mount: {done.stderr.strip()}")
-        made.append(folder)
-        return folder
-
-    yield make
-    for folder in made:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_folder_that_is_read_only(
-    refused: Callable[..., str], good: Path, mount: Callable[[str], Path]
-) -> None:
-    out = mount("ro,size=1m") / "out"
-    assert refused(good, out=out) == (
-        f"{out}: results cannot be written; got Read-only file system; "
-        "choose a folder you may write to, on a disk with space left"
-    )
-
-
-def test_disk_that_is_full(
-    refused: Callable[..., str], good: Path, mount: Callable[[str], Path]
-) -> None:
-    disk = mount("size=60k")
-    said = refused(good, out=disk / "out")
-    assert "not enough space for the intermediate results; got 0.0 GB free" in said
-    (disk / "filler").write_bytes(b"\0" * 30_000)
-    with (disk / "more").open("wb", buffering=0) as file, pytest.raises(OSError):
-        while True:
-            file.write(b"\0" * 512)
-    said = refused(good, out=disk / "out")
-    assert "No space left on device" in said and "disk with space left" in said
-
-
-def test_disk_that_fills_up_on_the_way(
-    good: Path, tiny_model: Path, mount: Callable[[str], Path]
-) -> None:
-    disk = mount("nr_inodes=60,size=50m")
-    done = _segment(good, disk / "out", "--jobs", 1, "--model", tiny_model)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("terapose: ") and "No space left on device" in last
-    assert "make room or choose another folder, and run again: finished work is kept" in last
-    assert not finished(disk / "out")
-
-
-def test_folder_with_another_runs_results(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    good: Path,
-    tiny_model: Path,
-) -> None:
-    command, out = Terapose(monkeypatch, capsys), tmp_path / "out"
-    words = ("--jobs", 1, "--model", tiny_model)
-    assert command("segment", good, out, *words).code == 0
-    # the same image by another address is no other one
-    monkeypatch.chdir(good.parent)
-    assert command("segment", good.name, out, *words).code == 0
-    record = (out / "provenance.json").read_bytes()
-    other = write_ome_zarr(tmp_path / "other.zarr", nuclei(SHAPE, seed=1)[0])
-    sentence = (
-        f"{out}: holds the results of another image; got {good}; allowed: {other}; "
-        "choose another folder, or remove this one"
-    )
-    assert command.refuses("segment", other, out, *words) == sentence
-    assert command.refuses("check", other, "--output", out) == sentence
-    assert (out / "provenance.json").read_bytes() == record
-
-
 def test_no_cells_is_an_empty_result_and_a_warning(
     good: Path, tmp_path: Path, tiny_model: Path
 ) -> None:
     out = tmp_path / "out"
     words = ("--cellprob-threshold", 1000)
-    done = _segment(good, out, "--jobs", 1, "--model", tiny_model, *words)
+    done = segment_apart(good, out, "--jobs", 1, "--model", tiny_model, *words)
     assert done.returncode == 0
     assert "WARNING: no cells found: the label image and the table are empty\n" in done.stderr
     assert not np.asarray(open_level(str(out / "labels.zarr"), 0)[:]).any()

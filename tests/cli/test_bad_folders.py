@@ -1,0 +1,109 @@
+"""Folders that results cannot be written to: one sentence, nothing that looks finished."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.command import Terapose, finished, segment_apart
+from tests.synthetic import nuclei, write_ome_zarr
+
+
+def test_folder_that_cannot_be_made(
+    refused: Callable[..., str], good: Path, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    remedy = "choose a folder you may write to, on a disk with space left"
+    assert refused(good, out=blocked) == (
+        f"{blocked}: results cannot be written; got File exists; {remedy}"
+    )
+    assert refused(good, out=blocked / "out") == (
+        f"{blocked / 'out'}: results cannot be written; got Not a directory; {remedy}"
+    )
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Make a file system in memory; skip where that is not permitted."""
+    made: list[Path] = []
+
+    def make(options: str) -> Path:
+        folder = tmp_path / "mounted"
+        folder.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True)
+        except FileNotFoundError:
+            pytest.skip("no mount command")
+        if done.returncode:
+            pytest.skip(f"may not mount: {done.stderr.strip()}")
+        made.append(folder)
+        return folder
+
+    yield make
+    for folder in made:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_folder_that_is_read_only(
+    refused: Callable[..., str], good: Path, mount: Callable[[str], Path]
+) -> None:
+    out = mount("ro,size=1m") / "out"
+    assert refused(good, out=out) == (
+        f"{out}: results cannot be written; got Read-only file system; "
+        "choose a folder you may write to, on a disk with space left"
+    )
+
+
+def test_disk_that_is_full(
+    refused: Callable[..., str], good: Path, mount: Callable[[str], Path]
+) -> None:
+    disk = mount("size=60k")
+    said = refused(good, out=disk / "out")
+    assert "not enough space for the intermediate results; got 0.0 GB free" in said
+    (disk / "filler").write_bytes(b"\0" * 30_000)
+    with (disk / "more").open("wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(b"\0" * 512)
+    said = refused(good, out=disk / "out")
+    assert "No space left on device" in said and "disk with space left" in said
+
+
+def test_disk_that_fills_up_on_the_way(
+    good: Path, tiny_model: Path, mount: Callable[[str], Path]
+) -> None:
+    disk = mount("nr_inodes=60,size=50m")
+    done = segment_apart(good, disk / "out", "--jobs", 1, "--model", tiny_model)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("terapose: ") and "No space left on device" in last
+    assert "make room or choose another folder, and run again: finished work is kept" in last
+    assert not finished(disk / "out")
+
+
+def test_folder_with_another_runs_results(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    good: Path,
+    tiny_model: Path,
+) -> None:
+    command, out = Terapose(monkeypatch, capsys), tmp_path / "out"
+    words = ("--jobs", 1, "--model", tiny_model)
+    assert command("segment", good, out, *words).code == 0
+    # the same image by another address is no other one
+    monkeypatch.chdir(good.parent)
+    assert command("segment", good.name, out, *words).code == 0
+    record = (out / "provenance.json").read_bytes()
+    other = write_ome_zarr(tmp_path / "other.zarr", nuclei((6, 24, 28), seed=1)[0])
+    sentence = (
+        f"{out}: holds the results of another image; got {good}; allowed: {other}; "
+        "choose another folder, or remove this one"
+    )
+    assert command.refuses("segment", other, out, *words) == sentence
+    assert command.refuses("check", other, "--output", out) == sentence
+    assert (out / "provenance.json").read_bytes() == record
