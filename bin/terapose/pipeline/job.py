@@ -84,7 +84,7 @@ class Job:
 
     @property
     def cover(self) -> Cover | None:
-        """How what was segmented is under the label image; None where they are one grid."""
+        """How what was segmented covers the label image; None where they are one grid."""
         return self.plan.cover if self.upscales else None
 
     @property

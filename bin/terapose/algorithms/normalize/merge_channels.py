@@ -8,7 +8,7 @@ by voxel, on the image's grid; only then is the result resized. So a cut cannot 
 - ``gmm``: a sum of channels that are scaled by Gaussian mixtures in place of percentiles. In each
   channel two Gaussians are fitted to the logarithms of intensities above 0 (`mixture_ends`);
   the mean of the lower one, the background, becomes 0, and the mean of the upper one, the
-  foreground, and two standard deviations more become 1. What is outside of 0 to 1 is clipped, so
+  foreground, plus two standard deviations, becomes 1. What is outside of 0 to 1 is clipped, so
   that neither a dark channel's noise nor a speck of dust counts in the sum. A background of any
   share of the image has the same place; percentiles move with it.
 

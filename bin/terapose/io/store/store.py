@@ -10,7 +10,7 @@ Invariants
 - All chunks of an array are written, zeros too. A chunk that is missing when it is read is a
   fault (`StoreError`), never zeros.
 - A task first writes its results, then its *marker*, and only then drops what nobody needs any
-  more. Who reads and afterwards finds such a marker in place (a twin was faster, for
+  more. Who reads and afterwards finds a marker for the same work (a twin was faster, for
   example an orphan of a killed run) throws away what it read: it may have been dropped under it.
 """
 

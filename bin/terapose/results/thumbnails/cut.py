@@ -10,8 +10,8 @@ what is outside of the image is 0. Of a volume the array is [C, N, D, W, W].
    block cuts no chunk of the image, so each chunk is decoded once. Every window that touches the
    block gets the part of it that the block has; windows across blocks are complete when the last
    of their blocks has been seen, and no block needs a halo.
-3. With ``mask_cells`` the label image is gone through with the image, and each window gets a mask
-   of one cell; what is outside that becomes 0.
+3. With ``mask_cells`` the label image is gone through with the image, and each window gets the
+   mask of the cell at its centre; what is outside the mask becomes 0.
 4. A unit of the output (`terapose.results.thumbnails.files`), full of complete windows, is written.
 
 Memory: ``cache_bytes`` for units that are being filled; for each job two blocks of 4 MiB (2**21
