@@ -91,7 +91,7 @@ compare-cellpose3: setup ## networks of Cellpose 1 to 3 beside cellpose 3.1.1.3'
 compare-cellcutter: setup ## thumbnails beside cellcutter's own, in .cellcutter
 	@python -m benchmarks.cut
 
-docs: setup ## write docs/parameters.md and nextflow_schema.json from the parameters' definitions
+docs: setup ## write docs/parameters.md, nextflow_schema.json and the stages in docs/hpc.md from the code
 	@python tools/schema.py
 
 docs-site: setup ## build docs/ as a website: site/index.html

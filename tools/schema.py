@@ -1,25 +1,29 @@
-"""Write nextflow_schema.json and docs/parameters.md from the parameters' definitions.
+"""Write nextflow_schema.json, docs/parameters.md and a table of docs/hpc.md from the code.
 
-The definitions are those of `terapose.core.params`; the few parameters that steer the workflow
-alone are described here. Run it after changing one (`make docs`); `--check` fails where the two
-files are out of date.
+The definitions of parameters are those of `terapose.core.params`; the few that steer the workflow
+alone are described here. The stages of each label in docs/hpc.md are those of the graph. Run it
+after changing one of them (`make docs`); `--check` fails where a file is out of date.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from typing import Any
+from itertools import pairwise
+from typing import Any, get_args
 
 from common import ROOT
+from rerun import of_layout, rerun
 from terapose.core.param_faults import IN_WORDS
-from terapose.core.params import SECOND, SELECTION, Parameters
-from terapose.pipeline.graph import PARAMETERS
-from terapose.pipeline.job import shaping
+from terapose.core.params import Parameters
+from terapose.pipeline.graph import EVERY
+from terapose.pipeline.stage import Label
 
 SCHEMA = ROOT / "nextflow_schema.json"
 PAGE = ROOT / "docs" / "parameters.md"
+CLUSTERS = ROOT / "docs" / "hpc.md"
 
 Json = dict[str, Any]
 
@@ -54,57 +58,26 @@ WORKFLOW: dict[str, Json] = {
     },
 }
 """Parameters of main.nf that `terapose` does not know."""
-
-GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "workflow": ("Workflow (`nextflow run` only)", tuple(WORKFLOW)),
-    "image": (
-        "Image",
-        (
-            *("mode", *SELECTION, "channels", "channel_merge", "markers", "identity"),
-            *("voxel_size", "pixel_size", "anisotropy"),
-        ),
-    ),
-    "network": (
-        "Network",
-        (
-            *("model", "model_digest", "diameter", "tile_overlap"),
-            *("augment", "skip_empty", "precision", "batch_size", "use_gpu"),
-        ),
-    ),
-    "intensities": (
-        "Intensities",
-        (
-            *("normalize", "percentiles", "percentile_sampling", "normalize_tile"),
-            *("lowhigh", "invert", "foreground_min"),
-        ),
-    ),
-    "cells": (
-        "From flows to cells",
-        ("flow_scaling", "flow3d_smooth", "cellprob_threshold", "niter"),
-    ),
-    "filters": (
-        "Filtering cells",
-        (
-            *("flow_threshold", "stitch_threshold", "min_size"),
-            *("max_size_fraction", "min_median_fraction", "border"),
-        ),
-    ),
-    "results": (
-        "Compartments and tables",
-        (
-            *("expand", *SECOND, "measure", "table", "thumbnails", "mask_tiff"),
-            *("upscale", "ome_zarr_version"),
-        ),
-    ),
-    "work": (
-        "Dividing the work and keeping intermediates",
-        (
-            *("block_shape", "slab_planes", "rectangle", "max_tasks"),
-            *("flow_precision", "keep_intermediates"),
-        ),
-    ),
+_RERUN = {
+    "input": "fetch",
+    "outdir": "publish",
+    "publish_layout": of_layout(),
+    "publish_mode": "publish",
+    "simulate": "simulate",
 }
-"""Title and parameters of each group, in the order of the page."""
+"""What another value of each of them runs again first."""
+
+GROUPS = {
+    "workflow": ("Workflow (`nextflow run` only)", next(iter(WORKFLOW))),
+    "image": ("Image", "mode"),
+    "network": ("Network", "model"),
+    "intensities": ("Intensities", "normalize"),
+    "cells": ("From flows to cells", "flow_scaling"),
+    "filters": ("Filtering cells", "flow_threshold"),
+    "results": ("Compartments and tables", "expand"),
+    "work": ("Dividing the work and keeping intermediates", "block_shape"),
+}
+"""Title of each group and its first parameter; the others follow it where they are defined."""
 
 _HEAD = """# Parameters
 
@@ -119,8 +92,9 @@ message.
 The last column gives the first stage that runs again when a parameter is changed and the workflow
 is run with `-resume`; all later stages run again too
 ([the stages in order](architecture.md#the-stages)), and the results of earlier stages are reused.
-"Nothing" means that the parameter does not change the result: tasks that use it may be started
-again, but find their work done and exit at once.
+**check** and **publish** run every time, and **fetch** whenever the image, the channels or the
+network have changed; none of them takes long. "Nothing" means that the parameter does not change
+the result: tasks that use it may be started again, but find their work done and exit at once.
 
 Intermediate results that an earlier run has deleted must be computed again. With
 `keep_intermediates` `flows`, the default, every parameter from `cellprob_threshold` down can be
@@ -133,20 +107,13 @@ for each stage with deleted results); without `-resume` it starts from the begin
 
 
 def groups() -> dict[str, dict[str, Json]]:
-    """The parameters of each group as JSON schema.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is in no group or in two.
-    """
+    """The parameters of each group as JSON schema, in the order in which they are defined."""
     known = {**WORKFLOW, **Parameters.model_json_schema()["properties"]}
-    listed = [name for _, names in GROUPS.values() for name in names]
-    if sorted(listed) != sorted(known):
-        raise ValueError(f"GROUPS is out of step: {sorted(set(listed) ^ set(known))}")
+    names = list(known)
+    starts = [names.index(first) for _, first in GROUPS.values()]
     return {
-        group: {name: _property(known[name]) for name in names}
-        for group, (_, names) in GROUPS.items()
+        group: {name: _property(known[name]) for name in names[start:stop]}
+        for group, (start, stop) in zip(GROUPS, pairwise([*starts, len(names)]), strict=True)
     }
 
 
@@ -213,7 +180,7 @@ def _row(name: str, found: Json) -> str:
         f"`{_text(found['default'])}`" if "default" in found else "-",
         _allowed(name, found),
         found["description"],
-        rerun(name),
+        _RERUN[name] if name in WORKFLOW else rerun(name),
     )
     return f"| {' | '.join(columns)} |\n"
 
@@ -256,24 +223,32 @@ def _allowed(name: str, found: Json) -> str:
     return ", ".join(bounds) or "-"
 
 
-def rerun(name: str) -> str:
-    """The first stage that another value runs again."""
-    if name in WORKFLOW:
-        last = {"publish_layout": "finish", "publish_mode": "finish", "outdir": "nothing"}
-        return last.get(name, "plan")
-    if not shaping({name: None}) and name not in PARAMETERS["plan"]:
-        return "nothing"
-    # not the digest itself, but the file is looked at again: a new file, a new plan
-    return next((stage for stage, names in PARAMETERS.items() if name in names), "fetch")
+def clusters() -> str:
+    """The text of docs/hpc.md, with the stages of each label in its table; all else stays.
+
+    Raises
+    ------
+    ValueError
+        If the table has no row for a label.
+    """
+    text = CLUSTERS.read_text(encoding="utf-8")
+    labels = {s.name if s.calls else s.command: s.label for s in EVERY}
+    for label in get_args(Label):
+        stages = ", ".join(name for name, own in labels.items() if own == label)
+        row = rf"(?m)^(\| `{label}` \| ).*?((?:, and the checks of receipts)? \|)"
+        text, count = re.subn(row, rf"\g<1>{stages}\g<2>", text)
+        if count != 1:
+            raise ValueError(f"{CLUSTERS.name}: {count} rows for the label {label}")
+    return text
 
 
 def main() -> int:
-    """Write both files, or check them."""
+    """Write the files, or check them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, fail if out of date")
     options = parser.parse_args()
     code = 0
-    for path, text in ((SCHEMA, schema()), (PAGE, page())):
+    for path, text in ((SCHEMA, schema()), (PAGE, page()), (CLUSTERS, clusters())):
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         if options.check:

@@ -174,11 +174,3 @@ def test_what_runs_is_what_has_tasks_and_is_asked_for(
     if mode == "2d":
         second = {"measure": "shape", "cell_channels": "1"}
         assert running(**second) - running(measure="shape") == {"cell_overlaps", "match"}
-
-
-@pytest.mark.parametrize("label", ["small", "blocks", "network", "gather"])
-def test_the_page_on_clusters_has_the_stages_of_each_label(label: str) -> None:
-    page = (ROOT / "docs" / "hpc.md").read_text()
-    (row,) = re.findall(rf"^\| `{label}` \| (.*?)(?:, and the checks of receipts)? \|", page, re.M)
-    called = {s.name if s.calls else s.command: s.label for s in EVERY}
-    assert row.split(", ") == [name for name, its in called.items() if its == label]

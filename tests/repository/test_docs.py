@@ -15,11 +15,14 @@ import click
 import pytest
 
 import schema
+from rerun import MCMICRO, rerun
 from terapose.cli import group
 from terapose.cli.options import Planning
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
-from terapose.pipeline.graph import PARAMETERS
+from terapose.pipeline.arguments import arguments
+from terapose.pipeline.graph import GRAPH
+from terapose.pipeline.stage import MODES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -31,6 +34,7 @@ PAGES = sorted(
 )
 
 
+STAGES = [stage.command for stage in GRAPH]
 PLACES = {"<stage>", "NAME"}
 """Words of a page in whose place a reader puts the name of a stage."""
 RULE = re.DOTALL | re.MULTILINE
@@ -113,12 +117,73 @@ def test_every_parameter_is_in_the_schema_as_it_is_in_the_code() -> None:
                     check({name: known[name][sign] + step})
 
 
-def test_what_a_change_runs_again() -> None:
-    assert schema.rerun("min_size") == "relabel"
-    assert schema.rerun("cellprob_threshold") == "follow"
-    assert schema.rerun("diameter") == "plan"
-    assert schema.rerun("batch_size") == schema.rerun("keep_intermediates") == "nothing"
-    assert set(map(schema.rerun, Parameters.model_fields)) <= {*PARAMETERS, "fetch", "nothing"}
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("min_size", "relabel"),
+        ("cellprob_threshold", "follow"),
+        ("stitch_threshold", "stitch"),
+        ("diameter", "plan"),
+        ("model", "fetch"),
+        ("measure", "measure"),
+        ("cell_model", "cell_overlaps"),
+        ("batch_size", "nothing"),
+        ("keep_intermediates", "nothing"),
+        (
+            "flow_threshold",
+            "relabel; filter_planes in mode stitch; flow_errors if it is switched on or off",
+        ),
+        ("table", "finish; outlines if it is switched on or off"),
+        ("outdir", "publish"),
+        ("publish_mode", "publish"),
+        ("publish_layout", "relabel"),
+    ],
+)
+def test_what_a_change_runs_again(name: str, stage: str) -> None:
+    (row,) = re.findall(rf"^\| `{name}` \|.*", (ROOT / "docs" / "parameters.md").read_text(), re.M)
+    assert row.endswith(f" | {stage} |")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("flow_threshold", 0.2, 0.3),
+        ("flow_threshold", 0.2, 0),
+        ("table", "csv", "csv,h5ad"),
+        ("table", "csv", "csv,geojson"),
+        ("measure", "all", "none"),
+        ("upscale", False, True),
+        ("min_size", 3, 4),
+        ("expand", 1, 2),
+    ],
+)
+def test_a_change_reaches_first_the_stage_of_the_page(
+    mode: str, name: str, one: object, other: object
+) -> None:
+    """What CHECK says of the stages to the workflow differs from this stage on, in each mode."""
+
+    def told(value: object) -> dict[str, str]:
+        params = check({name: value})
+        given = {s.command: arguments(params, s.parameters) for s in GRAPH}
+        return {s.command: given[s.command] for s in GRAPH if s.is_asked(mode, params)}
+
+    first, second = told(one), told(other)
+    found = next(s for s in STAGES if first.get(s) != second.get(s))
+    usual, *others = rerun(name).split("; ")
+    conditions = dict(part.split(" ", 1) for part in others)
+    assert found == usual or found in conditions
+    if found in conditions:
+        switched = (found in first) != (found in second)
+        assert conditions[found] == (
+            "if it is switched on or off" if switched else f"in mode {mode}"
+        )
+
+
+def test_layout_of_mcmicro_sets_these_parameters() -> None:
+    text = (ROOT / "modules" / "sources.nf").read_text()
+    (given,) = re.findall(r"publish_layout == 'mcmicro' \? \[(.+?)\] :", text)
+    assert tuple(re.findall(r"(\w+):", given)) == MCMICRO
 
 
 def test_workflow_keeps_to_itself_what_the_schema_says_it_does() -> None:

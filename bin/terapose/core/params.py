@@ -1,4 +1,4 @@
-"""All parameters: names, types, defaults, ranges, and which stage each one shapes.
+"""All parameters: their names, types, defaults and ranges (the graph says which stages take them).
 
 The same definitions make the command line's options, the workflow's schema and the check that
 reports all faults of a params file in one message.
@@ -96,16 +96,19 @@ class Parameters(BaseModel):
         "and inode of the files (stat), or by their contents (content), which reads "
         "the whole image at the start and again at the end.",
     )
+    voxel_size: Sizes = Field(
+        None,
+        description="Voxel size Z,Y,X in micrometres at the level that is segmented; overrides the "
+        "image's metadata.",
+    )
     pixel_size: Number = Field(
         None,
         gt=0,
         description="Pixel size of a plane in micrometres at the level that is segmented; "
         "overrides the image's metadata.",
     )
-    voxel_size: Sizes = Field(
-        None,
-        description="Voxel size Z,Y,X in micrometres at the level that is segmented; overrides the "
-        "image's metadata.",
+    anisotropy: Number = Field(
+        None, gt=0, description="Z step divided by pixel size; default: from the voxel size."
     )
     model: str = Field(
         "auto",
@@ -125,36 +128,6 @@ class Parameters(BaseModel):
         description="Typical diameter of a cell in pixels of Y and X; default: the diameter the "
         "network was trained on.",
     )
-    anisotropy: Number = Field(
-        None, gt=0, description="Z step divided by pixel size; default: from the voxel size."
-    )
-    normalize: Literal["global", "plane", "tile", "none", "lowhigh"] = Field(
-        "global",
-        description="How intensities are scaled: by percentiles of the whole image (global), of "
-        "each plane or of tiles; not at all (none); or between given limits (lowhigh).",
-    )
-    normalize_tile: int = Field(
-        100, ge=8, description="Width of the tiles for normalize tile, in pixels."
-    )
-    percentiles: Annotated[tuple[float, float], BeforeValidator(as_parts)] = Field(
-        (1.0, 99.0), description="Percentiles that are mapped to 0 and 1."
-    )
-    percentile_sampling: Literal["exact", "cellpose"] = Field(
-        "exact",
-        description="Compute percentiles from all voxels, or from the subsampled grid that "
-        "Cellpose uses.",
-    )
-    lowhigh: Ends = Field(
-        None,
-        description="Intensities that are mapped to 0 and 1 (normalize lowhigh): one pair, or one "
-        "for each channel.",
-    )
-    invert: bool = Field(
-        False, description="Invert intensities: for dark cells on a bright background."
-    )
-    foreground_min: Number = Field(
-        None, description="Exclude voxels below this intensity from the percentiles."
-    )
     tile_overlap: float = Field(
         0.1, ge=0.05, le=0.5, description="Fraction by which neighbouring tiles overlap."
     )
@@ -170,45 +143,48 @@ class Parameters(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the network; auto is exact on a CPU."
     )
-    block_shape: Shape = Field(
-        None, description="Block size Z,Y,X in voxels; default: depends on the image size."
-    )
-    slab_planes: Annotated[Count, Field(ge=1)] = Field(
-        None,
-        description="Planes in a slab of the network's passes; default: depends on the image size.",
-    )
-    rectangle: Annotated[Count, Field(ge=1)] = Field(
-        None,
-        description="Width of the rectangles into which the network's planes are split, in pixels "
-        "of the network's grid; default: whole planes unless they are too large.",
-    )
-    max_tasks: Annotated[Count, Field(ge=1)] = Field(
-        None,
-        description="Maximum number of tasks in a stage; default: as many as are worth starting, "
-        "up to 2000.",
-    )
-    ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(as_text)] = Field(
-        "0.5", description="OME-Zarr version of the label image."
-    )
-    flow_precision: Literal["float32", "float16"] = Field(
-        "float32",
-        description="Data type of stored flows; float16 halves the disk space and is not exact.",
-    )
     batch_size: Annotated[Count, Field(ge=1)] = Field(
         None,
         description="Number of tiles passed to the network at once; does not affect the result.",
     )
     use_gpu: bool = Field(False, description="Run the network on a GPU.")
-    flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(as_parts)] = Field(
-        (0.0,),
-        description="Standard deviation of the Gaussian that smooths the flows, in voxels: one "
-        "value, or Z,Y,X.",
+    normalize: Literal["global", "plane", "tile", "none", "lowhigh"] = Field(
+        "global",
+        description="How intensities are scaled: by percentiles of the whole image (global), of "
+        "each plane or of tiles; not at all (none); or between given limits (lowhigh).",
+    )
+    percentiles: Annotated[tuple[float, float], BeforeValidator(as_parts)] = Field(
+        (1.0, 99.0), description="Percentiles that are mapped to 0 and 1."
+    )
+    percentile_sampling: Literal["exact", "cellpose"] = Field(
+        "exact",
+        description="Compute percentiles from all voxels, or from the subsampled grid that "
+        "Cellpose uses.",
+    )
+    normalize_tile: int = Field(
+        100, ge=8, description="Width of the tiles for normalize tile, in pixels."
+    )
+    lowhigh: Ends = Field(
+        None,
+        description="Intensities that are mapped to 0 and 1 (normalize lowhigh): one pair, or one "
+        "for each channel.",
+    )
+    invert: bool = Field(
+        False, description="Invert intensities: for dark cells on a bright background."
+    )
+    foreground_min: Number = Field(
+        None, description="Exclude voxels below this intensity from the percentiles."
     )
     flow_scaling: Literal["anisotropy", "cellpose"] = Field(
         "anisotropy",
         description="Divide flows along Z by the anisotropy if it is above 1 (no rings, fewer lost "
         "voxels and fragments), or leave them unscaled as Cellpose does. No effect in "
         "modes 2d and stitch.",
+    )
+    flow3d_smooth: Annotated[tuple[float, ...], BeforeValidator(as_parts)] = Field(
+        (0.0,),
+        description="Standard deviation of the Gaussian that smooths the flows, in voxels: one "
+        "value, or Z,Y,X.",
     )
     cellprob_threshold: float = Field(
         0.0, description="Voxels with a cell probability above this value belong to cells."
@@ -299,6 +275,30 @@ class Parameters(BaseModel):
         False,
         description="Bring the results of a coarser pyramid level to level 0: labels, masks and "
         "tables match the image at full resolution.",
+    )
+    ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(as_text)] = Field(
+        "0.5", description="OME-Zarr version of the label image."
+    )
+    block_shape: Shape = Field(
+        None, description="Block size Z,Y,X in voxels; default: depends on the image size."
+    )
+    slab_planes: Annotated[Count, Field(ge=1)] = Field(
+        None,
+        description="Planes in a slab of the network's passes; default: depends on the image size.",
+    )
+    rectangle: Annotated[Count, Field(ge=1)] = Field(
+        None,
+        description="Width of the rectangles into which the network's planes are split, in pixels "
+        "of the network's grid; default: whole planes unless they are too large.",
+    )
+    max_tasks: Annotated[Count, Field(ge=1)] = Field(
+        None,
+        description="Maximum number of tasks in a stage; default: as many as are worth starting, "
+        "up to 2000.",
+    )
+    flow_precision: Literal["float32", "float16"] = Field(
+        "float32",
+        description="Data type of stored flows; float16 halves the disk space and is not exact.",
     )
     keep_intermediates: Literal["flows", "all", "none"] = Field(
         "flows",
