@@ -83,6 +83,31 @@ def options_of(words: list[str]) -> tuple[click.Command, dict[str, Any]]:
     return command, given
 
 
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    """All commands by the words that call them."""
+    places: list[tuple[str, click.Command]] = [("terapose", group)]
+    while places:
+        name, command = places.pop()
+        yield name, command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for own in command.list_commands(context):
+                found = command.get_command(context, own)
+                assert found is not None
+                places.append((f"{name} {own}", found))
+
+
+def test_examples_in_help_have_all_that_their_commands_require() -> None:
+    for name, shown in every_command():
+        text = (shown.epilog or "").replace("\\\n", " ")
+        lines = [line.strip() for line in text.splitlines() if line.strip().startswith("terapose ")]
+        assert lines and all(line.startswith(f"{name} ") for line in lines), name
+        for line in lines:
+            command, given = options_of(shlex.split(line.partition(" < ")[0])[1:])
+            required = [param.name for param in command.params if param.required]
+            assert not [own for own in required if given.get(str(own)) in (None, ())], line
+
+
 def settings(words: list[str]) -> dict[str, Any]:
     """Parameters in a command line of the workflow, flags as True."""
     found: dict[str, Any] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from terapose.cli.example import add_example
 from terapose.cli.options import parameters
 from terapose.cli.scattered import before_option, make_job, plan_options, write_json
 from terapose.pipeline.graph import GATHERED, GRAPH, SCATTERED, STAGES, follows_summary
@@ -38,13 +39,8 @@ def _gather(described: Stage) -> click.Command:
     about = " RECEIPTS are files or folders of them." if stages else ""
     if len(stages) > 1:
         about = " RECEIPTS are files, or folders of them, in folders named by their stages."
-    words = f"--output {'.' if described.results else f'{name}.json'}{' receipts' * bool(stages)}"
 
-    @click.command(
-        name=name,
-        help=described.help + about,
-        epilog=f"\b\nExample:\n  terapose stage {name} --plan plan.json --store store {words}",
-    )
+    @click.command(name=name, help=described.help + about)
     @plan_options
     @before_option(follows_summary(described))
     @_output(_RESULTS if described.results else _SUMMARY)
@@ -67,17 +63,15 @@ def _gather(described: Stage) -> click.Command:
         job = make_job(name, plan, store, before, options, code=code, **more)
         _run(job, receipts, None if described.results else output)
 
-    return _receipts(command) if stages else command
+    if stages:
+        command = _receipts(command)
+    return add_example(command, name, "." if described.results else f"{name}.json")
 
 
 @click.command(
     name="gather",
     help="Check that every item of a stage has exactly one receipt, and summarise them."
     " RECEIPTS are files or folders of them.",
-    epilog="""\b
-Example:
-  terapose stage gather --stage follow --plan plan.json --store store \\
-    --output follow.json receipts""",
 )
 @plan_options
 @before_option(False)
@@ -114,4 +108,7 @@ def _run(job: Job, receipts: Sequence[Path], output: Path | None) -> None:
             write_json(output, state.document())
 
 
-commands = {"gather": _own, **{s.name: _gather(s) for s in GRAPH if s.over is None}}
+commands = {
+    "gather": add_example(_own, "follow", "follow.json"),
+    **{s.name: _gather(s) for s in GRAPH if s.over is None},
+}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from terapose.cli.example import add_example
 from terapose.cli.options import parameters
 from terapose.core.errors import InputError
 from terapose.pipeline.graph import GRAPH, STAGES, follows_summary
@@ -148,13 +149,7 @@ def _make(described: Stage) -> click.Command:
     """The command of a scattered stage; the passes of the network have one."""
     name = described.command
 
-    @click.command(
-        name=name,
-        help=f"{described.help} Runs one task of the stage.",
-        epilog=f"""\b
-Example:
-  terapose stage {name} --plan plan.json --store store --task 0 --output receipt.json""",
-    )
+    @click.command(name=name, help=f"{described.help} Runs one task of the stage.")
     @plan_options
     @before_option(follows_summary(described))
     @click.option("--task", type=click.IntRange(0), required=True, help="Index of the task.")
@@ -185,7 +180,7 @@ Example:
         command = click.option("--axis", type=axes, required=True, help="Orientation.")(command)
     if described.input:
         command = _INPUTS[described.input].option(command)
-    return command
+    return add_example(command, described.name)
 
 
 def _run(job: Job, output: Path) -> None:
