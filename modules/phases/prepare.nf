@@ -58,7 +58,8 @@ def described(row, given) {
         image: given.image,
         // names of the stages that are asked for
         runs: row.runs,
-        // by the names of stages: their code and parameters, as words of a command line
+        // the columns of the line of CHECK; those with names of stages are the code and parameters of
+        // these, as words of a command line
         words: row.findAll { name, _words -> !(name in ['plan', 'runs']) },
         // files of an earlier run that this one does not write: they would be of other cells
         stale: row.stale ? row.stale.tokenize(' ') : [],

@@ -18,7 +18,7 @@ from tests.synthetic import nuclei, write_ome_zarr
 import terapose
 from terapose.cli import GROUPS
 from terapose.io.labels.ome_zarr import open_level
-from terapose.pipeline.graph import GRAPH
+from terapose.pipeline.graph import AFTER, GRAPH
 from terapose.pipeline.handover import Handed
 from terapose.pipeline.plan import load
 
@@ -40,6 +40,22 @@ def test_every_command_has_help_with_an_example(command: Terapose, name: str) ->
     assert said.code == 0 and not said.err
     assert said.out.startswith(f"Usage: terapose {name} ")
     assert f"\n    terapose {name} " in said.out.split("Example")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("check", ["--sample", "--lines", "--second", "--own"]),
+        ("verify", ["--store", "--plan", "--before"]),
+    ],
+)
+def test_help_leaves_out_what_only_the_workflow_gives(
+    command: Terapose, tmp_path: Path, monkeypatch: Any, name: str, own: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = command(name, "--help").out
+    assert not [option for option in own if f"  {option} " in said]
+    assert "no such option" not in command.refuses(name, "nothing", own[0], "x").lower()
 
 
 def test_help_lists_all_commands_and_needs_no_heavy_library() -> None:
@@ -157,6 +173,11 @@ def test_check_answers_with_the_line_of_the_sample(
         return dict(zip(names.split("\t"), values.split("\t"), strict=True))
 
     first = row()
+    # the columns of a stub (modules/processes/check.nf), and those of stages
+    stages = {*STAGES, *(stage.name for stage in AFTER)}
+    others = {name for name in first if name.removeprefix("gather-") not in stages}
+    known = {"sample", "source", "address", "identity", "plan", "fetch", "runs", "stale"}
+    assert others == known
     assert first["sample"] == "one" and first["address"] == str(image)
     plan = tmp_path / "plan.json"
     words = ("--model", tiny_model, "--diameter", 12, "--output", plan)

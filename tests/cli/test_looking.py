@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ def _result(folder: Path, image: Path, selection: dict[str, Any], at: tuple[int,
     record = {"image": known, "output": {"selection": selection, "voxel_size": None}}
     (folder / "provenance.json").write_text(json.dumps(record))
     (folder / "cells.csv").write_text(f"CellID,Y_centroid,X_centroid\n1,{at[0]},{at[1]}\n")
+
+
+@pytest.mark.parametrize("name", ["cut", "picture"])
+def test_help_is_about_an_image_that_has_been_segmented(command: Terapose, name: str) -> None:
+    options = command(name, "--help").out.split("Options:")[1]
+    (level,) = [line for line in options.splitlines() if line.strip().startswith("--level ")]
+    # the level is that of the result, and a command takes one time point
+    assert "default" not in level and "each time point" not in options
+    assert not re.search(r"to segment|intensities", options)
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])

@@ -58,6 +58,16 @@ def gather_of(name: str) -> str:
     return f"GATHER_{name.removeprefix('gradients-').upper()}"
 
 
+def test_no_stage_has_the_name_of_another_column_of_the_lines_of_check() -> None:
+    """There each stage has a column of its name, with its code and parameters."""
+    (header,) = re.findall(r"printf '(sample.*)\\\\n' >", (PROCESSES / "check.nf").read_text())
+    # two stages have columns of their own kind: the words of fetch, and the plan itself
+    others = {*header.split(r"\\t")} - {"fetch", "plan"}
+    assert others == {"sample", "source", "address", "identity", "runs", "stale"}
+    names = {name for stage in EVERY for name in (stage.name, stage.command)}
+    assert not others & (names | {f"gather-{name}" for name in names})
+
+
 def test_stages_are_told_apart_and_gathered_once() -> None:
     assert len(STAGES) == len(GRAPH)
     gathered = [name for stage in GRAPH for name in stage.gathers]

@@ -16,6 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from terapose.core.geometry import AXES
+from terapose.pipeline.graph import EVERY
+from terapose.results.verify import MCMICRO
+
 ROOT = Path(__file__).parents[2]
 PROCESSES = sorted((ROOT / "modules" / "processes").glob("*.nf"))
 PHASES = sorted((ROOT / "modules" / "phases").glob("*.nf"))
@@ -62,6 +66,19 @@ def test_reader_of_scripts_sees_what_is_bare() -> None:
         "c.d",
         "h.map { i }",
     ]
+
+
+def test_command_of_a_stage_is_that_of_the_graph() -> None:
+    text = (ROOT / "modules" / "tasks.nf").read_text()
+    (pattern,) = re.findall(r"return stage\.replaceFirst\(/(.+)/, ''\)", text)
+    assert pattern == f"-({'|'.join(AXES)})$"
+    assert all(re.sub(pattern, "", stage.name) == stage.command for stage in EVERY)
+
+
+def test_results_lie_where_they_are_verified() -> None:
+    text = (ROOT / "modules" / "samples.nf").read_text()
+    (layout,) = re.findall(r"publish_layout == 'mcmicro' \? \"(.+)\" : name\n", text)
+    assert layout.replace("${name}", "*") == MCMICRO
 
 
 GENERIC = {"BLOCKS", "DECIDE", "GATHER", "GRADIENTS"}

@@ -22,11 +22,12 @@ GROUPS = {
     "Data and networks": ("simulate", "train", "fetch"),
     "Cluster": ("stage",),
 }
-"""Commands by what they are for; each is a module, loaded when it is called: help is quick."""
+"""Commands by what they are for. Each is a module, loaded when it is called; help loads all of them
+and is quick nevertheless, because they import heavy libraries only when they run."""
 
 
 class Commands(click.Group):
-    """Commands that are imported when they are needed."""
+    """Commands that are imported when they are called, or listed in help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands."""

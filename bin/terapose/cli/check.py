@@ -19,22 +19,29 @@ Example:
 
 @click.command(cls=Planning, epilog=_EPILOG)
 @click.argument("image", callback=from_input)
-@click.option("--sample", default="sample", show_default=True, help="Name of the sample.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option(
     "--params-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="JSON file with parameters; options on the command line take precedence.",
 )
+@click.option("--sample", default="sample", hidden=True, help="Name of the sample.")
 @click.option(
     "--lines",
     type=click.Path(path_type=Path, dir_okay=False),
+    hidden=True,
     help="Write the lines from which the workflow starts the sample, or each time point, here.",
 )
-@click.option("--second", is_flag=True, help="Check the run with the second network (cell_model).")
+@click.option(
+    "--second",
+    is_flag=True,
+    hidden=True,
+    help="Check the run with the second network (cell_model).",
+)
 @click.option(
     "--own",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    hidden=True,
     help="JSON file with parameters of this sample only; they override those of the run.",
 )
 @parameters(Parameters.model_fields)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terapose.cli.options import parameters, selection
+from terapose.cli.options import looking, selection
 from terapose.cli.values import Numbers, join_numbers
-from terapose.core.params import SELECTION
 
 if TYPE_CHECKING:
     from terapose.io.images import Image
@@ -47,7 +46,7 @@ class _Cut(click.Command):
 @click.option(
     "--mask-cells", is_flag=True, help="Set pixels outside the cell to 0, and also write the masks."
 )
-@parameters(SELECTION)
+@looking
 @click.option("--channels", help="Numbers from 1 or names, in output order  [default: all]")
 @click.option(
     "--chunk-size",

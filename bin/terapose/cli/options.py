@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
@@ -33,6 +34,14 @@ class Planning(click.Command):
         )
 
 
+_UNDER_LABELS = {
+    "time": "Which time point of the image, if there are several, counted from 1.",
+    "level": "Pyramid level of the image that the labels fit; 0 is the finest.",
+    "region": "Part of the image that the labels cover: z0:z1,y0:y1,x0:x1 (or y0:y1,x0:x1) in "
+    "voxels of the level, from 0; or a mask image, whose bounding box is used.",
+}
+
+
 def _shown(value: Any) -> str:
     """A default as help shows it."""
     if isinstance(value, tuple):
@@ -40,26 +49,41 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def parameters(names: Iterable[str]) -> Callable[[F], F]:
-    """Decorate a command with options for parameters; they arrive as text, or None."""
+def parameters(
+    names: Iterable[str], texts: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[F], F]:
+    """Decorate a command with options for parameters; they arrive as text, or None.
+
+    Parameters
+    ----------
+    names
+        Of the parameters.
+    texts
+        Help in place of the parameter's own, for commands in which it means something else.
+    """
 
     def decorate(function: F) -> F:
         for name in reversed(list(names)):
             field = Parameters.model_fields[name]
             flag = f"--{name.replace('_', '-')}"
-            text = field.description or ""
+            text = texts.get(name, field.description or "")
             if name in _FLAGS:
                 option = click.option(f"{flag}/--no-{flag[2:]}", default=None, help=text)
             else:
                 if get_origin(field.annotation) is Literal:
                     text += f" One of {', '.join(get_args(field.annotation))}."
-                if field.default not in (None, ""):
+                if name not in texts and field.default not in (None, ""):
                     text += f"  [default: {_shown(field.default)}]"
                 option = click.option(flag, help=text, metavar="VALUE")
             function = option(function)
         return function
 
     return decorate
+
+
+def looking(function: F) -> F:
+    """Options that choose the part of an image that labels lie on, of commands that show both."""
+    return parameters(SELECTION, _UNDER_LABELS)(function)
 
 
 def selection(address: str, options: dict[str, Any], default: Selection | None = None) -> Selection:

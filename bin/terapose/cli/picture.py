@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from terapose.cli.options import parameters, selection
+from terapose.cli.options import looking, selection
 from terapose.cli.values import Numbers, from_input
-from terapose.core.params import SELECTION
 
 _EPILOG = """\b
 Examples:
@@ -37,7 +36,7 @@ Examples:
     help="Micrometres Z,Y,X (default: those of the result, else the image's own).",
 )
 @click.option("--reference", help="Reference labels, drawn in white.")
-@parameters(SELECTION)
+@looking
 @click.option("--title", default="", help="Text in the empty corner.")
 def command(
     image: str,

@@ -281,7 +281,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     # no task takes them: they are those of the run that finds the cells
     "cell_overlaps": SECOND,
 }
-"""Parameters by the command of a stage; changing one runs its stage again and those after it."""
+"""Parameters by the command of a stage; those that change results run it and later stages again."""
 
 
 def follows_summary(stage: Stage) -> bool:

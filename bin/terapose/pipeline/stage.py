@@ -85,7 +85,8 @@ class Stage:
     results
         Whether it writes results to a folder; other gathers leave a summary.
     parameters
-        Those that it takes; changing one runs it again, and all that follows.
+        Those that it takes. Changing one runs it again, and all that follows; except for those that
+        say how it runs or what it keeps, with which it finds its work done (`terapose.pipeline.job`).
     memory
         Bytes that a task needs; None: a gather, whose memory does not grow with the image.
     modes

@@ -17,7 +17,7 @@ from terapose.results.earlier import RECORD
 from terapose.results.publishing import LABELS, Checks, of_tree
 
 _HERE = ("", ".", "..")
-_MCMICRO = "segmentation/terapose-*"
+MCMICRO = "segmentation/terapose-*"
 """Where samples are with ``publish_layout`` ``mcmicro`` (``modules/samples.nf``)."""
 
 
@@ -81,7 +81,7 @@ def folders_in(place: Path) -> list[Path]:
     """
     if any((place / name).exists() for name in (RECORD, LABELS)):
         return [place]
-    patterns = [f"{samples}/{name}" for samples in ("*", _MCMICRO) for name in (RECORD, LABELS)]
+    patterns = [f"{samples}/{name}" for samples in ("*", MCMICRO) for name in (RECORD, LABELS)]
     return sorted({path.parent for pattern in patterns for path in place.glob(pattern)}) or [place]
 
 

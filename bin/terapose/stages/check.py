@@ -27,6 +27,7 @@ from terapose.core.params import Parameters
 from terapose.io.images import Image
 from terapose.io.images.channels import channel_numbers
 from terapose.io.images.describe import describe
+from terapose.io.listing import FILES
 from terapose.io.samples import samples_of
 from terapose.pipeline.arguments import arguments
 from terapose.pipeline.around import PLACING, asked
@@ -147,7 +148,7 @@ def exposed(address: str, params: Parameters) -> list[str]:
     """What to say of credentials in addresses that a run was given: they work, but are kept."""
     given = {
         "the image": address,
-        **{name: getattr(params, name) for name in ("model", "cell_model", "markers", "region")},
+        **{name: getattr(params, name) for name in FILES},
     }
     names = [name for name, value in given.items() if has_credentials(str(value or ""))]
     if not names:
