@@ -1,5 +1,5 @@
 // The stages of bin/terapose/pipeline/graph.py (tests/pipeline/test_graph.py): of which a plan has to
-// have tables, and which of them stubs say that they run.
+// have tables, for which the image is staged, and which of them stubs say that they run.
 
 // Stages that are cut into tasks.
 def scattered() {
@@ -12,6 +12,11 @@ def scattered() {
 // Stages with a single task.
 def gathers() {
     return ['percentiles', 'seeds', 'objects', 'filter_planes', 'stitch', 'relabel', 'match', 'finish']
+}
+
+// Stages of both kinds that read the image.
+def reading() {
+    return ['convert', 'intensities', 'percentiles', 'gradients-yx', 'gradients-zx', 'gradients-zy', 'measure', 'finish']
 }
 
 // Stages before the plan, and after the results.

@@ -7,6 +7,8 @@
 // A job is a map of the values in a task's script. It holds no more of a run than the stage needs,
 // because -resume compares all of it, and no files, because Nextflow would not stage them.
 
+include { reading } from './stages'
+
 // The job of a task, or of a stage that has a single one.
 def job(run, stage, task = null) {
     def note = task == null ? stage : "${stage}.${task}"
@@ -59,14 +61,14 @@ def scatter(runs, stage, before) {
     }
 }
 
-// What BLOCKS takes of a stage that does not read the image.
-def blocks(runs, stage, before) {
-    return scatter(runs, stage, before).map { run, job, summary -> tuple(job, run.plan, summary, []) }
+// The image's files for a stage that reads it; to others they are no input.
+def image_for(run, stage) {
+    return stage in reading() ? run.image : []
 }
 
-// What BLOCKS takes of a stage that reads the image.
-def image_blocks(runs, stage, before) {
-    return scatter(runs, stage, before).map { run, job, summary -> tuple(job, run.plan, summary, run.image) }
+// What BLOCKS takes.
+def blocks(runs, stage, before) {
+    return scatter(runs, stage, before).map { run, job, summary -> tuple(job, run.plan, summary, image_for(run, stage)) }
 }
 
 // What GRADIENTS takes.
@@ -76,17 +78,10 @@ def passes(runs, stage, before) {
     }
 }
 
-// What DECIDE takes of a stage that does not read the image.
+// What DECIDE takes.
 def decision(runs, stage, before, received) {
     return runs.join(before).join(received).map { _sample, run, summary, list ->
-        tuple(job(run, stage), run.plan, summary, list, [])
-    }
-}
-
-// What DECIDE takes of a stage that reads the image.
-def image_decision(runs, stage, before, received) {
-    return runs.join(before).join(received).map { _sample, run, summary, list ->
-        tuple(job(run, stage), run.plan, summary, list, run.image)
+        tuple(job(run, stage), run.plan, summary, list, image_for(run, stage))
     }
 }
 

@@ -10,7 +10,7 @@ include { GATHER as GATHER_ZY } from '../processes/gather'
 include { GRADIENTS as GRADIENTS_YX } from '../processes/gradients'
 include { GRADIENTS as GRADIENTS_ZX } from '../processes/gradients'
 include { GRADIENTS as GRADIENTS_ZY } from '../processes/gradients'
-include { after ; gathering ; image_blocks ; image_decision ; nothing ; passes ; receipts } from '../tasks'
+include { after ; blocks ; decision ; gathering ; nothing ; passes ; receipts } from '../tasks'
 
 workflow NETWORK {
     take:
@@ -20,12 +20,12 @@ workflow NETWORK {
     none = nothing(runs)
 
     // an image that cannot be read by region is copied into the store first
-    CONVERT(image_blocks(runs, 'convert', none))
+    CONVERT(blocks(runs, 'convert', none))
     GATHER_CONVERT(gathering(runs, 'convert', none, CONVERT.out))
     converted = after(runs, 'convert', none, GATHER_CONVERT.out)
 
-    INTENSITIES(image_blocks(runs, 'intensities', converted))
-    PERCENTILES(image_decision(runs, 'percentiles', converted, receipts(runs, 'intensities', INTENSITIES.out)))
+    INTENSITIES(blocks(runs, 'intensities', converted))
+    PERCENTILES(decision(runs, 'percentiles', converted, receipts(runs, 'intensities', INTENSITIES.out)))
 
     // each pass adds to the sum of the one before, so it waits for all of it; planes that stand by
     // themselves have the first one only

@@ -6,7 +6,7 @@ include { BLOCKS as OUTLINES } from '../processes/blocks'
 include { FINISH } from '../processes/finish'
 include { PUBLISH } from '../processes/publish'
 include { VERIFY } from '../processes/verify'
-include { blocks ; image_blocks ; job ; receipts } from '../tasks'
+include { blocks ; job ; receipts } from '../tasks'
 
 workflow RESULTS {
     take:
@@ -17,7 +17,7 @@ workflow RESULTS {
     main:
     EXPORT(blocks(runs, 'export', named))
     // the table of cells needs the image once more, if anything of it is measured
-    MEASURE(image_blocks(runs, 'measure', named))
+    MEASURE(blocks(runs, 'measure', named))
     OUTLINES(blocks(runs, 'outlines', named))
     FINISH(
         runs

@@ -152,12 +152,25 @@ def test_a_gather_takes_receipts_of_what_was_asked_for() -> None:
 
 def test_the_workflow_knows_the_stages() -> None:
     text = (ROOT / "modules" / "stages.nf").read_text()
-    scattered, gathers, around = (
+    scattered, gathers, reading, around = (
         re.findall(r"'([\w-]+)'", names) for names in re.findall(r"return \[(.*?)\]", text, re.S)
     )
     assert tuple(scattered) == SCATTERED
     assert gathers == [name for name in STAGES if name not in SCATTERED]
+    assert reading == [stage.name for stage in GRAPH if stage.reads_image]
     assert around == [stage.name for stage in (*BEFORE, *AFTER)]
+
+
+@pytest.mark.parametrize("stage", GRAPH, ids=lambda stage: stage.name)
+def test_only_stages_that_read_the_image_are_given_it(stage: Stage) -> None:
+    """A task finds no image that is not staged for it, and one that is is compared with -resume."""
+    source = Path(stage.implementation.__file__).read_text()
+    reads = re.search(r"\bjob\.(read_\w+|image|full_image|seen_image)\b", source)
+    assert bool(reads) == stage.reads_image
+    what, file = INCLUDES[process_of(stage.name)]
+    takes = "path(image, " in (PROCESSES / f"{file}.nf").read_text()
+    # these two take the image only of stages that read it (`image_for` in modules/tasks.nf)
+    assert takes if what in ("BLOCKS", "DECIDE") else takes == stage.reads_image
 
 
 @pytest.mark.parametrize("mode", ["3d", "2d", "stitch"])

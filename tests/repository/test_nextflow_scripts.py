@@ -89,10 +89,10 @@ _CALL = re.compile(r"^    ([A-Z_]+)\(\s*(\w+)\(\w+, '([\w-]+)'", re.MULTILINE)
 _STAGE_OF = {f"GRADIENTS_{axis}": f"gradients-{axis.lower()}" for axis in ("YX", "ZX", "ZY")}
 _STAGE_OF |= {f"GATHER_{axis}": f"gradients-{axis.lower()}" for axis in ("YX", "ZX", "ZY")}
 _GIVES = {
-    "BLOCKS": {"blocks", "image_blocks"},
-    "DECIDE": {"decision", "image_decision"},
-    "GATHER": {"gathering"},
-    "GRADIENTS": {"passes"},
+    "BLOCKS": "blocks",
+    "DECIDE": "decision",
+    "GATHER": "gathering",
+    "GRADIENTS": "passes",
 }
 
 
@@ -103,7 +103,7 @@ def _misnamed(text: str) -> set[str]:
         name
         for name, gives, stage in _CALL.findall(text)
         if name in generic
-        and gives in _GIVES[generic[name]]
+        and gives == _GIVES[generic[name]]
         and stage == _STAGE_OF.get(name, name.removeprefix("GATHER_").lower())
     }
     return set(generic) - right

@@ -59,6 +59,7 @@ GRAPH = (
         "Copy planes of an image that cannot be read by region into the store.",
         "blocks",
         over="planes",
+        reads_image=True,
         folder="source",
         memory=of_planes,
     ),
@@ -67,6 +68,7 @@ GRAPH = (
         "Count the intensities of blocks.",
         "blocks",
         over="counted",
+        reads_image=True,
         memory=of_counts,
     ),
     Stage(
@@ -74,6 +76,7 @@ GRAPH = (
         "Find the intensities that become 0 and 1.",
         "gather",
         gathers=("intensities",),
+        reads_image=True,
     ),
     *(
         Stage(
@@ -83,6 +86,7 @@ GRAPH = (
             over="slabs",
             axis=axis,
             input="network",
+            reads_image=True,
             folder=f"gradients-{axis}",
             memory=of_pass(axis),
             parameters=("batch_size", "use_gpu", "keep_intermediates"),
@@ -204,6 +208,7 @@ GRAPH = (
         "blocks",
         over="blocks",
         memory=of_bands,
+        reads_image=True,
         parameters=("measure",),
         asked=_measures,
     ),
@@ -221,6 +226,7 @@ GRAPH = (
         "gather",
         gathers=("export", "measure", "outlines"),
         results=True,
+        reads_image=True,
         parameters=("mask_tiff", "measure", "table", "thumbnails", "keep_intermediates"),
     ),
 )

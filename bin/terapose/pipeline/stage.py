@@ -79,14 +79,17 @@ class Stage:
         Orientation of a pass of the network, one of `terapose.core.geometry.AXES`.
     input
         What its tasks are given beside the store, if anything.
+    reads_image
+        Whether its tasks read the image: the workflow stages it for them. Stages around the plan
+        say in their processes what they read.
     folder
         Folder in the store of the arrays that the plan alone decides: they are made with the plan,
         and there is no key in their names.
     results
         Whether it writes results to a folder; other gathers leave a summary.
     parameters
-        Those that it takes. Changing one runs it again, and all that follows; except for those that
-        say how it runs or what it keeps, with which it finds its work done (`terapose.pipeline.job`).
+        Those that it takes. Changing one runs it again, and all that follows; not so those that say
+        how it runs or what it keeps (`terapose.pipeline.job`), with which it finds its work done.
     memory
         Bytes that a task needs; None: a gather, whose memory does not grow with the image.
     modes
@@ -111,6 +114,7 @@ class Stage:
     gathers: tuple[str, ...] = ()
     axis: str = ""
     input: Input | None = None
+    reads_image: bool = False
     folder: str = ""
     results: bool = False
     parameters: tuple[str, ...] = ()
