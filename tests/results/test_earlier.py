@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr
 
 from terapose.core.params import check
-from terapose.results.earlier import forget, result_names, stale
+from terapose.intermediates.compartments import ALL
+from terapose.results.earlier import forget, stale
+from terapose.results.outputs import LABELS, named, recorded, result_names
 from terapose.stages.check import run as check_run
 
 
@@ -63,6 +66,24 @@ def test_a_run_with_fewer_results_removes_the_others_and_says_so(
     caplog.clear()
     third = command(*words, "--table", "csv", "--mask-tiff", "mask.tif")
     assert third.code == 0 and not removed(), third.err
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"table": "parquet,geojson", "mask_tiff": "mask.tif"},
+        {"expand": 2, "mask_tiff": "cell.ome.tif", "thumbnails": 0},
+        {"cell_channels": 2, "table": "csv,h5ad,geojson", "mask_tiff": "a.b-c.tiff"},
+    ],
+)
+def test_record_names_what_a_run_said_that_it_would_write(given: dict[str, Any]) -> None:
+    params = check(given)
+    parts = ALL if params.expand or params.has_second else ALL[:1]
+    record = json.loads(json.dumps(recorded(dict(params), parts)))
+    assert [LABELS, *named(record)] == result_names(params)
+    assert len(record["masks"]) == (len(parts) if params.mask_tiff else 0)
+    assert record["thumbnails"] == ("thumbnails.zarr" if "thumbnails" in given else None)
 
 
 HOSTILE = [

@@ -28,7 +28,8 @@ from terapose.io.store.store import Store
 from terapose.pipeline.around import find_all, look_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.local import Report, Runner, pool_of, quiet, repairing, run_stages
-from terapose.results.earlier import record_of, result_names
+from terapose.results.earlier import record_of
+from terapose.results.outputs import result_names
 
 log = logging.getLogger(__name__)
 

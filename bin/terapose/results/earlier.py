@@ -1,8 +1,8 @@
-"""Names of results, and those that an earlier run has left in a folder (``provenance.json``).
+"""Results that an earlier run has left in a folder, by its record (``provenance.json``).
 
 Another run replaces what it writes itself. What it does not write (a table in another format,
 thumbnails, a mask) would stay beside labels that it does not belong to, so it is removed, and that
-is said.
+is said. Which names there are is in `terapose.results.outputs`.
 
 The record is a file that anybody may have changed, or that is damaged. Only plain names that this
 program gives to files are taken from it: whatever else is in it, nothing outside of the folder
@@ -13,22 +13,17 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from terapose.core.params import Parameters
-from terapose.intermediates.compartments import ALL, MASKS, table_names
 from terapose.io import files
 from terapose.io.documents import parse_json, read_document
+from terapose.results.outputs import named
 
 RECORD = "provenance.json"
 _GOING = ".provenance.going.json"
 """The record while what it names is removed: a run that is killed meanwhile is not forgotten."""
-THUMBNAILS = "thumbnails.zarr"
-TABLES = frozenset(table_names(ALL, ("csv", "parquet", "h5ad", "geojson")))
-MASK = re.compile(r"[\w.-]+\.tiff?")
 
 log = logging.getLogger(__name__)
 
@@ -43,18 +38,6 @@ def record_of(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def named(record: Mapping[str, Any]) -> list[str]:
-    """Names of the tables, masks and thumbnails of a record, those this program gives."""
-    tables = [name for name in _texts(record.get("tables")) if name in TABLES]
-    masks = [name for name in _texts(record.get("masks")) if MASK.fullmatch(name)]
-    cut = [name for name in _texts([record.get("thumbnails")]) if name == THUMBNAILS]
-    return [*tables, *masks, *cut]
-
-
-def _texts(values: Any) -> list[str]:
-    return [v for v in values if isinstance(v, str)] if isinstance(values, list | tuple) else []
 
 
 def stale(folder: Path, coming: Collection[str]) -> list[str]:
@@ -106,17 +89,3 @@ def forget(folder: Path, coming: Collection[str]) -> None:
         log.warning(
             "%s: removed files of an earlier run that this one does not write: %s", folder, names
         )
-
-
-def result_names(params: Parameters) -> list[str]:
-    """Names of the files and folders that a run writes."""
-    several = bool(params.expand) or params.has_second
-    names = ALL if several else ALL[:1]
-    masks = [params.mask_tiff, *(MASKS.values() if several else ())]
-    cut = [THUMBNAILS] if params.thumbnails is not None else []
-    return [
-        "labels.zarr",
-        *cut,
-        *table_names(names, params.table),
-        *(masks if params.mask_tiff else ()),
-    ]

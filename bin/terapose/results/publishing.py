@@ -27,10 +27,9 @@ from terapose.io.labels.ome_zarr import downsample, level_region, level_shape
 from terapose.io.zarr_files import Noted
 from terapose.pipeline.job import Job
 from terapose.pipeline.running import run as run_task
+from terapose.results.outputs import LABELS
 
 log = logging.getLogger(__name__)
-
-LABELS = "labels.zarr"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from terapose.io.store.store import Store
 from terapose.pipeline.plan import load
 from terapose.pipeline.repair import read_summary
 from terapose.results.earlier import RECORD
-from terapose.results.publishing import LABELS, Checks, of_tree
+from terapose.results.outputs import LABELS
+from terapose.results.publishing import Checks, of_tree
 
 _HERE = ("", ".", "..")
 MCMICRO = "segmentation/terapose-*"

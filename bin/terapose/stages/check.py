@@ -39,7 +39,8 @@ from terapose.pipeline.plan import key_of
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.tissue import share_of
 from terapose.pipeline.upscale import full_image
-from terapose.results.earlier import record_of, result_names, stale
+from terapose.results.earlier import record_of, stale
+from terapose.results.outputs import result_names
 
 if TYPE_CHECKING:
     from terapose.networks import ModelInfo

@@ -27,7 +27,7 @@ from terapose.core.masking import masked_all
 from terapose.core.tables import Table
 from terapose.core.version import __version__
 from terapose.intermediates.cell_table import batches
-from terapose.intermediates.compartments import CELLS, MASKS, compartments, table_names
+from terapose.intermediates.compartments import CELLS, compartments
 from terapose.io import files
 from terapose.io.checksums import sealed
 from terapose.io.images.folders import sample_name
@@ -41,8 +41,9 @@ from terapose.pipeline.graph import memory_of
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.plan import key_of
 from terapose.pipeline.state import Added
-from terapose.results.earlier import RECORD, THUMBNAILS, forget, named
-from terapose.results.publishing import LABELS, complete, lay_out, noted
+from terapose.results.earlier import RECORD, forget
+from terapose.results.outputs import LABELS, THUMBNAILS, mask_files, named, recorded
+from terapose.results.publishing import complete, lay_out, noted
 
 log = logging.getLogger(__name__)
 
@@ -157,18 +158,11 @@ def _rings(source: ByNumber, ids: NDArray[Any]) -> Table:
     return joined_rings([rings_in(t, first, stop) for t in source.tables(first, stop)])
 
 
-def _mask_files(job: Job) -> list[tuple[str, str]]:
-    """Compartments and OME-TIFF files of the label images, if requested: cells as it was given."""
-    given = job.params["mask_tiff"]
-    names = compartments(job.before) if given else ()
-    return [(name, given if name == CELLS else MASKS[name]) for name in names]
-
-
 def _masks(job: Job, output: Path, identity: str) -> None:
     """Write the label images as OME-TIFF, if requested."""
     planned = job.output
     place = (planned.whole, planned.offset) if planned.whole != planned.shape else None
-    for name, file in _mask_files(job):
+    for name, file in mask_files(job.params, compartments(job.before)).items():
         write_mask(
             str(output / LABELS),
             output / file,
@@ -211,10 +205,11 @@ def _of_level(job: Job) -> str:
 
 def _notes(job: Job) -> list[str]:
     """What the user should know of results that are complete."""
-    masks, full, output = _mask_files(job), job.plan.full, job.output
+    masks = mask_files(job.params, compartments(job.before))
+    full, output = job.plan.full, job.output
     if not masks or full is None or output is full:
         return []
-    files = ", ".join(file for _, file in masks)
+    files = ", ".join(masks.values())
     size, whole = (" x ".join(map(str, p.whole[3 - p.dimensions :])) for p in (output, full))
     return [
         f"{files}: {size} pixels of level {output.level}, where the image has {whole}; "
@@ -245,9 +240,7 @@ def _record(job: Job, checksum: str) -> dict[str, Any]:
         "compartments": list(compartments(job.before)),
         "expand": job.before.expand,
         "second": job.before.second,
-        "thumbnails": None if job.params["thumbnails"] is None else THUMBNAILS,
-        "tables": table_names(compartments(job.before), job.params["table"]),
-        "masks": [file for _, file in _mask_files(job)],
+        **recorded(job.params, compartments(job.before)),
         "notes": _notes(job),
         "stages": history,
         "projection": {"memory": memory_of(plan), "store": of_store(plan)},
