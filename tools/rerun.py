@@ -7,7 +7,8 @@ work, and what decides whether it runs.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 from terapose.core.params import Parameters
 from terapose.pipeline.graph import EVERY, PARAMETERS
@@ -64,21 +65,26 @@ def _taken_by(name: str, mode: str) -> str | None:
     )
 
 
-def deciding(stage: Stage) -> set[str]:
+class _Watched(Parameters):
+    """Parameters that note which of them are read, also by their own properties."""
+
+    read: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        """The attribute."""
+        if name in Parameters.model_fields:
+            _Watched.read.add(name)
+        return super().__getattribute__(name)
+
+
+_DEFAULTS = _Watched.model_validate({})
+"""They ask for the least, so where any of several parameters asks for a stage, all are read."""
+
+
+@cache
+def deciding(stage: Stage) -> frozenset[str]:
     """Names of the parameters that decide whether a stage runs: those that `Stage.asked` reads."""
-    read = set[str]()
-
-    class Watched(Parameters):
-        """Parameters that note which of them are read, also by their own properties."""
-
-        def __getattribute__(self, name: str) -> Any:
-            if name in Parameters.model_fields:
-                read.add(name)
-            return super().__getattribute__(name)
-
-    # defaults ask for the least, so of several alternatives each is read
-    params = Watched()
-    read.clear()
+    _Watched.read.clear()
     for mode in stage.modes:
-        stage.asked(mode, params)
-    return read
+        stage.asked(mode, _DEFAULTS)
+    return frozenset(_Watched.read)

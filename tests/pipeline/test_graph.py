@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.fields import prepared
 
 from terapose.core.params import Parameters, check
 from terapose.pipeline.graph import (
@@ -177,6 +176,8 @@ def test_only_stages_that_read_the_image_are_given_it(stage: Stage) -> None:
 def test_what_runs_is_what_has_tasks_and_is_asked_for(
     tmp_path: Path, tiny_model: Path, mode: str
 ) -> None:
+    from tests.fields import prepared  # brings Cellpose, which is slow to import
+
     shape = (1, 20, 20) if mode == "2d" else (4, 20, 20)
     image = np.random.default_rng(0).integers(0, 99, shape).astype(np.uint16)
     plan, _ = prepared(tmp_path, tiny_model, image, mode=mode)
