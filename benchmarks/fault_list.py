@@ -215,9 +215,9 @@ FAULTS = (
     ),
     Fault(
         "a record may name any file to be removed",
-        "results/earlier.py",
-        "if name in TABLES]",
-        "if name]",
+        "results/outputs.py",
+        "if isinstance(name, str) and self.pattern.fullmatch(name)]",
+        "if isinstance(name, str)]",
         (
             "tests/results/test_earlier.py::test_only_files_of_this_program_in_this_folder_are_removed",
         ),

@@ -55,9 +55,9 @@ def test_other_processes_know_what_was_written_and_what_not(carry: Any) -> None:
         other = pickle.loads(carry(state))
     assert other == state
     assert not other.is_named and not other.is_matched
-    with pytest.raises(StoreError, match=r"^summary of follow: does not say flows, which this "):
+    with pytest.raises(StoreError, match=r"^summary of follow: lacks flows, which this "):
         _ = other.flows
-    with pytest.raises(StoreError, match=r"^no summary: does not say low"):
+    with pytest.raises(StoreError, match=r"^no summary: lacks low"):
         _ = State().low
 
 

@@ -20,7 +20,7 @@ _VALUES = {
 }
 _WIDTH = 88
 _TIE = "\0"
-"""Stands between an option and its value, which stay on one line."""
+"""Between an option and its value, which stay on one line."""
 
 
 def _summary_before(stage: Stage) -> str:
@@ -34,7 +34,7 @@ def _summary_before(stage: Stage) -> str:
 
 
 def add_example(command: click.Command, stage: str, output: str = "") -> click.Command:
-    """Show a command line with all that a command requires at the end of its help.
+    """Show a command line, with all that a command requires, at the end of the help.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ def parameters(
 
 
 def looking(function: F) -> F:
-    """Options that choose the part of an image that labels lie on, of commands that show both."""
+    """Options of commands that show an image with labels: the part of the image that was segmented."""
     return parameters(SELECTION, _UNDER_LABELS)(function)
 
 

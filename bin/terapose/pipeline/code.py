@@ -6,7 +6,7 @@ imports that are in the source, in functions as well. Of each module counts what
 (`terapose.pipeline.normal_form`), so a comment or a docstring may be mended at any time. Left out
 are modules that say nothing of what comes out: what the parameters are is part of keys and plans.
 The readers of image formats, which `terapose.io.images.opening` chooses, are left out too: a plan
-names the one of its image (`reader_of`), so a mended reader of another format changes nothing.
+names the reader that it needs (`reader_of`), so a mended reader of another format changes nothing.
 
 What is imported by name at run time alone is not seen, so a stage that looks others' modules up
 (`Stage.implementation`) names them (`Stage.includes`). `terapose.networks`, which imports late,

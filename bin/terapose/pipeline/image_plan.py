@@ -105,7 +105,7 @@ class ImagePlan(BaseModel):
 
 
 def reader_of(image: Image) -> str:
-    """What tells the code that reads an image from other code."""
+    """Digest of the code that reads an image."""
     return code_of(image.reader)[:16]
 
 

@@ -47,13 +47,13 @@ class Output(NamedTuple):
         return [name for name in names if isinstance(name, str) and self.pattern.fullmatch(name)]
 
     def to_record(self, params: Given, parts: Sequence[str]) -> Any:
-        """The value of its field."""
+        """The value of the field."""
         names = self.names(params, parts)
         return next(iter(names), None) if self.is_single else names
 
 
 def mask_files(params: Given, parts: Sequence[str]) -> dict[str, str]:
-    """Label images as OME-TIFF, if wanted, by their compartments; that of the cells as given."""
+    """Label images as OME-TIFF, if requested, by compartment; that of the cells as given."""
     given = params["mask_tiff"]
     return {name: given if name == CELLS else MASKS[name] for name in parts} if given else {}
 

@@ -63,7 +63,7 @@ class Store:
         end is left out: the workflow adds it where a task has to run again
         (`terapose.pipeline.repair`).
     run
-        What tells a run from others (the digest of its plan); nothing for what belongs to none.
+        The digest of a run's plan; empty for what belongs to no run.
     """
 
     def __init__(self, address: str, run: str = "") -> None:
