@@ -82,7 +82,7 @@ def parameters(
 
 
 def looking(function: F) -> F:
-    """Options of commands that show an image with labels: the part of the image that was segmented."""
+    """Options that choose the part of an image that was segmented, of commands that show labels."""
     return parameters(SELECTION, _UNDER_LABELS)(function)
 
 
