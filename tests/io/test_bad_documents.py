@@ -206,3 +206,9 @@ def test_a_sentence_is_one_line_that_a_terminal_can_show() -> None:
     assert shown("é 中 😀 µ") == "é 中 😀 µ"
     assert shown("x" * 5000).endswith("... (5000 characters)")
     assert shown(10**5000) == "a number of thousands of digits"
+
+
+@pytest.mark.parametrize("text", ["[" + "[]," * 2_000_000 + "0]", b'{"a":' * 2_000_001])
+def test_a_document_of_millions_of_parts_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match="more than 2,000,000 lists and objects"):
+        parse_json(text)

@@ -66,6 +66,13 @@ def test_odd_values_are_one_sentence(tmp_path: Path, name: str, value: Any) -> N
         faults(tmp_path)
 
 
+def test_a_record_without_the_checksum_of_a_table_is_refused(tmp_path: Path) -> None:
+    record = {"tables": ["cells.csv"], "checksums": {"labels.zarr": WHOLE}}
+    (tmp_path / RECORD).write_text(json.dumps(sealed(record)))
+    with pytest.raises(InputError, match=r"contains no checksums of results.* none of cells\.csv"):
+        faults(tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
 def test_what_is_no_file_is_another_file(tmp_path: Path, kind: str) -> None:
     chunk = tmp_path / "labels.zarr/cells/0/c/0/0"

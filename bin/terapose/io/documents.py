@@ -34,6 +34,10 @@ _KINDS = (
 )
 
 
+MOST_PARTS = 2_000_000
+"""Lists and objects of a JSON document, beyond which it is none: each takes a hundred bytes."""
+
+
 def refuse_special(path: str | os.PathLike[str]) -> None:
     """Refuse a pipe, a device or a socket: reading it would wait, or never end.
 
@@ -109,8 +113,12 @@ def parse_json(content: bytes | str) -> Any:
     Raises
     ------
     ValueError
-        If it is none, is not in UTF-8, or is too deep or has too long numbers to be read.
+        If it is none, is not in UTF-8, or is too deep, has too many parts or too long numbers to be
+        read.
     """
+    signs: tuple[Any, ...] = ("[", "{") if isinstance(content, str) else (b"[", b"{")
+    if sum(map(content.count, signs)) > MOST_PARTS:
+        raise ValueError(f"more than {MOST_PARTS:,} lists and objects")
     try:
         return json.loads(content)
     except RecursionError as error:

@@ -14,7 +14,7 @@ from terapose.io.store.store import Store
 from terapose.pipeline.plan import load
 from terapose.pipeline.repair import read_summary
 from terapose.results.earlier import RECORD
-from terapose.results.outputs import LABELS
+from terapose.results.outputs import LABELS, named
 from terapose.results.publishing import Checks, of_tree
 
 _HERE = ("", ".", "..")
@@ -55,6 +55,8 @@ def faults(folder: Path) -> list[str]:
     try:
         checks = _checks(record)
         labels = _of_labels(checks.pop(LABELS))
+        if lacking := [name for name in named(record) if name not in checks]:
+            raise ValueError(f"none of {', '.join(lacking)}")
         wrong = [f"{LABELS}: {what}" for what in labels.faults(folder / LABELS)]
         wrong += [f"{LABELS}: {name} was added" for name in added(folder / LABELS, labels.files)]
     except InputError:
