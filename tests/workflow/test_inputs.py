@@ -27,8 +27,8 @@ def test_samplesheet_with_an_image_that_is_converted(
         tifffile.imwrite(launch.path / f"planes/img_{z}.tif", plane)
     sheet = launch.path / "samples.csv"
     sheet.write_text(f"sample,image,stack\nconverted,planes/img_{{z}}.tif,true\nlazy,{image},\n")
-    cut = ("--block_shape", "10,40,31", "--slab_planes", 5, "--max_tasks", 3)
-    run = launch.done("--input", sheet.name, *cut, "--voxel_size", "1,1,1")
+    cut = ("--block_shape", "10,40,31", "--slab_planes", 5, "--voxel_size", "1,1,1")
+    run = launch.done("--input", sheet.name, *cut)
     assert "CONVERT (converted 0)" in run.said and "CONVERT (lazy" not in run.said
     assert results(launch.out / "lazy") == undisturbed
     assert results(launch.out / "converted") == undisturbed

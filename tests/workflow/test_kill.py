@@ -17,7 +17,7 @@ from tests.workflow.launch import PATIENCE, ROOT, Launch, Run, environment, resu
 pytestmark = pytest.mark.slow
 
 # several tasks of each stage that is no network's
-CUT = ("--block_shape", "7,20,24", "--slab_planes", 24, "--max_tasks", 3)
+CUT = ("--block_shape", "7,20,24", "--slab_planes", 24)
 SEED = int(os.environ.get("TERAPOSE_KILL_SEED", "0"))
 ROUNDS = int(os.environ.get("TERAPOSE_KILL_ROUNDS", "1"))
 

@@ -25,7 +25,7 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
         ),
         (
             ("--block_shape", "1,19,33", "--rectangle", 40, "--max_tasks", 3),
-            ("--block_shape", "1,96,31", "--rectangle", 70, "--max_tasks", 2),
+            ("--block_shape", "1,96,31", "--rectangle", 70),
         ),
     ),
     "cells": (

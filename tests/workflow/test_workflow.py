@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 Again = Callable[..., Run]
 
-CUT = ("--block_shape", "14,20,24", "--slab_planes", 16, "--max_tasks", 2)
+CUT = ("--block_shape", "14,20,24", "--slab_planes", 16)
 LAST = {"RELABEL", "EXPORT", "MEASURE", "FINISH", "PUBLISH", "PICTURE"}
 FROM_FOLLOW = {"FOLLOW", "GATHER_FOLLOW", "PEAKS", "SEEDS", "MASKS", "OBJECTS", *LAST}
 ALL = {
