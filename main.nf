@@ -5,8 +5,7 @@ include { hold } from './modules/lock'
 include { LOOK } from './modules/phases/look'
 include { SIMULATE } from './modules/processes/simulate'
 include { remove_stale } from './modules/samples'
-include { SEGMENT } from './modules/segment'
-include { SEGMENT as SEGMENT_CELLS } from './modules/segment'
+include { SEGMENT ; SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { any_second ; check_parameters ; checked_outdir ; named_images ; run_parameters ; simulating ; source } from './modules/sources'
 
 workflow {

@@ -37,6 +37,11 @@ def matching(path) {
     }
 }
 
+// The folder of a sample's results in outdir: its own, or where a project of MCMICRO has its masks.
+def folder_of(name) {
+    return params.publish_layout == 'mcmicro' ? "segmentation/terapose-${name}" : name
+}
+
 // Paths in natural order: image 9 before image 10.
 def in_order(paths) {
     return paths.toSorted { path -> path.toString().replaceAll(/\d+/) { digits -> digits.padLeft(20, '0') } }

@@ -1,6 +1,6 @@
 // What `input` names: images, and what to call them.
 
-include { as_path ; in_order ; is_pattern ; is_url ; matching ; reachable ; staged } from './paths'
+include { as_path ; folder_of ; in_order ; is_pattern ; is_url ; matching ; reachable ; staged } from './paths'
 include { beside as beside_image ; networks } from './settings'
 include { refuse ; refuse_control } from './shell'
 include { sheet_rows } from './sheet'
@@ -27,11 +27,6 @@ def sample_name(address, pattern) {
     def name = pattern ? last.replaceFirst(/[*?\[{].*/, '') : last
     def plain = name.replaceFirst("(?i)((\\.ome)?(${known}))+\$", '')
     return pattern ? plain.replaceFirst(/[-_. ]+$/, '') ?: folder : plain
-}
-
-// The folder of a sample's results in outdir: its own, or where a project of MCMICRO has its masks.
-def folder_of(name) {
-    return params.publish_layout == 'mcmicro' ? "segmentation/terapose-${name}" : name
 }
 
 // An image's address, and its files to stage: local images are staged, so that containers can see

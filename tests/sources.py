@@ -1,9 +1,11 @@
-"""Source files as syntax trees."""
+"""Source files as syntax trees, and what the workflow's files include."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 TRIES = 5
 
@@ -21,3 +23,21 @@ def parsed(path: Path) -> ast.Module:
         except SystemError:
             continue
     return ast.parse(text)
+
+
+class Included(NamedTuple):
+    """What a file of the workflow includes: what, under which name, and from where."""
+
+    what: str
+    name: str
+    place: str
+
+
+def includes(text: str) -> list[Included]:
+    """What a file of the workflow includes."""
+    found = []
+    for names, place in re.findall(r"^include \{([^}]*)\} from '([^']+)'$", text, re.MULTILINE):
+        for one in names.split(";"):
+            what, _, name = one.strip().partition(" as ")
+            found.append(Included(what, name or what, place))
+    return found

@@ -1,15 +1,18 @@
 // From the network's flows to objects: where flows end there is a seed, and what ends there is one.
 
-include { BLOCKS as COMBINE } from '../processes/blocks'
-include { BLOCKS as FLOW_ERRORS } from '../processes/blocks'
-include { BLOCKS as FOLLOW } from '../processes/blocks'
-include { BLOCKS as MASKS } from '../processes/blocks'
-include { BLOCKS as PEAKS } from '../processes/blocks'
-include { DECIDE as OBJECTS } from '../processes/decide'
-include { DECIDE as SEEDS } from '../processes/decide'
-include { GATHER as GATHER_COMBINE } from '../processes/gather'
-include { GATHER as GATHER_FLOW_ERRORS } from '../processes/gather'
-include { GATHER as GATHER_FOLLOW } from '../processes/gather'
+include {
+    BLOCKS as COMBINE ;
+    BLOCKS as FLOW_ERRORS ;
+    BLOCKS as FOLLOW ;
+    BLOCKS as MASKS ;
+    BLOCKS as PEAKS
+} from '../processes/blocks'
+include { DECIDE as OBJECTS ; DECIDE as SEEDS } from '../processes/decide'
+include {
+    GATHER as GATHER_COMBINE ;
+    GATHER as GATHER_FLOW_ERRORS ;
+    GATHER as GATHER_FOLLOW
+} from '../processes/gather'
 include { after ; blocks ; decision ; gathering ; receipts } from '../tasks'
 
 workflow FLOWS {

@@ -1,11 +1,7 @@
 // From objects to cells: which are joined, which stay, which belong to a nucleus, and their numbers.
 
-include { BLOCKS as OVERLAPS } from '../processes/blocks'
-include { BLOCKS as CELL_HOLES } from '../processes/blocks'
-include { DECIDE as MATCH } from '../processes/decide'
-include { DECIDE as FILTER_PLANES } from '../processes/decide'
-include { DECIDE as RELABEL } from '../processes/decide'
-include { DECIDE as STITCH } from '../processes/decide'
+include { BLOCKS as OVERLAPS ; BLOCKS as CELL_HOLES } from '../processes/blocks'
+include { DECIDE as MATCH ; DECIDE as FILTER_PLANES ; DECIDE as RELABEL ; DECIDE as STITCH } from '../processes/decide'
 include { GATHER as GATHER_CELL_HOLES } from '../processes/gather'
 include { CELL_OVERLAPS } from '../processes/cell_overlaps'
 include { after ; asking ; blocks ; decision ; gathering ; having ; nothing ; receipts ; scatter } from '../tasks'

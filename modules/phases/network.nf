@@ -1,15 +1,18 @@
 // From the image to the sum of the network's flows and probabilities, on the network's own grid.
 
-include { BLOCKS as CONVERT } from '../processes/blocks'
-include { BLOCKS as INTENSITIES } from '../processes/blocks'
+include { BLOCKS as CONVERT ; BLOCKS as INTENSITIES } from '../processes/blocks'
 include { DECIDE as PERCENTILES } from '../processes/decide'
-include { GATHER as GATHER_CONVERT } from '../processes/gather'
-include { GATHER as GATHER_YX } from '../processes/gather'
-include { GATHER as GATHER_ZX } from '../processes/gather'
-include { GATHER as GATHER_ZY } from '../processes/gather'
-include { GRADIENTS as GRADIENTS_YX } from '../processes/gradients'
-include { GRADIENTS as GRADIENTS_ZX } from '../processes/gradients'
-include { GRADIENTS as GRADIENTS_ZY } from '../processes/gradients'
+include {
+    GATHER as GATHER_CONVERT ;
+    GATHER as GATHER_YX ;
+    GATHER as GATHER_ZX ;
+    GATHER as GATHER_ZY
+} from '../processes/gather'
+include {
+    GRADIENTS as GRADIENTS_YX ;
+    GRADIENTS as GRADIENTS_ZX ;
+    GRADIENTS as GRADIENTS_ZY
+} from '../processes/gradients'
 include { after ; blocks ; decision ; gathering ; nothing ; passes ; receipts } from '../tasks'
 
 workflow NETWORK {

@@ -1,8 +1,6 @@
 // From the cells' numbers to files: the label image, the table of cells and what goes with them.
 
-include { BLOCKS as EXPORT } from '../processes/blocks'
-include { BLOCKS as MEASURE } from '../processes/blocks'
-include { BLOCKS as OUTLINES } from '../processes/blocks'
+include { BLOCKS as EXPORT ; BLOCKS as MEASURE ; BLOCKS as OUTLINES } from '../processes/blocks'
 include { FINISH } from '../processes/finish'
 include { PUBLISH } from '../processes/publish'
 include { VERIFY } from '../processes/verify'

@@ -1,4 +1,4 @@
-include { folder_of } from '../samples'
+include { folder_of } from '../paths'
 include { quoted } from '../shell'
 include { around ; gathers ; scattered } from '../stages'
 

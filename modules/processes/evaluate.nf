@@ -1,4 +1,4 @@
-include { folder_of } from '../samples'
+include { folder_of } from '../paths'
 
 // Scores against reference labels.
 process EVALUATE {

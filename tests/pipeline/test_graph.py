@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.sources import includes
 
 from terapose.core.params import Parameters, check
 from terapose.pipeline.graph import (
@@ -30,19 +31,15 @@ ROOT = Path(__file__).parents[2]
 PROCESSES = ROOT / "modules" / "processes"
 MAIN, SEGMENT = ((ROOT / name).read_text() for name in ("main.nf", "modules/segment.nf"))
 PHASES = [
-    (ROOT / "modules" / "phases" / f"{name}.nf").read_text()
-    for name in re.findall(
-        r"^include \{ \w+ \} from '\.(?:/modules)?/phases/(\w+)'$", SEGMENT + MAIN, re.MULTILINE
-    )
+    (ROOT / "modules" / "phases" / f"{Path(one.place).name}.nf").read_text()
+    for one in includes(SEGMENT + MAIN)
+    if Path(one.place).parent.name == "phases"
 ]
 INCLUDES = {
-    name or what: (what, file)
+    one.name: (one.what, Path(one.place).name)
     for text in (MAIN, *PHASES)
-    for what, name, file in re.findall(
-        r"^include \{ (\w+)(?: as (\w+))? \} from '\.{1,2}(?:/modules)?/processes/(\w+)'$",
-        text,
-        re.MULTILINE,
-    )
+    for one in includes(text)
+    if Path(one.place).parent.name == "processes"
 }
 """Of each process its generic one, and the file that has it."""
 
@@ -115,7 +112,8 @@ def test_the_workflow_has_the_order_of_the_graph() -> None:
 def _first(phase: str) -> int:
     """Place of a phase's first stage among all."""
     names = [stage.name for stage in EVERY]
-    return min(n for n, name in enumerate(names) if re.search(rf"\b{process_of(name)} \}}", phase))
+    here = {one.name for one in includes(phase)}
+    return min(n for n, name in enumerate(names) if process_of(name) in here)
 
 
 @pytest.mark.parametrize("name", [s.name for s in GRAPH if s.gathers and s.name != "finish"])

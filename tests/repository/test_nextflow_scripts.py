@@ -15,6 +15,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.sources import includes
 
 from terapose.core.geometry import AXES
 from terapose.pipeline.graph import EVERY
@@ -76,15 +77,12 @@ def test_command_of_a_stage_is_that_of_the_graph() -> None:
 
 
 def test_results_lie_where_they_are_verified() -> None:
-    text = (ROOT / "modules" / "samples.nf").read_text()
+    text = (ROOT / "modules" / "paths.nf").read_text()
     (layout,) = re.findall(r"publish_layout == 'mcmicro' \? \"(.+)\" : name\n", text)
     assert layout.replace("${name}", "*") == MCMICRO
 
 
 GENERIC = {"BLOCKS", "DECIDE", "GATHER", "GRADIENTS"}
-_INCLUDE = re.compile(
-    r"^include \{ (\w+)(?: as (\w+))? \} from '\.\./processes/(\w+)'$", re.MULTILINE
-)
 _CALL = re.compile(r"^    ([A-Z_]+)\(\s*(\w+)\(\w+, '([\w-]+)'", re.MULTILINE)
 _STAGE_OF = {f"GRADIENTS_{axis}": f"gradients-{axis.lower()}" for axis in ("YX", "ZX", "ZY")}
 _STAGE_OF |= {f"GATHER_{axis}": f"gradients-{axis.lower()}" for axis in ("YX", "ZX", "ZY")}
@@ -98,7 +96,7 @@ _GIVES = {
 
 def _misnamed(text: str) -> set[str]:
     """Names of generic processes in a phase that are not given the jobs of their own stage."""
-    generic = {name: what for what, name, _ in _INCLUDE.findall(text) if what in GENERIC}
+    generic = {one.name: one.what for one in includes(text) if one.what in GENERIC}
     right = {
         name
         for name, gives, stage in _CALL.findall(text)
@@ -116,7 +114,7 @@ def test_each_name_is_given_its_own_stage(phase: Path) -> None:
 
 def test_every_process_file_has_one_process_that_is_used() -> None:
     used = {
-        (what, file) for phase in PHASES for what, _, file in _INCLUDE.findall(phase.read_text())
+        (one.what, Path(one.place).name) for phase in PHASES for one in includes(phase.read_text())
     }
     made = {
         (name, path.stem)
@@ -125,6 +123,14 @@ def test_every_process_file_has_one_process_that_is_used() -> None:
     }
     assert len(made) == len(PROCESSES)
     assert made - used == {("SIMULATE", "simulate")}  # of main.nf
+
+
+def test_no_file_is_included_twice_by_another() -> None:
+    """Nextflow compiles a file anew for each statement that includes it."""
+    files = [ROOT / "main.nf", *(ROOT / "modules").rglob("*.nf")]
+    for file in files:
+        places = re.findall(r"^include .*?\} from '(.+)'$", file.read_text(), re.M | re.S)
+        assert len(places) == len(set(places)), file
 
 
 def test_reader_of_phases_sees_wrong_names() -> None:

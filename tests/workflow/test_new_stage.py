@@ -83,7 +83,7 @@ process DIAMETER {
 }
 """
 PROCESS_AFTER = """
-include { folder_of } from '../samples'
+include { folder_of } from '../paths'
 
 process REPORT {
     tag "${sample}"
