@@ -4,7 +4,7 @@ include { expect_samples ; say_end } from './modules/failures'
 include { hold } from './modules/lock'
 include { LOOK } from './modules/phases/look'
 include { SIMULATE } from './modules/processes/simulate'
-include { remove_stale } from './modules/samples'
+include { remove_stale } from './modules/outdir'
 include { SEGMENT ; SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { any_second ; check_parameters ; checked_outdir ; named_images ; run_parameters ; simulating ; source } from './modules/sources'
 
@@ -37,7 +37,7 @@ workflow {
     release = hold(outdir)
     sources = images.map { name, address, own -> source(name, address, own, given, false) }
     SEGMENT(sources, params_file, outdir, cells, false)
-    SEGMENT.out.stale.subscribe { name, files -> remove_stale(name, files) }
+    SEGMENT.out.stale.subscribe { name, files -> remove_stale(outdir, name, files) }
     LOOK(SEGMENT.out.results, reference)
 
     finished = Collections.synchronizedList([])
@@ -46,6 +46,6 @@ workflow {
     SEGMENT.out.notes.subscribe { note -> notes.add(note) }
     workflow.onComplete = {
         release.call()
-        say_end(finished.size(), notes)
+        say_end(outdir, finished.size(), notes)
     }
 }

@@ -1,8 +1,6 @@
 // Tasks that failed for good, while others went on. What conf/base.config knows of them reaches this
 // script through properties of the system, for nothing else is shared with a process's settings.
 
-include { as_path } from './paths'
-
 // Say how many samples there are: of a single one the first fault stops the run.
 def expect_samples(given, images) {
     def several = images.size() > 1 || ([given] + images.collect { _name, _address, own -> own }).any { all -> all.time == 'all' }
@@ -35,10 +33,10 @@ def said_of_failures(finished) {
 }
 
 // Say how the run ended: where the results are, with notes on them; or, last and alone, what failed.
-def say_end(finished, notes) {
+def say_end(outdir, finished, notes) {
     def failed = said_of_failures(finished)
     if (workflow.success && (finished || !failed)) {
-        println("\nResults: ${as_path(params.outdir)}")
+        println("\nResults: ${outdir ?: params.outdir}")
         notes.each { note -> println("WARNING: ${note}") }
     }
     if (failed || !workflow.success) {

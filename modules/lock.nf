@@ -2,13 +2,12 @@
 // bin/terapose/io/lock.py keeps there. It is made in one step, touched every 20 seconds, and counts for
 // nothing once its process is gone, or has not touched it for 180 seconds.
 
-include { as_path } from './paths'
-include { refuse } from './shell'
+include { refuse } from './refusals'
 
 // Hold a folder until the run is over; returns what ends it. There is nothing to hold in an object
 // store, and of a folder that cannot be written to CHECK says why.
 def hold(outdir) {
-    def folder = outdir ? as_path(outdir).toFile() : null
+    def folder = outdir ? file(outdir, glob: false).toFile() : null
     folder?.mkdirs()
     if (!folder?.isDirectory() || !folder.canWrite()) {
         return { -> }

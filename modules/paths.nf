@@ -1,7 +1,7 @@
 // Paths as people give them: a name is a name, whatever is in it, and a pattern only where nothing has
 // that name.
 
-include { refuse } from './shell'
+include { refuse } from './refusals'
 
 // Whether an address is on a server or in an object store.
 def is_url(address) {
@@ -35,11 +35,6 @@ def matching(path) {
     catch (java.util.regex.PatternSyntaxException _fault) {
         refuse("${path}: no such file, and not a pattern; check the path")
     }
-}
-
-// The folder of a sample's results in outdir: its own, or where a project of MCMICRO has its masks.
-def folder_of(name) {
-    return params.publish_layout == 'mcmicro' ? "segmentation/terapose-${name}" : name
 }
 
 // Paths in natural order: image 9 before image 10.

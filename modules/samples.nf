@@ -1,13 +1,14 @@
 // What `input` names: images, and what to call them.
 
-include { as_path ; folder_of ; in_order ; is_pattern ; is_url ; matching ; reachable ; staged } from './paths'
+include { as_path ; in_order ; is_pattern ; is_url ; matching ; reachable ; staged } from './paths'
+include { folder_of } from './outdir'
 include { beside as beside_image ; networks } from './settings'
-include { refuse ; refuse_control } from './shell'
+include { refuse ; refuse_control } from './refusals'
 include { sheet_rows } from './sheet'
 
 // Parameters that steer the workflow itself; all others go to `terapose check` as they are.
 def own_parameters() {
-    return ['input', 'outdir', 'publish_layout', 'publish_mode', 'simulate']
+    return ['input', 'outdir', 'publish_layout', 'publish_mode', 'simulate', 'single_task']
 }
 
 // Parameters that may be files.
@@ -172,22 +173,6 @@ def located(image, folder, stack, where) {
         }
     }
     return (found ?: places[0]).toString()
-}
-
-// Remove results of an earlier run from a sample's folder, and say so. They may be links: not what
-// these lead to.
-def remove_stale(name, files) {
-    def folder = as_path("${params.outdir}/${folder_of(name)}")
-    def paths = files.collect { one -> folder.resolve(one) }
-    paths.each { path ->
-        if (path.isDirectory() && !java.nio.file.Files.isSymbolicLink(path)) {
-            path.deleteDir()
-        }
-        else {
-            path.delete()
-        }
-    }
-    println("${folder}: removed files of an earlier run that this one does not write: ${files.join(', ')}")
 }
 
 // Whether a value of a parameter means yes.

@@ -1,5 +1,6 @@
 // The whole of it, phase by phase. Stages that are scattered over blocks or slabs take their tasks from
-// the plan; each gather waits for the receipts of all of them.
+// the plan; each gather waits for the receipts of all of them. A sample of which no stage has several
+// tasks goes through all of them in one (WHOLE, in the last phase).
 
 include { FLOWS } from './phases/flows'
 include { LABELS } from './phases/labels'
@@ -17,9 +18,10 @@ workflow SEGMENT {
 
     main:
     runs = PREPARE(sources, params_file, outdir, second)
-    summed = NETWORK(runs)
-    found = FLOWS(runs, summed)
-    named = LABELS(runs, found, cells)
+    split = runs.filter { _sample, run -> !run.whole }
+    summed = NETWORK(split)
+    found = FLOWS(split, summed)
+    named = LABELS(split, found, cells)
     RESULTS(runs, named, second)
 
     emit:

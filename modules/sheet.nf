@@ -2,7 +2,7 @@
 // byte order mark, any end of line, and headers in upper or lower case. `terapose segment` reads them
 // in the same way (bin/terapose/io/text_tables.py).
 
-include { refuse } from './shell'
+include { refuse } from './refusals'
 
 // [number of the line, cells by the names of their columns] of each line that is not empty.
 def sheet_rows(path) {

@@ -1,27 +1,6 @@
-// What comes from outside, on its way into a script or a sentence.
+// What comes from outside, on its way into a script.
 
 // One word of a shell command, whatever is in it.
 def quoted(value) {
     return "'" + value.toString().replace("'", "'\\''") + "'"
-}
-
-// Stop with one sentence.
-def refuse(sentence) {
-    error("terapose: ${sentence}")
-}
-
-// Stop where a text has line breaks or other control characters: they go through no table or log.
-def refuse_control(what, text) {
-    if (text.toString() =~ /\p{Cntrl}/) {
-        refuse("${what}: got ${text.toString().inspect()}, allowed: no control characters")
-    }
-}
-
-// Stop where Nextflow itself would give a folder to the shell unquoted.
-def refuse_folder(what, folder, strange) {
-    refuse_control(what, folder)
-    def found = folder.toString().findAll(strange).unique()
-    if (found) {
-        refuse("${what}: ${folder} cannot be used by Nextflow; got ${found.join(' ')} in its path; rename a folder")
-    }
 }

@@ -3,13 +3,17 @@
 include { as_path } from './paths'
 include { own_parameters ; is_true ; listed ; located_image ; refuse_doubled } from './samples'
 include { absolute ; has_second ; own_beside ; own_networks } from './settings'
-include { refuse ; refuse_control ; refuse_folder } from './shell'
+include { refuse ; refuse_control ; refuse_folder } from './refusals'
 
 // Stop where the workflow's own parameters, or the folders it runs in, cannot be used.
 def check_parameters() {
     params.each { name, value -> refuse_control(name, value) }
-    def allowed = [publish_layout: ['sample', 'mcmicro'], publish_mode: ['copy', 'link', 'symlink', 'rellink']]
-    def wrong = allowed.find { name, values -> !(params[name] in values) }
+    def allowed = [
+        publish_layout: ['sample', 'mcmicro'],
+        publish_mode: ['copy', 'link', 'symlink', 'rellink'],
+        single_task: ['true', 'false'],
+    ]
+    def wrong = allowed.find { name, values -> !(params[name].toString() in values) }
     if (wrong) {
         refuse("${wrong.key}: got ${params[wrong.key]}, allowed: ${wrong.value.join(', ')}")
     }

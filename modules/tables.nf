@@ -30,3 +30,10 @@ def tasks_of(asked, tables) {
         [stage, stage in asked ? (0..<table.readLines().size() - 2).toList() : []]
     }
 }
+
+// Whether one task does all of a sample: no stage has several, and no cells of a second network have to
+// be waited for.
+def is_one_task(tasks) {
+    def is_small = tasks.every { _stage, numbers -> numbers.size() < 2 }
+    return params.single_task.toString() == 'true' && is_small && !tasks.cell_overlaps
+}

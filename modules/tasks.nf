@@ -78,6 +78,16 @@ def passes(runs, stage, before) {
     }
 }
 
+// What WHOLE takes: samples that one task does. It lays results out, so it is run again where FINISH
+// would be.
+def whole(runs) {
+    return runs
+        .filter { _sample, run -> run.whole }
+        .map { _sample, run ->
+            tuple(job(run, 'whole') + [store: renewed(run, 'finish')], run.plan, run.network, run.image)
+        }
+}
+
 // What DECIDE takes.
 def decision(runs, stage, before, received) {
     return runs.join(before).join(received).map { _sample, run, summary, list ->

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from terapose.core.params import Parameters
-from terapose.pipeline.graph import EVERY, PARAMETERS
+from terapose.pipeline.graph import EVERY, PARAMETERS, WHOLE
 from terapose.pipeline.job import shaping
 from terapose.pipeline.stage import MODES, Stage
 
@@ -19,7 +19,9 @@ MCMICRO = ("mask_tiff", "upscale")
 """Parameters that `publish_layout` `mcmicro` sets (`run_parameters` in modules/sources.nf)."""
 _FETCHED = ("model", "model_digest")
 """What the command of **fetch** is given; it takes no options of the same names."""
-_ORDER = [stage.command for stage in EVERY]
+_STAGES = [stage for stage in EVERY if stage is not WHOLE]
+"""Those with work of their own."""
+_ORDER = [stage.command for stage in _STAGES]
 
 
 def rerun(name: str) -> str:
@@ -46,7 +48,7 @@ def rerun(name: str) -> str:
     for stage, _ in others:
         modes = " and ".join(mode for mode in MODES if _taken_by(name, mode) == stage)
         parts.append(f"{stage} in mode {modes}")
-    switched = next((s.command for s in EVERY if name in deciding(s)), usual)
+    switched = next((s.command for s in _STAGES if name in deciding(s)), usual)
     if _ORDER.index(switched) < min(map(_ORDER.index, firsts)):
         parts.append(f"{switched} if it is switched on or off")
     return "; ".join(parts)
@@ -60,7 +62,7 @@ def of_layout() -> str:
 def _taken_by(name: str, mode: str) -> str | None:
     """The first stage with work in a mode that takes a parameter."""
     return next(
-        (s.command for s in EVERY if mode in s.modes and name in PARAMETERS.get(s.command, ())),
+        (s.command for s in _STAGES if mode in s.modes and name in PARAMETERS.get(s.command, ())),
         None,
     )
 

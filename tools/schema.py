@@ -51,6 +51,12 @@ WORKFLOW: dict[str, Json] = {
         "default": "copy",
         "description": "How Nextflow publishes results to outdir.",
     },
+    "single_task": {
+        "type": "boolean",
+        "default": True,
+        "description": "Run all stages of a sample in one task if none of them would have several: "
+        "starting a task for each takes longer than the work on a small image.",
+    },
     "simulate": {
         "type": "string",
         "description": "Without an input: simulate nuclei in a volume of this shape (Z,Y,X), "
@@ -63,6 +69,7 @@ _RERUN = {
     "outdir": "publish",
     "publish_layout": of_layout(),
     "publish_mode": "publish",
+    "single_task": "nothing",
     "simulate": "simulate",
 }
 """What another value of each of them runs again first."""

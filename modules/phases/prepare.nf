@@ -5,7 +5,7 @@ include { CHECK } from '../processes/check'
 include { FETCH } from '../processes/fetch'
 include { PLAN } from '../processes/plan'
 include { REFUSE } from '../processes/refuse'
-include { fault_in ; tasks_of } from '../tables'
+include { fault_in ; is_one_task ; tasks_of } from '../tables'
 
 workflow PREPARE {
     take:
@@ -43,7 +43,8 @@ workflow PREPARE {
     // of a sample whose tables of tasks are damaged nothing is left out in silence, nor are the others stopped
     REFUSE(planned.map { all -> all.take(2) }.filter { _sample, fault -> fault })
     runs = planned.filter { all -> !all[1] }.map { sample, _fault, row, given, network, plan, store, tables ->
-        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + [tasks: tasks_of(row.runs, tables)])
+        def tasks = tasks_of(row.runs, tables)
+        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + [tasks: tasks, whole: is_one_task(tasks)])
     }
 
     emit:

@@ -4,7 +4,8 @@ include { BLOCKS as EXPORT ; BLOCKS as MEASURE ; BLOCKS as OUTLINES } from '../p
 include { FINISH } from '../processes/finish'
 include { PUBLISH } from '../processes/publish'
 include { VERIFY } from '../processes/verify'
-include { blocks ; job ; receipts } from '../tasks'
+include { WHOLE } from '../processes/whole'
+include { blocks ; job ; receipts ; whole } from '../tasks'
 
 workflow RESULTS {
     take:
@@ -27,25 +28,27 @@ workflow RESULTS {
                 tuple(job(run, 'finish'), run.plan, summary, exported, measured, outlined, run.image)
             }
     )
-    laid = runs.join(FINISH.out.files)
-    compared = laid.join(named).map { sample, run, files, summary ->
+    WHOLE(whole(runs))
+    found = FINISH.out.cells.mix(WHOLE.out.cells)
+    laid = runs.join(FINISH.out.files.mix(WHOLE.out.files))
+    compared = laid.join(named.mix(WHOLE.out.summary)).map { sample, run, files, summary ->
         tuple(sample, job(run, 'finish').store, run.plan, summary, files)
     }
     PUBLISH(compared.filter { !second })
     VERIFY(compared.filter { second })
-    whole = PUBLISH.out.map { sample, _results -> tuple(sample) }.mix(VERIFY.out.map { sample -> tuple(sample) })
+    verified = PUBLISH.out.map { sample, _results -> tuple(sample) }.mix(VERIFY.out.map { sample -> tuple(sample) })
 
     emit:
     // [sample, run, files of the results], once these are whole
-    laid = laid.join(whole)
-    cells = FINISH.out.cells.join(whole)
+    laid = laid.join(verified)
+    cells = found.join(verified)
     // [sample, names of files of an earlier run]
     stale = runs
         .filter { _sample, run -> run.stale }
-        .join(FINISH.out.cells)
+        .join(found)
         .map { sample, run, _labels, _record -> tuple(sample, run.stale) }
     // what the user should know of results that are complete
-    notes = FINISH.out.cells.flatMap { _sample, _labels, record -> notes_in(record) }
+    notes = found.flatMap { _sample, _labels, record -> notes_in(record) }
 }
 
 // The notes in a record; a stub's is empty.

@@ -1,4 +1,4 @@
-include { folder_of } from '../paths'
+include { folder_of } from '../outdir'
 include { quoted } from '../shell'
 include { around ; gathers ; scattered } from '../stages'
 

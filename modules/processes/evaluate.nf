@@ -1,4 +1,4 @@
-include { folder_of } from '../paths'
+include { folder_of } from '../outdir'
 
 // Scores against reference labels.
 process EVALUATE {

@@ -1,4 +1,4 @@
-include { folder_of } from '../paths'
+include { folder_of } from '../outdir'
 
 // The outlines of the cells on the image, in three sections. The record, beside the labels, tells
 // which channel and level were segmented.

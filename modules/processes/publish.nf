@@ -1,4 +1,4 @@
-include { folder_of } from '../paths'
+include { folder_of } from '../outdir'
 include { quoted } from '../shell'
 
 // Publishes the results of a sample after comparing them with their checksums and with the run they

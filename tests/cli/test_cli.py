@@ -18,7 +18,7 @@ from tests.synthetic import nuclei, write_ome_zarr
 import terapose
 from terapose.cli import GROUPS
 from terapose.io.labels.ome_zarr import open_level
-from terapose.pipeline.graph import AFTER, GRAPH
+from terapose.pipeline.graph import AFTER, GRAPH, WHOLE
 from terapose.pipeline.handover import Handed
 from terapose.pipeline.plan import load
 
@@ -31,7 +31,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 PEOPLE = [name for names in GROUPS.values() for name in names]
-STAGES = sorted({stage.command for stage in GRAPH} | {"gather"})
+STAGES = sorted({stage.command for stage in GRAPH} | {WHOLE.name, "gather"})
 
 
 @pytest.mark.parametrize("name", [*PEOPLE, *(f"stage {name}" for name in STAGES)])

@@ -86,7 +86,7 @@ def test_every_stage_has_its_process(stage: Stage) -> None:
     assert re.search(rf"process {what} \{{.*?label '{stage.label}'\n", text, re.DOTALL)
     command = "${job.stage}" if what in ("BLOCKS", "DECIDE") else stage.command
     assert f"terapose.py {stage.calls or f'stage {command}'} " in text
-    assert ("${job.args}" in text) == (stage.phase == "work")
+    assert ("${job.args}" in text) == (stage.phase in ("work", "whole"))
     assert ("--task ${job.task}" in text) == bool(stage.over)
     if stage.over and stage.name not in GATHERED:
         assert INCLUDES[gather_of(stage.name)] == ("GATHER", "gather")

@@ -19,24 +19,28 @@ import random
 import select
 import shutil
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numba.core.registry import cpu_target
+from numba.core.registry import CPUDispatcher, cpu_target
 from tests.synthetic import nuclei, write_zarr
 
 from terapose.api import runner
 from terapose.core.errors import InputError
 from terapose.core.params import check
 from terapose.io import files
+from terapose.pipeline.graph import EVERY
 from terapose.pipeline.local import Runner
 from terapose.results.verify import faults
 
 SHAPE = (6, 44, 48)
+DIAMETER = 60.0
+"""Twice that of the network, which so sees a quarter of the tiles."""
 CUTS: tuple[dict[str, Any], ...] = (
     {},
     {"block_shape": (3, 24, 48), "slab_planes": 16, "max_tasks": 3},
@@ -45,10 +49,12 @@ CUTS: tuple[dict[str, Any], ...] = (
 THRESHOLDS = (-0.5, -0.2)
 PATIENCE = 300
 """Seconds after which a run hangs; it takes less than one."""
+T = TypeVar("T")
 KINDS = ("kill", "full", "damage", "remove", "swap", "twin")
 
 
-_STAGES = ("check", "plan", "convert", "gradients", "masks", "export", "measure", "finish")
+_WARM = ("terapose", "torch", "pandas", "pyarrow", "scipy", "zarr", "numcodecs", "PIL")
+"""Packages of which a run imports modules."""
 
 
 @dataclass
@@ -118,11 +124,8 @@ class World:
     def __post_init__(self) -> None:
         self._write_image(self.folder, 0)
         self._put_image(self.folder, 0)
-        # what is imported here, children need not; torch must not run before a fork
-        for module in ("torch", *(f"terapose.stages.{name}" for name in _STAGES)):
-            importlib.import_module(module)
-        cpu_target.target_context.refresh()  # a second that each child that runs kernels would take
-        cpu_target.typing_context.refresh()
+        if not self.truths:
+            self._warm_up()
 
     @property
     def out(self) -> Path:
@@ -229,6 +232,36 @@ class World:
     def _segment(self, out: Path) -> None:
         _segment(self.folder, out, self.model, self.threshold, **self.cut)
 
+    def _warm_up(self) -> None:
+        """Do what each child would take a second for: import modules, and load compiled kernels.
+
+        What there is to do a child says that segments. Nothing may run here: neither torch nor
+        numba goes on after a fork in a process in which it has.
+        """
+        modules, kernels = in_child(self._loaded)
+        for name in modules:
+            importlib.import_module(name)
+        cpu_target.target_context.refresh()
+        cpu_target.typing_context.refresh()
+        for (module, name), signatures in kernels.items():
+            for signature in signatures:
+                getattr(importlib.import_module(module), name).compile(signature)
+        for stage in EVERY:
+            assert stage.calls or stage.code  # which is remembered
+
+    def _loaded(self) -> tuple[list[str], dict[tuple[str, str], list[Any]]]:
+        """Modules that a run imports, and signatures of the kernels in them, by their names."""
+        _segment(self.folder, self.folder / "warm-up", self.model, self.threshold, **CUTS[1])
+        names = [name for name in sys.modules if name.partition(".")[0] in _WARM]
+        kernels = {
+            (name, key): list(value.signatures)
+            for name in names
+            for key, value in vars(sys.modules[name]).items()
+            # loading one that runs in threads starts these
+            if isinstance(value, CPUDispatcher) and not value.targetoptions.get("parallel")
+        }
+        return names, kernels
+
     # -- what has to hold ----------------------------------------------------------------------
 
     def check(self, allowed: set[tuple[int, float]] | None) -> None:
@@ -273,7 +306,7 @@ class World:
 
 
 def _segment(folder: Path, out: Path, model: Path, threshold: float, **cut: Any) -> str:
-    params = {"model": str(model), "cellprob_threshold": threshold, **cut}
+    params = {"model": str(model), "diameter": DIAMETER, "cellprob_threshold": threshold, **cut}
     runner.segment_file(str(folder / "image.zarr"), out, check(params))
     return "done"
 
@@ -293,13 +326,13 @@ def outcome(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in found if p.is_file()}
 
 
-def in_child(work: Callable[[], str]) -> str:
+def in_child(work: Callable[[], T]) -> T | str:
     """Do something in a forked process; what it returned, "killed", or the sentence it ended in."""
     read, write = os.pipe()
     child = os.fork()
     if not child:
         os.close(read)
-        said: tuple[str, str] = ("", "")
+        said: tuple[str, object] = ("", "")
         try:
             said = ("said", work())
         except (InputError, OSError) as error:
@@ -321,4 +354,4 @@ def in_child(work: Callable[[], str]) -> str:
         return "killed"
     kind, text = pickle.loads(answer)
     assert kind == "said", text
-    return str(text)
+    return text

@@ -77,7 +77,7 @@ def test_command_of_a_stage_is_that_of_the_graph() -> None:
 
 
 def test_results_lie_where_they_are_verified() -> None:
-    text = (ROOT / "modules" / "paths.nf").read_text()
+    text = (ROOT / "modules" / "outdir.nf").read_text()
     (layout,) = re.findall(r"publish_layout == 'mcmicro' \? \"(.+)\" : name\n", text)
     assert layout.replace("${name}", "*") == MCMICRO
 

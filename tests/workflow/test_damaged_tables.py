@@ -27,7 +27,7 @@ workflow {
     }
     workflow.onComplete = {
         println(finished)
-        say_end(finished.size(), [])
+        say_end('', finished.size(), [])
     }
 }
 """

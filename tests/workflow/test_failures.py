@@ -32,7 +32,7 @@ def test_samples_that_fail_early_and_late(
     write_tiff(folder / "good.tif", plane)
     # found by CHECK
     (folder / "cut.tif").write_bytes((folder / "good.tif").read_bytes()[:3000])
-    # found by INTENSITIES
+    # found when all of it is read
     holed = plane.astype(np.float32)
     holed[0, 30, 30] = np.nan
     write_tiff(folder / "holed.tif", holed)
@@ -41,11 +41,11 @@ def test_samples_that_fail_early_and_late(
     lines = run.said.splitlines()
     said = [line for line in lines if line.startswith("terapose: ")]
     assert len(said) == 3, run.said
-    assert said[0].startswith("terapose: SEGMENT:NETWORK:INTENSITIES (holed")
-    assert "voxels that are not finite numbers" in said[0]
-    assert said[1].startswith(
+    assert said[0].startswith(
         f"terapose: SEGMENT:PREPARE:CHECK (cut): {folder}/cut.tif: the TIFF file is"
     )
+    assert said[1].startswith("terapose: SEGMENT:RESULTS:WHOLE (holed")
+    assert "voxels that are not finite numbers" in said[1]
     assert said[2] == (
         "terapose: some samples failed, 1 finished; finished work is kept for -resume"
     )
@@ -56,7 +56,7 @@ def test_samples_that_fail_early_and_late(
     for name in ("cut", "holed"):
         write_tiff(folder / f"{name}.tif", plane)
     again = launch.done("--input", folder, *WORDS, "-resume")
-    assert "terapose: " not in again.said and "MASKS" in again.cached
+    assert "terapose: " not in again.said and "WHOLE" in again.cached
     for name in ("good", "cut", "holed"):
         assert (launch.out / name / "provenance.json").exists()
 
@@ -73,5 +73,5 @@ def test_a_kill_while_the_network_is_fetched(launches: Launches, plane: np.ndarr
         time.sleep(0.01)
     started.kill_all()
     again = launch.start(*words, "-resume")
-    assert again.wait_for(process="PERCENTILES"), again.said
+    assert again.wait_for(process="WHOLE"), again.said
     again.kill_all()

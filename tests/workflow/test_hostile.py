@@ -86,7 +86,7 @@ def test_files_folders_and_values_of_every_kind(
     work = launch.path / "wo'rk \" (1); touch X"
     words = (
         *("--input", sheet.name, "--outdir", outdir, "-work-dir", work),
-        *("--mode", "2d", "--diameter", 12),
+        *("--mode", "2d", "--diameter", 12, "--single_task", "false"),
     )
     run = launch.done(*words, "--table", "csv,h5ad", "--mask_tiff", "mask.tif")
     assert "WARN" not in run.said

@@ -26,10 +26,10 @@ def test_samplesheet_with_an_image_that_is_converted(
     for z, plane in enumerate(voxels):
         tifffile.imwrite(launch.path / f"planes/img_{z}.tif", plane)
     sheet = launch.path / "samples.csv"
-    sheet.write_text(f"sample,image,stack\nconverted,planes/img_{{z}}.tif,true\nlazy,{image},\n")
+    sheet.write_text(f"sample,image,stack,max_tasks\nconverted,planes/img_{{z}}.tif,true,2\nlazy,{image},,\n")
     cut = ("--block_shape", "10,40,31", "--slab_planes", 5, "--voxel_size", "1,1,1")
     run = launch.done("--input", sheet.name, *cut)
-    assert "CONVERT (converted 0)" in run.said and "CONVERT (lazy" not in run.said
+    assert "CONVERT (converted 0)" in run.said and "WHOLE (lazy)" in run.said
     assert results(launch.out / "lazy") == undisturbed
     assert results(launch.out / "converted") == undisturbed
 
@@ -66,7 +66,7 @@ def test_columns_of_a_samplesheet_are_parameters_and_slides_do_not_wait(
     )
     gate = launch.path / "gate.config"
     gate.write_text(GATE.replace("FILE", str(launch.out / "small" / "provenance.json")))
-    launch.done("--input", "samples.csv", "--diameter", 14, "-c", gate)
+    launch.done("--input", "samples.csv", "--diameter", 14, "--single_task", "false", "-c", gate)
     options = {
         "large": ("--channels", "1,2", "--diameter", 12.5, "--channel-merge", "max"),
         "small": (
@@ -93,8 +93,8 @@ def test_glob_and_stubs(launches: Launches) -> None:
     assert run.said.count("FOLLOW (one ") == 3 and "CONVERT" not in run.submitted
 
 
-STOP = "process { withName: 'INTENSITIES' { beforeScript = 'exit 1' } }\n"
-"""Ends a run at its first stage with tasks. Nextflow closes its cache before it ends, so all tasks
+STOP = "process { withName: 'WHOLE' { beforeScript = 'exit 1' } }\n"
+"""Ends a run at the first task after the plan. Nextflow closes its cache before it ends, so all tasks
 that were done by then are in it, as they need not be where it is killed."""
 
 
@@ -118,18 +118,18 @@ def test_edited_code_invalidates_what_it_computed_and_no_more(
     stop = launch.path / "stop.config"
     stop.write_text(STOP)
 
-    def run_until_intensities() -> set[str]:
+    def run_until_whole() -> set[str]:
         run = launch.run("--input", image, "-c", stop, "-resume")
-        assert run.process.returncode == 1 and "INTENSITIES" in run.submitted, run.said
+        assert run.process.returncode == 1 and "WHOLE" in run.submitted, run.said
         return run.cached
 
-    assert run_until_intensities() == set()
-    assert run_until_intensities() == {"FETCH", "PLAN"}
+    assert run_until_whole() == set()
+    assert run_until_whole() == {"FETCH", "PLAN"}
     edit("results", "publishing.py", code="EDITED = True\n")
     edit("networks", "tiling.py", code="# a comment\n")
-    assert run_until_intensities() == {"FETCH", "PLAN"}
+    assert run_until_whole() == {"FETCH", "PLAN"}
     edit("networks", "tiling.py", code="EDITED = True\n")
-    assert run_until_intensities() == {"FETCH"}
+    assert run_until_whole() == {"FETCH"}
 
 
 @pytest.fixture(scope="module")

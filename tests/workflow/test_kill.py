@@ -16,8 +16,8 @@ from tests.workflow.launch import PATIENCE, ROOT, Launch, Run, environment, resu
 
 pytestmark = pytest.mark.slow
 
-# several tasks of each stage that is no network's
-CUT = ("--block_shape", "7,20,24", "--slab_planes", 24)
+# a task for each stage
+CUT = ("--block_shape", "7,20,24", "--slab_planes", 24, "--single_task", "false")
 SEED = int(os.environ.get("TERAPOSE_KILL_SEED", "0"))
 ROUNDS = int(os.environ.get("TERAPOSE_KILL_ROUNDS", "1"))
 

@@ -24,17 +24,17 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
             *("--mask_tiff", "cell.ome.tif", "--expand", 3, "--table", "csv,h5ad,geojson"),
         ),
         (
-            ("--block_shape", "1,19,33", "--rectangle", 40, "--max_tasks", 3),
+            ("--block_shape", "1,19,33", "--rectangle", 40, "--max_tasks", 2),
             ("--block_shape", "1,96,31", "--rectangle", 70),
         ),
     ),
     "cells": (
         ("--cell_channels", 2, "--cell_diameter", 20, "--diameter", 14, "--measure", "2,1"),
-        (("--block_shape", "1,19,33", "--max_tasks", 3),),
+        (("--block_shape", "1,19,33", "--max_tasks", 2),),
     ),
     "stitch": (
         ("--mode", "stitch", "--normalize", "plane", "--stitch_threshold", 0.2),
-        (("--block_shape", "3,14,50", "--slab_planes", 2, "--max_tasks", 4),),
+        (("--block_shape", "3,14,50", "--slab_planes", 2, "--max_tasks", 2),),
     ),
     "volume": (
         ("--flow_threshold", 0.6, "--anisotropy", 1.5, "--flow3d_smooth", 1, "--diameter", 20),
@@ -76,7 +76,7 @@ def test_same_bytes_however_it_is_cut(
     for number, cut in enumerate(cuts):
         launch = launches(f"{name}-{number}")
         run = launch.done("--input", image, *rules, *cut)
-        assert run.submitted >= EXTRA[name]
+        assert run.submitted >= (EXTRA[name] if "--max_tasks" in cut else {"WHOLE"})
         out = launch.out / image.stem
         assert results(out) == whole
         for pattern in ("*.ome.tif", "*.csv", "*.geojson"):

@@ -83,7 +83,7 @@ process DIAMETER {
 }
 """
 PROCESS_AFTER = """
-include { folder_of } from '../paths'
+include { folder_of } from '../outdir'
 
 process REPORT {
     tag "${sample}"
@@ -256,7 +256,7 @@ def test_in_the_workflow(copy: Path, launches: Launches, voxels: np.ndarray) -> 
     write_tiff(launch.path / "plane.tif", voxels[6:7])
     sheet = launch.path / "sheet.csv"
     sheet.write_text("sample,image,diameter\nfound,plane.tif,\ngiven,plane.tif,9\n")
-    words = ("--input", sheet, "-stub-run")
+    words = ("--input", sheet, "--single_task", "false", "-stub-run")
     first = launch.done(*words)
     assert {"SIZES", "GATHER_SIZES"} <= first.submitted
     started = re.findall(r"Submitted process > (?:\w+:)*(DIAMETER|REPORT) (.*)", first.said)

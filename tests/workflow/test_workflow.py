@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 
 Again = Callable[..., Run]
 
-CUT = ("--block_shape", "14,20,24", "--slab_planes", 16)
+# a task for each stage
+CUT = ("--block_shape", "14,20,24", "--slab_planes", 16, "--single_task", "false")
 LAST = {"RELABEL", "EXPORT", "MEASURE", "FINISH", "PUBLISH", "PICTURE"}
 FROM_FOLLOW = {"FOLLOW", "GATHER_FOLLOW", "PEAKS", "SEEDS", "MASKS", "OBJECTS", *LAST}
 ALL = {

@@ -121,28 +121,27 @@ class _Given(NamedTuple):
     read: Callable[[Path], dict[str, Any]]
 
 
-_INPUTS = {
-    "network": _Given(
-        click.option(
-            "--model-file",
-            "given",
-            type=click.Path(path_type=Path, exists=True),
-            required=True,
-            help="The network's file, or a folder written by terapose fetch.",
-        ),
-        _network,
+NETWORK = _Given(
+    click.option(
+        "--model-file",
+        "given",
+        type=click.Path(path_type=Path, exists=True),
+        required=True,
+        help="The network's file, or a folder written by terapose fetch.",
     ),
-    "cells": _Given(
-        click.option(
-            "--cells",
-            "given",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
-            required=True,
-            help="Results of the run that segmented the cells.",
-        ),
-        _cells,
+    _network,
+)
+_CELLS = _Given(
+    click.option(
+        "--cells",
+        "given",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        required=True,
+        help="Results of the run that segmented the cells.",
     ),
-}
+    _cells,
+)
+_INPUTS = {"network": NETWORK, "cells": _CELLS}
 
 
 def _make(described: Stage) -> click.Command:

@@ -24,7 +24,7 @@ class Stages(click.Group):
         if stage is None or stage.phase == "work":
             place = "scattered" if stage and stage.over else "gathers"
         else:
-            place = "plan" if stage.phase == "plan" else "around"
+            place = {"plan": "plan", "whole": "whole"}.get(stage.phase, "around")
         found: click.Command = importlib.import_module(f"terapose.cli.{place}").commands[name]
         return found
 

@@ -1,7 +1,7 @@
 """The graph of stages, as data: everything that lists stages follows from it.
 
-`GRAPH` is what works on a plan; `BEFORE` and `AFTER` are around it. Stages are in the order in
-which they run. Each of the graph comes after the last summary before it; the three whose receipts
+`GRAPH` is what works on a plan; `BEFORE` and `AFTER` are around it; `WHOLE` takes the place of
+`GRAPH` where there is little to do. Stages are in the order in which they run. Each of the graph comes after the last summary before it; the three whose receipts
 ``finish`` takes come after the same one, and may run side by side.
 
 Commands, the plan's tables of tasks, the local run and what `terapose plan` promises are made of
@@ -249,6 +249,19 @@ PLAN = Stage(
 """What the graph depends on. What the plan alone decides has no other key than the plan, so the
 code of stages that write such arrays is part of it."""
 
+WHOLE = Stage(
+    "whole",
+    "Run all stages of a small image in one task.",
+    "network",
+    phase="whole",
+    input="network",
+    reads_image=True,
+    results=True,
+    parameters=tuple(dict.fromkeys(name for stage in GRAPH for name in stage.parameters)),
+    includes=GRAPH,
+)
+"""All of the graph, where no stage has several tasks and nothing comes from a second network."""
+
 AFTER = (
     Stage(
         "publish",
@@ -269,7 +282,7 @@ AFTER = (
 )
 """Stages on results that are complete."""
 
-EVERY = (*BEFORE, PLAN, *GRAPH, *AFTER)
+EVERY = (*BEFORE, PLAN, *GRAPH, WHOLE, *AFTER)
 """All that the workflow has a process for."""
 STAGES = {stage.name: stage for stage in GRAPH}
 """Stages of the graph by name."""

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from terapose.core.errors import InputError, StoreError
 from terapose.core.params import Parameters
@@ -29,6 +29,7 @@ from terapose.pipeline.state import State
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Report = Callable[[str, int, int], None]
 """Called with a stage's name, its tasks done, and its tasks in all."""
 
@@ -225,7 +226,7 @@ def run_stages(
 _REPAIRS = 20
 
 
-def repairing(runner: Runner, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def repairing(runner: Runner, work: Callable[[], T]) -> T:
     """Run all stages, and again as long as something in the store is damaged and made again."""
     for _ in range(_REPAIRS):
         try:

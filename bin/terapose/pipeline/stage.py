@@ -21,6 +21,8 @@ of people, or they are modules of `terapose.stages`, too:
   (`terapose.pipeline.around.FINDABLE`), and may not change the mode. Where it finds another part of
   the image, that is opened and checked again;
 - ``look(results, output) -> None``: after the results are published; makes files in a folder.
+
+The stage **whole** runs all others that work on the plan, where none of them has several tasks.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ if TYPE_CHECKING:
 Over = Literal["blocks", "counted", "slabs", "planes", "regions"]
 """Items of a scattered stage: blocks of the image, those whose intensities are counted, slabs of
 the network's grid, runs of planes, regions of the output."""
-Phase = Literal["before", "plan", "work", "after"]
-"""When a stage runs: before the plan, as the plan, on it, or on published results."""
+Phase = Literal["before", "plan", "work", "whole", "after"]
+"""When a stage runs: before the plan, as the plan, on it, as all those that work on it, or on
+published results."""
 Label = Literal["small", "blocks", "network", "gather"]
 """What a process asks a cluster for (conf/base.config)."""
 Input = Literal["network", "cells"]

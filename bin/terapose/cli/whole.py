@@ -1,0 +1,57 @@
+"""The command of the task that runs all stages of a small image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from terapose.cli.options import parameters
+from terapose.cli.scattered import NETWORK, plan_options, write_json
+from terapose.pipeline.graph import WHOLE
+
+
+@click.command(
+    name=WHOLE.name,
+    help=WHOLE.help,
+    epilog="""\b
+Example:
+  terapose stage whole --plan plan.json --store store --model-file network --output results \\
+    --summary finish.json""",
+)
+@plan_options
+@NETWORK.option
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results."
+)
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Write the summary here that the results are compared with.",
+)
+@parameters(WHOLE.parameters)
+def _command(
+    plan: Path,
+    store: str,
+    code: str | None,
+    given: Path,
+    output: Path,
+    summary: Path,
+    **options: Any,
+) -> None:
+    from terapose.core.params import check
+    from terapose.io.store.store import Store
+    from terapose.pipeline.plan import load
+    from terapose.stages import finish, whole
+
+    if code is not None:
+        WHOLE.confirm_code(code)
+    planned = load(plan, Store(store))
+    more = {"gradients": NETWORK.read(given), "finish": finish.placed(output, link=True)}
+    state = whole.run(planned, Store(store, planned.digest), check(options), more)
+    write_json(summary, state.document())
+
+
+commands = {WHOLE.name: _command}
