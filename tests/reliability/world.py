@@ -24,7 +24,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numba.core.registry import CPUDispatcher, cpu_target
@@ -49,7 +49,6 @@ CUTS: tuple[dict[str, Any], ...] = (
 THRESHOLDS = (-0.5, -0.2)
 PATIENCE = 300
 """Seconds after which a run hangs; it takes less than one."""
-T = TypeVar("T")
 KINDS = ("kill", "full", "damage", "remove", "swap", "twin")
 
 
@@ -216,7 +215,7 @@ class World:
             self._segment(self.out)
             return "done"
 
-        said = in_child(work)
+        said: str = in_child(work)
         if trouble.kind == "swap":
             self.version = self._version_there()
             if said == "done":
@@ -326,8 +325,8 @@ def outcome(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in found if p.is_file()}
 
 
-def in_child(work: Callable[[], T]) -> T | str:
-    """Do something in a forked process; what it returned, "killed", or the sentence it ended in."""
+def in_child(work: Callable[[], Any]) -> Any:
+    """Do it in a forked process; what it returned, "killed", or the sentence it ended in."""
     read, write = os.pipe()
     child = os.fork()
     if not child:

@@ -26,7 +26,9 @@ def test_samplesheet_with_an_image_that_is_converted(
     for z, plane in enumerate(voxels):
         tifffile.imwrite(launch.path / f"planes/img_{z}.tif", plane)
     sheet = launch.path / "samples.csv"
-    sheet.write_text(f"sample,image,stack,max_tasks\nconverted,planes/img_{{z}}.tif,true,2\nlazy,{image},,\n")
+    sheet.write_text(
+        f"sample,image,stack,max_tasks\nconverted,planes/img_{{z}}.tif,true,2\nlazy,{image},,\n"
+    )
     cut = ("--block_shape", "10,40,31", "--slab_planes", 5, "--voxel_size", "1,1,1")
     run = launch.done("--input", sheet.name, *cut)
     assert "CONVERT (converted 0)" in run.said and "WHOLE (lazy)" in run.said
@@ -94,8 +96,8 @@ def test_glob_and_stubs(launches: Launches) -> None:
 
 
 STOP = "process { withName: 'WHOLE' { beforeScript = 'exit 1' } }\n"
-"""Ends a run at the first task after the plan. Nextflow closes its cache before it ends, so all tasks
-that were done by then are in it, as they need not be where it is killed."""
+"""Ends a run at the first task after the plan. Nextflow closes its cache before it ends, so all
+tasks that were done by then are in it, as they need not be where it is killed."""
 
 
 def test_edited_code_invalidates_what_it_computed_and_no_more(

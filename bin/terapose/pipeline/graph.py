@@ -1,8 +1,9 @@
 """The graph of stages, as data: everything that lists stages follows from it.
 
 `GRAPH` is what works on a plan; `BEFORE` and `AFTER` are around it; `WHOLE` takes the place of
-`GRAPH` where there is little to do. Stages are in the order in which they run. Each of the graph comes after the last summary before it; the three whose receipts
-``finish`` takes come after the same one, and may run side by side.
+`GRAPH` where there is little to do. Stages are in the order in which they run. Each of the graph
+comes after the last summary before it; the three whose receipts ``finish`` takes come after the
+same one, and may run side by side.
 
 Commands, the plan's tables of tasks, the local run and what `terapose plan` promises are made of
 it, and the workflow (main.nf, modules/segment.nf) is tested against it.
