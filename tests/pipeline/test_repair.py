@@ -51,3 +51,35 @@ def test_only_items_that_are_not_done_will_read(
     with pytest.raises(StoreError, match="is no longer in"), forgetting(plan, store, job):
         store.read(labels, plan.grid[0])
     assert (store.find_json("done/masks-0/2.json") is not None) == (marker == "whole")
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["sums are dropped", "they are there"])
+def test_sums_of_all_passes_are_made_again_at_once(
+    kept: bool, tmp_path: Path, tiny_model: Path
+) -> None:
+    """Where flows of a block are missing: each pass has dropped what it took of the one before."""
+    image = IMAGE[:, :, :96].repeat(3, axis=0)
+    cut = {"block_shape": (24, 8, 48), "slab_planes": 8, "diameter": 60, "max_tasks": 9}
+    plan, store = prepared(tmp_path, tiny_model, image, **cut)
+    passes = [f"gradients-{axis}" for axis in ("yx", "zx", "zy")]
+    for name in passes:
+        for item in range(plan.items(name)):
+            store.put_json(f"done/{name}-0/{item}.json", {"done": 0})
+            box = plan.pass_grid(passes.index(name))[item]
+            if kept:
+                store.write(name, box, np.zeros((4, *box.shape), np.float32))
+    flows = "combine-0/flows"
+    store.create(flows, (4, *plan.image.shape), (4, *plan.chunk), "float32")
+    with pytest.raises(StoreError, match="is no longer in"), forgetting(plan, store):
+        store.read(flows, plan.grid[0])
+    gone = {
+        name: [n for n in range(plan.items(name)) if not store.has(f"done/{name}-0/{n}.json")]
+        for name in passes
+    }
+    if kept:
+        assert gone == {name: [] for name in passes}
+        return
+    # the passes across planes need all of these; the one along X the half that is under the block
+    half = [n for n, box in enumerate(plan.pass_grid(2)) if box.start[2] <= 24]
+    assert half == gone["gradients-zy"] and len(half) < plan.items("gradients-zy")
+    assert all(gone[name] == list(range(plan.items(name))) for name in passes[:2])

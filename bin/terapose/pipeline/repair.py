@@ -19,8 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+from terapose.algorithms.resize import source_box
 from terapose.core.errors import StoreError
 from terapose.core.geometry import AXES, Box, Grid, zyx
 from terapose.io.checksums import damaged, unsealed
@@ -87,13 +89,44 @@ def forget(plan: Plan, store: Store, fault: StoreError, job: Job | None = None) 
     if job is not None and fault.start is not None:
         for part in _missing(job, fault.name):
             items |= set(_grid(plan, stage).touching(part))
+    return _forget_items(plan, store, stage, key, items)
+
+
+def _forget_items(plan: Plan, store: Store, stage: str, key: str, items: set[int]) -> bool:
+    """Let items run again, and earlier ones whose sums they need and are not there."""
     tasks = [n for n in range(len(plan.tasks[stage])) if items & set(plan.batch(stage, n))]
     for markers in _markers(store, stage, key):
         for item in items:
             store.drop(f"{markers}/{item}.json")
         for task in tasks:
             store.drop(f"{markers}/task-{task}.json")
-    return all([count(store, f"{stage}.{task}") for task in tasks])
+    counted = [count(store, f"{stage}.{task}") for task in tasks]
+    earlier, dropped = _dropped_sums(plan, store, stage, items)
+    if dropped:
+        counted.append(_forget_items(plan, store, earlier, "", dropped))
+    return all(counted)
+
+
+def _dropped_sums(plan: Plan, store: Store, stage: str, items: set[int]) -> tuple[str, set[int]]:
+    """The pass of the network whose sums items need, and the items of that pass that have to run again.
+
+    For blocks at least those under them: what else their margins need is missed when they run.
+    """
+    passes = [f"gradients-{axis}" for axis in plan.axes]
+    last = {**dict(pairwise(passes)), passes[-1]: "combine"}
+    earlier = next((name for name in passes if last[name] == stage), "")
+    if not earlier:
+        return "", set()
+    grid = _grid(plan, stage)
+    boxes = [grid[item] for item in items]
+    if stage == "combine":
+        boxes = [source_box(box, plan.network_shape, plan.image.shape) for box in boxes]
+    needed = {n for box in boxes for n in _grid(plan, earlier).touching(box)}
+    try:
+        parts = [part for box in boxes for part in store.missing(earlier, box)]
+    except StoreError:
+        return earlier, needed  # its metadata are gone
+    return earlier, {n for part in parts for n in _grid(plan, earlier).touching(part)}
 
 
 def _markers(store: Store, stage: str, key: str) -> list[str]:
