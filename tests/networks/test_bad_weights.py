@@ -77,6 +77,34 @@ def test_diameters(
         load(path)
 
 
+@pytest.mark.parametrize(
+    ("factor", "bias", "precision"),
+    [(1e38, 1, "float32"), (1, float("inf"), "float32"), (1, 1e5, "float16")],
+)
+def test_an_output_that_is_not_finite_names_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    factor: float,
+    bias: float,
+    precision: str,
+) -> None:
+    state = random_unet((1, 2)).state_dict()
+    state["output.2.bias"].fill_(bias)
+    for name, weights in state.items():
+        if weights.is_floating_point() and not name.startswith("diam_"):
+            weights.mul_(factor)
+    model = tmp_path / "huge.pth"
+    torch.save(state, model)
+    image = tmp_path / "image.tif"
+    write_tiff(image, nuclei((1, 24, 28))[0])
+    command = Terapose(monkeypatch, capsys)
+    words = ("--jobs", 1, "--model", model, "--flow-precision", precision)
+    said = command.refuses("segment", image, tmp_path / "out", *words)
+    assert said.startswith(f"{model}: the network's output is not finite; got values that are")
+    assert ("give flow_precision float32" in said) == (precision == "float16")
+
+
 def test_values_that_are_no_arrays(refused: Callable[[Path], str], tmp_path: Path) -> None:
     path = tmp_path / "odd.pth"
     for content in ({"a": 1}, {1: torch.zeros(2)}, [torch.zeros(2)], torch.zeros(2), "text"):

@@ -260,10 +260,36 @@ def _box(
             before = job.store.read(sums(AXES[axis - 1]), row)
             total[4 - len(before) :] = before
             job.confirm(item)
-        for component, values in zip(_ADDS[axis], part, strict=True):
-            total[component] += values
-        checksums.append(job.store.write(sums(AXES[axis]), row, total.astype(plan.flow_precision)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for component, values in zip(_ADDS[axis], part, strict=True):
+                total[component] += values
+            stored = total.astype(plan.flow_precision)
+        _confirm_finite(stored, plan)
+        checksums.append(job.store.write(sums(AXES[axis]), row, stored))
     return checksums
+
+
+def _confirm_finite(stored: NDArray[Any], plan: Plan) -> None:
+    """Refuse what a network gives whose weights are numbers, but too large ones.
+
+    No point follows such flows, and no cell is found: it would look like an empty image.
+
+    Raises
+    ------
+    InputError
+        If a value is infinite or not a number.
+    """
+    if np.isfinite(stored).all():
+        return
+    low = stored.dtype == np.float16
+    raise InputError(
+        "the network's output is not finite",
+        where=plan.model.name,
+        got=f"values that are not numbers, or too large for {stored.dtype}",
+        allowed="finite numbers",
+        remedy=("give flow_precision float32; if that does not help, " if low else "")
+        + "use another network, or train it again: its weights may be damaged",
+    )
 
 
 def _rows(plan: Plan, axis: int, box: Box) -> list[Box]:
