@@ -1,8 +1,8 @@
 """Tables that people hand in as text, in the forms in which spreadsheets write them.
 
-1. Encoding: a byte order mark shows it. Without one it is UTF-16 where there are bytes of 0, which
-   no other text has, else UTF-8. What is not valid in it is refused: other encodings cannot be
-   distinguished.
+1. Encoding: a byte order mark shows it. Without one it is UTF-16 where many of the second or of the
+   first of two bytes are 0, else UTF-8. What is not valid in it is refused, and so is a NUL, which
+   no table contains: other encodings cannot be distinguished.
 2. Separator: a first line ``sep=;``, as Excel has it, names it. Else it is the one of comma,
    semicolon and tab with which the first line has most of the columns that are known.
 3. Blank lines, and lines of nothing but separators, do not count.
@@ -31,6 +31,8 @@ _MARKS = {
 }
 """Byte order marks; that of UTF-32 begins like that of UTF-16, so it comes before it."""
 _HEAD = 2**16
+_UTF16 = 8
+"""In UTF-16 at least one of so many characters is a separator, a line break or a Latin letter."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def dialect_of(path: Path, known: Sequence[str]) -> Dialect:
     Raises
     ------
     InputError
-        If it is a workbook of a spreadsheet or an archive.
+        If it is a workbook of a spreadsheet or an archive, or contains a NUL in its beginning.
     OSError
         If it cannot be read.
     """
@@ -99,7 +101,9 @@ def dialect_of(path: Path, known: Sequence[str]) -> Dialect:
             remedy="in the spreadsheet, save it as CSV (UTF-8)",
         )
     encoding = _encoding(head)
-    return _dialect(head.decode(encoding, errors="ignore"), encoding, known)
+    text = head.decode(encoding, errors="ignore")
+    _refuse_nul(path, text)
+    return _dialect(text, encoding, known)
 
 
 def read_table(path: Path, known: Sequence[str]) -> TextTable:
@@ -120,6 +124,7 @@ def read_table(path: Path, known: Sequence[str]) -> TextTable:
     try:
         dialect = dialect_of(path, known)
         content = read_document(path).decode(dialect.encoding)
+        _refuse_nul(path, content)
         lines, numbers = _lines(content, dialect)
     except OSError as error:
         raise InputError("cannot be read", where=path, got=error.strerror) from error
@@ -158,10 +163,24 @@ def _encoding(head: bytes) -> str:
     for mark, encoding in _MARKS.items():
         if head.startswith(mark):
             return encoding
-    if 0 not in head:
-        return "utf-8"
     # of most letters the high byte is 0: the second one, or the first one
-    return "utf-16-le" if head[1::2].count(0) >= head[::2].count(0) else "utf-16-be"
+    high, low = head[1::2].count(0), head[::2].count(0)
+    if max(high, low) * _UTF16 < len(head) // 2 or 0 not in head:
+        return "utf-8"
+    return "utf-16-le" if high >= low else "utf-16-be"
+
+
+def _refuse_nul(path: Path, text: str) -> None:
+    """Refuse a NUL character: a damaged file, or text in an encoding that cannot be recognised."""
+    before, nul, _ = text.partition("\0")
+    if nul:
+        raise InputError(
+            "contains a NUL character",
+            where=path,
+            got=f"one in line {before.count(chr(10)) + 1}",
+            allowed="a CSV file in UTF-8",
+            remedy="in the spreadsheet, save it as CSV (UTF-8)",
+        )
 
 
 def _dialect(text: str, encoding: str, known: Sequence[str]) -> Dialect:
