@@ -95,6 +95,9 @@ def test_unknown_command_and_option_are_one_sentence(command: Terapose) -> None:
         "No such option '--blok-shape'. Did you mean '--block-shape'?; "
         "terapose segment --help lists the options"
     )
+    assert command.refuses("simulate", "out", "--shape", "1_0,24,28").startswith(
+        "Invalid value for '--shape': '1_0,24,28' is not 2 or 3 whole numbers with commas between"
+    )
     assert command.refuses("segment", "a") == (
         "give IMAGE and OUT, or --input and --outdir; terapose segment --help lists the options"
     )

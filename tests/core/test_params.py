@@ -14,6 +14,26 @@ from terapose.pipeline.graph import PARAMETERS
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"diameter": 0}, "diameter: got 0, allowed: greater than 0"),
     ({"diameter": "wide"}, "diameter: got 'wide', allowed: a number"),
+    *(
+        ({name: odd}, f"{name}: got {odd!r}, allowed: {kind}")
+        for name, kind, several in [
+            ("diameter", "a number", [True, False, "1_4", "\uff11\uff14", "1e1_0", "\u0663"]),
+            ("level", "a whole number", [True, "1_0", "\uff11"]),
+            ("time", "a whole number", [True, "1_0"]),
+            ("niter", "a whole number", ["1_000"]),
+            ("percentiles", "two numbers", [[True, 99], "1_0,99", ["1_0", 99]]),
+            ("voxel_size", "three numbers", [[True, 1, 1], "1,1,\uff11"]),
+            ("flow3d_smooth", "one number", [True]),
+            ("channels", "up to eight numbers", [True, [1, True]]),
+            ("measure", "all, shape", [True, [True]]),
+        ]
+        for odd in several
+    ),
+    ({"region": "0:\uff114,0:9"}, "region: got 0:\uff114,0:9, allowed: z0:z1,y0:y1,x0:x1"),
+    *(
+        ({"series": f"a{sign}b"}, f"series: got {f'a{sign}b'!r}, allowed: no control characters")
+        for sign in "\n\x7f\x85\u200b\u2028\u2029\u202e\u2066\ufeff"
+    ),
     ({"augment": "perhaps"}, "augment: got 'perhaps', allowed: true or false"),
     ({"region": "20-128,0-128"}, "region: got 20-128,0-128, allowed: z0:z1,y0:y1,x0:x1"),
     ({"region": "20,128"}, "region: got 20,128, allowed: z0:z1,y0:y1,x0:x1"),
@@ -61,6 +81,11 @@ def test_each_fault_is_named(given: dict[str, Any], message: str) -> None:
     assert "\n" not in text
     assert text.startswith("parameters: ")
     assert text.endswith("docs/parameters.md lists them all")
+
+
+def test_letters_may_be_joined_and_names_may_have_underscores() -> None:
+    joined = "\u0915\u094d\u200d\u0937 \U0001f469\u200d\U0001f52c"
+    assert check({"series": joined, "channels": "1_0"}).channels == ("1_0",)
 
 
 def test_all_faults_are_named_at_once() -> None:

@@ -93,6 +93,7 @@ PARAMS: dict[str, bytes] = {
     "infinite": b'{"diameter": 1e999}',
     "half a character": b'{"time": "\\ud800"}',
     "cut off": b'{"diameter": ',
+    "key twice": b'{"diameter": 14, "min_size": 3, "diameter": 41}',
     "nothing": b"",
     "zeros": bytes(4000),
 }
@@ -107,6 +108,8 @@ def test_params(
     path.write_bytes(PARAMS[kind])
     said = refused("check", image, option, path)
     assert str(path) in said or said.startswith("parameters")
+    if kind == "key twice":
+        assert "has the same key several times; got diameter; allowed: each key once" in said
 
 
 @pytest.mark.parametrize("kind", PLACES)

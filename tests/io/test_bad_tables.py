@@ -110,6 +110,29 @@ def test_samplesheets_that_are_none(
     assert len(str(caught.value)) < 4000
 
 
+@pytest.mark.parametrize("at", [0, 1, 11, 20, 30])
+@pytest.mark.parametrize("size", [0, 100_000])
+def test_a_nul_is_said_and_not_taken_for_utf16(tmp_path: Path, at: int, size: int) -> None:
+    text = "sample,image,series\na,image.tif,Zoë\nb,image.tif,%s\n" % ("x" * size)
+    path = tmp_path / "sheet.csv"
+    path.write_text(f"{text[:at]}\0{text[at:]}" if size == 0 else f"{text}{'y' * at}\0")
+    line = (2 if at > 19 else 1) if size == 0 else 4
+    wanted = f"contains a NUL character; got one in line {line}; allowed: a CSV file in UTF-8"
+    with pytest.raises(InputError, match=wanted):
+        listed(str(path), stack=False)
+
+
+@pytest.mark.parametrize("sign", "\n\x1f\x7f\u2028\u2029\u202e\u2067\u200b\ufeff")
+@pytest.mark.parametrize("column", [0, 1])
+def test_signs_that_nobody_sees(
+    sheet: Callable[[str], list[tuple[str, str, dict[str, str]]]], sign: str, column: int
+) -> None:
+    names = ["sample", "image.tif"]
+    names[column] = f"a{sign}b"
+    with pytest.raises(InputError, match="a name contains control characters; got "):
+        sheet('sample,image\n"{}","{}"\n'.format(*names))
+
+
 def test_names_that_a_spreadsheet_would_calculate(tmp_path: Path) -> None:
     names = ["=1+1", "+CD3", "-CD4", "@SUM(A1)", "DNA", "a=b", "'=x"]
     columns = {"CellID": np.array([1, 2]), **{n: np.array([-1.5, 2.0]) for n in names}}

@@ -91,6 +91,7 @@ def test_forms_with_one_meaning(tmp_path: Path, text: str) -> None:
             "do not run from 1; got 0, 1, 2; .* or l",
         ),
         ("channel_number,marker_name\n1,a\n2,b\n3,c\n3,c\n", "do not run from 1; got 1, 2, 3, 3"),
+        ("channel_number,marker_name\n1,a\n0_2,b\n3,c\n", "do not run from 1; got 1, 0_2, 3"),
         ("channel_number,marker_name\na,a\nb,b\nc,c\n", "do not run from 1; got a, b, c"),
         ("channel,marker_name\n405,a\n488,b\n561,c\n", "do not run from 1; got 405, 488, 561"),
         ('marker_name\na\n" "\nc\n', "a marker has no name; got none for 2"),

@@ -73,7 +73,7 @@ def test_a_folder_goes_as_a_whole(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("sign", ["\n", "\t", "\x1b", "\x9b"])
+@pytest.mark.parametrize("sign", ["\n", "\t", "\x1b", "\x9b", "\u2028", "\u202e"])
 def test_control_characters_are_refused(tmp_path: Path, sign: str) -> None:
     """As the workflow does: names reach logs, tables and the record."""
     for what, image, out in (

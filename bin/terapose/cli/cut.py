@@ -10,6 +10,7 @@ import click
 
 from terapose.cli.options import looking, selection
 from terapose.cli.values import Numbers, join_numbers
+from terapose.core.param_types import is_index
 
 if TYPE_CHECKING:
     from terapose.io.images import Image
@@ -178,4 +179,4 @@ def _opened(
 
 def _channels(text: str | None) -> list[int | str]:
     words = [] if text is None else [word.strip() for word in text.split(",")]
-    return [int(word) if word.isdigit() else word for word in words]
+    return [int(word) if is_index(word) else word for word in words]

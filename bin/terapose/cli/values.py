@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from terapose.core.param_types import is_plain
+
 
 def from_input(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     """An argument; ``-`` means the first line of standard input.
@@ -41,8 +43,9 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
         """Turn the text into a tuple."""
         if isinstance(value, tuple):
             return value
+        text = str(value)
         try:
-            numbers = tuple(self.kind(part) for part in str(value).split(","))
+            numbers = tuple(map(self.kind, text.split(","))) if is_plain(text) else ()
         except ValueError:
             numbers = ()
         if len(numbers) not in self.counts or not all(math.isfinite(n) for n in numbers):

@@ -3,9 +3,52 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator
+from pydantic_core import PydanticKnownError
+
+
+def is_plain(number: str) -> bool:
+    """Whether a number is written in ASCII, without underscores: Python takes ``1_4`` for 14."""
+    return number.isascii() and "_" not in number
+
+
+def is_index(text: str) -> bool:
+    """Whether a text consists of the digits 0 to 9."""
+    return text.isascii() and text.isdigit()
+
+
+def refuse_odd_numbers(value: object, annotation: Any) -> None:
+    """Refuse what pydantic takes for a number although nobody means one by it.
+
+    Parameters
+    ----------
+    value
+        As given: a number, a text, or a list of these.
+    annotation
+        Type of the parameter. Only those that may be numbers are looked at.
+
+    Raises
+    ------
+    pydantic_core.PydanticKnownError
+        For true and false, and, where no text is allowed, for numbers that are not `is_plain`.
+    """
+    kinds = _kinds(annotation)
+    if not kinds & {int, float}:
+        return
+    parts = value if isinstance(value, list | tuple) else [value]
+    odd = any(isinstance(part, bool) for part in parts)
+    if str not in kinds:
+        odd |= any(isinstance(part, str) and not is_plain(part) for part in parts)
+    if odd:
+        raise PydanticKnownError("float_type" if float in kinds else "int_type")
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation consists of."""
+    parts = get_args(annotation)
+    return set().union(*map(_kinds, parts)) if parts else {annotation}
 
 
 def as_parts(value: object) -> object:
@@ -20,11 +63,11 @@ def as_channels(value: object) -> object:
     if isinstance(value, str):
         numbers = value.replace(",", " ").split()
         names = [part.strip() for part in value.split(",") if part.strip()]
-        value = numbers if all(part.isdigit() for part in numbers) else names
+        value = numbers if all(map(is_index, numbers)) else names
     if isinstance(value, int):
         value = [value]
     if isinstance(value, list | tuple):
-        return [int(v) if isinstance(v, str) and v.isdigit() else v for v in value]
+        return [int(v) if isinstance(v, str) and is_index(v) else v for v in value]
     return value
 
 
@@ -33,11 +76,22 @@ def as_words(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
+_CONTROL = ("Cc", "Cf", "Zl", "Zp")
+_JOINERS = "\u200c\u200d"
+"""Within words of some languages, and within emoji."""
+
+
 def has_control(value: object) -> bool:
-    """Whether a text, or one in a list, has line breaks or others of their kind."""
+    """Whether a text, or one in a list, has characters that nobody sees but programs obey.
+
+    These are control characters, those that end a line or a paragraph, and those that turn the
+    direction of writing or have no width, except the two that join letters or keep them apart.
+    """
     if isinstance(value, list | tuple):
         return any(has_control(part) for part in value)
-    return isinstance(value, str) and any(unicodedata.category(sign) == "Cc" for sign in value)
+    return isinstance(value, str) and any(
+        unicodedata.category(sign) in _CONTROL and sign not in _JOINERS for sign in value
+    )
 
 
 def or_none(value: object) -> object:

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from terapose.core.errors import InputError
 from terapose.core.param_faults import across, fault
@@ -26,6 +34,7 @@ from terapose.core.param_types import (
     as_words,
     has_control,
     or_none,
+    refuse_odd_numbers,
 )
 from terapose.core.region import is_box
 from terapose.core.selection import Selection
@@ -305,6 +314,13 @@ class Parameters(BaseModel):
         description="What to keep in the store: what a new threshold needs (flows), everything "
         "(all), or nothing (none).",
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers(cls, value: object, info: ValidationInfo) -> object:
+        """The value: true is no number, nor is ``1_4``."""
+        refuse_odd_numbers(value, cls.model_fields[str(info.field_name)].annotation)
+        return value
 
     @property
     def selection(self) -> Selection:

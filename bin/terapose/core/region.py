@@ -12,7 +12,7 @@ from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box, zyx
 
 _RANGE = r"\s*\d*\s*:\s*\d*\s*"
-_BOX = re.compile(rf"{_RANGE}(,{_RANGE}){{1,2}}")
+_BOX = re.compile(rf"{_RANGE}(,{_RANGE}){{1,2}}", re.ASCII)
 
 
 def is_box(text: str) -> bool:

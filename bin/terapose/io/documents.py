@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, few
 
 MOST_BYTES = 256 * 2**20
 """Size of a document beyond which it is none."""
@@ -107,8 +109,20 @@ def read_document(path: Path) -> bytes:
         raise InputError("cannot be read", where=path, got=reason, remedy="check it") from error
 
 
-def parse_json(content: bytes | str) -> Any:
+Pairs = list[tuple[str, Any]]
+"""Keys and values of an object, in the order of the document."""
+
+
+def parse_json(content: bytes | str, as_object: Callable[[Pairs], Any] = dict) -> Any:
     """Parse a JSON document.
+
+    Parameters
+    ----------
+    content
+        The document.
+    as_object
+        Makes an object of its keys and values; of a key that occurs several times a dict has the
+        last value.
 
     Raises
     ------
@@ -120,7 +134,7 @@ def parse_json(content: bytes | str) -> Any:
     if sum(map(content.count, signs)) > MOST_PARTS:
         raise ValueError(f"more than {MOST_PARTS:,} lists and objects")
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=as_object)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -138,15 +152,31 @@ def read_object(path: Path, what: str = "parameters") -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it cannot be read, or holds something else.
+        If it cannot be read, holds something else, or has a key several times: which of its values
+        is meant, nobody can know.
     """
     content = read_document(path)
+    doubled: list[str] = []
+
+    def as_object(pairs: Pairs) -> dict[str, Any]:
+        counts = Counter(key for key, _ in pairs)
+        doubled.extend(key for key, count in counts.items() if count > 1)
+        return dict(pairs)
+
     try:
-        values = parse_json(content)
+        values = parse_json(content, as_object)
     except ValueError as error:
         raise InputError(
             "is not JSON", where=path, got=str(error), remedy="write it in UTF-8, as JSON"
         ) from error
     if not isinstance(values, dict):
         raise InputError(f"holds no {what}", where=path, allowed="a JSON object")
+    if doubled:
+        raise InputError(
+            "has the same key several times",
+            where=path,
+            got=few(doubled, 10),
+            allowed="each key once",
+            remedy="keep one of them",
+        )
     return values

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from terapose.core.errors import InputError
 from terapose.core.near import nearest, plain
+from terapose.core.param_types import is_plain
 from terapose.io.text_tables import TextTable, read_table
 
 NAME, *_OTHER_NAMES = ("marker_name", "marker", "name", "channel_name")
@@ -135,6 +136,8 @@ def _number(text: str) -> int | None:
     try:
         value = float(text)
     except ValueError:
+        return None
+    if not is_plain(text):
         return None
     return int(value) if value.is_integer() else None
 
