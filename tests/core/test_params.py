@@ -68,6 +68,13 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"cellprob_threshold": float("nan")}, "cellprob_threshold: got nan, allowed: a finite number"),
     ({"max_size_fraction": 1.5}, "max_size_fraction: got 1.5, allowed: less than or equal to 1"),
     ({"min_size": 1.5}, "min_size: got 1.5, allowed: a whole number"),
+    ({"mask_tiff": "x" * 300 + ".tif"}, "mask_tiff: got 'xxxxxxxxxxxxxxxxxxxx"),
+    (
+        {"mask_tiff": "\u00e9" * 99 + ".tif"},
+        "tif', allowed: a file name ending in .tif or .tiff",
+    ),
+    ({"expand": 1e300}, "expand: got 1e+300, allowed: less than or equal to 1000"),
+    ({"normalize_tile": 10**20}, "normalize_tile: got 100000000000000000000, allowed: less than"),
     ({"model_digest": "abc"}, "model_digest: got 'abc'"),
 ]
 

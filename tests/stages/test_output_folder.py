@@ -1,12 +1,16 @@
-"""The folder for the results is tried out without touching what is there."""
+"""What would fail at the end, when results are written, is refused before anything is computed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from tests.command import Terapose
+from tests.synthetic import nuclei, write_tiff
 
 from terapose.core.errors import InputError
+from terapose.core.params import check
+from terapose.results.outputs import result_names
 from terapose.stages.check import check_output
 
 
@@ -25,3 +29,30 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError):
         check_output(tmp_path / "out", "image.tif", ["labels.zarr"])
+
+
+def test_a_name_that_the_file_system_does_not_take_is_refused(tmp_path: Path) -> None:
+    check_output(tmp_path, "image.tif", ["x" * 255])
+    with pytest.raises(InputError, match=r"too long for this folder; got x+; allowed: 255 bytes"):
+        check_output(tmp_path, "image.tif", ["labels.zarr", "x" * 256])
+
+
+@pytest.mark.parametrize("name", ["nucleus.ome.tif", "NUCLEUS.ome.tif", "Cytoplasm.OME.tif"])
+def test_two_results_of_one_name_are_refused(name: str) -> None:
+    assert name in result_names(check({"mask_tiff": name}))
+    with pytest.raises(InputError, match=f"^mask_tiff: is the name of another result; got {name}"):
+        result_names(check({"mask_tiff": name, "expand": 2}))
+
+
+def test_thumbnails_beyond_all_measure_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = Terapose(monkeypatch, capsys)
+    for planes, most in ((1, 32767), (2, 1023)):
+        image = tmp_path / f"{planes}.tif"
+        write_tiff(image, nuclei((planes, 24, 28))[0])
+        assert command("check", image, "--thumbnails", most, "--mode", "2d").code == 0
+        for name, words in (("check", ()), ("segment", (tmp_path / "out",))):
+            said = command.refuses(name, image, *words, "--thumbnails", most + 1, "--mode", "2d")
+            assert said.startswith("thumbnails: one thumbnail would be too large; got ")
+            assert f"allowed: up to {most}" in said

@@ -90,6 +90,7 @@ def _checked(image: str, folder: Path, params: Parameters) -> Iterator[Image]:
             raise InputError("the name contains control characters", where=what, got=repr(text))
     opened = open_checked(image, params)
     check_stage.check_readable(opened, params)
+    check_stage.check_thumbnails(opened, params)
     check_stage.check_output(folder, image, result_names(params))
     for note in check_stage.exposed(image, params):
         log.warning(note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 
 _CLOSE = 0.7
@@ -13,6 +14,11 @@ _CLOSE = 0.7
 def plain(name: str) -> str:
     """A name without what people write now one way, now another: case, blanks, ``_`` and ``-``."""
     return "".join(c for c in name.casefold() if c not in " _-\t\xa0")
+
+
+def as_file(name: str) -> str:
+    """A name as file systems compare it that ignore case, and how letters are composed."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

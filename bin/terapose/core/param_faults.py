@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NUMBERS_OR_NAMES = "numbers from 1 up, or names, with commas between them, as in 1,3"
 IN_WORDS = {
     "model_digest": "64 hexadecimal digits, with commas for several networks",
-    "mask_tiff": "a file name ending in .tif or .tiff",
+    "mask_tiff": "a file name ending in .tif or .tiff, of up to 200 bytes",
     "voxel_size": "three numbers in micrometres, Z,Y,X, as in 2,0.5,0.5 (for a plane, pixel_size "
     "is one)",
     "block_shape": "three whole numbers of voxels, Z,Y,X, as in 64,256,256",
@@ -41,6 +41,8 @@ _TYPES = {
     "string_type": "text",
 }
 """Kinds of faults that pydantic words for programmers."""
+_LONGEST = 200
+"""Bytes of a file's name; most file systems have 255."""
 _NO_COLONS = re.compile(r"[\d\s,;-]*\d[\d\s,;-]*")
 
 
@@ -114,6 +116,8 @@ def across(params: Parameters) -> list[str]:
         faults.append("table: h5ad, allowed: only where intensities are measured (measure)")
     if params.thumbnails is not None and not {"csv", "parquet"} & set(params.table):
         faults.append("table: neither csv nor parquet, allowed: one of them with thumbnails")
+    if len(params.mask_tiff.encode()) > _LONGEST:
+        faults.append(f"mask_tiff: got {_got(params.mask_tiff)}, allowed: {IN_WORDS['mask_tiff']}")
     smooth = params.flow3d_smooth
     if len(smooth) not in (1, 3) or min(smooth) < 0:
         faults.append(f"flow3d_smooth: got {list(smooth)}, allowed: one or three numbers from 0 up")

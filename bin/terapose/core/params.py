@@ -171,7 +171,7 @@ class Parameters(BaseModel):
         "Cellpose uses.",
     )
     normalize_tile: int = Field(
-        100, ge=8, description="Width of the tiles for normalize tile, in pixels."
+        100, ge=8, le=65_536, description="Width of the tiles for normalize tile, in pixels."
     )
     lowhigh: Ends = Field(
         None,
@@ -234,8 +234,10 @@ class Parameters(BaseModel):
     border: Literal["keep", "drop"] = Field(
         "keep", description="Keep or drop cells that touch the image border."
     )
-    expand: Annotated[Number, Field(ge=0)] = Field(
+    expand: Number = Field(
         None,
+        ge=0,
+        le=1000,
         description="Treat the segmented objects as nuclei, and expand them by up to this many "
         "pixels to make cells (mode 2d).",
     )

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from terapose.core.errors import InputError
-from terapose.core.near import did_you_mean, plain
+from terapose.core.near import as_file, did_you_mean, plain
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters
 from terapose.io.images import folders, patterns
@@ -149,8 +148,8 @@ def _check_names(given: str, samples: list[Listed]) -> None:
                 got=f"{name}, which this program uses itself",
                 remedy=_REMEDY,
             )
-    counts = Counter(_folder(name) for name, _, _ in samples)
-    doubled = list(dict.fromkeys(name for name, _, _ in samples if counts[_folder(name)] > 1))
+    counts = Counter(as_file(name) for name, _, _ in samples)
+    doubled = list(dict.fromkeys(name for name, _, _ in samples if counts[as_file(name)] > 1))
     if doubled:
         raise InputError(
             "several samples have the same name",
@@ -158,11 +157,6 @@ def _check_names(given: str, samples: list[Listed]) -> None:
             got=", ".join(doubled),
             remedy="name each in a samplesheet",
         )
-
-
-def _folder(name: str) -> str:
-    """A name as file systems compare it that ignore case, and how letters are composed."""
-    return unicodedata.normalize("NFC", name).lower()
 
 
 def _from_sheet(path: Path, *, stack: bool) -> list[Listed]:

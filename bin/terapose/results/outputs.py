@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from terapose.core.errors import InputError
+from terapose.core.near import as_file
 from terapose.core.params import Parameters
 from terapose.intermediates.compartments import ALL, CELLS, MASKS, table_names
 
@@ -102,7 +104,25 @@ def recorded(params: Given, parts: Sequence[str]) -> dict[str, Any]:
 
 
 def result_names(params: Parameters) -> list[str]:
-    """Names of the files and folders that a run writes."""
+    """Names of the files and folders that a run writes.
+
+    Raises
+    ------
+    InputError
+        If the name that a user gave one of them is that of another, or differs from it in case or
+        in how letters are composed alone: some file systems would take both for one file.
+    """
     parts = ALL if params.expand or params.has_second else (CELLS,)
     given = dict(params)
-    return [LABELS, *(name for output in OUTPUTS for name in output.names(given, parts))]
+    names = [LABELS, *(name for output in OUTPUTS for name in output.names(given, parts))]
+    mask = params.mask_tiff
+    alike = [name for name in names if as_file(name) == as_file(mask)]
+    if len(alike) > 1:
+        raise InputError(
+            "is the name of another result",
+            where="mask_tiff",
+            got=mask,
+            allowed="a name that differs in more than case from " + ", ".join(MASKS.values()),
+            remedy="choose another name, such as cell.ome.tif",
+        )
+    return names

@@ -41,6 +41,7 @@ from terapose.pipeline.tissue import share_of
 from terapose.pipeline.upscale import full_image
 from terapose.results.earlier import record_of, stale
 from terapose.results.outputs import result_names
+from terapose.results.thumbnails.files import MOST_BYTES
 
 if TYPE_CHECKING:
     from terapose.networks import ModelInfo
@@ -84,6 +85,7 @@ def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
             probe.flush()
     except OSError as error:
         raise _unwritable(folder, error) from error
+    _check_lengths(folder, names)
     record = record_of(folder)
     if record is not None:
         try:
@@ -98,6 +100,23 @@ def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
                 got=other,
                 allowed=address,
                 remedy="choose another folder, or remove this one",
+            )
+
+
+def _check_lengths(folder: Path, names: Iterable[str]) -> None:
+    """Refuse results whose names are too long for a file system, if it says what it takes."""
+    try:
+        most = os.pathconf(folder, "PC_NAME_MAX")
+    except (OSError, ValueError, AttributeError):
+        return
+    for name in names:
+        if 0 < most < len(os.fsencode(name)):
+            raise InputError(
+                "the name of a result is too long for this folder",
+                where=folder,
+                got=name,
+                allowed=f"{most} bytes",
+                remedy="give a shorter name (mask_tiff), or another folder",
             )
 
 
@@ -143,6 +162,38 @@ def check_readable(image: Image, params: Parameters, full: Image | None = None) 
         for channel in numbers:
             level.read((slice(0, 1),) * 3, channel)
     refuse_constant(image.whole, numbers)
+
+
+def check_thumbnails(image: Image, params: Parameters, full: Image | None = None) -> None:
+    """Refuse thumbnails that are too large to be written; they are cut out at the end of a run.
+
+    Parameters
+    ----------
+    image
+        The image.
+    params
+        All parameters.
+    full
+        As of `check_readable`.
+
+    Raises
+    ------
+    InputError
+        If one thumbnail, of all channels, takes more than `MOST_BYTES`.
+    """
+    if not params.thumbnails:
+        return
+    cut = full or full_image(image, params) if params.upscale else image
+    axes = 3 if cut.shape[0] > 1 else 2
+    voxel = cut.channels * cut.dtype.itemsize
+    if voxel * params.thumbnails**axes > MOST_BYTES:
+        raise InputError(
+            "one thumbnail would be too large",
+            where="thumbnails",
+            got=f"{params.thumbnails} pixels along {axes} axes, {cut.channels} channels",
+            allowed=f"up to {int((MOST_BYTES / voxel) ** (1 / axes))}",
+            remedy="give fewer pixels, or 0: wide enough for the largest cell",
+        )
 
 
 def exposed(address: str, params: Parameters) -> list[str]:
@@ -277,6 +328,7 @@ def _check_one(
     # the voxels of the results
     result = full_image(image, params) if params.upscale else image
     check_readable(image, params, result)
+    check_thumbnails(image, params, result)
     names = result_names(params)
     if output is not None:
         check_output(output, address, names)

@@ -25,7 +25,7 @@ from terapose.core.errors import InputError
 
 MEBI = 2**20
 _UNIT = 32 * MEBI
-_MOST = 2**31 - 2**16
+MOST_BYTES = 2**31 - 2**16
 """Bytes that Blosc can compress as one."""
 _LEVEL = 2
 
@@ -79,7 +79,7 @@ class Layout:
             If a chunk would be larger than can be compressed.
         """
         cells = self.cells_per_chunk or max(1, self.chunk_bytes // cell_bytes)
-        if cells * cell_bytes > _MOST:
+        if cells * cell_bytes > MOST_BYTES:
             raise InputError(
                 "a chunk is too large",
                 where="thumbnails",
