@@ -10,6 +10,7 @@ import click
 
 from terapose.cli.options import looking, selection
 from terapose.cli.values import Numbers, join_numbers
+from terapose.core.amounts import in_bytes
 from terapose.core.param_types import is_index
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def command(
         )
     shape = " x ".join(map(str, made.shape))
     chunks = " x ".join(map(str, made.chunks))
-    click.echo(f"array: {shape} in chunks of {chunks}, {made.bytes / MEBI:.0f} MB", err=True)
+    click.echo(f"array: {shape} in chunks of {chunks}, {in_bytes(made.bytes)}", err=True)
     click.echo(f"thumbnails: {made.path}")
     if made.mask_path is not None:
         click.echo(f"masks:      {made.mask_path}")

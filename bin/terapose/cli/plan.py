@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from terapose.cli.options import Planning, parameters
+from terapose.core.amounts import in_bytes
 from terapose.core.errors import shown
 from terapose.core.params import Parameters
 from terapose.pipeline.estimate import of_store
@@ -134,10 +135,10 @@ def describe_plan(plan: Plan, params: Parameters) -> str:
     lines = [
         f"network   {shown(plan.model.name)} ({plan.model.family}, {plan.model.precision}) "
         f"on {grid}",
-        f"store     {of_store(plan) / 1e9:.2f} GB at its peak",
+        f"store     {in_bytes(of_store(plan))} at its peak",
     ]
     for stage in GRAPH:
         if stage.memory and stage.runs(plan, params):
-            memory, count = stage.memory(plan) / 1e9, len(plan.tasks[stage.name])
-            lines.append(f"{stage.name:<14} {count:>5} tasks, up to {memory:.1f} GB of memory each")
+            memory, count = in_bytes(stage.memory(plan)), len(plan.tasks[stage.name])
+            lines.append(f"{stage.name:<14} {count:>5} tasks, up to {memory} of memory each")
     return "\n".join(lines)

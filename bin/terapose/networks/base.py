@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from terapose.core.amounts import in_bytes
 from terapose.core.errors import InputError
 
 
@@ -212,7 +213,7 @@ class Network:
             raise InputError(
                 "the GPU has too little free memory for the network",
                 where=str(self.module.device),
-                got=f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
+                got=f"{in_bytes(free)} of {in_bytes(total)} free",
                 allowed=f"what {self.module.batch} tiles of {self.tile} x {self.tile} need",
                 remedy="stop other programs that use it, use a larger GPU, or run without use_gpu",
             ) from error

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from terapose.core.amounts import in_bytes
 from terapose.core.errors import InputError, shown
 from terapose.core.masking import has_credentials, masked
 from terapose.core.param_types import has_control
@@ -225,8 +226,8 @@ def check_room(folder: Path, voxels: int) -> None:
         raise InputError(
             "not enough space for the results",
             where=folder,
-            got=f"{free / 1e6:.1f} MB free",
-            allowed=f"{needed / 1e6:.1f} MB or more",
+            got=f"{in_bytes(free)} free",
+            allowed=f"{in_bytes(needed)} or more",
             remedy="choose a folder on a larger disk",
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 
+from terapose.core.amounts import in_bytes
 from terapose.core.errors import InputError
 from terapose.io.own_files import make_way
 from terapose.io.store.store import Store
@@ -36,8 +37,8 @@ def run(plan: Plan, store: Store) -> None:
             raise InputError(
                 "not enough space for the intermediate results",
                 where=store.address,
-                got=f"{free / 1e9:.1f} GB free",
-                allowed=f"{needed / 1e9:.1f} GB or more",
+                got=f"{in_bytes(free)} free",
+                allowed=f"{in_bytes(needed)} or more",
                 remedy="choose a work folder on a larger disk",
             )
     note_files(image.open(), image.identity, image.identified_by, store)
