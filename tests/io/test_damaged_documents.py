@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,6 +128,28 @@ def test_plans(
     spoil(Path(store.where("plan.json")), how)
     with pytest.raises(StoreError, match=r"is damaged.*without -resume"):
         load(path, store)
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "a device or socket"])
+def test_what_is_no_file_is_damage_and_nobody_waits_for_it(
+    command: Terapose, planned: tuple[Plan, Store], tmp_path: Path, kind: str
+) -> None:
+    plan, store = planned
+    odd = tmp_path / "odd" / "0.json"
+    odd.parent.mkdir()
+    make = {"a pipe": os.mkfifo, "a folder": Path.mkdir}
+    make.get(kind, lambda path: path.symlink_to("/dev/zero"))(odd)
+    wanted = f"{odd}: is damaged; got {kind}; run again"
+    gather = words(tmp_path, store, "percentiles", "--output", tmp_path / "whole.json", odd.parent)
+    if kind != "a folder":
+        # a folder of receipts may have others in it
+        assert command.refuses(*gather).startswith(wanted)
+        assert store.names("again") == ["again/intensities.0"]
+        more = ("--before", odd, "--task", 0, "--output", tmp_path / "1.json")
+        assert command.refuses(*words(tmp_path, store, "masks", *more)).startswith(wanted)
+    assert load(odd, store) == plan
+    with pytest.raises(StoreError, match=f"is damaged; got {kind}"):
+        load(odd)
 
 
 def test_a_number_that_is_no_task(

@@ -14,6 +14,8 @@ place of others are damage as well. So only `terapose.io.store.store.Store` can 
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 import google_crc32c
 
 from terapose.core.errors import StoreError
+from terapose.io.documents import kind_of
 
 KEY = "crc32c"
 _SIZE = 4
@@ -97,6 +100,30 @@ def unsealed(
         raise damaged(where, "another checksum than was written", remedy)
     content: dict[str, Any] = document
     return content
+
+
+def read_sealed(path: Path, *, remedy: str | None = None) -> dict[str, Any]:
+    """The document in a file that a task has left, without its checksum.
+
+    Parameters
+    ----------
+    path
+        The file; a link to one is followed, as Nextflow makes them.
+    remedy
+        As of `unsealed`.
+
+    Raises
+    ------
+    StoreError
+        As `unsealed`; or if something else is there, such as a pipe: reading it would wait for
+        ever.
+    OSError
+        If it is not there, or cannot be read.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise damaged(path, kind_of(mode), remedy)
+    return unsealed(path.read_bytes(), path, remedy=remedy)
 
 
 def framed(data: bytes, name: str) -> bytes:

@@ -25,7 +25,7 @@ from terapose.core.errors import InputError, StoreError
 from terapose.core.geometry import AXES, ZYX, Box, Grid, batches, zyx
 from terapose.core.levels import Cover
 from terapose.core.selection import Selection
-from terapose.io.checksums import sealed, unsealed
+from terapose.io.checksums import read_sealed, sealed
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import PLAN, STAGES
 from terapose.pipeline.image_plan import ImagePlan
@@ -308,7 +308,7 @@ def load(path: str | Path, store: Store | None = None) -> Plan:
     """
     remedy = "run again (the workflow without -resume) to make the plan again"
     try:
-        document = unsealed(Path(path).read_bytes(), path, remedy=remedy)
+        document = read_sealed(Path(path), remedy=remedy)
     except StoreError:
         if store is None or (kept := store.of("").find_json(KEPT)) is None:
             raise

@@ -25,7 +25,7 @@ from pathlib import Path
 from terapose.algorithms.resize import source_box
 from terapose.core.errors import StoreError
 from terapose.core.geometry import AXES, Box, Grid, zyx
-from terapose.io.checksums import damaged, unsealed
+from terapose.io.checksums import damaged, read_sealed
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
 from terapose.pipeline.graph import PLANNED, SCATTERED, STAGES
@@ -214,7 +214,7 @@ def read_receipts(paths: Iterable[Path], store: Store, stage: str | None) -> lis
     receipts, faults = [], []
     for file in _documents(paths):
         try:
-            receipts.append(unsealed(file.read_bytes(), file))
+            receipts.append(read_sealed(file))
         except StoreError as fault:
             fault.is_forgotten = count(store, f"{stage or file.parent.name}.{file.stem}")
             faults.append(fault)
@@ -237,7 +237,7 @@ def read_summary(path: Path, store: Store) -> State:
         If it is damaged, or of another run than the store's; the gather has been counted.
     """
     try:
-        state = read_state(unsealed(path.read_bytes(), path), path)
+        state = read_state(read_sealed(path), path)
         if state.plan != store.run:
             raise damaged(path, f"the summary of another run: {state.plan or 'none'}")
         return state

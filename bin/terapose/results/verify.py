@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from terapose.core.errors import InputError, StoreError, few
-from terapose.io.checksums import AGAIN, unsealed
+from terapose.io.checksums import AGAIN, read_sealed, unsealed
 from terapose.io.documents import refuse_special
 from terapose.io.labels.files import LabelFiles, added
 from terapose.io.store.store import Store
@@ -141,7 +141,7 @@ def check_run(folder: Path, store: str, plan: Path, before: Path) -> None:
     place = Store(store)
     planned = load(plan, place)
     history = read_summary(before, place.of(planned.digest)).history
-    record = unsealed((folder / RECORD).read_bytes(), folder / RECORD)
+    record = read_sealed(folder / RECORD)
     stages = record.get("stages", {})
     strange = [s.stage for s in history if stages.get(s.stage) != as_read(s.record())]
     if record.get("plan_digest") != planned.digest:
