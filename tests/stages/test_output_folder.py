@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from tests.synthetic import nuclei, write_tiff
 from terapose.core.errors import InputError
 from terapose.core.params import check
 from terapose.results.outputs import result_names
-from terapose.stages.check import check_output
+from terapose.stages.check import check_open_files, check_output
 
 
 def test_no_file_is_opened_to_try_a_folder(tmp_path: Path) -> None:
@@ -42,6 +44,34 @@ def test_two_results_of_one_name_are_refused(name: str) -> None:
     assert name in result_names(check({"mask_tiff": name}))
     with pytest.raises(InputError, match=f"^mask_tiff: is the name of another result; got {name}"):
         result_names(check({"mask_tiff": name, "expand": 2}))
+
+
+@pytest.fixture
+def limit() -> Iterator[Callable[[int], None]]:
+    """Set how many files may be open at once."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda most: resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_too_low_a_limit_of_open_files_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    limit: Callable[[int], None],
+) -> None:
+    limit(66)
+    check_open_files()
+    with pytest.raises(InputError, match=r"got a limit of 66; allowed: 80 or more; .* -n 1024"):
+        check_open_files(8)
+    limit(65)
+    command = Terapose(monkeypatch, capsys)
+    for words in (("check", "a.tif"), ("segment", "a.tif", tmp_path / "out", "--jobs", 1)):
+        assert command.refuses(*words) == (
+            "too few files may be open at once; got a limit of 65; allowed: 66 or more; "
+            "raise the limit (ulimit -n 1024), and run again"
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_thumbnails_beyond_all_measure_are_refused(

@@ -71,6 +71,9 @@ def segment_file(
     InputError
         For everything a user can put right.
     """
+    from terapose.stages.check import check_open_files
+
+    check_open_files(workers)
     folder = Path(output)
     with _checked(image, folder, params) as opened:
         record = _segment(opened, folder, params, workers, report, link=link)

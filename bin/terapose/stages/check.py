@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import shlex
 import shutil
 import tempfile
@@ -46,6 +47,34 @@ from terapose.results.thumbnails.files import MOST_BYTES
 
 if TYPE_CHECKING:
     from terapose.networks import ModelInfo
+
+
+_OPEN, _OF_PROCESS = 64, 2
+"""Files open at once: of a process, and for each process of a pool in the one that started it."""
+
+
+def check_open_files(workers: int = 1) -> None:
+    """Refuse a limit of open files that is too low for a run, which would fail late otherwise.
+
+    Parameters
+    ----------
+    workers
+        Processes.
+
+    Raises
+    ------
+    InputError
+        If the limit (``ulimit -n``) is below what a run of so many processes may need.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _OPEN + _OF_PROCESS * workers
+    if most != resource.RLIM_INFINITY and most < needed:
+        raise InputError(
+            "too few files may be open at once",
+            got=f"a limit of {most}",
+            allowed=f"{needed} or more",
+            remedy=f"raise the limit (ulimit -n {max(1024, needed)}), and run again",
+        )
 
 
 def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
@@ -287,6 +316,7 @@ def run(
     InputError
         For the first thing that is wrong; faults of parameters are named all at once.
     """
+    check_open_files()
     for what, text in (("sample", sample), ("image", address)):
         if has_control(text):
             raise InputError("the name contains control characters", where=what, got=repr(text))
