@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 STORE = "tests/io/test_store.py::test_"
+OWN = "tests/io/test_own_files.py::test_"
+MASKING = "tests/core/test_masking.py::test_"
 JOB = "tests/pipeline/test_job.py::test_"
 LOCK = "tests/io/test_lock.py::test_"
 DAMAGE = "tests/results/test_damage.py::test_"
@@ -128,6 +130,20 @@ FAULTS = (
         " for name in last if not name.endswith(ASIDE))",
         " for name in last)",
         (f"{STORE}what_is_written_aside_is_not_listed",),
+    ),
+    Fault(
+        "a link in the place of a file of the store is followed",
+        "io/own_files.py",
+        'mode = os.lstat(f"{root}/{name}").st_mode',
+        'mode = os.stat(f"{root}/{name}").st_mode',
+        (f"{OWN}what_has_the_name_of_a_file",),
+    ),
+    Fault(
+        "a link in the place of a folder of the store is followed",
+        "io/own_files.py",
+        "(os.stat if folder == root else os.lstat)(folder)",
+        "os.stat(folder)",
+        (f"{OWN}nothing_is_done_behind_a_link",),
     ),
     Fault(
         "a file gets its name before it is written",
@@ -336,5 +352,19 @@ FAULTS = (
         "slice(-s % f, None, f)",
         "slice(s % f, None, f)",
         ("tests/io/test_labels.py::test_blocks_downsample_as_the_whole",),
+    ),
+    Fault(
+        "a password ends at its first @",
+        "core/masking.py",
+        'return begin + found[2].rindex("@")',
+        'return begin + found[2].index("@")',
+        (f"{MASKING}hidden",),
+    ),
+    Fault(
+        "credentials in addresses within addresses are shown",
+        "core/masking.py",
+        "if _is_secret(found[1]) or _has_secret(value):",
+        "if _is_secret(found[1]):",
+        (f"{MASKING}hidden",),
     ),
 )
