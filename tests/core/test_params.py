@@ -11,22 +11,23 @@ from terapose.core.params import Parameters, check
 from terapose.pipeline.arguments import arguments, as_option
 from terapose.pipeline.graph import PARAMETERS
 
+ODD_NUMBERS: list[tuple[str, str, list[Any]]] = [
+    ("diameter", "a number", [True, False, "1_4", "\uff11\uff14", "1e1_0", "\u0663"]),
+    ("level", "a whole number", [True, "1_0", "\uff11"]),
+    ("time", "a whole number", [True, "1_0"]),
+    ("niter", "a whole number", ["1_000"]),
+    ("percentiles", "two numbers", [[True, 99], "1_0,99", ["1_0", 99]]),
+    ("voxel_size", "three numbers", [[True, 1, 1], "1,1,\uff11"]),
+    ("flow3d_smooth", "one number", [True]),
+    ("channels", "up to eight numbers", [True, [1, True]]),
+    ("measure", "all, shape", [True, [True]]),
+]
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"diameter": 0}, "diameter: got 0, allowed: greater than 0"),
     ({"diameter": "wide"}, "diameter: got 'wide', allowed: a number"),
     *(
         ({name: odd}, f"{name}: got {odd!r}, allowed: {kind}")
-        for name, kind, several in [
-            ("diameter", "a number", [True, False, "1_4", "\uff11\uff14", "1e1_0", "\u0663"]),
-            ("level", "a whole number", [True, "1_0", "\uff11"]),
-            ("time", "a whole number", [True, "1_0"]),
-            ("niter", "a whole number", ["1_000"]),
-            ("percentiles", "two numbers", [[True, 99], "1_0,99", ["1_0", 99]]),
-            ("voxel_size", "three numbers", [[True, 1, 1], "1,1,\uff11"]),
-            ("flow3d_smooth", "one number", [True]),
-            ("channels", "up to eight numbers", [True, [1, True]]),
-            ("measure", "all, shape", [True, [True]]),
-        ]
+        for name, kind, several in ODD_NUMBERS
         for odd in several
     ),
     ({"region": "0:\uff114,0:9"}, "region: got 0:\uff114,0:9, allowed: z0:z1,y0:y1,x0:x1"),

@@ -137,8 +137,12 @@ def test_what_is_no_file_is_damage_and_nobody_waits_for_it(
     plan, store = planned
     odd = tmp_path / "odd" / "0.json"
     odd.parent.mkdir()
-    make = {"a pipe": os.mkfifo, "a folder": Path.mkdir}
-    make.get(kind, lambda path: path.symlink_to("/dev/zero"))(odd)
+    if kind == "a pipe":
+        os.mkfifo(odd)
+    elif kind == "a folder":
+        odd.mkdir()
+    else:
+        odd.symlink_to("/dev/zero")
     wanted = f"{odd}: is damaged; got {kind}; run again"
     gather = words(tmp_path, store, "percentiles", "--output", tmp_path / "whole.json", odd.parent)
     if kind != "a folder":
