@@ -121,8 +121,8 @@ def parse_json(content: bytes | str, as_object: Callable[[Pairs], Any] = dict) -
     content
         The document.
     as_object
-        Makes an object of its keys and values; of a key that occurs several times a dict has the
-        last value.
+        Makes an object from keys and values; a dict keeps the last value of a key that occurs
+        several times.
 
     Raises
     ------
@@ -152,8 +152,8 @@ def read_object(path: Path, what: str = "parameters") -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it cannot be read, holds something else, or has a key several times: which of its values
-        is meant, nobody can know.
+        If it cannot be read, holds something else, or has a key several times: nobody can know
+        which value is meant.
     """
     content = read_document(path)
     doubled: list[str] = []
