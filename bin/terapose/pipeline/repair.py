@@ -108,7 +108,7 @@ def _forget_items(plan: Plan, store: Store, stage: str, key: str, items: set[int
 
 
 def _dropped_sums(plan: Plan, store: Store, stage: str, items: set[int]) -> tuple[str, set[int]]:
-    """The pass of the network whose sums items need, and the items of that pass that have to run again.
+    """The pass of the network whose sums items need, and its items that have to run again.
 
     For blocks at least those under them: what else their margins need is missed when they run.
     """
