@@ -19,7 +19,7 @@ import zarr
 from terapose.io.images import open_image
 from terapose.io.images.identity import compare, table_of
 from terapose.io.store.store import Store
-from terapose.pipeline.running import peak_memory
+from terapose.pipeline.peak import peak_memory
 
 COUNTS = (40, 50, 51)
 """Chunks along Z, Y and X, of one voxel each."""

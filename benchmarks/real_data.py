@@ -209,7 +209,7 @@ def score(volume: Volume, output: Path, scaling: str = SCALING) -> tuple[Row, di
     from terapose.api.runner import segment_file
     from terapose.apps.evaluate import compare
     from terapose.io.images.array_like import open_labels
-    from terapose.pipeline.running import peak_memory
+    from terapose.pipeline.peak import peak_memory
 
     data_set = volume.data_set
     given = {"diameter": data_set.diameter, "anisotropy": data_set.anisotropy}

@@ -137,7 +137,7 @@ def _processes(
         row["seconds"] = round(row["seconds"] + int(task["realtime"] or 0) / 1000, 1)
     for name, row in found.items():
         stage = stages.get(name.lower().replace("_", "-"), {})
-        row["peak"] = max(row["peak"], stage.get("peak_memory", 0))
+        row["peak"] = max(row["peak"], stage.get("peak_memory") or 0)
     return found
 
 

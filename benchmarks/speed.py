@@ -61,7 +61,7 @@ def run_side(side: str, model: Path, planes: NDArray[np.float32], device: str) -
 
     from terapose.networks import load
     from terapose.networks.tiling import run_planes, tile_grid
-    from terapose.pipeline.running import peak_memory
+    from terapose.pipeline.peak import peak_memory
 
     ours = side.startswith("terapose")
     precision = "auto" if ours else "float32"

@@ -34,8 +34,9 @@ from terapose.networks.weights import resolve
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.job import Job, Receipt, stage_key
 from terapose.pipeline.local import stage_params
+from terapose.pipeline.peak import peak_memory
 from terapose.pipeline.planning import make_plan
-from terapose.pipeline.running import peak_memory, run_gather
+from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import State
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -33,7 +33,7 @@ _SILENT = frozenset(
         *("core.errors", "core.masking", "core.param_faults", "core.param_types"),
         *("core.params", "core.version", "io.images.opening"),
         *("pipeline.code", "pipeline.estimate", "pipeline.graph", "pipeline.normal_form"),
-        *("pipeline.stage", "pipeline.state"),
+        *("pipeline.peak", "pipeline.stage", "pipeline.state"),
     }
 )
 """Modules that decide nothing of what a stage computes."""

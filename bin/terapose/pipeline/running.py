@@ -7,35 +7,27 @@ all tasks, each once.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from terapose.core.errors import StoreError
 from terapose.core.params import Parameters
 from terapose.pipeline.graph import STAGES, gathered
 from terapose.pipeline.job import Job, Receipt, Result, shaping, stage_key
+from terapose.pipeline.peak import forget_peak, peak_memory
 from terapose.pipeline.plan import Plan, key_of
 from terapose.pipeline.state import State, Step, after
 
 
-def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # not getrusage: its figure starts at what the parent process had
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 def run(job: Job) -> Receipt:
-    """Run one task of a scattered stage and return its receipt."""
+    """Run one task of a scattered stage and return its receipt.
+
+    Its ``peak_memory`` is that of this task alone; None where the system cannot tell it from that
+    of the tasks before it in the same process.
+    """
+    own_peak = forget_peak()
     begin = time.perf_counter()
     receipt = job.receipt()
     if receipt is None:
@@ -49,7 +41,7 @@ def run(job: Job) -> Receipt:
             "items": [job.items.start, job.items.stop],
             "params": shaping(job.params),
             "seconds": round(time.perf_counter() - begin, 3),
-            "peak_memory": peak_memory(),
+            "peak_memory": peak_memory() if own_peak else None,
             "result": result,
         }
         job.store.put_json(job.marker, receipt)
@@ -75,7 +67,7 @@ def run_gather(job: Job, receipts: Sequence[Receipt]) -> State:
 
 
 def _gather(job: Job, receipts: Sequence[Receipt]) -> State:
-    begin = time.perf_counter()
+    begin, own_peak = time.perf_counter(), forget_peak()
     described = STAGES[job.stage]
     if described.over is not None:
         tasks = sum_up(job.plan, job.stage, receipts, job.before.key)
@@ -93,7 +85,7 @@ def _gather(job: Job, receipts: Sequence[Receipt]) -> State:
         key=job.key,
         params=shaping(job.params),
         seconds=round(time.perf_counter() - begin, 3),
-        peak_memory=peak_memory(),
+        peak_memory=peak_memory() if own_peak else None,
     )
     return after(job.before, step, added)
 
@@ -200,7 +192,13 @@ def sum_up(
         params=ordered[0]["params"] if ordered else {},
         tasks=len(ordered),
         seconds=round(sum(r["seconds"] for r in ordered), 3),
-        peak_memory=max((r["peak_memory"] for r in ordered), default=0),
+        peak_memory=_largest([r["peak_memory"] for r in ordered]),
         checksum=key_of(results),
     )
     return Tasks(step, results)
+
+
+def _largest(peaks: Sequence[int | None]) -> int | None:
+    """The largest of all tasks; None if it is not known of each."""
+    known = [peak for peak in peaks if peak is not None]
+    return max(known, default=0) if len(known) == len(peaks) else None

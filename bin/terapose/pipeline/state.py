@@ -39,7 +39,7 @@ class Step(BaseModel):
     seconds
         That it took, of all tasks together.
     peak_memory
-        Largest of any task, in bytes.
+        Largest of any task, in bytes; None where the system cannot tell it of a task.
     checksum
         Of what the tasks say of their results; None: a gather.
     told
@@ -53,14 +53,14 @@ class Step(BaseModel):
     params: dict[str, Any]
     tasks: int | None = None
     seconds: float
-    peak_memory: int
+    peak_memory: int | None
     checksum: str | None = None
     told: dict[str, Any] = {}
 
     def record(self) -> dict[str, Any]:
         """The step as ``provenance.json`` has it, under the stage's name."""
         done = self.model_dump(exclude={"stage", "told"}, exclude_none=True)
-        return {**done, **self.told}
+        return {**done, "peak_memory": self.peak_memory, **self.told}
 
 
 class _Unwritten(Enum):
