@@ -1,4 +1,4 @@
-// The tables of tasks that a plan leaves: tasks_csv in bin/terapose/pipeline/plan.py.
+// The tables of tasks that a plan leaves: tasks_csv in bin/terapose/pipeline/needs.py.
 
 include { scattered } from './stages'
 
@@ -12,15 +12,45 @@ def fault_in(tables) {
 }
 
 // Whether a table is as it was written. Each row goes on where the one before ended, and the last row
-// says where all of them end. So rows that are missing, doubled or changed are noticed: a stage of which
-// all rows were lost would be left out in silence.
+// says where all of them end; what a task asks for is the same in all of them. So rows that are missing,
+// doubled or changed are noticed: a stage of which all rows were lost would be left out in silence.
 def is_whole(table) {
     def lines = table.readLines()
-    def stops = lines.collect { line -> line.substring(line.lastIndexOf(',') + 1) }
-    def starts = ['0'] + stops.drop(1)
     def count = [lines.size() - 2, 0].max()
-    def rows = (0..<count).collect { n -> "${n},${starts[n]},${stops[n + 1]}".toString() }
-    return lines == ['task,first,stop'] + rows + ["all,0,${starts[count]}".toString()]
+    def stops = lines.collect { line -> line.tokenize(',')[2] }
+    def starts = ['0'] + stops.drop(1)
+    def needs = asked_in(lines).findAll { number -> number ==~ /\d+/ }.join(',')
+    def rows = (0..<count).collect { n -> "${n},${starts[n]},${stops[n + 1]},${needs}".toString() }
+    return lines == [columns().join(',')] + rows + ["all,0,${starts[count]},${needs}".toString()]
+}
+
+// The columns of a table. Those from the fourth on are what a task asks for.
+def columns() {
+    return ['task', 'first', 'stop', 'memory', 'seconds', 'cpus', 'gpus']
+}
+
+// What tasks ask for, as the last row of a table says it.
+def asked_in(lines) {
+    return lines ? lines.last().tokenize(',').drop(3) : []
+}
+
+// [stage: what each of its tasks asks for]: bytes of memory, seconds, processors and GPUs.
+def needs_of(tables) {
+    return tables.collectEntries { table ->
+        def numbers = asked_in(table.readLines()).collect { number -> number as long }
+        [table.baseName, [columns().drop(3), numbers].transpose().collectEntries()]
+    }
+}
+
+// What a task asks for that does one of each stage with tasks, one after another.
+def needs_of_all(tasks, needs) {
+    def all = needs.findAll { stage, _need -> tasks[stage] }.values()
+    return [
+        memory: all.collect { need -> need.memory }.max() ?: 0,
+        seconds: all.collect { need -> need.seconds }.sum() ?: 0,
+        cpus: all.collect { need -> need.cpus }.max() ?: 0,
+        gpus: all.collect { need -> need.gpus }.max() ?: 0,
+    ]
 }
 
 // [stage: numbers of its tasks] of the stages that are asked for; none of the others.

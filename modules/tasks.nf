@@ -9,10 +9,12 @@
 
 include { reading } from './stages'
 
-// The job of a task, or of a stage that has a single one.
+// The job of a task, or of a stage that has a single one. What the first asks for was projected with
+// the plan; the second asks for what its label does (conf/base.config).
 def job(run, stage, task = null) {
     def note = task == null ? stage : "${stage}.${task}"
-    return [
+    def needs = task == null ? [:] : [needs: run.needs[stage]]
+    return needs + [
         sample: run.sample,
         stage: stage,
         task: task,
@@ -84,7 +86,8 @@ def whole(runs) {
     return runs
         .filter { _sample, run -> run.whole }
         .map { _sample, run ->
-            tuple(job(run, 'whole') + [store: renewed(run, 'finish')], run.plan, run.network, run.image)
+            def own = [needs: run.needs.whole, store: renewed(run, 'finish')]
+            tuple(job(run, 'whole') + own, run.plan, run.network, run.image)
         }
 }
 

@@ -5,6 +5,7 @@ include { quoted } from '../shell'
 process BLOCKS {
     tag "${job.sample} ${job.task}"
     label 'blocks'
+    ext needs: { job.needs }
 
     input:
     tuple val(job), path(plan), path(before), path(image, stageAs: 'image*/*')

@@ -4,6 +4,7 @@ include { quoted } from '../shell'
 process CELL_OVERLAPS {
     tag "${job.sample} ${job.task}"
     label 'blocks'
+    ext needs: { job.needs }
 
     input:
     tuple val(job), path(plan), path(before), path(cells, stageAs: 'cells/*')

@@ -4,6 +4,7 @@ include { quoted } from '../shell'
 process GRADIENTS {
     tag "${job.sample} ${job.stage - 'gradients-'} ${job.task}"
     label 'network'
+    ext needs: { job.needs }
 
     input:
     tuple val(job), path(plan), path(before), path(model), path(image, stageAs: 'image*/*')

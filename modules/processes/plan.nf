@@ -22,12 +22,14 @@ process PLAN {
 
     stub:
     def cut = (scattered() - ['convert']).join(' ')
+    def columns = 'task,first,stop,memory,seconds,cpus,gpus'
+    def needs = '100000000,60,1,0'
     """
     mkdir store tasks
     touch plan.json
     for stage in ${cut}; do
-        printf 'task,first,stop\\n0,0,1\\n1,1,2\\nall,0,2\\n' > tasks/\$stage.csv
+        printf '${columns}\\n0,0,1,${needs}\\n1,1,2,${needs}\\nall,0,2,${needs}\\n' > tasks/\$stage.csv
     done
-    printf 'task,first,stop\\nall,0,0\\n' > tasks/convert.csv
+    printf '${columns}\\nall,0,0,0,0,0,0\\n' > tasks/convert.csv
     """
 }

@@ -6,6 +6,7 @@ include { quoted } from '../shell'
 process WHOLE {
     tag "${job.sample}"
     label 'network'
+    ext needs: { job.needs }
 
     input:
     tuple val(job), path(plan), path(model), path(image, stageAs: 'image*/*')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -137,8 +138,10 @@ def test_plan_tells_the_needs_and_writes_the_tasks(
     assert "\nshape     6 x 24 x 28 (Z, Y, X), uint16\n" in said.out
     assert "follow             2 tasks, up to " in said.out
     tables = {name: tmp_path / "tasks" / f"{name}.csv" for name in ("follow", "convert")}
-    assert tables["follow"].read_text() == "task,first,stop\n0,0,1\n1,1,2\nall,0,2\n"
-    assert tables["convert"].read_text() == "task,first,stop\nall,0,0\n"
+    columns, *rows = tables["follow"].read_text().splitlines()
+    assert columns == "task,first,stop,memory,seconds,cpus,gpus"
+    assert re.fullmatch(r"0,0,1,(\d+,\d+,1,0) 1,1,2,\1 all,0,2,\1", " ".join(rows))
+    assert tables["convert"].read_text() == f"{columns}\nall,0,0,0,0,0,0\n"
 
 
 @pytest.mark.parametrize("folder", [".", "./", "out", "../out", "a/.."])

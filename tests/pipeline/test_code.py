@@ -90,6 +90,7 @@ def test_what_is_said_changes_none(package: Path) -> None:
         *("io/images/describe.py", "stages/check.py", "core/errors.py", "core/params.py"),
         *("core/version.py", "pipeline/estimate.py", "pipeline/graph.py", "pipeline/stage.py"),
         *("pipeline/state.py", "pipeline/handover.py", "pipeline/around.py", "pipeline/peak.py"),
+        *("pipeline/needs.py", "pipeline/rates.py"),
     ],
 )
 def test_what_runs_describes_or_reports_changes_none(package: Path, file: str) -> None:
@@ -109,7 +110,8 @@ def test_what_is_laid_out_otherwise_is_laid_out_again_and_no_more(package: Path)
     [
         *("pipeline/planning.py", "pipeline/layout.py", "pipeline/checked.py"),
         *("pipeline/upscale.py", "stages/plan.py", "stages/convert.py", "stages/gradients.py"),
-        *("io/images/channels.py", "io/images/model.py", "networks/unet.py"),
+        *("pipeline/fitting.py", "io/images/channels.py", "io/images/model.py"),
+        "networks/unet.py",
     ],
 )
 def test_what_makes_a_plan_changes_the_plan(package: Path, file: str) -> None:

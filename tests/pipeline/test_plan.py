@@ -31,7 +31,8 @@ from terapose.pipeline.layout import (
     choose_slabs,
     network_shape,
 )
-from terapose.pipeline.plan import Plan, load, tasks_csv
+from terapose.pipeline.needs import needs_of, tasks_csv
+from terapose.pipeline.plan import Plan, load
 from terapose.pipeline.planning import _tasks, make_plan
 from terapose.stages.plan import run
 
@@ -134,10 +135,13 @@ def test_tasks_hold_every_item_once(
         items = [i for task in range(len(plan.tasks[stage])) for i in plan.batch(stage, task)]
         assert items == list(range(plan.items(stage)))
         assert len(plan.tasks[stage]) <= (most or 2000)
-        lines = tasks_csv(plan.tasks[stage]).splitlines()
-        assert lines[0] == "task,first,stop"
-        assert lines[1:-1] == [f"{n},{a},{b}" for n, (a, b) in enumerate(plan.tasks[stage])]
-        assert lines[-1] == f"all,0,{plan.items(stage)}"
+        needs = needs_of(plan, stage)
+        asked = f"{needs.memory},{needs.seconds},{needs.cpus},{needs.gpus}"
+        lines = tasks_csv(plan.tasks[stage], needs).splitlines()
+        assert lines[0] == "task,first,stop,memory,seconds,cpus,gpus"
+        rows = [f"{n},{a},{b},{asked}" for n, (a, b) in enumerate(plan.tasks[stage])]
+        assert lines[1:-1] == rows
+        assert lines[-1] == f"all,0,{plan.items(stage)},{asked}"
     for axis in range(len(AXES)):
         count = plan.items(f"gradients-{AXES[axis]}")
         planes_done = [

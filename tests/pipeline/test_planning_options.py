@@ -39,6 +39,7 @@ VALUES = {
     "block_shape": "6,12,28",
     "slab_planes": "2",
     "rectangle": "64",
+    "max_memory": "6",
     "max_tasks": "2",
     "ome_zarr_version": "0.4",
     "flow_precision": "float16",

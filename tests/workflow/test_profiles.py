@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def settings(folder: Path, *profiles: str) -> dict[str, dict[str, str]]:
-    """Settings of each label of a process, as Nextflow resolves them."""
+    """Settings of each label of a process, and of all (""), as Nextflow resolves them."""
     path = f"{ROOT / '.engine'}{os.pathsep}{os.environ['PATH']}"
     command = [
         "nextflow",
@@ -25,20 +25,18 @@ def settings(folder: Path, *profiles: str) -> dict[str, dict[str, str]]:
         command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    blocks = re.findall(r"withLabel:'?(\w+)'? \{(.*?)\n   \}", done.stdout, re.DOTALL)
-    return {label: dict(re.findall(r"(\w+) = (.+)", block)) for label, block in blocks}
+    body = done.stdout.partition("\nprocess {\n")[2].partition("\n}")[0]
+    blocks = re.findall(r"withLabel:'?(\w+)'? \{(.*?)\n   \}", body, re.DOTALL)
+    found = {label: dict(re.findall(r"(\w+) = (.+)", block)) for label, block in blocks}
+    plain = re.sub(r"   withLabel.*?\n   \}", "", body, flags=re.DOTALL)
+    return {**found, "": dict(re.findall(r"^   (\w+) = (.+?)(?=^   \S|\Z)", plain, re.M | re.S))}
 
 
 @pytest.mark.parametrize("profile", ["gpu", "slurm", "test"])
 def test_a_profile_keeps_what_tasks_ask_for(profile: str, tmp_path: Path) -> None:
     base = settings(tmp_path)
-    assert {"small", "blocks", "network", "gather"} <= set(base)
-    assert "memory" in base["network"]
+    assert {"small", "gather"} <= set(base) and "needs" in base["gather"]
+    assert {"memory", "time", "cpus", "accelerator", "errorStrategy"} <= set(base[""])
     with_profile = settings(tmp_path, profile)
     for label, asked in base.items():
         assert asked.items() <= with_profile[label].items()
-
-
-def test_only_the_network_asks_for_an_accelerator(tmp_path: Path) -> None:
-    found = settings(tmp_path, "slurm", "gpu")
-    assert [label for label, asked in found.items() if "accelerator" in asked] == ["network"]

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from tests.workflow.launch import answers_of, needs_engine
 
-from terapose.pipeline.plan import tasks_csv
+from terapose.pipeline.needs import NOTHING, Needs, tasks_csv
 
 pytestmark = pytest.mark.slow
 
-WHOLE = tasks_csv([(0, 2), (2, 4), (4, 5)])
-NONE = tasks_csv([])
+WHOLE = tasks_csv([(0, 2), (2, 4), (4, 5)], Needs(3_600_000_000, 1860, 2, 1))
+NONE = tasks_csv([], NOTHING)
 ROWS = WHOLE.splitlines(keepends=True)
 
 
@@ -30,6 +30,7 @@ def damaged() -> dict[str, str]:
         for other in ("7", "-", "\n", "\0", ",")
         if letter not in (other, "\n") or n < len(WHOLE) - 1
     }
+    cases |= {f"{n} of none is -": NONE[:n] + "-" + NONE[n + 1 :] for n in range(len(NONE))}
     cases |= {"zeros": "\0" * len(WHOLE), "commas": ",,\n,\n", "of no tasks, cut off": NONE[:16]}
     return {name: text for name, text in cases.items() if text.split("\n") != WHOLE.split("\n")}
 
@@ -48,6 +49,8 @@ def test_only_whole_tables_are_read(tmp_path: Path) -> None:
     whole = {names[file]: tasks for file, tasks in answers["whole"].items()}
     assert whole == {"whole": [0, 1, 2], "of no tasks": []}
     assert [*answers["unasked"].values()] == [[], []]
+    needs = {names[file]: asked for file, asked in answers["needs"].items()}
+    assert needs["whole"] == {"memory": 3_600_000_000, "seconds": 1860, "cpus": 2, "gpus": 1}
     assert answers["fault"] == (
         "terapose: convert.csv: is not among the plan's tables of tasks; "
         "run again without -resume to recreate it"

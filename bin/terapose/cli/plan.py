@@ -54,7 +54,7 @@ def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | Non
     """Make the store, and write what the workflow reads of a plan."""
     from terapose.io.files import write_text
     from terapose.io.store.store import Store
-    from terapose.pipeline.plan import tasks_csv
+    from terapose.pipeline.needs import needs_of, tasks_csv
     from terapose.stages.plan import run
 
     if store is not None:
@@ -62,7 +62,7 @@ def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | Non
     if tasks is not None:
         tasks.mkdir(parents=True, exist_ok=True)
         for name in SCATTERED:
-            write_text(tasks / f"{name}.csv", tasks_csv(plan.tasks[name]))
+            write_text(tasks / f"{name}.csv", tasks_csv(plan.tasks[name], needs_of(plan, name)))
     if output is not None:
         write_text(output, plan.dump())
 

@@ -302,6 +302,12 @@ class Parameters(BaseModel):
         description="Width of the rectangles into which the network's planes are split, in pixels "
         "of the network's grid; default: whole planes unless they are too large.",
     )
+    max_memory: float = Field(
+        8.0,
+        gt=0,
+        description="GB of memory that a task may need: blocks, slabs and rectangles that are not "
+        "given are made small enough for it.",
+    )
     max_tasks: Annotated[Count, Field(ge=1)] = Field(
         None,
         description="Maximum number of tasks in a stage; default: as many as are worth starting, "

@@ -1,8 +1,10 @@
 """What a plan will need, before it starts: memory of a task of each stage, and the store's peak.
 
-The terms are the arrays a task holds at once, in bytes a voxel, times the voxels it reads. They
-are upper bounds: a test holds measured peaks against them. `terapose.pipeline.graph` says which
-stage has which.
+The terms are what Python takes with the libraries of a stage, and the arrays that a task holds at
+once, in bytes a voxel, times the voxels it reads. They are upper bounds, of what was measured
+(``make projections``, docs/hpc.md) where nearly every voxel belongs to a cell. How far points
+travel is known only later: cells that are far larger than ``diameter`` take more than is projected.
+`terapose.pipeline.graph` says which stage has which.
 """
 
 from __future__ import annotations
@@ -21,12 +23,16 @@ Memory = Callable[["Plan"], int]
 """Bytes that a task of a stage needs."""
 
 MB = 10**6
-BASE = 400 * MB
-"""Python with numba, zarr and scipy."""
-NETWORK_BASE = 2_000 * MB
-"""The same with torch and a batch of a network's activations."""
-MARGIN = 64
-"""Voxels around a block for which room is projected; only outliers are carried farther."""
+BASE = 160 * MB
+"""Python with numba and zarr."""
+BLOCKS_BASE = 260 * MB
+"""The same with the kernels and tables of most stages."""
+NETWORK_BASE = 950 * MB
+"""The same with torch, and a batch of tiles of a U-Net."""
+GPU_BASE = 3_000 * MB
+"""The same with the libraries of a GPU; not measured."""
+HALO = 48
+"""Voxels that ``follow`` reads around a block where the first 24 do not suffice."""
 
 
 def of_planes(plan: Plan) -> int:
@@ -37,7 +43,9 @@ def of_planes(plan: Plan) -> int:
 
 def of_counts(plan: Plan) -> int:
     """Memory of a task that counts intensities."""
-    return BASE + math.prod(plan.block) * (plan.image.itemsize + 40)
+    # integers of 16 bits are counted as they are
+    held = 14 if plan.image.itemsize <= 2 else 40
+    return BASE + math.prod(plan.block) * (plan.image.itemsize + held)
 
 
 def of_pass(axis: str) -> Memory:
@@ -46,40 +54,76 @@ def of_pass(axis: str) -> Memory:
 
     def memory(plan: Plan) -> int:
         # weights, and the file while they are read
-        base = NETWORK_BASE + 2 * plan.model.size
+        base = (GPU_BASE if plan.model.device != "cpu" else NETWORK_BASE) + 2 * plan.model.size
         window = math.prod(
             n if i == number else min(n + 2 * plan.model.tile, whole)
             for i, (n, whole) in enumerate(
                 zip(plan.passes[number], plan.network_shape, strict=True)
             )
         )
-        resized = 40 if plan.resized else 0
-        return base + window * (plan.model.channels * (plan.image.itemsize + 24) + resized + 40)
+        inputs = plan.model.channels * 12 + plan.image.itemsize
+        return base + window * (inputs + (40 if plan.resized else 0) + (36 if plan.flat else 28))
 
     return memory
 
 
-def of_blocks(*, seen: int = 0, own: int = 0) -> Memory:
-    """Memory of a task on blocks: bytes for each voxel that it sees, and for each of a block."""
-    return lambda plan: BASE + _seen(plan) * seen + math.prod(plan.block) * own
+def of_blocks(*, seen: int = 0, flat: int = 0, halo: int | None = None) -> Memory:
+    """Memory of a task on blocks and what is around them.
+
+    Parameters
+    ----------
+    seen, flat
+        Bytes for each voxel that it reads, of volumes and of planes by themselves: these have
+        more points for their size.
+    halo
+        Voxels that it reads around a block; None: as far as points travel.
+    """
+
+    def memory(plan: Plan) -> int:
+        # flows that were resized are blurred between cells, and carry points farther
+        farther = 1.35 if plan.resized else 1.0
+        return BLOCKS_BASE + int(_seen(plan, halo) * (flat if plan.flat else seen) * farther)
+
+    return memory
+
+
+def of_own(plan: Plan) -> int:
+    """Memory of a task that compares the labels of blocks."""
+    return 200 * MB + math.prod(plan.block) * 60
+
+
+def of_resized(plan: Plan) -> int:
+    """Memory of a task that brings flows from the network's grid to the image's."""
+    if plan.flat and not plan.resized:
+        return BASE  # there is nothing to do
+    itemsize = 4 * plan.components
+    larger = math.prod(plan.network_shape) / math.prod(plan.image.shape)
+    return 220 * MB + int(math.prod(plan.block) * itemsize * (2 * larger + 5))
 
 
 def of_bands(plan: Plan) -> int:
     """Memory of a task that goes through the boxes of cells in bands of planes or rows."""
     # upscaled or not is decided later
     finer = math.ceil(_largest_output(plan) / math.prod(plan.image.shape))
-    return BASE + min(finer * _seen(plan), 3 * BAND) * 40
+    voxels = min(finer * _seen(plan, HALO), 3 * BAND)
+    return BLOCKS_BASE + voxels * (36 if plan.flat else 24)
 
 
 def of_outlines(plan: Plan) -> int:
     """Memory of a task that traces cells, always on the level that is segmented."""
-    return BASE + min(_seen(plan), 3 * BAND) * 40
+    return BLOCKS_BASE + min(_seen(plan, HALO), 3 * BAND) * 40
 
 
 def of_regions(plan: Plan) -> int:
     """Memory of a task that writes chunks of the label image."""
     outputs = (plan.output, plan.full or plan.output)
-    return BASE + max(math.prod(output.chunks) for output in outputs) * 100
+    largest = max(
+        60 * math.prod(output.chunks)
+        + 2 * math.prod(map(min, output.region, output.shape))  # coarser levels, as a whole
+        for output in outputs
+    )
+    # planes have more cells to look up
+    return BASE + largest + (100 * MB if plan.flat else 0)
 
 
 def of_store(plan: Plan) -> int:
@@ -97,12 +141,19 @@ def of_store(plan: Plan) -> int:
     return int(store)
 
 
-def _seen(plan: Plan) -> int:
-    """Voxels of a block and its margin."""
+def _seen(plan: Plan, halo: int | None) -> int:
+    """Voxels of a block and what is read around it."""
+    margin = _travel(plan) if halo is None else halo
     return math.prod(
-        b if axis == 0 and plan.flat else min(b + 2 * MARGIN, n)
+        # of two blocks each has but one neighbour
+        b if axis == 0 and plan.flat else min(b + margin * (2 if n > 2 * b else 1), n)
         for axis, (b, n) in enumerate(zip(plan.block, plan.image.shape, strict=True))
     )
+
+
+def _travel(plan: Plan) -> int:
+    """Voxels that points travel, and seeds grow: few go farther than their cell is long."""
+    return math.ceil(1.5 * plan.model.diam_mean / plan.rescale) + 8
 
 
 def _largest_output(plan: Plan) -> int:

@@ -17,13 +17,16 @@ from terapose.core.geometry import AXES
 from terapose.core.params import SECOND, SELECTION
 from terapose.core.thresholds import flow_threshold
 from terapose.pipeline.estimate import (
+    HALO,
     of_bands,
     of_blocks,
     of_counts,
     of_outlines,
+    of_own,
     of_pass,
     of_planes,
     of_regions,
+    of_resized,
 )
 from terapose.pipeline.stage import MODES, Stage, always
 
@@ -99,7 +102,7 @@ GRAPH = (
         "Resample the summed flows of blocks to the image's grid, and smooth them.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=64),
+        memory=of_resized,
         parameters=("flow3d_smooth", "flow_scaling", "keep_intermediates"),
     ),
     Stage(
@@ -107,7 +110,7 @@ GRAPH = (
         "Follow the flows of blocks to their end points.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=40, own=80),
+        memory=of_blocks(seen=97, flat=155, halo=HALO),
         parameters=("cellprob_threshold", "niter"),
     ),
     Stage(
@@ -115,7 +118,7 @@ GRAPH = (
         "Count end points and find the seeds of blocks.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=60),
+        memory=of_blocks(seen=128, flat=140),
     ),
     Stage("seeds", "Number the seeds of all blocks.", "gather", gathers=("peaks",)),
     Stage(
@@ -123,7 +126,7 @@ GRAPH = (
         "Grow seeds, label blocks and measure whole objects.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=90),
+        memory=of_blocks(seen=104, flat=146),
     ),
     Stage(
         "objects",
@@ -137,7 +140,7 @@ GRAPH = (
         "Compute the flow errors of whole objects.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=90),
+        memory=of_blocks(seen=104, flat=80),
         asked=_judges_flows,
     ),
     Stage(
@@ -152,7 +155,7 @@ GRAPH = (
         "Count the pixels shared by objects in neighbouring planes (mode stitch).",
         "blocks",
         over="blocks",
-        memory=of_blocks(own=60),
+        memory=of_own,
         modes=("stitch",),
     ),
     Stage(
@@ -168,7 +171,7 @@ GRAPH = (
         "Find the holes in cells joined from planes (mode stitch).",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=90),
+        memory=of_blocks(flat=90),
         modes=("stitch",),
     ),
     Stage(
@@ -186,7 +189,7 @@ GRAPH = (
         "blocks",
         over="blocks",
         input="cells",
-        memory=of_blocks(own=60),
+        memory=of_own,
         asked=_has_second,
     ),
     Stage(
@@ -242,7 +245,8 @@ PLAN = Stage(
         *("pixel_size", "model", "diameter", "anisotropy", "normalize", "percentiles"),
         *("percentile_sampling", "normalize_tile", "lowhigh", "invert", "foreground_min"),
         *("tile_overlap", "augment", "skip_empty", "precision", "use_gpu", "block_shape"),
-        *("slab_planes", "rectangle", "flow_precision", "max_tasks", "ome_zarr_version"),
+        *("slab_planes", "rectangle", "max_memory", "flow_precision", "max_tasks"),
+        "ome_zarr_version",
     ),
     uses=("pipeline.planning",),
     includes=tuple(stage for stage in GRAPH if stage.folder),

@@ -65,7 +65,9 @@ def choose_flat_slabs(shape: ZYX, planes: int | None, rectangle: int | None = No
     return (min(planes or min(32, fits), z), min(edge, y), min(edge, x))
 
 
-def choose_passes(shape: ZYX, slabs: ZYX, count: int, rectangle: int | None) -> tuple[ZYX, ...]:
+def choose_passes(
+    shape: ZYX, slabs: ZYX, count: int, rectangle: int | None, most: int | None = None
+) -> tuple[ZYX, ...]:
     """Shape of the boxes of each pass: a slab of planes, whole or cut into rectangles of chunks.
 
     Parameters
@@ -78,12 +80,15 @@ def choose_passes(shape: ZYX, slabs: ZYX, count: int, rectangle: int | None) -> 
         Number of passes: 3, or 1 where planes are independent.
     rectangle
         Edge of the rectangles; None cuts planes only where a slab of them is too large.
+    most
+        Voxels of a slab above which it is; None: what a task does by default.
     """
     passes = []
+    most = most or (MOST_VOXELS if count > 1 else MOST_PIXELS)
     for axis in range(count):
-        most = (MOST_VOXELS if count > 1 else MOST_PIXELS) // slabs[axis]
-        fits = math.prod(shape) // shape[axis] <= most
-        edge = rectangle or (max(shape) if fits else math.isqrt(most))
+        pixels = most // slabs[axis]
+        fits = math.prod(shape) // shape[axis] <= pixels
+        edge = rectangle or (max(shape) if fits else math.isqrt(pixels))
         # whole chunks, so that no other box of the pass reads what this one drops
         passes.append(
             zyx(

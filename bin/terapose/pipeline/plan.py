@@ -8,13 +8,10 @@ never meets stale chunks. Thresholds and filters are no part of it.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import logging
 import math
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -269,26 +266,6 @@ class Plan(BaseModel):
     def dump(self) -> str:
         """The plan as JSON, with a checksum."""
         return json.dumps(sealed(self.model_dump(mode="json")), indent=1)
-
-
-def tasks_csv(tasks: Iterable[tuple[int, int]]) -> str:
-    """A stage's tasks as the workflow reads them (``modules/tables.nf``), a row each.
-
-    The last row covers all of them: whoever reads the table sees whether it is whole.
-
-    Parameters
-    ----------
-    tasks
-        First item of each and the one after its last; each goes on where the one before ended.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["task", "first", "stop"])
-    end = 0
-    for number, (first, end) in enumerate(tasks):
-        writer.writerow([number, first, end])
-    writer.writerow(["all", 0, end])
-    return text.getvalue()
 
 
 def load(path: str | Path, store: Store | None = None) -> Plan:

@@ -4,7 +4,8 @@
 2. the network's grid: 1 voxel of it is ``diameter / diam_mean`` image pixels, and Z is stretched
    by the anisotropy (default: the Z step over the pixel size), but not in modes 2d and stitch;
 3. slabs for the network's passes (planes too large for one task are cut into rectangles), blocks
-   for everything else, regions for the output, and their division into tasks: at most
+   for everything else, smaller where a task would take more than ``max_memory``
+   (`terapose.pipeline.fitting`), regions for the output, and their division into tasks: at most
    ``max_tasks`` a stage;
 4. for images whose values are too many to count one by one: in which bins percentiles are,
    estimated from a sample. A wrong estimate costs time later, never exactness.
@@ -31,6 +32,7 @@ from terapose.io.labels.ome_zarr import CHUNKS, FLAT_CHUNKS, pyramid_factors
 from terapose.networks.tiling import TileGrid, tile_grid
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import anisotropy_of, mode_of
+from terapose.pipeline.fitting import fitted
 from terapose.pipeline.graph import PLAN, SCATTERED, STAGES
 from terapose.pipeline.image_plan import ImagePlan, identity_of, reader_of
 from terapose.pipeline.layout import (
@@ -105,7 +107,8 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     if (cover := cover_of(image, full)) is not None:
         planned = planned.model_copy(update={"full_identity": identity_of(full, params.identity)})
         fields |= {"full": _output_plan(full, params), "cover": cover, "image": planned}
-    draft = Plan.model_construct(**fields, tasks={})
+    draft = fitted(Plan.model_construct(**fields, tasks={}), params)
+    fields |= {"block": draft.block, "slabs": draft.slabs, "passes": draft.passes}
     tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
     return Plan(**fields, tasks=tasks)
 

@@ -1,0 +1,21 @@
+"""How fast stages are: rates that were measured, from which the time of tasks is projected.
+
+Of a stage without a rate no time is projected.
+"""
+
+from __future__ import annotations
+
+TILES: dict[tuple[str, str, str], float] = {
+    ("unet", "cpu", "float32"): 23.1,
+    ("cellpose4", "cpu", "float32"): 0.187,
+    ("unet", "cuda", "float32"): 358,
+    ("unet", "cuda", "bfloat16"): 503,
+    ("cellpose4", "cuda", "float32"): 60,
+    ("cellpose4", "cuda", "bfloat16"): 104,
+}
+"""Tiles a second by the family of the network, the device and the precision: on two processors (a
+virtual machine with two cores of a Xeon) and on one H100, as in docs/benchmarks.md."""
+
+VOXELS: dict[str, float] = {"follow": 2_200_000}
+"""Voxels of items a second, on one processor: points of a volume (docs/benchmarks.md); those of
+planes are faster. ``make projections`` prints the rates of all stages."""
