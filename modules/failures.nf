@@ -7,32 +7,59 @@ def expect_samples(given, images) {
     System.setProperty('terapose.samples', several ? 'several' : 'one')
 }
 
-// [name of the task, its sentence] of each, those of one sentence once.
+// [name of the task, how it ended and where, its sentence] of each, those of one sentence once.
 def failures() {
     return System.properties
         .findAll { key, _value -> key.startsWith('terapose.failed.') }
-        .collect { _key, value -> value.split('\t', 2).toList() }
-        .collect { name, folder -> [name, sentence(file(folder, glob: false).resolve('.command.err'))] }
+        .collect { _key, value -> value.split('\t', 3).toList() }
+        .collect { name, folder, status ->
+            [name, "${end_of(status)}, work folder ${folder}", sentence(file(folder, glob: false), status)]
+        }
         .toSorted { failure -> failure.join(' ') }
-        .unique { failure -> failure[1] }
+        .unique { failure -> failure[2] }
 }
 
-// The last sentence that a task said on standard error.
-def sentence(said) {
-    def lines = said.exists() ? said.readLines().findAll { line -> line.trim() } : []
+// How a task ended, where that is known.
+def end_of(status) {
+    return status ==~ /\d+/ && status != "${Integer.MAX_VALUE}" ? "exit status ${status}" : 'no exit status'
+}
+
+// Why a task failed: its last sentence on standard error; or what the scheduler noted in its log; or the
+// last that it wrote.
+def sentence(folder, status) {
+    def lines = lines_of(folder.resolve('.command.err'))
     def own = lines.findAll { line -> line.startsWith('terapose: ') }
-    def last = (own ?: lines ?: ['stopped without a message']).last()
+    def noted = lines_of(folder.resolve('.command.log')).findAll { line -> line =~ schedulers() }
+    def killed = status in ['9', '137', '247'] ? 'was killed: most likely it had too little memory' : 'was killed, or stopped without a message'
+    def last = ((status == '2' ? own : []) ?: noted ?: own ?: lines ?: [killed]).last()
     return last.toString() - 'terapose: '
+}
+
+def lines_of(file) {
+    return file.exists() ? file.readLines().findAll { line -> line.trim() } : []
+}
+
+// What schedulers write into the log of a task that they end: SLURM, LSF, PBS, Grid Engine.
+def schedulers() {
+    return /slurmstepd: error|oom.kill|CANCELLED AT|TERM_(MEM|RUN)LIMIT|=>> PBS: job killed|exceeded (hard|soft) (wallclock|memory)/
 }
 
 // The last words of a run in which some samples failed; none where all are finished.
 def said_of_failures(finished) {
-    def lines = failures().collect { name, said -> "terapose: ${name}: ${said}" }
+    def lines = failures().collect { name, end, said -> "terapose: ${name}: ${said} (${end})" }
     def end = "terapose: some samples failed, ${finished} finished; finished work is kept for -resume"
     return lines ? (lines + end).join('\n') : ''
 }
 
-// Say how the run ended: where the results are, with notes on them; or, last and alone, what failed.
+// The last words of a run that was stopped: by a task, whose sentence comes last and alone, or by another
+// sentence.
+def said_of_stop() {
+    def lines = failures().collectMany { name, end, said -> ["terapose: ${name}: ${end}", "terapose: ${said}"] }
+    def other = (workflow.errorMessage ?: '').readLines().findAll { line -> line.startsWith('terapose: ') }
+    return (lines ?: other.takeRight(1) ?: ['terapose: the run stopped: see .nextflow.log']).join('\n')
+}
+
+// Say how the run ended: where the results are, with notes on them; or, last, what failed.
 def say_end(outdir, finished, notes) {
     def failed = said_of_failures(finished)
     if (workflow.success && (finished || !failed)) {
@@ -40,10 +67,7 @@ def say_end(outdir, finished, notes) {
         notes.each { note -> println("WARNING: ${note}") }
     }
     if (failed || !workflow.success) {
-        // the sentence of the stage that failed; or those of the samples that did
-        def said = (workflow.errorMessage ?: '').readLines().findAll { line -> line.startsWith('terapose: ') }
-        def stopped = said ? said.last() : 'terapose: the run stopped: see .nextflow.log'
-        def last_words = workflow.success ? failed : stopped
+        def last_words = workflow.success ? failed : said_of_stop()
         // Nextflow has more to log after this: wait until it is really over
         Runtime.getRuntime().addShutdownHook(new Thread({ -> System.err.println("\n${last_words}") }))
     }

@@ -106,6 +106,9 @@ def main() -> None:
             got=error,
             remedy="check that the size the file declares is right, or use a larger machine",
         )
+        if sys.argv[1:2] == ["stage"]:
+            click.echo(f"terapose: {fault}", err=True)
+            sys.exit(_KILLED)
     except Exception:
         _tell_where()
     else:
@@ -120,6 +123,8 @@ def _tell_where() -> NoReturn:
     sys.exit(1)
 
 
+_KILLED = 137
+"""What a task leaves that is killed for its memory: the workflow tries it again with more."""
 _ROOM = "make room or choose another folder, and run again: finished work is kept"
 _FILES = "allow more open files (ulimit -n 1024), and run again"
 _REMEDIES = {
