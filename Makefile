@@ -26,7 +26,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strate
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine lint-engine demo test test-fast coverage soak lint lint-nextflow hooks docs docs-site fuzz faults precision real-data exactness compare-cellpose3 compare-cellcutter lock clean
+.PHONY: help setup engine lint-engine demo test test-fast coverage soak lint lint-nextflow hooks docs docs-site fuzz faults precision projections real-data exactness compare-cellpose3 compare-cellcutter lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -78,6 +78,9 @@ faults: setup ## put faults into the code, one after another: do the tests notic
 
 real-data: engine ## score every volume of DATA=../shared/data into docs/results.md
 	@python benchmarks/real_data.py --data "$(DATA)"
+
+projections: setup ## memory of tasks against what is projected, into docs/hpc.md
+	@python -m benchmarks.projections --output docs/hpc.md
 
 exactness: setup ## any cut against one piece and against Cellpose, into docs/exactness.md
 	@python -m benchmarks.exactness
