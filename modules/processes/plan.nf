@@ -22,14 +22,14 @@ process PLAN {
 
     stub:
     def cut = (scattered() - ['convert']).join(' ')
-    def columns = 'task,first,stop,memory,seconds,cpus,gpus'
-    def needs = '100000000,60,1,0'
     """
     mkdir store tasks
     touch plan.json
+    columns=task,first,stop,memory,seconds,cpus,gpus
+    needs=100000000,60,1,0
     for stage in ${cut}; do
-        printf '${columns}\\n0,0,1,${needs}\\n1,1,2,${needs}\\nall,0,2,${needs}\\n' > tasks/\$stage.csv
+        printf '%s\\n' \$columns 0,0,1,\$needs 1,1,2,\$needs all,0,2,\$needs > tasks/\$stage.csv
     done
-    printf '${columns}\\nall,0,0,0,0,0,0\\n' > tasks/convert.csv
+    printf '%s\\n' \$columns all,0,0,0,0,0,0 > tasks/convert.csv
     """
 }
