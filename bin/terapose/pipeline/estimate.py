@@ -81,7 +81,7 @@ def of_blocks(*, seen: int = 0, flat: int = 0, halo: int | None = None) -> Memor
 
     def memory(plan: Plan) -> int:
         # flows that were resized are blurred between cells, and carry points farther
-        farther = 1.35 if plan.resized else 1.0
+        farther = 1.5 if plan.resized else 1.0
         return BLOCKS_BASE + int(_seen(plan, halo) * (flat if plan.flat else seen) * farther)
 
     return memory
