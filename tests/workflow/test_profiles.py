@@ -29,7 +29,8 @@ def settings(folder: Path, *profiles: str) -> dict[str, dict[str, str]]:
     blocks = re.findall(r"withLabel:'?(\w+)'? \{(.*?)\n   \}", body, re.DOTALL)
     found = {label: dict(re.findall(r"(\w+) = (.+)", block)) for label, block in blocks}
     plain = re.sub(r"   withLabel.*?\n   \}", "", body, flags=re.DOTALL)
-    return {**found, "": dict(re.findall(r"^   (\w+) = (.+?)(?=^   \S|\Z)", plain, re.M | re.S))}
+    own = re.findall(r"^   (\w+) = (.+?)\s*(?=^   \S|\Z)", plain, re.M | re.S)
+    return {**found, "": dict(own)}
 
 
 @pytest.mark.parametrize("profile", ["gpu", "slurm", "test"])
