@@ -136,7 +136,8 @@ def test_plan_tells_the_needs_and_writes_the_tasks(
     assert said.code == 0, said.err
     assert said.out.startswith(f"image     {image}\nformat    ome-zarr-0.5\naxes      ZYX ")
     assert "\nshape     6 x 24 x 28 (Z, Y, X), uint16\n" in said.out
-    assert "follow             2 tasks, up to " in said.out
+    needs = "up to 0.3 GB of memory each, requested: 0.5 GB, 1 core, 31 min"
+    assert f"\nfollow             2 tasks, {needs}\n" in said.out
     tables = {name: tmp_path / "tasks" / f"{name}.csv" for name in ("follow", "convert")}
     columns, *rows = tables["follow"].read_text().splitlines()
     assert columns == "task,first,stop,memory,seconds,cpus,gpus"

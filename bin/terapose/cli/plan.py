@@ -130,7 +130,12 @@ def command(
 
 
 def describe_plan(plan: Plan, params: Parameters) -> str:
-    """A plan in a few lines: the stages that these parameters ask for."""
+    """A plan in a few lines: the stages that these parameters ask for.
+
+    Of each what its tasks are projected to need, and what they request in the workflow.
+    """
+    from terapose.pipeline.needs import needs_of
+
     grid = " x ".join(map(str, plan.network_shape))
     lines = [
         f"network   {shown(plan.model.name)} ({plan.model.family}, {plan.model.precision}) "
@@ -140,5 +145,8 @@ def describe_plan(plan: Plan, params: Parameters) -> str:
     for stage in GRAPH:
         if stage.memory and stage.runs(plan, params):
             memory, count = in_bytes(stage.memory(plan)), len(plan.tasks[stage.name])
-            lines.append(f"{stage.name:<14} {count:>5} tasks, up to {memory} of memory each")
+            lines.append(
+                f"{stage.name:<14} {count:>5} tasks, up to {memory} of memory each, "
+                f"requested: {needs_of(plan, stage.name)}"
+            )
     return "\n".join(lines)

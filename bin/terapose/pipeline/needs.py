@@ -43,6 +43,13 @@ class Needs:
     cpus: int
     gpus: int
 
+    def __str__(self) -> str:
+        """As people read it; what is not asked for is left out."""
+        minutes = math.ceil(self.seconds / 60)
+        parts = [f"{self.memory / 1e9:.1f} GB", f"{self.cpus} cores" if self.cpus > 1 else "1 core"]
+        parts += [f"{self.gpus} GPU"] * bool(self.gpus)
+        return ", ".join([*parts, *[f"{minutes} min"] * bool(minutes)])
+
 
 NOTHING = Needs(0, 0, 0, 0)
 """Of a stage without tasks."""
@@ -107,7 +114,7 @@ def _voxels(plan: Plan, stage: str) -> int:
 def tasks_csv(tasks: Iterable[tuple[int, int]], needs: Needs) -> str:
     """A stage's tasks as the workflow reads them (``modules/tables.nf``), a row each.
 
-    The last row stands for all of them: whoever reads the table sees whether it is whole. For the
+    The last row covers all of them: whoever reads the table sees whether it is whole. For the
     same reason each row says what a task asks for, though it is the same for all.
 
     Parameters
