@@ -24,8 +24,8 @@ from terapose.pipeline.state import State, Step, after
 def run(job: Job) -> Receipt:
     """Run one task of a scattered stage and return its receipt.
 
-    Its ``peak_memory`` is that of this task alone; None where the system cannot tell it from that
-    of the tasks before it in the same process.
+    Its ``peak_memory`` is that of this task alone; None if the system cannot measure it apart from
+    that of earlier tasks in the same process.
     """
     own_peak = forget_peak()
     begin = time.perf_counter()

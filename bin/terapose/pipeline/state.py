@@ -39,7 +39,7 @@ class Step(BaseModel):
     seconds
         That it took, of all tasks together.
     peak_memory
-        Largest of any task, in bytes; None where the system cannot tell it of a task.
+        Largest of any task, in bytes; None if the system cannot measure it for one task.
     checksum
         Of what the tasks say of their results; None: a gather.
     told
