@@ -11,9 +11,9 @@ def expect_samples(given, images) {
 def failures() {
     return System.properties
         .findAll { key, _value -> key.startsWith('terapose.failed.') }
-        .collect { _key, value -> value.split('\t', 3).toList() }
-        .collect { name, folder, status ->
-            [name, "${end_of(status)}, work folder ${folder}", sentence(file(folder, glob: false), status)]
+        .collect { _key, value -> value.split('\t', 4).toList() }
+        .collect { name, folder, status, known ->
+            [name, "${end_of(status)}, work folder ${folder}", sentence(file(folder, glob: false), status, known)]
         }
         .toSorted { failure -> failure.join(' ') }
         .unique { failure -> failure[2] }
@@ -24,15 +24,21 @@ def end_of(status) {
     return status ==~ /\d+/ && status != "${Integer.MAX_VALUE}" ? "exit status ${status}" : 'no exit status'
 }
 
-// Why a task failed: its last sentence on standard error; or what the scheduler noted in its log; or the
-// last that it wrote.
-def sentence(folder, status) {
+// Why a task failed: its last sentence on standard error; or what the scheduler noted in its log, or told
+// Nextflow; or the last that it wrote.
+def sentence(folder, status, known) {
     def lines = lines_of(folder.resolve('.command.err'))
     def own = lines.findAll { line -> line.startsWith('terapose: ') }
     def noted = lines_of(folder.resolve('.command.log')).findAll { line -> line =~ schedulers() }
-    def killed = status in ['9', '137', '247'] ? 'was killed: most likely it had too little memory' : 'was killed, or stopped without a message'
-    def last = ((status == '2' ? own : []) ?: noted ?: own ?: lines ?: [killed]).last()
+    def killed = status in ['9', '137', '247'] ? 'was killed, most likely for lack of memory' : 'was killed, or stopped without a message'
+    def told = known =~ /^$|terminated (with an error exit status|for an unknown reason)/ ? [] : [known + remedy(known)]
+    def last = ((status == '2' ? own : []) ?: noted ?: told ?: own ?: lines ?: [killed]).last()
     return last.toString() - 'terapose: '
+}
+
+// What to do about what Nextflow says, where that is known.
+def remedy(known) {
+    return known.startsWith('Process requirement exceeds') ? '; give a smaller max_memory, or resourceLimits in a configuration of your own' : ''
 }
 
 def lines_of(file) {

@@ -1,4 +1,7 @@
-// Tasks that end as they are told to, one exit status an attempt: what they ask for is in the trace.
+// Tasks that end as they are told to, one exit status an attempt: what they ask for is in the trace, and
+// what is said of those that failed in a file.
+
+include { failures } from '../../modules/failures'
 
 process ENDS {
     tag "${job.name}"
@@ -10,6 +13,7 @@ process ENDS {
 
     script:
     """
+    echo '${job.says ?: ''}' >&2
     exit ${(job.ends + [0] * 9)[task.attempt - 1]}
     """
 }
@@ -27,4 +31,7 @@ workflow {
     System.setProperty('terapose.samples', 'several')
     ENDS(channel.fromList(new groovy.json.JsonSlurper().parse(file(params.jobs))))
     GATHERS()
+    workflow.onComplete = {
+        file(params.answers).text = groovy.json.JsonOutput.toJson(failures())
+    }
 }

@@ -6,11 +6,20 @@ import csv
 import json
 import os
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import zarr
 from tests.workflow.launch import ROOT, environment, needs_engine
+
+from terapose.core.params import check
+from terapose.networks import identify
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.graph import memory_of
+from terapose.pipeline.needs import LEAST, needs_of
+from terapose.pipeline.planning import make_plan
 
 pytestmark = pytest.mark.slow
 
@@ -39,10 +48,36 @@ ASKED = {
     "a fault": [(3 * GB, HOUR)],
 }
 """Bytes and milliseconds of each attempt."""
+SAYS = {
+    "too large": "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch.",
+    "a mistake": "terapose: mask.tif: is empty",
+    "a fault": "ModuleNotFoundError: No module named torch",
+}
+FAILED = {
+    "too large": ("exit status 137", SAYS["too large"]),
+    "a mistake": ("exit status 2", "mask.tif: is empty"),
+    "a fault": ("exit status 1", SAYS["a fault"]),
+}
+"""How those ended that failed for good, and what is said of them."""
 
 
-def traced(folder: Path, jobs: list[dict[str, Any]], settings: str) -> list[dict[str, str]]:
-    """The rows of the trace of tasks that end in this way, attempt by attempt."""
+class Traced(NamedTuple):
+    """What is known of tasks.
+
+    Attributes
+    ----------
+    rows
+        Those of the trace, attempt by attempt.
+    failed
+        Name, end and sentence of those that failed, by their tags.
+    """
+
+    rows: list[dict[str, str]]
+    failed: dict[str, tuple[str, str]]
+
+
+def traced(folder: Path, jobs: list[dict[str, Any]], settings: str) -> Traced:
+    """What is known of tasks that end in this way."""
     needs_engine()
     (folder / "jobs.json").write_text(json.dumps(jobs))
     fields = "name,tag,process,status,exit,attempt,memory,time,cpus"
@@ -50,8 +85,9 @@ def traced(folder: Path, jobs: list[dict[str, Any]], settings: str) -> list[dict
     (folder / "own.config").write_text(f"{trace}\n{settings}\n")
     script = Path(__file__).with_name("asks.nf")
     config = ["-c", ROOT / "conf/base.config", "-c", "own.config"]
+    words = ["--jobs", "jobs.json", "--answers", "failed.json"]
     done = subprocess.run(
-        ["nextflow", "-q", *map(str, config), "run", script, "--jobs", "jobs.json"],
+        ["nextflow", "-q", *map(str, config), "run", script, *words],
         cwd=folder,
         env=environment(),
         capture_output=True,
@@ -60,13 +96,21 @@ def traced(folder: Path, jobs: list[dict[str, Any]], settings: str) -> list[dict
     assert (folder / "trace.tsv").exists(), done.stdout + done.stderr
     with (folder / "trace.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    return sorted(rows, key=lambda row: (row["tag"], int(row["attempt"])))
+    failed = json.loads((folder / "failed.json").read_text())
+    return Traced(
+        sorted(rows, key=lambda row: (row["tag"], int(row["attempt"]))),
+        {name[6:-1]: (end.partition(", work folder ")[0], said) for name, end, said in failed},
+    )
 
 
 def test_what_is_asked_for_again(tmp_path: Path) -> None:
-    jobs = [{"name": name, "ends": ends, "needs": NEEDS} for name, ends in ENDS.items()]
+    jobs = [
+        {"name": name, "ends": ends, "needs": NEEDS, "says": SAYS.get(name)}
+        for name, ends in ENDS.items()
+    ]
     limits = f"process.resourceLimits = [memory: {LIMIT}.B, cpus: 1]"
-    rows = traced(tmp_path, jobs, limits)
+    rows, failed = traced(tmp_path, jobs, limits)
+    assert failed == FAILED
     asked: dict[str, list[tuple[int, int]]] = {name: [] for name in ENDS}
     for row in rows:
         if row["process"] == "ENDS":
@@ -77,14 +121,52 @@ def test_what_is_asked_for_again(tmp_path: Path) -> None:
     assert asked == ASKED
 
 
-def test_the_users_settings_win_and_no_exit_status_is_a_kill(tmp_path: Path) -> None:
-    """A scheduler that loses each job: it says that it took it, and knows nothing of it."""
-    tools = tmp_path / "tools"
+def test_a_light_sheet_asks_for_what_is_projected(tmp_path: Path, tiny_model: Path) -> None:
+    """At the first attempt, in each of its stages; nothing of it is computed."""
+    image = tmp_path / "sheet.zarr"
+    shape, chunks = (640, 2048, 2048), (64, 256, 256)
+    zarr.create_array(str(image), shape=shape, chunks=chunks, dtype="uint16")
+    params = check({"model": str(tiny_model), "diameter": 12, "voxel_size": (2, 0.5, 0.5)})
+    plan = make_plan(open_checked(str(image), params), identify(tiny_model), params)
+    projected = memory_of(plan)
+    assert {"gradients-zy", "combine", "follow", "masks"} <= projected.keys()
+    jobs = [
+        {"name": stage, "ends": [], "needs": asdict(needs_of(plan, stage))} for stage in projected
+    ]
+    rows, _ = traced(tmp_path, jobs, "executor { memory = '64 GB'\n cpus = 8 }")
+    asked = {row["tag"]: int(row["memory"]) for row in rows if row["process"] == "ENDS"}
+    assert asked == {stage: max(memory, LEAST) for stage, memory in projected.items()}
+    assert 4 * GB < max(asked.values()) <= params.max_memory * GB
+
+
+def test_what_the_machine_does_not_have_ends_the_run(tmp_path: Path) -> None:
+    jobs = [{"name": "large", "ends": [], "needs": {**NEEDS, "memory": 6 * 2**30}}]
+    rows, failed = traced(tmp_path, jobs, "executor.memory = '5 GB'\nprocess.cpus = 1")
+    end, said = failed["large"]
+    assert end == "no exit status"
+    assert said.startswith("Process requirement exceeds available memory -- req: 6 GB; avail: 5 ")
+    assert "give a smaller max_memory" in said
+    assert not [row for row in rows if row["process"] == "ENDS" and row["exit"] != "-"]
+
+
+def on_slurm(folder: Path, name: str, sbatch: str) -> Traced:
+    """What is known of a task that is submitted to a cluster, with these settings of a user.
+
+    Parameters
+    ----------
+    folder
+        Where Nextflow runs.
+    name
+        The tag of the task.
+    sbatch
+        What is in the place of the scheduler's command, in the language of a shell.
+    """
+    tools = folder / "tools"
     tools.mkdir()
-    said = {"sbatch": "touch .command.begin; echo Submitted batch job $$"}
-    for name in ("sbatch", "squeue", "scancel"):
-        (tools / name).write_text(f"#!/bin/sh\n{said.get(name, '')}\n")
-        (tools / name).chmod(0o755)
+    said = {"sbatch": sbatch}
+    for tool in ("sbatch", "squeue", "scancel"):
+        (tools / tool).write_text(f"#!/bin/sh\n{said.get(tool, '')}\n")
+        (tools / tool).chmod(0o755)
     path = os.pathsep.join([str(tools), os.environ["PATH"]])
     settings = """
     process {
@@ -101,6 +183,21 @@ def test_the_users_settings_win_and_no_exit_status_is_a_kill(tmp_path: Path) -> 
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", path)
-        rows = traced(tmp_path, [{"name": "lost", "ends": [], "needs": NEEDS}], settings)
+        return traced(folder, [{"name": name, "ends": [], "needs": NEEDS}], settings)
+
+
+def test_the_users_settings_win_and_no_exit_status_is_a_kill(tmp_path: Path) -> None:
+    """A scheduler that loses each job: it says that it took it, and knows nothing of it."""
+    rows, failed = on_slurm(tmp_path, "lost", "touch .command.begin; echo Submitted batch job $$")
     lost = [(int(r["memory"]), r["exit"]) for r in rows if r["process"] == "ENDS"]
     assert lost == [(2 * 2**30, "-")] * 2
+    assert failed == {"lost": ("no exit status", "was killed, or stopped without a message")}
+
+
+def test_why_a_job_is_not_accepted_is_said(tmp_path: Path) -> None:
+    said = (
+        "sbatch: error: Batch job submission failed: Requested node configuration is not available"
+    )
+    _, failed = on_slurm(tmp_path, "refused", f"echo >> tried; echo '{said}' >&2; exit 1")
+    assert len([*(tmp_path / "work").rglob("tried")]) == 2
+    assert failed == {"refused": ("exit status 1", said)}
