@@ -149,4 +149,6 @@ def describe_plan(plan: Plan, params: Parameters) -> str:
                 f"{stage.name:<14} {count:>5} tasks, up to {memory} of memory each, "
                 f"requested: {needs_of(plan, stage.name)}"
             )
+    if not params.has_second and all(len(tasks) < 2 for tasks in plan.tasks.values()):
+        lines.append("in the workflow all of them are one task, unless single_task is false")
     return "\n".join(lines)
