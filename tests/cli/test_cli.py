@@ -136,8 +136,11 @@ def test_plan_tells_the_needs_and_writes_the_tasks(
     assert said.code == 0, said.err
     assert said.out.startswith(f"image     {image}\nformat    ome-zarr-0.5\naxes      ZYX ")
     assert "\nshape     6 x 24 x 28 (Z, Y, X), uint16\n" in said.out
-    needs = "up to 0.3 GB of memory each, requested: 0.5 GB, 1 core, 31 min"
-    assert f"\nfollow             2 tasks, {needs}\n" in said.out
+    needs = r"up to \d+\.\d MB of memory each, requested: 500\.0 MB, 1 core, 31 min"
+    assert re.search(rf"\nfollow             2 tasks, {needs}\n", said.out)
+    assert "all of them are one task" not in said.out
+    said = command("plan", image, "--model-file", tiny_model)
+    assert said.out.splitlines()[-1].startswith("in the workflow all of them are one task")
     tables = {name: tmp_path / "tasks" / f"{name}.csv" for name in ("follow", "convert")}
     columns, *rows = tables["follow"].read_text().splitlines()
     assert columns == "task,first,stop,memory,seconds,cpus,gpus"

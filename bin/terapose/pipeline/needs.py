@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 
+from terapose.core.amounts import in_bytes
 from terapose.core.geometry import AXES
 from terapose.networks.tiling import tile_grid
 from terapose.pipeline.graph import STAGES
@@ -46,7 +47,7 @@ class Needs:
     def __str__(self) -> str:
         """As people read it; what is not asked for is left out."""
         minutes = math.ceil(self.seconds / 60)
-        parts = [f"{self.memory / 1e9:.1f} GB", f"{self.cpus} cores" if self.cpus > 1 else "1 core"]
+        parts = [in_bytes(self.memory), f"{self.cpus} cores" if self.cpus > 1 else "1 core"]
         parts += [f"{self.gpus} GPU"] * bool(self.gpus)
         return ", ".join([*parts, *[f"{minutes} min"] * bool(minutes)])
 
