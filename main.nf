@@ -1,6 +1,7 @@
 #!/usr/bin/env nextflow
 
 include { expect_samples ; say_end } from './modules/failures'
+include { help_text } from './modules/help'
 include { hold } from './modules/lock'
 include { LOOK } from './modules/phases/look'
 include { SIMULATE } from './modules/processes/simulate'
@@ -10,6 +11,10 @@ include { any_second ; check_parameters ; checked_outdir ; named_images ; run_pa
 
 workflow {
     main:
+    if (params.help) {
+        println(help_text())
+        System.exit(0)
+    }
     check_parameters()
     given = run_parameters()
     named = named_images(given)

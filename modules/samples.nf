@@ -8,7 +8,7 @@ include { sheet_rows } from './sheet'
 
 // Parameters that steer the workflow itself; all others go to `terapose check` as they are.
 def own_parameters() {
-    return ['input', 'outdir', 'publish_layout', 'publish_mode', 'simulate', 'single_task']
+    return ['container', 'help', 'input', 'outdir', 'publish_layout', 'publish_mode', 'simulate', 'single_task']
 }
 
 // Parameters that may be files.

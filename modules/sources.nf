@@ -10,7 +10,7 @@ def check_parameters() {
     params.each { name, value -> refuse_control(name, value) }
     def allowed = [
         publish_layout: ['sample', 'mcmicro'],
-        publish_mode: ['copy', 'link', 'symlink', 'rellink'],
+        publish_mode: ['copy', 'link', 'move', 'symlink', 'rellink'],
         single_task: ['true', 'false'],
     ]
     def wrong = allowed.find { name, values -> !(params[name].toString() in values) }
@@ -19,6 +19,9 @@ def check_parameters() {
     }
     if (params.simulate && !(params.simulate ==~ /\d+,\d+,\d+/)) {
         refuse("simulate: got ${params.simulate}, allowed: Z,Y,X in voxels, such as 48,160,160")
+    }
+    if (workflow.containerEngine && !workflow.container) {
+        refuse("container: nothing given, allowed: an image that ${workflow.containerEngine} can run (docs/hpc.md says how to make one)")
     }
     refuse_folder('the workflow', projectDir, /["`$\\:]/)
     refuse_folder('work-dir', workflow.workDir, /[{$]/)

@@ -47,9 +47,11 @@ WORKFLOW: dict[str, Json] = {
     },
     "publish_mode": {
         "type": "string",
-        "enum": ["copy", "link", "symlink", "rellink"],
+        "enum": ["copy", "link", "move", "symlink", "rellink"],
         "default": "copy",
-        "description": "How Nextflow publishes results to outdir.",
+        "description": "How Nextflow publishes results to outdir. With link and move the labels are "
+        "not written twice, but are the same files as those in the store: what damages these "
+        "damages the results.",
     },
     "single_task": {
         "type": "boolean",
@@ -62,6 +64,15 @@ WORKFLOW: dict[str, Json] = {
         "description": "Without an input: simulate nuclei in a volume of this shape (Z,Y,X), "
         "segment it and score the result.",
     },
+    "container": {
+        "type": "string",
+        "description": "Image in which tasks run, with a profile of a container engine (docs/hpc.md).",
+    },
+    "help": {
+        "type": "boolean",
+        "default": False,
+        "description": "Print the parameters, and do nothing else.",
+    },
 }
 """Parameters of main.nf that `terapose` does not know."""
 _RERUN = {
@@ -71,6 +82,8 @@ _RERUN = {
     "publish_mode": "publish",
     "single_task": "nothing",
     "simulate": "simulate",
+    "container": "nothing",
+    "help": "nothing",
 }
 """What another value of each of them runs again first."""
 
@@ -108,8 +121,8 @@ Intermediate results that an earlier run has deleted must be computed again. Wit
 changed without running the network. A new `flow_scaling` or `flow3d_smooth` may need `all`, because
 the sum of flows that they are applied to is deleted once it has been read; with `none`, every
 change runs the network again. `terapose segment` recomputes what is missing automatically. The
-workflow stops, reports what is missing, and computes it when it is run again with `-resume` (once
-for each stage with deleted results); without `-resume` it starts from the beginning.
+workflow stops, reports what is missing, and computes it when it is run again with `-resume`, once
+or a few times; without `-resume` it starts from the beginning.
 """
 
 

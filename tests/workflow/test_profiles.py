@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.workflow.conftest import Launches
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,11 +35,61 @@ def settings(folder: Path, *profiles: str) -> dict[str, dict[str, str]]:
     return {**found, "": dict(own)}
 
 
-@pytest.mark.parametrize("profile", ["gpu", "slurm", "test"])
+@pytest.mark.parametrize("profile", ["gpu,slurm,apptainer", "test"])
 def test_a_profile_keeps_what_tasks_ask_for(profile: str, tmp_path: Path) -> None:
     base = settings(tmp_path)
     assert {"small", "gather"} <= set(base) and "needs" in base["gather"]
     assert {"memory", "time", "cpus", "accelerator", "errorStrategy"} <= set(base[""])
-    with_profile = settings(tmp_path, profile)
+    with_profile = settings(tmp_path, *profile.split(","))
     for label, asked in base.items():
         assert asked.items() <= with_profile[label].items()
+
+
+EXECUTORS = {"slurm": "slurm", "lsf": "lsf", "sge": "sge", "pbs": "pbspro"}
+ENGINES = ("docker", "podman", "apptainer", "singularity", "charliecloud")
+
+
+def test_every_profile_resolves(tmp_path: Path) -> None:
+    path = f"{ROOT / '.engine'}{os.pathsep}{os.environ['PATH']}"
+    command = ["nextflow", "config", str(ROOT), "-show-profiles", "-flat"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    block = re.search(r"^profiles \{(.*?)^\}", (ROOT / "nextflow.config").read_text(), re.M | re.S)
+    assert block
+    for name in re.findall(r"^    (\w+) \{", block[1], re.M):
+        assert [line for line in lines if line.startswith(f"profiles.{name}.")], name
+    for name, executor in EXECUTORS.items():
+        assert f"profiles.{name}.process.executor = '{executor}'" in lines
+        assert f"profiles.{name}.executor.submitRateLimit = '10/1sec'" in lines
+    for name in ENGINES:
+        assert f"profiles.{name}.{name}.enabled = true" in lines
+        # threads are set inside: a container sees nothing of the environment around it
+        (options,) = [x for x in lines if x.startswith(f"profiles.{name}.process.containerOptions")]
+        assert "OMP_NUM_THREADS" in options and "task.cpus" in options
+
+
+def test_help_lists_the_parameters(launches: Launches) -> None:
+    launch = launches("help")
+    run = launch.run("--help")
+    assert run.process.returncode == 0
+    document = json.loads((ROOT / "nextflow_schema.json").read_text())
+    names = [name for group in document["$defs"].values() for name in group["properties"]]
+    assert all(f"  --{name}  " in run.said for name in names) and len(names) > 40
+    assert not launch.out.exists()
+
+
+def test_a_container_engine_needs_an_image(launches: Launches) -> None:
+    run = launches("engine").run("--input", "x.tif", "-profile", "apptainer")
+    assert run.process.returncode != 0 and not run.submitted
+    assert "container: nothing given, allowed: an image that apptainer can run" in run.last
+
+
+def test_the_profile_test_runs_by_itself(launches: Launches) -> None:
+    launch = launches("alone")
+    run = launch.done("-profile", "test")
+    assert run.submitted >= {"SIMULATE", "WHOLE", "EVALUATE"}
+    scores = json.loads((launch.out / "nuclei" / "scores.json").read_text())
+    assert scores["ap"]["0.5"] > 0.5 if "ap" in scores else scores
