@@ -49,8 +49,8 @@ WORKFLOW: dict[str, Json] = {
         "type": "string",
         "enum": ["copy", "link", "move", "symlink", "rellink"],
         "default": "copy",
-        "description": "How Nextflow publishes results to outdir. With link and move the labels are "
-        "not written twice, but are the same files as those in the store: what damages these "
+        "description": "How Nextflow publishes results to outdir. With link and move the labels "
+        "are not written twice, but are the same files as those in the store: what damages these "
         "damages the results.",
     },
     "single_task": {
@@ -66,7 +66,8 @@ WORKFLOW: dict[str, Json] = {
     },
     "container": {
         "type": "string",
-        "description": "Image in which tasks run, with a profile of a container engine (docs/hpc.md).",
+        "description": "Image in which tasks run, with a profile of a container engine "
+        "(docs/hpc.md).",
     },
     "help": {
         "type": "boolean",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from tests.synthetic import nuclei, write_tiff
 from tests.workflow.conftest import Launches
-from tests.workflow.launch import results, segment
+from tests.workflow.launch import ROOT, environment, results, segment
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,16 @@ def test_samples_that_fail_early_and_late(
     assert run.last == said[2] and f"Results: {launch.out}" in lines
     assert results(launch.out / "good") == segment(folder / "good.tif", tmp_path / "out", *WORDS)
     assert not (launch.out / "holed").exists() or not any((launch.out / "holed").iterdir())
+    said_of = subprocess.run(
+        [ROOT / "bin" / "terapose.py", "status", launch.path],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"failed    SEGMENT:PREPARE:CHECK (cut), exit status 2, {launch.work}/" in said_of
+    assert "voxels that are not finite numbers" in said_of
+    assert "\nfollow              1 of 1 tasks" in said_of
     # mended, and run again: only what failed runs
     for name in ("cut", "holed"):
         write_tiff(folder / f"{name}.tif", plane)

@@ -17,7 +17,7 @@ from terapose.core.masking import masked
 from terapose.core.version import __version__
 
 GROUPS = {
-    "Segment": ("segment", "check", "plan"),
+    "Segment": ("segment", "check", "plan", "status"),
     "Look and judge": ("picture", "cut", "evaluate", "verify"),
     "Data and networks": ("simulate", "train", "fetch"),
     "Cluster": ("stage",),

@@ -1,0 +1,188 @@
+"""How far runs are, by what their stores hold and what their tasks left: while they run, or later.
+
+A store has a marker for each task that is done (`terapose.pipeline.job`), with the seconds that it
+took, and the plan says how many tasks there are. What is left of a stage is extrapolated from the
+pace of its markers, however many tasks run side by side. Nothing is written, so a run that is
+looked at does not notice.
+
+In a work folder of Nextflow there is a folder for each attempt of a task, with its exit status once
+it has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from terapose.core.errors import InputError, StoreError
+from terapose.io.store.store import Store
+from terapose.pipeline.graph import GRAPH
+from terapose.pipeline.plan import KEPT, Plan
+from terapose.pipeline.stage import always
+
+_STORES = (".terapose/*", "*/.terapose/*", "*/*/store", "work/*/*/store")
+"""Where stores are in a folder of results, of several samples, of work, and of a launch."""
+_TASKS = ("*/*", "work/*/*")
+_NAME = re.compile(r"^### name: '(.*)'$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """How far a stage is.
+
+    Attributes
+    ----------
+    name
+        Of the stage.
+    done, tasks
+        How many tasks are done, and how many there are.
+    seconds
+        Between the start of the first task and the end of the last one so far.
+    needed
+        Whether every run has this stage; others have it if a parameter asks for it.
+    """
+
+    name: str
+    done: int
+    tasks: int
+    seconds: float
+    needed: bool
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until all tasks are done at the same pace; None if nothing is known of it."""
+        return self.seconds / self.done * (self.tasks - self.done) if self.done else None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the run with a store is."""
+
+    store: Path
+    image: str
+    mode: str
+    stages: list[StageProgress]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that has failed: its name, folder, exit status, and the last line that it wrote."""
+
+    name: str
+    folder: Path
+    status: int
+    said: str
+
+
+def find_stores(place: Path) -> list[Path]:
+    """Stores in a folder: a store itself, results, a work folder, or where Nextflow was started.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    candidates = [place, *(path for pattern in _STORES for path in sorted(place.glob(pattern)))]
+    found = [path for path in candidates if (path / KEPT).is_file()]
+    if not found:
+        raise InputError(
+            "no run has begun here",
+            where=place,
+            allowed="a folder of results of terapose segment, a work folder of Nextflow, or the "
+            "folder in which it was started",
+        )
+    return found
+
+
+def progress_of(store: Path) -> Progress:
+    """How far the run with a store is.
+
+    Raises
+    ------
+    StoreError
+        If its plan is damaged.
+    """
+    # a plan of other code is as good: nothing is computed
+    plan = Plan.model_validate(Store(str(store)).of("").get_json(KEPT))
+    stages = [
+        _stage(store, stage.name, len(plan.tasks[stage.name]), needed=stage.asked is always)
+        for stage in GRAPH
+        if stage.over and plan.tasks[stage.name]
+    ]
+    return Progress(store, plan.image.address, plan.mode, stages)
+
+
+def _stage(store: Path, name: str, tasks: int, *, needed: bool) -> StageProgress:
+    """The stage with those of its keys that was worked on last."""
+    latest: list[Path] = []
+    for folder in store.glob(f"done/{name}-*"):
+        # gradients-yx-KEY is a stage, gradients-KEY none
+        if re.fullmatch(r"[0-9a-f]+", folder.name.removeprefix(f"{name}-")):
+            markers = sorted(folder.glob("task-*.json"), key=_ended)
+            if markers and (not latest or _ended(markers[-1]) > _ended(latest[-1])):
+                latest = markers
+    if not latest:
+        return StageProgress(name, 0, tasks, 0.0, needed)
+    begin = min(_ended(path) - _seconds(path) for path in latest)
+    return StageProgress(name, len(latest), tasks, _ended(latest[-1]) - begin, needed)
+
+
+def _ended(marker: Path) -> float:
+    """When a task ended; a marker may be removed meanwhile."""
+    try:
+        return marker.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _seconds(marker: Path) -> float:
+    try:
+        return float(json.loads(marker.read_bytes())["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def failures_in(place: Path) -> list[Failure]:
+    """Tasks of Nextflow that have failed, the last ones last.
+
+    Parameters
+    ----------
+    place
+        A work folder, or the folder in which Nextflow was started.
+    """
+    folders = [path for pattern in _TASKS for path in place.glob(pattern)]
+    return sorted(_failures(folders), key=lambda one: _ended(one.folder / ".exitcode"))
+
+
+def _failures(folders: list[Path]) -> Iterator[Failure]:
+    for folder in folders:
+        try:
+            status = int((folder / ".exitcode").read_text())
+            name = _NAME.search((folder / ".command.run").read_text())
+        except (OSError, ValueError):
+            continue
+        if status:
+            lines = _lines(folder / ".command.err")
+            own = [line for line in lines if line.startswith("terapose: ")]
+            said = (own or lines or ["stopped without a message"])[-1]
+            yield Failure(name[1] if name else folder.name, folder, status, said)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def known(stores: list[Path]) -> Iterator[Progress | StoreError]:
+    """How far each run is, or why that cannot be known."""
+    for store in stores:
+        try:
+            yield progress_of(store)
+        except StoreError as error:
+            yield error

@@ -1,0 +1,76 @@
+"""`terapose status`: how far a run is, and what has failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from terapose.core.errors import shown
+
+if TYPE_CHECKING:
+    from terapose.api.status import Progress
+
+_EPILOG = """\b
+Examples:
+  terapose status results
+  terapose status work
+"""
+_FAILURES = 10
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("place", default=".", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def command(place: Path) -> None:
+    """Show how far runs are: tasks done, time left, and tasks that have failed.
+
+    PLACE is a folder of results of terapose segment, a work folder of Nextflow, or the folder in
+    which Nextflow was started. The run is not disturbed. The time left is an estimate for one stage,
+    from the tasks that are done.
+    """
+    from terapose.api.status import failures_in, find_stores, known
+    from terapose.core.errors import StoreError
+
+    for found in known(find_stores(place)):
+        text = f"terapose: {found}" if isinstance(found, StoreError) else described(found)
+        click.echo(f"{text}\n")
+    failures = failures_in(place)
+    for one in failures[-_FAILURES:]:
+        click.echo(f"failed    {one.name}, exit status {one.status}, {one.folder}: {one.said}")
+    if len(failures) > _FAILURES:
+        click.echo(f"failed    and {len(failures) - _FAILURES} attempts before these")
+
+
+def described(found: Progress) -> str:
+    """The lines about one run."""
+    lines = [
+        f"image     {shown(found.image)}",
+        f"store     {found.store}",
+        f"mode      {found.mode}",
+    ]
+    begun = [n for n, stage in enumerate(found.stages) if stage.done]
+    for number, stage in enumerate(found.stages):
+        is_over = bool(begun) and number < begun[-1]
+        if not stage.done and (is_over or not stage.needed):
+            continue  # no parameter asks for it, or nobody knows yet
+        line = f"{stage.name:<14} {stage.done:>6} of {stage.tasks} tasks"
+        if stage.done:
+            line += f", {duration(stage.seconds)}"
+        if stage.left:
+            line += f", {duration(stage.left)} left"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: "42 s", "12 min", "3 h 20 min", "2 d 4 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
