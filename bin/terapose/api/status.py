@@ -1,8 +1,8 @@
 """How far runs are, by what their stores hold and what their tasks left: while they run, or later.
 
 A store has a marker for each task that is done (`terapose.pipeline.job`), with the seconds that it
-took, and the plan says how many tasks there are. What is left of a stage is extrapolated from the
-pace of its markers, however many tasks run side by side. Nothing is written, so a run that is
+took, and the plan says how many tasks there are. The time left of a stage follows from when its
+markers were written, however many tasks run side by side. Nothing is written, so a run that is
 looked at does not notice.
 
 In a work folder of Nextflow there is a folder for each attempt of a task, with its exit status once
@@ -116,7 +116,7 @@ def progress_of(store: Path) -> Progress:
 
 
 def _stage(store: Path, name: str, tasks: int, *, needed: bool) -> StageProgress:
-    """The stage with those of its keys that was worked on last."""
+    """The stage; of several keys, with the one that was worked on last."""
     latest: list[Path] = []
     for folder in store.glob(f"done/{name}-*"):
         # gradients-yx-KEY is a stage, gradients-KEY none
