@@ -26,8 +26,8 @@ def command(place: Path) -> None:
     """Show how far runs are: tasks done, time left, and tasks that have failed.
 
     PLACE is a folder of results of terapose segment, a work folder of Nextflow, or the folder in
-    which Nextflow was started. The run is not disturbed. The time left is an estimate for one stage,
-    from the tasks that are done.
+    which Nextflow was started. The run is not disturbed. The time left is an estimate for one
+    stage, from the tasks that are done.
     """
     from terapose.api.status import failures_in, find_stores, known
     from terapose.core.errors import StoreError
