@@ -7,7 +7,8 @@ def expect_samples(given, images) {
     System.setProperty('terapose.samples', several ? 'several' : 'one')
 }
 
-// [name of the task, how it ended and where, its sentence] of each, those of one sentence once.
+// [name of the task, how it ended and where, its sentence] of each; of the tasks of one stage and sample
+// with the same sentence the first.
 def failures() {
     return System.properties
         .findAll { key, _value -> key.startsWith('terapose.failed.') }
@@ -16,7 +17,7 @@ def failures() {
             [name, "${end_of(status)}, work folder ${folder}", sentence(file(folder, glob: false), status, known)]
         }
         .toSorted { failure -> failure.join(' ') }
-        .unique { failure -> failure[2] }
+        .unique { failure -> [failure[0].replaceFirst(/ \d+\)$/, ')'), failure[2]] }
 }
 
 // How a task ended, where that is known.
@@ -38,7 +39,11 @@ def sentence(folder, status, known) {
 
 // What to do about what Nextflow says, where that is known.
 def remedy(known) {
-    return known.startsWith('Process requirement exceeds') ? '; give a smaller max_memory, or resourceLimits in a configuration of your own' : ''
+    def limits = 'resourceLimits in a configuration of your own'
+    if (known.startsWith('Process requirement exceeds available memory')) {
+        return "; give a smaller max_memory, or ${limits}"
+    }
+    return known.startsWith('Process requirement exceeds') ? "; give ${limits}" : ''
 }
 
 def lines_of(file) {

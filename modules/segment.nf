@@ -18,7 +18,7 @@ workflow SEGMENT {
 
     main:
     runs = PREPARE(sources, params_file, outdir, second)
-    split = runs.filter { _sample, run -> !run.whole }
+    split = runs.filter { _sample, run -> !run.is_one_task }
     summed = NETWORK(split)
     found = FLOWS(split, summed)
     named = LABELS(split, found, cells)

@@ -5,8 +5,8 @@ include { scattered } from './stages'
 // What is wrong with the tables of a plan, in a sentence; nothing if they are whole. It is for a process
 // to fail with it (processes/refuse.nf): an error that is raised here would stop all samples.
 def fault_in(tables) {
-    def missing = scattered() - tables.collect { table -> table.baseName }
-    def damaged = tables.findAll { table -> !is_whole(table) }
+    def missing = scattered() + ['whole'] - tables.collect { table -> table.baseName }
+    def damaged = tables.findAll { table -> !is_intact(table) }
     def said = missing ? "${missing[0]}.csv: is not among the plan's tables of tasks" : damaged ? "${damaged[0]}: is damaged" : ''
     return said ? "terapose: ${said}; run again without -resume to recreate it" : ''
 }
@@ -14,7 +14,7 @@ def fault_in(tables) {
 // Whether a table is as it was written. Each row goes on where the one before ended, and the last row
 // says where all of them end; what a task asks for is the same in all of them. So rows that are missing,
 // doubled or changed are noticed: a stage of which all rows were lost would be left out in silence.
-def is_whole(table) {
+def is_intact(table) {
     def lines = table.readLines()
     def count = [lines.size() - 2, 0].max()
     def stops = lines.collect { line -> line.tokenize(',')[2] }
@@ -42,28 +42,17 @@ def needs_of(tables) {
     }
 }
 
-// What a task asks for that does one of each stage with tasks, one after another.
-def needs_of_all(tasks, needs) {
-    def all = needs.findAll { stage, _need -> tasks[stage] }.values()
-    return [
-        memory: all.collect { need -> need.memory }.max() ?: 0,
-        seconds: all.collect { need -> need.seconds }.sum() ?: 0,
-        cpus: all.collect { need -> need.cpus }.max() ?: 0,
-        gpus: all.collect { need -> need.gpus }.max() ?: 0,
-    ]
-}
-
-// [stage: numbers of its tasks] of the stages that are asked for; none of the others.
+// [stage: numbers of its tasks] of the stages that are asked for, none of the others; and of `whole`, which
+// does all of these.
 def tasks_of(asked, tables) {
     return tables.collectEntries { table ->
         def stage = table.baseName
-        [stage, stage in asked ? (0..<table.readLines().size() - 2).toList() : []]
+        [stage, stage in asked + ['whole'] ? (0..<table.readLines().size() - 2).toList() : []]
     }
 }
 
-// Whether one task does all of a sample: no stage has several, and no cells of a second network have to
-// be waited for.
+// Whether one task does all of a sample: the plan is small, and no cells of a second network have to be
+// waited for.
 def is_one_task(tasks) {
-    def is_small = tasks.every { _stage, numbers -> numbers.size() < 2 }
-    return params.single_task.toString() == 'true' && is_small && !tasks.cell_overlaps
+    return params.single_task.toString() == 'true' && tasks.whole && !tasks.cell_overlaps
 }

@@ -82,9 +82,9 @@ def passes(runs, stage, before) {
 
 // What WHOLE takes: samples that one task does. It lays results out, so it is run again where FINISH
 // would be.
-def whole(runs) {
+def in_one_task(runs) {
     return runs
-        .filter { _sample, run -> run.whole }
+        .filter { _sample, run -> run.is_one_task }
         .map { _sample, run ->
             def own = [needs: run.needs.whole, store: renewed(run, 'finish')]
             tuple(job(run, 'whole') + own, run.plan, run.network, run.image)

@@ -5,7 +5,7 @@ include { CHECK } from '../processes/check'
 include { FETCH } from '../processes/fetch'
 include { PLAN } from '../processes/plan'
 include { REFUSE } from '../processes/refuse'
-include { fault_in ; is_one_task ; needs_of ; needs_of_all ; tasks_of } from '../tables'
+include { fault_in ; is_one_task ; needs_of ; tasks_of } from '../tables'
 
 workflow PREPARE {
     take:
@@ -43,7 +43,7 @@ workflow PREPARE {
     // of a sample whose tables of tasks are damaged nothing is left out in silence, nor are the others stopped
     REFUSE(planned.map { all -> all.take(2) }.filter { _sample, fault -> fault })
     runs = planned.filter { all -> !all[1] }.map { sample, _fault, row, given, network, plan, store, tables ->
-        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + planned(row.runs, tables))
+        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + tasks_and_needs(row.runs, tables))
     }
 
     emit:
@@ -68,10 +68,9 @@ def described(row, given) {
 
 // What the plan's tables say: the tasks of each stage that is asked for, and what they ask for; and whether
 // one task does all of it.
-def planned(asked, tables) {
+def tasks_and_needs(asked, tables) {
     def tasks = tasks_of(asked, tables)
-    def needs = needs_of(tables)
-    return [tasks: tasks, needs: needs + [whole: needs_of_all(tasks, needs)], whole: is_one_task(tasks)]
+    return [tasks: tasks, needs: needs_of(tables), is_one_task: is_one_task(tasks)]
 }
 
 // The store's address, and how often results of its tasks were damaged (bin/terapose/pipeline/repair.py).

@@ -5,7 +5,7 @@ include { FINISH } from '../processes/finish'
 include { PUBLISH } from '../processes/publish'
 include { VERIFY } from '../processes/verify'
 include { WHOLE } from '../processes/whole'
-include { blocks ; job ; receipts ; whole } from '../tasks'
+include { blocks ; in_one_task ; job ; receipts } from '../tasks'
 
 workflow RESULTS {
     take:
@@ -28,7 +28,7 @@ workflow RESULTS {
                 tuple(job(run, 'finish'), run.plan, summary, exported, measured, outlined, run.image)
             }
     )
-    WHOLE(whole(runs))
+    WHOLE(in_one_task(runs))
     found = FINISH.out.cells.mix(WHOLE.out.cells)
     laid = runs.join(FINISH.out.files.mix(WHOLE.out.files))
     compared = laid.join(named.mix(WHOLE.out.summary)).map { sample, run, files, summary ->

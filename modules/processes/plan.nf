@@ -31,5 +31,6 @@ process PLAN {
         printf '%s\\n' \$columns 0,0,1,\$needs 1,1,2,\$needs all,0,2,\$needs > tasks/\$stage.csv
     done
     printf '%s\\n' \$columns all,0,0,0,0,0,0 > tasks/convert.csv
+    cp tasks/convert.csv tasks/whole.csv
     """
 }

@@ -83,3 +83,11 @@ def test_sums_of_all_passes_are_made_again_at_once(
     half = [n for n, box in enumerate(plan.pass_grid(2)) if box.start[2] <= 24]
     assert half == gone["gradients-zy"] and len(half) < plan.items("gradients-zy")
     assert all(gone[name] == list(range(plan.items(name))) for name in passes[:2])
+    # of several tasks that miss it at the same time one counts; made again, it is counted again
+    with pytest.raises(StoreError), forgetting(plan, store):
+        store.read(flows, plan.grid[0])
+    assert store.of("").get_json("again/gradients-zx.0")["times"] == 1
+    store.put_json("done/gradients-zx-0/task-0.json", {"done": 0})
+    with pytest.raises(StoreError), forgetting(plan, store):
+        store.read(flows, plan.grid[0])
+    assert store.of("").get_json("again/gradients-zx.0")["times"] == 2

@@ -125,12 +125,18 @@ def test_every_process_file_has_one_process_that_is_used() -> None:
     assert made - used == {("SIMULATE", "simulate")}  # of main.nf
 
 
+def _places(text: str) -> list[str]:
+    """What each statement of a file includes from."""
+    return re.findall(r"^include \{[^}]*\} from '([^']+)'$", text, re.MULTILINE)
+
+
 def test_no_file_is_included_twice_by_another() -> None:
     """Nextflow compiles a file anew for each statement that includes it."""
-    files = [ROOT / "main.nf", *(ROOT / "modules").rglob("*.nf")]
-    for file in files:
-        places = re.findall(r"^include .*?\} from '(.+)'$", file.read_text(), re.M | re.S)
+    for file in (ROOT / "main.nf", *(ROOT / "modules").rglob("*.nf")):
+        places = _places(file.read_text())
         assert len(places) == len(set(places)), file
+    twice = "include { A } from './x'\ninclude {\n    B ;\n    C as D\n} from './x'\n"
+    assert _places(twice) == ["./x", "./x"]
 
 
 def test_reader_of_phases_sees_wrong_names() -> None:

@@ -1,11 +1,11 @@
 // Says of each table of a folder whether it is whole, and which tasks all of them hold; then what is
 // wrong with them as the tables of a plan, which they are not.
 
-include { fault_in ; is_whole ; needs_of ; tasks_of } from '../../modules/tables'
+include { fault_in ; is_intact ; needs_of ; tasks_of } from '../../modules/tables'
 
 workflow {
     def tables = file(params.tables).listFiles().toList()
-    def whole = tables.findAll { table -> is_whole(table) }
+    def whole = tables.findAll { table -> is_intact(table) }
     def answers = [
         whole: tasks_of(whole.collect { table -> table.baseName }, whole),
         needs: needs_of(whole),

@@ -35,10 +35,12 @@ ENDS = {
     "crashed": [139, 139],
     "a mistake": [2],
     "a fault": [1],
+    "on a GPU": [],
     "too large": [137] * 9,
 }
 ASKED = {
     "well": [(3 * GB, HOUR)],
+    "on a GPU": [(3 * GB, HOUR)],
     "out of memory": [(3 * GB, HOUR), (LIMIT, HOUR)],
     "too large": [(3 * GB, HOUR), (LIMIT, HOUR)],
     "out of time": [(3 * GB, HOUR), (3 * GB, 2 * HOUR)],
@@ -105,7 +107,12 @@ def traced(folder: Path, jobs: list[dict[str, Any]], settings: str) -> Traced:
 
 def test_what_is_asked_for_again(tmp_path: Path) -> None:
     jobs = [
-        {"name": name, "ends": ends, "needs": NEEDS, "says": SAYS.get(name)}
+        {
+            "name": name,
+            "ends": ends,
+            "needs": {**NEEDS, "gpus": int(name == "on a GPU")},
+            "says": SAYS.get(name),
+        }
         for name, ends in ENDS.items()
     ]
     limits = f"process.resourceLimits = [memory: {LIMIT}.B, cpus: 1]"
@@ -119,6 +126,8 @@ def test_what_is_asked_for_again(tmp_path: Path) -> None:
         else:
             assert (int(row["memory"]), row["time"]) == (4 * 2**30, "-")
     assert asked == ASKED
+    gpus = [path.read_text().strip() for path in (tmp_path / "work").glob("*/*/gpus")]
+    assert sorted(gpus) == ["0"] * (len(gpus) - 1) + ["1"]
 
 
 def test_a_light_sheet_asks_for_what_is_projected(tmp_path: Path, tiny_model: Path) -> None:

@@ -99,6 +99,14 @@ def test_new_filter_and_new_threshold_run_only_what_they_shape(
     assert again().submitted == {"CHECK", "PUBLISH"}
     assert results(out) == undisturbed
 
+    # in one task, which finds all done
+    store = next(iter(launch.stores()))
+    markers = {p: p.stat().st_mtime_ns for p in store.glob("done/*/task-*.json")}
+    run = launch.done("--input", image, *CUT, "-resume", "--single_task", "true")
+    assert run.submitted == {"CHECK", "WHOLE", "PUBLISH", "PICTURE"}
+    assert markers == {p: p.stat().st_mtime_ns for p in store.glob("done/*/task-*.json")}
+    assert results(out) == undisturbed
+
     # whole, but of the cells of another run
     shutil.rmtree(own)
     shutil.copytree(others, own)

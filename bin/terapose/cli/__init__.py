@@ -100,10 +100,12 @@ def main() -> None:
         if error.errno not in _REMEDIES:
             _tell_where()
         fault = _system_fault(error, _REMEDIES[error.errno])
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and _NO_MEMORY not in str(error):
+            _tell_where()
         fault = InputError(
             "there is not enough memory for this",
-            got=error,
+            got=str(error).partition("\n")[0] or "none left",
             remedy="check that the size the file declares is right, or use a larger machine",
         )
         if sys.argv[1:2] == ["stage"]:
@@ -123,6 +125,8 @@ def _tell_where() -> NoReturn:
     sys.exit(1)
 
 
+_NO_MEMORY = "can't allocate memory"
+"""In what torch raises where the processor's memory is at its end, with further details."""
 _KILLED = 137
 """What a task leaves that is killed for its memory: the workflow tries it again with more."""
 _ROOM = "make room or choose another folder, and run again: finished work is kept"

@@ -15,7 +15,7 @@ from terapose.core.amounts import in_bytes
 from terapose.core.errors import shown
 from terapose.core.params import Parameters
 from terapose.pipeline.estimate import of_store
-from terapose.pipeline.graph import GRAPH, SCATTERED
+from terapose.pipeline.graph import GRAPH, SCATTERED, WHOLE
 
 if TYPE_CHECKING:
     from terapose.pipeline.plan import Plan
@@ -54,7 +54,7 @@ def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | Non
     """Make the store, and write what the workflow reads of a plan."""
     from terapose.io.files import write_text
     from terapose.io.store.store import Store
-    from terapose.pipeline.needs import needs_of, tasks_csv
+    from terapose.pipeline.needs import needs_of, needs_of_whole, tasks_csv
     from terapose.stages.plan import run
 
     if store is not None:
@@ -63,6 +63,8 @@ def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | Non
         tasks.mkdir(parents=True, exist_ok=True)
         for name in SCATTERED:
             write_text(tasks / f"{name}.csv", tasks_csv(plan.tasks[name], needs_of(plan, name)))
+        whole = [(0, 1)] if plan.is_small else []
+        write_text(tasks / f"{WHOLE.name}.csv", tasks_csv(whole, needs_of_whole(plan)))
     if output is not None:
         write_text(output, plan.dump())
 
@@ -134,7 +136,7 @@ def describe_plan(plan: Plan, params: Parameters) -> str:
 
     Of each what its tasks are projected to need, and what they request in the workflow.
     """
-    from terapose.pipeline.needs import needs_of
+    from terapose.pipeline.needs import needs_of, needs_of_whole
 
     grid = " x ".join(map(str, plan.network_shape))
     lines = [
@@ -149,6 +151,9 @@ def describe_plan(plan: Plan, params: Parameters) -> str:
                 f"{stage.name:<14} {count:>5} tasks, up to {memory} of memory each, "
                 f"requested: {needs_of(plan, stage.name)}"
             )
-    if not params.has_second and all(len(tasks) < 2 for tasks in plan.tasks.values()):
-        lines.append("in the workflow all of them are one task, unless single_task is false")
+    if plan.is_small and not params.has_second:
+        lines.append(
+            "in the workflow all of them are one task (unless single_task is false), "
+            f"requested: {needs_of_whole(plan)}"
+        )
     return "\n".join(lines)

@@ -5,6 +5,10 @@ once, in bytes a voxel, times the voxels it reads. They are upper bounds, of wha
 (``make projections``, docs/hpc.md) where nearly every voxel belongs to a cell. How far points
 travel is known only later: cells that are far larger than ``diameter`` take more than is projected.
 `terapose.pipeline.graph` says which stage has which.
+
+Where a task would need more than ``max_memory``, blocks and slabs are made smaller
+(`terapose.pipeline.fitting`). So another estimate may be another plan for large images, of which
+all is then computed again: the changelog has to say so.
 """
 
 from __future__ import annotations

@@ -11,15 +11,17 @@ from dataclasses import astuple, dataclass, fields
 from terapose.core.amounts import in_bytes
 from terapose.core.geometry import AXES
 from terapose.networks.tiling import tile_grid
-from terapose.pipeline.graph import STAGES
+from terapose.pipeline.estimate import BLOCKS_BASE, NETWORK_BASE
+from terapose.pipeline.graph import SCATTERED, STAGES
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.rates import TILES, VOXELS
-from terapose.pipeline.sizes import CONVERT_PLANES
 
 LEAST = 500 * 10**6
 """Bytes that every task asks for: what little tasks need hangs on the system's libraries."""
 SLACK = 10
 """How much slower a node may be than the machine on which rates were measured."""
+HELD = NETWORK_BASE - BLOCKS_BASE
+"""Bytes that a task that runs all stages holds on to after the network's."""
 START = 1800
 """Seconds that a task is given beside: to start, to load a network, to wait for a disk."""
 
@@ -70,14 +72,37 @@ def needs_of(plan: Plan, stage: str) -> Needs:
     if described.memory is None or not tasks:
         return NOTHING
     network = bool(described.axis)
-    rate = _tiles_a_second(plan) if network else VOXELS.get(stage)
-    size = _tiles(plan, AXES.index(described.axis)) if network else _voxels(plan, stage)
-    most = max(stop - first for first, stop in tasks)
+    most, seconds = max(stop - first for first, stop in tasks), 0
+    if rate := _tiles_a_second(plan) if network else VOXELS.get(stage):
+        size = _tiles(plan, AXES.index(described.axis)) if network else math.prod(plan.block)
+        seconds = START + math.ceil(SLACK * most * size / rate)
     return Needs(
         memory=max(described.memory(plan), LEAST),
-        seconds=START + math.ceil(SLACK * most * size / rate) if rate else 0,
+        seconds=seconds,
         cpus=2 if network else 1,
         gpus=int(network and plan.model.device != "cpu"),
+    )
+
+
+def needs_of_whole(plan: Plan) -> Needs:
+    """What a task asks for that runs all stages, for a plan that is small enough for one.
+
+    Parameters
+    ----------
+    plan
+        The plan; of one that is not small (`Plan.is_small`) there is no such task.
+    """
+    if not plan.is_small:
+        return NOTHING
+    each = {stage: needs_of(plan, stage) for stage in SCATTERED if plan.tasks[stage]}
+    passes = [needs for stage, needs in each.items() if STAGES[stage].axis]
+    # without the time of the network, that of the other stages would be far too little
+    is_known = all(needs.seconds for needs in passes)
+    return Needs(
+        memory=max(needs.memory for needs in each.values()) + HELD,
+        seconds=sum(needs.seconds for needs in each.values()) if is_known else 0,
+        cpus=max(needs.cpus for needs in each.values()),
+        gpus=max(needs.gpus for needs in each.values()),
     )
 
 
@@ -98,18 +123,6 @@ def _tiles(plan: Plan, axis: int) -> int:
     )
     grid = tile_grid((height, width), model.tile, model.overlap, augment=model.augment)
     return len(grid.corners) * item[axis]
-
-
-def _voxels(plan: Plan, stage: str) -> int:
-    """Voxels of an item of the other stages."""
-    if STAGES[stage].over == "planes":
-        _, height, width = plan.image.whole
-        return CONVERT_PLANES * height * width
-    if STAGES[stage].over == "regions":
-        # with upscale a task writes more regions, but no more voxels than level 0 has for it
-        finer = math.prod((plan.full or plan.output).shape) / math.prod(plan.output.shape)
-        return math.ceil(math.prod(plan.output.region) * finer)
-    return math.prod(plan.block)
 
 
 def tasks_csv(tasks: Iterable[tuple[int, int]], needs: Needs) -> str:

@@ -200,6 +200,11 @@ class Plan(BaseModel):
         return Grid(counted.shape, self.block)[item].moved(counted.start)
 
     @property
+    def is_small(self) -> bool:
+        """Whether no stage has several tasks, so that one task can do all of them."""
+        return all(len(tasks) < 2 for tasks in self.tasks.values())
+
+    @property
     def resized(self) -> bool:
         """Whether the network works on another grid than the image's."""
         return self.network_shape != self.image.shape

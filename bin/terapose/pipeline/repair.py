@@ -3,7 +3,8 @@
 Whoever cannot read something raises a `StoreError` that says what it is. From its name, and from
 which part of it (Z, Y, X) is meant, follows which stage wrote it, and for which items. Their
 markers are removed (`forget`), so that the next run does them again and nothing else; if what they
-read has been dropped meanwhile, that is missing, and is found in the same way, one stage earlier.
+read has been dropped meanwhile, that is missing, and is found in the same way, one stage earlier;
+sums of the network's passes all at once, as each pass drops those of the one before.
 
 `terapose segment` goes on by itself. The workflow stops, because Nextflow takes the tasks for done;
 ``again/STAGE.TASK`` in the store counts how often a task has been forgotten, and the workflow puts
@@ -93,18 +94,31 @@ def forget(plan: Plan, store: Store, fault: StoreError, job: Job | None = None) 
 
 
 def _forget_items(plan: Plan, store: Store, stage: str, key: str, items: set[int]) -> bool:
-    """Let items run again, and earlier ones whose sums they need and are not there."""
+    """Let items run again, and earlier ones whose sums they need and are not there.
+
+    Of several tasks that miss the same thing at the same time, the first counts.
+    """
     tasks = [n for n in range(len(plan.tasks[stage])) if items & set(plan.batch(stage, n))]
+    done = set[int]()
     for markers in _markers(store, stage, key):
+        done |= {task for task in tasks if store.has(f"{markers}/task-{task}.json")}
         for item in items:
             store.drop(f"{markers}/{item}.json")
         for task in tasks:
             store.drop(f"{markers}/task-{task}.json")
-    counted = [count(store, f"{stage}.{task}") for task in tasks]
+    counted = [_count_again(store, f"{stage}.{task}", task in done) for task in tasks]
     earlier, dropped = _dropped_sums(plan, store, stage, items)
     if dropped:
         counted.append(_forget_items(plan, store, earlier, "", dropped))
     return all(counted)
+
+
+def _count_again(store: Store, name: str, was_done: bool) -> bool:
+    """Count a task, unless that was done since it ran; whether it is worth another try."""
+    known = store.of("").find_json(f"{AGAIN}/{name}")
+    if known is None or was_done:
+        return count(store, name)
+    return bool(known["times"] <= MOST)
 
 
 def _dropped_sums(plan: Plan, store: Store, stage: str, items: set[int]) -> tuple[str, set[int]]:

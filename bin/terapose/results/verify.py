@@ -19,7 +19,7 @@ from terapose.results.publishing import Checks, of_tree
 
 _HERE = ("", ".", "..")
 MCMICRO = "segmentation/terapose-*"
-"""Where samples are with ``publish_layout`` ``mcmicro`` (``modules/samples.nf``)."""
+"""Where samples are with ``publish_layout`` ``mcmicro`` (``modules/outdir.nf``)."""
 
 
 def faults(folder: Path) -> list[str]:

@@ -1,0 +1,31 @@
+"""What tasks ask a scheduler for, as far as no scheduler is needed to see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.fields import prepared
+
+from terapose.pipeline import needs as needs_module
+from terapose.pipeline.needs import HELD, NOTHING, needs_of, needs_of_whole
+
+IMAGE = np.random.default_rng(0).integers(0, 500, (8, 24, 40)).astype(np.uint16)
+
+
+def test_one_task_for_all_stages_asks_for_all(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, _ = prepared(tmp_path, tiny_model, IMAGE, block_shape=(8, 12, 20))
+    assert plan.is_small
+    each = [needs_of(plan, stage) for stage in plan.tasks if plan.tasks[stage]]
+    whole = needs_of_whole(plan)
+    assert whole.memory == max(one.memory for one in each) + HELD
+    assert whole.seconds == sum(one.seconds for one in each) >= 4 * needs_module.START
+    assert (whole.cpus, whole.gpus) == (2, 0)
+    # of a network whose speed nobody knows: what is known of other stages would be far too little
+    monkeypatch.setattr(needs_module, "TILES", {})
+    assert needs_of_whole(plan).seconds == 0
+    split, _ = prepared(tmp_path, tiny_model, IMAGE, block_shape=(8, 12, 20), max_tasks=2)
+    assert not split.is_small and needs_of_whole(split) == NOTHING
