@@ -26,7 +26,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strate
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine lint-engine demo test test-fast coverage soak lint lint-nextflow hooks docs docs-site fuzz faults precision projections real-data exactness compare-cellpose3 compare-cellcutter lock clean
+.PHONY: help setup engine lint-engine demo test test-fast test-integration coverage soak lint lint-nextflow hooks docs docs-site fuzz faults precision projections real-data exactness compare-cellpose3 compare-cellcutter lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ demo: engine ## segment a simulated volume, or INPUT=my.tif with ARGS="--diamete
 
 test: engine lint ## lint, then every test
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(DIST) $(TESTS)
+
+test-integration: setup engine ## run the workflow on a real SLURM, where it is installed
+	@TERAPOSE_INTEGRATION=1 python -m pytest -v tests/integration
 
 test-fast: setup ## the tests that are not marked slow or large and need no Nextflow
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(DIST) $(FAST) $(TESTS)

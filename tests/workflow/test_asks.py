@@ -36,11 +36,15 @@ ENDS = {
     "a mistake": [2],
     "a fault": [1],
     "on a GPU": [],
+    "log: memory": [143],
+    "log: time": [143],
     "too large": [137] * 9,
 }
 ASKED = {
     "well": [(3 * GB, HOUR)],
     "on a GPU": [(3 * GB, HOUR)],
+    "log: memory": [(3 * GB, HOUR), (LIMIT, HOUR)],
+    "log: time": [(3 * GB, HOUR), (3 * GB, 2 * HOUR)],
     "out of memory": [(3 * GB, HOUR), (LIMIT, HOUR)],
     "too large": [(3 * GB, HOUR), (LIMIT, HOUR)],
     "out of time": [(3 * GB, HOUR), (3 * GB, 2 * HOUR)],
@@ -51,6 +55,8 @@ ASKED = {
 }
 """Bytes and milliseconds of each attempt."""
 SAYS = {
+    "log: memory": "slurmstepd-vm: error: Exceeded job memory limit",
+    "log: time": "slurmstepd-vm: error: *** JOB 15 ON vm CANCELLED AT now DUE TO TIME LIMIT ***",
     "too large": "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch.",
     "a mistake": "terapose: mask.tif: is empty",
     "a fault": "ModuleNotFoundError: No module named torch",

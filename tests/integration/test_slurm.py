@@ -1,0 +1,140 @@
+"""The workflow on a real SLURM: the same bytes as on one machine, whatever happens to its jobs.
+
+`make test-integration` runs it where slurm-wlm and munge are installed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration.slurm import Cluster, missing
+from tests.workflow.conftest import (  # noqa: F401
+    Launches,
+    image,
+    launches,
+    uncut,
+    undisturbed,
+    voxels,
+)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.environ.get("TERAPOSE_INTEGRATION") != "1", reason="make test-integration"
+    ),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+]
+
+SETTINGS = """
+process.resourceLimits = [cpus: 2, memory: 6.GB, time: 1.h]
+executor {
+    pollInterval = '1 sec'
+    queueStatInterval = '2 sec'
+    exitReadTimeout = '20 sec'
+}
+"""
+TROUBLES = """
+process {
+    // the first attempt takes more time than it asks for, and more memory
+    withName: 'FOLLOW' {
+        ext.needs = [memory: 1000000000, seconds: 60, cpus: 1, gpus: 0]
+        beforeScript = { task.attempt == 1 ? "export PYTHONPATH='FOLDER/slow'" : '' }
+    }
+    withName: 'MASKS' {
+        ext.needs = [memory: 800000000, seconds: 600, cpus: 1, gpus: 0]
+        beforeScript = { task.attempt == 1 ? "export PYTHONPATH='FOLDER/large'" : '' }
+    }
+}
+"""
+STARTS = {"slow": "time.sleep(300)", "large": "x = bytes(1_500_000_000); time.sleep(300)"}
+"""What Python does first, by the folder that it looks into."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of one node."""
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
+        made = Cluster(Path(folder) / "one")
+        made.start()
+        yield made
+        made.stop()
+
+
+@pytest.fixture(autouse=True)
+def on_cluster(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands find the cluster."""
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def settings(folder: Path, text: str) -> Path:
+    """A configuration of a site."""
+    path = folder / "site.config"
+    path.write_text(text)
+    return path
+
+
+def test_job_arrays(
+    launches: Launches,  # noqa: F811
+    image: Path,  # noqa: F811
+    undisturbed: tuple[str, bytes],  # noqa: F811
+) -> None:
+    from tests.workflow.launch import results
+
+    launch = launches("arrays")
+    site = settings(launch.path, SETTINGS)
+    cut = ("--block_shape", "14,20,24", "--max_tasks", 2)
+    run = launch.done("--input", image, *cut, "-profile", "slurm,arrays", "-c", site)
+    assert {"GRADIENTS_YX", "MASKS"} <= run.submitted
+    scripts = [path.read_text() for path in launch.work.glob("*/*/.command.run")]
+    assert sum("#SBATCH --array 0-1" in text for text in scripts) > 5
+    assert results(launch.out / "nuclei") == undisturbed
+
+
+def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_drained(
+    cluster: Cluster,
+    launches: Launches,  # noqa: F811
+    image: Path,  # noqa: F811
+    undisturbed: tuple[str, bytes],  # noqa: F811
+) -> None:
+    from tests.workflow.launch import results
+
+    launch = launches("troubles")
+    for name, code in STARTS.items():
+        (launch.path / name).mkdir()
+        (launch.path / name / "sitecustomize.py").write_text(f"import time\n{code}\n")
+    site = settings(launch.path, SETTINGS + TROUBLES.replace("FOLDER", str(launch.path)))
+    words = ("--input", image, "--single_task", "false", "-profile", "slurm", "-c", site, "-resume")
+    run = launch.start(*words)
+    assert run.wait_for(process="GRADIENTS_YX"), run.said
+    while not cluster.jobs():
+        time.sleep(0.2)
+    cluster.call("scancel", *cluster.jobs())
+    assert run.wait_for(process="COMBINE"), run.said
+    (node,) = cluster.call("sinfo", "-h", "-o", "%N").split()
+    cluster.call("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    time.sleep(10)
+    cluster.call("scontrol", "update", f"nodename={node}", "state=resume")
+    assert run.wait_for(process="SEEDS"), run.said
+    # Nextflow is killed, and its jobs with it
+    run.kill_all()
+    cluster.call("scancel", "--user", "root")
+    again = launch.start(*words)
+    assert again.wait().process.returncode == 0, again.said
+    assert results(launch.out / "nuclei") == undisturbed
+    # twice the time, and twice the memory, after those were too little, and for nothing else
+    asked = {"FOLLOW": set[str](), "MASKS": set[str](), "GRADIENTS_YX": set[str]()}
+    for script in launch.work.glob("*/*/.command.run"):
+        text = script.read_text()
+        for process, found in asked.items():
+            if f":{process} (" in text:
+                found.update(re.findall(r"^#SBATCH (-t \S+|--mem \S+)", text, re.M))
+    assert asked["FOLLOW"] == {"--mem 953M", "-t 00:01:00", "-t 00:02:00"}
+    assert asked["MASKS"] == {"-t 00:10:00", "--mem 762M", "--mem 1525M"}
+    assert len(asked["GRADIENTS_YX"]) == 2
