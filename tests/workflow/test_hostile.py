@@ -201,7 +201,7 @@ def test_containers_see_images_of_odd_names_and_behind_links(
         ),
         (
             ("--input", "x.tif", "--publish_mode", "move; touch X"),
-            "publish_mode: got move; touch X, allowed: copy, link, symlink, rellink",
+            "publish_mode: got move; touch X, allowed: copy, link, move, symlink, rellink",
         ),
         (
             ("--input", "x.tif", "-work-dir", "work$(touch X)"),
