@@ -52,7 +52,7 @@ process {
     }
 }
 """
-STARTS = {"slow": "time.sleep(300)", "large": "x = bytes(1_500_000_000); time.sleep(300)"}
+STARTS = {"slow": "time.sleep(300)", "large": "x = b'x' * 1_500_000_000; time.sleep(300)"}
 """What Python does first, by the folder that it looks into."""
 
 
