@@ -28,6 +28,7 @@ from terapose.io.store.store import Store
 from terapose.pipeline.around import find_all, look_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.local import Report, Runner, pool_of, quiet, repairing, run_stages
+from terapose.pipeline.upscale import full_image
 from terapose.results.earlier import record_of
 from terapose.results.outputs import result_names
 
@@ -92,8 +93,10 @@ def _checked(image: str, folder: Path, params: Parameters) -> Iterator[Image]:
         if has_control(text):
             raise InputError("the name contains control characters", where=what, got=repr(text))
     opened = open_checked(image, params)
-    check_stage.check_readable(opened, params)
-    check_stage.check_thumbnails(opened, params)
+    # the voxels of the results
+    result = full_image(opened, params) if params.upscale else opened
+    check_stage.check_readable(opened, params, result)
+    check_stage.check_thumbnails(result, params)
     check_stage.check_output(folder, image, result_names(params))
     for note in check_stage.exposed(image, params):
         log.warning(note)

@@ -161,7 +161,7 @@ def _failures(folders: list[Path]) -> Iterator[Failure]:
     for folder in folders:
         try:
             status = int((folder / ".exitcode").read_text())
-            name = _NAME.search((folder / ".command.run").read_text())
+            name = _NAME.search((folder / ".command.run").read_text()) if status else None
         except (OSError, ValueError):
             continue
         if status:

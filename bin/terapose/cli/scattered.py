@@ -17,7 +17,9 @@ from terapose.pipeline.graph import commands as by_command
 from terapose.pipeline.stage import Stage
 
 if TYPE_CHECKING:
+    from terapose.io.store.store import Store
     from terapose.pipeline.job import Job
+    from terapose.pipeline.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +57,23 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(sealed(value), sort_keys=True), "receipt")
 
 
+def open_plan(stage: Stage, plan: Path, store: str, code: str | None) -> tuple[Plan, Store]:
+    """The plan and its store, for a stage.
+
+    Raises
+    ------
+    InputError
+        If the stage's code is not ``code``, as **check** has printed it.
+    """
+    from terapose.io.store.store import Store
+    from terapose.pipeline.plan import load
+
+    if code is not None:
+        stage.confirm_code(code)
+    planned = load(plan, Store(store))
+    return planned, Store(store, planned.digest)
+
+
 def make_job(
     stage: str,
     plan: Path,
@@ -74,18 +93,13 @@ def make_job(
         If the stage's code is not ``code``, as **check** has printed it.
     """
     from terapose.core.params import check
-    from terapose.io.store.store import Store
     from terapose.pipeline.job import Job
-    from terapose.pipeline.plan import load
     from terapose.pipeline.repair import read_summary
     from terapose.pipeline.state import State
 
-    if code is not None:
-        STAGES[stage].confirm_code(code)
+    planned, place = open_plan(STAGES[stage], plan, store, code)
     checked = check(options)
     params = {name: getattr(checked, name) for name in options}
-    planned = load(plan, Store(store))
-    place = Store(store, planned.digest)
     state = read_summary(before, place) if before else State()
     return Job(planned, place, stage, task, {**params, **more}, state)
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import parameters
-from terapose.cli.scattered import NETWORK, plan_options, write_json
+from terapose.cli.scattered import NETWORK, open_plan, plan_options, write_json
 from terapose.pipeline.graph import WHOLE
 
 
@@ -42,15 +42,11 @@ def _command(
     **options: Any,
 ) -> None:
     from terapose.core.params import check
-    from terapose.io.store.store import Store
-    from terapose.pipeline.plan import load
     from terapose.stages import finish, whole
 
-    if code is not None:
-        WHOLE.confirm_code(code)
-    planned = load(plan, Store(store))
+    planned, place = open_plan(WHOLE, plan, store, code)
     more = {"gradients": NETWORK.read(given), "finish": finish.placed(output, link=True)}
-    state = whole.run(planned, Store(store, planned.digest), check(options), more)
+    state = whole.run(planned, place, check(options), more)
     write_json(summary, state.document())
 
 

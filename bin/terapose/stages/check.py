@@ -194,17 +194,15 @@ def check_readable(image: Image, params: Parameters, full: Image | None = None) 
     refuse_constant(image.whole, numbers)
 
 
-def check_thumbnails(image: Image, params: Parameters, full: Image | None = None) -> None:
+def check_thumbnails(image: Image, params: Parameters) -> None:
     """Refuse thumbnails that are too large to be written; they are cut out at the end of a run.
 
     Parameters
     ----------
     image
-        The image.
+        What they are cut out of: the image, or where the results are brought to (`full_image`).
     params
         All parameters.
-    full
-        As of `check_readable`.
 
     Raises
     ------
@@ -213,14 +211,13 @@ def check_thumbnails(image: Image, params: Parameters, full: Image | None = None
     """
     if not params.thumbnails:
         return
-    cut = full or full_image(image, params) if params.upscale else image
-    axes = 3 if cut.shape[0] > 1 else 2
-    voxel = cut.channels * cut.dtype.itemsize
+    axes = 3 if image.shape[0] > 1 else 2
+    voxel = image.channels * image.dtype.itemsize
     if voxel * params.thumbnails**axes > MOST_BYTES:
         raise InputError(
             "one thumbnail would be too large",
             where="thumbnails",
-            got=f"{params.thumbnails} pixels along {axes} axes, {cut.channels} channels",
+            got=f"{params.thumbnails} pixels along {axes} axes, {image.channels} channels",
             allowed=f"up to {int((MOST_BYTES / voxel) ** (1 / axes))}",
             remedy="give fewer pixels, or 0: wide enough for the largest cell",
         )
@@ -359,7 +356,7 @@ def _check_one(
     # the voxels of the results
     result = full_image(image, params) if params.upscale else image
     check_readable(image, params, result)
-    check_thumbnails(image, params, result)
+    check_thumbnails(result, params)
     names = result_names(params)
     if output is not None:
         check_output(output, address, names)
