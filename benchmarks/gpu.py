@@ -2,8 +2,9 @@
 
 1. Equality: outputs of the networks against the CPU's, and whether a tile's output depends on what
    is run with it.
-2. Speed: tiles a second of `run_planes` beside `cellpose.core.run_net`, which Cellpose's `eval`
-   runs (U-Net; architecture of Cellpose 4).
+2. Speed: tiles a second of `run_on_device`, which tests of its bits precede, beside `run_planes`,
+   which cuts and adds tiles on the CPU, and `cellpose.core.run_net`, which Cellpose's `eval` runs
+   (U-Net; architecture of Cellpose 4).
 3. Use of the card: floating-point operations against what a large product of matrices reaches in
    the same precision, share of the time in which kernels run, memory.
 
@@ -30,6 +31,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from terapose.networks import Network, load
+from terapose.networks.on_device import run_on_device
 from terapose.networks.tiling import run_planes, tile_grid
 from terapose.networks.weights import resolve
 
@@ -117,9 +119,15 @@ def speed(network: Network, model: Path, planes: NDArray[np.float32]) -> Rows:
     stack = np.zeros((len(planes), network.channels, *size), np.float32)
     stack[:, 0] = planes
     best = network.best_batch()
-    ours = partial(run_planes, network, stack, tile=network.tile, batch_size=best)
+    ours = partial(run_on_device, network, stack)
     seconds, found = timed(ours)
-    rows = [(f"{name}: tiles a second", f"{count / seconds:.1f}")]
+    on_cpu = partial(run_planes, network, stack, tile=network.tile, batch_size=best)
+    slower, same = timed(on_cpu)
+    rows = [
+        (f"{name}: tiles a second", f"{count / seconds:.1f}"),
+        (f"{name}: the same, cut and added on the CPU", f"{count / slower:.1f}"),
+        (f"{name}: values that differ between the two", f"{int((same != found).sum())}"),
+    ]
     net: Any = network.module.net
     if network.family == "cellpose4":
         net = vit.CPSAM(dtype=network.module.dtype).to("cuda").eval()

@@ -9,12 +9,16 @@ import torch
 from segment_anything.modeling.image_encoder import Attention
 from torch import nn
 
+from terapose.networks import attention
 from terapose.networks.attention import fuse
 
 
-@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize(("relative", "folded"), [(True, False), (True, True), (False, False)])
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (6, 10)])
-def test_fused_attention_is_the_same(relative: bool, height: int, width: int) -> None:
+def test_fused_attention_is_the_same(
+    relative: bool, folded: bool, height: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "FOLDED_ON", ("cpu",) if folded else ("cuda",))
     torch.manual_seed(0)
     plain = Attention(64, 4, True, relative, True, (height, width)).eval()
     if relative:

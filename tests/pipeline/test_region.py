@@ -24,6 +24,7 @@ from terapose.core.params import check
 from terapose.io.images import Image, open_image
 from terapose.io.labels.ome_tiff import Placed
 from terapose.io.labels.ome_zarr import open_level
+from terapose.networks import on_device
 from terapose.networks.tiling import run_planes
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import open_checked
@@ -245,7 +246,7 @@ def test_tiles_without_tissue_are_left_out(
 
         return run_planes(forward, *args, **more)
 
-    monkeypatch.setattr(gradients, "run_planes", counting)
+    monkeypatch.setattr(on_device, "run_planes", counting)
     cuts: tuple[dict[str, Any], ...] = ({}, {"block_shape": (1, 150, 170), "rectangle": 200})
     found, ran = [], []
     for number, cut in enumerate(cuts):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from terapose.core.amounts import in_bytes
 from terapose.core.errors import InputError
+from terapose.networks.batches import Batch
 
 
 def fill(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -76,6 +78,7 @@ class Tilewise(nn.Module):
         super().__init__()
         self.net = net.eval()
         self.batch = batch
+        self._batches: dict[tuple[int, int], Batch] = {}
 
     @property
     def device(self) -> torch.device:
@@ -92,6 +95,24 @@ class Tilewise(nn.Module):
             output, style = self.net(tiles)[:2]
         return output, style
 
+    def exact(self) -> AbstractContextManager[object]:
+        """Kernels of a GPU that always give the same bits, in the precision that is asked for."""
+        flags = torch.backends.cudnn.flags
+        context: AbstractContextManager[object] = flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        return context
+
+    def batch_for(self, channels: int, tile: int) -> Batch:
+        """The memory of a batch of tiles (channels, tile, tile) on the device; call within `exact`.
+
+        It is made once: recording a network's kernels takes a moment.
+        """
+        if (channels, tile) not in self._batches:
+            like = torch.zeros((channels, tile, tile), device=self.device, dtype=self.dtype)
+            self._batches[channels, tile] = Batch(self._run, like, self.batch)
+        return self._batches[channels, tile]
+
     def in_batches(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, in batches of one size."""
         missing = -len(tiles) % self.batch
@@ -103,10 +124,7 @@ class Tilewise(nn.Module):
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Output, shape (N, 3, Y, X), and style, shape (N, 256), of tiles, shape (N, C, Y, X)."""
         if tiles.device.type != "cpu":
-            exact = torch.backends.cudnn.flags(
-                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-            )
-            with exact:
+            with self.exact():
                 return self.in_batches(tiles)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -205,18 +223,9 @@ class Network:
         """
         if len(tiles) == 0:
             return np.zeros((0, 3, *tiles.shape[2:]), np.float32)
-        try:
+        with enough_memory(self):
             batch = torch.from_numpy(np.ascontiguousarray(tiles))
             output, _ = self.module(batch.to(self.module.device, self.module.dtype))
-        except torch.cuda.OutOfMemoryError as error:
-            free, total = torch.cuda.mem_get_info(self.module.device)
-            raise InputError(
-                "the GPU has too little free memory for the network",
-                where=str(self.module.device),
-                got=f"{in_bytes(free)} of {in_bytes(total)} free",
-                allowed=f"what {self.module.batch} tiles of {self.tile} x {self.tile} need",
-                remedy="stop other programs that use it, use a larger GPU, or run without use_gpu",
-            ) from error
         return np.ascontiguousarray(output.to("cpu", torch.float32).numpy())
 
     def best_batch(self) -> int:
@@ -224,3 +233,26 @@ class Network:
         if self.module.device.type == "cpu":
             return max(8, torch.get_num_threads())
         return 4 * self.module.batch
+
+
+@contextmanager
+def enough_memory(network: Network) -> Iterator[None]:
+    """Say what to do where the memory of a GPU does not suffice.
+
+    Raises
+    ------
+    InputError
+        It does not.
+    """
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        module = network.module
+        free, total = torch.cuda.mem_get_info(module.device)
+        raise InputError(
+            "the GPU has too little free memory for the network",
+            where=str(module.device),
+            got=f"{in_bytes(free)} of {in_bytes(total)} free",
+            allowed=f"what {module.batch} tiles of {network.tile} x {network.tile} need",
+            remedy="stop other programs that use it, use a larger GPU, or run without use_gpu",
+        ) from error

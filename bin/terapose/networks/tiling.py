@@ -209,17 +209,11 @@ def run_planes(
         Flow along the plane's first axis, along its second, and cell probability (logit).
     """
     count = len(planes)
-    height, width = shape or planes.shape[2:]
-    region = region or ((0, height), (0, width))
-    grid = tile_grid((height, width), tile, overlap, augment=augment).touching(region)
-    layout = _Layout.of(grid, (height, width), region, augment)
-    weight = taper(tile)
-    norm = np.zeros(layout.extent)
-    for row, column in layout.corners:
-        norm[row : row + tile, column : column + tile] += weight
+    layout = Layout.of(shape or planes.shape[2:], region, tile, overlap, augment=augment)
+    weight, norm = taper(tile), layout.norm()
     total = np.zeros((3, *layout.extent), np.float32)
-    result = np.empty((count, 3, *(b - a for a, b in region)), np.float32)
-    tiles = _cut(planes, layout, tile, wanted)
+    result = np.empty((count, 3, *layout.size), np.float32)
+    tiles = _cut(planes, layout, wanted)
     for n, output in enumerate(_answers(forward, tiles, batch_size, skip_empty)):
         plane, at = divmod(n, len(layout.corners))
         y, x = layout.flips[at]
@@ -236,11 +230,13 @@ def run_planes(
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """Where things are in an array that begins at the first tile's corner.
 
     Attributes
     ----------
+    tile
+        Edge of a tile (px).
     extent
         Shape of the array (Y, X).
     corners, flips
@@ -249,6 +245,7 @@ class _Layout:
         Where the window and the region are.
     """
 
+    tile: int
     extent: tuple[int, int]
     corners: list[tuple[int, int]]
     flips: list[tuple[int, int]]
@@ -257,9 +254,18 @@ class _Layout:
 
     @classmethod
     def of(
-        cls, grid: TileGrid, shape: tuple[int, int], region: Rectangle, augment: bool
-    ) -> _Layout:
-        """The layout of the tiles that touch a region."""
+        cls,
+        shape: tuple[int, int],
+        region: Rectangle | None,
+        tile: int,
+        overlap: float,
+        *,
+        augment: bool,
+    ) -> Layout:
+        """The layout of the tiles that touch a region of planes (Y, X), or all of them."""
+        height, width = shape
+        region = region or ((0, height), (0, width))
+        grid = tile_grid((height, width), tile, overlap, augment=augment).touching(region)
         top, left = grid.starts[0][0], grid.starts[1][0]
 
         def placed(part: Rectangle) -> tuple[slice, slice]:
@@ -268,15 +274,29 @@ class _Layout:
             return slice(a + y, b + y), slice(c + x, d + x)
 
         return cls(
+            tile=tile,
             extent=(
                 grid.starts[0][-1] - top + grid.tile,
                 grid.starts[1][-1] - left + grid.tile,
             ),
             corners=[(y - top, x - left) for y, x in grid.corners],
             flips=grid.flips if augment else [(1, 1)] * len(grid.corners),
-            source=placed(grid.window(shape)),
+            source=placed(grid.window((height, width))),
             inner=placed(region),
         )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Shape of the region (Y, X)."""
+        y, x = self.inner
+        return y.stop - y.start, x.stop - x.start
+
+    def norm(self) -> NDArray[np.float64]:
+        """The sum of the weights that each pixel gets, (Y, X) of the array."""
+        weight, total = taper(self.tile), np.zeros(self.extent)
+        for row, column in self.corners:
+            total[row : row + self.tile, column : column + self.tile] += weight
+        return total
 
 
 class _Tile(NamedTuple):
@@ -287,9 +307,10 @@ class _Tile(NamedTuple):
 
 
 def _cut(
-    planes: NDArray[np.float32], layout: _Layout, tile: int, wanted: NDArray[np.bool_] | None
+    planes: NDArray[np.float32], layout: Layout, wanted: NDArray[np.bool_] | None
 ) -> Iterator[_Tile]:
     """The tiles of all planes, in order."""
+    tile = layout.tile
     padded = np.zeros((planes.shape[1], *layout.extent), np.float32)
     used = np.full(layout.extent, wanted is None)
     for number, plane in enumerate(planes):

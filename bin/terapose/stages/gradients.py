@@ -41,7 +41,7 @@ from terapose.core.errors import InputError
 from terapose.core.geometry import AXES, Box, zyx
 from terapose.intermediates.flows import sums
 from terapose.io.store.store import Store
-from terapose.networks.tiling import Rectangle, run_planes, window
+from terapose.networks.tiling import Rectangle, window
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.state import Added
@@ -154,9 +154,8 @@ def run(job: Job) -> dict[str, Any]:
     prepare(job.plan, job.store)
     checksums = []
     ahead = _Ahead(job, partial(_planes, job, axis))
-    batch_size = job.params["batch_size"] or network.best_batch()
     for item in job.items:
-        work = partial(_box, job, axis, item, network, ahead, batch_size)
+        work = partial(_box, job, axis, item, network, ahead)
         checksums.append(job.each(item, work))
         if axis and job.params["keep_intermediates"] != "all":
             # read by no other task, and the item's marker is in place
@@ -230,23 +229,22 @@ def _planes(job: Job, axis: int, item: int) -> _Seen:
     return _Seen(planes, None if wanted is None else np.moveaxis(wanted, axis, 0))
 
 
-def _box(
-    job: Job, axis: int, item: int, network: Network, ahead: _Ahead, batch_size: int
-) -> list[int]:
+def _box(job: Job, axis: int, item: int, network: Network, ahead: _Ahead) -> list[int]:
     """Do one slab, or one rectangle of it."""
+    from terapose.networks.on_device import run_network
+
     plan = job.plan
     box = plan.pass_grid(axis)[item]
     shape, region = _region(plan, axis, box)
     seen = ahead.get(item)
-    output = run_planes(
+    output = run_network(
         network,
         seen.planes,
+        batch_size=job.params["batch_size"],
         wanted=seen.wanted,
-        tile=plan.model.tile,
         overlap=plan.model.overlap,
         augment=plan.model.augment,
         skip_empty=plan.model.skip_empty,
-        batch_size=batch_size,
         shape=shape,
         region=region,
     )
