@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ def _segment(
     store = Store(str(place / plan.digest), plan.digest)
     plan_stage.run(plan, store)
     with pool_of(workers) as pool:
+        if plan.model.device != "cpu":
+            _confirm_device(plan.model.device, pool)
         runner = Runner(plan, store, pool, report)
         record = repairing(
             runner,
@@ -133,6 +136,19 @@ def _segment(
     if params.keep_intermediates == "none":
         home.clear(place, Path(store.address))
     return record
+
+
+def _confirm_device(device: str, pool: ProcessPoolExecutor | None) -> None:
+    """Confirm that networks can run on a device, before hours of other work.
+
+    In a process of the pool: it takes memory of a GPU, and this process has no need of one.
+    """
+    from terapose.networks.loading import confirm_device
+
+    if pool is None:
+        confirm_device(device)
+    else:
+        pool.submit(confirm_device, device).result()
 
 
 def run_all(

@@ -154,7 +154,7 @@ class Parameters(BaseModel):
     )
     batch_size: Annotated[Count, Field(ge=1)] = Field(
         None,
-        description="Number of tiles passed to the network at once; does not affect the result.",
+        description="Number of tiles passed to a CPU at once; does not affect the result.",
     )
     use_gpu: bool = Field(False, description="Run the network on a GPU.")
     normalize: Literal["global", "plane", "tile", "none", "lowhigh"] = Field(

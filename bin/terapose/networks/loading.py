@@ -108,15 +108,47 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
+def confirm_device(name: str) -> None:
+    """Confirm that networks can run on a device.
+
+    Parameters
+    ----------
+    name
+        See :func:`load`.
+
+    Raises
+    ------
+    InputError
+        There is none, or torch has no kernels for it.
+    """
+    _device(name)
+
+
+def device_for(kind: str, task: int) -> str:
+    """Which device of a kind a task uses: with several GPUs, those of neighbouring tasks differ.
+
+    Parameters
+    ----------
+    kind
+        "cpu" or "cuda".
+    task
+        Number of the task.
+    """
+    count = torch.cuda.device_count() if kind == "cuda" else 0
+    return f"{kind}:{task % count}" if count > 1 else kind
+
+
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        # memory alone can be had of a GPU that is too old for any kernel
+        torch.zeros(1, device=device).add_(1)
     except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines() or ["no reason given"]
         raise InputError(
             "this device is not available",
             where="device",
-            got=name,
-            remedy="use cpu, or install a torch built for your GPU",
+            got=f"{name} ({reason[0].rstrip('.')})",
+            remedy="run without use_gpu, or install a torch built for your GPU",
         ) from error
     return device

@@ -38,6 +38,9 @@ from terapose.networks.tiling import Layout, Rectangle, run_planes, taper
 RUN, BLANK, UNUSED = range(3)
 """What is done with a tile: it is run; its output is that for zeros; its output is not used."""
 
+BESIDE = ("cpu",)
+"""Devices whose planes are cut into tiles, and added up, beside the network: by numba."""
+
 
 @njit
 def _has_any(plane, top, left, bottom, right, least):  # type: ignore[no-untyped-def]
@@ -100,7 +103,7 @@ def run_network(
     batch_size
         Tiles a call on the CPU; None: what suits it.
     """
-    if network.module.device.type != "cpu":
+    if network.module.device.type not in BESIDE:
         return run_on_device(network, planes, **how)
     size = batch_size or network.best_batch()
     return run_planes(network, planes, tile=network.tile, batch_size=size, **how)

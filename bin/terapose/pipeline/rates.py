@@ -8,10 +8,10 @@ from __future__ import annotations
 TILES: dict[tuple[str, str, str], float] = {
     ("unet", "cpu", "float32"): 23.1,
     ("cellpose4", "cpu", "float32"): 0.187,
-    ("unet", "cuda", "float32"): 358,
-    ("unet", "cuda", "bfloat16"): 503,
-    ("cellpose4", "cuda", "float32"): 60,
-    ("cellpose4", "cuda", "bfloat16"): 104,
+    ("unet", "cuda", "float32"): 1_239,
+    ("unet", "cuda", "bfloat16"): 2_532,
+    ("cellpose4", "cuda", "float32"): 86,
+    ("cellpose4", "cuda", "bfloat16"): 214,
 }
 """Tiles a second by the family of the network, the device and the precision: on two processors (a
 virtual machine with two cores of a Xeon) and on one H100, as in docs/benchmarks.md."""

@@ -1,0 +1,98 @@
+"""The network's stage as it runs with a GPU: several slabs in hand, tiles cut on the device.
+
+The CPU plays the device, with batches of one tile on one thread, as the CPU runs them otherwise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.synthetic import nuclei, write_zarr
+
+from terapose.api.runner import segment_file
+from terapose.core.params import check
+from terapose.io.labels.ome_zarr import open_level
+from terapose.networks import base, loading, on_device
+from terapose.stages import gradients
+
+CASES: tuple[dict[str, Any], ...] = (
+    {"anisotropy": 2.0, "block_shape": (8, 24, 24)},
+    {
+        "mode": "2d",
+        "block_shape": (2, 60, 60),
+        "rectangle": 64,
+        "flow_threshold": 0,
+        "flow_precision": "float16",
+    },
+    {
+        "mode": "stitch",
+        "block_shape": (3, 80, 80),
+        "rectangle": 70,
+        "flow_threshold": 0,
+        "augment": True,
+        "skip_empty": 0.1,
+    },
+)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.get("mode", "3d"))
+def test_the_labels_are_those_of_the_cpu(
+    case: dict[str, Any], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_zarr(tmp_path / "a.zarr", nuclei((12, 90, 100), radius=6, spacing=15)[0]))
+    params = check({"model": str(tiny_model), "diameter": 30, "cellprob_threshold": -0.5, **case})
+    torch.set_num_threads(1)
+    segment_file(path, tmp_path / "cpu", params)
+    ran: list[int] = []
+    run = on_device.run_on_device
+
+    def counting(*args: Any, **more: Any) -> Any:
+        ran.append(1)
+        return run(*args, **more)
+
+    monkeypatch.setattr(gradients, "ALONE", ())
+    monkeypatch.setattr(on_device, "BESIDE", ())
+    monkeypatch.setattr(on_device, "run_on_device", counting)
+    monkeypatch.setitem(base.BATCHES, "unet", 1)
+    gradients._network.cache_clear()
+    segment_file(path, tmp_path / "device", params)
+    gradients._network.cache_clear()
+    assert len(ran) > 2
+    found, expected = (
+        np.asarray(open_level(f"{tmp_path}/{name}/labels.zarr", 0)[:]) for name in ("device", "cpu")
+    )
+    assert expected.max() > 5
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_error_in_one_slab_ends_the_task(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write_zarr(tmp_path / "a.zarr", nuclei((12, 90, 100), radius=6, spacing=15)[0]))
+    params = check({"model": str(tiny_model), "diameter": 30, "block_shape": (2, 90, 100)})
+
+    def broken(*args: Any, **more: Any) -> Any:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(gradients, "ALONE", ())
+    monkeypatch.setattr(on_device, "run_network", broken)
+    with pytest.raises(MemoryError, match="no room"):
+        segment_file(path, tmp_path / "out", params)
+
+
+def test_tasks_share_the_gpus_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert [loading.device_for("cuda", task) for task in range(4)] == [
+        "cuda:0",
+        "cuda:1",
+        "cuda:2",
+        "cuda:0",
+    ]
+    assert loading.device_for("cpu", 1) == "cpu"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert loading.device_for("cuda", 5) == "cuda"
