@@ -1,4 +1,4 @@
-"""The network's stage as it runs with a GPU: several slabs in hand, tiles cut on the device.
+"""The network's stage as it runs with a GPU: tiles are cut and added up on the device.
 
 The CPU plays the device, with batches of one tile on one thread, as the CPU runs them otherwise.
 """
@@ -55,7 +55,6 @@ def test_the_labels_are_those_of_the_cpu(
         ran.append(1)
         return run(*args, **more)
 
-    monkeypatch.setattr(gradients, "ALONE", ())
     monkeypatch.setattr(on_device, "BESIDE", ())
     monkeypatch.setattr(on_device, "run_on_device", counting)
     monkeypatch.setitem(base.BATCHES, "unet", 1)
@@ -68,21 +67,6 @@ def test_the_labels_are_those_of_the_cpu(
     )
     assert expected.max() > 5
     np.testing.assert_array_equal(found, expected)
-
-
-def test_an_error_in_one_slab_ends_the_task(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = str(write_zarr(tmp_path / "a.zarr", nuclei((12, 90, 100), radius=6, spacing=15)[0]))
-    params = check({"model": str(tiny_model), "diameter": 30, "block_shape": (2, 90, 100)})
-
-    def broken(*args: Any, **more: Any) -> Any:
-        raise MemoryError("no room")
-
-    monkeypatch.setattr(gradients, "ALONE", ())
-    monkeypatch.setattr(on_device, "run_network", broken)
-    with pytest.raises(MemoryError, match="no room"):
-        segment_file(path, tmp_path / "out", params)
 
 
 def test_tasks_share_the_gpus_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,7 +126,11 @@ def _segment(
     plan_stage.run(plan, store)
     with pool_of(workers) as pool:
         if plan.model.device != "cpu":
-            _confirm_device(plan.model.device, pool)
+            # before hours of other work; another process holds the memory that it takes
+            if pool is None:
+                _confirm_device(plan.model.device)
+            else:
+                pool.submit(_confirm_device, plan.model.device).result()
         runner = Runner(plan, store, pool, report)
         record = repairing(
             runner,
@@ -138,17 +141,11 @@ def _segment(
     return record
 
 
-def _confirm_device(device: str, pool: ProcessPoolExecutor | None) -> None:
-    """Confirm that networks can run on a device, before hours of other work.
-
-    In a process of the pool: it takes memory of a GPU, and this process has no need of one.
-    """
+def _confirm_device(device: str) -> None:
+    """Confirm that networks can run on a device."""
     from terapose.networks.loading import confirm_device
 
-    if pool is None:
-        confirm_device(device)
-    else:
-        pool.submit(confirm_device, device).result()
+    confirm_device(device)
 
 
 def run_all(

@@ -149,6 +149,7 @@ def _device(name: str) -> torch.device:
             "this device is not available",
             where="device",
             got=f"{name} ({reason[0].rstrip('.')})",
-            remedy="run without use_gpu, or install a torch built for your GPU",
+            remedy="run without use_gpu, stop other programs that use the GPU, or install a torch "
+            "built for it",
         ) from error
     return device

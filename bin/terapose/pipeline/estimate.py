@@ -33,8 +33,8 @@ BLOCKS_BASE = 260 * MB
 """The same with the kernels and tables of most stages."""
 NETWORK_BASE = 950 * MB
 """The same with torch, and a batch of tiles of a U-Net."""
-GPU_BASE = 3_000 * MB
-"""The same with the libraries of a GPU; not measured."""
+GPU_BASE = 2_300 * MB
+"""The same with the libraries of a GPU (CUDA 13)."""
 HALO = 48
 """Voxels that ``follow`` reads around a block where the first 24 do not suffice."""
 
@@ -66,10 +66,7 @@ def of_pass(axis: str) -> Memory:
             )
         )
         inputs = plan.model.channels * 12 + plan.image.itemsize
-        # beside a GPU, what the network gave for two items is written while it runs on a third
-        written = 40 if plan.model.device != "cpu" else 0
-        held = inputs + (40 if plan.resized else 0) + (36 if plan.flat else 28) + written
-        return base + window * held
+        return base + window * (inputs + (40 if plan.resized else 0) + (36 if plan.flat else 28))
 
     return memory
 

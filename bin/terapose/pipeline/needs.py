@@ -72,7 +72,6 @@ def needs_of(plan: Plan, stage: str) -> Needs:
     if described.memory is None or not tasks:
         return NOTHING
     network = bool(described.axis)
-    gpus = int(network and plan.model.device != "cpu")
     most, seconds = max(stop - first for first, stop in tasks), 0
     if rate := _tiles_a_second(plan) if network else VOXELS.get(stage):
         size = _tiles(plan, AXES.index(described.axis)) if network else math.prod(plan.block)
@@ -80,9 +79,8 @@ def needs_of(plan: Plan, stage: str) -> Needs:
     return Needs(
         memory=max(described.memory(plan), LEAST),
         seconds=seconds,
-        # beside a GPU, some slabs are read and written while the network runs on another
-        cpus=(4 if gpus else 2) if network else 1,
-        gpus=gpus,
+        cpus=2 if network else 1,
+        gpus=int(network and plan.model.device != "cpu"),
     )
 
 

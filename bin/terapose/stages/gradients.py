@@ -9,8 +9,7 @@ For a slab of the pass across axis ``i`` (YX: planes of Z, ZX: planes of Y, ZY: 
 2. run the network on each plane, on the plane's own tile grid (`terapose.networks.tiling`): planes
    are whole, so slabs need no halo. Planes too large for one task are cut into rectangles, which
    also read what is under the tiles that touch them. Tiles that hold no tissue are left out,
-   where a mask shows it (`terapose.pipeline.tissue`). The next slab is read meanwhile, and beside
-   a GPU the slabs before are written;
+   where a mask shows it (`terapose.pipeline.tissue`). The next slab is read meanwhile;
 3. add the result to the sum of the earlier passes and write the new sum, slab by slab. Cellpose
    adds in the same order (YX, ZX, ZY), so the bits are the same.
 
@@ -29,7 +28,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,11 +50,6 @@ from terapose.pipeline.tissue import needed_tissue
 if TYPE_CHECKING:
     from terapose.networks import Network
 
-ABREAST = 3
-"""Items that a task has in hand at once: the network runs on one of them while the others are read
-and written."""
-ALONE = ("cpu",)
-"""Devices on which it has one, because the network keeps all cores busy."""
 _ADDS = ((0, 1, 2), (0, 2, 3), (0, 1, 3))
 """Components of the sum to which a pass adds its three outputs; the first sum has no dZ."""
 
@@ -145,9 +138,9 @@ def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.
 
 def run(job: Job) -> dict[str, Any]:
     """Run one task of a pass."""
-    axis = AXES.index(job.stage.removeprefix("gradients-"))
     from terapose.networks.loading import device_for
 
+    axis = AXES.index(job.stage.removeprefix("gradients-"))
     device = device_for("cuda" if job.params["use_gpu"] else "cpu", job.task)
     files = tuple(job.params["model_files"])
     network = _network(files, device, job.plan.model.precision)
@@ -161,24 +154,14 @@ def run(job: Job) -> dict[str, Any]:
         )
     # made with the plan, and here again if they were lost
     prepare(job.plan, job.store)
+    checksums = []
     ahead = _Ahead(job, partial(_planes, job, axis))
-    one = partial(_item, job, axis, network, ahead, Lock())
-    if network.module.device.type in ALONE:
-        return {"checksums": [one(item) for item in job.items]}
-    pool = ThreadPoolExecutor(ABREAST)
-    try:
-        return {"checksums": list(pool.map(one, job.items))}
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _item(job: Job, axis: int, network: Network, ahead: _Ahead, turn: Lock, item: int) -> Any:
-    """Do one item, and drop what only it reads of the pass before."""
-    checksums = job.each(item, partial(_box, job, axis, item, network, ahead, turn))
-    if axis and job.params["keep_intermediates"] != "all":
-        # read by no other task, and the item's marker is in place
-        job.store.drop_box(sums(AXES[axis - 1]), job.plan.pass_grid(axis)[item])
-    return checksums
+    for item in job.items:
+        checksums.append(job.each(item, partial(_box, job, axis, item, network, ahead)))
+        if axis and job.params["keep_intermediates"] != "all":
+            # read by no other task, and the item's marker is in place
+            job.store.drop_box(sums(AXES[axis - 1]), job.plan.pass_grid(axis)[item])
+    return {"checksums": checksums}
 
 
 class _Ahead:
@@ -189,22 +172,13 @@ class _Ahead:
         self._job = job
         self._found: dict[int, Future[_Seen]] = {}
         self._reader = ThreadPoolExecutor(1)
-        self._last = -1
-        self._lock = Lock()
 
     def get(self, item: int) -> _Seen:
-        """Planes of an item; starts to read those of the next, unless somebody has."""
-        with self._lock:
-            planes = self._found.pop(item, None) or self._reader.submit(self._read, item)
-            self._last = max(self._last, item)
-            following = item + 1
-            if (
-                following not in self._found
-                and following > self._last
-                and following in self._job.items
-                and self._job.left(following) is None
-            ):
-                self._found[following] = self._reader.submit(self._read, following)
+        """Planes of an item; starts to read those of the next."""
+        planes = self._found.pop(item, None) or self._reader.submit(self._read, item)
+        following = item + 1
+        if following in self._job.items and self._job.left(following) is None:
+            self._found[following] = self._reader.submit(self._read, following)
         return planes.result()
 
 
@@ -256,27 +230,25 @@ def _planes(job: Job, axis: int, item: int) -> _Seen:
     return _Seen(planes, None if wanted is None else np.moveaxis(wanted, axis, 0))
 
 
-def _box(job: Job, axis: int, item: int, network: Network, ahead: _Ahead, turn: Lock) -> list[int]:
-    """Do one slab, or one rectangle of it; the network has one at a time."""
+def _box(job: Job, axis: int, item: int, network: Network, ahead: _Ahead) -> list[int]:
+    """Do one slab, or one rectangle of it."""
     from terapose.networks.on_device import run_network
 
     plan = job.plan
     box = plan.pass_grid(axis)[item]
     shape, region = _region(plan, axis, box)
     seen = ahead.get(item)
-    with turn:
-        output = run_network(
-            network,
-            seen.planes,
-            batch_size=job.params["batch_size"],
-            wanted=seen.wanted,
-            overlap=plan.model.overlap,
-            augment=plan.model.augment,
-            skip_empty=plan.model.skip_empty,
-            shape=shape,
-            region=region,
-        )
-    del seen
+    output = run_network(
+        network,
+        seen.planes,
+        batch_size=job.params["batch_size"],
+        wanted=seen.wanted,
+        overlap=plan.model.overlap,
+        augment=plan.model.augment,
+        skip_empty=plan.model.skip_empty,
+        shape=shape,
+        region=region,
+    )
     # (planes, 3, a, b) to (3, Z, Y, X)
     output = np.moveaxis(np.moveaxis(output, 1, 0), 1, axis + 1)
     checksums = []
