@@ -276,11 +276,12 @@ FAULTS = (
     Fault(
         "the tiles of a slab begin at the slab",
         "networks/tiling.py",
-        "    grid = tile_grid((height, width), tile, overlap, augment=augment).touching(region)\n",
-        "    height, width = (b - a for a, b in region)\n"
-        "    planes = planes[..., :height, :width]\n"
-        "    region = ((0, height), (0, width))\n"
-        "    grid = tile_grid((height, width), tile, overlap, augment=augment)\n",
+        "    layout = Layout.of(shape or planes.shape[2:], region, tile, overlap, "
+        "augment=augment)\n",
+        "    if region:\n"
+        "        shape = (region[0][1] - region[0][0], region[1][1] - region[1][0])\n"
+        "        planes = planes[..., : shape[0], : shape[1]]\n"
+        "    layout = Layout.of(planes.shape[2:], None, tile, overlap, augment=augment)\n",
         ("tests/equivalence/test_tiles.py::test_rectangles_of_a_plane_are_parts_of_the_whole",),
     ),
     Fault(

@@ -7,8 +7,8 @@ relative positions of tokens contribute, takes the softmax and multiplies. PyTor
 around 1, measured).
 
 On a GPU the map of that contribution, 16 values a pair of tokens, would be written and read in each
-block, and kernels that take one are slow. It is a sum of two terms: what the query says of the
-key's row, and of its column. So it is folded into the product of queries and keys: a query gets
+block, and kernels that take one are slow. It is a sum of two terms, one for the key's row
+and one for the column. So it is folded into the product of queries and keys: a query gets
 these terms as further components, and a key ones where its row and its column are, zeros elsewhere.
 """
 

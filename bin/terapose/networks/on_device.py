@@ -12,8 +12,8 @@ CPU, which prepares the next plane meanwhile.
 3. When a batch is full the network runs, and its tiles are added in row-major order: each pixel's
    float32 sum of float64 products has the order of the CPU's, and is not fused (one operation of
    torch multiplies, another one adds).
-4. A finished plane is divided by the sum of weights, and copied to pinned memory on a stream of its
-   own while the next one is computed.
+4. A finished plane is divided by the sum of weights, and copied to pinned memory on a second
+   stream while the next one is computed.
 
 On devices that are not NVIDIA's or AMD's (which torch calls "cuda"), and on the CPU, where this is
 tested, copies wait.
@@ -309,7 +309,7 @@ def _turned(tile: Tensor, flip: tuple[int, int]) -> Tensor:
 
 
 def _restored(output: Tensor, flip: tuple[int, int]) -> Tensor:
-    """The output for a tile that was flipped, as if it had not been."""
+    """The output for a tile that was flipped: flipped back, and its flows with it."""
     if flip == (1, 1):
         return output
     return _turned(output, flip) * output.new_tensor([*flip, 1])[:, None, None]
