@@ -266,7 +266,7 @@ def test_bfloat16_is_close(weights: Path) -> None:
     ("options", "words"),
     [
         ({"precision": "int8"}, ["precision", "int8", "float32, bfloat16"]),
-        ({"device": "cuda:99"}, ["device", "cuda:99", "use cpu"]),
+        ({"device": "cuda:99"}, ["device", "cuda:99", "without use_gpu"]),
         ({"device": "toaster"}, ["device", "toaster"]),
     ],
 )
