@@ -170,12 +170,28 @@ def test_no_size_makes_many_tasks_or_large_ones(plan_of: MakePlan, mode: str, sh
         }
     )
     for stage in SCATTERED:
-        tasks = _tasks(large, stage, None)
+        tasks = _tasks(large, stage, check({}))
         assert len(tasks) <= 2000
+        fewer = _tasks(large, stage, check({"task_minutes": 60}))
+        assert len(fewer) <= len(tasks)
         assert not tasks or tasks[-1][1] == large.items(stage)
     assert math.prod(slabs) >= 2**15
     for box in large.passes:
         assert math.prod(box) <= (MOST_PIXELS if flat else MOST_VOXELS)
+
+
+def test_tasks_are_worth_the_minutes_that_are_asked_for(plan_of: MakePlan) -> None:
+    given = {"block_shape": (4, 8, 8), "slab_planes": 4}
+    counts = []
+    for minutes in (1e-6, 1e-4, 2):
+        plan = plan_of(**given, task_minutes=minutes)
+        counts.append({stage: len(tasks) for stage, tasks in plan.tasks.items()})
+    most, some, least = counts
+    assert most["follow"] == len(list(Grid(plan.image.shape, plan.block)))
+    assert 1 < some["follow"] < most["follow"]
+    assert set(least.values()) <= {0, 1} and most["gradients-yx"] > 1
+    # it is not more than a wish
+    assert len(plan_of(**given, task_minutes=2, max_tasks=3).tasks["follow"]) == 3
 
 
 @pytest.mark.parametrize("rectangle", [None, 7, 25, 1000])

@@ -245,7 +245,7 @@ PLAN = Stage(
         *("pixel_size", "model", "diameter", "anisotropy", "normalize", "percentiles"),
         *("percentile_sampling", "normalize_tile", "lowhigh", "invert", "foreground_min"),
         *("tile_overlap", "augment", "skip_empty", "precision", "use_gpu", "block_shape"),
-        *("slab_planes", "rectangle", "max_memory", "flow_precision", "max_tasks"),
+        *("slab_planes", "rectangle", "max_memory", "flow_precision", "max_tasks", "task_minutes"),
         "ome_zarr_version",
     ),
     uses=("pipeline.planning",),

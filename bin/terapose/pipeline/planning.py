@@ -42,6 +42,7 @@ from terapose.pipeline.layout import (
     choose_slabs,
     network_shape,
 )
+from terapose.pipeline.needs import tiles_a_second
 from terapose.pipeline.plan import (
     IntensityPlan,
     MemberPlan,
@@ -50,6 +51,7 @@ from terapose.pipeline.plan import (
     Plan,
     items,
 )
+from terapose.pipeline.rates import VOXELS
 from terapose.pipeline.sizes import CONVERT_PLANES, STATISTICS_PLANES
 from terapose.pipeline.upscale import cover_of, full_image
 
@@ -109,7 +111,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         fields |= {"full": _output_plan(full, params), "cover": cover, "image": planned}
     draft = fitted(Plan.model_construct(**fields, tasks={}), params)
     fields |= {"block": draft.block, "slabs": draft.slabs, "passes": draft.passes}
-    tasks = {s: _tasks(draft, s, params.max_tasks) for s in SCATTERED}
+    tasks = {s: _tasks(draft, s, params) for s in SCATTERED}
     return Plan(**fields, tasks=tasks)
 
 
@@ -122,27 +124,33 @@ _TASK_TILES = 256
 _TASK_VOXELS = 2**23
 
 
-def _tasks(plan: Plan, stage: str, most: int | None) -> tuple[tuple[int, int], ...]:
+def _tasks(plan: Plan, stage: str, params: Parameters) -> tuple[tuple[int, int], ...]:
     """Batches of a stage's items: a task should do more than start (10 s with a network)."""
     count = items(plan, stage)
     if not count:
         return ()
-    if most is not None:
-        return tuple(batches(count, most))
+    if params.max_tasks is not None:
+        return tuple(batches(count, params.max_tasks))
+    some_tiles, some_voxels = float(_TASK_TILES), float(_TASK_VOXELS)
+    if params.task_minutes is not None:
+        seconds = 60 * params.task_minutes
+        if rate := tiles_a_second(plan):
+            some_tiles = seconds * rate
+        some_voxels = seconds * VOXELS["follow"]
     described = STAGES[stage]
     if described.over == "slabs":
         axis = AXES.index(described.axis)
         height, width = (n for i, n in enumerate(plan.passes[axis]) if i != axis)
         tiles = len(_grid(plan, (height, width)).corners)
-        least = math.ceil(_TASK_TILES / (tiles * plan.slabs[axis]))
+        least = math.ceil(some_tiles / (tiles * plan.slabs[axis]))
     elif described.over == "counted" and plan.intensity.mode == "plane":
-        least = math.ceil(_TASK_VOXELS / math.prod((STATISTICS_PLANES, *plan.image.whole[1:])))
+        least = math.ceil(some_voxels / math.prod((STATISTICS_PLANES, *plan.image.whole[1:])))
     elif described.over == "planes":
-        least = math.ceil(_TASK_VOXELS / math.prod((CONVERT_PLANES, *plan.image.whole[1:])))
+        least = math.ceil(some_voxels / math.prod((CONVERT_PLANES, *plan.image.whole[1:])))
     elif described.over == "regions":
         least = 1
     else:
-        least = math.ceil(_TASK_VOXELS / math.prod(plan.block))
+        least = math.ceil(some_voxels / math.prod(plan.block))
     return tuple(batches(count, MOST_TASKS, least))
 
 
