@@ -65,7 +65,6 @@ def test_every_profile_resolves(tmp_path: Path) -> None:
     for name, executor in EXECUTORS.items():
         assert f"profiles.{name}.process.executor = '{executor}'" in lines
         assert f"profiles.{name}.executor.submitRateLimit = '10/1sec'" in lines
-        assert f"profiles.{name}.params.task_minutes = 2" in lines
     for name in ENGINES:
         assert f"profiles.{name}.{name}.enabled = true" in lines
         # threads are set inside: a container sees nothing of the environment around it
