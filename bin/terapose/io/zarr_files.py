@@ -12,6 +12,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, StorePath, WrapperStore
 
 from terapose.io.checksums import crc32c, framed, unframed
+from terapose.io.drivers import object_store_options
 from terapose.io.files import point
 from terapose.io.own_files import OwnChunks
 
@@ -114,7 +115,7 @@ class Sealed(Watched):
 def zarr_store(address: str) -> ZarrStore:
     """The files at an address: a folder or a URL."""
     if "://" in address:
-        return FsspecStore.from_url(address)
+        return FsspecStore.from_url(address, storage_options=object_store_options(address))
     return OwnChunks(Path(address))
 
 

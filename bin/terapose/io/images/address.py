@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from terapose.core.errors import InputError
 from terapose.core.masking import masked
 from terapose.io.documents import MOST_BYTES, refuse_large, refuse_special, too_large
+from terapose.io.drivers import object_store_options
 
 __all__ = ["digest", "filesystem", "is_url", "join", "localise", "masked"]
 
@@ -62,7 +63,7 @@ def filesystem(address: str) -> tuple[Any, str]:
 def options_of(address: str) -> dict[str, Any]:
     """What fsspec needs to know to read no more of an address than it is asked for."""
     if not address.startswith(("http://", "https://")):
-        return {}
+        return object_store_options(address)
     from terapose.io.images.web import client
 
     return {"get_client": client}

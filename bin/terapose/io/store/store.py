@@ -23,6 +23,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -38,6 +39,7 @@ from zarr.storage import MemoryStore
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box, zyx
 from terapose.io import checksums
+from terapose.io.drivers import object_store_options
 from terapose.io.files import ASIDE, written
 from terapose.io.own_files import OddEntryError, OwnFiles
 from terapose.io.zarr_files import ChunkMissingError, array_of
@@ -69,8 +71,11 @@ class Store:
     def __init__(self, address: str, run: str = "") -> None:
         self.run = run
         self.address = _AGAIN.sub("", str(address)).rstrip("/")
-        self._fs, self._root = fsspec.core.url_to_fs(self.address)
         self.is_local = "://" not in self.address
+        # other processes write to an object store: what a listing has said is soon wrong
+        options = {} if self.is_local else {"use_listings_cache": False}
+        options |= object_store_options(self.address)
+        self._fs, self._root = fsspec.core.url_to_fs(self.address, **options)
         if self.is_local:
             self._fs = OwnFiles(self._root)
         self._opened: dict[str, zarr.Array[Any]] = {}
@@ -173,6 +178,11 @@ class Store:
             self._fs.rm(self._path(name), recursive=True)
         except FileNotFoundError:
             return
+
+    def remove(self) -> None:
+        """Remove the store itself."""
+        with suppress(FileNotFoundError):
+            self._fs.rm(self._root, recursive=True)
 
     def put_table(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
         """Write named columns."""
@@ -351,7 +361,12 @@ class Store:
         except StoreError:
             return
         for chunk in self.chunk_names(array, name, box):
-            self.drop(chunk)
+            if self.is_local:
+                self.drop(chunk)
+            else:
+                # one request; `drop` looks first whether it is a folder
+                with suppress(FileNotFoundError):
+                    self._fs.rm_file(self._path(chunk))
 
     def _gone(self, name: str) -> StoreError:
         fault = StoreError(
