@@ -255,7 +255,7 @@ FAULTS = (
     Fault(
         "the lock of another machine holds for ever",
         "io/lock.py",
-        "    return _age(path) > PATIENCE\n",
+        "    return age() > PATIENCE\n",
         "    return False\n",
         (f"{LOCK}a_run_elsewhere_holds_as_long_as_it_touches_the_file",),
     ),

@@ -21,7 +21,7 @@ from terapose.cli import _Masked
 from terapose.core.errors import InputError, shown
 from terapose.core.masking import masked_all
 from terapose.io.images.address import masked
-from terapose.stages.check import is_same
+from terapose.results.destination import is_same
 
 HIDDEN = {
     "https://user:secret@host/a.tif": "https://***@host/a.tif",

@@ -37,15 +37,15 @@ def test_what_is_no_folder_is_refused_at_the_start(
 @pytest.mark.parametrize("name", [STORE, "cells"])
 def test_links_in_it_are_refused_and_other_damage_is_removed(tmp_path: Path, name: str) -> None:
     home = tmp_path / ".terapose"
-    assert prepare(tmp_path) == home
+    prepare(home)
     home.mkdir()
     (home / "notes").touch()
     (home / name).touch()
-    assert prepare(tmp_path) == home
+    prepare(home)
     assert [path.name for path in home.iterdir()] == ["notes"]
     (home / name).symlink_to(tmp_path)
     with pytest.raises(InputError, match=f"{name}: is a symbolic link, which is not followed"):
-        prepare(tmp_path)
+        prepare(home)
     assert (home / name).is_symlink()
 
 
@@ -69,7 +69,7 @@ def test_behind_a_link_only_what_the_run_made_is_removed(tmp_path: Path, tiny_mo
 
 def test_a_folder_goes_as_a_whole(tmp_path: Path) -> None:
     (tmp_path / ".terapose" / STORE).mkdir(parents=True)
-    clear(prepare(tmp_path), tmp_path / ".terapose" / "other")
+    clear(tmp_path / ".terapose", tmp_path / ".terapose" / "other")
     assert not [*tmp_path.iterdir()]
 
 

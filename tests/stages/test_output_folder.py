@@ -12,8 +12,9 @@ from tests.synthetic import nuclei, write_tiff
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
+from terapose.results.destination import check_output
 from terapose.results.outputs import result_names
-from terapose.stages.check import check_open_files, check_output
+from terapose.stages.check import check_open_files
 
 
 def test_no_file_is_opened_to_try_a_folder(tmp_path: Path) -> None:

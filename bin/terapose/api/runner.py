@@ -1,8 +1,8 @@
 """All stages in one call on one machine: the same functions and the same bytes as the workflow.
 
-The stages are run by `terapose.pipeline.local`, after the image was checked. The store is
-beside the results and is named by the plan's digest, so a run that was stopped goes on where it
-was: tasks that left their marker are not repeated.
+The stages are run by `terapose.pipeline.local`, after the image was checked. The store is beside
+the results, or where it was asked for, and is named by the plan's digest, so a run that was
+stopped goes on where it was: tasks that left their marker are not repeated.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.api import home
+from terapose.api.home import CELLS, Home, home_of, laid_out, local_cells
 from terapose.core.errors import InputError
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters, check
+from terapose.io import remote_lock
 from terapose.io.images import Image
 from terapose.io.lock import held
-from terapose.io.store.store import Store
+from terapose.io.remote import Remote, folder_of
+from terapose.io.remote_lock import Held
 from terapose.pipeline.around import find_all, look_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.local import Report, Runner, pool_of, quiet, repairing, run_stages
 from terapose.pipeline.upscale import full_image
+from terapose.results.destination import check_output, refuse_links
 from terapose.results.earlier import record_of
 from terapose.results.outputs import result_names
 
@@ -37,12 +40,13 @@ log = logging.getLogger(__name__)
 
 def segment_file(
     image: str,
-    output: str | Path,
+    output: str | Path | Remote,
     params: Parameters,
     *,
     workers: int = 1,
     report: Report = quiet,
     link: bool = False,
+    store: str | Path | Remote | None = None,
 ) -> dict[str, Any]:
     """Segment an image on this machine.
 
@@ -51,7 +55,7 @@ def segment_file(
     image
         Path or URL.
     output
-        Folder for the results; the store of intermediates is in it, under ``.terapose``.
+        Folder for the results, on a local disk or on an object store (``s3://bucket/folder``).
     params
         All parameters.
     workers
@@ -61,6 +65,9 @@ def segment_file(
     link
         Whether the files of the label image are links into the store, where the file system has
         them: no room is needed for a copy, but what damages the store damages the results.
+    store
+        Folder for the store of intermediates, of either kind, in place of ``.terapose`` in that of
+        the results.
 
     Returns
     -------
@@ -75,21 +82,32 @@ def segment_file(
     from terapose.stages.check import check_open_files
 
     check_open_files(workers)
-    folder = Path(output)
-    with _checked(image, folder, params) as opened:
-        record = _segment(opened, folder, params, workers, report, link=link)
-        look_all(record["mode"], params, folder)
+    results = _folder_of(output)
+    refuse_links(results, link=link)
+    other = None if store is None else _folder_of(store)
+    with _checked(image, results, params) as (opened, held_by_me):
+        home = home_of(results, other)
+        with laid_out(results, home, held_by_me) as folder:
+            # files that are sent on may be links: what is sent is compared with their checksums
+            as_links = link or (isinstance(results, Remote) and isinstance(home.place, Path))
+            record = _segment(opened, folder, home, params, workers, report, link=as_links)
+            look_all(record["mode"], params, folder)
     return record
 
 
+def _folder_of(given: str | Path | Remote) -> Path | Remote:
+    return given if isinstance(given, Remote) else folder_of(given)
+
+
 @contextmanager
-def _checked(image: str, folder: Path, params: Parameters) -> Iterator[Image]:
+def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[tuple[Image, Held]]:
     """The image, once all is checked, and the folder while no other run writes to it."""
     from terapose.stages import check as check_stage
 
     # the record and the store's name hold the address: it has to mean the same from any folder
     image = image if "://" in image else os.path.abspath(os.path.expanduser(image))
-    for what, text in (("image", image), ("folder of results", os.path.abspath(folder))):
+    place = str(folder) if isinstance(folder, Remote) else os.path.abspath(folder)
+    for what, text in (("image", image), ("folder of results", place)):
         if has_control(text):
             raise InputError("the name contains control characters", where=what, got=repr(text))
     opened = open_checked(image, params)
@@ -97,15 +115,26 @@ def _checked(image: str, folder: Path, params: Parameters) -> Iterator[Image]:
     result = full_image(opened, params) if params.upscale else opened
     check_stage.check_readable(opened, params, result)
     check_stage.check_thumbnails(result, params)
-    check_stage.check_output(folder, image, result_names(params))
+    check_output(folder, image, result_names(params))
     for note in check_stage.exposed(image, params):
         log.warning(note)
-    with held(folder):
-        yield opened
+    if isinstance(folder, Remote):
+        with remote_lock.held(folder) as confirm:
+            yield opened, confirm
+    else:
+        with held(folder):
+            yield opened, lambda: None
 
 
 def _segment(
-    opened: Image, folder: Path, params: Parameters, workers: int, report: Report, *, link: bool
+    opened: Image,
+    folder: Path,
+    home: Home,
+    params: Parameters,
+    workers: int,
+    report: Report,
+    *,
+    link: bool,
 ) -> dict[str, Any]:
     """Segment an image that was checked, in a folder that no other run writes to."""
     from terapose.networks import identify_all
@@ -113,18 +142,20 @@ def _segment(
     from terapose.pipeline.planning import make_plan
     from terapose.stages import plan as plan_stage
 
-    place, cells = home.prepare(folder), None
-    if params.has_second:
-        # for the nuclei alone: nobody looks at it
-        cells = place / home.CELLS
-        with _checked(opened.address, cells, params.second) as same:
-            _segment(same, cells, params.second, workers, report, link=False)
-    model_files = resolve_all(params.model, digest=params.model_digest)
-    opened, params = find_all(opened, params, model_files)
-    plan = make_plan(opened, identify_all(model_files), params)
-    store = Store(str(place / plan.digest), plan.digest)
-    plan_stage.run(plan, store)
-    with pool_of(workers) as pool:
+    with ExitStack() as stack:
+        cells = None
+        if params.has_second:
+            # for the nuclei alone: nobody looks at it
+            cells = stack.enter_context(local_cells(home))
+            with _checked(opened.address, cells, params.second) as (same, _):
+                apart = home.within(CELLS)
+                _segment(same, cells, apart, params.second, workers, report, link=False)
+        model_files = resolve_all(params.model, digest=params.model_digest)
+        opened, params = find_all(opened, params, model_files)
+        plan = make_plan(opened, identify_all(model_files), params)
+        store = home.store(plan.digest)
+        plan_stage.run(plan, store)
+        pool = stack.enter_context(pool_of(workers))
         if plan.model.device != "cpu":
             # before hours of other work; another process holds the memory that it takes
             if pool is None:
@@ -137,7 +168,7 @@ def _segment(
             lambda: run_all(runner, params, model_files, folder, cells, workers=workers, link=link),
         )
     if params.keep_intermediates == "none":
-        home.clear(place, Path(store.address))
+        home.clear(store)
     return record
 
 

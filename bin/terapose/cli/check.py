@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import Planning, parameters
-from terapose.cli.values import from_input
+from terapose.cli.values import LocalPath, from_input
 from terapose.core.params import Parameters
 
 _EPILOG = """\b
@@ -19,7 +19,7 @@ Example:
 
 @click.command(cls=Planning, epilog=_EPILOG)
 @click.argument("image", callback=from_input)
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option("--output", help="Folder for the results, local or on an object store.")
 @click.option(
     "--params-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -28,7 +28,7 @@ Example:
 @click.option("--sample", default="sample", hidden=True, help="Name of the sample.")
 @click.option(
     "--lines",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(is_file=True),
     hidden=True,
     help="Write the lines from which the workflow starts the sample, or each time point, here.",
 )
@@ -48,7 +48,7 @@ Example:
 def command(
     image: str,
     sample: str,
-    output: Path | None,
+    output: str | None,
     params_file: Path | None,
     lines: Path | None,
     second: bool,
@@ -63,6 +63,7 @@ def command(
     from terapose.core.params import check
     from terapose.io.documents import read_object
     from terapose.io.files import write_text
+    from terapose.io.remote import folder_of
     from terapose.stages.check import run
 
     given = read_object(params_file) if params_file else {}
@@ -75,7 +76,8 @@ def command(
         if lines is not None:
             write_text(lines, "sample\n")
         return
-    checked = run(sample, image, params, output, second=second)
+    folder = None if output is None else folder_of(output)
+    checked = run(sample, image, params, folder, second=second)
     if lines is not None:
         write_text(lines, checked.lines)
     click.echo(checked.said)

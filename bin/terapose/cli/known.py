@@ -44,8 +44,8 @@ def segmented(result: str, image: str) -> Known:
     image
         Address of the image.
     """
+    from terapose.results.destination import is_same
     from terapose.results.earlier import record_of
-    from terapose.stages.check import is_same
 
     try:
         found = record_of(Path(result).parent) or {}

@@ -18,6 +18,7 @@ from terapose.core.params import Parameters
 from terapose.io import files
 from terapose.io.images import open_image
 from terapose.io.images.folders import sample_name
+from terapose.io.remote import Remote
 
 MASK = "cell.ome.tif"
 """The name under which MCMICRO looks for a mask of cells."""
@@ -36,6 +37,17 @@ def as_called(options: dict[str, Any]) -> dict[str, Any]:
     return {
         name: meant.get(name) if value in (None, "") else value for name, value in options.items()
     }
+
+
+def check_folder(folder: Path | Remote) -> None:
+    """Refuse to write to an object store: MCMICRO takes the results from the task's folder."""
+    if isinstance(folder, Remote):
+        raise InputError(
+            "a call from MCMICRO (--input) writes to a local folder",
+            where=folder,
+            allowed="a path",
+            remedy="give IMAGE and OUT, without --input",
+        )
 
 
 def check_plane(address: str, params: Parameters) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,21 +13,28 @@ from terapose.core.errors import InputError, shown
 from terapose.core.masking import masked
 from terapose.core.params import Parameters
 
+if TYPE_CHECKING:
+    from terapose.io.remote import Remote
+
 _EPILOG = """\b
 Examples:
   terapose segment nuclei.zarr results --diameter 14
   terapose segment stack.tif results --voxel-size 2,0.5,0.5 --diameter 20 --jobs 4
   terapose segment 'planes/img_{z}_{c}.tif' results --stack --diameter 20
   terapose segment images results --diameter 20
+  terapose segment nuclei.zarr s3://bucket/results --store scratch --diameter 14
 """
 
 
 @click.command(cls=Planning, epilog=_EPILOG)
 @click.argument("image", required=False)
-@click.argument("out", required=False, type=click.Path(path_type=Path))
+@click.argument("out", required=False)
 @click.option("--input", "given", help="The image, instead of IMAGE (for MCMICRO).")
+@click.option("--outdir", help="Folder for the results, instead of OUT.")
 @click.option(
-    "--outdir", type=click.Path(path_type=Path), help="Folder for the results, instead of OUT."
+    "--store",
+    help="Folder for the intermediate results, local or on an object store, instead of "
+    "OUT/.terapose; of several samples, each has its own folder in it.",
 )
 @click.option(
     "--jobs", type=click.IntRange(1), help="Number of processes.  [default: one per core]"
@@ -43,16 +50,18 @@ Examples:
 @parameters(Parameters.model_fields)
 def command(
     image: str | None,
-    out: Path | None,
+    out: str | None,
     given: str | None,
-    outdir: Path | None,
+    outdir: str | None,
+    store: str | None,
     jobs: int | None,
     publish_mode: str,
     **options: Any,
 ) -> None:
     """Segment IMAGE and write labels.zarr, cells.csv and provenance.json into OUT.
 
-    IMAGE is OME-Zarr, Zarr, N5, TIFF, OME-TIFF or HDF5, a path or a URL. To continue a run
+    IMAGE is OME-Zarr, Zarr, N5, TIFF, OME-TIFF or HDF5, a path or a URL. OUT is a local folder or
+    one on an object store (s3://bucket/folder, gs://, az://: docs/cloud.md). To continue a run
     that was interrupted, repeat the command. With --input, as in a call from MCMICRO,
     cell.ome.tif and the folder qc, with a picture, are written too; measuring intensities is left
     to MCMICRO, and no intermediate results are kept. With --time all, the results of each time
@@ -66,8 +75,10 @@ def command(
     from terapose.cli import mcmicro
     from terapose.core.params import check
     from terapose.io.listing import Listed, Listing, listed
+    from terapose.io.remote import folder_of
     from terapose.io.samples import for_each
     from terapose.pipeline.local import cores
+    from terapose.results.destination import refuse_links
 
     if (given is not None and image is not None) or (outdir is not None and out is not None):
         raise click.UsageError("give either IMAGE and OUT, or --input and --outdir")
@@ -77,18 +88,23 @@ def command(
     out = out or outdir
     if image is None or out is None:
         raise click.UsageError("give IMAGE and OUT, or --input and --outdir")
+    folder, stores = folder_of(out), folder_of(store) if store is not None else None
+    refuse_links(folder, link=publish_mode == "link")
+    if given is not None:
+        mcmicro.check_folder(folder)
     listing = Listing([Listed("", image, {})], False, [])
     if given is None:
         listing = listed(image, stack=check(options).stack)
     if listing.left_out:
         click.echo(f"skipped, not images: {', '.join(listing.left_out)}", err=True)
-    folder, workers = out, jobs or cores()
+    workers = jobs or cores()
 
     def segment(name: str, address: str, params: Parameters) -> None:
         if listing.are_several:
             click.echo(f"sample: {name}", err=True)
         how = {"for_mcmicro": given is not None, "link": publish_mode == "link"}
-        _segment_one(address, folder / name, params, workers, **how)
+        own = None if stores is None else stores / name
+        _segment_one(address, folder / name, params, workers, own, **how)
 
     for_each(listing, options, segment, _say)
 
@@ -101,7 +117,14 @@ def _say(name: str, error: Exception) -> None:
 
 
 def _segment_one(
-    image: str, out: Path, params: Parameters, jobs: int, *, for_mcmicro: bool, link: bool
+    image: str,
+    out: Path | Remote,
+    params: Parameters,
+    jobs: int,
+    store: Path | Remote | None,
+    *,
+    for_mcmicro: bool,
+    link: bool,
 ) -> None:
     """Segment one sample and say what came out."""
     from terapose.api.runner import segment_file
@@ -111,8 +134,10 @@ def _segment_one(
     if for_mcmicro:
         mcmicro.check_plane(image, params)
     with stages() as report:
-        record = segment_file(image, out, params, workers=jobs, report=report, link=link)
-    if for_mcmicro:
+        record = segment_file(
+            image, out, params, workers=jobs, report=report, link=link, store=store
+        )
+    if for_mcmicro and isinstance(out, Path):
         mcmicro.write_qc(image, out, params, record)
     model = record["model"]
     licence = model["licence"] or "not stated"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +20,41 @@ def from_input(_context: click.Context, _parameter: click.Parameter, value: str)
     Everybody on a machine sees all command lines, and an address may hold credentials.
     """
     return sys.stdin.readline().rstrip("\n") if value == "-" else value
+
+
+def store_address(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | None:
+    """The address of a store: what names no folder that can be written to is refused."""
+    if value is None or "://" not in value:
+        return value
+    from terapose.io.remote import folder_of
+
+    # the workflow adds how often a task has been repeated
+    address, mark, times = value.partition("?again=")
+    return f"{folder_of(address)}{mark}{times}"
+
+
+class LocalPath(click.Path):
+    """The path of what is written to a local disk; a URL is refused, other than ``file://``."""
+
+    name = "path"
+
+    def __init__(self, *, is_file: bool = False) -> None:
+        super().__init__(path_type=Path, dir_okay=not is_file)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """Turn the text into a path."""
+        if ":" in os.fspath(value):  # a task of a stage does without what this imports
+            from terapose.io.remote import local_path
+
+            value = local_path(value)
+        return super().convert(value, param, ctx)
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]

@@ -20,7 +20,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,7 @@ def held(folder: Path) -> Iterator[None]:
 
 def _take(path: Path) -> dict[str, Any]:
     """Make the file; what it says."""
-    me = {
-        "host": socket.gethostname(),
-        "process": os.getpid(),
-        "started": _started(os.getpid()),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
+    me = myself()
     for _ in range(_TRIES):
         point("lock: before it is made")
         try:
@@ -79,7 +74,17 @@ def _take(path: Path) -> dict[str, Any]:
             json.dump(me, file)
         point("lock: after it is made")
         return me
-    raise _in_use(path, _holder(path))
+    raise in_use(path.parent, _holder(path))
+
+
+def myself() -> dict[str, Any]:
+    """What a lock of this process says."""
+    return {
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "started": _started(os.getpid()),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
 
 
 def _clear(path: Path) -> None:
@@ -93,8 +98,8 @@ def _clear(path: Path) -> None:
     holder = _holder(path)
     if holder is None:
         return
-    if not _is_gone(path, holder):
-        raise _in_use(path, holder)
+    if not is_gone(holder, lambda: _age(path)):
+        raise in_use(path.parent, holder)
     # only one at a time looks and removes: another run may have the file by now
     only = path.with_name(f"{path.name}.old")
     try:
@@ -107,7 +112,7 @@ def _clear(path: Path) -> None:
         return
     try:
         holder = _holder(path)
-        if holder is not None and _is_gone(path, holder):
+        if holder is not None and is_gone(holder, lambda: _age(path)):
             path.unlink(missing_ok=True)
     finally:
         only.unlink(missing_ok=True)
@@ -117,10 +122,18 @@ def _holder(path: Path) -> dict[str, Any] | None:
     """What a file says; None where there is none, empty where it is being written."""
     _refuse_odd(path)
     try:
-        holder = json.loads(_beginning(path))
+        return parsed(_beginning(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError):
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def parsed(text: str | bytes) -> dict[str, Any]:
+    """What the text of a lock says; empty where it says nothing that can be read."""
+    try:
+        holder = json.loads(text[:_LONGEST])
+    except (ValueError, RecursionError):
         return {}
     return holder if isinstance(holder, dict) else {}
 
@@ -147,11 +160,20 @@ def _refuse_odd(path: Path) -> None:
         )
 
 
-def _is_gone(path: Path, holder: dict[str, Any]) -> bool:
+def is_gone(holder: dict[str, Any], age: Callable[[], float]) -> bool:
+    """Whether the run is over that a lock is of.
+
+    Parameters
+    ----------
+    holder
+        What the lock says.
+    age
+        Gives the seconds since it was touched.
+    """
     if holder.get("host") == socket.gethostname() and isinstance(holder.get("process"), int):
         started = _started(holder["process"])
         return started is None or started != holder.get("started")
-    return _age(path) > PATIENCE
+    return age() > PATIENCE
 
 
 def _age(path: Path) -> float:
@@ -190,12 +212,13 @@ def _touch(path: Path, over: threading.Event) -> None:
             os.utime(path)
 
 
-def _in_use(path: Path, holder: dict[str, Any] | None) -> InputError:
+def in_use(folder: object, holder: dict[str, Any] | None) -> InputError:
+    """What to say of a folder that another run holds."""
     known = holder or {}
     return InputError(
         "another run is writing here",
-        where=path.parent,
+        where=folder,
         got=f"process {known.get('process', '?')} on {known.get('host', '?')}, "
         f"since {known.get('since', '?')}",
-        remedy=f"wait for it, or choose another folder (if it is gone, remove {path.name})",
+        remedy=f"wait for it, or choose another folder (if it is gone, remove {NAME})",
     )

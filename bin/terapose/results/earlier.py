@@ -22,7 +22,7 @@ from terapose.io.documents import parse_json, read_document
 from terapose.results.outputs import named
 
 RECORD = "provenance.json"
-_GOING = ".provenance.going.json"
+GOING = ".provenance.going.json"
 """The record while what it names is removed: a run that is killed meanwhile is not forgotten."""
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def stale(folder: Path, coming: Collection[str]) -> list[str]:
 
 
 def _present(folder: Path) -> list[str]:
-    records = (record_of(folder, name) or {} for name in (RECORD, _GOING))
+    records = (record_of(folder, name) or {} for name in (RECORD, GOING))
     names = dict.fromkeys(name for record in records for name in named(record))
     return [name for name in names if os.path.lexists(folder / name)]
 
@@ -78,12 +78,12 @@ def forget(folder: Path, coming: Collection[str]) -> None:
     gone = [name for name in left if name not in coming]
     # with the record goes the promise that results are complete
     if os.path.lexists(folder / RECORD):
-        files.move(folder / RECORD, folder / _GOING, "earlier record")
+        files.move(folder / RECORD, folder / GOING, "earlier record")
     for name in left:
         files.point("earlier result: before it is removed")
         files.remove(folder / name)
     files.point("earlier record: before it is removed")
-    files.remove(folder / _GOING)
+    files.remove(folder / GOING)
     if gone:
         names = ", ".join(gone)
         log.warning(

@@ -9,6 +9,7 @@ later.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,10 @@ class Checks:
 
     def faults(self, folder: Path) -> list[str]:
         """What in a folder is not as it was written; empty where all is."""
-        read = partial(of_path, folder)
+        return self.differences(partial(of_path, folder))
+
+    def differences(self, read: Callable[[str], int | None]) -> list[str]:
+        """What is not as it was written, given what reads the checksum of the file of a key."""
         found = checksums_in(read, map(self.files.of_region, self.files.regions))
         wrong = [
             f"region {'-'.join(map(str, box.start))}"
@@ -164,7 +168,7 @@ def lay_out(job: Job, target: Path, checks: Checks, *, link: bool) -> None:
         files.remove(target / key)
         (target / key).write_bytes(content)
     # nobody wrote it, and `terapose verify` would find it
-    for key in label_files.added(target, checks.files):
+    for key in label_files.added(label_files.keys_in(target), checks.files):
         files.remove(target / key)
     wrong = checks.faults(target)
     if wrong:

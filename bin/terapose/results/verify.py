@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from terapose.core.errors import InputError, StoreError, few
 from terapose.io.checksums import AGAIN, read_sealed, unsealed
-from terapose.io.documents import refuse_special
 from terapose.io.labels.files import LabelFiles, added
+from terapose.io.remote import Remote
 from terapose.io.store.store import Store
 from terapose.pipeline.plan import load
 from terapose.pipeline.repair import read_summary
 from terapose.results.earlier import RECORD
 from terapose.results.outputs import LABELS, named
-from terapose.results.publishing import Checks, of_tree
+from terapose.results.places import Place, place_of
+from terapose.results.publishing import Checks
 
 _HERE = ("", ".", "..")
 MCMICRO = "segmentation/terapose-*"
 """Where samples are with ``publish_layout`` ``mcmicro`` (``modules/outdir.nf``)."""
 
 
-def faults(folder: Path) -> list[str]:
+def faults(folder: Path | Remote) -> list[str]:
     """What in a folder of results is not as it was written.
 
     Parameters
@@ -41,10 +43,9 @@ def faults(folder: Path) -> list[str]:
     InputError
         If there is no record, or it is damaged, or of a version without checksums.
     """
-    place = folder / RECORD
-    refuse_special(place)
+    place, where = place_of(folder), folder / RECORD
     try:
-        record = unsealed(place.read_bytes(), place)
+        record = unsealed(place.document(RECORD), where)
     except OSError as error:
         raise InputError(
             f"there are no results, or they are not complete: {RECORD} cannot be read",
@@ -52,26 +53,46 @@ def faults(folder: Path) -> list[str]:
             got=error.strerror,
             remedy="run again: it is written last",
         ) from error
+    return differences(record, place, where)
+
+
+def differences(record: dict[str, Any], place: Place, where: object) -> list[str]:
+    """What results are not as their record says, as `faults`.
+
+    Parameters
+    ----------
+    record
+        The record, without its own checksum.
+    place
+        Of the results.
+    where
+        What the record is, for messages.
+
+    Raises
+    ------
+    InputError
+        If it is of a version without checksums, or damaged.
+    """
     try:
         checks = _checks(record)
         labels = _of_labels(checks.pop(LABELS))
         if lacking := [name for name in named(record) if name not in checks]:
             raise ValueError(f"none of {', '.join(lacking)}")
-        wrong = [f"{LABELS}: {what}" for what in labels.faults(folder / LABELS)]
-        wrong += [f"{LABELS}: {name} was added" for name in added(folder / LABELS, labels.files)]
+        found = labels.differences(lambda key: place.checksum(f"{LABELS}/{key}"))
+        wrong = [f"{LABELS}: {what}" for what in found]
+        wrong += [f"{LABELS}: {key} was added" for key in added(place.keys(LABELS), labels.files)]
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise InputError("contains no checksums of results", where=place, got=str(error)) from error
+        raise InputError("contains no checksums of results", where=where, got=str(error)) from error
     for name, crc in checks.items():
-        refuse_special(folder / name)
-        found = of_tree(folder / name)
-        if found != crc:
-            wrong.append(f"{name} {'is missing' if found is None else 'has another checksum'}")
+        tree = place.tree(name)
+        if tree != crc:
+            wrong.append(f"{name} {'is missing' if tree is None else 'has another checksum'}")
     return wrong
 
 
-def folders_in(place: Path) -> list[Path]:
+def folders_in(place: Path | Remote) -> Sequence[Path | Remote]:
     """Folders of results: the one that is named, or those of the samples in it, sorted.
 
     A sample of which a run was ended while it copied the results may have labels and no record, or
@@ -82,10 +103,25 @@ def folders_in(place: Path) -> list[Path]:
     place
         Folder of the results of one sample, or what was ``--outdir`` of several.
     """
+    if isinstance(place, Remote):
+        return _remote_folders(place)
     if any((place / name).exists() for name in (RECORD, LABELS)):
         return [place]
     patterns = [f"{samples}/{name}" for samples in ("*", MCMICRO) for name in (RECORD, LABELS)]
     return sorted({path.parent for pattern in patterns for path in place.glob(pattern)}) or [place]
+
+
+def _remote_folders(place: Remote) -> list[Remote]:
+    """The same on an object store, where nothing is looked for by patterns."""
+    names = place.names()
+    if {RECORD, LABELS} & {*names}:
+        return [place]
+    samples = [place / name for name in names]
+    masks, _, project = MCMICRO.rpartition("/")
+    if masks in names:
+        start = project.rstrip("*")
+        samples += [place / masks / n for n in (place / masks).names() if n.startswith(start)]
+    return [one for one in samples if {RECORD, LABELS} & {*one.names()}] or [place]
 
 
 def _checks(record: Any) -> dict[str, Any]:
@@ -105,7 +141,7 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def check(folder: Path) -> None:
+def check(folder: Path | Remote) -> None:
     """Refuse results that have changed since they were written.
 
     Raises

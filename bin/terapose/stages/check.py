@@ -16,8 +16,6 @@ import os
 import resource
 import shlex
 import shutil
-import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +28,7 @@ from terapose.io.images import Image
 from terapose.io.images.channels import channel_numbers
 from terapose.io.images.describe import describe
 from terapose.io.listing import FILES
+from terapose.io.remote import Remote
 from terapose.io.samples import samples_of
 from terapose.pipeline.arguments import arguments
 from terapose.pipeline.around import PLACING, asked
@@ -41,7 +40,8 @@ from terapose.pipeline.plan import key_of
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.tissue import share_of
 from terapose.pipeline.upscale import full_image
-from terapose.results.earlier import record_of, stale
+from terapose.results.destination import check_output
+from terapose.results.earlier import stale
 from terapose.results.outputs import result_names
 from terapose.results.thumbnails.files import MOST_BYTES
 
@@ -75,93 +75,6 @@ def check_open_files(workers: int = 1) -> None:
             allowed=f"{needed} or more",
             remedy=f"raise the limit (ulimit -n {max(1024, needed)}), and run again",
         )
-
-
-def check_output(folder: Path, address: str, names: Iterable[str]) -> None:
-    """Refuse a result folder that cannot be used.
-
-    Parameters
-    ----------
-    folder
-        Folder for the results.
-    address
-        Path or URL of the image.
-    names
-        Of what will be written (`result_names`).
-
-    Raises
-    ------
-    InputError
-        If it cannot be written to, holds the results of another image, or a result would take the
-        place of the image.
-    """
-    for name in names:
-        result, image = (Path(os.path.realpath(x)) for x in (folder / name, address))
-        if "://" not in address and image.is_relative_to(result):
-            raise InputError(
-                "would be overwritten by the results",
-                where=address,
-                got=f"a result of the name {folder / name}",
-                remedy="choose another folder or another name",
-            )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
-        # a new file of its own name: nothing that is there is opened, nor a link followed
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".terapose-") as probe:
-            probe.write(b"\0" * 4096)
-            probe.flush()
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    _check_lengths(folder, names)
-    record = record_of(folder)
-    if record is not None:
-        try:
-            other = str(record["image"]["address"])
-            same = is_same(other, address)
-        except (KeyError, TypeError, ValueError):
-            other, same = "something that is not readable", False
-        if not same:
-            raise InputError(
-                "holds the results of another image",
-                where=folder,
-                got=other,
-                allowed=address,
-                remedy="choose another folder, or remove this one",
-            )
-
-
-def _check_lengths(folder: Path, names: Iterable[str]) -> None:
-    """Refuse results whose names are too long for a file system, if it says what it takes."""
-    try:
-        most = os.pathconf(folder, "PC_NAME_MAX")
-    except (OSError, ValueError, AttributeError):
-        return
-    for name in names:
-        if 0 < most < len(os.fsencode(name)):
-            raise InputError(
-                "the name of a result is too long for this folder",
-                where=folder,
-                got=name,
-                allowed=f"{most} bytes",
-                remedy="give a shorter name (mask_tiff), or another folder",
-            )
-
-
-def is_same(one: str, other: str) -> bool:
-    """Whether two addresses, paths or URLs, name the same image, whoever opens it."""
-    return masked(one) == masked(other) or os.path.realpath(one) == os.path.realpath(other)
-
-
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    return InputError(
-        "results cannot be written",
-        where=folder,
-        got=error.strerror or str(error),
-        remedy="choose a folder you may write to, on a disk with space left",
-    )
 
 
 def check_readable(image: Image, params: Parameters, full: Image | None = None) -> None:
@@ -302,7 +215,12 @@ class Checked(NamedTuple):
 
 
 def run(
-    sample: str, address: str, params: Parameters, output: Path | None, *, second: bool = False
+    sample: str,
+    address: str,
+    params: Parameters,
+    output: Path | Remote | None,
+    *,
+    second: bool = False,
 ) -> Checked:
     """Check one sample, or each time point of it.
 
@@ -320,7 +238,7 @@ def run(
     rows, said = [], []
     network = None
     for suffix, own in samples_of(address, params.second if second else params):
-        folder = Path(os.path.abspath(output) + suffix) if output is not None else None
+        folder = _folder(output, suffix)
         image = open_checked(address, own)
         # time points are of one shape and have one network: its file may be large
         network = network or _find_network(own)
@@ -329,6 +247,13 @@ def run(
         said += [f"sample    {sample + suffix}", *about]
     lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
     return Checked("\n".join(lines) + "\n", "\n".join(said))
+
+
+def _folder(output: Path | Remote | None, suffix: str) -> Path | Remote | None:
+    """The folder of a time point, beside which are those of others."""
+    if isinstance(output, Remote):
+        return Remote(output.address + suffix)
+    return Path(os.path.abspath(output) + suffix) if output is not None else None
 
 
 def _words(params: Parameters) -> dict[str, str]:
@@ -347,7 +272,7 @@ def _words(params: Parameters) -> dict[str, str]:
 
 
 def _check_one(
-    address: str, image: Image, network: _Network, params: Parameters, output: Path | None
+    address: str, image: Image, network: _Network, params: Parameters, output: Path | Remote | None
 ) -> tuple[dict[str, str], list[str]]:
     """The line of one sample, and what was understood of the image."""
     mode, plan = mode_of(image, params), None
@@ -360,7 +285,8 @@ def _check_one(
     names = result_names(params)
     if output is not None:
         check_output(output, address, names)
-        check_room(output, math.prod(result.shape))
+        if isinstance(output, Path):
+            check_room(output, math.prod(result.shape))
     # the numbers that names stand for: another table of markers is another run
     channels = channel_numbers(image, params.channels, params.markers)
     seen = identities(image, params)
@@ -375,7 +301,7 @@ def _check_one(
         **_words(told),
         "plan": Handed(work=plan or Draft.of(address, told, seen)).text,
         # results of an earlier run that would stay beside labels that are not theirs
-        "stale": " ".join(stale(output, names)) if output is not None else "",
+        "stale": " ".join(stale(output, names)) if isinstance(output, Path) else "",
     }
     numbers, called = channels
     segmented = ", ".join(f"{n} ({shown(called[n - 1])})" for n in numbers)

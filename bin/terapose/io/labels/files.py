@@ -156,14 +156,17 @@ def checksums_in(
                 yield checksum({key: found[key] for key in region})
 
 
-def added(folder: Path, known: LabelFiles) -> list[str]:
-    """Names in the folder of a label image that are not its files, sorted."""
-    found = []
+def keys_in(folder: Path) -> Iterator[str]:
+    """Keys of all files in a folder, and of links in the place of folders."""
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]
-        keys = [os.path.relpath(os.path.join(place, name), folder) for name in (*names, *links)]
-        found += [key for key in keys if not known.has(key)]
-    return sorted(found)
+        for name in (*names, *links):
+            yield os.path.relpath(os.path.join(place, name), folder)
+
+
+def added(keys: Iterable[str], known: LabelFiles) -> list[str]:
+    """Keys that are not those of the files of label images, sorted."""
+    return sorted(key for key in keys if not known.has(key))
 
 
 def copy_files(source: Path, target: Path, copy: Callable[[Path, Path], None]) -> None:

@@ -1,0 +1,143 @@
+"""The folder for results, before anything is computed: whether they can be written there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from terapose.core.errors import InputError
+from terapose.core.masking import masked
+from terapose.io.files import ASIDE
+from terapose.io.remote import Remote
+from terapose.results.earlier import record_of
+from terapose.results.upload import record_there
+
+
+def check_output(folder: Path | Remote, address: str, names: Iterable[str]) -> None:
+    """Refuse a result folder that cannot be used.
+
+    Parameters
+    ----------
+    folder
+        Folder for the results.
+    address
+        Path or URL of the image.
+    names
+        Of what will be written (`result_names`).
+
+    Raises
+    ------
+    InputError
+        If it cannot be written to, holds the results of another image, or a result would take the
+        place of the image.
+    """
+    names = list(names)
+    for name in names:
+        if _is_result(folder, name, address):
+            raise InputError(
+                "would be overwritten by the results",
+                where=address,
+                got=f"a result of the name {folder / name}",
+                remedy="choose another folder or another name",
+            )
+    if isinstance(folder, Remote):
+        _try_remote(folder)
+        record = record_there(folder)
+    else:
+        _try_local(folder)
+        _check_lengths(folder, names)
+        record = record_of(folder)
+    if record is not None:
+        _refuse_other(folder, record, address)
+
+
+def _is_result(folder: Path | Remote, name: str, address: str) -> bool:
+    """Whether an image is a result, or in one."""
+    if isinstance(folder, Remote):
+        return f"{address.rstrip('/')}/".startswith(f"{folder / name}/")
+    result, image = (Path(os.path.realpath(x)) for x in (folder / name, address))
+    return "://" not in address and image.is_relative_to(result)
+
+
+def _try_local(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        # a new file of its own name: nothing that is there is opened, nor a link followed
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".terapose-") as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _try_remote(folder: Remote) -> None:
+    """Write an object and remove it: whether both are allowed should not be found out late."""
+    probe = f".terapose-{uuid.uuid4().hex}{ASIDE}"
+    folder.write(probe, b"\0")
+    folder.remove([probe])
+
+
+def _refuse_other(folder: Path | Remote, record: Mapping[str, Any], address: str) -> None:
+    """Refuse a folder with the record of another image."""
+    try:
+        other = str(record["image"]["address"])
+        same = is_same(other, address)
+    except (KeyError, TypeError, ValueError):
+        other, same = "something that is not readable", False
+    if not same:
+        raise InputError(
+            "holds the results of another image",
+            where=folder,
+            got=other,
+            allowed=address,
+            remedy="choose another folder, or remove this one",
+        )
+
+
+def _check_lengths(folder: Path, names: Iterable[str]) -> None:
+    """Refuse results whose names are too long for a file system, if it says what it takes."""
+    try:
+        most = os.pathconf(folder, "PC_NAME_MAX")
+    except (OSError, ValueError, AttributeError):
+        return
+    for name in names:
+        if 0 < most < len(os.fsencode(name)):
+            raise InputError(
+                "the name of a result is too long for this folder",
+                where=folder,
+                got=name,
+                allowed=f"{most} bytes",
+                remedy="give a shorter name (mask_tiff), or another folder",
+            )
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two addresses, paths or URLs, name the same image, whoever opens it."""
+    return masked(one) == masked(other) or os.path.realpath(one) == os.path.realpath(other)
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        "results cannot be written",
+        where=folder,
+        got=error.strerror or str(error),
+        remedy="choose a folder you may write to, on a disk with space left",
+    )
+
+
+def refuse_links(folder: Path | Remote, *, link: bool) -> None:
+    """Refuse results on an object store that are to be links into the store of intermediates."""
+    if link and isinstance(folder, Remote):
+        raise InputError(
+            "results on an object store cannot be links",
+            where="publish-mode",
+            got="link",
+            allowed="copy",
+        )
