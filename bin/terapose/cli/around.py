@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import parameters
+from terapose.cli.values import LocalPath
 from terapose.pipeline.around import PLACING
 from terapose.pipeline.graph import commands as by_command
 from terapose.pipeline.stage import Stage
@@ -16,7 +17,7 @@ from terapose.pipeline.stage import Stage
 _CODE = click.option(
     "--code", help="Expected digest of the stage's code, as printed by terapose check."
 )
-_OUTPUT = click.Path(path_type=Path)
+_OUTPUT = LocalPath()
 
 
 def _before(described: Stage) -> click.Command:

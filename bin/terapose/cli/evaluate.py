@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from terapose.cli.values import Numbers
+from terapose.cli.values import LocalPath, Numbers
 
 if TYPE_CHECKING:
     from terapose.apps.evaluate import Scores
@@ -30,9 +30,7 @@ Examples:
     show_default=True,
     help="Minimum intersection over union for a match.",
 )
-@click.option(
-    "--json", "report", type=click.Path(path_type=Path), help="Also write the scores to a file."
-)
+@click.option("--json", "report", type=LocalPath(), help="Also write the scores to a file.")
 def command(
     reference: str, predicted: str, thresholds: tuple[float, ...], report: Path | None
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from terapose.cli.values import from_input
@@ -29,16 +27,19 @@ def command(model: str, digest: str | None, output: str | None) -> None:
     Separate several models with commas; each is put into a numbered subfolder. If MODEL is -, it
     is read from standard input.
     """
+    from terapose.io.remote import local_path
     from terapose.networks import identify_all
     from terapose.networks.ensemble import copy_all, resolve_all
 
+    # before anything is downloaded
+    place = None if output is None else local_path(output)
     files = resolve_all(model, digest=digest or "")
     # before copying: a file that is not a network must not replace one
     info = identify_all(files)
-    if output is not None:
+    if output is not None and place is not None:
         if output.endswith("/"):
-            Path(output).mkdir(parents=True, exist_ok=True)
-        files = copy_all(files, Path(output))
+            place.mkdir(parents=True, exist_ok=True)
+        files = copy_all(files, place)
     for file, one in zip(files, info.members or (info,), strict=True):
         click.echo(f"{file}\nsha256={one.digest}")
     click.echo(f"{shown(model)}: {info.family}, licence {info.licence or 'not stated'}")

@@ -11,6 +11,7 @@ import click
 from terapose.cli.example import add_example
 from terapose.cli.options import parameters
 from terapose.cli.scattered import before_option, make_job, plan_options, write_json
+from terapose.cli.values import LocalPath
 from terapose.pipeline.graph import GATHERED, GRAPH, SCATTERED, STAGES, follows_summary
 from terapose.pipeline.stage import Stage
 
@@ -24,8 +25,7 @@ _RESULTS = "Folder for labels.zarr, cells.csv, cells.parquet and provenance.json
 
 
 def _output(described: str) -> Callable[[F], F]:
-    kind = click.Path(path_type=Path)
-    return click.option("--output", type=kind, required=True, help=described)
+    return click.option("--output", type=LocalPath(), required=True, help=described)
 
 
 def _receipts(function: F) -> F:

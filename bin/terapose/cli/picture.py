@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import looking, selection
-from terapose.cli.values import Numbers, from_input
+from terapose.cli.values import LocalPath, Numbers, from_input
 
 _EPILOG = """\b
 Examples:
@@ -21,7 +21,7 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("image", callback=from_input)
 @click.argument("labels")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option(
     "--channel", type=int, help="Channel, counted from 1 (default: that of the result, else 1)."
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from terapose.cli.options import Planning, parameters
+from terapose.cli.values import LocalPath, store_address
 from terapose.core.amounts import in_bytes
 from terapose.core.errors import shown
 from terapose.core.params import Parameters
@@ -34,11 +35,14 @@ _MODEL_FILE = "The network's file, or a folder written by terapose fetch."
 
 def _places(required: bool) -> Callable[[F], F]:
     """The options that say where plan, store and tasks go."""
-    path = click.Path(path_type=Path)
+    path = LocalPath()
     options = (
         click.option("--output", type=path, required=required, help="Write the plan here (JSON)."),
         click.option(
-            "--store", required=required, help="Create the store here: a folder or a URL."
+            "--store",
+            required=required,
+            callback=store_address,
+            help="Create the store here: a folder, local or on an object store.",
         ),
         click.option(
             "--tasks",

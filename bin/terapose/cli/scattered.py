@@ -11,6 +11,7 @@ import click
 
 from terapose.cli.example import add_example
 from terapose.cli.options import parameters
+from terapose.cli.values import LocalPath, store_address
 from terapose.core.errors import InputError
 from terapose.pipeline.graph import GRAPH, STAGES, follows_summary
 from terapose.pipeline.graph import commands as by_command
@@ -45,7 +46,9 @@ def plan_options(function: F) -> F:
     code = click.option(
         "--code", help="Expected digest of the stage's code, as printed by terapose check."
     )
-    store = click.option("--store", required=True, help="The store's address.")
+    store = click.option(
+        "--store", required=True, callback=store_address, help="The store's address."
+    )
     return plan(store(code(function)))
 
 
@@ -168,7 +171,7 @@ def _make(described: Stage) -> click.Command:
     @click.option("--task", type=click.IntRange(0), required=True, help="Index of the task.")
     @click.option(
         "--output",
-        type=click.Path(path_type=Path),
+        type=LocalPath(),
         required=True,
         help="Write the receipt here (JSON).",
     )

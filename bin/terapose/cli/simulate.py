@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from terapose.cli.values import Numbers
+from terapose.cli.values import LocalPath, Numbers
 
 _EPILOG = """\b
 Examples:
@@ -18,7 +18,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=LocalPath())
 @click.option("--kind", type=click.Choice(["volume", "slide"]), default="volume", show_default=True)
 @click.option(
     "--shape",

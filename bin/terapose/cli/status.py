@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from terapose.core.errors import shown
+from terapose.core.errors import InputError, shown
 
 if TYPE_CHECKING:
     from terapose.api.status import Progress
@@ -20,8 +20,24 @@ Examples:
 _FAILURES = 10
 
 
+def _local(_context: click.Context, parameter: click.Parameter, value: str) -> Path:
+    """A folder on a local disk."""
+    from terapose.io.remote import Remote, folder_of
+
+    place = folder_of(value)
+    if isinstance(place, Remote):
+        raise InputError(
+            "status reads stores on a local disk only",
+            where=place,
+            remedy="give the folder of --store; the progress of a run is printed as it goes",
+        )
+    if not place.is_dir():
+        raise click.BadParameter(f"Directory {str(place)!r} does not exist.", param=parameter)
+    return place
+
+
 @click.command(epilog=_EPILOG)
-@click.argument("place", default=".", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("place", default=".", callback=_local)
 def command(place: Path) -> None:
     """Show how far runs are: tasks done, time left, and tasks that have failed.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terapose.cli.values import Numbers
+from terapose.cli.values import LocalPath, Numbers
 
 if TYPE_CHECKING:
     from terapose.apps.train.dataset import Dataset
@@ -28,7 +28,7 @@ Examples:
 @click.argument(
     "data", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False)
 )
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Weight file.")
+@click.option("--output", type=LocalPath(), required=True, help="Weight file.")
 @click.option(
     "--init",
     metavar="MODEL",

@@ -9,6 +9,7 @@ import click
 
 from terapose.cli.options import parameters
 from terapose.cli.scattered import NETWORK, open_plan, plan_options, write_json
+from terapose.cli.values import LocalPath
 from terapose.pipeline.graph import WHOLE
 
 
@@ -22,12 +23,10 @@ Example:
 )
 @plan_options
 @NETWORK.option
-@click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results."
-)
+@click.option("--output", type=LocalPath(), required=True, help="Folder for the results.")
 @click.option(
     "--summary",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     required=True,
     help="Write the summary here that the results are compared with.",
 )
