@@ -68,6 +68,21 @@ export NXF_OFFLINE="${{NXF_OFFLINE:-true}}"
 [ "$NXF_OFFLINE" != true ] || unset TOWER_ACCESS_TOKEN
 export NXF_PLUGINS_MODE="${{NXF_PLUGINS_MODE:-prod}}"
 export NXF_PLUGINS_DIR="${{NXF_PLUGINS_DIR:-{engine}/plugins}}"
+before=
+for word in "$@"; do
+    case "$NXF_OFFLINE $before=$word" in
+        "true "*"-outdir=s3://"* | "true -w=s3://"* | "true -work-dir=s3://"*) plugin=nf-amazon ;;
+        "true "*"-outdir=gs://"* | "true -w=gs://"* | "true -work-dir=gs://"*) plugin=nf-google ;;
+        "true "*"-outdir=az://"* | "true -w=az://"* | "true -work-dir=az://"*) plugin=nf-azure ;;
+        *) plugin= ;;
+    esac
+    if [ -n "$plugin" ] && ! ls -d "$NXF_PLUGINS_DIR/$plugin"-* >/dev/null 2>&1; then
+        echo "nextflow: $plugin is needed for this address and is not in $NXF_PLUGINS_DIR; set" \\
+            "NXF_OFFLINE=false, so that Nextflow fetches it (docs/cloud.md)" >&2
+        exit 2
+    fi
+    before=$word
+done
 [ -n "${{HOME:-}}" ] || export NXF_HOME="${{NXF_HOME:-{engine}/home}}"
 [ -n "${{COLUMNS:-}}" ] || ! [ -t 1 ] || export COLUMNS="$(tput cols || echo 80)"
 exec "{java}" -Dfile.encoding=UTF-8 -Djava.awt.headless=true -XX:TieredStopAtLevel=1 \\

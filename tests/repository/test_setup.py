@@ -193,3 +193,29 @@ def test_the_listed_jars_hold_the_release(release: engine.Release) -> None:
     assert beside <= set(names)
     left_out = tuple(item.split(":")[1] + "-" for item in release.without)
     assert not [name for name in set(names) - beside if name.startswith(left_out)]
+
+
+def test_a_plugin_that_cannot_be_fetched_is_named(tmp_path: Path) -> None:
+    text = engine.WRAPPER.format(
+        version="1", engine=tmp_path, java="/bin/echo", opens="", jars=tmp_path, arguments='"$@"'
+    )
+    script = tmp_path / "nextflow"
+    script.write_text(text)
+
+    def run(*words: str, offline: str = "true") -> subprocess.CompletedProcess[str]:
+        here = {"PATH": os.environ["PATH"], "HOME": "/", "NXF_OFFLINE": offline}
+        command = ["sh", str(script), "run", ".", *words]
+        return subprocess.run(command, capture_output=True, text=True, env=here)
+
+    for words, plugin in (
+        (("--outdir", "s3://b/out"), "nf-amazon"),
+        (("--outdir=gs://b/out",), "nf-google"),
+        (("-w", "az://b/work"), "nf-azure"),
+    ):
+        said = run(*words)
+        assert said.returncode == 2 and not said.stdout
+        assert said.stderr.startswith(f"nextflow: {plugin} is needed") and "=false" in said.stderr
+        assert run(*words, offline="false").returncode == 0
+        (tmp_path / "plugins" / f"{plugin}-1.0").mkdir(parents=True)
+        assert run(*words).returncode == 0
+    assert run("--input", "s3://b/a.zarr", "--outdir", "out").returncode == 0
