@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from terapose.io import files
-from terapose.results.earlier import RECORD, forget, stale
+from terapose.results.earlier import GOING, RECORD, replacing, stale
 from terapose.stages.finish import _publish
 
 NAMES = ("cells.csv", "labels.zarr", "thumbnails.zarr")
@@ -47,21 +47,48 @@ def test_where_the_record_is_the_rest_belongs_to_it(
     assert sum(state[0] is None for state in seen) > 4
 
 
-def test_an_earlier_record_is_moved_and_removed_at_points(
+def test_what_may_be_there_is_known_until_it_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run may be killed at each: what the record names is known until it is gone."""
+    """A run may be killed at each point."""
     (tmp_path / RECORD).write_text('{"tables": ["cells.csv"]}')
     (tmp_path / "cells.csv").touch()
     (tmp_path / "mask.tif").touch()
     seen: dict[str, list[str]] = {}
     monkeypatch.setattr(files, "at_point", lambda name: seen.update({name: stale(tmp_path, [])}))
-    forget(tmp_path, [])
+    with replacing(tmp_path, {}):
+        (tmp_path / RECORD).write_text("{}")
     assert seen == {
-        "earlier record: before it is renamed": ["cells.csv"],
-        "earlier record: after it is renamed": ["cells.csv"],
+        "note of results: before it is made": ["cells.csv"],
+        "note of results: before it is renamed": ["cells.csv"],
+        "note of results: after it is renamed": ["cells.csv"],
+        "earlier record: before it is removed": ["cells.csv"],
         "earlier result: before it is removed": ["cells.csv"],
-        "earlier record: before it is removed": [],
+        "note of results: before it is removed": [],
     }
-    assert [path.name for path in tmp_path.iterdir()] == ["mask.tif"]
-    forget(tmp_path, [])  # nothing is there
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mask.tif", RECORD]
+
+
+@pytest.mark.parametrize("note", ["nothing", "a folder", "damaged"])
+def test_what_a_killed_run_put_in_its_place_is_removed_by_the_next(
+    tmp_path: Path, note: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, going = tmp_path / "out", tmp_path / "out" / GOING
+    out.mkdir()
+    if note != "nothing":
+        going.mkdir() if note == "a folder" else going.write_text("{")
+    results(tmp_path / "aside", "1")
+    (tmp_path / "aside" / "mask.tif").touch()
+
+    def killed(name: str) -> None:
+        if name == "results: after mask.tif is renamed":
+            raise KeyboardInterrupt
+
+    record = {"tables": ["cells.csv"], "thumbnails": "thumbnails.zarr"}
+    monkeypatch.setattr(files, "at_point", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _publish(tmp_path / "aside", out, {**record, "masks": ["mask.tif"]})
+    assert (out / "mask.tif").exists() and not (out / RECORD).exists()
+    results(tmp_path / "again", "2")
+    _publish(tmp_path / "again", out, record)
+    assert sorted(path.name for path in out.iterdir()) == sorted((*NAMES, RECORD))

@@ -11,19 +11,22 @@ is removed, and nothing of another name.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from terapose.io import files
 from terapose.io.documents import parse_json, read_document
-from terapose.results.outputs import named
+from terapose.results.outputs import OUTPUTS, named
 
 RECORD = "provenance.json"
 GOING = ".provenance.going.json"
-"""The record while what it names is removed: a run that is killed meanwhile is not forgotten."""
+"""Names of all that may be in the folder while there is no record: what an earlier run has left,
+and what the coming one writes. So nothing of a run that is killed meanwhile is forgotten."""
 
 log = logging.getLogger(__name__)
 
@@ -64,25 +67,41 @@ def _present(folder: Path) -> list[str]:
     return [name for name in names if os.path.lexists(folder / name)]
 
 
-def forget(folder: Path, coming: Collection[str]) -> None:
+def note_of(records: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """The content of the note (`GOING`): the names in some records, by their fields."""
+    known = list(records)
+    return {
+        output.field: sorted({name for record in known for name in output.of_record(record)})
+        for output in OUTPUTS
+    }
+
+
+@contextmanager
+def replacing(folder: Path, record: dict[str, Any]) -> Iterator[None]:
     """Remove the record, which says that results are complete, and the results that it names.
+
+    A block then puts the new ones, and their record, in their places.
 
     Parameters
     ----------
     folder
         Of the results.
-    coming
-        Names of what will be written: what else is removed is said in a warning.
+    record
+        The coming one: what else than it names is removed, is said in a warning.
     """
     left = _present(folder)
-    gone = [name for name in left if name not in coming]
+    gone = [name for name in left if name not in named(record)]
+    known = [record_of(folder, name) or {} for name in (RECORD, GOING)]
+    with files.made(folder / GOING, "note of results") as place:
+        place.write_text(json.dumps(note_of([*known, record])), encoding="utf-8")
     # with the record goes the promise that results are complete
-    if os.path.lexists(folder / RECORD):
-        files.move(folder / RECORD, folder / GOING, "earlier record")
+    files.point("earlier record: before it is removed")
+    files.remove(folder / RECORD)
     for name in left:
         files.point("earlier result: before it is removed")
         files.remove(folder / name)
-    files.point("earlier record: before it is removed")
+    yield
+    files.point("note of results: before it is removed")
     files.remove(folder / GOING)
     if gone:
         names = ", ".join(gone)

@@ -29,8 +29,8 @@ from terapose.io.documents import parse_json
 from terapose.io.labels.files import keys_in
 from terapose.io.remote import Remote, at_once
 from terapose.io.remote_lock import Held
-from terapose.results.earlier import GOING, RECORD
-from terapose.results.outputs import OUTPUTS, named
+from terapose.results.earlier import GOING, RECORD, note_of
+from terapose.results.outputs import named
 from terapose.results.places import OnStore
 from terapose.results.verify import differences
 
@@ -138,11 +138,7 @@ def _records(target: Remote) -> list[dict[str, Any]]:
 
 def _take_back(target: Remote, record: dict[str, Any]) -> None:
     """Remove the record, after a note of what may be there until another record is."""
-    records = [*_records(target), record]
-    note = {
-        output.field: sorted({name for one in records for name in output.of_record(one)})
-        for output in OUTPUTS
-    }
+    note = note_of([*_records(target), record])
     files.point("note: before it is written")
     target.write(GOING, json.dumps(note).encode())
     _drop(target, [RECORD], "earlier record")

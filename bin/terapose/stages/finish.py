@@ -41,8 +41,8 @@ from terapose.pipeline.graph import memory_of
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.plan import key_of
 from terapose.pipeline.state import Added
-from terapose.results.earlier import RECORD, forget
-from terapose.results.outputs import LABELS, THUMBNAILS, mask_files, named, recorded
+from terapose.results.earlier import RECORD, replacing
+from terapose.results.outputs import LABELS, THUMBNAILS, mask_files, recorded
 from terapose.results.publishing import complete, lay_out, noted
 
 log = logging.getLogger(__name__)
@@ -126,12 +126,12 @@ def _contents(job: Job, results: Mapping[str, list[Result]], identity: str, stag
 def _publish(staging: Path, output: Path, record: dict[str, Any]) -> None:
     """Put the results in their places; the record, which says that they are complete, last."""
     files.point("results: before the earlier ones go")
-    forget(output, named(record))
-    names = sorted(path.name for path in staging.iterdir())
-    for name in (*(n for n in names if n != RECORD), RECORD):
-        files.point(f"results: before {name} is renamed")
-        files.put_in_place(staging / name, output / name)
-        files.point(f"results: after {name} is renamed")
+    with replacing(output, record):
+        names = sorted(path.name for path in staging.iterdir())
+        for name in (*(n for n in names if n != RECORD), RECORD):
+            files.point(f"results: before {name} is renamed")
+            files.put_in_place(staging / name, output / name)
+            files.point(f"results: after {name} is renamed")
 
 
 def _tables(job: Job, measured: list[Result], name: str, output: Path) -> None:
