@@ -16,7 +16,7 @@ process BLOCKS {
     script:
     def before_option = before ? "--before ${quoted(before)}" : ''
     """
-    terapose.py stage ${job.stage} --plan ${plan} --store ${quoted(job.store)} ${before_option} --task ${job.task} \\
+    terapose.py --threads ${task.cpus} stage ${job.stage} --plan ${plan} --store ${quoted(job.store)} ${before_option} --task ${job.task} \\
         --output ${job.task}.json ${job.args}
     """
 

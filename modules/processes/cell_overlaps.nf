@@ -14,7 +14,7 @@ process CELL_OVERLAPS {
 
     script:
     """
-    terapose.py stage cell_overlaps --plan ${plan} --store ${quoted(job.store)} --before ${before} --task ${job.task} \\
+    terapose.py --threads ${task.cpus} stage cell_overlaps --plan ${plan} --store ${quoted(job.store)} --before ${before} --task ${job.task} \\
         --cells cells --output ${job.task}.json ${job.args}
     """
 

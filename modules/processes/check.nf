@@ -24,11 +24,13 @@ process CHECK {
     script:
     def output_option = output ? "--output ${quoted("${output}/${folder_of(sample)}")}" : ''
     def second_option = second ? '--second' : ''
+    // an image has a copy of the package, which is used there
+    def source_option = workflow.containerEngine ? "--source ${quoted("${projectDir}/bin/terapose")}" : ''
     """
     IFS= read -r address
     cat > own.json
-    printf '%s\\n' "\$address" | terapose.py check - --sample ${quoted(sample)} --params-file ${params_file} \\
-        --own own.json --lines sample.tsv ${output_option} ${second_option}
+    printf '%s\\n' "\$address" | terapose.py --threads ${task.cpus} check - --sample ${quoted(sample)} --params-file ${params_file} \\
+        --own own.json --lines sample.tsv ${output_option} ${second_option} ${source_option}
     """
 
     stub:

@@ -16,7 +16,7 @@ process DECIDE {
     def before_option = before ? "--before ${quoted(before)}" : ''
     def receipts_folder = receipts ? 'receipts' : ''
     """
-    terapose.py stage ${job.stage} --plan ${plan} --store ${quoted(job.store)} ${before_option} \\
+    terapose.py --threads ${task.cpus} stage ${job.stage} --plan ${plan} --store ${quoted(job.store)} ${before_option} \\
         --output ${job.stage}.json ${job.args} ${receipts_folder}
     """
 

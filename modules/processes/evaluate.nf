@@ -14,7 +14,7 @@ process EVALUATE {
 
     script:
     """
-    terapose.py evaluate ${reference} ${labels} --json scores.json
+    terapose.py --threads ${task.cpus} evaluate ${reference} ${labels} --json scores.json
     """
 
     stub:

@@ -21,7 +21,7 @@ process FETCH {
     eval "set -- \$(cat)"
     model=\$1
     shift
-    printf '%s\\n' "\$model" | terapose.py fetch - "\$@" --output network > said.txt
+    printf '%s\\n' "\$model" | terapose.py --threads ${task.cpus} fetch - "\$@" --output network > said.txt
     tail -n 1 said.txt
     """
 

@@ -15,7 +15,7 @@ process FINISH {
 
     script:
     """
-    terapose.py stage finish --plan ${plan} --store ${quoted(job.store)} --before ${before} \\
+    terapose.py --threads ${task.cpus} stage finish --plan ${plan} --store ${quoted(job.store)} --before ${before} \\
         --output results ${job.args} receipts
     """
 

@@ -14,7 +14,7 @@ process GATHER {
     script:
     def before_option = before ? "--before ${quoted(before)}" : ''
     """
-    terapose.py stage gather --stage ${job.stage} --plan ${plan} --store ${quoted(job.store)} ${before_option} \\
+    terapose.py --threads ${task.cpus} stage gather --stage ${job.stage} --plan ${plan} --store ${quoted(job.store)} ${before_option} \\
         --output ${job.stage}.json ${job.args} receipts
     """
 

@@ -15,7 +15,7 @@ process GRADIENTS {
     script:
     def axis = job.stage - 'gradients-'
     """
-    terapose.py stage gradients --axis ${axis} --plan ${plan} --store ${quoted(job.store)} --before ${before} \\
+    terapose.py --threads ${task.cpus} stage gradients --axis ${axis} --plan ${plan} --store ${quoted(job.store)} --before ${before} \\
         --model-file ${model} --task ${job.task} --output ${job.task}.json ${job.args}
     """
 

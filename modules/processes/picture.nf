@@ -15,7 +15,7 @@ process PICTURE {
 
     script:
     """
-    terapose.py picture - ${labels} picture.png
+    terapose.py --threads ${task.cpus} picture - ${labels} picture.png
     """
 
     stub:

@@ -17,7 +17,7 @@ process PLAN {
 
     script:
     """
-    terapose.py stage plan --model-file ${model} --store "\$PWD/store" --tasks tasks --output plan.json
+    terapose.py --threads ${task.cpus} stage plan --model-file ${model} --store "\$PWD/store" --tasks tasks --output plan.json
     """
 
     stub:

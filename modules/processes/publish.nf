@@ -18,8 +18,8 @@ process PUBLISH {
 
     script:
     """
-    terapose.py verify laid --store ${quoted(store)} --plan ${plan} --before ${before}
-    cp -RlL laid results || { rm -rf results; cp -RL laid results; }
+    terapose.py --threads ${task.cpus} verify laid --store ${quoted(store)} --plan ${plan} --before ${before}
+    cp -RlL laid results 2> /dev/null || { rm -rf results; cp -RL laid results; }
     """
 
     stub:

@@ -15,7 +15,7 @@ process SIMULATE {
 
     script:
     """
-    terapose.py simulate nuclei.zarr --shape ${quoted(shape)} --seed 7
+    terapose.py --threads ${task.cpus} simulate nuclei.zarr --shape ${quoted(shape)} --seed 7
     """
 
     stub:

@@ -15,7 +15,7 @@ process VERIFY {
 
     script:
     """
-    terapose.py verify laid --store ${quoted(store)} --plan ${plan} --before ${before}
+    terapose.py --threads ${task.cpus} verify laid --store ${quoted(store)} --plan ${plan} --before ${before}
     """
 
     stub:

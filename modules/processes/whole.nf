@@ -18,7 +18,7 @@ process WHOLE {
 
     script:
     """
-    terapose.py stage whole --plan ${plan} --store ${quoted(job.store)} --model-file ${model} \\
+    terapose.py --threads ${task.cpus} stage whole --plan ${plan} --store ${quoted(job.store)} --model-file ${model} \\
         --output results --summary finish.json ${job.args}
     """
 

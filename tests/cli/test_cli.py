@@ -31,6 +31,25 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return Terapose(monkeypatch, capsys)
 
 
+USED = """
+import sys
+from terapose.cli import main
+sys.argv = ["terapose", *sys.argv[1:]]
+main()
+import numba, torch
+print(torch.get_num_threads(), numba.get_num_threads())
+"""
+
+
+def test_threads_of_libraries() -> None:
+    words = ("--threads", "1", "stage", "--help")
+    env = {**os.environ, "OMP_NUM_THREADS": "2", "NUMBA_NUM_THREADS": "2", "PYTHONPATH": str(BIN)}
+    done = subprocess.run(
+        [sys.executable, "-c", USED, *words], env=env, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "1 1", done.stderr
+
+
 PEOPLE = [name for names in GROUPS.values() for name in names]
 STAGES = sorted({stage.command for stage in GRAPH} | {WHOLE.name, "gather"})
 

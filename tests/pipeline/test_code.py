@@ -19,6 +19,7 @@ from tests.formats import EXAMPLES, Example
 from tests.synthetic import write_zarr
 
 import terapose
+from terapose.core.errors import InputError
 from terapose.io.images import open_image
 from terapose.pipeline import code
 from terapose.pipeline.code import modules_of
@@ -80,6 +81,19 @@ def test_what_is_said_changes_none(package: Path) -> None:
     assert code.package_digest() != whole
     assert codes() == before
     assert {name: stage_key(name, {}, "") for name in STAGES} == keys
+
+
+def test_a_container_with_another_copy_is_refused(package: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(package, copy)
+    code.check_same(copy)
+    # not to be seen from here
+    code.check_same(tmp_path / "nowhere")
+    with (copy / "core" / "errors.py").open("a") as module:
+        module.write("# edited")
+    forget()
+    with pytest.raises(InputError, match="another version of Terapose than the workflow; build it"):
+        code.check_same(copy)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,9 @@ def test_every_stage_has_its_process(stage: Stage) -> None:
     text = (PROCESSES / f"{file}.nf").read_text()
     assert re.search(rf"process {what} \{{.*?label '{stage.label}'\n", text, re.DOTALL)
     command = "${job.stage}" if what in ("BLOCKS", "DECIDE") else stage.command
-    assert f"terapose.py {stage.calls or f'stage {command}'} " in text
+    # wherever it runs, and whatever of its environment a container passes on
+    call = f"terapose.py --threads ${{task.cpus}} {stage.calls or f'stage {command}'} "
+    assert call in text
     assert ("${job.args}" in text) == (stage.phase in ("work", "whole"))
     assert ("--task ${job.task}" in text) == bool(stage.over)
     if stage.over and stage.name not in GATHERED:

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import click
 
+from terapose.core import threads as libraries
 from terapose.core.errors import InputError
 from terapose.core.masking import masked
 from terapose.core.version import __version__
@@ -58,12 +59,23 @@ Example:
 """,
 )
 @click.version_option(__version__, prog_name="terapose")
-def group() -> None:
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of each library in this process (default: OMP_NUM_THREADS, or one per core).",
+)
+@click.pass_context
+def group(context: click.Context, threads: int | None) -> None:
     """Segment cells in images too large for one machine."""
+    if threads:
+        libraries.limit(threads)
+    context.ensure_object(list).append(context.invoked_subcommand)
     handler = logging.StreamHandler()
     handler.setFormatter(_Masked("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.captureWarnings(True)
+    # it warns of a home that it cannot write to, and takes a temporary folder
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 class _Masked(logging.Formatter):
@@ -83,8 +95,9 @@ def main() -> None:
     if not sys.stderr.isatty():
         # one line a message in a log, whatever its width
         os.environ.setdefault("COLUMNS", "10000")
+    called: list[str | None] = []
     try:
-        group(prog_name="terapose", standalone_mode=False)
+        group(prog_name="terapose", standalone_mode=False, obj=called)
     except InputError as error:
         fault: Exception = error
     except click.ClickException as error:
@@ -108,7 +121,7 @@ def main() -> None:
             got=str(error).partition("\n")[0] or "none left",
             remedy="check that the size the file declares is right, or use a larger machine",
         )
-        if sys.argv[1:2] == ["stage"]:
+        if called == ["stage"]:
             click.echo(f"terapose: {fault}", err=True)
             sys.exit(_KILLED)
     except Exception:

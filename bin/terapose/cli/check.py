@@ -44,6 +44,12 @@ Example:
     hidden=True,
     help="JSON file with parameters of this sample only; they override those of the run.",
 )
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    hidden=True,
+    help="The workflow's copy of this package, which has to be the same.",
+)
 @parameters(Parameters.model_fields)
 def command(
     image: str,
@@ -53,6 +59,7 @@ def command(
     lines: Path | None,
     second: bool,
     own: Path | None,
+    source: Path | None,
     **options: Any,
 ) -> None:
     """Check the parameters, IMAGE, the network and the folder for the results.
@@ -64,8 +71,11 @@ def command(
     from terapose.io.documents import read_object
     from terapose.io.files import write_text
     from terapose.io.remote import folder_of
+    from terapose.pipeline.code import check_same
     from terapose.stages.check import run
 
+    if source is not None:
+        check_same(source)
     given = read_object(params_file) if params_file else {}
     alone = read_object(own) if own else {}
     given |= alone | {k: v for k, v in options.items() if v is not None}

@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from terapose.core.errors import InputError
 from terapose.pipeline.normal_form import normal_form
 
 _ROOT = Path(__file__).parents[1]
@@ -40,12 +41,22 @@ _SILENT = frozenset(
 
 
 @cache
-def package_digest() -> str:
-    """SHA-256 of all of the package's source as it is written, for the record."""
-    digest = hashlib.sha256()
-    for path in sorted(_ROOT.rglob("*.py")):
-        digest.update(str(path.relative_to(_ROOT)).encode() + b"\0" + path.read_bytes())
+def package_digest(copy: Path | None = None) -> str:
+    """SHA-256 of all source of the package, or of a copy of it, as it is written."""
+    root, digest = copy or _ROOT, hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def check_same(copy: Path) -> None:
+    """Refuse a copy of the package that differs from this one, if it can be seen from here."""
+    if copy.is_dir() and package_digest(copy) != package_digest():
+        raise InputError(
+            "this image was made from another version of Terapose than the workflow",
+            where="container",
+            remedy="build it again from the folder of the workflow (docs/hpc.md)",
+        )
 
 
 @cache

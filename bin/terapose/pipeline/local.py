@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
+from terapose.core import threads
 from terapose.core.errors import InputError, StoreError
 from terapose.core.params import Parameters
 from terapose.io.store.store import Store
@@ -55,9 +56,6 @@ def _work(
     job = Job(_parse(plan), Store(*store), stage, task, params, before)
     with forgetting(job.plan, job.store, job):
         return run(job)
-
-
-_THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass
@@ -134,10 +132,9 @@ def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
     if workers == 1:
         yield None
         return
-    before = {k: os.environ.get(k) for k in _THREADS}
+    before = {k: os.environ.get(k) for k in threads.VARIABLES}
     # libraries read these when they are imported: set them before the processes start
-    share = str(max(1, cores() // workers))
-    os.environ.update(dict.fromkeys(_THREADS, share))
+    threads.limit(max(1, cores() // workers))
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
