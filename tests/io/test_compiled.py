@@ -82,7 +82,7 @@ def test_a_cache_that_can_be_written(tmp_path: Path) -> None:
 
 
 def test_what_was_compiled_before_is_taken_along(
-    tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = tmp_path / "old"
     for name in ("flows_1a", "other_2b"):
@@ -95,6 +95,15 @@ def test_what_was_compiled_before_is_taken_along(
     assert folder.parent == tmp_path and folder != old
     assert [p.relative_to(folder) for p in folder.rglob("*.nbc")] == [Path("flows_1a/code.nbc")]
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("terapose")] == [folder.name]
+    # as it is meant to be in a container
+    assert not caplog.messages
+    # another container has other code under the same name, which is not what is there now
+    (old / "flows_1a" / "code.nbc").write_bytes(b"other code")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(old))
+    compiled._is_kept.cache_clear()
+    assert compiled._is_kept()
+    other = Path(os.environ["NUMBA_CACHE_DIR"])
+    assert other != folder and (other / "flows_1a" / "code.nbc").read_bytes() == b"other code"
 
 
 def test_folders_of_kernels_are_known() -> None:

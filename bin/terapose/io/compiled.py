@@ -5,14 +5,16 @@
 2. Where NUMBA_CACHE_DIR cannot be written, or none of the other two can (a container that is
    read-only, a user without a home), a folder in the system's temporary one takes its place, with
    a warning. It belongs to the user alone, because code is loaded from it, and is found again by
-   the next process. What NUMBA_CACHE_DIR holds already, such as code that was compiled when a
-   container was built, is copied there. Processes that are started later inherit it, and say no
-   more.
-3. Where there is no temporary folder either, nothing is kept: each process compiles for itself.
+   the next process. Processes that are started later inherit it, and say no more.
+3. What NUMBA_CACHE_DIR holds already, code that was compiled when a container was built, is copied
+   there, without a warning: numba reads from no folder that it may not write to. The
+   name of such a folder depends on what it was filled with: another container may have left one.
+4. Where there is no temporary folder either, nothing is kept: each process compiles for itself.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -49,14 +51,16 @@ def _is_kept() -> bool:
     wanted = os.environ.get(_VARIABLE)
     if _can_write(Path(wanted)) if wanted else _has_place():
         return True
-    instead = _private_folder(Path(wanted) if wanted else None)
+    ready = _ready(Path(wanted)) if wanted else []
+    instead = _private_folder(ready)
     where = f"{_VARIABLE} ({wanted})" if wanted else "any of the usual folders"
-    log.warning(
-        "compiled code cannot be kept in %s: %s; set %s to a folder that you may write to",
-        where,
-        f"it goes to {instead}" if instead else "each process compiles for itself",
-        _VARIABLE,
-    )
+    if not (ready and instead and _ready(instead)):
+        log.warning(
+            "compiled code cannot be kept in %s: %s; set %s to a folder that you may write to",
+            where,
+            f"it goes to {instead}" if instead else "each process compiles for itself",
+            _VARIABLE,
+        )
     if instead is None:
         return False
     os.environ[_VARIABLE] = str(instead)
@@ -82,12 +86,17 @@ def _has_place() -> bool:
     return True
 
 
-def _private_folder(old: Path | None) -> Path | None:
-    """A folder for this user alone, filled with what an old one holds; None where there is none."""
+def _ready(folder: Path) -> list[Path]:
+    """Files of compiled code of this package."""
+    return sorted(path for name in _OURS for path in folder.glob(f"{name}*/*") if path.is_file())
+
+
+def _private_folder(ready: list[Path]) -> Path | None:
+    """A folder for this user alone, filled with files of another; None where there is none."""
     try:
-        place = Path(tempfile.gettempdir()) / f"terapose-numba-{os.getuid()}"
+        place = Path(tempfile.gettempdir()) / f"terapose-numba-{os.getuid()}{_suffix(ready)}"
         if not place.exists():
-            _make(place, old)
+            _make(place, ready)
         if _is_own(place) and _can_write(place):
             return place
         return Path(tempfile.mkdtemp(prefix="terapose-numba-"))
@@ -95,13 +104,21 @@ def _private_folder(old: Path | None) -> Path | None:
         return None
 
 
-def _make(place: Path, old: Path | None) -> None:
+def _suffix(ready: list[Path]) -> str:
+    """What ends the name of a folder that was filled with these files."""
+    if not ready:
+        return ""
+    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in ready]
+    return f"-{hashlib.sha256(repr(states).encode()).hexdigest()[:16]}"
+
+
+def _make(place: Path, ready: list[Path]) -> None:
     """Make the folder, whole or not at all: others may be about it at the same time."""
     with suppress(OSError), files.made(place) as draft:
         draft.mkdir(0o700)
-        for part in old.iterdir() if old is not None and old.is_dir() else ():
-            if part.name.startswith(_OURS):
-                shutil.copytree(part, draft / part.name, copy_function=shutil.copyfile)
+        for path in ready:
+            (draft / path.parent.name).mkdir(exist_ok=True)
+            shutil.copyfile(path, draft / path.parent.name / path.name)
 
 
 def _is_own(place: Path) -> bool:

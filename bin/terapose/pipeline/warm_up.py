@@ -1,6 +1,7 @@
 """Compile every kernel once, where the environment is made, so that no task pays for it.
 
-numba keeps its code in NUMBA_CACHE_DIR, or beside the package where that is not set.
+numba keeps its code in NUMBA_CACHE_DIR, or beside the package where that is not set. It compiles
+for the types of arrays and for how they are laid out in memory: both are as the stages have them.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ def _tables(shape: tuple[int, int, int]) -> None:
     """Kernels of the table of cells."""
     local, box = np.ones(shape, np.int32), np.array([[0, 0, 0, *shape]])
     first, left, right = rows_of(box)
-    add_sums(local, np.zeros(3, np.int64), box[:, :3], np.zeros((1, 10), np.int64), box.copy())
-    add_rows(local, np.zeros(3, np.int64), box[:, 1], first, left, right)
+    # columns of one row are laid out as a whole table, those of several rows are not
+    origin = np.zeros(3, np.int64)
+    for table in (box, np.repeat(box, 2, axis=0)):
+        sums = np.zeros((len(table), 10), np.int64)
+        add_sums(local, origin, table[:, :3], sums, table.copy())
+        add_rows(local, origin, table[:, 1], *rows_of(table))
     add_values(local, np.ones(shape), np.zeros(1))
     hull_areas(first, left, right, np.zeros(1, np.int64))
     outline(local[0] > 0)
@@ -34,13 +39,13 @@ def _tables(shape: tuple[int, int, int]) -> None:
 def main() -> None:
     """Run each kernel on a few voxels, with the types that the stages use."""
     shape = (4, 4, 4)
-    starts = np.argwhere(np.ones(shape)).astype(np.int32)
+    starts = np.ascontiguousarray(np.argwhere(np.ones(shape)), np.int32)
     planar = scale_flows(np.zeros((2, *shape), np.float32), np.ones(shape, bool), shape)
     follow(planar, (0, 0, 0), shape, starts, 2)
     flows = scale_flows(np.zeros((3, *shape), np.float32), np.ones(shape, bool), shape)
     ends, _, _ = follow(flows, (0, 0, 0), shape, starts, 2)
     counts = count_ends(ends, (0, 0, 0), shape) + np.int32(20)
-    seeds = find_seeds(counts)
+    seeds = np.ascontiguousarray(find_seeds(counts))
     owner = grow_seeds(counts, seeds, np.arange(len(seeds)))
     rounds, wanted = np.full(4, 2), np.array([1])
     for dtype in (np.uint32, np.uint64):
@@ -48,10 +53,9 @@ def main() -> None:
         flow_errors_3d(ones, flows, wanted)
         for single in (False, True):
             flow_errors_2d(ones[:1], flows[:2, :1], wanted, rounds[:1], single)
-        labels = np.zeros(shape, dtype)
-        assign(
-            starts, ends, owner, (0, 0, 0), np.arange(len(seeds), dtype=dtype), labels, (0, 0, 0)
-        )
+        labels, at = np.zeros(shape, dtype), (0, 0, 0)
+        for places in (starts, np.asfortranarray(starts)):
+            assign(places, ends, owner, at, np.arange(len(seeds), dtype=dtype), labels, at)
     _tables(shape)
     windows, slots = np.zeros((1, 3), np.int64), np.zeros(1, np.int64)
     for pixel in (np.uint8, np.uint16, np.float32):
