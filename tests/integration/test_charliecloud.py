@@ -1,0 +1,137 @@
+"""The image of containers/install.sh, run by Charliecloud: the same bytes as without a container.
+
+`make test-integration` runs it where mmdebstrap and charliecloud are installed. The image is made
+once for what is in the repository, under TERAPOSE_IMAGES if that names a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration import charliecloud
+from tests.integration.charliecloud import USER, missing, run_as_user, run_in
+from tests.workflow.launch import PATIENCE, ROOT, environment, needs_engine, results, segment
+
+ASKED = os.environ.get("TERAPOSE_INTEGRATION") == "1"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not ASKED, reason="make test-integration"),
+    pytest.mark.skipif(ASKED and bool(missing()), reason=missing() if ASKED else ""),
+]
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Path]:
+    """The image, a folder that belongs to another user."""
+    named = os.environ.get("TERAPOSE_IMAGES")
+    if named:
+        Path(named).mkdir(parents=True, exist_ok=True)
+        yield charliecloud.image(Path(named).resolve())
+        return
+    with tempfile.TemporaryDirectory(prefix="image-") as folder:
+        Path(folder).chmod(0o755)
+        yield charliecloud.image(Path(folder))
+
+
+def _forget() -> None:
+    for kept in Path(tempfile.gettempdir()).glob(f"terapose-numba-{USER}*"):
+        shutil.rmtree(kept)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder of the user who runs containers; no compiled code is left from before."""
+    _forget()
+    with tempfile.TemporaryDirectory(prefix="container-") as made:
+        os.chown(made, USER, USER)
+        yield Path(made)
+    _forget()
+
+
+@pytest.fixture(scope="module")
+def work(image: Path, folder: Path) -> Path:
+    """Work of a run of every stage in containers, beside its results."""
+    needs_engine()
+    words = ("--container", image, "--single_task", "false", "--outdir", folder / "out")
+    run = run_as_user(
+        *("nextflow", "run", ROOT, "-ansi-log", "false", "-profile", "test,charliecloud", *words),
+        cwd=folder,
+        timeout=3 * PATIENCE,
+        PATH=environment()["PATH"],
+        NXF_HOME=str(folder / "engine"),
+        USER="",
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder / "work"
+
+
+def compiled(folder: Path) -> set[str]:
+    """Names of the files of compiled code."""
+    return {path.name for path in folder.rglob("*.nbc")}
+
+
+def kept() -> set[str]:
+    """The same, of what the user has."""
+    (place,) = Path(tempfile.gettempdir()).glob(f"terapose-numba-{USER}*")
+    return compiled(place)
+
+
+def test_the_workflow_gives_the_bytes_of_this_machine(
+    work: Path, folder: Path, tmp_path: Path
+) -> None:
+    volume = folder / "out" / "simulated" / "16x80x80" / "nuclei.zarr"
+    expected = segment(volume, tmp_path / "out", "--diameter", 15)
+    found = folder / "out" / "nuclei"
+    assert results(found) == expected
+    table = "cells.parquet"
+    assert (found / table).read_bytes() == (tmp_path / "out" / table).read_bytes()
+    assert (found / "picture.png").stat().st_size > 1000
+
+
+def test_the_image_is_read_and_not_copied(work: Path, image: Path, folder: Path) -> None:
+    calls = [
+        line
+        for script in work.glob("*/*/.command.run")
+        for line in script.read_text().splitlines()
+        if line.strip().startswith("ch-run ")
+    ]
+    assert len(calls) > 20 and all(f" {image} -- " in line for line in calls)
+    assert not any(re.search(r" (-w|--write\S*) ", line) for line in calls)
+    assert not list(work.glob("*/*/container_*"))
+    said = run_in(image, folder, "sh", "-c", "touch /opt/terapose/x 2>&1 || id -u")
+    assert "Read-only file system" in said and said.split()[-1] == str(USER)
+
+
+def test_tasks_keep_to_their_cores(work: Path) -> None:
+    scripts = [path.read_text() for path in work.glob("*/*/.command.sh")]
+    calls = [line for text in scripts for line in re.findall(r"terapose\.py (.*)", text)]
+    assert len(calls) > 20 and all(re.match("--threads [12] ", line) for line in calls)
+
+
+def test_no_task_compiles_or_warns(work: Path, image: Path, folder: Path) -> None:
+    ready = compiled(image / "opt" / "terapose" / "kernels")
+    assert len(ready) > 30 and kept() == ready
+    logs = "".join(path.read_text() for path in work.glob("*/*/.command.err"))
+    assert "WARNING" not in logs and "Traceback" not in logs
+    # nor in the other modes
+    volume = folder / "out" / "simulated" / "16x80x80" / "nuclei.zarr"
+    for mode in ("2d", "stitch"):
+        run_in(image, folder, "terapose", "segment", volume, mode, "--mode", mode, "--jobs", 1)
+    assert kept() == ready
+
+
+def test_kernels_for_another_processor_give_the_same_bytes(
+    work: Path, image: Path, folder: Path
+) -> None:
+    volume = folder / "out" / "simulated" / "16x80x80" / "nuclei.zarr"
+    ready = kept()
+    words = ("terapose", "segment", volume, "other", "--diameter", 15, "--jobs", 1)
+    run_in(image, folder, *words, NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES="")
+    assert len(kept()) > len(ready)
+    assert results(folder / "other") == results(folder / "out" / "nuclei")
