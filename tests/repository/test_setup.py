@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from tests.integration.charliecloud import SOURCES
 
 import common
 import engine
@@ -219,3 +220,12 @@ def test_a_plugin_that_cannot_be_fetched_is_named(tmp_path: Path) -> None:
         (tmp_path / "plugins" / f"{plugin}-1.0").mkdir(parents=True)
         assert run(*words).returncode == 0
     assert run("--input", "s3://b/a.zarr", "--outdir", "out").returncode == 0
+
+
+def test_recipes_of_images_take_what_the_tested_one_takes() -> None:
+    containers = ROOT / "containers"
+    lines = re.findall(r"^COPY (.+) /source/", (containers / "Containerfile").read_text(), re.M)
+    assert {name for line in lines for name in line.split()} == set(SOURCES)
+    text = (containers / "terapose.def").read_text()
+    assert set(re.findall(r"^    (\S+) /source/\1$", text, re.M)) == set(SOURCES)
+    assert all("install.sh" in path.read_text() for path in containers.glob("[Ct]*"))
