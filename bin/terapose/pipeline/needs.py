@@ -73,7 +73,7 @@ def needs_of(plan: Plan, stage: str) -> Needs:
         return NOTHING
     network = bool(described.axis)
     most, seconds = max(stop - first for first, stop in tasks), 0
-    if rate := tiles_a_second(plan) if network else VOXELS.get(stage):
+    if rate := _tiles_a_second(plan) if network else VOXELS.get(stage):
         size = _tiles(plan, AXES.index(described.axis)) if network else math.prod(plan.block)
         seconds = START + math.ceil(SLACK * most * size / rate)
     return Needs(
@@ -106,7 +106,7 @@ def needs_of_whole(plan: Plan) -> Needs:
     )
 
 
-def tiles_a_second(plan: Plan) -> float | None:
+def _tiles_a_second(plan: Plan) -> float | None:
     """Of the network, or of all that are averaged."""
     model = plan.model
     rate = TILES.get((model.family, model.device, model.precision))

@@ -42,7 +42,6 @@ from terapose.pipeline.layout import (
     choose_slabs,
     network_shape,
 )
-from terapose.pipeline.needs import tiles_a_second
 from terapose.pipeline.plan import (
     IntensityPlan,
     MemberPlan,
@@ -51,7 +50,6 @@ from terapose.pipeline.plan import (
     Plan,
     items,
 )
-from terapose.pipeline.rates import VOXELS
 from terapose.pipeline.sizes import CONVERT_PLANES, STATISTICS_PLANES
 from terapose.pipeline.upscale import cover_of, full_image
 
@@ -124,6 +122,17 @@ _TASK_TILES = 256
 _TASK_VOXELS = 2**23
 
 
+_TILES_A_MINUTE = {
+    ("unet", "cpu"): 1_400,
+    ("unet", "cuda"): 60_000,
+    ("cellpose4", "cpu"): 11,
+    ("cellpose4", "cuda"): 6_000,
+}
+_VOXELS_A_MINUTE = 2**27
+"""How much is done in a minute, roughly, by network and device, and by other stages. What was
+measured is in `terapose.pipeline.rates`: another figure here would be another plan."""
+
+
 def _tasks(plan: Plan, stage: str, params: Parameters) -> tuple[tuple[int, int], ...]:
     """Batches of a stage's items: a task should do more than start (10 s with a network)."""
     count = items(plan, stage)
@@ -133,10 +142,9 @@ def _tasks(plan: Plan, stage: str, params: Parameters) -> tuple[tuple[int, int],
         return tuple(batches(count, params.max_tasks))
     some_tiles, some_voxels = float(_TASK_TILES), float(_TASK_VOXELS)
     if params.task_minutes is not None:
-        seconds = 60 * params.task_minutes
-        if rate := tiles_a_second(plan):
-            some_tiles = seconds * rate
-        some_voxels = seconds * VOXELS["follow"]
+        network = plan.model.family, plan.model.device
+        some_tiles = params.task_minutes * _TILES_A_MINUTE.get(network, some_tiles)
+        some_voxels = params.task_minutes * _VOXELS_A_MINUTE
     described = STAGES[stage]
     if described.over == "slabs":
         axis = AXES.index(described.axis)
