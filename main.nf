@@ -31,12 +31,14 @@ workflow {
         .collectFile(name: 'params.json')
         .first()
 
+    notes = Collections.synchronizedList([])
     cells = channel.empty()
     if (any_second(given, named)) {
         // what the second network finds goes to no folder of results, but to the nuclei
         cell_sources = images.map { name, address, own -> source(name, address, own, given, true) }
         SEGMENT_CELLS(cell_sources, params_file, '', channel.empty(), true)
         cells = SEGMENT_CELLS.out.cells
+        SEGMENT_CELLS.out.notes.subscribe { note -> notes.add("cells of the second network: ${note}".toString()) }
     }
     outdir = checked_outdir()
     release = hold(outdir)
@@ -47,7 +49,6 @@ workflow {
 
     finished = Collections.synchronizedList([])
     SEGMENT.out.cells.subscribe { name, _labels, _record -> finished.add(name) }
-    notes = Collections.synchronizedList([])
     SEGMENT.out.notes.subscribe { note -> notes.add(note) }
     workflow.onComplete = {
         release.call()

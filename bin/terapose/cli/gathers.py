@@ -12,7 +12,14 @@ from terapose.cli.example import add_example
 from terapose.cli.options import parameters
 from terapose.cli.scattered import before_option, make_job, plan_options, write_json
 from terapose.cli.values import LocalPath
-from terapose.pipeline.graph import GATHERED, GRAPH, SCATTERED, STAGES, follows_summary
+from terapose.pipeline.graph import (
+    GATHERED,
+    GRAPH,
+    OF_GATHERS,
+    SCATTERED,
+    STAGES,
+    follows_summary,
+)
 from terapose.pipeline.stage import Stage
 
 if TYPE_CHECKING:
@@ -82,6 +89,7 @@ def _gather(described: Stage) -> click.Command:
     help="Stage that wrote these receipts.",
 )
 @_output(_SUMMARY)
+@parameters(OF_GATHERS)
 @_receipts
 def _own(
     plan: Path,
@@ -91,8 +99,9 @@ def _own(
     stage: str,
     output: Path,
     receipts: tuple[Path, ...],
+    **options: Any,
 ) -> None:
-    _run(make_job(stage, plan, store, before, {}, code=code), receipts, output)
+    _run(make_job(stage, plan, store, before, options, code=code), receipts, output)
 
 
 def _run(job: Job, receipts: Sequence[Path], output: Path | None) -> None:

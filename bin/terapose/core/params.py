@@ -249,6 +249,11 @@ class Parameters(ImageParameters):
         description="What to keep in the store: what a new threshold needs (flows), everything "
         "(all), or nothing (none).",
     )
+    strict: bool = Field(
+        False,
+        description="Refuse to continue on a machine that may round differently from those that "
+        "computed earlier results of the run; otherwise only a warning is printed.",
+    )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -94,6 +94,38 @@ def _refuse_special(path: Path) -> None:
         )
 
 
+def claim(path: Path, data: bytes, what: str = "file") -> None:
+    """Write a file unless it is there: of several who do so at the same time one succeeds.
+
+    That is so where the file system has hard links. Elsewhere the last of those who do so at the
+    same time succeeds.
+
+    Parameters
+    ----------
+    path
+        The file; its folder exists.
+    data
+        Its content.
+    what
+        Kind of the file, as its points are named.
+    """
+    place = aside(path)
+    try:
+        point(f"{what}: before it is written")
+        place.write_bytes(data)
+        point(f"{what}: before it is renamed")
+        try:
+            os.link(place, path)
+        except FileExistsError:
+            return
+        except OSError:
+            if not os.path.lexists(path):
+                place.replace(path)
+        point(f"{what}: after it is renamed")
+    finally:
+        place.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str, what: str = "file") -> None:
     """Write a file as `written` does: its folder exists, and it is there whole or not at all."""
     with written(path, what) as place:

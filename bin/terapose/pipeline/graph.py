@@ -11,7 +11,8 @@ it, and the workflow (main.nf, modules/segment.nf) is tested against it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from terapose.core.geometry import AXES
 from terapose.core.params import SECOND, SELECTION
@@ -51,6 +52,14 @@ def _traces(mode: str, params: Parameters) -> bool:
     return "geojson" in params.table
 
 
+def _fits_mixtures(plan: Plan, params: Mapping[str, Any]) -> bool:
+    return plan.intensity.merge == "gmm"
+
+
+def _smooths(plan: Plan, params: Mapping[str, Any]) -> bool:
+    return any(params["flow3d_smooth"])
+
+
 BEFORE = (
     Stage("simulate", "Simulate a volume.", "small", phase="before", calls="simulate"),
     Stage("check", "Check everything that can be wrong.", "small", phase="before", calls="check"),
@@ -81,6 +90,9 @@ GRAPH = (
         "gather",
         gathers=("intensities",),
         reads_image=True,
+        rounds=("numpy",),
+        rounds_where=_fits_mixtures,
+        parameters=("strict",),
     ),
     *(
         Stage(
@@ -91,9 +103,10 @@ GRAPH = (
             axis=axis,
             input="network",
             reads_image=True,
+            rounds=("torch", "numba"),
             folder=f"gradients-{axis}",
             memory=of_pass(axis),
-            parameters=("batch_size", "use_gpu", "keep_intermediates"),
+            parameters=("batch_size", "use_gpu", "keep_intermediates", "strict"),
         )
         for axis in AXES
     ),
@@ -103,7 +116,9 @@ GRAPH = (
         "blocks",
         over="blocks",
         memory=of_resized,
-        parameters=("flow3d_smooth", "flow_scaling", "keep_intermediates"),
+        rounds=("numpy",),
+        rounds_where=_smooths,
+        parameters=("flow3d_smooth", "flow_scaling", "keep_intermediates", "strict"),
     ),
     Stage(
         "follow",
@@ -111,7 +126,8 @@ GRAPH = (
         "blocks",
         over="blocks",
         memory=of_blocks(seen=97, flat=155, halo=HALO),
-        parameters=("cellprob_threshold", "niter"),
+        rounds=("numba",),
+        parameters=("cellprob_threshold", "niter", "strict"),
     ),
     Stage(
         "peaks",
@@ -127,13 +143,15 @@ GRAPH = (
         "blocks",
         over="blocks",
         memory=of_blocks(seen=104, flat=146),
+        rounds=("numba",),
+        parameters=("strict",),
     ),
     Stage(
         "objects",
         "Make one table of all objects.",
         "gather",
         gathers=("masks",),
-        parameters=("max_size_fraction", "keep_intermediates"),
+        parameters=("max_size_fraction", "keep_intermediates", "strict"),
     ),
     Stage(
         "flow_errors",
@@ -141,6 +159,8 @@ GRAPH = (
         "blocks",
         over="blocks",
         memory=of_blocks(seen=104, flat=80),
+        rounds=("numba",),
+        parameters=("strict",),
         asked=_judges_flows,
     ),
     Stage(
@@ -213,7 +233,8 @@ GRAPH = (
         over="blocks",
         memory=of_bands,
         reads_image=True,
-        parameters=("measure",),
+        rounds=("numpy", "numba"),
+        parameters=("measure", "strict"),
         asked=_measures,
     ),
     Stage(
@@ -231,7 +252,10 @@ GRAPH = (
         gathers=("export", "measure", "outlines"),
         results=True,
         reads_image=True,
-        parameters=("mask_tiff", "measure", "table", "thumbnails", "keep_intermediates"),
+        parameters=(
+            *("mask_tiff", "measure", "table", "thumbnails", "keep_intermediates"),
+            "strict",
+        ),
     ),
 )
 
@@ -295,6 +319,9 @@ SCATTERED = tuple(stage.name for stage in GRAPH if stage.over)
 """Names of those whose work is split into tasks, in the order of the data's way."""
 GATHERED = frozenset(name for stage in GRAPH for name in stage.gathers)
 """Names of those whose receipts another stage takes; all others gather their own."""
+
+OF_GATHERS = ("strict",)
+"""Parameters that the gather of a stage that gathers its own receipts takes, if the stage does."""
 
 PLANNED = {stage.folder: stage.name for stage in GRAPH if stage.folder}
 """Names of the stages that write the arrays of a plan, by the folders of these."""

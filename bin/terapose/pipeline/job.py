@@ -220,7 +220,7 @@ def source(channel: int) -> str:
 
 # parameters that say how a stage runs or what it keeps, not what comes out
 _SILENT = {
-    *("batch_size", "use_gpu", "keep_intermediates"),
+    *("batch_size", "use_gpu", "keep_intermediates", "strict"),
     *("model_files", "cells", "output", "link", "jobs"),
 }
 

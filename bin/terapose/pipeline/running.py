@@ -3,10 +3,16 @@
 A task that is run again, after a crash or beside an orphaned twin, gives the same bytes; one that
 finds its marker hands out the receipt that it left. A gather refuses receipts that are not those of
 all tasks, each once.
+
+The same bytes on machines of one kind, that is (`terapose.pipeline.machine`): receipts say on which
+a task ran, and a gather warns of several. With ``strict`` it refuses them; and the first task of a
+stage leaves its kind in the store, with which each later one compares itself before it computes. So
+does whoever begins a task: one that another machine has left half done is of both kinds.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,9 +22,20 @@ from terapose.core.errors import StoreError
 from terapose.core.params import Parameters
 from terapose.pipeline.graph import STAGES, gathered
 from terapose.pipeline.job import Job, Receipt, Result, shaping, stage_key
+from terapose.pipeline.machine import (
+    kind_here,
+    of_receipts,
+    of_steps,
+    refuse_mixture,
+    refuse_other,
+    together,
+    warning_of,
+)
 from terapose.pipeline.peak import forget_peak, peak_memory
 from terapose.pipeline.plan import Plan, key_of
-from terapose.pipeline.state import State, Step, after
+from terapose.pipeline.state import Kinds, State, Step, after
+
+log = logging.getLogger(__name__)
 
 
 def run(job: Job) -> Receipt:
@@ -31,6 +48,7 @@ def run(job: Job) -> Receipt:
     begin = time.perf_counter()
     receipt = job.receipt()
     if receipt is None:
+        ran_on = _begin(job)
         result = STAGES[job.stage].implementation.run(job)
         job.confirm_image()
         receipt = {
@@ -42,11 +60,36 @@ def run(job: Job) -> Receipt:
             "params": shaping(job.params),
             "seconds": round(time.perf_counter() - begin, 3),
             "peak_memory": peak_memory() if own_peak else None,
+            "ran_on": ran_on,
             "result": result,
         }
         job.store.put_json(job.marker, receipt)
         receipt = job.store.get_json(job.marker)
     return receipt
+
+
+def _begin(job: Job) -> dict[str, list[str]]:
+    """The kinds of machines on which a task has been begun: this one, and perhaps another before.
+
+    Raises
+    ------
+    InputError
+        If there are several in the run, with ``strict``.
+    """
+    libraries = STAGES[job.stage].rounding(job.plan, job.params)
+    if not libraries:
+        return {}
+    mine = kind_here(libraries, use_gpu=bool(job.params.get("use_gpu")))
+    place, strict = f"ran-on/{job.stage}-{job.key}", job.params.get("strict")
+    if strict:
+        # before anything is left: on another machine the run can go on
+        refuse_other(mine, of_steps(job.before.history), job.stage)
+    first = job.store.claim_json(f"{place}/first.json", mine)
+    if strict:
+        began = {library: {name: 1} for library, name in first.items()}
+        refuse_other(mine, began, job.stage)
+    before = job.store.claim_json(f"{place}/task-{job.task}.json", mine)
+    return {library: sorted({before.get(library, name), name}) for library, name in mine.items()}
 
 
 def run_gather(job: Job, receipts: Sequence[Receipt]) -> State:
@@ -71,10 +114,14 @@ def _gather(job: Job, receipts: Sequence[Receipt]) -> State:
     described = STAGES[job.stage]
     if described.over is not None:
         tasks = sum_up(job.plan, job.stage, receipts, job.before.key)
+        _confirm_kinds(job, [tasks.step.ran_on])
         job = replace(job, params=tasks.step.params)
         added = described.implementation.gather(job, tasks.results)
         return after(job.before, tasks.step, added)
     found = _summed_up(job, receipts)
+    mine = kind_here(described.rounding(job.plan, job.params))
+    ran_on = {library: {name: 1} for library, name in mine.items()}
+    _confirm_kinds(job, [*(tasks.step.ran_on for tasks in found.values()), ran_on])
     job = replace(job, before=_after_all(job.before, [tasks.step for tasks in found.values()]))
     results: Any = {stage: tasks.results for stage, tasks in found.items()}
     if len(described.gathers) < 2:
@@ -86,8 +133,25 @@ def _gather(job: Job, receipts: Sequence[Receipt]) -> State:
         params=shaping(job.params),
         seconds=round(time.perf_counter() - begin, 3),
         peak_memory=peak_memory() if own_peak else None,
+        ran_on=ran_on,
     )
     return after(job.before, step, added)
+
+
+def _confirm_kinds(job: Job, new: Sequence[Kinds]) -> None:
+    """Warn of machines of several kinds, the first time that there are any.
+
+    Raises
+    ------
+    InputError
+        If there are, with ``strict``.
+    """
+    before = of_steps(job.before.history)
+    now = together([before, *new])
+    if job.params.get("strict"):
+        refuse_mixture(now, job.stage)
+    if any(len(kinds) > max(1, len(before.get(name, ()))) for name, kinds in now.items()):
+        log.warning(warning_of(now))
 
 
 def _summed_up(job: Job, receipts: Sequence[Receipt]) -> dict[str, Tasks]:
@@ -194,6 +258,7 @@ def sum_up(
         seconds=round(sum(r["seconds"] for r in ordered), 3),
         peak_memory=_largest([r["peak_memory"] for r in ordered]),
         checksum=key_of(results),
+        ran_on=of_receipts(ordered),
     )
     return Tasks(step, results)
 

@@ -28,7 +28,7 @@ The stage **whole** runs all others that work on the plan, where none of them ha
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -48,6 +48,8 @@ Phase = Literal["before", "plan", "work", "whole", "after"]
 published results."""
 Label = Literal["small", "blocks", "network", "gather"]
 """What a process asks a cluster for (conf/base.config)."""
+Library = Literal["torch", "numpy", "numba"]
+"""A library whose bits depend on the machine (`terapose.pipeline.machine`)."""
 Input = Literal["network", "cells"]
 """What a task is given beside the store: the network's files, or results of a second network."""
 MODES = ("3d", "2d", "stitch")
@@ -55,6 +57,11 @@ MODES = ("3d", "2d", "stitch")
 
 def always(mode: str, params: Parameters) -> bool:
     """Whether a stage is asked for that everybody needs."""
+    return True
+
+
+def everywhere(plan: Plan, params: Mapping[str, Any]) -> bool:
+    """Whether a stage rounds with the libraries that it names, if it does so in all runs."""
     return True
 
 
@@ -85,6 +92,12 @@ class Stage:
     reads_image
         Whether its tasks read the image: the workflow stages it for them. Stages around the plan
         say in their processes what they read.
+    rounds
+        Libraries that it computes with whose bits may be others on other machines, as far as its
+        results can show that: not sums of whole numbers, and not the four basic operations, which
+        all machines round alike.
+    rounds_where
+        Whether it does so, given the plan and its own parameters.
     folder
         Folder in the store of the arrays that the plan alone decides: they are made with the plan,
         and there is no key in their names.
@@ -118,6 +131,8 @@ class Stage:
     axis: str = ""
     input: Input | None = None
     reads_image: bool = False
+    rounds: tuple[Library, ...] = ()
+    rounds_where: Callable[[Plan, Mapping[str, Any]], bool] = everywhere
     folder: str = ""
     results: bool = False
     parameters: tuple[str, ...] = ()
@@ -173,6 +188,10 @@ class Stage:
     def implementation(self) -> Any:
         """Its module."""
         return importlib.import_module(f"terapose.stages.{self.command}")
+
+    def rounding(self, plan: Plan, params: Mapping[str, Any]) -> tuple[Library, ...]:
+        """The libraries on whose bits its results depend in a run."""
+        return self.rounds if self.rounds_where(plan, params) else ()
 
     def is_asked(self, mode: str, params: Parameters) -> bool:
         """Whether it runs, as far as that is known before there is a plan."""

@@ -24,6 +24,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from terapose.core.errors import StoreError, few
 
+Kinds = dict[str, dict[str, int]]
+"""By library, how many tasks ran on each kind of machine (`terapose.pipeline.machine`)."""
+
 
 class Step(BaseModel):
     """What one stage did.
@@ -44,6 +47,8 @@ class Step(BaseModel):
         Of what the tasks say of their results; None: a gather.
     told
         What the stage reports to people.
+    ran_on
+        On which kinds of machines, as far as its results depend on that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,11 +61,13 @@ class Step(BaseModel):
     peak_memory: int | None
     checksum: str | None = None
     told: dict[str, Any] = {}
+    ran_on: Kinds = {}
 
     def record(self) -> dict[str, Any]:
         """The step as ``provenance.json`` has it, under the stage's name."""
-        done = self.model_dump(exclude={"stage", "told"}, exclude_none=True)
-        return {**done, "peak_memory": self.peak_memory, **self.told}
+        done = self.model_dump(exclude={"stage", "told", "ran_on"}, exclude_none=True)
+        ran_on = {"ran_on": self.ran_on} if self.ran_on else {}
+        return {**done, "peak_memory": self.peak_memory, **ran_on, **self.told}
 
 
 class _Unwritten(Enum):

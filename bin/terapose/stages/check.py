@@ -34,7 +34,7 @@ from terapose.pipeline.arguments import arguments
 from terapose.pipeline.around import PLACING, asked
 from terapose.pipeline.checked import mode_of, open_checked, without_use
 from terapose.pipeline.constant import refuse_constant
-from terapose.pipeline.graph import AFTER, BEFORE, GATHERED, GRAPH, commands
+from terapose.pipeline.graph import AFTER, BEFORE, GATHERED, GRAPH, OF_GATHERS, commands
 from terapose.pipeline.handover import Draft, Handed, identities
 from terapose.pipeline.plan import key_of
 from terapose.pipeline.planning import make_plan
@@ -266,7 +266,8 @@ def _words(params: Parameters) -> dict[str, str]:
         taken = stage.parameters + PLACING * (stage.phase == "before")
         words[name] = " ".join([*filter(None, [arguments(params, taken)]), code])
         if stage.over and stage.name not in GATHERED:
-            words[f"gather-{name}"] = code
+            own = [name for name in OF_GATHERS if name in stage.parameters]
+            words[f"gather-{name}"] = " ".join([*filter(None, [arguments(params, own)]), code])
     # commands of people are not told what their code has to be
     return words | {stage.name: stage.code for stage in AFTER if stage.calls}
 

@@ -39,6 +39,7 @@ from terapose.pipeline.code import package_digest
 from terapose.pipeline.estimate import of_store
 from terapose.pipeline.graph import memory_of
 from terapose.pipeline.job import Job, Result
+from terapose.pipeline.machine import of_steps, warning_of
 from terapose.pipeline.plan import key_of
 from terapose.pipeline.state import Added
 from terapose.results.earlier import RECORD, replacing
@@ -205,6 +206,12 @@ def _of_level(job: Job) -> str:
 
 def _notes(job: Job) -> list[str]:
     """What the user should know of results that are complete."""
+    mixed = warning_of(of_steps(job.before.history))
+    return [*([mixed] if mixed else []), *_notes_on_masks(job)]
+
+
+def _notes_on_masks(job: Job) -> list[str]:
+    """What to say of masks that do not fit the image."""
     masks = mask_files(job.params, compartments(job.before))
     full, output = job.plan.full, job.output
     if not masks or full is None or output is full:

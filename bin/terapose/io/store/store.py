@@ -40,7 +40,7 @@ from terapose.core.errors import StoreError
 from terapose.core.geometry import Box, zyx
 from terapose.io import checksums
 from terapose.io.drivers import object_store_options
-from terapose.io.files import ASIDE, written
+from terapose.io.files import ASIDE, claim, written
 from terapose.io.own_files import OddEntryError, OwnFiles
 from terapose.io.zarr_files import ChunkMissingError, array_of
 
@@ -204,6 +204,22 @@ class Store:
             name,
             json.dumps(checksums.sealed(value, name=self._place(name)), sort_keys=True).encode(),
         )
+
+    def claim_json(self, name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a JSON document unless it is there; returns what is there.
+
+        On a local disk one of several that do so at the same time succeeds (`files.claim`). A
+        damaged document counts as none.
+        """
+        if (there := self.find_json(name)) is not None:
+            return there
+        text = json.dumps(checksums.sealed(value, name=self._place(name)), sort_keys=True)
+        if self.is_local and not self.has(name):
+            self._fs.make_way(self._path(name))
+            claim(Path(self._path(name)), text.encode(), _kind(name))
+        if (there := self.find_json(name)) is None:
+            self._put(name, text.encode())
+        return there if there is not None else dict(value)
 
     def get_json(self, name: str) -> dict[str, Any]:
         """Read a JSON document."""
