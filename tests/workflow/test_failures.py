@@ -53,16 +53,13 @@ def test_samples_that_fail_early_and_late(
     assert run.last == said[2] and f"Results: {launch.out}" in lines
     assert results(launch.out / "good") == segment(folder / "good.tif", tmp_path / "out", *WORDS)
     assert not (launch.out / "holed").exists() or not any((launch.out / "holed").iterdir())
-    said_of = subprocess.run(
-        [ROOT / "bin" / "terapose.py", "status", launch.path],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    said_of = ask(ROOT / "bin" / "terapose.py", "status", launch.path)
     assert f"failed    SEGMENT:PREPARE:CHECK (cut), exit status 2, {launch.work}/" in said_of
     assert "voxels that are not finite numbers" in said_of
     assert "\nfollow              1 of 1 tasks" in said_of
+    # what may go is what the finished sample has left
+    (kept, going), *_ = cleaned(launch.out, launch.work)
+    assert len(kept) == len(going) == 1 and "no results of its run are here" in kept[0]
     # mended, and run again: only what failed runs
     for name in ("cut", "holed"):
         write_tiff(folder / f"{name}.tif", plane)
@@ -70,6 +67,41 @@ def test_samples_that_fail_early_and_late(
     assert "terapose: " not in again.said and "WHOLE" in again.cached
     for name in ("good", "cut", "holed"):
         assert (launch.out / name / "provenance.json").exists()
+    # a task that has not ended may still read its store
+    begun = next(path for path in launch.work.glob("*/*/.exitcode") if uses_store(path.parent))
+    status = begun.read_bytes()
+    begun.unlink()
+    (begun.parent / ".command.begin").touch()
+    (kept, _), *_ = cleaned(launch.out, launch.work)
+    assert any(str(begun.parent) in line for line in kept), kept
+    begun.write_bytes(status)
+    (kept, gone), stores = cleaned(launch.out, launch.work, "--yes")
+    # of the sample that failed there is the store of its first run, too
+    assert len(gone) >= 3 and not stores - {line.split()[1].rstrip(",") for line in kept}
+    assert results(launch.out / "good") == results(tmp_path / "out")
+    ask(ROOT / "bin" / "terapose.py", "verify", launch.out)
+
+
+def uses_store(folder: Path) -> bool:
+    """Whether a task reads a store."""
+    return "/store'" in (folder / ".command.sh").read_text()
+
+
+def ask(*words: object) -> str:
+    """What a command prints that succeeds."""
+    command = [str(word) for word in words]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def cleaned(out: Path, work: Path, *more: str) -> tuple[tuple[list[str], list[str]], set[str]]:
+    """What `terapose clean` keeps and removes, and the stores that are there afterwards."""
+    command = (ROOT / "bin" / "terapose.py", "clean", out, "--work", work, *more)
+    lines = ask(*command).splitlines()
+    going = [line for line in lines if line.startswith(("to go ", "removed "))]
+    stores = {str(path) for path in work.glob("*/*/store")}
+    return ([line for line in lines if line.startswith("kept ")], going), stores
 
 
 def test_a_kill_while_the_network_is_fetched(launches: Launches, plane: np.ndarray) -> None:

@@ -32,6 +32,11 @@ CELLS = "cells"
 _OURS = re.compile(rf"[0-9a-f]{{16}}|{CELLS}")
 
 
+def is_store(name: str) -> bool:
+    """Whether a store in the folder has such a name."""
+    return name != CELLS and _OURS.fullmatch(name) is not None
+
+
 @dataclass(frozen=True)
 class Home:
     """The folder.

@@ -60,6 +60,19 @@ def held(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def holder_of(folder: Path) -> str:
+    """Who holds a folder, in words; empty if nobody else than this process does."""
+    path = folder / NAME
+    try:
+        holder = _holder(path)
+    except InputError as error:
+        return f"{path} {error.what}"
+    mine = socket.gethostname(), os.getpid()
+    if not holder or (holder.get("host"), holder.get("process")) == mine or _is_gone(path, holder):
+        return ""
+    return f"a run is writing to {folder} (process {holder.get('process')} on {holder.get('host')})"
+
+
 def _take(path: Path) -> dict[str, Any]:
     """Make the file; what it says."""
     me = myself()

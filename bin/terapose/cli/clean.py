@@ -1,0 +1,50 @@
+"""`terapose clean`: remove the intermediate results of runs that are finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+_EPILOG = """\b
+Examples:
+  terapose clean results
+  terapose clean results --work work --yes
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("results", type=_FOLDER)
+@click.option("--work", type=_FOLDER, help="Work folder of the workflow that made the results.")
+@click.option("--yes", is_flag=True, help="Remove what is listed; otherwise nothing is removed.")
+def command(results: Path, work: Path | None, yes: bool) -> None:
+    """List or remove the intermediate results of runs whose RESULTS are complete.
+
+    RESULTS is a folder of results, or one that contains a folder for each sample. Their files are
+    compared with their checksums first. What is kept, such as the intermediate results of runs that
+    are not finished, is listed with the reason. After this, another threshold or filter runs the
+    network again.
+    """
+    from terapose.api.clean import clean, left_by
+    from terapose.core.amounts import in_bytes
+    from terapose.core.errors import shown
+
+    found = clean(results, work) if yes else left_by(results, work)
+    for one in found:
+        if one.kept:
+            click.echo(f"kept      {shown(one.path)}, {in_bytes(one.size)}: {shown(one.kept)}")
+        else:
+            click.echo(
+                f"{'removed' if yes else 'to go':<9} {shown(one.path)}, {in_bytes(one.size)}"
+            )
+    going = [one.size for one in found if not one.kept]
+    if not found:
+        hint = "" if work else "; --work adds those in a work folder of the workflow"
+        click.echo(f"no intermediate results beside {shown(results)}{hint}")
+    elif yes:
+        click.echo(f"{in_bytes(sum(going))} freed")
+    elif going:
+        click.echo(f"{in_bytes(sum(going))} would be freed: --yes removes it")
+    else:
+        click.echo("nothing to remove")

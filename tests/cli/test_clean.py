@@ -1,0 +1,217 @@
+"""What finished runs have left, and only that, is removed: real runs, and folders made odd."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.command import Terapose
+from tests.synthetic import nuclei, write_zarr
+
+from terapose.api.clean import left_by
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
+    return Terapose(monkeypatch, capsys)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return write_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0].astype(np.uint16))
+
+
+@pytest.fixture
+def segment(command: Terapose, image: Path, tiny_model: Path) -> Callable[..., Path]:
+    """Run `terapose segment`; returns the store."""
+
+    def run(out: Path, *words: object) -> Path:
+        said = command("segment", image, out, "--model", tiny_model, "--jobs", 1, *words)
+        assert said.code == 0, said.err
+        record = json.loads((out / "provenance.json").read_text())
+        return out / ".terapose" / str(record["plan_digest"])
+
+    return run
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Files by their names."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def test_nothing_goes_until_it_is_asked_for(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    store, before = segment(out), tree(out)
+    said = command("clean", out)
+    assert said.code == 0, said.err
+    listed, end = said.out.splitlines()
+    assert listed.startswith(f"to go     {store}, ") and end.endswith(
+        " would be freed: --yes removes it"
+    )
+    assert tree(out) == before
+    (left,) = left_by(out)
+    used = sum(p.stat().st_blocks * 512 for p in store.rglob("*") if p.is_file())
+    assert left.size == used > 0
+    said = command("clean", out, "--yes")
+    assert said.code == 0 and said.out.splitlines()[0].startswith(f"removed   {store}, ")
+    assert not (out / ".terapose").exists()
+    results = {k: v for k, v in before.items() if not k.startswith(".terapose")}
+    assert tree(out) == results and command("verify", out).code == 0
+    said = command("clean", out)
+    assert said.code == 0 and said.out.startswith("no intermediate results beside ")
+    # with everything computed again, the results are the same
+    segment(out)
+    again = tree(out)
+    assert {k: again[k] for k in results if k != "provenance.json"} == {
+        k: v for k, v in results.items() if k != "provenance.json"
+    }
+
+
+def test_unfinished_and_replaced_runs_stay(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    older, store = segment(out, "--diameter", 9), segment(out)
+    said = command("clean", out, "--yes")
+    assert f"kept      {older}, " in said.out and "no results of its run are here" in said.out
+    assert older.exists() and not store.exists() and f"removed   {store}" in said.out
+    # a run that has not finished has no results
+    (out / "provenance.json").unlink()
+    said = command("clean", out, "--yes")
+    assert said.code == 0 and older.exists() and "cannot be read" in said.out
+    assert said.out.splitlines()[-1] == "0 bytes freed"
+
+
+def a_damaged_result(out: Path, store: Path) -> str:
+    (out / "cells.csv").write_bytes(b"damaged")
+    return "the results have changed since they were written"
+
+
+def a_damaged_plan(out: Path, store: Path) -> str:
+    (store / "plan.json").write_bytes(b"{")
+    return "its plan is damaged"
+
+
+def a_link(out: Path, store: Path) -> str:
+    next(store.glob("done/follow-*/task-0.json")).unlink()
+    (next(store.glob("done/follow-*")) / "task-0.json").symlink_to(out / "cells.csv")
+    return "which is neither a file nor a folder"
+
+
+def a_link_to_a_folder(out: Path, store: Path) -> str:
+    (out.parent / "precious").mkdir()
+    (out.parent / "precious" / "file").touch()
+    (store / "source").symlink_to(out.parent / "precious")
+    return "source, which is neither a file nor a folder"
+
+
+def a_store_that_is_a_link(out: Path, store: Path) -> str:
+    store.rename(out.parent / "moved")
+    store.symlink_to(out.parent / "moved")
+    return "it is a symbolic link, which is not followed"
+
+
+def notes_of_somebody(out: Path, store: Path) -> str:
+    (store / "notes.txt").touch()
+    return "it contains notes.txt, which Terapose has not written"
+
+
+def a_pipe(out: Path, store: Path) -> str:
+    os.mkfifo(store / "done" / "pipe")
+    return "it contains done/pipe, which is neither"
+
+
+def a_linked_result(out: Path, store: Path) -> str:
+    (out / "labels.zarr").rename(out.parent / "labels.zarr")
+    (out / "labels.zarr").symlink_to(out.parent / "labels.zarr")
+    return "labels.zarr is a link, perhaps into it"
+
+
+def a_later_marker(out: Path, store: Path) -> str:
+    marker = next(store.glob("done/follow-*/task-0.json"))
+    os.utime(marker, (time.time() + 60,) * 2)
+    return "a later run has worked in it"
+
+
+def a_run_that_writes(out: Path, store: Path) -> str:
+    # another machine's, and touched just now
+    lock = {"host": f"not-{socket.gethostname()}", "process": 7, "started": "1", "since": "now"}
+    (out / ".terapose.lock").write_text(json.dumps(lock))
+    return f"a run is writing to {out} (process 7 on not-"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *(a_damaged_result, a_damaged_plan, a_link, a_link_to_a_folder, a_store_that_is_a_link),
+        *(notes_of_somebody, a_pipe, a_linked_result, a_later_marker, a_run_that_writes),
+    ],
+    ids=lambda odd: odd.__name__,
+)
+def test_what_is_odd_stays(
+    command: Terapose,
+    segment: Callable[..., Path],
+    tmp_path: Path,
+    odd: Callable[[Path, Path], str],
+) -> None:
+    out = tmp_path / "out"
+    store = segment(out)
+    why = odd(out, store)
+    before = sorted(tmp_path.rglob("*"))
+    said = command("clean", out)
+    assert said.code == 0 and said.out.splitlines()[-1] == "nothing to remove"
+    assert f"kept      {store}, " in said.out and why in said.out
+    said = command("clean", out, "--yes")
+    if odd is a_run_that_writes:
+        assert said.code == 2 and "another run is writing here" in said.err
+    else:
+        assert said.code == 0 and said.out.splitlines()[-1] == "0 bytes freed"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_of_intermediates_that_is_a_link_stays_itself(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path
+) -> None:
+    out, scratch = tmp_path / "out", tmp_path / "scratch"
+    out.mkdir()
+    scratch.mkdir()
+    (scratch / "other").touch()
+    (out / ".terapose").symlink_to(scratch)
+    store = segment(out)
+    assert store.exists()
+    assert command("clean", out, "--yes").code == 0
+    assert [path.name for path in scratch.iterdir()] == ["other"] and (
+        out / ".terapose"
+    ).is_symlink()
+
+
+def test_cells_of_a_second_network_go_with_their_store(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path, tiny_model: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("--mode", "2d", "--cell-model", tiny_model, "--cell-diameter", 12)
+    segment(out, *words)
+    inner = out / ".terapose" / "cells"
+    assert (inner / "labels.zarr").exists()
+    (inner / "notes.txt").touch()
+    said = command("clean", out)
+    assert f"kept      {inner}, " in said.out and "notes.txt, which Terapose" in said.out
+    assert said.out.count("to go     ") == 2
+    (inner / "notes.txt").unlink()
+    results = (out / "cells.csv").read_bytes()
+    assert command("clean", out, "--yes").out.count("removed   ") == 3
+    assert not (out / ".terapose").exists() and (out / "cells.csv").read_bytes() == results
+    # the cells stay as long as the results that they are matched to are not there
+    segment(out, *words)
+    (out / "cells.csv").write_bytes(b"damaged")
+    said = command("clean", out, "--yes")
+    assert said.out.count("kept      ") == 3 and (inner / "labels.zarr").exists()
