@@ -49,7 +49,6 @@ CHOICES: dict[str, dict[str, str]] = {
     "NumPy: `OPENBLAS_CORETYPE=Haswell`": {"OPENBLAS_CORETYPE": "Haswell"},
     "NumPy: `OPENBLAS_CORETYPE=Nehalem`": {"OPENBLAS_CORETYPE": "Nehalem"},
     "numba: `NUMBA_CPU_NAME=generic`": {"NUMBA_CPU_NAME": "generic"},
-    "numba: `NUMBA_CPU_NAME=haswell`": {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""},
     "OpenCV: `OPENCV_CPU_DISABLE=AVX2,AVX512_SKX`": {"OPENCV_CPU_DISABLE": "AVX2,AVX512_SKX"},
 }
 """Variables of the environment by what they are for."""
