@@ -82,7 +82,7 @@ def left_by(place: Path, work: Path | None = None) -> list[Left]:
     work
         A work folder of Nextflow.
     """
-    found = [_results_in(folder) for folder in folders_in(place)]
+    found = [_results_in(folder) for folder in _folders_in(place)]
     left: list[Left] = []
     for one in found:
         inner = one.folder / home.NAME / home.CELLS
@@ -108,18 +108,23 @@ def clean(place: Path, work: Path | None = None) -> list[Left]:
         If a run writes to the folder.
     """
     with ExitStack() as held:
-        for folder in dict.fromkeys([place, *folders_in(place)]):
+        for folder in dict.fromkeys([place, *_folders_in(place)]):
             held.enter_context(lock.held(folder))
         found = left_by(place, work)
         for one in found:
             if not one.kept:
                 _remove(one.path)
-        for folder in folders_in(place):
+        for folder in _folders_in(place):
             inner = folder / home.NAME
             if not inner.is_symlink():
                 with suppress(OSError):  # it is not there, or not empty
                     inner.rmdir()
     return found
+
+
+def _folders_in(place: Path) -> list[Path]:
+    """Folders of results on a local disk."""
+    return [folder for folder in folders_in(place) if isinstance(folder, Path)]
 
 
 def _results_in(folder: Path) -> _Results:

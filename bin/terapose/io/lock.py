@@ -68,7 +68,9 @@ def holder_of(folder: Path) -> str:
     except InputError as error:
         return f"{path} {error.what}"
     mine = socket.gethostname(), os.getpid()
-    if not holder or (holder.get("host"), holder.get("process")) == mine or _is_gone(path, holder):
+    if not holder or (holder.get("host"), holder.get("process")) == mine:
+        return ""
+    if is_gone(holder, lambda: _age(path)):
         return ""
     return f"a run is writing to {folder} (process {holder.get('process')} on {holder.get('host')})"
 
