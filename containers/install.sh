@@ -36,8 +36,14 @@ case $(uname -m) in
 x86_64) kernels=${KERNELS:-x86-64-v3} ;;
 *) kernels=${KERNELS:-generic} ;;
 esac
-needs=
-[ "$kernels" != x86-64-v3 ] || needs=avx2
+case $kernels in
+x86-64-v3) needs=avx2 ;;
+x86-64 | generic) needs= ;;
+*)
+    echo "install.sh: KERNELS is x86-64-v3, x86-64 or, on ARM, generic" >&2
+    exit 2
+    ;;
+esac
 if ! grep -qm1 "$needs" /proc/cpuinfo; then
     echo "install.sh: /proc is not mounted, or KERNELS=$kernels cannot run here (x86-64 can)" >&2
     exit 2

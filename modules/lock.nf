@@ -16,6 +16,7 @@ def hold(outdir) {
     def me = groovy.json.JsonOutput.toJson(
         [
             host: host(),
+            system: system(),
             process: ProcessHandle.current().pid(),
             started: started(ProcessHandle.current().pid()),
             since: new Date().format('yyyy-MM-dd HH:mm:ss'),
@@ -127,6 +128,16 @@ def host() {
     return name.exists() ? name.text.trim() : InetAddress.localHost.hostName
 }
 
+// What distinguishes systems, and containers in them, that have the same host name.
+def system() {
+    def booted = new File('/proc/sys/kernel/random/boot_id')
+    def space = new File('/proc/self/ns/pid').toPath()
+    if (!booted.exists() || !java.nio.file.Files.isSymbolicLink(space)) {
+        return null
+    }
+    return "${booted.text.trim()} ${java.nio.file.Files.readSymbolicLink(space)}".toString()
+}
+
 // When a process of this machine started; null where there is none of this number.
 def started(process) {
     def stat = new File("/proc/${process}/stat")
@@ -139,7 +150,8 @@ def started(process) {
 
 // Whether the run that holds a folder is gone.
 def is_gone(file, holder) {
-    if (holder.host == host() && holder.process instanceof Number) {
+    def here = holder.host == host() && (holder.system == null || holder.system == system())
+    if (here && holder.process instanceof Number) {
         def now = started(holder.process)
         return now == null || now != holder.started
     }

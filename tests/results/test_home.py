@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.synthetic import nuclei, write_ome_zarr
 
-from terapose.api.home import clear, prepare
+from terapose.api.home import Home, home_of, is_store, prepare
 from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.params import check
@@ -69,8 +69,30 @@ def test_behind_a_link_only_what_the_run_made_is_removed(tmp_path: Path, tiny_mo
 
 def test_a_folder_goes_as_a_whole(tmp_path: Path) -> None:
     (tmp_path / ".terapose" / STORE).mkdir(parents=True)
-    clear(tmp_path / ".terapose", tmp_path / ".terapose" / "other")
+    home = Home(tmp_path / ".terapose")
+    home.clear(home.store("other"))
     assert not [*tmp_path.iterdir()]
+
+
+def test_in_a_shared_folder_only_what_the_run_made_is_removed(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    for name in ("cells", STORE, ".terapose/cells", f".terapose/{STORE}"):
+        (shared / name).mkdir(parents=True)
+    one, other = (home_of(tmp_path / name, shared) for name in ("one", "other"))
+    assert one.cells != other.cells and not is_store(one.cells)
+    for home in (one, other):
+        (shared / ".terapose" / home.cells).mkdir()
+        (shared / ".terapose" / "fedcba9876543210").mkdir(exist_ok=True)
+    one.clear(one.store("fedcba9876543210"))
+    left = {str(path.relative_to(shared)) for path in shared.rglob("*")}
+    assert left == {
+        "cells",
+        STORE,
+        ".terapose",
+        ".terapose/cells",
+        f".terapose/{STORE}",
+        f".terapose/{other.cells}",
+    }
 
 
 @pytest.mark.parametrize("sign", ["\n", "\t", "\x1b", "\x9b", "\u2028", "\u202e"])

@@ -232,6 +232,8 @@ def test_results_of_another_image_are_refused(
     image_there = f"{there}/labels.zarr/cells"
     said = command.refuses("segment", image_there, there, "--model", tiny_model)
     assert "would be overwritten by the results" in said
+    said = command.refuses("segment", image_there.replace("s3:", "s3a:"), there)
+    assert "would be overwritten by the results" in said
     assert content(there) == before
 
 

@@ -29,6 +29,7 @@ LEFT: dict[str, tuple[dict[str, object], float]] = {
     "number 0": ({**HERE, "process": 0}, 0),
     "elsewhere": (ELSEWHERE, lock.PATIENCE / 2),
     "elsewhere and old": (ELSEWHERE, lock.PATIENCE * 2),
+    "another system": ({**HERE, "system": "another", "process": 2**22 + 1}, lock.PATIENCE / 2),
     "being written": ({}, 0),
     "never written": ({}, lock.PATIENCE * 2),
 }
@@ -40,7 +41,7 @@ ODD: dict[str, Callable[[Path], None]] = {
     "linked": lambda path: path.symlink_to("/etc/hostname"),
 }
 """What no run has made."""
-HELD = {"elsewhere", "being written", "cleared", *ODD}
+HELD = {"elsewhere", "another system", "being written", "cleared", *ODD}
 
 
 def leave(folder: Path, says: dict[str, object], age: float) -> None:

@@ -1,5 +1,5 @@
 """The folder of stores of intermediates, and of cells of a second network: ``.terapose`` in that of
-the results, or another one that was asked for. It may be on an object store.
+the results, or in another one that was asked for. It may be on an object store.
 
 ``.terapose`` may be a link to a folder, which the user made to keep intermediates on another disk.
 Then only what a run has made itself is removed from there, and the link stays. What is in the
@@ -29,12 +29,13 @@ from terapose.results.upload import upload
 NAME = ".terapose"
 CELLS = "cells"
 """Results of the second network, whose names in it the stores cannot have: those are digests."""
-_OURS = re.compile(rf"[0-9a-f]{{16}}|{CELLS}")
+_STORE = re.compile(r"[0-9a-f]{16}")
+_OURS = re.compile(rf"{_STORE.pattern}|{CELLS}(-{_STORE.pattern})?")
 
 
 def is_store(name: str) -> bool:
     """Whether a store in the folder has such a name."""
-    return name != CELLS and _OURS.fullmatch(name) is not None
+    return _STORE.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,21 @@ class Home:
         Where it is.
     is_shared
         Whether stores of other runs may be in it.
+    cells
+        Name in it of the results of the second network.
     """
 
     place: Path | Remote
     is_shared: bool = False
+    cells: str = CELLS
 
     def store(self, digest: str) -> Store:
         """The store of a plan."""
         return Store(str(self.place / digest), digest)
 
-    def within(self, name: str) -> Home:
-        """The folder for a run that is a part of this one, looked at as `prepare` does."""
-        place = self.place / name / NAME
+    def of_cells(self) -> Home:
+        """The folder for the run of the second network, looked at as `prepare` does."""
+        place = self.place / self.cells / NAME
         if isinstance(place, Path):
             prepare(place)
         return Home(place)
@@ -66,9 +70,12 @@ class Home:
     def clear(self, store: Store) -> None:
         """Remove the intermediates of a run that keeps none."""
         if isinstance(self.place, Path):
-            clear(self.place, Path(store.address), is_shared=self.is_shared)
+            only = self.is_shared or self.place.is_symlink()
+            own = (Path(store.address), self.place / self.cells)
+            for path in own if only else (self.place,):
+                files.remove(path)
             return
-        for place in (store.address, self.place / CELLS) if self.is_shared else (self.place,):
+        for place in (store.address, self.place / self.cells) if self.is_shared else (self.place,):
             Store(str(place)).remove()
 
 
@@ -80,19 +87,27 @@ def home_of(results: Path | Remote, store: Path | Remote | None) -> Home:
     results
         Folder of the results, to which no other run writes.
     store
-        What was asked for in place of ``.terapose`` in it.
+        The folder that was asked for in place of that of the results.
 
     Raises
     ------
     InputError
         As `prepare`.
     """
-    place = results / NAME if store is None else store
+    place = (results if store is None else store) / NAME
     if isinstance(place, Path):
         # the folder of results itself may be a link, or be reached through one
-        place = place.resolve() if store is not None else place.parent.resolve() / NAME
+        place = place.parent.resolve() / NAME
         prepare(place)
-    return Home(place, is_shared=store is not None)
+    if store is None:
+        return Home(place)
+    return Home(place, is_shared=True, cells=f"{CELLS}-{_digest(results)}")
+
+
+def _digest(results: Path | Remote) -> str:
+    """What distinguishes the results of one run from those of others that share a folder."""
+    address = str(results.resolve() if isinstance(results, Path) else results)
+    return hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -113,7 +128,7 @@ def laid_out(results: Path | Remote, home: Home, held: Held) -> Iterator[Path]:
         return
     if isinstance(home.place, Path):
         # one of a killed run is found again
-        folder = home.place / f"results-{hashlib.sha256(str(results).encode()).hexdigest()[:16]}"
+        folder = home.place / f"results-{_digest(results)}"
         files.remove(folder)
         folder.mkdir(parents=True)
     else:
@@ -129,7 +144,7 @@ def laid_out(results: Path | Remote, home: Home, held: Held) -> Iterator[Path]:
 def local_cells(home: Home) -> Iterator[Path]:
     """A local folder for the results of the second network: in the home, if that is local."""
     if isinstance(home.place, Path):
-        yield home.place / CELLS
+        yield home.place / home.cells
         return
     with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
         yield Path(folder)
@@ -166,21 +181,4 @@ def prepare(home: Path) -> None:
                 allowed=f"a folder; {home} itself may be a link to one",
                 remedy="remove the link and run again",
             )
-        files.remove(path)
-
-
-def clear(home: Path, store: Path, *, is_shared: bool = False) -> None:
-    """Remove the intermediates of a run that keeps none.
-
-    Parameters
-    ----------
-    home
-        The folder (`prepare`). If it is a link, other stores behind it may be those of other runs.
-    store
-        Of this run.
-    is_shared
-        Whether other stores in it may be those of other runs anyway.
-    """
-    only = is_shared or home.is_symlink()
-    for path in (store, home / CELLS) if only else (home,):
         files.remove(path)

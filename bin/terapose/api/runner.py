@@ -13,12 +13,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.api.home import CELLS, Home, home_of, laid_out, local_cells
+from terapose.api.home import Home, home_of, laid_out, local_cells
 from terapose.core.errors import InputError
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters, check
@@ -27,6 +27,7 @@ from terapose.io.images import Image
 from terapose.io.lock import held
 from terapose.io.remote import Remote, folder_of
 from terapose.io.remote_lock import Held
+from terapose.io.store.store import Store
 from terapose.pipeline.around import find_all, look_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.local import Report, Runner, pool_of, quiet, repairing, run_stages
@@ -66,8 +67,8 @@ def segment_file(
         Whether the files of the label image are links into the store, where the file system has
         them: no room is needed for a copy, but what damages the store damages the results.
     store
-        Folder for the store of intermediates, of either kind, in place of ``.terapose`` in that of
-        the results.
+        Folder of either kind in which ``.terapose``, with the store of intermediates, is made, in
+        place of that of the results.
 
     Returns
     -------
@@ -90,9 +91,11 @@ def segment_file(
         with laid_out(results, home, held_by_me) as folder:
             # files that are sent on may be links: what is sent is compared with their checksums
             as_links = link or (isinstance(results, Remote) and isinstance(home.place, Path))
-            record = _segment(opened, folder, home, params, workers, report, link=as_links)
-            look_all(record["mode"], params, folder)
-    return record
+            made = _segment(opened, folder, home, params, workers, report, link=as_links)
+            look_all(made.record["mode"], params, folder)
+        # not before results are where they should be: another run can go on from what is kept
+        made.clear(home, params)
+    return made.record
 
 
 def _folder_of(given: str | Path | Remote) -> Path | Remote:
@@ -126,6 +129,18 @@ def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[
             yield opened, lambda: None
 
 
+class _Made(NamedTuple):
+    """The record of a run, and its store."""
+
+    record: dict[str, Any]
+    store: Store
+
+    def clear(self, home: Home, params: Parameters) -> None:
+        """Remove intermediates, if none are kept."""
+        if params.keep_intermediates == "none":
+            home.clear(self.store)
+
+
 def _segment(
     opened: Image,
     folder: Path,
@@ -135,7 +150,7 @@ def _segment(
     report: Report,
     *,
     link: bool,
-) -> dict[str, Any]:
+) -> _Made:
     """Segment an image that was checked, in a folder that no other run writes to."""
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all
@@ -148,8 +163,9 @@ def _segment(
             # for the nuclei alone: nobody looks at it
             cells = stack.enter_context(local_cells(home))
             with _checked(opened.address, cells, params.second) as (same, _):
-                apart = home.within(CELLS)
-                _segment(same, cells, apart, params.second, workers, report, link=False)
+                apart = home.of_cells()
+                made = _segment(same, cells, apart, params.second, workers, report, link=False)
+                made.clear(apart, params.second)
         model_files = resolve_all(params.model, digest=params.model_digest)
         opened, params = find_all(opened, params, model_files)
         plan = make_plan(opened, identify_all(model_files), params)
@@ -167,9 +183,7 @@ def _segment(
             runner,
             lambda: run_all(runner, params, model_files, folder, cells, workers=workers, link=link),
         )
-    if params.keep_intermediates == "none":
-        home.clear(store)
-    return record
+    return _Made(record, store)
 
 
 def _confirm_device(device: str) -> None:

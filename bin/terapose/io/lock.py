@@ -96,6 +96,7 @@ def myself() -> dict[str, Any]:
     """What a lock of this process says."""
     return {
         "host": socket.gethostname(),
+        "system": _system(),
         "process": os.getpid(),
         "started": _started(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -175,8 +176,20 @@ def _refuse_odd(path: Path) -> None:
         )
 
 
+def _system() -> str | None:
+    """What distinguishes systems, and containers in them, that have the same host name.
+
+    In another one a process may be alive that has no such number here.
+    """
+    try:
+        booted = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{booted} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
+
+
 def is_gone(holder: dict[str, Any], age: Callable[[], float]) -> bool:
-    """Whether the run is over that a lock is of.
+    """Whether the run that made a lock has ended.
 
     Parameters
     ----------
@@ -185,7 +198,8 @@ def is_gone(holder: dict[str, Any], age: Callable[[], float]) -> bool:
     age
         Gives the seconds since it was touched.
     """
-    if holder.get("host") == socket.gethostname() and isinstance(holder.get("process"), int):
+    here = holder.get("host") == socket.gethostname() and holder.get("system") in (None, _system())
+    if here and isinstance(holder.get("process"), int):
         started = _started(holder["process"])
         return started is None or started != holder.get("started")
     return age() > PATIENCE

@@ -28,7 +28,7 @@ def load(path: str | Path, *, device: str = "cpu", precision: str = "auto") -> N
     path
         Local weight file: Cellpose 1 to 3, ``terapose train``, or Cellpose 4.
     device
-        "cpu", "cuda", "cuda:1", "mps".
+        "cpu", "cuda", "cuda:1".
     precision
         "float32", "bfloat16", or "auto": float32, but for Cellpose 4 on a GPU bfloat16, which is
         that library's own choice. On a CPU it rounds, and is fast only where the processor
@@ -141,7 +141,7 @@ def device_for(kind: str, task: int) -> str:
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        # memory alone can be had of a GPU that is too old for any kernel
+        # an old GPU can allocate memory, but has no kernels
         torch.zeros(1, device=device).add_(1)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines() or ["no reason given"]

@@ -15,8 +15,8 @@ CPU, which prepares the next plane meanwhile.
 4. A finished plane is divided by the sum of weights, and copied to pinned memory on a second
    stream while the next one is computed.
 
-On devices that are not NVIDIA's or AMD's (which torch calls "cuda"), and on the CPU, where this is
-tested, copies wait.
+Devices are NVIDIA's and AMD's, which torch calls "cuda". On the CPU, where this is tested, copies
+wait.
 """
 
 from __future__ import annotations
@@ -132,13 +132,20 @@ def run_on_device(
     """
     layout = Layout.of(shape or planes.shape[2:], region, network.tile, overlap, augment=augment)
     result = np.empty((len(planes), 3, *layout.size), np.float32)
-    with enough_memory(network), network.module.exact():
+    with enough_memory(network), network.module.exact(), _current(network.module.device):
         work = _Work(network, layout, planes.shape[1:], result)
         for n, plane in enumerate(planes):
             used = None if wanted is None else wanted[n]
             work.add(plane, fates(plane, used, layout, skip_empty))
         work.finish()
     return result
+
+
+@contextmanager
+def _current(device: torch.device) -> Iterator[None]:
+    """Use a GPU that may not be the first: streams, events and graphs are of the current one."""
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        yield
 
 
 @dataclass

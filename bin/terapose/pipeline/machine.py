@@ -25,7 +25,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,9 @@ _ALIKE = ("AVX512_ICL", "AVX512_SPR")
 _CORE_NAMES = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename")
 
 
-def kind_here(libraries: Iterable[Library], *, use_gpu: bool = False) -> dict[str, str]:
+def kind_here(
+    libraries: Iterable[Library], *, use_gpu: bool = False, task: int = 0
+) -> dict[str, str]:
     """What the bits of libraries depend on in this process.
 
     Parameters
@@ -54,8 +56,16 @@ def kind_here(libraries: Iterable[Library], *, use_gpu: bool = False) -> dict[st
         Their names.
     use_gpu
         Whether torch works on a GPU.
+    task
+        Number of the task: of several GPUs it decides which (`terapose.networks.loading`).
+
+    Returns
+    -------
+    dict
+        A description of the kind of machine, by library.
     """
-    found = {"torch": _gpu if use_gpu else _torch, "numpy": _numpy, "numba": _numba}
+    torch = partial(_gpu, task) if use_gpu else _torch
+    found = {"torch": torch, "numpy": _numpy, "numba": _numba}
     return {name: found[name]() for name in libraries}
 
 
@@ -76,17 +86,19 @@ def _torch() -> str:
     return f"{torch.__version__} on a processor {_processor()} ({used})"
 
 
-@cache
-def _gpu() -> str:
+def _gpu(task: int) -> str:
     import torch
+
+    from terapose.networks.loading import device_for
 
     if not torch.cuda.is_available():
         return f"{torch.__version__} without a GPU"  # the stage refuses to run
-    major, minor = torch.cuda.get_device_capability()
+    device = device_for("cuda", task)
+    major, minor = torch.cuda.get_device_capability(device)
     hip, cuda = torch.version.hip, torch.version.cuda
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     made = f"ROCm {hip}" if hip else f"CUDA {cuda}, cuDNN {cudnn}"
-    return f"{torch.__version__} on {torch.cuda.get_device_name()} ({major}.{minor}, {made})"
+    return f"{torch.__version__} on {torch.cuda.get_device_name(device)} ({major}.{minor}, {made})"
 
 
 @cache

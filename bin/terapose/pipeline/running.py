@@ -79,7 +79,7 @@ def _begin(job: Job) -> dict[str, list[str]]:
     libraries = STAGES[job.stage].rounding(job.plan, job.params)
     if not libraries:
         return {}
-    mine = kind_here(libraries, use_gpu=bool(job.params.get("use_gpu")))
+    mine = kind_here(libraries, use_gpu=bool(job.params.get("use_gpu")), task=job.task)
     place, strict = f"ran-on/{job.stage}-{job.key}", job.params.get("strict")
     if strict:
         # before anything is left: on another machine the run can go on

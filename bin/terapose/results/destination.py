@@ -12,6 +12,7 @@ from typing import Any
 from terapose.core.errors import InputError
 from terapose.core.masking import masked
 from terapose.io.files import ASIDE
+from terapose.io.images.address import filesystem
 from terapose.io.remote import Remote
 from terapose.results.earlier import record_of
 from terapose.results.upload import record_there
@@ -58,7 +59,11 @@ def check_output(folder: Path | Remote, address: str, names: Iterable[str]) -> N
 def _is_result(folder: Path | Remote, name: str, address: str) -> bool:
     """Whether an image is a result, or in one."""
     if isinstance(folder, Remote):
-        return f"{address.rstrip('/')}/".startswith(f"{folder / name}/")
+        if "://" not in address:
+            return False
+        # s3:// and s3a:// are the same store
+        (one, there), (other, mine) = (filesystem(str(x)) for x in (address, folder / name))
+        return type(one) is type(other) and f"{there.rstrip('/')}/".startswith(f"{mine}/")
     result, image = (Path(os.path.realpath(x)) for x in (folder / name, address))
     return "://" not in address and image.is_relative_to(result)
 

@@ -87,7 +87,7 @@ def replacing(folder: Path, record: dict[str, Any]) -> Iterator[None]:
     folder
         Of the results.
     record
-        The coming one: what else than it names is removed, is said in a warning.
+        The coming one: names that it lacks are removed, with a warning.
     """
     left = _present(folder)
     gone = [name for name in left if name not in named(record)]

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 class _Comparison:
     """Objects against files, by keys: checksums of what is the same, what to send, what to remove.
 
-    ``gone`` are names of earlier results that the coming ones do not have.
+    ``gone`` are names of earlier results that this run does not write.
     """
 
     same: dict[str, int]

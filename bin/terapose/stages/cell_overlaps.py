@@ -59,6 +59,10 @@ def run(job: Job) -> dict[str, Any]:
     """Count the pairs of one task."""
     folder = Path(str(job.params["cells"]))
     record = read_record(folder)
+    if identity(record) != job.params["identity"]:
+        raise StoreError(
+            "another run has replaced the cells", where=folder, remedy="run again without -resume"
+        )
     labels = open_level(str(folder / "labels.zarr"), 0)
     plan, name = job.plan, job.name("cells")
     if (1,) * (3 - labels.ndim) + labels.shape != plan.image.shape:
