@@ -62,7 +62,8 @@ Example:
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
-    help="Threads of each library in this process (default: OMP_NUM_THREADS, or one per core).",
+    help="Threads of each library in this process (default: OMP_NUM_THREADS, or one per core); "
+    "segment divides the cores among its --jobs instead.",
 )
 @click.pass_context
 def group(context: click.Context, threads: int | None) -> None:
