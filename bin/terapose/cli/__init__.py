@@ -63,7 +63,7 @@ Example:
     "--threads",
     type=click.IntRange(min=1),
     help="Threads of each library in this process (default: OMP_NUM_THREADS, or one per core); "
-    "segment divides the cores among its --jobs instead.",
+    "segment divides the cores among processes instead (--jobs).",
 )
 @click.pass_context
 def group(context: click.Context, threads: int | None) -> None:
