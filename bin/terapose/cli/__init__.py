@@ -61,7 +61,7 @@ Example:
 @click.version_option(__version__, prog_name="terapose")
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     help="Threads of each library in this process (default: OMP_NUM_THREADS, or one per core); "
     "segment divides the cores among processes instead (--jobs).",
 )

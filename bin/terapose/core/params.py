@@ -236,6 +236,7 @@ class Parameters(ImageParameters):
     task_minutes: Number = Field(
         None,
         gt=0,
+        le=10_000,
         description="How long a task should take at least, at typical rates, if its stage has "
         "enough to do; default: as long as starting it (4 to 11 seconds). The profiles of "
         "clusters set 2 minutes. max_tasks takes precedence.",
