@@ -14,9 +14,10 @@ import torch
 from tests.synthetic import nuclei, write_zarr
 
 from terapose.api.runner import segment_file
+from terapose.core.devices import device_for
 from terapose.core.params import check
 from terapose.io.labels.ome_zarr import open_level
-from terapose.networks import base, loading, on_device
+from terapose.networks import base, on_device
 from terapose.stages import gradients
 
 CASES: tuple[dict[str, Any], ...] = (
@@ -71,12 +72,12 @@ def test_the_labels_are_those_of_the_cpu(
 
 def test_tasks_share_the_gpus_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert [loading.device_for("cuda", task) for task in range(4)] == [
+    assert [device_for("cuda", task) for task in range(4)] == [
         "cuda:0",
         "cuda:1",
         "cuda:2",
         "cuda:0",
     ]
-    assert loading.device_for("cpu", 1) == "cpu"
+    assert device_for("cpu", 1) == "cpu"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert loading.device_for("cuda", 5) == "cuda"
+    assert device_for("cuda", 5) == "cuda"

@@ -124,20 +124,6 @@ def confirm_device(name: str) -> None:
     _device(name)
 
 
-def device_for(kind: str, task: int) -> str:
-    """Which device of a kind a task uses: with several GPUs, those of neighbouring tasks differ.
-
-    Parameters
-    ----------
-    kind
-        "cpu" or "cuda".
-    task
-        Number of the task.
-    """
-    count = torch.cuda.device_count() if kind == "cuda" else 0
-    return f"{kind}:{task % count}" if count > 1 else kind
-
-
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)

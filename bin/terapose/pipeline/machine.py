@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from terapose.core.devices import device_for
 from terapose.core.errors import InputError
 from terapose.pipeline.stage import Library
 from terapose.pipeline.state import Kinds, Step
@@ -57,7 +58,7 @@ def kind_here(
     use_gpu
         Whether torch works on a GPU.
     task
-        Number of the task: of several GPUs it decides which (`terapose.networks.loading`).
+        Number of the task: of several GPUs it decides which (`terapose.core.devices`).
 
     Returns
     -------
@@ -88,8 +89,6 @@ def _torch() -> str:
 
 def _gpu(task: int) -> str:
     import torch
-
-    from terapose.networks.loading import device_for
 
     if not torch.cuda.is_available():
         return f"{torch.__version__} without a GPU"  # the stage refuses to run
