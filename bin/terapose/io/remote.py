@@ -50,12 +50,10 @@ def folder_of(address: str | os.PathLike[str]) -> Path | Remote:
         If nothing can be written to such an address.
     """
     text = os.fspath(address)
-    found = _URL.match(text)
-    if found is None or not _means_url(found):
-        return Path(text)
+    found = _url(text)
+    if isinstance(found, Path):
+        return found
     scheme = found[1].lower()
-    if scheme == "file":
-        return Path(localise(f"file://{text[found.end() - 1 :]}"))
     if scheme not in SCHEMES:
         raise InputError(
             "results cannot be written to addresses of this type", where=text, allowed=ALLOWED
@@ -74,11 +72,9 @@ def local_path(address: str | os.PathLike[str]) -> Path:
         If it is a URL, other than ``file://``.
     """
     text = os.fspath(address)
-    found = _URL.match(text)
-    if found is None or not _means_url(found):
-        return Path(text)
-    if found[1].lower() == "file":
-        return Path(localise(f"file://{text[found.end() - 1 :]}"))
+    found = _url(text)
+    if isinstance(found, Path):
+        return found
     raise InputError(
         "this is written to a local disk only",
         where=text,
@@ -87,9 +83,15 @@ def local_path(address: str | os.PathLike[str]) -> Path:
     )
 
 
-def _means_url(found: re.Match[str]) -> bool:
-    """Whether an address is no path; ``Path`` leaves one slash of the two of a URL."""
-    return len(found[2]) > 1 or found[1].lower() in _KNOWN
+def _url(text: str) -> Path | re.Match[str]:
+    """The path that an address names, or its parts, if it is a URL other than ``file://``."""
+    found = _URL.match(text)
+    # `Path` leaves one slash of the two of a URL
+    if found is None or (len(found[2]) == 1 and found[1].lower() not in _KNOWN):
+        return Path(text)
+    if found[1].lower() == "file":
+        return Path(localise(f"file://{text[found.end() - 1 :]}"))
+    return found
 
 
 def _refuse_odd(address: str, path: str) -> None:

@@ -22,7 +22,7 @@ wait.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,11 +141,9 @@ def run_on_device(
     return result
 
 
-@contextmanager
-def _current(device: torch.device) -> Iterator[None]:
+def _current(device: torch.device) -> AbstractContextManager[object]:
     """Use a GPU that may not be the first: streams, events and graphs are of the current one."""
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        yield
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @dataclass
@@ -201,6 +199,7 @@ class _Work:
         """Fate and slot of tiles that have not been added yet."""
         self._added = 0
         self._blank: Tensor | None = None
+        self._turns = any(flip != (1, 1) for flip in layout.flips)
         self._padded = torch.zeros((network.channels, *layout.extent), device=device)
         self._total = torch.zeros((3, *layout.extent), device=device)
         self._weight = torch.from_numpy(taper(layout.tile)).to(device)
@@ -242,7 +241,7 @@ class _Work:
         """Run the slots that are filled, and add all tiles that wait for them."""
         if self._filled:
             output = self._batch.run()[0].float()
-            plain = None if self._turns() else output.double() * self._weight
+            plain = None if self._turns else output.double() * self._weight
         for what, slot in self._waiting:
             at = self._added % len(self._layout.corners)
             corner, flip = self._layout.corners[at], self._layout.flips[at]
@@ -260,10 +259,6 @@ class _Work:
             if at == len(self._layout.corners) - 1:
                 self._return(self._added // len(self._layout.corners) - 1)
         self._waiting, self._filled = [], 0
-
-    def _turns(self) -> bool:
-        """Whether any tile is flipped."""
-        return any(flip != (1, 1) for flip in self._layout.flips)
 
     def _of_zeros(self) -> Tensor:
         """The network's output for a tile of zeros, (3, Y, X)."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,20 +58,23 @@ def stale(folder: Path, coming: Collection[str]) -> list[str]:
     list of str
         Their names in the folder.
     """
-    return [name for name in _present(folder) if name not in coming]
+    return [name for name in _present(folder, _known(folder)) if name not in coming]
 
 
-def _present(folder: Path) -> list[str]:
-    records = (record_of(folder, name) or {} for name in (RECORD, GOING))
+def _known(folder: Path) -> list[dict[str, Any]]:
+    """What names the results that are there, or that a run was writing when it was killed."""
+    return [record_of(folder, name) or {} for name in (RECORD, GOING)]
+
+
+def _present(folder: Path, records: list[dict[str, Any]]) -> list[str]:
     names = dict.fromkeys(name for record in records for name in named(record))
     return [name for name in names if os.path.lexists(folder / name)]
 
 
-def note_of(records: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+def note_of(records: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
     """The content of the note (`GOING`): the names in some records, by their fields."""
-    known = list(records)
     return {
-        output.field: sorted({name for record in known for name in output.of_record(record)})
+        output.field: sorted({name for record in records for name in output.of_record(record)})
         for output in OUTPUTS
     }
 
@@ -89,9 +92,9 @@ def replacing(folder: Path, record: dict[str, Any]) -> Iterator[None]:
     record
         The coming one: names that it lacks are removed, with a warning.
     """
-    left = _present(folder)
+    known = _known(folder)
+    left = _present(folder, known)
     gone = [name for name in left if name not in named(record)]
-    known = [record_of(folder, name) or {} for name in (RECORD, GOING)]
     with files.made(folder / GOING, "note of results") as place:
         place.write_text(json.dumps(note_of([*known, record])), encoding="utf-8")
     # with the record goes the promise that results are complete
