@@ -17,9 +17,6 @@ from terapose.pipeline.running import run
 from terapose.pipeline.stage import Stage
 from terapose.pipeline.state import Step
 
-needs_reset = pytest.mark.skipif(
-    not peak.forget_peak(), reason="this system does not reset a process's peak"
-)
 MB = 10**6
 
 
@@ -28,7 +25,20 @@ def touched(size: int) -> None:
     assert np.ones(size, np.uint8).sum() == size
 
 
-@needs_reset
+@pytest.fixture
+def resets() -> None:
+    """Asked of the kernel itself, in this process as it is now: some take the request in vain."""
+    touched(300 * MB)
+    before = peak.peak_memory()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pytest.skip("this system does not reset a process's peak")
+    if peak.peak_memory() > before - 200 * MB:
+        pytest.skip("a reset leaves this process's peak where it was")
+
+
+@pytest.mark.usefixtures("resets")
 def test_a_peak_is_forgotten() -> None:
     touched(300 * MB)
     before = peak.peak_memory()
@@ -36,6 +46,14 @@ def test_a_peak_is_forgotten() -> None:
     assert peak.peak_memory() < before - 200 * MB
     touched(300 * MB)
     assert peak.peak_memory() > before - 100 * MB
+
+
+def test_a_request_that_does_nothing_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peak, "_RESET", tmp_path / "clear_refs")
+    touched(300 * MB)
+    assert not peak.forget_peak()
 
 
 def receipts_of_two(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> list[Receipt]:
@@ -55,7 +73,7 @@ def receipts_of_two(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
     return [run(runner.job("masks", {}, state, task)) for task in range(2)]
 
 
-@needs_reset
+@pytest.mark.usefixtures("resets")
 def test_a_task_tells_its_own_peak(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,25 +12,39 @@ import sys
 from pathlib import Path
 
 _RESET = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
 _PEAK = "5"
 """Written there, it resets the peak (proc(5))."""
+_SLACK = 32 * 1024**2
+"""What other threads may take and give back between two figures of the kernel, in bytes."""
 
 
 def forget_peak() -> bool:
-    """Let the peak begin again; False where the system has no way to do so."""
+    """Let the peak begin again; False where the system has no way to do so.
+
+    Some kernels take the request and do nothing, so it is checked: right after a reset the peak
+    is what the process holds.
+    """
     try:
         _RESET.write_text(_PEAK)
     except OSError:
         return False
-    return True
+    figures = _figures()
+    return figures["VmHWM"] <= figures["VmRSS"] + _SLACK
 
 
 def peak_memory() -> int:
     """Largest resident memory of this process since `forget_peak`, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
+    if _STATUS.exists():
         # not getrusage: its figure starts at what the parent process had
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        return _figures()["VmHWM"]
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _figures() -> dict[str, int]:
+    """Peak (VmHWM) and present (VmRSS) resident memory of this process as Linux tells them."""
+    lines = (line.partition(":") for line in _STATUS.read_text().splitlines())
+    return {
+        name: int(size.split()[0]) * 1024 for name, _, size in lines if name in ("VmHWM", "VmRSS")
+    }
