@@ -5,7 +5,7 @@ include { help_text } from './modules/help'
 include { hold } from './modules/lock'
 include { LOOK } from './modules/phases/look'
 include { SIMULATE } from './modules/processes/simulate'
-include { remove_stale } from './modules/outdir'
+include { remove_note ; remove_stale } from './modules/outdir'
 include { SEGMENT ; SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { any_second ; check_parameters ; checked_outdir ; named_images ; run_parameters ; simulating ; source } from './modules/sources'
 
@@ -51,6 +51,9 @@ workflow {
     SEGMENT.out.cells.subscribe { name, _labels, _record -> finished.add(name) }
     SEGMENT.out.notes.subscribe { note -> notes.add(note) }
     workflow.onComplete = {
+        if (workflow.success && outdir) {
+            finished.each { name -> remove_note(outdir, name) }
+        }
         release.call()
         say_end(outdir, finished.size(), notes)
     }

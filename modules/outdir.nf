@@ -5,6 +5,12 @@ def folder_of(name) {
     return params.publish_layout == 'mcmicro' ? "segmentation/terapose-${name}" : name
 }
 
+// Remove the note that says what is being copied to a sample's folder (bin/terapose/results/earlier.py): the
+// record is there by now.
+def remove_note(outdir, name) {
+    file("${outdir}/${folder_of(name)}", glob: false).resolve('.provenance.going.json').delete()
+}
+
 // Remove results of an earlier run from a sample's folder, and say so. They may be links: not what
 // these lead to.
 def remove_stale(outdir, name, files) {

@@ -22,7 +22,7 @@ workflow SEGMENT {
     summed = NETWORK(split)
     found = FLOWS(split, summed)
     named = LABELS(split, found, cells)
-    RESULTS(runs, named, second)
+    RESULTS(runs, named, outdir, second)
 
     emit:
     results = RESULTS.out.laid

@@ -11,6 +11,7 @@ workflow RESULTS {
     take:
     runs
     named // [sample, summary] of the cells and their numbers
+    outdir
     second // whether these are the cells of a second network: no results by themselves
 
     main:
@@ -34,7 +35,7 @@ workflow RESULTS {
     compared = laid.join(named.mix(WHOLE.out.summary)).map { sample, run, files, summary ->
         tuple(sample, job(run, 'finish').store, run.plan, summary, files)
     }
-    PUBLISH(compared.filter { !second })
+    PUBLISH(compared.filter { !second }, outdir)
     VERIFY(compared.filter { second })
     verified = PUBLISH.out.map { sample, _results -> tuple(sample) }.mix(VERIFY.out.map { sample -> tuple(sample) })
 

@@ -12,13 +12,16 @@ process PUBLISH {
 
     input:
     tuple val(sample), val(store), path(plan), path(before), path(results, stageAs: 'laid/*')
+    val outdir
 
     output:
     tuple val(sample), path('results/*')
 
     script:
+    // who finds files there, should the copy be cut short, has to know that they are results
+    def into = outdir ? "--into ${quoted("${outdir}/${folder_of(sample)}")}" : ''
     """
-    terapose.py --threads ${task.cpus} verify laid --store ${quoted(store)} --plan ${plan} --before ${before}
+    terapose.py --threads ${task.cpus} verify laid --store ${quoted(store)} --plan ${plan} --before ${before} ${into}
     cp -RlL laid results 2> /dev/null || { rm -rf results; cp -RL laid results; }
     """
 

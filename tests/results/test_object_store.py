@@ -127,6 +127,15 @@ def test_damage_is_found_and_made_again(
     assert "there are no results, or they are not complete" in command.refuses("verify", there)
 
 
+def test_what_others_wrote_is_not_replaced(
+    there: Remote, made: Path, tiny_model: Path, command: Terapose
+) -> None:
+    there.write("labels.zarr/mine", b"mine")
+    said = command.refuses("segment", made / "image.zarr", there, "--model", tiny_model)
+    assert f"{there}/labels.zarr: would be overwritten, although nothing says" in said
+    assert there.files() == {"labels.zarr/mine": 4}
+
+
 def test_image_store_and_results_on_an_object_store(
     server: Server, there: Remote, made: Path, tiny_model: Path
 ) -> None:

@@ -118,7 +118,7 @@ def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[
     result = full_image(opened, params) if params.upscale else opened
     check_stage.check_readable(opened, params, result)
     check_stage.check_thumbnails(result, params)
-    check_output(folder, image, result_names(params))
+    check_output(folder, image, result_names(params), (params.tissue, params.markers))
     for note in check_stage.exposed(image, params):
         log.warning(note)
     if isinstance(folder, Remote):

@@ -18,7 +18,10 @@ Examples:
 @click.option("--store", hidden=True, help="Store to make the results from again.")
 @click.option("--plan", type=_FILE, hidden=True, help="Plan of the run they should be of.")
 @click.option("--before", type=_FILE, hidden=True, help="Summary of that run before them.")
-def command(results: str, store: str | None, plan: Path | None, before: Path | None) -> None:
+@click.option("--into", hidden=True, help="Folder they are about to be copied to: says so there.")
+def command(
+    results: str, store: str | None, plan: Path | None, before: Path | None, into: str | None
+) -> None:
     """Compare the files in the folder RESULTS with the checksums in its provenance.json.
 
     RESULTS is a local folder or one on an object store (s3://bucket/folder).
@@ -30,6 +33,8 @@ def command(results: str, store: str | None, plan: Path | None, before: Path | N
     """
     from terapose.core.errors import InputError, shown
     from terapose.io.remote import folder_of
+    from terapose.results.earlier import record_of
+    from terapose.results.foreign import announce
     from terapose.results.verify import check, check_run, folders_in
 
     found, wrong = folders_in(folder_of(results)), list[InputError]()
@@ -44,6 +49,8 @@ def command(results: str, store: str | None, plan: Path | None, before: Path | N
                 click.echo(f"terapose: {error}", err=True)
         else:
             click.echo(f"{shown(folder)}: as written")
+    if into is not None and not wrong:
+        announce(folder_of(into), record_of(Path(results)) or {})
     if wrong and store is not None:
         from terapose.io.store.store import Store
         from terapose.pipeline.repair import count

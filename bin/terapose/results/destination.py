@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import uuid
@@ -12,13 +13,16 @@ from typing import Any
 from terapose.core.errors import InputError
 from terapose.core.masking import masked
 from terapose.io.files import ASIDE
-from terapose.io.images.address import filesystem
+from terapose.io.images.address import filesystem, is_url, localise
 from terapose.io.remote import Remote
 from terapose.results.earlier import record_of
+from terapose.results.foreign import refuse_foreign
 from terapose.results.upload import record_there
 
 
-def check_output(folder: Path | Remote, address: str, names: Iterable[str]) -> None:
+def check_output(
+    folder: Path | Remote, address: str, names: Iterable[str], beside: Iterable[str] = ()
+) -> None:
     """Refuse a result folder that cannot be used.
 
     Parameters
@@ -29,19 +33,21 @@ def check_output(folder: Path | Remote, address: str, names: Iterable[str]) -> N
         Path or URL of the image.
     names
         Of what will be written (`result_names`).
+    beside
+        Paths or URLs of other files that the run reads; empty ones count for nothing.
 
     Raises
     ------
     InputError
         If it cannot be written to, holds the results of another image, or a result would take the
-        place of the image.
+        place of what is read, or of what Terapose has not written.
     """
     names = list(names)
-    for name in names:
-        if _is_result(folder, name, address):
+    for name, read in itertools.product(names, [address, *filter(None, beside)]):
+        if _is_result(folder, name, read):
             raise InputError(
                 "would be overwritten by the results",
-                where=address,
+                where=read,
                 got=f"a result of the name {folder / name}",
                 remedy="choose another folder or another name",
             )
@@ -54,18 +60,19 @@ def check_output(folder: Path | Remote, address: str, names: Iterable[str]) -> N
         record = record_of(folder)
     if record is not None:
         _refuse_other(folder, record, address)
+    refuse_foreign(folder, names)
 
 
 def _is_result(folder: Path | Remote, name: str, address: str) -> bool:
-    """Whether an image is a result, or in one."""
+    """Whether what is read is a result, or in one."""
     if isinstance(folder, Remote):
         if "://" not in address:
             return False
         # s3:// and s3a:// are the same store
         (one, there), (other, mine) = (filesystem(str(x)) for x in (address, folder / name))
         return type(one) is type(other) and f"{there.rstrip('/')}/".startswith(f"{mine}/")
-    result, image = (Path(os.path.realpath(x)) for x in (folder / name, address))
-    return "://" not in address and image.is_relative_to(result)
+    result, read = (Path(os.path.realpath(x)) for x in (folder / name, localise(address)))
+    return not is_url(localise(address)) and read.is_relative_to(result)
 
 
 def _try_local(folder: Path) -> None:

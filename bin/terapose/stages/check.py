@@ -285,7 +285,7 @@ def _check_one(
     check_thumbnails(result, params)
     names = result_names(params)
     if output is not None:
-        check_output(output, address, names)
+        check_output(output, address, names, (params.tissue, params.markers))
         if isinstance(output, Path):
             check_room(output, math.prod(result.shape))
     # the numbers that names stand for: another table of markers is another run
