@@ -43,7 +43,7 @@ def peak_memory() -> int:
 
 
 def _figures() -> dict[str, int]:
-    """Peak (VmHWM) and present (VmRSS) resident memory of this process as Linux tells them."""
+    """Peak (VmHWM) and present (VmRSS) resident memory of this process as Linux shows them."""
     lines = (line.partition(":") for line in _STATUS.read_text().splitlines())
     return {
         name: int(size.split()[0]) * 1024 for name, _, size in lines if name in ("VmHWM", "VmRSS")
