@@ -70,8 +70,18 @@ def test_behind_a_link_only_what_the_run_made_is_removed(tmp_path: Path, tiny_mo
 def test_a_folder_goes_as_a_whole(tmp_path: Path) -> None:
     (tmp_path / ".terapose" / STORE).mkdir(parents=True)
     home = Home(tmp_path / ".terapose")
+    (tmp_path / ".terapose" / "cells" / "labels.zarr").mkdir(parents=True)
     home.clear(home.store("other"))
     assert not [*tmp_path.iterdir()]
+
+
+def test_what_is_beside_the_stores_stays(tmp_path: Path) -> None:
+    place = tmp_path / ".terapose"
+    (place / STORE / "done").mkdir(parents=True)
+    (place / "notes.txt").write_text("mine")
+    home = Home(place)
+    home.clear(home.store(STORE))
+    assert [path.name for path in place.iterdir()] == ["notes.txt"]
 
 
 def test_in_a_shared_folder_only_what_the_run_made_is_removed(tmp_path: Path) -> None:

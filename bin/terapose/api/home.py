@@ -14,7 +14,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ NAME = ".terapose"
 CELLS = "cells"
 """Results of the second network, whose names in it the stores cannot have: those are digests."""
 _STORE = re.compile(r"[0-9a-f]{16}")
-_OURS = re.compile(rf"{_STORE.pattern}|{CELLS}(-{_STORE.pattern})?")
+_OURS = re.compile(rf"{_STORE.pattern}|{CELLS}(-{_STORE.pattern})?|results-{_STORE.pattern}")
 
 
 def is_store(name: str) -> bool:
@@ -68,15 +68,30 @@ class Home:
         return Home(place)
 
     def clear(self, store: Store) -> None:
-        """Remove the intermediates of a run that keeps none."""
+        """Remove the intermediates of a run that keeps none, and those of earlier runs.
+
+        Not those of runs that write other results (a folder that was asked for, or a link to one),
+        nor what was put there by others.
+        """
+        is_own = not self.is_shared and not (
+            isinstance(self.place, Path) and self.place.is_symlink()
+        )
+        for name in self._names() if is_own else (Path(store.address).name, self.cells):
+            if isinstance(self.place, Path):
+                files.remove(self.place / name)
+            else:
+                Store(str(self.place / name)).remove()
+        if is_own and isinstance(self.place, Path):
+            with suppress(OSError):  # somebody has put something there
+                self.place.rmdir()
+
+    def _names(self) -> list[str]:
+        """What runs have left in the folder."""
         if isinstance(self.place, Path):
-            only = self.is_shared or self.place.is_symlink()
-            own = (Path(store.address), self.place / self.cells)
-            for path in own if only else (self.place,):
-                files.remove(path)
-            return
-        for place in (store.address, self.place / self.cells) if self.is_shared else (self.place,):
-            Store(str(place)).remove()
+            there = os.listdir(self.place) if self.place.is_dir() else []
+        else:
+            there = self.place.names()
+        return [name for name in there if _OURS.fullmatch(name)]
 
 
 def home_of(results: Path | Remote, store: Path | Remote | None) -> Home:
