@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from terapose.core.errors import InputError
 from terapose.core.masking import masked
-from terapose.io.files import ASIDE
 from terapose.io.images.address import filesystem
 from terapose.io.remote import Remote
 from terapose.results.earlier import record_of
@@ -83,10 +81,7 @@ def _try_local(folder: Path) -> None:
 
 
 def _try_remote(folder: Remote) -> None:
-    """Write an object and remove it: whether both are allowed should not be found out late."""
-    probe = f".terapose-{uuid.uuid4().hex}{ASIDE}"
-    folder.write(probe, b"\0")
-    folder.remove([probe])
+    folder.probe()
 
 
 def _refuse_other(folder: Path | Remote, record: Mapping[str, Any], address: str) -> None:
