@@ -27,7 +27,7 @@ from terapose.io.store.store import Store
 from terapose.results.thumbnails.chosen_cells import _read
 from terapose.results.verify import faults
 
-EVERYTHING = {"table": "csv,parquet,h5ad,geojson", "mask_tiff": "mask.tif"}
+EVERYTHING = {"table": "csv,parquet,h5ad,geojson", "mask_tiff": "mask.tif", "thumbnails": 8}
 
 
 @pytest.fixture
@@ -67,6 +67,18 @@ def test_results_do_not_depend_on_the_name_of_their_folder(
     for place in (Path("run:1"), Path("gs:abc")):
         table, _ = _read(place / "cells.parquet", ["CellID"])
         pd.testing.assert_frame_equal(table, pd.read_csv(place / "cells.csv")[["CellID"]])
+
+
+def test_other_outputs_go_to_such_folders(
+    tmp_path: Path, command: Terapose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("plain", "a::b", "run:1"):
+        Path(name).mkdir()
+        said = command("simulate", f"{name}/a.zarr", "--shape", "8,32,32")
+        assert said.code == 0, said.err
+    (plain, *others) = (results(tmp_path / name) for name in ("plain", "a::b", "run:1"))
+    assert len(plain) > 4 and all(set(found) == set(plain) for found in others)
 
 
 @pytest.mark.parametrize("name", ["run:1", "data:1", "a::b", "gs:abc"])
@@ -153,7 +165,7 @@ def test_a_run_that_is_told_to_end_leaves_nothing_temporary(
                 break
         children = _children(run.pid)
         run.send_signal(signal.SIGTERM)
-        rest = run.stderr.read()
+        _, rest = run.communicate(timeout=120)
     assert run.returncode == 143 and "Traceback" not in rest, rest
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {".terapose"}

@@ -296,6 +296,6 @@ def segment(
             address = f"{folder}/image.zarr"
             # axes that are given come first; without them these are what an array is taken for
             names = list("czyx"[-image.ndim :]) if 2 <= image.ndim <= 4 else None
-            zarr.create_array(address, data=image, dimension_names=names)
+            zarr.create_array(Path(address), data=image, dimension_names=names)
         segment_file(address, Path(folder) / "out", checked, workers=workers)
         return np.asarray(open_level(f"{folder}/out/labels.zarr", 0)[:])
