@@ -1,16 +1,20 @@
-"""A server of S3 on this machine (moto), in a process of its own."""
+"""A server of S3 on this machine (moto), in a process of its own, and a gateway before it."""
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +90,105 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
                 return
         time.sleep(0.1)
     raise AssertionError(f"the server does not answer: {log.read_text()}")
+
+
+class Gateway:
+    """A server in front of another one, that can refuse requests, or be gone.
+
+    Attributes
+    ----------
+    address
+        Where it listens.
+    refuses
+        Whether a request, by its method and path, is answered with "access denied".
+    before
+        Called with method and path before a request is passed on.
+    """
+
+    def __init__(self, behind: str) -> None:
+        self.refuses: Callable[[str, str], bool] = lambda method, path: False
+        self.before: Callable[[str, str], None] = lambda method, path: None
+        self.is_gone = False
+        host = behind.removeprefix("http://")
+        gateway = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one_request(self) -> None:
+                self.raw_requestline = self.rfile.readline(65537)
+                if gateway.is_gone or not self.raw_requestline or not self.parse_request():
+                    self.close_connection = True
+                    return
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                gateway.before(self.command, self.path)
+                if gateway.is_gone:
+                    self.close_connection = True
+                elif gateway.refuses(self.command, self.path):
+                    self._answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
+                else:
+                    one = http.client.HTTPConnection(host)
+                    one.request(self.command, self.path, body, dict(self.headers))
+                    found = one.getresponse()
+                    self._answer(found.status, dict(found.headers), found.read())
+                    one.close()
+
+            def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+                if self.command != "HEAD":
+                    headers = {k: v for k, v in headers.items() if k.lower() != "content-length"}
+                    headers["Content-Length"] = str(len(content))
+                self.send_response(status)
+                for name, value in headers.items():
+                    if name.lower() not in ("connection", "transfer-encoding", "date", "server"):
+                        self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_request(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@contextmanager
+def before(server: Server) -> Iterator[Gateway]:
+    """Run a gateway in front of a server, with the environment that drivers find it by."""
+    import s3fs
+
+    gateway = Gateway(server.address)
+    thread = threading.Thread(target=gateway.server.serve_forever)
+    thread.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", gateway.address)
+        patch.setenv("AWS_MAX_ATTEMPTS", "1")
+        s3fs.S3FileSystem.clear_instance_cache()
+        try:
+            yield gateway
+        finally:
+            gateway.server.shutdown()
+            gateway.server.server_close()
+            thread.join()
+            s3fs.S3FileSystem.clear_instance_cache()
+
+
+def client_of(server: Server) -> Any:
+    """A client of the server that is not one of the drivers."""
+    import botocore.session
+
+    return botocore.session.get_session().create_client(
+        "s3",
+        endpoint_url=server.address,
+        region_name="us-east-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key=SECRET,
+    )
+
+
+def drop_bucket(server: Server, bucket: str) -> None:
+    """Remove a bucket with all that is in it."""
+    client = client_of(server)
+    for one in client.list_objects_v2(Bucket=bucket).get("Contents", []):
+        client.delete_object(Bucket=bucket, Key=one["Key"])
+    client.delete_bucket(Bucket=bucket)

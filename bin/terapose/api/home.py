@@ -9,6 +9,7 @@ folder may not be a link: see `terapose.io.own_files`.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import stat
@@ -25,6 +26,8 @@ from terapose.io.remote import Remote
 from terapose.io.remote_lock import Held
 from terapose.io.store.store import Store
 from terapose.results.upload import upload
+
+log = logging.getLogger(__name__)
 
 NAME = ".terapose"
 CELLS = "cells"
@@ -107,13 +110,16 @@ def home_of(results: Path | Remote, store: Path | Remote | None) -> Home:
     Raises
     ------
     InputError
-        As `prepare`.
+        As `prepare`, or `Remote.probe` of a store that was asked for.
     """
     place = (results if store is None else store) / NAME
     if isinstance(place, Path):
         # the folder of results itself may be a link, or be reached through one
         place = place.parent.resolve() / NAME
         prepare(place)
+    elif store is not None:
+        # a folder of results has been looked at
+        place.probe()
     if store is None:
         return Home(place)
     return Home(place, is_shared=True, cells=f"{CELLS}-{_digest(results)}")
@@ -147,7 +153,7 @@ def laid_out(results: Path | Remote, home: Home, held: Held) -> Iterator[Path]:
         files.remove(folder)
         folder.mkdir(parents=True)
     else:
-        folder = Path(tempfile.mkdtemp(prefix="terapose-"))
+        folder = _temporary(results)
     try:
         yield folder
         upload(folder, results, held)
@@ -161,8 +167,38 @@ def local_cells(home: Home) -> Iterator[Path]:
     if isinstance(home.place, Path):
         yield home.place / home.cells
         return
-    with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
-        yield Path(folder)
+    folder = _temporary(home.place / home.cells)
+    try:
+        yield folder
+    finally:
+        files.remove(folder)
+
+
+def _temporary(address: Remote) -> Path:
+    """An empty folder for temporary files, in which that of a killed run is found again.
+
+    Parameters
+    ----------
+    address
+        What it is for, while no other run writes there.
+    """
+    folder = Path(tempfile.gettempdir()) / f"terapose-{_digest(address)}"
+    with suppress(FileNotFoundError):
+        if _is_own(folder.lstat()):
+            files.remove(folder)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        other = Path(tempfile.mkdtemp(prefix="terapose-"))
+        log.warning("%s: is not a folder of this user; %s is used in its place", folder, other)
+        return other
+    return folder
+
+
+def _is_own(status: os.stat_result) -> bool:
+    """Whether it is a folder in which nobody else can have put anything."""
+    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not others
 
 
 def prepare(home: Path) -> None:

@@ -22,7 +22,7 @@ from terapose.api.home import Home, home_of, laid_out, local_cells
 from terapose.core.errors import InputError
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters, check
-from terapose.io import remote_lock
+from terapose.io import files, remote_lock
 from terapose.io.images import Image
 from terapose.io.lock import held
 from terapose.io.remote import Remote, folder_of
@@ -126,6 +126,7 @@ def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[
             yield opened, confirm
     else:
         with held(folder):
+            files.clear_aside(folder)
             yield opened, lambda: None
 
 
@@ -295,6 +296,6 @@ def segment(
             address = f"{folder}/image.zarr"
             # axes that are given come first; without them these are what an array is taken for
             names = list("czyx"[-image.ndim :]) if 2 <= image.ndim <= 4 else None
-            zarr.create_array(address, data=image, dimension_names=names)
+            zarr.create_array(Path(address), data=image, dimension_names=names)
         segment_file(address, Path(folder) / "out", checked, workers=workers)
         return np.asarray(open_level(f"{folder}/out/labels.zarr", 0)[:])

@@ -73,6 +73,7 @@ def command(
     one image with one plane in each file.
     """
     from terapose.cli import mcmicro
+    from terapose.cli.stopping import stopping
     from terapose.core.params import check
     from terapose.io.listing import Listed, Listing, listed
     from terapose.io.remote import folder_of
@@ -106,7 +107,8 @@ def command(
         own = None if stores is None else stores / name
         _segment_one(address, folder / name, params, workers, own, **how)
 
-    for_each(listing, options, segment, _say)
+    with stopping():
+        for_each(listing, options, segment, _say)
 
 
 def _say(name: str, error: Exception) -> None:

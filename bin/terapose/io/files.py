@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -28,6 +29,7 @@ from terapose.io.documents import kind_of
 
 ASIDE = ".partial"
 """End of the names of what is not complete."""
+_ASIDE_NAME = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(ASIDE)}")
 
 at_point: Callable[[str], None] = lambda name: None  # noqa: E731
 """Called before and after each write and rename; replaced by tests that kill."""
@@ -41,6 +43,25 @@ def point(name: str) -> None:
 def aside(path: Path) -> Path:
     """A name beside a path that nothing else has."""
     return path.with_name(f".{uuid.uuid4().hex}{ASIDE}")
+
+
+def clear_aside(folder: Path) -> None:
+    """Remove what processes that were killed have left aside, directly in a folder.
+
+    Only files and folders go, no links, and only those with names that `aside` gives.
+
+    Parameters
+    ----------
+    folder
+        To which nobody else writes.
+    """
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if _ASIDE_NAME.fullmatch(entry.name)]
+    for entry in found:
+        if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+            # the file of another run that looks at the lock may go meanwhile by itself
+            with suppress(FileNotFoundError):
+                remove(Path(entry.path))
 
 
 @contextmanager

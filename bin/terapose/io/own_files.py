@@ -178,7 +178,7 @@ class OwnFiles:
             return False
         return True
 
-    def ls(self, path: str, detail: bool = False) -> list[str]:
+    def ls(self, path: str) -> list[str]:
         """Names of what a folder contains; nothing of what is no folder.
 
         Raises
@@ -188,7 +188,6 @@ class OwnFiles:
         InputError
             If it, or one of the folders above it, is a link.
         """
-        assert not detail
         try:
             _confirm_folders(self._root, f"{self._name(path)}/")
         except OddEntryError:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import uuid
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,8 @@ from terapose.core.errors import InputError
 from terapose.core.param_types import has_control
 from terapose.io.checksums import crc32c
 from terapose.io.documents import MOST_BYTES, too_large
+from terapose.io.drivers import asked, is_marker
+from terapose.io.files import ASIDE
 from terapose.io.images.address import filesystem, localise
 
 SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
@@ -90,7 +93,9 @@ def _url(text: str) -> Path | re.Match[str]:
     if found is None or (len(found[2]) == 1 and found[1].lower() not in _KNOWN):
         return Path(text)
     if found[1].lower() == "file":
-        return Path(localise(f"file://{text[found.end() - 1 :]}"))
+        # a host only after two slashes
+        slashes = "//" if len(found[2]) == 2 else "///"
+        return Path(localise(f"file:{slashes}{text[found.end() :]}"))
     return found
 
 
@@ -146,123 +151,173 @@ class Remote:
         return self._place[0]
 
     def read(self, key: str) -> bytes | None:
-        """Read a small object; None where there is none."""
-        path = self._path(key)
-        with self._asked():
+        """Read a small object; None where there is none.
+
+        Raises
+        ------
+        InputError
+            As all methods: if the store refuses, cannot be reached, or has no such bucket. Here
+            also if the object is a large one.
+        """
+        with suppress(FileNotFoundError), asked(self, may_lack=True):
+            path = self._path(key)
             self._fs.invalidate_cache()
-            try:
-                size = self._fs.size(path) or 0
-                content = self._fs.cat_file(path) if size <= MOST_BYTES else b""
-            except FileNotFoundError:
-                return None
-        if size > MOST_BYTES:
-            raise too_large(f"{self}/{key}", size, MOST_BYTES)
-        return bytes(content)
+            size = self._fs.size(path) or 0
+            if size > MOST_BYTES:
+                raise too_large(f"{self}/{key}", size, MOST_BYTES)
+            return bytes(self._fs.cat_file(path))
+        return None
 
     def checksum(self, key: str, size: int) -> int | None:
-        """CRC-32C of an object whose size is known; None where there is none."""
-        found = 0
-        with self._asked():
-            try:
-                if size <= _PART:
-                    return crc32c(self._fs.cat_file(self._path(key)))
-                for start in range(0, size, _PART):
-                    part = self._fs.cat_file(self._path(key), start, min(size, start + _PART))
-                    found = crc32c(part, found)
-            except FileNotFoundError:
-                return None
-        return found
+        """CRC-32C of an object whose size is known; None where there is none.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        with suppress(FileNotFoundError), asked(self, may_lack=True):
+            if size <= _PART:
+                return crc32c(self._fs.cat_file(self._path(key)))
+            found = 0
+            for start in range(0, size, _PART):
+                part = self._fs.cat_file(self._path(key), start, min(size, start + _PART))
+                found = crc32c(part, found)
+            return found
+        return None
 
     def write(self, key: str, data: bytes) -> None:
-        """Write an object."""
-        with self._asked():
+        """Write an object.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        with asked(self):
             self._fs.pipe_file(self._path(key), data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write an object in one step, where there is none; whether there was none."""
-        with self._asked():
-            try:
-                self._fs.pipe_file(self._path(key), data, mode="create")
-            except FileExistsError:
-                return False
-        return True
+        """Write an object in one step, where there is none; whether there was none.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        with suppress(FileExistsError), asked(self):
+            self._fs.pipe_file(self._path(key), data, mode="create")
+            return True
+        return False
 
     def send(self, key: str, path: Path) -> None:
-        """Copy a file to an object, in parts if it is large."""
-        with self._asked():
+        """Copy a file to an object, in parts if it is large.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        with asked(self):
             self._fs.put_file(str(path), self._path(key))
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove objects, those that are there."""
+        """Remove objects, those that are there.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
 
         def one(key: str) -> None:
             # not `rm`, which takes names for patterns
-            with self._asked(), suppress(FileNotFoundError):
+            with suppress(FileNotFoundError), asked(self, may_lack=True):
                 self._fs.rm_file(self._path(key))
 
         at_once(one, keys)
 
     def modified(self, key: str) -> float | None:
-        """When an object was written, by the clock of the store; None where there is none."""
-        with self._asked():
+        """When an object was written, by the clock of the store; None where there is none.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        with suppress(FileNotFoundError), asked(self, may_lack=True):
             self._fs.invalidate_cache()
-            try:
-                return float(self._fs.modified(self._path(key)).timestamp())
-            except FileNotFoundError:
-                return None
+            return float(self._fs.modified(self._path(key)).timestamp())
+        return None
 
     def files(self, name: str = "") -> dict[str, int]:
-        """Sizes of all objects in the folder, or of the one or the folder of a name, by keys."""
-        top = self._path(name).rstrip("/")
-        with self._asked():
+        """Sizes of all objects in the folder, or of the one or the folder of a name, by keys.
+
+        Markers of folders are passed over (`is_marker`).
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        found: dict[str, Any] = {}
+        top = ""
+        with suppress(FileNotFoundError), asked(self, may_lack=True):
+            top = self._path(name).rstrip("/")
             # another process may have written since the driver has looked
             self._fs.invalidate_cache()
-            try:
-                found = self._fs.find(top, detail=True)
-                if not isinstance(found, dict):  # so it is with Azure, of a single object
-                    found = {path: self._fs.info(path) for path in found}
-            except FileNotFoundError:
-                return {}
+            listed = self._fs.find(top, detail=True)
+            if not isinstance(listed, dict):  # so it is with Azure, of a single object
+                listed = {path: self._fs.info(path) for path in listed}
+            found = listed
         root = f"{self._place[1]}/"
         return {
             path.removeprefix(root): int(one["size"] or 0)
             for path, one in found.items()
-            if path.startswith(root) and (path == top or path.startswith(f"{top}/"))
+            if path.startswith(root)
+            and (path == top or path.startswith(f"{top}/"))
+            and not is_marker(path, one["size"])
         }
 
     def names(self) -> list[str]:
-        """Names of objects and folders in it, sorted."""
-        with self._asked():
-            self._fs.invalidate_cache()
-            try:
-                found = self._fs.ls(self._place[1], detail=False)
-            except FileNotFoundError:
-                return []
-        root = f"{self._place[1]}/"
-        names = (str(path).rstrip("/").removeprefix(root) for path in found)
-        return sorted(name for name in names if name and "/" not in name)
+        """Names of objects and folders in it, sorted.
 
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
-        """Say in one sentence what a driver says."""
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        found: list[str] = []
+        with suppress(FileNotFoundError), asked(self, may_lack=True):
+            self._fs.invalidate_cache()
+            found = self._fs.ls(self._place[1], detail=False)
+        root = f"{self._place[1]}/"
+        names = (str(path).removeprefix(root).rstrip("/") for path in found)
+        # a marker of the folder itself (`is_marker`) is listed in it
+        return sorted({name for name in names if name and "/" not in name})
+
+    def probe(self) -> None:
+        """Write an object, list, read and remove it: keys may allow one of these and not another.
+
+        What is not allowed should be found out before anything is computed.
+
+        Raises
+        ------
+        InputError
+            As `read`; also if the object is not there as it was written.
+        """
+        key = f".terapose-{uuid.uuid4().hex}{ASIDE}"
+        self.write(key, b"\0")
         try:
-            yield
-        except (InputError, FileExistsError):
+            if key not in self.files(key) or self.read(key) != b"\0":
+                raise InputError(
+                    "an object was written here, and is not there as it was written", where=self
+                )
+        except InputError:
+            with suppress(InputError):  # what went wrong first is what should be said
+                self.remove([key])
             raise
-        except FileNotFoundError as error:
-            raise InputError(
-                "there is no such bucket, or it cannot be seen",
-                where=self,
-                got=str(error),
-                remedy="check the address and your permissions",
-            ) from error
-        except Exception as error:  # every driver has kinds of its own
-            raise InputError(
-                "the object store refuses, or cannot be reached",
-                where=self,
-                got=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-                remedy="check the address, the network and your permissions (docs/cloud.md)",
-            ) from error
+        self.remove([key])
 
 
 def at_once(work: Callable[[str], T], keys: Iterable[str]) -> dict[str, T]:

@@ -56,8 +56,16 @@ def held(folder: Remote) -> Iterator[Held]:
 
     def confirm() -> None:
         there = folder.read(NAME)
+        if there is None:
+            _age(folder, NAME)  # if the bucket has gone, that is what it says
+            raise InputError(
+                "the lock of this run was removed, so that another run may write here",
+                where=folder,
+                got=f"no {NAME}",
+                remedy="make sure that no other run writes here, and run again",
+            )
         if there != me:
-            raise in_use(folder, parsed(there or b""))
+            raise in_use(folder, parsed(there))
 
     try:
         yield confirm

@@ -12,7 +12,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, StorePath, WrapperStore
 
 from terapose.io.checksums import crc32c, framed, unframed
-from terapose.io.drivers import object_store_options
+from terapose.io.drivers import asked, object_store_options
 from terapose.io.files import point
 from terapose.io.own_files import OwnChunks
 
@@ -112,10 +112,48 @@ class Sealed(Watched):
         await super().set(key, type(value).from_bytes(content))
 
 
+class Asked(WrapperStore[ZarrStore]):
+    """A Zarr store on an object store, of which whatever a driver says is one sentence.
+
+    Parameters
+    ----------
+    store
+        Where the files are.
+    address
+        Of the array, for messages.
+    """
+
+    def __init__(self, store: ZarrStore, address: str) -> None:
+        super().__init__(store)
+        self._address = address
+
+    def _with_store(self, store: ZarrStore) -> Asked:
+        return type(self)(store, self._address)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Read a file; None where there is none."""
+        with asked(self._address):
+            return await self._store.get(key, prototype, byte_range)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a file."""
+        with asked(self._address):
+            await self._store.set(key, value)
+
+    async def delete(self, key: str) -> None:
+        """Remove a file, if it is there."""
+        with asked(self._address):
+            await self._store.delete(key)
+
+
 def zarr_store(address: str) -> ZarrStore:
     """The files at an address: a folder or a URL."""
     if "://" in address:
-        return FsspecStore.from_url(address, storage_options=object_store_options(address))
+        with asked(address):
+            options = object_store_options(address)
+            return Asked(FsspecStore.from_url(address, storage_options=options), address)
     return OwnChunks(Path(address))
 
 

@@ -137,7 +137,7 @@ def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
     threads.limit(max(1, cores() // workers))
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context) as pool, _ended_with(pool):
             yield pool
     except BrokenProcessPool as error:
         raise InputError(
@@ -152,6 +152,22 @@ def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
                 os.environ.pop(key, None)
             else:
                 os.environ[key] = value
+
+
+@contextmanager
+def _ended_with(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """End the processes of a pool when Ctrl-C or SIGTERM ends this one.
+
+    Otherwise it would wait for all tasks that have been handed out.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        processes = [*(pool._processes or {}).values()]
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        raise
 
 
 def stage_params(params: Parameters, stage: str) -> dict[str, Any]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from terapose.core.errors import InputError
 from terapose.core.masking import masked
-from terapose.io.files import ASIDE
 from terapose.io.images.address import filesystem, is_url, localise
 from terapose.io.remote import Remote
 from terapose.results.earlier import record_of
@@ -90,10 +88,7 @@ def _try_local(folder: Path) -> None:
 
 
 def _try_remote(folder: Remote) -> None:
-    """Write an object and remove it: whether both are allowed should not be found out late."""
-    probe = f".terapose-{uuid.uuid4().hex}{ASIDE}"
-    folder.write(probe, b"\0")
-    folder.remove([probe])
+    folder.probe()
 
 
 def _refuse_other(folder: Path | Remote, record: Mapping[str, Any], address: str) -> None:

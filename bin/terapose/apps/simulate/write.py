@@ -218,7 +218,7 @@ def _write_zarr(
         factors=factors,
         names=("nuclei",),
     )
-    group = zarr.create_group(str(image))
+    group = zarr.create_group(image)
     chunks = (1,) * (len(shape) - len(label_shape)) + _BLOCKS[scene.planar][-len(label_shape) :]
     lead = shape[: len(shape) - len(label_shape)]
     levels = []

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from terapose.core.errors import InputError
 from terapose.core.masking import masked
 from terapose.io.documents import MOST_BYTES, refuse_large, refuse_special, too_large
-from terapose.io.drivers import object_store_options
+from terapose.io.drivers import driver_of, object_store_options
 
 __all__ = ["digest", "filesystem", "is_url", "join", "localise", "masked"]
 
@@ -21,9 +21,23 @@ def is_url(address: str) -> bool:
 
 
 def localise(address: str) -> str:
-    """Turn a file:// URL and a leading ~ into a plain path; other addresses stay as they are."""
-    if address.startswith("file://"):
-        return unquote(urlsplit(address).path)
+    """Turn a file:// URL and a leading ~ into a plain path; other addresses stay as they are.
+
+    Raises
+    ------
+    InputError
+        If a file:// URL names another machine.
+    """
+    if address[:7].lower() == "file://":
+        place = urlsplit(address)
+        if place.netloc.lower() not in ("", "localhost"):
+            raise InputError(
+                "a file:// URL names a file of this machine, and no other",
+                where=address,
+                got=f"the host {place.netloc}",
+                allowed="file:///PATH, with three slashes, or file://localhost/PATH",
+            )
+        return unquote(place.path)
     return address if is_url(address) else os.path.expanduser(address)
 
 
@@ -45,19 +59,12 @@ def filesystem(address: str) -> tuple[Any, str]:
     InputError
         If the kind of address is unknown or its driver is not installed.
     """
-    from fsspec.core import url_to_fs
+    if not is_url(address):
+        from fsspec.implementations.local import LocalFileSystem
 
-    try:
-        fs, path = url_to_fs(address, **options_of(address))
-    except (ValueError, ImportError) as error:
-        raise InputError(
-            "addresses of this type cannot be read",
-            where=address,
-            got=str(error),
-            allowed="a local path, file://, s3://, gs://, http:// or https://",
-            remedy="install the fsspec driver it names, or copy the image to a local disk",
-        ) from error
-    return fs, path
+        # ``data:1`` and ``a::b`` are names of files, too
+        return LocalFileSystem(), os.path.abspath(os.path.expanduser(address))
+    return driver_of(address, **options_of(address))
 
 
 def options_of(address: str) -> dict[str, Any]:

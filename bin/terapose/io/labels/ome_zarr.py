@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -104,7 +105,8 @@ def create(
     shift = translation[-len(axes) :]
     try:
         root = zarr.create_group(
-            address,
+            # of a text with ``::`` zarr would make an address
+            address if not isinstance(address, str) or "://" in address else Path(address),
             zarr_format=format_,
             overwrite=True,
             attributes=_attributes({"labels": list(names)}, version),

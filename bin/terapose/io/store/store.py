@@ -19,6 +19,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import re
 import zipfile
 import zlib
@@ -28,7 +29,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import fsspec
 import numpy as np
 import zarr
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ from zarr.storage import MemoryStore
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box, zyx
 from terapose.io import checksums
-from terapose.io.drivers import object_store_options
+from terapose.io.drivers import Driver, RefusedError
 from terapose.io.files import ASIDE, claim, written
 from terapose.io.own_files import OddEntryError, OwnFiles
 from terapose.io.zarr_files import ChunkMissingError, array_of
@@ -72,12 +72,14 @@ class Store:
         self.run = run
         self.address = _AGAIN.sub("", str(address)).rstrip("/")
         self.is_local = "://" not in self.address
-        # other processes write to an object store: what a listing has said is soon wrong
-        options = {} if self.is_local else {"use_listings_cache": False}
-        options |= object_store_options(self.address)
-        self._fs, self._root = fsspec.core.url_to_fs(self.address, **options)
+        self._fs: OwnFiles | Driver
         if self.is_local:
+            # not by fsspec, to which ``data:1`` and ``a::b`` are no folders
+            self._root = os.path.abspath(self.address)
             self._fs = OwnFiles(self._root)
+        else:
+            self._fs = Driver(self.address)
+            self._root = self._fs.root
         self._opened: dict[str, zarr.Array[Any]] = {}
 
     def _path(self, name: str) -> str:
@@ -103,7 +105,7 @@ class Store:
 
     def _put(self, name: str, data: bytes) -> None:
         path = self._path(name)
-        if not self.is_local:
+        if isinstance(self._fs, Driver):
             self._fs.pipe_file(path, data)
             return
         self._fs.make_way(path)
@@ -139,7 +141,7 @@ class Store:
 
     def _checked(self, name: str, check: Callable[[bytes, str], _T]) -> _T:
         try:
-            return check(cast(bytes, self._fs.cat_file(self._path(name))), self.where(name))
+            return check(self._fs.cat_file(self._path(name)), self.where(name))
         except FileNotFoundError:
             raise self._gone(name) from None
         except OSError as error:
@@ -150,13 +152,14 @@ class Store:
     def checksum(self, name: str) -> int | None:
         """CRC-32C of a file as it is there; None where there is none."""
         try:
-            return checksums.crc32c(cast(bytes, self._fs.cat_file(self._path(name))))
+            return checksums.crc32c(self._fs.cat_file(self._path(name)))
         except (FileNotFoundError, OddEntryError):
             return None
 
     def fetch(self, folder: str, target: Path) -> None:
         """Copy a folder of an object store to a local disk."""
-        self._fs.get(self._path(folder), str(target), recursive=True)
+        assert isinstance(self._fs, Driver)
+        self._fs.get(self._path(folder), str(target))
 
     def has(self, name: str) -> bool:
         """Whether a blob is there."""
@@ -165,7 +168,7 @@ class Store:
     def names(self, folder: str) -> list[str]:
         """Names of the complete blobs in a folder, itself in front of each; sorted."""
         try:
-            found = self._fs.ls(self._path(folder), detail=False)
+            found = self._fs.ls(self._path(folder))
         except FileNotFoundError:
             return []
         last = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
@@ -214,7 +217,7 @@ class Store:
         if (there := self.find_json(name)) is not None:
             return there
         text = json.dumps(checksums.sealed(value, name=self._place(name)), sort_keys=True)
-        if self.is_local and not self.has(name):
+        if isinstance(self._fs, OwnFiles) and not self.has(name):
             self._fs.make_way(self._path(name))
             claim(Path(self._path(name)), text.encode(), _kind(name))
         if (there := self.find_json(name)) is None:
@@ -300,6 +303,8 @@ class Store:
             raise _named(error, name, box) from error.__cause__
         try:
             return np.asarray(array[(Ellipsis, *box.slices)])
+        except RefusedError:
+            raise
         except (ChunkMissingError, StoreError, *_UNDECODABLE):
             for chunk in self._chunks(array, box):
                 self._try(array, name, chunk)
@@ -320,6 +325,8 @@ class Store:
             raise _named(self._gone(f"{name}/{error}"), name, chunk) from None
         except StoreError as error:
             raise _named(error, name, chunk) from None
+        except RefusedError:
+            raise
         except _UNDECODABLE as error:
             (file,) = self.chunk_names(array, name, chunk)
             fault = checksums.damaged(self.where(file), str(error))
@@ -382,7 +389,7 @@ class Store:
             else:
                 # one request; `drop` looks first whether it is a folder
                 with suppress(FileNotFoundError):
-                    self._fs.rm_file(self._path(chunk))
+                    self._fs.rm(self._path(chunk), recursive=False)
 
     def _gone(self, name: str) -> StoreError:
         fault = StoreError(

@@ -43,7 +43,7 @@ class _Csv:
         fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
         self._schema = pa.schema(fields)
         options = pa.csv.WriteOptions(quoting_style="needed", quoting_header="needed")
-        self._file = pa.csv.CSVWriter(path, self._schema, write_options=options)
+        self._file = pa.csv.CSVWriter(path.absolute(), self._schema, write_options=options)
 
     def add(self, rows: pa.Table) -> None:
         self._file.write_table(rows.rename_columns(self._schema.names))
@@ -54,13 +54,16 @@ class _Csv:
 
 class _Parquet:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._file = pa.parquet.ParquetWriter(path, schema, compression="zstd")
+        # an open file: of ``run:1/cells.parquet`` the beginning would be taken for a scheme
+        self._opened = path.open("wb")
+        self._file = pa.parquet.ParquetWriter(self._opened, schema, compression="zstd")
 
     def add(self, rows: pa.Table) -> None:
         self._file.write_table(rows)
 
     def close(self) -> None:
-        self._file.close()
+        with self._opened:
+            self._file.close()
 
 
 class _AnnData:
@@ -72,7 +75,7 @@ class _AnnData:
         self._markers = schema.names[1:first]
         self._rest = ["CellID", *schema.names[first:]]
         self._observations: list[pd.DataFrame] = []
-        self._file = h5py.File(path, "w")
+        self._file = h5py.File(path.absolute(), "w")
         self._matrix = self._file.create_dataset(
             "X",
             shape=(0, len(self._markers)),

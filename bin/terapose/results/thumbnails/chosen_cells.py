@@ -212,9 +212,12 @@ def _read(
         if path.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
 
-            present = pq.read_schema(path).names
-            found = columns_of(present, names)
-            return _named(pd.read_parquet(path, columns=[*found.values()]), found), present
+            # an open file: of ``run:1/cells.parquet`` the beginning may be taken for a scheme
+            with path.open("rb") as file:
+                present = pq.read_schema(file).names
+                found = columns_of(present, names)
+                frame = pd.read_parquet(file, columns=[*found.values()])
+            return _named(frame, found), present
         form = dialect_of(path, names)
         options: dict[str, Any] = {"sep": form.separator, "encoding": form.encoding}
         options |= {"skiprows": form.skipped, "decimal": "," if form.separator == ";" else "."}

@@ -137,7 +137,7 @@ def create_array(
     names = ("channel", "cell", "z", "y", "x") if axis else ("cell", "z", "y", "x")
     flat = len(shape) < len(names)
     return zarr.create_array(
-        str(path),
+        path,  # not a text, of which ``::`` would make an address
         shape=shape,
         dtype=np.dtype(dtype),
         chunks=cut(chunk),

@@ -1,0 +1,34 @@
+"""SIGTERM, which schedulers and ``kill`` send, ends a command as Ctrl-C does."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+STOPPED = 128 + signal.SIGTERM
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Raise `SystemExit` on SIGTERM while a block runs: what is temporary is removed.
+
+    Where somebody else deals with the signal, or this is not the main thread, nothing changes.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    # once is enough: what is being removed should be removed
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(STOPPED)
