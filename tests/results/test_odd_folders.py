@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +51,11 @@ def test_results_do_not_depend_on_the_name_of_their_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_ome_zarr(tmp_path / "image.zarr", nuclei((5, 40, 48))[0][2], axes="yx")
+    words: list[object]
     # the network is a random one: something is found
-    words = ("--model", tiny_model, "--jobs", 1, "--cellprob-threshold", -99, "--niter", 10)
-    words += ("--flow-threshold", 0, "--min-size", 1, "--max-size-fraction", 1)
-    words += tuple(w for k, v in EVERYTHING.items() for w in (f"--{k.replace('_', '-')}", v))
+    words = ["--model", tiny_model, "--jobs", 1, "--cellprob-threshold", -99, "--niter", 10]
+    words += ["--flow-threshold", 0, "--min-size", 1, "--max-size-fraction", 1]
+    words += [w for k, v in EVERYTHING.items() for w in (f"--{k.replace('_', '-')}", v)]
     made = {}
     for name in ("plain", "run:1", "./col:2", "gs:abc", "in/s3:x/out", "data:3", "a::b", "100%20"):
         said = command("segment", "image.zarr", name, *words)
@@ -188,27 +191,29 @@ def test_temporary_folders_of_killed_runs_are_found_again(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     there = Remote("s3://bucket/x")
     home = Home(there / ".terapose")
-    for block in (lambda: laid_out(there, home, lambda: None), lambda: local_cells(home)):
+    blocks: list[Callable[[], AbstractContextManager[Path]]] = [
+        lambda: laid_out(there, home, lambda: None),
+        lambda: local_cells(home),
+    ]
+    for block in blocks:
         # a killed run gets no further than this
         kept = block()
         first = kept.__enter__()
         (first / "half").touch()
-        again = block()
-        second = again.__enter__()
-        assert second == first and not [*second.iterdir()]
-        assert second.stat().st_mode & 0o777 == 0o700
-        again.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        with suppress(KeyboardInterrupt), block() as second:
+            assert second == first and not [*second.iterdir()]
+            assert second.stat().st_mode & 0o777 == 0o700
+            raise KeyboardInterrupt
         assert not [*tmp_path.iterdir()]
         # what somebody else has put there is neither used nor removed
         victim = tmp_path / "victim"
         victim.mkdir()
         (victim / "precious").touch()
         first.symlink_to(victim)
-        other = block()
-        place = other.__enter__()
-        assert place != first and os.listdir(victim) == ["precious"]
-        assert "is not a folder of this user" in caplog.text
-        other.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        with suppress(KeyboardInterrupt), block() as place:
+            assert place != first and os.listdir(victim) == ["precious"]
+            assert "is not a folder of this user" in caplog.text
+            raise KeyboardInterrupt
         first.unlink()
         (victim / "precious").unlink()
         victim.rmdir()
