@@ -125,6 +125,27 @@ def notes_of_somebody(out: Path, store: Path) -> str:
     return "it contains notes.txt, which Terapose has not written"
 
 
+def notes_among_markers(out: Path, store: Path) -> str:
+    (store / "done" / "notes.txt").touch()
+    return "it contains done/notes.txt, which Terapose has not written"
+
+
+def a_file_beside_the_table_of_the_image(out: Path, store: Path) -> str:
+    (store / "image" / "mine").touch()
+    return "it contains image/mine, which Terapose has not written"
+
+
+def a_table_beside_the_labels(out: Path, store: Path) -> str:
+    (folder,) = store.glob("relabel-*")
+    (folder / "mine.csv").touch()
+    return f"it contains {folder.name}/mine.csv, which Terapose has not written"
+
+
+def a_folder_of_somebody(out: Path, store: Path) -> str:
+    (store / "done" / "Copy of done").mkdir()
+    return "it contains done/Copy of done, which Terapose has not written"
+
+
 def a_pipe(out: Path, store: Path) -> str:
     os.mkfifo(store / "done" / "pipe")
     return "it contains done/pipe, which is neither"
@@ -134,6 +155,14 @@ def a_linked_result(out: Path, store: Path) -> str:
     (out / "labels.zarr").rename(out.parent / "labels.zarr")
     (out / "labels.zarr").symlink_to(out.parent / "labels.zarr")
     return "labels.zarr is a link, perhaps into it"
+
+
+def a_link_among_the_results(out: Path, store: Path) -> str:
+    (chunk, *_) = (path for path in (out / "labels.zarr/cells/0/c").rglob("*") if path.is_file())
+    (twin,) = store.glob(f"relabel-*/{chunk.relative_to(out)}")
+    chunk.unlink()
+    chunk.symlink_to(twin)
+    return f"{chunk} is a link, perhaps into it"
 
 
 def a_later_marker(out: Path, store: Path) -> str:
@@ -153,7 +182,9 @@ def a_run_that_writes(out: Path, store: Path) -> str:
     "odd",
     [
         *(a_damaged_result, a_damaged_plan, a_link, a_link_to_a_folder, a_store_that_is_a_link),
-        *(notes_of_somebody, a_pipe, a_linked_result, a_later_marker, a_run_that_writes),
+        *(notes_of_somebody, notes_among_markers, a_file_beside_the_table_of_the_image),
+        *(a_table_beside_the_labels, a_folder_of_somebody, a_link_among_the_results),
+        *(a_pipe, a_linked_result, a_later_marker, a_run_that_writes),
     ],
     ids=lambda odd: odd.__name__,
 )
@@ -176,6 +207,30 @@ def test_what_is_odd_stays(
     else:
         assert said.code == 0 and said.out.splitlines()[-1] == "0 bytes freed"
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--mode", "2d", "--expand", 2, "--mask-tiff", "cell.tif", "--table", "geojson"),
+        ("--mode", "2d", "--cell-model", "MODEL", "--cell-diameter", 12, "--block-shape", "1,9,16"),
+        ("--mode", "2d", "--normalize", "tile", "--augment"),
+        ("--mode", "stitch", "--normalize", "plane", "--ome-zarr-version", "0.4"),
+        ("--flow3d-smooth", 1, "--block-shape", "4,12,16", "--max-tasks", 3, "--thumbnails", 8),
+        ("--keep-intermediates", "all", "--flow-threshold", 0.4, "--upscale", "--diameter", 40),
+    ],
+    ids=str,
+)
+def test_all_that_runs_write_is_known(
+    command: Terapose,
+    segment: Callable[..., Path],
+    tmp_path: Path,
+    tiny_model: Path,
+    words: tuple[object, ...],
+) -> None:
+    out = tmp_path / "out"
+    segment(out, *(tiny_model if word == "MODEL" else word for word in words))
+    assert [left.kept for left in left_by(out)] in ([""], [""] * 3)
 
 
 def test_a_folder_of_intermediates_that_is_a_link_stays_itself(
@@ -206,7 +261,10 @@ def test_cells_of_a_second_network_go_with_their_store(
     said = command("clean", out)
     assert f"kept      {inner}, " in said.out and "notes.txt, which Terapose" in said.out
     assert said.out.count("to go     ") == 2
-    (inner / "notes.txt").unlink()
+    (inner / "notes.txt").rename(inner / ".terapose" / "notes.txt")
+    said = command("clean", out)
+    assert f"kept      {inner}, " in said.out and ".terapose/notes.txt, which Terapose" in said.out
+    (inner / ".terapose" / "notes.txt").unlink()
     results = (out / "cells.csv").read_bytes()
     assert command("clean", out, "--yes").out.count("removed   ") == 3
     assert not (out / ".terapose").exists() and (out / "cells.csv").read_bytes() == results

@@ -17,10 +17,11 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,15 +32,28 @@ from terapose.io.store.store import Store
 from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.plan import KEPT, Plan
 from terapose.results.earlier import RECORD, record_of
-from terapose.results.outputs import LABELS, named
+from terapose.results.outputs import IMAGES, LABELS, named
 from terapose.results.verify import check, folders_in
 
-_STAGES = "|".join(re.escape(stage.name) for stage in GRAPH)
-_OURS = re.compile(
-    rf"{re.escape(KEPT)}|image|source|tissue|again|done|ran-on|({_STAGES})(-[0-9a-f]{{16}})?"
-    rf"|\.[0-9a-f]{{32}}{re.escape(files.ASIDE)}"
+_STAGE = "|".join(re.escape(stage.name) for stage in GRAPH)
+_ASIDE = rf"\.[0-9a-f]{{32}}{re.escape(files.ASIDE)}"
+_TOP = re.compile(
+    rf"{re.escape(KEPT)}|image|source|tissue|again|done|ran-on|({_STAGE})(-[0-9a-f]{{16}})?|{_ASIDE}"
 )
 """Names at the top of a store."""
+_FOLDER = re.compile(
+    rf"({_STAGE})(-[0-9a-f]{{16}})?|{re.escape(LABELS)}|{'|'.join(IMAGES)}|[0-9]+|c|table|[xyz][0-9]"
+    "|flows|ends|counts|labels|position|count|by_block|id|block|relabel_map|lookup|patch_voxel"
+    "|patch_label|objects|holes|owner|cell_of|result"
+)
+"""Names of folders below: arrays, their parts and chunks, tables in parts, tasks of a stage."""
+_FILE = re.compile(
+    r"[0-9]+|zarr\.json|\.z(group|array|attrs)"
+    rf"|((level|{'|'.join(IMAGES)}|[0-9]+)-)?[0-9]+(-holes|-boxes)?\.npz"
+    r"|(displacements|pieces|scale)\.npz|first\.json|(task-)?[0-9]+\.json"
+    rf"|(gather|{_STAGE})(\.([0-9]+|{_STAGE}))?|{_ASIDE}"
+)
+"""Names of files below: chunks, metadata, tables, markers, counts of what was made again."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +78,10 @@ class Left:
 
 @dataclass(frozen=True)
 class _Results:
-    """Results by their folder: the plan they are of, when they were finished, what is wrong."""
+    """Results by their folder: plans they are of, when they were finished, what is wrong."""
 
     folder: Path
-    digest: str
+    digests: tuple[str, ...]
     since: float
     fault: str
 
@@ -89,7 +103,7 @@ def left_by(place: Path, work: Path | None = None) -> list[Left]:
         if inner.is_dir() and not inner.is_symlink():
             cells = _results_in(inner)
             fault = one.fault or cells.fault
-            cells = _Results(inner, cells.digest, cells.since, fault)
+            cells = _Results(inner, cells.digests, cells.since, fault)
             stores = [_decided(store, [cells]) for store in _stores_beside(inner)]
             left += [*stores, _cells(cells, stores)]
         left += [_decided(store, [one]) for store in _stores_beside(one.folder)]
@@ -135,21 +149,36 @@ def _results_in(folder: Path) -> _Results:
     if not fault:
         fault = _fault_of(folder, [LABELS, *named(record)])
     with suppress(OSError):
-        return _Results(
-            folder, str(record.get("plan_digest")), (folder / RECORD).stat().st_mtime, fault
-        )
-    return _Results(folder, "", 0.0, fault)
+        return _Results(folder, _plans(record), (folder / RECORD).stat().st_mtime, fault)
+    return _Results(folder, (), 0.0, fault)
+
+
+def _plans(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Digests of the plans of a run, of both if it has a second network."""
+    second = record.get("second")
+    both = [record, second if isinstance(second, dict) else {}]
+    return tuple(str(one["plan_digest"]) for one in both if "plan_digest" in one)
 
 
 def _fault_of(folder: Path, names: Sequence[str]) -> str:
-    linked = [name for name in (*names, RECORD) if (folder / name).is_symlink()]
-    if linked:
-        return f"{folder}/{linked[0]} is a link, perhaps into it"
+    linked = next(_links_in(folder / name for name in (*names, RECORD)), None)
+    if linked is not None:
+        return f"{linked} is a link, perhaps into it"
     try:
         check(folder)
     except InputError as error:
         return f"{folder}: {error.what}"
     return ""
+
+
+def _links_in(paths: Iterable[Path]) -> Iterator[Path]:
+    """Links among files and folders, and below them."""
+    for path in paths:
+        if path.is_symlink():
+            yield path
+        for place, folders, inside in os.walk(path):
+            found = (Path(place, name) for name in (*folders, *inside))
+            yield from (one for one in found if one.is_symlink())
 
 
 def _stores_beside(folder: Path) -> list[Path]:
@@ -170,7 +199,7 @@ def _reason(store: Path, results: Sequence[_Results], work: Path | None) -> str:
         digest = Plan.model_validate(Store(str(store)).of("").get_json(KEPT)).digest
     except (StoreError, ValidationError):
         return "its plan is damaged, so it is not known whose it is"
-    own = [one for one in results if one.digest == digest]
+    own = [one for one in results if digest in one.digests]
     if not own:
         faults = [one.fault for one in results if one.fault]
         return "no results of its run are here: it is unfinished, or they were replaced" + (
@@ -204,32 +233,48 @@ def _time(path: Path) -> float:
         return 0.0
 
 
-def _content(folder: Path, names: re.Pattern[str] = _OURS) -> tuple[int, str]:
-    """Bytes that removing a folder frees, and what in it this program has not written."""
+def _content(folder: Path) -> tuple[int, str]:
+    """Bytes that removing a store frees, and what in it this program has not written."""
     if folder.is_symlink():
         return 0, "it is a symbolic link, which is not followed"
     size = 0
-    for name in sorted(os.listdir(folder)):
-        if not names.fullmatch(name):
-            return 0, f"it contains {name}, which Terapose has not written"
     for place, folders, inside in os.walk(folder):
-        for name in (*folders, *inside):
+        here = Path(place).relative_to(folder)
+        for name in sorted((*folders, *inside)):
             status = os.lstat(os.path.join(place, name))
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-                where = Path(place, name).relative_to(folder)
-                return 0, f"it contains {where}, which is neither a file nor a folder"
-            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            is_file = stat.S_ISREG(status.st_mode)
+            if not is_file and not stat.S_ISDIR(status.st_mode):
+                return 0, f"it contains {here / name}, which is neither a file nor a folder"
+            given = (_FILE if is_file else _FOLDER) if here.parts else _TOP
+            if not given.fullmatch(name):
+                return 0, f"it contains {here / name}, which Terapose has not written"
+            if is_file and status.st_nlink == 1:
                 size += status.st_blocks * 512
     return size, ""
 
 
 def _cells(cells: _Results, stores: Sequence[Left]) -> Left:
     """Whether the results of a second network go, which serve only the run above them."""
-    own = [LABELS, RECORD, home.NAME, *named(record_of(cells.folder) or {})]
-    size, strange = _content(cells.folder, re.compile("|".join(map(re.escape, own))))
-    staying = [f"{one.path.name} in it stays: {one.kept}" for one in stores if one.kept]
-    size -= sum(one.size for one in stores)
-    return Left(cells.folder, max(size, 0), strange or cells.fault or "".join(staying[:1]))
+    inner = cells.folder / home.NAME
+    names = [LABELS, RECORD, home.NAME, *named(record_of(cells.folder) or {})]
+    strange = [name for name in sorted(os.listdir(cells.folder)) if name not in names]
+    if inner.is_dir():
+        own = [one.path.name for one in stores]
+        strange += [f"{home.NAME}/{name}" for name in os.listdir(inner) if name not in own]
+    reasons = [f"it contains {name}, which Terapose has not written" for name in strange]
+    reasons += [cells.fault] if cells.fault else []
+    reasons += [f"{one.path.name} in it stays: {one.kept}" for one in stores if one.kept]
+    paths = (path for name in names if name != home.NAME for path in _files(cells.folder / name))
+    size = sum(path.lstat().st_blocks * 512 for path in paths if path.lstat().st_nlink == 1)
+    return Left(cells.folder, size, "".join(reasons[:1]))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """A file, or all in a folder."""
+    if not path.is_dir():
+        yield from [path] if path.exists() else []
+    for place, _, inside in os.walk(path):
+        yield from (Path(place, name) for name in inside)
 
 
 def _remove(folder: Path) -> None:

@@ -17,6 +17,8 @@ from terapose.intermediates.compartments import ALL, CELLS, MASKS, table_names
 
 LABELS = "labels.zarr"
 THUMBNAILS = "thumbnails.zarr"
+IMAGES = ALL
+"""Names of all label images that there may be in the first."""
 
 Given = Mapping[str, Any]
 """Parameters by name; those of **finish** are enough."""
