@@ -45,7 +45,7 @@ def table(seeds: set[int], counts: Counter[str]) -> str:
     spans = ", ".join(f"{a} to {b}" for a, b in zip(starts, stops, strict=True))
     runs = sum(counts[f"{what}: {ending}"] for what in WHAT for ending in ENDINGS)
     lines = [
-        f"{2 * len(seeds):,} sequences, {runs:,} runs (seeds {spans}).",
+        f"{len(seeds):,} seeds with up to two sequences each, {runs:,} runs (seeds {spans}).",
         "",
         "| what happens to a run | times | done | killed | error |",
         "| --- | ---: | ---: | ---: | ---: |",

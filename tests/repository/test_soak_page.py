@@ -19,14 +19,14 @@ def test_seeds_are_added_once(tmp_path: Path) -> None:
     page.add(range(0, 10), HAPPENED, file)
     once = file.read_text()
     assert once.startswith("before\n") and once.endswith(f"{page.END}\nafter\n")
-    assert "20 sequences, 1,209 runs (seeds 0 to 9)." in once
+    assert "10 seeds with up to two sequences each, 1,209 runs (seeds 0 to 9)." in once
     assert "| it is killed at a write or a rename | 9 | 2 | 7 | 0 |" in once
     assert "| a file of the store was damaged before | 31 | - | - | - |" in once
     page.add(range(0, 10), HAPPENED, file)
     assert file.read_text() == once
     page.add(range(20, 25), HAPPENED, file)
     twice = file.read_text()
-    assert "30 sequences, 2,418 runs (seeds 0 to 9, 20 to 24)." in twice
+    assert "15 seeds with up to two sequences each, 2,418 runs (seeds 0 to 9, 20 to 24)." in twice
     assert "| the image is replaced | 2,400 | 0 | 0 | 2,400 |" in twice
     with pytest.raises(ValueError, match="already"):
         page.add(range(5, 15), HAPPENED, file)
