@@ -17,7 +17,6 @@ Invariants
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
 import re
@@ -37,11 +36,12 @@ from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from terapose.core.errors import StoreError
-from terapose.core.geometry import Box, zyx
+from terapose.core.geometry import Box
 from terapose.io import checksums
 from terapose.io.drivers import Driver, RefusedError
 from terapose.io.files import ASIDE, claim, written
 from terapose.io.own_files import OddEntryError, OwnFiles
+from terapose.io.store.chunks import chunk_boxes, chunk_names
 from terapose.io.zarr_files import ChunkMissingError, array_of
 
 FLOAT = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
@@ -306,15 +306,15 @@ class Store:
         except RefusedError:
             raise
         except (ChunkMissingError, StoreError, *_UNDECODABLE):
-            for chunk in self._chunks(array, box):
+            for chunk in chunk_boxes(array, box):
                 self._try(array, name, chunk)
             raise
 
     def missing(self, name: str, box: Box) -> list[Box]:
         """The chunks of an array in a ZYX box that are not there."""
         array = self.open(name)
-        files = self.chunk_names(array, name, box)
-        chunks = self._chunks(array, box)
+        files = chunk_names(array, name, box)
+        chunks = chunk_boxes(array, box)
         return [c for c, file in zip(chunks, files, strict=True) if not self.has(file)]
 
     def _try(self, array: zarr.Array[Any], name: str, chunk: Box) -> None:
@@ -328,7 +328,7 @@ class Store:
         except RefusedError:
             raise
         except _UNDECODABLE as error:
-            (file,) = self.chunk_names(array, name, chunk)
+            (file,) = chunk_names(array, name, chunk)
             fault = checksums.damaged(self.where(file), str(error))
             raise _named(fault, name, chunk) from error
 
@@ -349,30 +349,6 @@ class Store:
         array[(Ellipsis, *box.slices)] = values
         return zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data)
 
-    @staticmethod
-    def _runs(array: zarr.Array[Any], box: Box) -> list[range]:
-        """Numbers of the chunks, along each axis, that hold a ZYX box."""
-        return [
-            range(a // c, -(-b // c))
-            for a, b, c in zip(box.start, box.stop, array.chunks[-3:], strict=True)
-        ]
-
-    def _chunks(self, array: zarr.Array[Any], box: Box) -> list[Box]:
-        edges, shape = array.chunks[-3:], zyx(array.shape[-3:])
-        places = itertools.product(*self._runs(array, box))
-        starts = [zyx(n * c for n, c in zip(at, edges, strict=True)) for at in places]
-        return [
-            Box(start, zyx(a + c for a, c in zip(start, edges, strict=True))).clip(shape)
-            for start in starts
-        ]
-
-    def chunk_names(self, array: zarr.Array[Any], name: str, box: Box) -> list[str]:
-        """Names of the chunks that hold a ZYX box (the leading axis is one chunk)."""
-        lead = "0/" * (array.ndim - 3)
-        return [
-            f"{name}/c/{lead}{z}/{y}/{x}" for z, y, x in itertools.product(*self._runs(array, box))
-        ]
-
     def drop_box(self, name: str, box: Box) -> None:
         """Remove the chunks in a ZYX box.
 
@@ -383,7 +359,7 @@ class Store:
             array = self.open(name)
         except StoreError:
             return
-        for chunk in self.chunk_names(array, name, box):
+        for chunk in chunk_names(array, name, box):
             if self.is_local:
                 self.drop(chunk)
             else:
