@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from tests.command import Terapose
 from tests.unets import random_unet, save
 
 import durations
@@ -50,6 +51,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state["output.2.bias"] = torch.zeros(3)
     path: Path = save(state, tmp_path_factory.mktemp("model") / "tiny.pth")
     return path
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
+    """The command line, in this process."""
+    return Terapose(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -18,11 +18,6 @@ from terapose.api.clean import left_by
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
-@pytest.fixture
 def image(tmp_path: Path) -> Path:
     return write_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0].astype(np.uint16))
 

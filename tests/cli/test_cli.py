@@ -26,11 +26,6 @@ from terapose.pipeline.plan import load
 BIN = Path(terapose.__file__).parents[1]
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
 USED = """
 import sys
 from terapose.cli import main

@@ -17,11 +17,6 @@ from tests.synthetic import write_ome_zarr
 PLANE = np.random.default_rng(0).integers(0, 900, (80, 96)).astype(np.uint16)
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
 def _result(folder: Path, image: Path, selection: dict[str, Any], at: tuple[int, int]) -> None:
     """A table of one cell and the record beside it."""
     folder.mkdir()

@@ -14,11 +14,6 @@ from terapose.api.status import progress_of
 from terapose.cli.status import duration
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
 def test_a_run_that_stopped_half_way(command: Terapose, tmp_path: Path, tiny_model: Path) -> None:
     image = write_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0].astype(np.uint16))
     words = ("--model", tiny_model, "--block-shape", "3,12,28", "--max-tasks", 4, "--jobs", 1)

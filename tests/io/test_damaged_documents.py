@@ -33,11 +33,6 @@ damaged = pytest.mark.parametrize("how", DAMAGE)
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
-@pytest.fixture
 def planned(tmp_path: Path, tiny_model: Path) -> tuple[Plan, Store]:
     plan, store = prepared(tmp_path, tiny_model, IMAGE, block_shape=(10, 11, 12), max_tasks=2)
     (tmp_path / "plan.json").write_text(plan.dump())

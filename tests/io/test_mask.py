@@ -78,11 +78,6 @@ def test_the_mask_is_the_label_image(tmp_path: Path, shape: tuple[int, ...]) -> 
     assert not list(tmp_path.glob(".*partial"))
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
 def test_the_command_writes_it_where_asked(tmp_path: Path, command: Terapose) -> None:
     plane = nuclei((3, 60, 70))[0][1]
     image = write_ome_zarr(tmp_path / "plane.zarr", plane, axes="yx", voxel_size=(1.0, 0.5, 0.5))

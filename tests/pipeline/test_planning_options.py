@@ -68,11 +68,6 @@ FLAGS = ("invert", "augment", "use_gpu", "upscale")
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
-@pytest.fixture
 def two(tmp_path: Path) -> Path:
     """A volume of two channels."""
     one = nuclei((6, 24, 28))[0]

@@ -254,11 +254,6 @@ def test_faults_of_the_table(
     assert not list((tmp_path / "out").glob("*"))
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
 def test_the_command(tmp_path: Path, command: Terapose) -> None:
     slide = make(tmp_path)
     words = ("cut", slide.image, slide.labels, slide.table)

@@ -18,11 +18,6 @@ from terapose.stages.check import run as check_run
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
-@pytest.fixture
 def image(tmp_path: Path) -> Path:
     return write_ome_zarr(tmp_path / "plane.zarr", nuclei((5, 24, 28))[0][2], axes="yx")
 

@@ -46,11 +46,6 @@ def there(server: Server, request: pytest.FixtureRequest) -> Remote:
     return Remote(f"s3://{BUCKET}/{name}")
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """A folder with an image, and two kinds of results of it in local folders."""

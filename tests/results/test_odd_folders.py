@@ -32,11 +32,6 @@ from terapose.results.verify import faults
 EVERYTHING = {"table": "csv,parquet,h5ad,geojson", "mask_tiff": "mask.tif", "thumbnails": 8}
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
 def results(folder: Path) -> dict[str, bytes]:
     """All results but the record, which holds times."""
     return {

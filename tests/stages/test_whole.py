@@ -31,11 +31,6 @@ GIVEN = {
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
-
-
-@pytest.fixture
 def planned(tmp_path: Path, tiny_model: Path) -> Iterator[Plan]:
     """A plan beside its store, as the workflow has them."""
     write_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0].astype(np.uint16))
