@@ -10,18 +10,13 @@ from tests.command import Terapose
 from tests.synthetic import nuclei, write_tiff
 
 from terapose.core.errors import InputError
-from terapose.results.earlier import GOING, RECORD
-from terapose.results.foreign import announce, refuse_foreign
+from terapose.results.earlier import GOING, RECORD, announce
+from terapose.results.foreign import refuse_foreign
 
 PLANES = 3
 FOREIGN = "although nothing says that Terapose has written it"
 NAMES = ["labels.zarr", "cells.csv", "thumbnails.zarr", "cell.tif"]
 RECORDED = {"tables": ["cells.csv"], "masks": ["cell.tif"], "thumbnails": "thumbnails.zarr"}
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terapose:
-    return Terapose(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from tests.synthetic import nuclei, write_tiff
 from tests.workflow.conftest import Launches
 from tests.workflow.launch import ROOT, environment, results, segment
 
-from terapose.results.earlier import GOING, RECORD
-from terapose.results.foreign import announce
+from terapose.results.earlier import GOING, RECORD, announce
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from terapose.results.outputs import IMAGES, LABELS, named
 from terapose.results.verify import check, folders_in
 
 _STAGE = "|".join(re.escape(stage.name) for stage in GRAPH)
-_ASIDE = rf"\.[0-9a-f]{{32}}{re.escape(files.ASIDE)}"
+_ASIDE = files.ASIDE_NAME.pattern
 _TOP = re.compile(
     rf"{re.escape(KEPT)}|image|source|tissue|again|done|ran-on|({_STAGE})(-[0-9a-f]{{16}})?|{_ASIDE}"
 )
@@ -102,8 +102,7 @@ def left_by(place: Path, work: Path | None = None) -> list[Left]:
         inner = one.folder / home.NAME / home.CELLS
         if inner.is_dir() and not inner.is_symlink():
             cells = _results_in(inner)
-            fault = one.fault or cells.fault
-            cells = _Results(inner, cells.digests, cells.since, fault)
+            cells = replace(cells, fault=one.fault or cells.fault)
             stores = [_decided(store, [cells]) for store in _stores_beside(inner)]
             left += [*stores, _cells(cells, stores)]
         left += [_decided(store, [one]) for store in _stores_beside(one.folder)]
@@ -161,9 +160,9 @@ def _plans(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _fault_of(folder: Path, names: Sequence[str]) -> str:
-    linked = next(_links_in(folder / name for name in (*names, RECORD)), None)
-    if linked is not None:
-        return f"{linked} is a link, perhaps into it"
+    for path in _below(folder / name for name in (*names, RECORD)):
+        if path.is_symlink():
+            return f"{path} is a link, perhaps into it"
     try:
         check(folder)
     except InputError as error:
@@ -171,14 +170,12 @@ def _fault_of(folder: Path, names: Sequence[str]) -> str:
     return ""
 
 
-def _links_in(paths: Iterable[Path]) -> Iterator[Path]:
-    """Links among files and folders, and below them."""
+def _below(paths: Iterable[Path]) -> Iterator[Path]:
+    """Files, links and folders, with all that is below them; no link is followed."""
     for path in paths:
-        if path.is_symlink():
-            yield path
-        for place, folders, inside in os.walk(path):
-            found = (Path(place, name) for name in (*folders, *inside))
-            yield from (one for one in found if one.is_symlink())
+        yield path
+        for place, folders, inside in os.walk(path) if not path.is_symlink() else ():
+            yield from (Path(place, name) for name in (*folders, *inside))
 
 
 def _stores_beside(folder: Path) -> list[Path]:
@@ -248,8 +245,7 @@ def _content(folder: Path) -> tuple[int, str]:
             given = (_FILE if is_file else _FOLDER) if here.parts else _TOP
             if not given.fullmatch(name):
                 return 0, f"it contains {here / name}, which Terapose has not written"
-            if is_file and status.st_nlink == 1:
-                size += status.st_blocks * 512
+            size += _freed(status)
     return size, ""
 
 
@@ -264,17 +260,15 @@ def _cells(cells: _Results, stores: Sequence[Left]) -> Left:
     reasons = [f"it contains {name}, which Terapose has not written" for name in strange]
     reasons += [cells.fault] if cells.fault else []
     reasons += [f"{one.path.name} in it stays: {one.kept}" for one in stores if one.kept]
-    paths = (path for name in names if name != home.NAME for path in _files(cells.folder / name))
-    size = sum(path.lstat().st_blocks * 512 for path in paths if path.lstat().st_nlink == 1)
+    paths = (cells.folder / name for name in names if name != home.NAME)
+    size = sum(_freed(path.lstat()) for path in _below(paths) if os.path.lexists(path))
     return Left(cells.folder, size, "".join(reasons[:1]))
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """A file, or all in a folder."""
-    if not path.is_dir():
-        yield from [path] if path.exists() else []
-    for place, _, inside in os.walk(path):
-        yield from (Path(place, name) for name in inside)
+def _freed(status: os.stat_result) -> int:
+    """Bytes that removing it frees: none if it is no file, or the file has another name."""
+    alone = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+    return status.st_blocks * 512 if alone else 0
 
 
 def _remove(folder: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from terapose.core.errors import InputError
 from terapose.io import files
 from terapose.io.documents import kind_of
-from terapose.io.remote import Remote
+from terapose.io.remote import Remote, names_in
 from terapose.io.remote_lock import Held
 from terapose.io.store.store import Store
 from terapose.results.upload import upload
@@ -90,11 +90,7 @@ class Home:
 
     def _names(self) -> list[str]:
         """What runs have left in the folder."""
-        if isinstance(self.place, Path):
-            there = os.listdir(self.place) if self.place.is_dir() else []
-        else:
-            there = self.place.names()
-        return [name for name in there if _OURS.fullmatch(name)]
+        return [name for name in names_in(self.place) if _OURS.fullmatch(name)]
 
 
 def home_of(results: Path | Remote, store: Path | Remote | None) -> Home:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terapose.cli.options import Planning, parameters
+from terapose.cli.stopping import stopping
 from terapose.core.errors import InputError, shown
 from terapose.core.masking import masked
 from terapose.core.params import Parameters
@@ -73,7 +74,6 @@ def command(
     one image with one plane in each file.
     """
     from terapose.cli import mcmicro
-    from terapose.cli.stopping import stopping
     from terapose.core.params import check
     from terapose.io.listing import Listed, Listing, listed
     from terapose.io.remote import folder_of

@@ -33,8 +33,7 @@ def command(
     """
     from terapose.core.errors import InputError, shown
     from terapose.io.remote import folder_of
-    from terapose.results.earlier import record_of
-    from terapose.results.foreign import announce
+    from terapose.results.earlier import announce, record_of
     from terapose.results.verify import check, check_run, folders_in
 
     found, wrong = folders_in(folder_of(results)), list[InputError]()

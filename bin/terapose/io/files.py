@@ -29,7 +29,8 @@ from terapose.io.documents import kind_of
 
 ASIDE = ".partial"
 """End of the names of what is not complete."""
-_ASIDE_NAME = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(ASIDE)}")
+ASIDE_NAME = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(ASIDE)}")
+"""Names that `aside` gives."""
 
 at_point: Callable[[str], None] = lambda name: None  # noqa: E731
 """Called before and after each write and rename; replaced by tests that kill."""
@@ -56,7 +57,7 @@ def clear_aside(folder: Path) -> None:
         To which nobody else writes.
     """
     with os.scandir(folder) as entries:
-        found = [entry for entry in entries if _ASIDE_NAME.fullmatch(entry.name)]
+        found = [entry for entry in entries if ASIDE_NAME.fullmatch(entry.name)]
     for entry in found:
         if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
             # the file of another run that looks at the lock may go meanwhile by itself

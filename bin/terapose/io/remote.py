@@ -261,9 +261,8 @@ class Remote:
             As `read`.
         """
         found: dict[str, Any] = {}
-        top = ""
+        top = self._path(name).rstrip("/")
         with suppress(FileNotFoundError), asked(self, may_lack=True):
-            top = self._path(name).rstrip("/")
             # another process may have written since the driver has looked
             self._fs.invalidate_cache()
             listed = self._fs.find(top, detail=True)
@@ -318,6 +317,19 @@ class Remote:
                 self.remove([key])
             raise
         self.remove([key])
+
+
+def names_in(folder: Path | Remote) -> list[str]:
+    """Names of what a folder contains; none where there is no folder.
+
+    Raises
+    ------
+    InputError
+        As `Remote.read`.
+    """
+    if isinstance(folder, Remote):
+        return folder.names()
+    return os.listdir(folder) if folder.is_dir() else []
 
 
 def at_once(work: Callable[[str], T], keys: Iterable[str]) -> dict[str, T]:

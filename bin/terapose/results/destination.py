@@ -15,7 +15,6 @@ from terapose.io.images.address import filesystem, is_url, localise
 from terapose.io.remote import Remote
 from terapose.results.earlier import record_of
 from terapose.results.foreign import refuse_foreign
-from terapose.results.upload import record_there
 
 
 def check_output(
@@ -50,12 +49,11 @@ def check_output(
                 remedy="choose another folder or another name",
             )
     if isinstance(folder, Remote):
-        _try_remote(folder)
-        record = record_there(folder)
+        folder.probe()
     else:
         _try_local(folder)
         _check_lengths(folder, names)
-        record = record_of(folder)
+    record = record_of(folder)
     if record is not None:
         _refuse_other(folder, record, address)
     refuse_foreign(folder, names)
@@ -69,8 +67,9 @@ def _is_result(folder: Path | Remote, name: str, address: str) -> bool:
         # s3:// and s3a:// are the same store
         (one, there), (other, mine) = (filesystem(str(x)) for x in (address, folder / name))
         return type(one) is type(other) and f"{there.rstrip('/')}/".startswith(f"{mine}/")
-    result, read = (Path(os.path.realpath(x)) for x in (folder / name, localise(address)))
-    return not is_url(localise(address)) and read.is_relative_to(result)
+    address = localise(address)
+    result, read = (Path(os.path.realpath(x)) for x in (folder / name, address))
+    return not is_url(address) and read.is_relative_to(result)
 
 
 def _try_local(folder: Path) -> None:
@@ -85,10 +84,6 @@ def _try_local(folder: Path) -> None:
             probe.flush()
     except OSError as error:
         raise _unwritable(folder, error) from error
-
-
-def _try_remote(folder: Remote) -> None:
-    folder.probe()
 
 
 def _refuse_other(folder: Path | Remote, record: Mapping[str, Any], address: str) -> None:

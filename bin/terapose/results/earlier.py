@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from terapose.io import files
 from terapose.io.documents import parse_json, read_document
+from terapose.io.remote import Remote
 from terapose.results.outputs import OUTPUTS, named
 
 RECORD = "provenance.json"
@@ -31,16 +32,32 @@ and what the coming one writes. So nothing of a run that is killed meanwhile is 
 log = logging.getLogger(__name__)
 
 
-def record_of(folder: Path, name: str = RECORD) -> dict[str, Any] | None:
+def record_of(folder: Path | Remote, name: str = RECORD) -> dict[str, Any] | None:
     """The record in a folder of results: None where there is none, empty where it is damaged."""
+    if isinstance(folder, Remote):
+        content = folder.read(name)
+        return None if content is None else _parsed(content)
     path = folder / name
     if not os.path.lexists(path):
         return None
     try:
-        record = parse_json(read_document(path))
+        return _parsed(read_document(path))
+    except ValueError:
+        return {}
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    try:
+        record = parse_json(content)
     except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def records_in(folder: Path | Remote) -> list[dict[str, Any]]:
+    """What names the results that are there, or that a run was writing when it was killed."""
+    found = (record_of(folder, name) for name in (RECORD, GOING))
+    return [record for record in found if record is not None]
 
 
 def stale(folder: Path, coming: Collection[str]) -> list[str]:
@@ -58,12 +75,7 @@ def stale(folder: Path, coming: Collection[str]) -> list[str]:
     list of str
         Their names in the folder.
     """
-    return [name for name in _present(folder, _known(folder)) if name not in coming]
-
-
-def _known(folder: Path) -> list[dict[str, Any]]:
-    """What names the results that are there, or that a run was writing when it was killed."""
-    return [record_of(folder, name) or {} for name in (RECORD, GOING)]
+    return [name for name in _present(folder, records_in(folder)) if name not in coming]
 
 
 def _present(folder: Path, records: list[dict[str, Any]]) -> list[str]:
@@ -71,12 +83,34 @@ def _present(folder: Path, records: list[dict[str, Any]]) -> list[str]:
     return [name for name in names if os.path.lexists(folder / name)]
 
 
-def note_of(records: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    """The content of the note (`GOING`): the names in some records, by their fields."""
-    return {
-        output.field: sorted({name for record in records for name in output.of_record(record)})
+def announce(folder: Path | Remote, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Write the note (`GOING`) of what is in a folder, or will be until there is a record again.
+
+    Parameters
+    ----------
+    folder
+        Of the results.
+    record
+        The coming one.
+
+    Returns
+    -------
+    list of dict
+        What was there before, as `records_in`.
+    """
+    before = records_in(folder)
+    names = {
+        output.field: sorted({n for one in (*before, record) for n in output.of_record(one)})
         for output in OUTPUTS
     }
+    note = json.dumps(names).encode()
+    if isinstance(folder, Remote):
+        folder.write(GOING, note)
+        return before
+    folder.mkdir(parents=True, exist_ok=True)
+    with files.made(folder / GOING, "note of results") as place:
+        place.write_bytes(note)
+    return before
 
 
 @contextmanager
@@ -92,11 +126,8 @@ def replacing(folder: Path, record: dict[str, Any]) -> Iterator[None]:
     record
         The coming one: names that it lacks are removed, with a warning.
     """
-    known = _known(folder)
-    left = _present(folder, known)
+    left = _present(folder, announce(folder, record))
     gone = [name for name in left if name not in named(record)]
-    with files.made(folder / GOING, "note of results") as place:
-        place.write_text(json.dumps(note_of([*known, record])), encoding="utf-8")
     # with the record goes the promise that results are complete
     files.point("earlier record: before it is removed")
     files.remove(folder / RECORD)

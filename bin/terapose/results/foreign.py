@@ -9,18 +9,13 @@ somebody made by hand.
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from terapose.core.errors import InputError, few
-from terapose.io import files
-from terapose.io.remote import Remote
-from terapose.results.earlier import GOING, RECORD, note_of, record_of
+from terapose.io.remote import Remote, names_in
+from terapose.results.earlier import RECORD, records_in
 from terapose.results.outputs import LABELS, named
-from terapose.results.upload import record_there
 
 
 def refuse_foreign(folder: Path | Remote, names: Iterable[str]) -> None:
@@ -29,7 +24,7 @@ def refuse_foreign(folder: Path | Remote, names: Iterable[str]) -> None:
     Parameters
     ----------
     folder
-        Of the results, which exists if it is a local one.
+        Of the results.
     names
         Of what will be written.
 
@@ -38,9 +33,11 @@ def refuse_foreign(folder: Path | Remote, names: Iterable[str]) -> None:
     InputError
         If something has the name of a result, and nothing says that it is one.
     """
-    there = set(folder.names() if isinstance(folder, Remote) else os.listdir(folder))
-    known = {name for record in _records(folder) for name in (LABELS, *named(record))}
-    foreign = sorted(there.intersection(names) - known)
+    there = set(names_in(folder)).intersection(names)
+    if not there:
+        return
+    known = {name for record in records_in(folder) for name in (LABELS, *named(record))}
+    foreign = sorted(there - known)
     if foreign:
         raise InputError(
             "would be overwritten, although nothing says that Terapose has written it",
@@ -48,31 +45,3 @@ def refuse_foreign(folder: Path | Remote, names: Iterable[str]) -> None:
             got=f"{few(foreign, 5)}, and no {RECORD} that names it",
             remedy="choose another folder or another name, or move the file away",
         )
-
-
-def announce(folder: Path | Remote, record: Mapping[str, Any]) -> None:
-    """Write the note of what may soon be in a folder, for who copies results there file by file.
-
-    Parameters
-    ----------
-    folder
-        Of the results.
-    record
-        The coming one.
-    """
-    note = json.dumps(note_of([*_records(folder), dict(record)]))
-    if isinstance(folder, Remote):
-        folder.write(GOING, note.encode())
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with files.made(folder / GOING, "note of results") as place:
-        place.write_text(note, encoding="utf-8")
-
-
-def _records(folder: Path | Remote) -> list[dict[str, Any]]:
-    """What says which results are there: the record, and the note of a run that was killed."""
-    if isinstance(folder, Remote):
-        found = [record_there(folder, name) for name in (RECORD, GOING)]
-    else:
-        found = [record_of(folder, name) for name in (RECORD, GOING)]
-    return [record for record in found if record is not None]

@@ -15,7 +15,6 @@ What else is in the folder, such as a store under ``.terapose``, is not looked a
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,11 +24,10 @@ from typing import Any
 from terapose.core.errors import InputError, few
 from terapose.io import files
 from terapose.io.checksums import AGAIN, of_file, unsealed
-from terapose.io.documents import parse_json
 from terapose.io.labels.files import keys_in
 from terapose.io.remote import Remote, at_once
 from terapose.io.remote_lock import Held
-from terapose.results.earlier import GOING, RECORD, note_of
+from terapose.results.earlier import GOING, RECORD, announce, records_in
 from terapose.results.outputs import named
 from terapose.results.places import OnStore
 from terapose.results.verify import differences
@@ -98,23 +96,11 @@ def upload(folder: Path, target: Remote, held: Held) -> None:
     _drop(target, [GOING], "earlier record")
 
 
-def record_there(target: Remote, name: str = RECORD) -> dict[str, Any] | None:
-    """The record in a folder: None where there is none, empty where it is damaged."""
-    content = target.read(name)
-    if content is None:
-        return None
-    try:
-        record = parse_json(content)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def _compared(folder: Path, target: Remote) -> _Comparison:
     """Compare what is there with what is to be."""
     keys = sorted(key for key in keys_in(folder) if key != RECORD)
     coming = sorted({key.partition("/")[0] for key in keys})
-    earlier = dict.fromkeys(name for record in _records(target) for name in named(record))
+    earlier = dict.fromkeys(name for record in records_in(target) for name in named(record))
     there = {key: size for n in {*coming, *earlier} for key, size in target.files(n).items()}
     alike = [key for key in keys if there.get(key) == (folder / key).stat().st_size]
     found = at_once(lambda key: target.checksum(key, there[key]), alike)
@@ -131,16 +117,10 @@ def _is_of(key: str, name: str) -> bool:
     return key.partition("/")[0] == name
 
 
-def _records(target: Remote) -> list[dict[str, Any]]:
-    """What names the results that are there, or that a run was sending when it was killed."""
-    return [record_there(target, name) or {} for name in (RECORD, GOING)]
-
-
 def _take_back(target: Remote, record: dict[str, Any]) -> None:
     """Remove the record, after a note of what may be there until another record is."""
-    note = note_of([*_records(target), record])
     files.point("note: before it is written")
-    target.write(GOING, json.dumps(note).encode())
+    announce(target, record)
     _drop(target, [RECORD], "earlier record")
 
 
