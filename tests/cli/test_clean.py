@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tests.command import Terapose
 from tests.synthetic import nuclei, write_zarr
 
 from terapose.api.clean import left_by
+from terapose.io.checksums import sealed, unsealed
 
 
 @pytest.fixture
@@ -130,6 +132,21 @@ def a_file_beside_the_table_of_the_image(out: Path, store: Path) -> str:
     return "it contains image/mine, which Terapose has not written"
 
 
+def a_plane_in_place_of_the_table(out: Path, store: Path) -> str:
+    (store / "image" / "7").touch()
+    return "it contains image/7, which Terapose has not written"
+
+
+def a_number_among_markers(out: Path, store: Path) -> str:
+    (store / "done" / "5.json").touch()
+    return "it contains done/5.json, which Terapose has not written"
+
+
+def a_copy_of_a_plan(out: Path, store: Path) -> str:
+    (store / "done" / "plan.json").touch()
+    return "it contains done/plan.json, which Terapose has not written"
+
+
 def a_table_beside_the_labels(out: Path, store: Path) -> str:
     (folder,) = store.glob("relabel-*")
     (folder / "mine.csv").touch()
@@ -161,8 +178,11 @@ def a_link_among_the_results(out: Path, store: Path) -> str:
 
 
 def a_later_marker(out: Path, store: Path) -> str:
-    marker = next(store.glob("done/follow-*/task-0.json"))
-    os.utime(marker, (time.time() + 60,) * 2)
+    # of a run with another parameter, whose stages have other keys
+    (folder,) = store.glob("done/follow-*")
+    other = folder.with_name(f"follow-{'0' * 16}")
+    shutil.copytree(folder, other)
+    os.utime(other / "task-0.json", (time.time() + 60,) * 2)
     return "a later run has worked in it"
 
 
@@ -179,6 +199,7 @@ def a_run_that_writes(out: Path, store: Path) -> str:
         *(a_damaged_result, a_damaged_plan, a_link, a_link_to_a_folder, a_store_that_is_a_link),
         *(notes_of_somebody, notes_among_markers, a_file_beside_the_table_of_the_image),
         *(a_table_beside_the_labels, a_folder_of_somebody, a_link_among_the_results),
+        *(a_plane_in_place_of_the_table, a_number_among_markers, a_copy_of_a_plan),
         *(a_pipe, a_linked_result, a_later_marker, a_run_that_writes),
     ],
     ids=lambda odd: odd.__name__,
@@ -265,6 +286,81 @@ def test_cells_of_a_second_network_go_with_their_store(
     assert not (out / ".terapose").exists() and (out / "cells.csv").read_bytes() == results
     # the cells stay as long as the results that they are matched to are not there
     segment(out, *words)
+    record = unsealed((out / "provenance.json").read_text(), out)
+    named_other = {**record, "second": {"plan_digest": "0" * 16}}
+    (out / "provenance.json").write_text(json.dumps(sealed(named_other)))
+    said = command("clean", out)
+    assert f"{out} has results of other cells" in said.out and said.out.count("kept      ") == 2
+    (out / "provenance.json").write_text(json.dumps(sealed(record)))
     (out / "cells.csv").write_bytes(b"damaged")
     said = command("clean", out, "--yes")
     assert said.out.count("kept      ") == 3 and (inner / "labels.zarr").exists()
+
+
+def test_what_was_made_again_since_is_no_later_run(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    store = segment(out)
+    marker = next(store.glob("done/follow-*/task-0.json"))
+    os.utime(marker, (time.time() + 60,) * 2)
+    assert [left.kept for left in left_by(out)] == [""]
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_a_folder_of_stores_that_was_asked_for_is_looked_into(
+    command: Terapose,
+    segment: Callable[..., Path],
+    tmp_path: Path,
+    tiny_model: Path,
+    second: bool,
+) -> None:
+    scratch, one, other = (tmp_path / name for name in ("scratch", "one", "other"))
+    cells = ("--cell-model", tiny_model, "--cell-diameter", 12) if second else ()
+    words = ("--mode", "2d", *cells, "--store", scratch)
+    segment(one, *words)
+    segment(other, *words, "--diameter", 9)
+    home = scratch / ".terapose"
+    (home / "notes.txt").touch()
+    assert left_by(one) == []
+    found = left_by(one, shared=scratch)
+    going = [left.path for left in found if not left.kept]
+    assert len(going) == 1 + 2 * second and len(found) == len(going) + 1
+    assert all("no results of its run are here" in left.kept for left in found if left.kept)
+    # a twin that works in it with the same parameters writes markers of the same names
+    digest = json.loads((one / "provenance.json").read_text())["plan_digest"]
+    marker = next((home / digest).glob("done/follow-*/task-0.json"))
+    before = marker.stat().st_mtime
+    os.utime(marker, (time.time() + 60,) * 2)
+    kept = {left.path.name: left.kept for left in left_by(one, shared=scratch)}
+    assert kept[digest] == "a later run has worked in it"
+    os.utime(marker, (before,) * 2)
+    said = command("clean", one, "--store", scratch, "--yes")
+    assert said.code == 0, said.err
+    rest = {"notes.txt", json.loads((other / "provenance.json").read_text())["plan_digest"]}
+    assert {path.name for path in home.iterdir() if not path.name.startswith("cells-")} == rest
+    assert len(list(home.glob("cells-*"))) == second
+    assert command("clean", other, "--store", scratch, "--yes").code == 0
+    assert [path.name for path in home.iterdir()] == ["notes.txt"]
+    assert command("verify", one).code == command("verify", other).code == 0
+
+
+def test_stores_of_both_networks_in_a_work_folder_go(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path, tiny_model: Path
+) -> None:
+    out, work = tmp_path / "out", tmp_path / "work"
+    store = segment(out, "--mode", "2d", "--cell-model", tiny_model, "--cell-diameter", 12)
+    (cells,) = (out / ".terapose/cells/.terapose").iterdir()
+    for number, each in enumerate((store, cells)):
+        (work / f"{number:02}" / "abc").mkdir(parents=True)
+        each.rename(work / f"{number:02}" / "abc" / "store")
+    shutil.rmtree(out / ".terapose")
+    assert [left.kept for left in left_by(out, work)] == ["", ""]
+    # what a record says that has changed decides nothing
+    text = (out / "provenance.json").read_text()
+    (out / "provenance.json").write_text(text.replace('"mode"', '"Mode"'))
+    said = command("clean", out, "--work", work, "--yes")
+    assert said.out.count("kept      ") == 2 and said.out.count("is damaged") == 2, said.out
+    (out / "provenance.json").write_text(text)
+    assert command("clean", out, "--work", work, "--yes").out.count("removed   ") == 2
+    assert not list(work.glob("*/*/store")) and command("verify", out).code == 0

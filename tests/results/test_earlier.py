@@ -12,6 +12,7 @@ from tests.synthetic import nuclei, write_ome_zarr
 
 from terapose.core.params import check
 from terapose.intermediates.compartments import ALL
+from terapose.io.checksums import sealed
 from terapose.results.earlier import replacing, stale
 from terapose.results.outputs import LABELS, named, recorded, result_names
 from terapose.stages.check import run as check_run
@@ -119,7 +120,7 @@ def test_only_files_of_this_program_in_this_folder_are_removed(tmp_path: Path) -
     names = [*HOSTILE, *(p.name for p in ours)]
     for thumbnails in (*HOSTILE, "thumbnails.zarr"):
         record = {"tables": names, "masks": names, "thumbnails": thumbnails}
-        (out / "provenance.json").write_text(json.dumps(record))
+        (out / "provenance.json").write_text(json.dumps(sealed(record)))
         left = stale(out, ["cells.csv"])
         with replacing(out, {"tables": ["cells.csv"]}):
             pass
@@ -128,6 +129,24 @@ def test_only_files_of_this_program_in_this_folder_are_removed(tmp_path: Path) -
         assert not any(path.exists() for path in ours) and not (out / "provenance.json").exists()
     assert not (out / "thumbnails.zarr").is_symlink()
     assert (tmp_path / "elsewhere" / "kept").exists()
+
+
+def test_a_record_that_has_changed_names_nothing(
+    command: Terapose, image: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    out, words = tmp_path / "out", ("segment", image, tmp_path / "out", "--model", tiny_model)
+    assert command(*words, "--table", "csv").code == 0
+    (out / "plane.tif").write_text("mine")
+    record = json.loads((out / "provenance.json").read_text())
+    (out / "provenance.json").write_text(json.dumps({**record, "masks": ["plane.tif"]}))
+    assert stale(out, ["labels.zarr"]) == []
+    said = command.refuses(*words, "--mask-tiff", "plane.tif")
+    assert f"{out}/provenance.json: the record of earlier results is not as it was written" in said
+    assert (out / "plane.tif").read_text() == "mine" and (out / "cells.csv").exists()
+    # the checksum is of what it says, however it is laid out
+    (out / "provenance.json").write_text(json.dumps(record, indent=1))
+    assert stale(out, ["labels.zarr"]) == ["cells.csv"]
+    assert command(*words, "--table", "csv").code == 0
 
 
 @pytest.mark.parametrize(

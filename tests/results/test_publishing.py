@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from terapose.io import files
+from terapose.io.checksums import sealed
 from terapose.results.earlier import GOING, RECORD, replacing, stale
 from terapose.stages.finish import _publish
 
@@ -34,7 +36,8 @@ def test_where_the_record_is_the_rest_belongs_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    old, new = '{"tables": ["cells.csv"], "thumbnails": "thumbnails.zarr", "run": 1}', "{}"
+    record = {"tables": ["cells.csv"], "thumbnails": "thumbnails.zarr", "run": 1}
+    old, new = json.dumps(sealed(record)), "{}"
     results(out, old)
     results(tmp_path / "aside", new)
     seen: list[tuple[str | None, ...]] = []
@@ -51,7 +54,7 @@ def test_what_may_be_there_is_known_until_it_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run may be killed at each point."""
-    (tmp_path / RECORD).write_text('{"tables": ["cells.csv"]}')
+    (tmp_path / RECORD).write_text(json.dumps(sealed({"tables": ["cells.csv"]})))
     (tmp_path / "cells.csv").touch()
     (tmp_path / "mask.tif").touch()
     seen: dict[str, list[str]] = {}

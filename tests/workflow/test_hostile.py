@@ -15,6 +15,8 @@ from tests.synthetic import nuclei, write_tiff
 from tests.workflow.conftest import Launches
 from tests.workflow.launch import ROOT, Launch, results, segment
 
+from terapose.io.checksums import sealed, unsealed
+
 pytestmark = pytest.mark.slow
 
 EVIL = 'it\'s; touch X; $(touch X) `touch X` "&" {a,b} [1] $HOME | \\ * ? #'
@@ -114,10 +116,10 @@ def test_files_folders_and_values_of_every_kind(
     # fewer results: the others are of an earlier run, but not all that its record names is
     victim = out.parent / "victim.tif"
     victim.touch()
-    record = json.loads((out / "provenance.json").read_text())
+    record = unsealed((out / "provenance.json").read_text(), out)
     record["masks"] += ["../victim.tif", str(victim), "picture.png"]
     record["thumbnails"] = ".."
-    (out / "provenance.json").write_text(json.dumps(record))
+    (out / "provenance.json").write_text(json.dumps(sealed(record)))
     run = launch.done(*words, "--table", "csv", "-resume")
     removed = "removed files of an earlier run that this one does not write: cells.h5ad, mask.tif"
     assert f"{out}: {removed}" in run.said.splitlines()

@@ -1,10 +1,13 @@
 """What runs that are finished have left behind: stores that may go, and why others stay.
 
 1. Results are those of a folder, or of the samples in it; stores are beside them
-   (`terapose.api.home`), and in the tasks of a work folder of Nextflow.
+   (`terapose.api.home`), in the folder of ``--store``, and in the tasks of a work folder of
+   Nextflow.
 2. A store goes if results with the same plan are there and as they were written, nobody writes to
-   their folder, none of them is a link into it, nothing was written to it since, and no task that
-   has begun since may still read it. The cells of a second network go with their store.
+   their folder, none of them is a link into it, no run with other parameters has worked in it
+   since, and no task that has begun since may still read it. The cells of a second network go with
+   their store, if the results name their plan. In a folder of ``--store`` a run with the same
+   parameters and other results may be at work, so there no run at all may have worked since.
 3. A store goes as a whole or not at all. It has to consist of regular files in real folders, under
    names that this program gives; with anything else in it, it stays. No link is followed. Its plan
    goes last, so that what was left by an interruption is found again.
@@ -15,7 +18,6 @@ Work folders themselves belong to Nextflow: only stores are taken out of them.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -26,34 +28,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from terapose.api import home
+from terapose.api.own_names import is_own
 from terapose.core.errors import InputError, StoreError
 from terapose.io import files, lock
 from terapose.io.store.store import Store
-from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.plan import KEPT, Plan
 from terapose.results.earlier import RECORD, record_of
-from terapose.results.outputs import IMAGES, LABELS, named
+from terapose.results.outputs import LABELS, named
 from terapose.results.verify import check, folders_in
-
-_STAGE = "|".join(re.escape(stage.name) for stage in GRAPH)
-_ASIDE = files.ASIDE_NAME.pattern
-_TOP = re.compile(
-    rf"{re.escape(KEPT)}|image|source|tissue|again|done|ran-on|({_STAGE})(-[0-9a-f]{{16}})?|{_ASIDE}"
-)
-"""Names at the top of a store."""
-_FOLDER = re.compile(
-    rf"({_STAGE})(-[0-9a-f]{{16}})?|{re.escape(LABELS)}|{'|'.join(IMAGES)}|[0-9]+|c|table|[xyz][0-9]"
-    "|flows|ends|counts|labels|position|count|by_block|id|block|relabel_map|lookup|patch_voxel"
-    "|patch_label|objects|holes|owner|cell_of|result"
-)
-"""Names of folders below: arrays, their parts and chunks, tables in parts, tasks of a stage."""
-_FILE = re.compile(
-    r"[0-9]+|zarr\.json|\.z(group|array|attrs)"
-    rf"|((level|{'|'.join(IMAGES)}|[0-9]+)-)?[0-9]+(-holes|-boxes)?\.npz"
-    r"|(displacements|pieces|scale)\.npz|first\.json|(task-)?[0-9]+\.json"
-    rf"|(gather|{_STAGE})(\.([0-9]+|{_STAGE}))?|{_ASIDE}"
-)
-"""Names of files below: chunks, metadata, tables, markers, counts of what was made again."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +60,29 @@ class Left:
 
 @dataclass(frozen=True)
 class _Results:
-    """Results by their folder: plans they are of, when they were finished, what is wrong."""
+    """Results by their folder.
+
+    Attributes
+    ----------
+    folder, digests, second
+        Where they are, and the plans they are of, that of a second network apart.
+    keys
+        Stages they were made by, as ``STAGE-KEY``.
+    since
+        When they were finished.
+    fault
+        What is wrong with them.
+    """
 
     folder: Path
     digests: tuple[str, ...]
+    second: str
+    keys: frozenset[str]
     since: float
     fault: str
 
 
-def left_by(place: Path, work: Path | None = None) -> list[Left]:
+def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -> list[Left]:
     """What runs have left.
 
     Parameters
@@ -95,25 +91,34 @@ def left_by(place: Path, work: Path | None = None) -> list[Left]:
         A folder of results, or of those of several samples.
     work
         A work folder of Nextflow.
+    shared
+        The folder of ``--store``, in which there may be what runs with other results have left.
     """
     found = [_results_in(folder) for folder in _folders_in(place)]
     left: list[Left] = []
     for one in found:
-        inner = one.folder / home.NAME / home.CELLS
-        if inner.is_dir() and not inner.is_symlink():
-            cells = _results_in(inner)
-            cells = replace(cells, fault=one.fault or cells.fault)
-            stores = [_decided(store, [cells]) for store in _stores_beside(inner)]
-            left += [*stores, _cells(cells, stores)]
-        left += [_decided(store, [one]) for store in _stores_beside(one.folder)]
+        left += _beside_cells(one, one.folder / home.NAME / home.CELLS)
+        left += [_decided(store, [one]) for store in _stores_in(one.folder / home.NAME)]
+        if shared is not None:
+            name = home.shared_cells(one.folder.absolute())
+            left += _beside_cells(one, shared.absolute() / home.NAME / name)
+    if shared is not None:
+        everyones = [replace(one, keys=frozenset()) for one in found]
+        stores = _stores_in(shared.absolute() / home.NAME)
+        left += [_decided(store, everyones) for store in stores]
     if work is not None:
         places = sorted(path.parent for path in work.absolute().glob(f"*/*/store/{KEPT}"))
         left += [_decided(path, found, work.absolute()) for path in places]
     return left
 
 
-def clean(place: Path, work: Path | None = None) -> list[Left]:
+def clean(place: Path, work: Path | None = None, shared: Path | None = None) -> list[Left]:
     """Remove what may go, while no run writes to these folders; returns what `left_by` finds.
+
+    Parameters
+    ----------
+    place, work, shared
+        As of `left_by`.
 
     Raises
     ------
@@ -123,11 +128,11 @@ def clean(place: Path, work: Path | None = None) -> list[Left]:
     with ExitStack() as held:
         for folder in dict.fromkeys([place, *_folders_in(place)]):
             held.enter_context(lock.held(folder))
-        found = left_by(place, work)
+        found = left_by(place, work, shared)
         for one in found:
             if not one.kept:
                 _remove(one.path)
-        for folder in _folders_in(place):
+        for folder in (*_folders_in(place), *([shared] if shared else [])):
             inner = folder / home.NAME
             if not inner.is_symlink():
                 with suppress(OSError):  # it is not there, or not empty
@@ -147,16 +152,30 @@ def _results_in(folder: Path) -> _Results:
         fault = fault or lock.holder_of(above)
     if not fault:
         fault = _fault_of(folder, [LABELS, *named(record)])
-    with suppress(OSError):
-        return _Results(folder, _plans(record), (folder / RECORD).stat().st_mtime, fault)
-    return _Results(folder, (), 0.0, fault)
+    first, second = str(record.get("plan_digest", "")), _part(record, "second")
+    cells = str(second.get("plan_digest", ""))
+    stages = _part(record, "stages").items()
+    keys = frozenset(f"{n}-{stage.get('key')}" for n, stage in stages if isinstance(stage, dict))
+    since = _time(folder / RECORD)
+    return _Results(folder, tuple(filter(None, (first, cells))), cells, keys, since, fault)
 
 
-def _plans(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """Digests of the plans of a run, of both if it has a second network."""
-    second = record.get("second")
-    both = [record, second if isinstance(second, dict) else {}]
-    return tuple(str(one["plan_digest"]) for one in both if "plan_digest" in one)
+def _part(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    part = record.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _beside_cells(results: _Results, folder: Path) -> list[Left]:
+    """What the run of a second network has left, whose results are in a folder."""
+    if not folder.is_dir() or folder.is_symlink():
+        return []
+    cells = _results_in(folder)
+    fault = results.fault or cells.fault
+    if not fault and results.second not in cells.digests:
+        fault = f"{results.folder} has results of other cells"
+    cells = replace(cells, fault=fault)
+    stores = [_decided(store, [cells]) for store in _stores_in(folder / home.NAME)]
+    return [*stores, _cells(cells, stores)]
 
 
 def _fault_of(folder: Path, names: Sequence[str]) -> str:
@@ -178,9 +197,9 @@ def _below(paths: Iterable[Path]) -> Iterator[Path]:
             yield from (Path(place, name) for name in (*folders, *inside))
 
 
-def _stores_beside(folder: Path) -> list[Path]:
-    """Stores of the runs that wrote to a folder of results."""
-    found = (path.parent for path in (folder / home.NAME).glob(f"*/{KEPT}"))
+def _stores_in(folder: Path) -> list[Path]:
+    """Stores in a folder of them."""
+    found = (path.parent for path in folder.glob(f"*/{KEPT}"))
     return sorted(path for path in found if home.is_store(path.name))
 
 
@@ -205,8 +224,9 @@ def _reason(store: Path, results: Sequence[_Results], work: Path | None) -> str:
     if all(one.fault for one in own):
         return own[0].fault
     since = max(one.since for one in own if not one.fault)
+    keys = frozenset[str]().union(*(one.keys for one in own))
     markers = (*store.glob("done/*/*.json"), *store.glob("ran-on/*/*.json"))
-    if any(_time(path) > since for path in markers):
+    if any(path.parent.name not in keys and _time(path) > since for path in markers):
         return "a later run has worked in it"
     busy = next(_running(store, work, since), None) if work is not None else None
     return f"a task that may read it has begun and not ended: {busy}" if busy else ""
@@ -242,8 +262,7 @@ def _content(folder: Path) -> tuple[int, str]:
             is_file = stat.S_ISREG(status.st_mode)
             if not is_file and not stat.S_ISDIR(status.st_mode):
                 return 0, f"it contains {here / name}, which is neither a file nor a folder"
-            given = (_FILE if is_file else _FOLDER) if here.parts else _TOP
-            if not given.fullmatch(name):
+            if not is_own(here / name, is_file=is_file):
                 return 0, f"it contains {here / name}, which Terapose has not written"
             size += _freed(status)
     return size, ""

@@ -118,7 +118,12 @@ def home_of(results: Path | Remote, store: Path | Remote | None) -> Home:
         place.probe()
     if store is None:
         return Home(place)
-    return Home(place, is_shared=True, cells=f"{CELLS}-{_digest(results)}")
+    return Home(place, is_shared=True, cells=shared_cells(results))
+
+
+def shared_cells(results: Path | Remote) -> str:
+    """Name of the results of the second network where stores of other runs may be, too."""
+    return f"{CELLS}-{_digest(results)}"
 
 
 def _digest(results: Path | Remote) -> str:

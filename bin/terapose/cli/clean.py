@@ -11,14 +11,16 @@ _EPILOG = """\b
 Examples:
   terapose clean results
   terapose clean results --work work --yes
+  terapose clean results --store /scratch/me
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("results", type=_FOLDER)
 @click.option("--work", type=_FOLDER, help="Work folder of the workflow that made the results.")
+@click.option("--store", type=_FOLDER, help="Folder that the runs were given as --store.")
 @click.option("--yes", is_flag=True, help="Remove what is listed; otherwise nothing is removed.")
-def command(results: Path, work: Path | None, yes: bool) -> None:
+def command(results: Path, work: Path | None, store: Path | None, yes: bool) -> None:
     """List or remove the intermediate results of runs whose RESULTS are complete.
 
     RESULTS is a folder of results, or one that contains a folder for each sample. Their files are
@@ -30,7 +32,7 @@ def command(results: Path, work: Path | None, yes: bool) -> None:
     from terapose.core.amounts import in_bytes
     from terapose.core.errors import shown
 
-    found = clean(results, work) if yes else left_by(results, work)
+    found = (clean if yes else left_by)(results, work, store)
     for one in found:
         if one.kept:
             click.echo(f"kept      {shown(one.path)}, {in_bytes(one.size)}: {shown(one.kept)}")
@@ -40,7 +42,7 @@ def command(results: Path, work: Path | None, yes: bool) -> None:
             )
     going = [one.size for one in found if not one.kept]
     if not found:
-        hint = "" if work else "; --work adds those in a work folder of the workflow"
+        hint = "" if work or store else "; --work and --store name other folders to look into"
         click.echo(f"no intermediate results beside {shown(results)}{hint}")
     elif yes:
         click.echo(f"{in_bytes(sum(going))} freed")

@@ -13,7 +13,7 @@ from terapose.core.errors import InputError
 from terapose.core.masking import masked
 from terapose.io.images.address import filesystem, is_url, localise
 from terapose.io.remote import Remote
-from terapose.results.earlier import record_of
+from terapose.results.earlier import RECORD, record_of, sealed_record_of
 from terapose.results.foreign import refuse_foreign
 
 
@@ -56,6 +56,7 @@ def check_output(
     record = record_of(folder)
     if record is not None:
         _refuse_other(folder, record, address)
+        _refuse_changed(folder)
     refuse_foreign(folder, names)
 
 
@@ -100,6 +101,17 @@ def _refuse_other(folder: Path | Remote, record: Mapping[str, Any], address: str
             got=other,
             allowed=address,
             remedy="choose another folder, or remove this one",
+        )
+
+
+def _refuse_changed(folder: Path | Remote) -> None:
+    """Refuse a folder whose record has changed: nothing says any more which files are results."""
+    if not sealed_record_of(folder):
+        raise InputError(
+            "the record of earlier results is not as it was written",
+            where=folder / RECORD,
+            got="another checksum, or none",
+            remedy="choose another folder, or move these results away",
         )
 
 

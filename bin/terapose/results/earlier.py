@@ -4,9 +4,9 @@ Another run replaces what it writes itself. What it does not write (a table in a
 thumbnails, a mask) would stay beside labels that it does not belong to, so it is removed, and that
 is said. Which names there are is in `terapose.results.outputs`.
 
-The record is a file that anybody may have changed, or that is damaged. Only plain names that this
-program gives to files are taken from it: whatever else is in it, nothing outside of the folder
-is removed, and nothing of another name.
+The record is a file that anybody may have changed, or that is damaged. Names are taken from it only
+if its checksum is right, and only plain ones that this program gives to files: whatever else is in
+it, nothing outside of the folder is removed, and nothing of another name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from terapose.core.errors import StoreError
 from terapose.io import files
+from terapose.io.checksums import sealed, unsealed
 from terapose.io.documents import parse_json, read_document
 from terapose.io.remote import Remote
 from terapose.results.outputs import OUTPUTS, named
@@ -33,20 +35,13 @@ log = logging.getLogger(__name__)
 
 
 def record_of(folder: Path | Remote, name: str = RECORD) -> dict[str, Any] | None:
-    """The record in a folder of results: None where there is none, empty where it is damaged."""
-    if isinstance(folder, Remote):
-        content = folder.read(name)
-        return None if content is None else _parsed(content)
-    path = folder / name
-    if not os.path.lexists(path):
+    """The record in a folder of results: None where there is none, empty where it is no record.
+
+    For what is shown or compared: whether it is as it was written is not looked at.
+    """
+    content = _content(folder, name)
+    if content is None:
         return None
-    try:
-        return _parsed(read_document(path))
-    except ValueError:
-        return {}
-
-
-def _parsed(content: bytes) -> dict[str, Any]:
     try:
         record = parse_json(content)
     except ValueError:
@@ -54,9 +49,32 @@ def _parsed(content: bytes) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def sealed_record_of(folder: Path | Remote, name: str = RECORD) -> dict[str, Any] | None:
+    """The record if it is as it was written; empty where it is not, None where there is none."""
+    content = _content(folder, name)
+    if content is None:
+        return None
+    try:
+        return unsealed(content, folder / name)
+    except StoreError:
+        return {}
+
+
+def _content(folder: Path | Remote, name: str) -> bytes | None:
+    """What is in a file; nothing where it is no file that can be read, None where nothing is."""
+    if isinstance(folder, Remote):
+        return folder.read(name)
+    if not os.path.lexists(folder / name):
+        return None
+    try:
+        return read_document(folder / name)
+    except ValueError:
+        return b""
+
+
 def records_in(folder: Path | Remote) -> list[dict[str, Any]]:
     """What names the results that are there, or that a run was writing when it was killed."""
-    found = (record_of(folder, name) for name in (RECORD, GOING))
+    found = (sealed_record_of(folder, name) for name in (RECORD, GOING))
     return [record for record in found if record is not None]
 
 
@@ -103,7 +121,7 @@ def announce(folder: Path | Remote, record: dict[str, Any]) -> list[dict[str, An
         output.field: sorted({n for one in (*before, record) for n in output.of_record(one)})
         for output in OUTPUTS
     }
-    note = json.dumps(names).encode()
+    note = json.dumps(sealed(names)).encode()
     if isinstance(folder, Remote):
         folder.write(GOING, note)
         return before
