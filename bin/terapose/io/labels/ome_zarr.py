@@ -97,8 +97,8 @@ def create(
     """
     axes = "zyx"[3 - len(shape) :]
     format_: Literal[2, 3] = 3 if version == "0.5" else 2
-    # An empty list of colours is no colours; ome-zarr-models 1.6 fails without the key.
-    label: dict[str, Any] = {"version": version, "colors": []}
+    # no colours: the schemas refuse an empty list, and napari shows no label that a list leaves out
+    label: dict[str, Any] = {"version": version}
     if source is not None:
         label["source"] = {"image": source}
     scales = [_scale(factor, voxel_size or voxels)[-len(axes) :] for factor in factors]
