@@ -126,7 +126,9 @@ class Made:
 def write(job: Job) -> State:
     """Write the table of cells in two formats."""
     folder = Path(job.store.address)
-    write_table(batches(job, []), {k: folder / f"cells.{k}" for k in ("csv", "parquet")}, "made")
+    write_table(
+        batches(job, []), {k: folder / f"cells.{k}" for k in ("csv", "parquet")}, "made", "cells"
+    )
     return job.before
 
 

@@ -202,6 +202,11 @@ def test_the_table_is_mcquants(slide: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(data.obsm["spatial"], centres)
     assert list(data.obs_names[:2]) == ["slide_1", "slide_2"]
     assert list(data.obs["CellID"]) == list(table["CellID"])
+    # where SpatialData looks for the label of an observation
+    keys = data.uns["spatialdata_attrs"]
+    assert keys == {"region": "cells", "region_key": "region", "instance_key": "CellID"}
+    assert list(data.obs[keys["region_key"]].cat.categories) == ["cells"]
+    assert data.obs[keys["instance_key"]].dtype.kind in "iu"
     cut = segmented(slide, tmp_path / "cut", table=("csv", "geojson"), **CUT)
     for name in ("cells.csv", "cells.geojson"):
         assert (cut / name).read_bytes() == (out / name).read_bytes()
@@ -225,7 +230,9 @@ def test_outlines_go_to_qupath(slide: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(
                 np.asarray(inside).reshape(150, 190) % 2 == 1, labels == number
             )
-        measured = feature["properties"]["measurements"]
+        about = feature["properties"]
+        assert about["classification"] == {"name": "Cell"} and about["isLocked"] is False
+        measured = about["measurements"]
         assert measured["Area"] == table["Area"][number - 1]
         assert measured["DNA"] == pytest.approx(table["DNA"][number - 1], rel=1e-5)
 

@@ -137,7 +137,7 @@ def test_names_that_a_spreadsheet_would_calculate(tmp_path: Path) -> None:
     names = ["=1+1", "+CD3", "-CD4", "@SUM(A1)", "DNA", "a=b", "'=x"]
     columns = {"CellID": np.array([1, 2]), **{n: np.array([-1.5, 2.0]) for n in names}}
     paths = {kind: tmp_path / f"cells.{kind}" for kind in ("csv", "parquet")}
-    write_table([{**columns, "X_centroid": np.zeros(2)}], paths, "s")
+    write_table([{**columns, "X_centroid": np.zeros(2)}], paths, "s", "cells")
     with paths["csv"].open(newline="") as file:
         header, first, _ = csv.reader(file)
     assert header[1:-1] == ["'=1+1", "'+CD3", "'-CD4", "'@SUM(A1)", "DNA", "a=b", "'=x"]

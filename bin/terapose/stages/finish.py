@@ -139,7 +139,7 @@ def _tables(job: Job, measured: list[Result], name: str, output: Path) -> None:
     """Write the table of a compartment in all formats."""
     wanted = [kind for kind in FORMATS if kind in job.params["table"]]
     paths = {kind: output / f"{name}.{kind}" for kind in wanted}
-    write_table(batches(job, measured, name), paths, sample_name(job.plan.image.address))
+    write_table(batches(job, measured, name), paths, sample_name(job.plan.image.address), name)
 
 
 def _outlines(job: Job, measured: list[Result], outlined: list[Result], output: Path) -> None:

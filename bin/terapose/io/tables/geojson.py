@@ -75,6 +75,8 @@ def _features(batch: Table, rings: Table, sample: str, planes: int) -> Iterator[
             **({"nucleusGeometry": geometry[1]} if 1 in geometry else {}),
             "properties": {
                 "objectType": "cell",
+                "isLocked": False,
+                "classification": {"name": "Cell"},
                 "name": str(number),
                 "measurements": {name: value for name, value in values if value is not None},
             },

@@ -69,8 +69,8 @@ class _Parquet:
 class _AnnData:
     """Encoding: https://anndata.readthedocs.io/en/stable/fileformat-prose.html."""
 
-    def __init__(self, path: Path, schema: pa.Schema, sample: str) -> None:
-        self._sample = sample
+    def __init__(self, path: Path, schema: pa.Schema, sample: str, region: str) -> None:
+        self._sample, self._region = sample, region
         first = schema.names.index("X_centroid")
         self._markers = schema.names[1:first]
         self._rest = ["CellID", *schema.names[first:]]
@@ -99,6 +99,7 @@ class _AnnData:
         obs = pd.concat(self._observations, ignore_index=True)
         obs.index = pd.Index([f"{self._sample}_{n}" for n in obs["CellID"]])
         obs["imageid"] = pd.Categorical([self._sample] * len(obs))
+        obs["region"] = pd.Categorical([self._region] * len(obs), categories=[self._region])
         axes = [a for a in "XYZ" if f"{a}_centroid" in obs]
         self._matrix.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
         self._file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
@@ -106,13 +107,18 @@ class _AnnData:
         write_elem(self._file, "var", pd.DataFrame(index=pd.Index(self._markers, dtype=str)))
         spatial = obs[[f"{a}_centroid" for a in axes]].to_numpy()
         write_elem(self._file, "obsm", {"spatial": spatial})
-        write_elem(self._file, "uns", {"all_markers": np.array(self._markers, dtype=object)})
+        # by these SpatialData finds the label of an observation
+        keys = {"region": self._region, "region_key": "region", "instance_key": "CellID"}
+        markers = np.array(self._markers, dtype=object)
+        write_elem(self._file, "uns", {"all_markers": markers, "spatialdata_attrs": keys})
         for name in ("layers", "obsp", "varm", "varp"):
             write_elem(self._file, name, {})
         self._file.close()
 
 
-def write_table(batches: Iterable[Table], paths: Mapping[str, Path], sample: str) -> int:
+def write_table(
+    batches: Iterable[Table], paths: Mapping[str, Path], sample: str, region: str
+) -> int:
     """Write a table to files.
 
     Parameters
@@ -122,8 +128,8 @@ def write_table(batches: Iterable[Table], paths: Mapping[str, Path], sample: str
         number that is none (NaN) becomes an empty field.
     paths
         Where to write, by format (`FORMATS`).
-    sample
-        Name of the image, for AnnData.
+    sample, region
+        Name of the image and of the label image, for AnnData.
 
     Returns
     -------
@@ -136,7 +142,8 @@ def write_table(batches: Iterable[Table], paths: Mapping[str, Path], sample: str
         for batch in batches:
             rows = pa.table({c: pa.array(v, from_pandas=True) for c, v in batch.items()})
             if not writers:
-                writers = [_open(kind, path, rows.schema, sample) for kind, path in paths.items()]
+                names = (sample, region)
+                writers = [_open(kind, path, rows.schema, *names) for kind, path in paths.items()]
                 for writer in writers:
                     stack.callback(writer.close)
             for writer in writers:
@@ -145,7 +152,7 @@ def write_table(batches: Iterable[Table], paths: Mapping[str, Path], sample: str
     return count
 
 
-def _open(kind: str, path: Path, schema: pa.Schema, sample: str) -> Any:
+def _open(kind: str, path: Path, schema: pa.Schema, sample: str, region: str) -> Any:
     if kind == "h5ad":
-        return _AnnData(path, schema, sample)
+        return _AnnData(path, schema, sample, region)
     return {"csv": _Csv, "parquet": _Parquet}[kind](path, schema)
