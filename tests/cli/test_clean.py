@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,10 @@ import pytest
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_zarr
 
-from terapose.api.clean import left_by
+from terapose.api.clean import clean, left_by
+from terapose.io import files, lock
 from terapose.io.checksums import sealed, unsealed
+from terapose.io.files import remove
 
 
 @pytest.fixture
@@ -305,6 +309,81 @@ def test_what_was_made_again_since_is_no_later_run(
     marker = next(store.glob("done/follow-*/task-0.json"))
     os.utime(marker, (time.time() + 60,) * 2)
     assert [left.kept for left in left_by(out)] == [""]
+
+
+def test_what_an_interruption_has_left_goes(
+    command: Terapose,
+    segment: Callable[..., Path],
+    tmp_path: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    segment(out, "--mode", "2d", "--cell-model", tiny_model, "--cell-diameter", 12)
+    before = {k: v for k, v in tree(out).items() if not k.startswith(".terapose")}
+    for number in (3, 17, 18, 25, 30):
+        left = iter(range(number))
+
+        def stop(path: Path, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            remove(path)
+
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(files, "remove", stop)
+            clean(out)
+    assert command("clean", out, "--yes").code == 0
+    assert not (out / ".terapose").exists() and tree(out) == before
+
+
+def test_a_chunk_that_was_being_written_is_known(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    store = segment(out, "--keep-intermediates", "all")
+    chunk = next(path for path in store.glob("gradients-zy/c/**/*") if path.is_file())
+    chunk.with_suffix(f".{'0' * 32}.partial").touch()  # as zarr names it
+    (store / "gradients-zy" / f"mine.{'0' * 32}.partial").touch()
+    assert [left.kept for left in left_by(out)] == [
+        f"it contains gradients-zy/mine.{'0' * 32}.partial, which Terapose has not written"
+    ]
+    (store / "gradients-zy" / f"mine.{'0' * 32}.partial").unlink()
+    assert command("clean", out, "--yes").code == 0 and not store.exists()
+
+
+def test_stores_of_several_samples_are_found_in_a_folder_of_stores(
+    command: Terapose, image: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    images, out, scratch = (tmp_path / name for name in ("images", "out", "scratch"))
+    images.mkdir()
+    for name in "ab":
+        shutil.copytree(image, images / f"{name}.zarr")
+    words = ("segment", images, out, "--model", tiny_model, "--jobs", 1, "--store", scratch)
+    assert command(*words).code == 0
+    # a sample that is a link is somewhere else
+    (out / "b").rename(tmp_path / "b")
+    (out / "b").symlink_to(tmp_path / "b")
+    said = command("clean", out, "--store", scratch, "--yes")
+    assert said.code == 0 and said.out.count("removed   ") == 1, said.out
+    assert not (scratch / "a" / ".terapose").exists() and (scratch / "b" / ".terapose").exists()
+
+
+def test_where_no_room_is_left_some_is_made(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    store = segment(out)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("terapose.io.lock.json.dump", full)
+        said = command("segment", tmp_path / "image.zarr", out)
+        assert said.code == 2 and "No space left" in said.err
+        assert not (out / lock.NAME).exists()
+        assert command("clean", out, "--yes").code == 0
+    assert not store.exists() and not (out / lock.NAME).exists()
 
 
 @pytest.mark.parametrize("second", [False, True])

@@ -12,6 +12,7 @@ from tests.synthetic import nuclei, write_zarr
 
 from terapose.api.status import progress_of
 from terapose.cli.status import duration
+from terapose.io.store.store import Store
 
 
 def test_a_run_that_stopped_half_way(command: Terapose, tmp_path: Path, tiny_model: Path) -> None:
@@ -47,6 +48,10 @@ def test_a_run_that_stopped_half_way(command: Terapose, tmp_path: Path, tiny_mod
     (store / "plan.json").write_bytes(b"{")
     said = command("status", out)
     assert said.code == 0 and "plan.json: is damaged" in said.out
+    # as another version may have written it
+    Store(str(store)).put_json("plan.json", {"mode": "3d"})
+    said = command("status", out)
+    assert said.code == 0 and "plan.json: is not a plan of this version" in said.out
 
 
 def test_seconds_in_words() -> None:

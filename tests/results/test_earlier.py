@@ -162,7 +162,7 @@ def test_damaged_record_removes_nothing_and_is_refused(
     (out / "provenance.json").write_bytes(damaged)
     assert stale(out, []) == []
     said = command.refuses("segment", image, out, "--model", tiny_model)
-    assert "holds the results of another image; got something that is not readable" in said
+    assert "provenance.json: the record of earlier results is not as it was written" in said
     assert (out / "cells.csv").exists() and (out / "provenance.json").exists()
 
 
@@ -171,7 +171,7 @@ def test_record_that_is_a_folder_is_refused(
 ) -> None:
     (tmp_path / "out" / "provenance.json").mkdir(parents=True)
     said = command.refuses("segment", image, tmp_path / "out", "--model", tiny_model)
-    assert "holds the results of another image; got something that is not readable" in said
+    assert "provenance.json: the record of earlier results is not as it was written" in said
 
 
 @pytest.mark.parametrize("value", ["a\nb.csv", "a\tb", "\x1b[2J", "a\x00"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from terapose.api.home import Home, home_of, is_store, prepare
 from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.params import check
+from terapose.results.verify import faults
 
 STORE = "0123456789abcdef"
 MAKE: dict[str, Callable[[Path], None]] = {
@@ -65,6 +68,87 @@ def test_behind_a_link_only_what_the_run_made_is_removed(tmp_path: Path, tiny_mo
     assert len(set(made)) == 2
     assert [path.name for path in scratch.iterdir()] == [STORE]
     assert (out / ".terapose").is_symlink() and (out / "provenance.json").exists()
+
+
+@pytest.mark.parametrize("keep", ["none", "flows"])
+@pytest.mark.parametrize("kind", ["a file", "a folder"])
+def test_behind_a_link_there_may_be_anything(
+    tmp_path: Path, tiny_model: Path, keep: str, kind: str
+) -> None:
+    image = write_ome_zarr(tmp_path / "plane.zarr", nuclei((5, 24, 28))[0][2], axes="yx")
+    scratch, out = tmp_path / "scratch", tmp_path / "out"
+    scratch.mkdir()
+    out.mkdir()
+    (out / ".terapose").symlink_to(scratch)
+    mine = [scratch / STORE, scratch / "cells"]
+    for path in mine:
+        path.touch() if kind == "a file" else (path / "precious").mkdir(parents=True)
+    params = {"model": str(tiny_model), "keep_intermediates": keep, "mode": "2d"}
+    second = {"cell_model": str(tiny_model), "cell_diameter": 12.0}
+    for more in ({}, second):
+        segment_file(str(image), out, check({**params, **more}))
+        assert all(path.is_file() for path in mine) or all(
+            (path / "precious").exists() for path in mine
+        )
+    assert (keep == "none") == (sorted(scratch.iterdir()) == sorted(mine))
+
+
+def test_results_that_share_a_folder_by_links_have_cells_of_their_own(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    image = write_ome_zarr(tmp_path / "plane.zarr", nuclei((5, 40, 48))[0][2], axes="yx")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    params = {"model": str(tiny_model), "mode": "2d", "cell_model": str(tiny_model)}
+    for name, diameter in (("one", 12.0), ("other", 20.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".terapose").symlink_to(scratch)
+        segment_file(str(image), tmp_path / name, check({**params, "cell_diameter": diameter}))
+    assert len([*scratch.glob("cells-*/labels.zarr")]) == 2
+
+
+@pytest.mark.parametrize("damage", ["", "{", "another", "gone", "of another image"])
+def test_damaged_cells_of_a_second_network_are_made_again(
+    tmp_path: Path, tiny_model: Path, damage: str
+) -> None:
+    planes = nuclei((5, 40, 48))[0]
+    image = write_ome_zarr(tmp_path / "plane.zarr", planes[2], axes="yx")
+    out, cells = tmp_path / "out", tmp_path / "out" / ".terapose" / "cells"
+    second = {"cell_model": str(tiny_model), "cell_diameter": 12.0}
+    params = check({"model": str(tiny_model), "mode": "2d", **second})
+    segment_file(str(image), out, params)
+    whole = (out / "cells.csv").read_bytes(), (cells / "provenance.json").read_bytes()
+    if damage == "gone":
+        (cells / "provenance.json").unlink()
+    elif damage == "of another image":
+        other = write_ome_zarr(tmp_path / "other.zarr", planes[3], axes="yx")
+        shutil.rmtree(cells)
+        segment_file(str(other), cells, check({"model": str(tiny_model), "mode": "2d"}))
+    elif damage == "another":
+        changed = whole[1].replace(b'"cells": ', b'"cells": 1')
+        (cells / "provenance.json").write_bytes(changed)
+    else:
+        (cells / "provenance.json").write_text(damage)
+    (cells / "notes.txt").touch()
+    segment_file(str(image), out, params)
+    again = (out / "cells.csv").read_bytes(), (cells / "provenance.json").read_bytes()
+    assert again[0] == whole[0] and json.loads(again[1])["stages"].keys() and not faults(cells)
+    assert (cells / "notes.txt").exists()
+
+
+def test_what_is_put_there_meanwhile_is_not_replaced(tmp_path: Path, tiny_model: Path) -> None:
+    image = write_ome_zarr(tmp_path / "plane.zarr", nuclei((5, 24, 28))[0][2], axes="yx")
+    out, params = tmp_path / "out", check({"model": str(tiny_model)})
+
+    def report(*_: object) -> None:
+        (out / "cells.csv").write_text("mine")
+
+    with pytest.raises(InputError, match=r"cells\.csv: would be overwritten"):
+        segment_file(str(image), out, params, report=report)
+    assert (out / "cells.csv").read_text() == "mine"
+    (out / "cells.csv").rename(out / "mine.csv")
+    segment_file(str(image), out, params)
+    assert not faults(out)
 
 
 def test_a_folder_goes_as_a_whole(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@
    their store, if the results name their plan. In a folder of ``--store`` a run with the same
    parameters and other results may be at work, so there no run at all may have worked since.
 3. A store goes as a whole or not at all. It has to consist of regular files in real folders, under
-   names that this program gives; with anything else in it, it stays. No link is followed. Its plan
-   goes last, so that what was left by an interruption is found again.
+   names that this program gives; with anything else in it, it stays. No link is followed. It is
+   renamed before it is removed: a run that begins meanwhile makes a new one, and what was left by
+   an interruption is found again.
 
 Work folders themselves belong to Nextflow: only stores are taken out of them.
 """
@@ -97,19 +98,42 @@ def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -
     found = [_results_in(folder) for folder in _folders_in(place)]
     left: list[Left] = []
     for one in found:
-        left += _beside_cells(one, one.folder / home.NAME / home.CELLS)
-        left += [_decided(store, [one]) for store in _stores_in(one.folder / home.NAME)]
-        if shared is not None:
-            name = home.shared_cells(one.folder.absolute())
-            left += _beside_cells(one, shared.absolute() / home.NAME / name)
-    if shared is not None:
-        everyones = [replace(one, keys=frozenset()) for one in found]
-        stores = _stores_in(shared.absolute() / home.NAME)
-        left += [_decided(store, everyones) for store in stores]
+        inner = one.folder / home.NAME
+        if inner.is_symlink():
+            left += _in_shared(inner, [one])
+        else:
+            left += _beside_cells(one, inner / home.CELLS)
+            left += [_decided(store, [one]) for store in _stores_in(inner)]
+            left += _begun_in(inner)
+    for folder in dict.fromkeys(_homes_in(shared, place, found)):
+        left += _in_shared(folder, found)
     if work is not None:
-        places = sorted(path.parent for path in work.absolute().glob(f"*/*/store/{KEPT}"))
-        left += [_decided(path, found, work.absolute()) for path in places]
+        work = work.absolute()
+        places = sorted(path.parent for path in work.glob(f"*/*/store/{KEPT}"))
+        left += [_decided(path, found, work) for path in places]
+        left += [one for task in work.glob("*/*") for one in _begun_in(task, (KEPT,))]
     return left
+
+
+def _homes_in(shared: Path | None, place: Path, found: Sequence[_Results]) -> Iterator[Path]:
+    """Folders of stores that runs with these results have used in that of ``--store``."""
+    if shared is not None:
+        yield shared.absolute() / home.NAME
+        for one in found:
+            if one.folder != place and one.folder.is_relative_to(place):
+                yield shared.absolute() / one.folder.relative_to(place) / home.NAME
+
+
+def _in_shared(folder: Path, found: Sequence[_Results]) -> list[Left]:
+    """What runs have left in a folder of stores in which there may be those of others."""
+    left = [
+        cells
+        for one in found
+        for cells in _beside_cells(one, folder / home.shared_cells(one.folder.absolute()))
+    ]
+    everyones = [replace(one, keys=frozenset()) for one in found]
+    left += [_decided(store, everyones) for store in _stores_in(folder)]
+    return left + _begun_in(folder)
 
 
 def clean(place: Path, work: Path | None = None, shared: Path | None = None) -> list[Left]:
@@ -127,22 +151,22 @@ def clean(place: Path, work: Path | None = None, shared: Path | None = None) -> 
     """
     with ExitStack() as held:
         for folder in dict.fromkeys([place, *_folders_in(place)]):
-            held.enter_context(lock.held(folder))
+            held.enter_context(lock.held(folder, to_free=True))
         found = left_by(place, work, shared)
         for one in found:
             if not one.kept:
                 _remove(one.path)
-        for folder in (*_folders_in(place), *([shared] if shared else [])):
-            inner = folder / home.NAME
+        for inner in {one.path.parent for one in found if one.path.parent.name == home.NAME}:
             if not inner.is_symlink():
-                with suppress(OSError):  # it is not there, or not empty
+                with suppress(OSError):  # it is not empty
                     inner.rmdir()
     return found
 
 
 def _folders_in(place: Path) -> list[Path]:
-    """Folders of results on a local disk."""
-    return [folder for folder in folders_in(place) if isinstance(folder, Path)]
+    """Folders of results on a local disk, none of them behind a link but the one that is named."""
+    found = (folder for folder in folders_in(place) if isinstance(folder, Path))
+    return [folder for folder in found if folder == place or not folder.is_symlink()]
 
 
 def _results_in(folder: Path) -> _Results:
@@ -175,6 +199,7 @@ def _beside_cells(results: _Results, folder: Path) -> list[Left]:
         fault = f"{results.folder} has results of other cells"
     cells = replace(cells, fault=fault)
     stores = [_decided(store, [cells]) for store in _stores_in(folder / home.NAME)]
+    stores += _begun_in(folder / home.NAME)
     return [*stores, _cells(cells, stores)]
 
 
@@ -201,6 +226,19 @@ def _stores_in(folder: Path) -> list[Path]:
     """Stores in a folder of them."""
     found = (path.parent for path in folder.glob(f"*/{KEPT}"))
     return sorted(path for path in found if home.is_store(path.name))
+
+
+def _begun_in(folder: Path, last: Sequence[str] = (KEPT, RECORD)) -> list[Left]:
+    """What an interrupted `clean` has left of what it was removing: one of these files is there."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        names = [e.name for e in entries if files.ASIDE_NAME.fullmatch(e.name)]
+        begun = [folder / name for name in sorted(names)]
+        return [
+            Left(path, sum(_freed(s) for p in _below([path]) if (s := _status(p))), "")
+            for path in begun
+            if not path.is_symlink() and any((path / name).is_file() for name in last)
+        ]
+    return []
 
 
 def _decided(store: Path, results: Sequence[_Results], work: Path | None = None) -> Left:
@@ -258,7 +296,9 @@ def _content(folder: Path) -> tuple[int, str]:
     for place, folders, inside in os.walk(folder):
         here = Path(place).relative_to(folder)
         for name in sorted((*folders, *inside)):
-            status = os.lstat(os.path.join(place, name))
+            status = _status(Path(place, name))
+            if status is None:  # a run that works there has removed it
+                continue
             is_file = stat.S_ISREG(status.st_mode)
             if not is_file and not stat.S_ISDIR(status.st_mode):
                 return 0, f"it contains {here / name}, which is neither a file nor a folder"
@@ -280,8 +320,16 @@ def _cells(cells: _Results, stores: Sequence[Left]) -> Left:
     reasons += [cells.fault] if cells.fault else []
     reasons += [f"{one.path.name} in it stays: {one.kept}" for one in stores if one.kept]
     paths = (cells.folder / name for name in names if name != home.NAME)
-    size = sum(_freed(path.lstat()) for path in _below(paths) if os.path.lexists(path))
+    size = sum(_freed(status) for path in _below(paths) if (status := _status(path)) is not None)
     return Left(cells.folder, size, "".join(reasons[:1]))
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Of a file or a link itself; None where it is no more."""
+    try:
+        return path.lstat()
+    except OSError:
+        return None
 
 
 def _freed(status: os.stat_result) -> int:
@@ -291,7 +339,11 @@ def _freed(status: os.stat_result) -> int:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, what says whose it is last."""
+    """Remove a folder, under another name, what says whose it is last."""
+    if not files.ASIDE_NAME.fullmatch(folder.name):
+        other = files.aside(folder)
+        folder.rename(other)
+        folder = other
     for path in sorted(folder.iterdir(), key=lambda path: (path.name in (KEPT, RECORD), path)):
         files.remove(path)
     folder.rmdir()

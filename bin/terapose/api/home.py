@@ -2,8 +2,9 @@
 the results, or in another one that was asked for. It may be on an object store.
 
 ``.terapose`` may be a link to a folder, which the user made to keep intermediates on another disk.
-Then only what a run has made itself is removed from there, and the link stays. What is in the
-folder may not be a link: see `terapose.io.own_files`.
+Such a folder may be that of other results, too, or contain anything else: only what a run has made
+itself is removed from there, and the link stays. What is in the folder may not be a link: see
+`terapose.io.own_files`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 
 NAME = ".terapose"
 CELLS = "cells"
-"""Results of the second network, whose names in it the stores cannot have: those are digests."""
+"""Results of the second network, whose names in it the stores cannot have: those are digests.
+Where there may be those of other runs, a digest of the address of the results follows."""
 _STORE = re.compile(r"[0-9a-f]{16}")
 _OURS = re.compile(rf"{_STORE.pattern}|{CELLS}(-{_STORE.pattern})?|results-{_STORE.pattern}")
 
@@ -50,7 +52,7 @@ class Home:
     place
         Where it is.
     is_shared
-        Whether stores of other runs may be in it.
+        Whether something else than what runs with these results have left may be in it.
     cells
         Name in it of the results of the second network.
     """
@@ -68,6 +70,7 @@ class Home:
         place = self.place / self.cells / NAME
         if isinstance(place, Path):
             prepare(place)
+            return Home(place, is_shared=place.is_symlink())
         return Home(place)
 
     def clear(self, store: Store) -> None:
@@ -76,15 +79,13 @@ class Home:
         Not those of runs that write other results (a folder that was asked for, or a link to one),
         nor what was put there by others.
         """
-        is_own = not self.is_shared and not (
-            isinstance(self.place, Path) and self.place.is_symlink()
-        )
-        for name in self._names() if is_own else (Path(store.address).name, self.cells):
+        own = (Path(store.address).name, self.cells)
+        for name in own if self.is_shared else self._names():
             if isinstance(self.place, Path):
                 files.remove(self.place / name)
             else:
                 Store(str(self.place / name)).remove()
-        if is_own and isinstance(self.place, Path):
+        if not self.is_shared and isinstance(self.place, Path):
             with suppress(OSError):  # somebody has put something there
                 self.place.rmdir()
 
@@ -116,7 +117,7 @@ def home_of(results: Path | Remote, store: Path | Remote | None) -> Home:
     elif store is not None:
         # a folder of results has been looked at
         place.probe()
-    if store is None:
+    if store is None and not (isinstance(place, Path) and place.is_symlink()):
         return Home(place)
     return Home(place, is_shared=True, cells=shared_cells(results))
 
@@ -205,7 +206,7 @@ def _is_own(status: os.stat_result) -> bool:
 def prepare(home: Path) -> None:
     """Look at what is there before a run, while no other run writes to the folder of results.
 
-    A file in place of a store is damage, and is removed.
+    A file in place of a store is damage, and is removed, but where the folder is one of the user's.
 
     Raises
     ------
@@ -233,4 +234,5 @@ def prepare(home: Path) -> None:
                 allowed=f"a folder; {home} itself may be a link to one",
                 remedy="remove the link and run again",
             )
-        files.remove(path)
+        if not home.is_symlink():
+            files.remove(path)

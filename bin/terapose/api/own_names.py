@@ -58,6 +58,9 @@ _FOLDER = re.compile(
     )
 )
 
+_BEGUN = re.compile(r"(.+)\.[0-9a-f]{32}\.partial")
+"""What Zarr calls a chunk that it is writing."""
+
 
 def is_own(path: PurePath, *, is_file: bool) -> bool:
     """Whether this program gives such a name.
@@ -71,4 +74,6 @@ def is_own(path: PurePath, *, is_file: bool) -> bool:
     """
     if is_file and files.ASIDE_NAME.fullmatch(path.name):
         return True
+    if is_file and (begun := _BEGUN.fullmatch(path.name)):
+        path = path.with_name("zarr.json" if begun[1] == "zarr" else begun[1])
     return (_FILE if is_file else _FOLDER).fullmatch(path.as_posix()) is not None

@@ -32,7 +32,7 @@ from terapose.pipeline.around import find_all, look_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.local import Report, Runner, pool_of, quiet, repairing, run_stages
 from terapose.pipeline.upscale import full_image
-from terapose.results.destination import check_output, refuse_links
+from terapose.results.destination import check_output, refuse_links, renew
 from terapose.results.earlier import record_of
 from terapose.results.outputs import result_names
 
@@ -163,10 +163,12 @@ def _segment(
         if params.has_second:
             # for the nuclei alone: nobody looks at it
             cells = stack.enter_context(local_cells(home))
-            with _checked(opened.address, cells, params.second) as (same, _):
-                apart = home.of_cells()
-                made = _segment(same, cells, apart, params.second, workers, report, link=False)
-                made.clear(apart, params.second)
+            renew(cells, opened.address, result_names(params.second))
+            # held until they are matched: no other run can put its own in their place
+            same, _ = stack.enter_context(_checked(opened.address, cells, params.second))
+            apart = home.of_cells()
+            made = _segment(same, cells, apart, params.second, workers, report, link=False)
+            made.clear(apart, params.second)
         model_files = resolve_all(params.model, digest=params.model_digest)
         opened, params = find_all(opened, params, model_files)
         plan = make_plan(opened, identify_all(model_files), params)

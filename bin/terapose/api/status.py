@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from terapose.core.errors import InputError, StoreError
+from pydantic import ValidationError
+
+from terapose.core.errors import InputError, StoreError, few
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.plan import KEPT, Plan
@@ -106,7 +108,15 @@ def progress_of(store: Path) -> Progress:
         If its plan is damaged.
     """
     # a plan of other code is as good: nothing is computed
-    plan = Plan.model_validate(Store(str(store)).of("").get_json(KEPT))
+    try:
+        plan = Plan.model_validate(Store(str(store)).of("").get_json(KEPT))
+    except ValidationError as error:
+        raise StoreError(
+            "is not a plan of this version",
+            where=store / KEPT,
+            got=few([".".join(map(str, one["loc"])) for one in error.errors()], 3),
+            remedy="run with the version that wrote it, or remove the store",
+        ) from error
     stages = [
         _stage(store, stage.name, len(plan.tasks[stage.name]), needed=stage.asked is always)
         for stage in GRAPH

@@ -34,6 +34,8 @@ def command(
     from terapose.core.errors import InputError, shown
     from terapose.io.remote import folder_of
     from terapose.results.earlier import announce, record_of
+    from terapose.results.foreign import refuse_foreign
+    from terapose.results.outputs import LABELS, named
     from terapose.results.verify import check, check_run, folders_in
 
     found, wrong = folders_in(folder_of(results)), list[InputError]()
@@ -49,7 +51,9 @@ def command(
         else:
             click.echo(f"{shown(folder)}: as written")
     if into is not None and not wrong:
-        announce(folder_of(into), record_of(Path(results)) or {})
+        record, target = record_of(Path(results)) or {}, folder_of(into)
+        refuse_foreign(target, [LABELS, *named(record)])
+        announce(target, record)
     if wrong and store is not None:
         from terapose.io.store.store import Store
         from terapose.pipeline.repair import count

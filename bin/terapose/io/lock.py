@@ -14,6 +14,7 @@ read from it, and it is not removed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -38,8 +39,16 @@ _TRIES = 20
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, *, to_free: bool = False) -> Iterator[None]:
     """Hold a folder that exists while a block runs.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    to_free
+        Whether the block frees room: where there is none an empty file has to do, which keeps
+        others away for `PATIENCE` seconds.
 
     Raises
     ------
@@ -47,7 +56,7 @@ def held(folder: Path) -> Iterator[None]:
         If another run holds it, or something else than a file has the name of the lock.
     """
     path = folder / NAME
-    me = _take(path)
+    me = _take(path, to_free=to_free)
     over = threading.Event()
     beat = threading.Thread(target=_touch, args=(path, over), daemon=True)
     beat.start()
@@ -75,7 +84,7 @@ def holder_of(folder: Path) -> str:
     return f"a run is writing to {folder} (process {holder.get('process')} on {holder.get('host')})"
 
 
-def _take(path: Path) -> dict[str, Any]:
+def _take(path: Path, *, to_free: bool) -> dict[str, Any]:
     """Make the file; what it says."""
     me = myself()
     for _ in range(_TRIES):
@@ -85,8 +94,15 @@ def _take(path: Path) -> dict[str, Any]:
         except FileExistsError:
             _clear(path)
             continue
-        with os.fdopen(handle, "w") as file:
-            json.dump(me, file)
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump(me, file)
+        except OSError as error:
+            if to_free and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return {}
+            # an empty one would keep everybody away for a while
+            path.unlink(missing_ok=True)
+            raise
         point("lock: after it is made")
         return me
     raise in_use(path.parent, _holder(path))

@@ -11,10 +11,12 @@ from typing import Any
 
 from terapose.core.errors import InputError
 from terapose.core.masking import masked
+from terapose.io import files
 from terapose.io.images.address import filesystem, is_url, localise
 from terapose.io.remote import Remote
-from terapose.results.earlier import RECORD, record_of, sealed_record_of
+from terapose.results.earlier import GOING, RECORD, record_of, sealed_record_of
 from terapose.results.foreign import refuse_foreign
+from terapose.results.outputs import named
 
 
 def check_output(
@@ -55,7 +57,8 @@ def check_output(
         _check_lengths(folder, names)
     record = record_of(folder)
     if record is not None:
-        _refuse_other(folder, record, address)
+        if "image" in record:
+            _refuse_other(folder, record, address)
         _refuse_changed(folder)
     refuse_foreign(folder, names)
 
@@ -111,7 +114,8 @@ def _refuse_changed(folder: Path | Remote) -> None:
             "the record of earlier results is not as it was written",
             where=folder / RECORD,
             got="another checksum, or none",
-            remedy="choose another folder, or move these results away",
+            remedy="choose another folder, or move it and the results beside it away: a run then "
+            "makes them again from what is left in .terapose",
         )
 
 
@@ -144,6 +148,27 @@ def _unwritable(folder: Path, error: OSError) -> InputError:
         got=error.strerror or str(error),
         remedy="choose a folder you may write to, on a disk with space left",
     )
+
+
+def renew(folder: Path, address: str, names: Iterable[str]) -> None:
+    """Remove results that serve another run, where nothing says that they are good for it.
+
+    They are intermediates, so damage is no reason to refuse: they are made again.
+
+    Parameters
+    ----------
+    folder
+        Of the results, to which nobody else writes.
+    address
+        Of the image.
+    names
+        Of what will be written there.
+    """
+    record = sealed_record_of(folder)
+    if record and is_same(str(record["image"]["address"]), address):
+        return
+    for name in (*names, *named(record or {}), RECORD, GOING):
+        files.remove(folder / name)
 
 
 def refuse_links(folder: Path | Remote, *, link: bool) -> None:

@@ -33,7 +33,7 @@ def refuse_foreign(folder: Path | Remote, names: Iterable[str]) -> None:
     InputError
         If something has the name of a result, and nothing says that it is one.
     """
-    there = set(names_in(folder)).intersection(names)
+    there = set(names_in(folder)).intersection(names) - {RECORD}
     if not there:
         return
     known = {name for record in records_in(folder) for name in (LABELS, *named(record))}
