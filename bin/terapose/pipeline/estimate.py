@@ -48,7 +48,7 @@ def of_planes(plan: Plan) -> int:
 def of_counts(plan: Plan) -> int:
     """Memory of a task that counts intensities."""
     # integers of 16 bits are counted as they are
-    held = 14 if plan.image.itemsize <= 2 else 40
+    held = 16 if plan.image.itemsize <= 2 else 40
     return BASE + math.prod(plan.block) * (plan.image.itemsize + held)
 
 
@@ -93,7 +93,7 @@ def of_blocks(*, seen: int = 0, flat: int = 0, halo: int | None = None) -> Memor
 
 def of_own(plan: Plan) -> int:
     """Memory of a task that compares the labels of blocks."""
-    return 200 * MB + math.prod(plan.block) * 60
+    return 200 * MB + math.prod(plan.block) * 75
 
 
 def of_resized(plan: Plan) -> int:

@@ -134,7 +134,7 @@ GRAPH = (
         "Count end points and find the seeds of blocks.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=128, flat=140),
+        memory=of_blocks(seen=128, flat=148),
     ),
     Stage("seeds", "Number the seeds of all blocks.", "gather", gathers=("peaks",)),
     Stage(
@@ -142,7 +142,7 @@ GRAPH = (
         "Grow seeds, label blocks and measure whole objects.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=104, flat=146),
+        memory=of_blocks(seen=104, flat=148),
         rounds=("numba",),
         parameters=("strict",),
     ),
