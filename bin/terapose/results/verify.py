@@ -155,7 +155,7 @@ def check(folder: Path | Remote) -> None:
             "the results have changed since they were written",
             where=folder,
             got=few(wrong, 5),
-            remedy="run again to restore them",
+            remedy="run again to restore them, which replaces what was changed by hand",
         )
 
 
