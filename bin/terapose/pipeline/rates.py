@@ -19,3 +19,11 @@ virtual machine with two cores of a Xeon) and on one H100, as in docs/benchmarks
 VOXELS: dict[str, float] = {"follow": 2_200_000}
 """Voxels of items a second, on one processor: points of a volume (docs/benchmarks.md); those of
 planes are faster. ``make projections`` prints the rates of all stages."""
+
+WORK: dict[tuple[str, str], float] = {
+    ("follow", "planes"): 873_000,
+    ("masks", "planes"): 2_190_000,
+    ("gradients-yx", "volumes"): 5_000_000,
+    ("gradients-yx", "planes"): 5_000_000,
+    ("follow", "volumes"): 2_280_000,
+}
