@@ -274,11 +274,11 @@ def summary(rows: Sequence[Row]) -> str:
     )
 
 
-def into(page: Path, text: str) -> None:
+def into(page: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
     """Put the table between its marks in a page."""
-    before, rest = page.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    before, rest = page.read_text().split(begin)
+    after = rest.split(end)[1]
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -149,7 +149,7 @@ class Use:
         return math.ceil(self.tasks / workers) * self.hours(prices) / self.tasks
 
     def amounts(self, prices: Prices) -> dict[str, float]:
-        """How much is paid for, by the name of its price."""
+        """How much is paid for, by the names of prices."""
         hours = self.hours(prices)
         return {
             "cpu_hour": hours * self.needs.cpus,
@@ -192,7 +192,7 @@ class Bill:
 
     @property
     def amounts(self) -> dict[str, float]:
-        """How much is paid for in all, by the name of its price; 0 is left out."""
+        """How much is paid for in all, by the names of prices; 0 is left out."""
         found: dict[str, float] = {"disk_gb_month": self.store / 1e9 * self.hours / HOURS_A_MONTH}
         for use in self.uses:
             for name, amount in use.amounts(self.prices).items():
@@ -241,7 +241,7 @@ def bill_of(
             len(plan.tasks[stage.name]),
             _seconds(plan, values, stage.name),
             needs_of(plan, stage.name),
-            requests.get(stage.name, Requests()),
+            requests[stage.name],
         )
         for stage in running
         if stage.over is not None

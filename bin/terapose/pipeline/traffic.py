@@ -107,15 +107,17 @@ def requests_of(
         "flow_errors": lambda: Requests(0, model.own(model.far) + model.flows(model.far)),
         "overlaps": lambda: Requests(0, model.own(1)),
         "cell_holes": lambda: Requests(0, model.own(model.far) + model.flows(model.far)),
+        # and as many of the labels of the second network
+        "cell_overlaps": lambda: Requests(0, 2 * model.own(0)),
         "export": model.export,
         "measure": model.measure,
         "outlines": lambda: Requests(0, model.own(model.far)),
         **{f"gradients-{axis}": partial(model.network, axis) for axis in AXES},
     }
     return {
-        name: count() + Requests(*2 * [OF_TASK * len(plan.tasks[name])])
-        for name, count in stages.items()
-        if plan.tasks[name]
+        name: stages[name]() + Requests(*2 * [OF_TASK * len(tasks)])
+        for name, tasks in plan.tasks.items()
+        if tasks
     }
 
 
@@ -154,7 +156,7 @@ class _Traffic:
         return reads_of(plan.image.shape, plan.slabs, plan.block, self._margin(margin))
 
     def _image(self, block: Sequence[float], margin: Sequence[int], channels: int) -> int:
-        """Requests for chunks of the image, or of its copy, read by blocks of its voxels."""
+        """Requests for chunks of the image, or of the copy in the store, read by blocks."""
         plan = self.plan
         if plan.image.convert:
             return channels * reads_of(plan.image.shape, COPY, block, margin)
