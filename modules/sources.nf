@@ -20,8 +20,11 @@ def check_parameters() {
     if (params.simulate && !(params.simulate ==~ /\d+,\d+,\d+/)) {
         refuse("simulate: got ${params.simulate}, allowed: Z,Y,X in voxels, such as 48,160,160")
     }
-    if (workflow.containerEngine && !workflow.container) {
-        refuse("container: nothing given, allowed: an image that ${workflow.containerEngine} can run (docs/hpc.md says how to make one)")
+    // services run nothing without an image, and are no engine to Nextflow
+    def services = ['awsbatch', 'google_batch', 'google-batch', 'azurebatch', 'k8s']
+    def engine = workflow.containerEngine ?: workflow.profile.tokenize(',').find { name -> name in services }
+    if (engine && !workflow.container) {
+        refuse("container: nothing given, allowed: an image that ${engine} can run (docs/hpc.md says how to make one)")
     }
     refuse_folder('the workflow', projectDir, /["`$\\:]/)
     refuse_folder('work-dir', workflow.workDir, /[{$]/)

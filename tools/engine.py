@@ -68,19 +68,24 @@ export NXF_OFFLINE="${{NXF_OFFLINE:-true}}"
 [ "$NXF_OFFLINE" != true ] || unset TOWER_ACCESS_TOKEN
 export NXF_PLUGINS_MODE="${{NXF_PLUGINS_MODE:-prod}}"
 export NXF_PLUGINS_DIR="${{NXF_PLUGINS_DIR:-{engine}/plugins}}"
+command=
 before=
 for word in "$@"; do
-    case "$NXF_OFFLINE $before=$word" in
-        "true "*"-outdir=s3://"* | "true -w=s3://"* | "true -work-dir=s3://"*) plugin=nf-amazon ;;
-        "true "*"-outdir=gs://"* | "true -w=gs://"* | "true -work-dir=gs://"*) plugin=nf-google ;;
-        "true "*"-outdir=az://"* | "true -w=az://"* | "true -work-dir=az://"*) plugin=nf-azure ;;
+    case "$NXF_OFFLINE $command $before=$word" in
+        "true run "*"-outdir=s3://"* | "true run -w=s3://"* | \\
+            "true run -work-dir=s3://"* | "true run -profile="*awsbatch*) plugin=nf-amazon ;;
+        "true run "*"-outdir=gs://"* | "true run -w=gs://"* | \\
+            "true run -work-dir=gs://"* | "true run -profile="*google[-_]batch*) plugin=nf-google ;;
+        "true run "*"-outdir=az://"* | "true run -w=az://"* | \\
+            "true run -work-dir=az://"* | "true run -profile="*azurebatch*) plugin=nf-azure ;;
         *) plugin= ;;
     esac
     if [ -n "$plugin" ] && ! ls -d "$NXF_PLUGINS_DIR/$plugin"-* >/dev/null 2>&1; then
-        echo "nextflow: $plugin is needed for this address and is not in $NXF_PLUGINS_DIR; set" \\
+        echo "nextflow: $plugin is needed for $word and is not in $NXF_PLUGINS_DIR; set" \\
             "NXF_OFFLINE=false, so that Nextflow fetches it (docs/cloud.md)" >&2
         exit 2
     fi
+    [ "$word" != run ] || command=run
     before=$word
 done
 [ -n "${{HOME:-}}" ] || export NXF_HOME="${{NXF_HOME:-{engine}/home}}"

@@ -172,11 +172,14 @@ def schema() -> str:
         }
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:terapose:nextflow_schema",
         "title": "Terapose pipeline parameters",
         "description": "Cell segmentation for images too large for one machine",
         "type": "object",
         "$defs": defined,
         "allOf": [{"$ref": f"#/$defs/{group}"} for group in defined],
+        # with additionalProperties, which knows nothing of groups, each would refuse the others'
+        "unevaluatedProperties": False,
     }
     return json.dumps(document, indent=2) + "\n"
 

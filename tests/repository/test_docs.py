@@ -131,6 +131,7 @@ def test_schema_and_parameter_page_are_in_step() -> None:
 def test_every_parameter_is_in_the_schema_as_it_is_in_the_code() -> None:
     document = json.loads((ROOT / "nextflow_schema.json").read_text())
     assert [r["$ref"] for r in document["allOf"]] == [f"#/$defs/{g}" for g in document["$defs"]]
+    assert document["$id"] and document["unevaluatedProperties"] is False
     known = {k: v for g in document["$defs"].values() for k, v in g["properties"].items()}
     assert set(known) == set(Parameters.model_fields) | set(schema.WORKFLOW)
     given = {k: v["default"] for k, v in known.items() if "default" in v}

@@ -203,23 +203,34 @@ def test_a_plugin_that_cannot_be_fetched_is_named(tmp_path: Path) -> None:
     script = tmp_path / "nextflow"
     script.write_text(text)
 
-    def run(*words: str, offline: str = "true") -> subprocess.CompletedProcess[str]:
+    def run(
+        *words: str, offline: str = "true", command: str = "run"
+    ) -> subprocess.CompletedProcess[str]:
         here = {"PATH": os.environ["PATH"], "HOME": "/", "NXF_OFFLINE": offline}
-        command = ["sh", str(script), "run", ".", *words]
-        return subprocess.run(command, capture_output=True, text=True, env=here)
+        line = ["sh", str(script), command, ".", *words]
+        return subprocess.run(line, capture_output=True, text=True, env=here)
 
     for words, plugin in (
         (("--outdir", "s3://b/out"), "nf-amazon"),
         (("--outdir=gs://b/out",), "nf-google"),
         (("-w", "az://b/work"), "nf-azure"),
+        (("-profile", "test,awsbatch"), "nf-amazon"),
+        (("-profile", "google-batch"), "nf-google"),
+        (("-profile", "google_batch"), "nf-google"),
+        (("-profile", "azurebatch,gpu"), "nf-azure"),
     ):
         said = run(*words)
         assert said.returncode == 2 and not said.stdout
-        assert said.stderr.startswith(f"nextflow: {plugin} is needed") and "=false" in said.stderr
+        assert said.stderr.startswith(f"nextflow: {plugin} is needed for {words[-1]} and is not in")
+        assert "=false" in said.stderr
         assert run(*words, offline="false").returncode == 0
-        (tmp_path / "plugins" / f"{plugin}-1.0").mkdir(parents=True)
+        place = tmp_path / "plugins" / f"{plugin}-1.0"
+        place.mkdir(parents=True)
         assert run(*words).returncode == 0
+        place.rmdir()
     assert run("--input", "s3://b/a.zarr", "--outdir", "out").returncode == 0
+    # what only resolves needs none
+    assert run("-profile", "awsbatch", command="config").returncode == 0
 
 
 def test_recipes_of_images_take_what_the_tested_one_takes() -> None:

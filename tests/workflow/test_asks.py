@@ -209,6 +209,16 @@ def test_the_users_settings_win_and_no_exit_status_is_a_kill(tmp_path: Path) -> 
     assert failed == {"lost": ("no exit status", "was killed, or stopped without a message")}
 
 
+def test_a_machine_that_google_took_away_is_a_kill(tmp_path: Path) -> None:
+    """No shell can exit with what Google Batch says of it: the file says so."""
+    taken = "touch .command.begin; echo 50001 > .exitcode; echo Submitted batch job $$"
+    rows, failed = on_slurm(tmp_path, "taken", taken)
+    assert [(int(r["memory"]), r["exit"]) for r in rows if r["process"] == "ENDS"] == [
+        (2 * 2**30, "50001")
+    ] * 2
+    assert failed["taken"][0] == "exit status 50001"
+
+
 def test_why_a_job_is_not_accepted_is_said(tmp_path: Path) -> None:
     said = (
         "sbatch: error: Batch job submission failed: Requested node configuration is not available"

@@ -35,7 +35,7 @@ def settings(folder: Path, *profiles: str) -> dict[str, dict[str, str]]:
     return {**found, "": dict(own)}
 
 
-@pytest.mark.parametrize("profile", ["gpu,slurm,apptainer", "test"])
+@pytest.mark.parametrize("profile", ["gpu,slurm,apptainer", "test", "awsbatch,gpu", "google-batch"])
 def test_a_profile_keeps_what_tasks_ask_for(profile: str, tmp_path: Path) -> None:
     base = settings(tmp_path)
     assert {"small", "gather"} <= set(base) and "needs" in base["gather"]
@@ -48,6 +48,20 @@ def test_a_profile_keeps_what_tasks_ask_for(profile: str, tmp_path: Path) -> Non
 
 
 EXECUTORS = {"slurm": "slurm", "lsf": "lsf", "sge": "sge", "pbs": "pbspro"}
+SERVICES = {
+    "awsbatch": "awsbatch",
+    "google_batch": "google-batch",
+    "google-batch": "google-batch",
+    "azurebatch": "azurebatch",
+    "k8s": "k8s",
+}
+"""Executors of services that start machines."""
+ATTEMPTS = {
+    "awsbatch": ["aws.batch.maxSpotAttempts"],
+    "google_batch": ["google.batch.maxSpotAttempts"],
+    "google-batch": ["google.batch.maxSpotAttempts"],
+}
+"""Settings of those that have one for jobs whose machine was taken away."""
 ENGINES = ("docker", "podman", "apptainer", "singularity", "charliecloud")
 
 
@@ -67,6 +81,14 @@ def test_every_profile_resolves(tmp_path: Path) -> None:
     for name, executor in EXECUTORS.items():
         assert f"profiles.{name}.process.executor = '{executor}'" in lines
         assert f"profiles.{name}.executor.submitRateLimit = '10/1sec'" in lines
+    for name, executor in SERVICES.items():
+        place = f"profiles.'{name}'" if "-" in name else f"profiles.{name}"
+        assert f"{place}.process.executor = '{executor}'" in lines
+        assert f"{place}.process.beforeScript = ''" in lines
+        assert f"{place}.executor.queueSize = 500" in lines
+        assert any(line.startswith(f"{place}.process.resourceLimits = [cpus:16") for line in lines)
+        spot = [line for line in lines if line.startswith(place) and "maxSpotAttempts" in line]
+        assert spot == [f"{place}.{setting} = 5" for setting in ATTEMPTS.get(name, ())]
     for name in ENGINES:
         assert f"profiles.{name}.{name}.enabled = true" in lines
         # nothing of the environment that tasks have without containers
@@ -84,10 +106,11 @@ def test_help_lists_the_parameters(launches: Launches) -> None:
     assert not launch.out.exists()
 
 
-def test_a_container_engine_needs_an_image(launches: Launches) -> None:
-    run = launches("engine").run("--input", "x.tif", "-profile", "apptainer")
+@pytest.mark.parametrize("name", ["apptainer", "google-batch"])
+def test_what_runs_images_needs_one(launches: Launches, name: str) -> None:
+    run = launches(name).run("--input", "x.tif", "-profile", name)
     assert run.process.returncode != 0 and not run.submitted
-    assert "container: nothing given, allowed: an image that apptainer can run" in run.last
+    assert f"container: nothing given, allowed: an image that {name} can run" in run.last
 
 
 def test_the_profile_test_runs_by_itself(launches: Launches) -> None:

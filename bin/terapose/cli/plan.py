@@ -27,6 +27,7 @@ _EPILOG = """\b
 Examples:
   terapose plan brain.zarr --model nuclei.pth --diameter 9
   terapose plan brain.zarr --model nuclei.pth --output plan.json --store store --tasks tasks
+  terapose plan brain.zarr --diameter 9 --price default --workers 200
 """
 
 
@@ -102,6 +103,17 @@ commands = {"plan": stage}
 @click.argument("image")
 @click.option("--model-file", type=click.Path(path_type=Path), help=_MODEL_FILE)
 @_places(required=False)
+@click.option(
+    "--price",
+    metavar="FILE|default",
+    help="Also print hours of cores and GPUs, disk, requests and money for the prices in this JSON "
+    "file (docs/cloud.md); default: example prices.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="With --price: tasks that run at a time  [default: 100]",
+)
 @parameters(Parameters.model_fields)
 def command(
     image: str,
@@ -109,12 +121,16 @@ def command(
     output: Path | None,
     store: str | None,
     tasks: Path | None,
+    price: str | None,
+    workers: int | None,
     **options: Any,
 ) -> None:
     """Plan the segmentation of IMAGE: geometry, tasks, memory and disk, without computing anything.
 
     Takes and checks all parameters of `terapose segment`.
     """
+    from terapose.cli.price import price_lines
+    from terapose.core.errors import InputError
     from terapose.core.params import check
     from terapose.io.images.describe import describe
     from terapose.networks import identify_all
@@ -123,16 +139,19 @@ def command(
     from terapose.pipeline.planning import make_plan
 
     params = check(options)
+    if workers is not None and price is None:
+        raise InputError("is only used with --price", where="--workers", remedy="add --price")
     opened = open_checked(image, params)
     if model_file is not None:
         files = weight_files(model_file, digest=params.model_digest)
     else:
         files = resolve_all(params.model, digest=params.model_digest)
     plan = make_plan(opened, identify_all(files), params)
+    lines = [*describe(opened, plan.image.channel_names), describe_plan(plan, params)]
+    if price is not None:
+        lines += ["", *price_lines(plan, params, opened, price, workers)]
     _write(plan, output, store, tasks)
-    click.echo(
-        "\n".join([*describe(opened, plan.image.channel_names), describe_plan(plan, params)])
-    )
+    click.echo("\n".join(lines))
 
 
 def describe_plan(plan: Plan, params: Parameters) -> str:

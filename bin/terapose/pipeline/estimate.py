@@ -147,7 +147,7 @@ def of_store(plan: Plan) -> int:
 
 def _seen(plan: Plan, halo: int | None) -> int:
     """Voxels of a block and what is read around it."""
-    margin = _travel(plan) if halo is None else halo
+    margin = travel(plan) if halo is None else halo
     return math.prod(
         # of two blocks each has but one neighbour
         b if axis == 0 and plan.flat else min(b + margin * (2 if n > 2 * b else 1), n)
@@ -155,7 +155,7 @@ def _seen(plan: Plan, halo: int | None) -> int:
     )
 
 
-def _travel(plan: Plan) -> int:
+def travel(plan: Plan) -> int:
     """Voxels that points travel, and seeds grow: few go farther than their cell is long."""
     return math.ceil(1.5 * plan.model.diam_mean / plan.rescale) + 8
 

@@ -73,8 +73,8 @@ def needs_of(plan: Plan, stage: str) -> Needs:
         return NOTHING
     network = bool(described.axis)
     most, seconds = max(stop - first for first, stop in tasks), 0
-    if rate := _tiles_a_second(plan) if network else VOXELS.get(stage):
-        size = _tiles(plan, AXES.index(described.axis)) if network else math.prod(plan.block)
+    if rate := tiles_a_second(plan) if network else VOXELS.get(stage):
+        size = tiles_of(plan, AXES.index(described.axis)) if network else math.prod(plan.block)
         seconds = START + math.ceil(SLACK * most * size / rate)
     return Needs(
         memory=max(described.memory(plan), LEAST),
@@ -106,14 +106,14 @@ def needs_of_whole(plan: Plan) -> Needs:
     )
 
 
-def _tiles_a_second(plan: Plan) -> float | None:
+def tiles_a_second(plan: Plan) -> float | None:
     """Of the network, or of all that are averaged."""
     model = plan.model
     rate = TILES.get((model.family, model.device, model.precision))
     return rate / max(1, len(model.members)) if rate else None
 
 
-def _tiles(plan: Plan, axis: int) -> int:
+def tiles_of(plan: Plan, axis: int) -> int:
     """Tiles of an item of a pass; of a rectangle also those that only touch it."""
     model, item = plan.model, plan.passes[axis]
     height, width = (

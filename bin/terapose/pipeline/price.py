@@ -1,0 +1,307 @@
+"""What a run takes of processors, GPUs, disks and requests, and what that costs at given prices.
+
+1. the work of each stage: its voxels, or tiles of the network, at measured rates
+   (`terapose.pipeline.rates`), and a start for each task; a stage without a rate is named, not
+   counted as free;
+2. what its tasks request (`terapose.pipeline.needs`) is paid for as long as they run;
+3. stages run one after another, on so many workers that each do one task at a time;
+4. the store is paid for at its peak (`terapose.pipeline.estimate`) for all of that time.
+
+A price that is not given is named, too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from terapose.core.errors import InputError
+from terapose.core.geometry import AXES
+from terapose.core.near import did_you_mean
+from terapose.core.params import Parameters
+from terapose.io.documents import read_object
+from terapose.io.images.channels import measured_channels
+from terapose.io.labels.ome_zarr import level_shape
+from terapose.pipeline.estimate import of_store
+from terapose.pipeline.graph import GRAPH, STAGES, WHOLE
+from terapose.pipeline.needs import Needs, needs_of, needs_of_whole, tiles_a_second, tiles_of
+from terapose.pipeline.plan import Plan
+from terapose.pipeline.rates import WORK
+from terapose.pipeline.traffic import Requests, is_identity, requests_of
+
+HOURS_A_MONTH = 730
+_TEXTS = ("currency", "region", "date", "note")
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What is paid; None where nothing is known of it.
+
+    Attributes
+    ----------
+    cpu_hour, gpu_hour
+        Of a processor core and a GPU, an hour.
+    memory_gb_hour
+        Of a GB of memory, an hour; 0 where it is part of the price of the core.
+    disk_gb_month
+        Of a GB on the disk or object store with the intermediate results, a month.
+    put_per_1000, get_per_1000
+        Of a thousand requests that write, and that read.
+    start_seconds
+        For how long a task is paid before it works: until its machine and container have started.
+    currency, region, date, note
+        What the prices are, for people.
+    """
+
+    cpu_hour: float | None = None
+    memory_gb_hour: float | None = None
+    gpu_hour: float | None = None
+    disk_gb_month: float | None = None
+    put_per_1000: float | None = None
+    get_per_1000: float | None = None
+    start_seconds: float = 2.0
+    currency: str = "USD"
+    region: str = ""
+    date: str = ""
+    note: str = ""
+
+
+_NUMBERS = tuple(f.name for f in fields(Prices) if f.name not in _TEXTS)
+
+
+def read_prices(path: Path) -> Prices:
+    """Read a JSON file of prices.
+
+    Raises
+    ------
+    InputError
+        If it holds anything else, or no price.
+    """
+    values = read_object(path, "prices")
+    known = (*_NUMBERS, *_TEXTS)
+    for name, value in values.items():
+        where = f"{path}: {name}"
+        if name not in known:
+            remedy = did_you_mean(name, known)
+            allowed = ", ".join(known)
+            raise InputError("is not a price", where=where, allowed=allowed, remedy=remedy)
+        if name in _TEXTS and not isinstance(value, str):
+            raise InputError("is no text", where=where, got=json.dumps(value), allowed="a text")
+        if name in _NUMBERS:
+            values[name] = _number(value, where)
+    if not {*_NUMBERS} - {"start_seconds"} & values.keys():
+        raise InputError(
+            "holds no price", where=path, allowed=f"one or more of {', '.join(_NUMBERS[:-1])}"
+        )
+    return Prices(**values)
+
+
+def _number(value: object, where: str) -> float:
+    """A price, as a number."""
+    allowed = "a number, 0 or more"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError("is no number", where=where, got=json.dumps(value), allowed=allowed)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (math.isfinite(number) and number >= 0):
+        raise InputError("is no price", where=where, got=value, allowed=allowed)
+    return number
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a stage takes.
+
+    Attributes
+    ----------
+    stage
+        Its name.
+    tasks
+        Their number.
+    seconds
+        Of work of all tasks together, without their starts; None where no rate was measured.
+    needs
+        What each task requests.
+    requests
+        To an object store, by all of them.
+    """
+
+    stage: str
+    tasks: int
+    seconds: float | None
+    needs: Needs
+    requests: Requests
+
+    def hours(self, prices: Prices) -> float:
+        """Hours that its tasks run, one after another; none where that is not known."""
+        if self.seconds is None:
+            return 0.0
+        return (self.seconds + self.tasks * prices.start_seconds) / 3600
+
+    def wall(self, prices: Prices, workers: int) -> float:
+        """Hours that it takes on workers that each do one task at a time."""
+        return math.ceil(self.tasks / workers) * self.hours(prices) / self.tasks
+
+    def amounts(self, prices: Prices) -> dict[str, float]:
+        """How much is paid for, by the names of prices."""
+        hours = self.hours(prices)
+        return {
+            "cpu_hour": hours * self.needs.cpus,
+            "memory_gb_hour": hours * self.needs.memory / 1e9,
+            "gpu_hour": hours * self.needs.gpus,
+            "put_per_1000": self.requests.puts / 1000,
+            "get_per_1000": self.requests.gets / 1000,
+        }
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a run takes, and costs.
+
+    Attributes
+    ----------
+    prices, workers
+        As given.
+    uses
+        Of the stages with tasks, in their order.
+    unmeasured
+        Names of the stages whose time is in none of the sums.
+    store
+        Bytes at the peak.
+    labels
+        Bytes of the label images on all levels, before they are compressed.
+    """
+
+    prices: Prices
+    workers: int
+    uses: tuple[Use, ...]
+    unmeasured: tuple[str, ...]
+    store: int
+    labels: int
+
+    @property
+    def hours(self) -> float:
+        """From the start to the end, of the stages whose time is known."""
+        return sum(use.wall(self.prices, self.workers) for use in self.uses)
+
+    @property
+    def amounts(self) -> dict[str, float]:
+        """How much is paid for in all, by the names of prices; 0 is left out."""
+        found: dict[str, float] = {"disk_gb_month": self.store / 1e9 * self.hours / HOURS_A_MONTH}
+        for use in self.uses:
+            for name, amount in use.amounts(self.prices).items():
+                found[name] = found.get(name, 0.0) + amount
+        return {name: found[name] for name in _NUMBERS if found.get(name)}
+
+    def cost(self, amounts: Mapping[str, float]) -> float:
+        """Money for amounts, as far as there are prices for them."""
+        return sum(n * (getattr(self.prices, name) or 0.0) for name, n in amounts.items())
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Names of the prices that would be needed, and are not given."""
+        return tuple(name for name in self.amounts if getattr(self.prices, name) is None)
+
+
+def bill_of(
+    plan: Plan,
+    params: Parameters,
+    prices: Prices,
+    *,
+    workers: int = 1,
+    image_chunk: Sequence[int] | None = None,
+) -> Bill:
+    """What the run of a plan takes, and costs.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    params
+        All parameters.
+    prices
+        What is paid.
+    workers
+        Tasks that run at a time.
+    image_chunk
+        (Z, Y, X) of the image's chunks, if it is on an object store.
+    """
+    values = params.model_dump()
+    running = [stage for stage in GRAPH if stage.runs(plan, params)]
+    requests = requests_of(plan, values, image_chunk)
+    uses = tuple(
+        Use(
+            stage.name,
+            len(plan.tasks[stage.name]),
+            _seconds(plan, values, stage.name),
+            needs_of(plan, stage.name),
+            requests[stage.name],
+        )
+        for stage in running
+        if stage.over is not None
+    )
+    unmeasured = [s.name for s in running if s.over is None]
+    unmeasured += [use.stage for use in uses if use.seconds is None]
+    unmeasured += ["the run of the second network"] * params.has_second
+    if plan.is_small and not params.has_second:
+        uses = (_whole(plan, uses),)
+    return Bill(prices, workers, uses, tuple(unmeasured), of_store(plan), _labels(plan, params))
+
+
+def _labels(plan: Plan, params: Parameters) -> int:
+    """Bytes of the label images, with cells, nuclei and cytoplasm where there are three."""
+    output = plan.result(params.upscale)
+    voxels = sum(math.prod(level_shape(output.shape, factor)) for factor in output.factors)
+    return 4 * voxels * (3 if params.expand or params.has_second else 1)
+
+
+def _whole(plan: Plan, uses: Sequence[Use]) -> Use:
+    """One task that does what the tasks of all stages do."""
+    seconds = sum(use.seconds or 0.0 for use in uses)
+    requests = sum((use.requests for use in uses), Requests())
+    return Use(WHOLE.name, 1, seconds, needs_of_whole(plan), requests)
+
+
+def _seconds(plan: Plan, params: Mapping[str, Any], stage: str) -> float | None:
+    """Work of all tasks of a stage; None where no rate was measured."""
+    if stage == "combine" and is_identity(plan, params):
+        return 0.0
+    if stage == "combine" and not plan.resized:
+        return None
+    if (rate := WORK.get((stage, "planes" if plan.flat else "volumes"))) is None:
+        return None
+    seconds = _voxels(plan, params, stage) / rate
+    if axis := STAGES[stage].axis:
+        if (tiles := tiles_a_second(plan)) is None:
+            return None
+        seconds += _tiles(plan, AXES.index(axis)) / tiles
+    return seconds
+
+
+def _voxels(plan: Plan, params: Mapping[str, Any], stage: str) -> int:
+    """Voxels that a stage works on."""
+    image, described = plan.image, STAGES[stage]
+    if described.axis:
+        return math.prod(plan.network_shape)
+    if described.over == "planes":
+        return math.prod(image.whole) * len(image.channels)
+    if described.over == "counted":
+        return plan.counted.size * len(image.channels)
+    shape = plan.result(params["upscale"]).shape
+    if stage == "measure":
+        channels = measured_channels(image.channel_names, params["measure"])
+        return math.prod(shape) * max(1, len(channels))
+    return math.prod(shape if stage in ("export", "outlines") else image.shape)
+
+
+def _tiles(plan: Plan, axis: int) -> int:
+    """Tiles of a pass of the network: as many in each plane of it."""
+    planes, depth = plan.network_shape[axis], plan.passes[axis][axis]
+    rectangles = len(plan.pass_grid(axis)) // math.ceil(planes / depth)
+    return rectangles * planes * tiles_of(plan, axis) // depth
