@@ -99,7 +99,12 @@ def a_damaged_result(out: Path, store: Path) -> str:
 
 def a_damaged_plan(out: Path, store: Path) -> str:
     (store / "plan.json").write_bytes(b"{")
-    return "its plan is damaged"
+    return "its plan is missing or damaged"
+
+
+def no_plan(out: Path, store: Path) -> str:
+    (store / "plan.json").unlink()
+    return "its plan is missing or damaged"
 
 
 def a_link(out: Path, store: Path) -> str:
@@ -200,8 +205,16 @@ def a_run_that_writes(out: Path, store: Path) -> str:
 @pytest.mark.parametrize(
     "odd",
     [
-        *(a_damaged_result, a_damaged_plan, a_link, a_link_to_a_folder, a_store_that_is_a_link),
-        *(notes_of_somebody, notes_among_markers, a_file_beside_the_table_of_the_image),
+        *(
+            a_damaged_result,
+            a_damaged_plan,
+            no_plan,
+            a_link,
+            a_link_to_a_folder,
+            a_store_that_is_a_link,
+        ),
+        *(a_store_that_is_a_link, notes_of_somebody, notes_among_markers),
+        a_file_beside_the_table_of_the_image,
         *(a_table_beside_the_labels, a_folder_of_somebody, a_link_among_the_results),
         *(a_plane_in_place_of_the_table, a_number_among_markers, a_copy_of_a_plan),
         *(a_pipe, a_linked_result, a_later_marker, a_run_that_writes),
@@ -443,3 +456,18 @@ def test_stores_of_both_networks_in_a_work_folder_go(
     (out / "provenance.json").write_text(text)
     assert command("clean", out, "--work", work, "--yes").out.count("removed   ") == 2
     assert not list(work.glob("*/*/store")) and command("verify", out).code == 0
+
+
+def test_results_that_share_a_store_by_links(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for name in "ab":
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name / ".terapose").symlink_to(scratch)
+        segment(tmp_path / "out" / name)
+    said = command("clean", tmp_path / "out" / "a")
+    assert "a later run has worked in it" not in said.out and "to go     " in said.out
+    said = command("clean", tmp_path / "out", "--yes")
+    assert said.code == 0 and not list(scratch.iterdir()), said.out

@@ -154,7 +154,8 @@ def clean(place: Path, work: Path | None = None, shared: Path | None = None) -> 
             held.enter_context(lock.held(folder, to_free=True))
         found = left_by(place, work, shared)
         for one in found:
-            if not one.kept:
+            # two links may lead to one
+            if not one.kept and one.path.exists():
                 _remove(one.path)
         for inner in {one.path.parent for one in found if one.path.parent.name == home.NAME}:
             if not inner.is_symlink():
@@ -223,9 +224,8 @@ def _below(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _stores_in(folder: Path) -> list[Path]:
-    """Stores in a folder of them."""
-    found = (path.parent for path in folder.glob(f"*/{KEPT}"))
-    return sorted(path for path in found if home.is_store(path.name))
+    """Stores in a folder of them, those without a plan, too: a run may work where one was."""
+    return sorted(path for path in folder.glob("*/") if home.is_store(path.name))
 
 
 def _begun_in(folder: Path, last: Sequence[str] = (KEPT, RECORD)) -> list[Left]:
@@ -252,7 +252,7 @@ def _reason(store: Path, results: Sequence[_Results], work: Path | None) -> str:
     try:
         digest = Plan.model_validate(Store(str(store)).of("").get_json(KEPT)).digest
     except (StoreError, ValidationError):
-        return "its plan is damaged, so it is not known whose it is"
+        return "its plan is missing or damaged, so it is not known whose it is"
     own = [one for one in results if digest in one.digests]
     if not own:
         faults = [one.fault for one in results if one.fault]
