@@ -106,7 +106,7 @@ def test_help_lists_the_parameters(launches: Launches) -> None:
     assert not launch.out.exists()
 
 
-@pytest.mark.parametrize("name", ["apptainer", "google-batch"])
+@pytest.mark.parametrize("name", ["apptainer", "k8s"])
 def test_what_runs_images_needs_one(launches: Launches, name: str) -> None:
     run = launches(name).run("--input", "x.tif", "-profile", name)
     assert run.process.returncode != 0 and not run.submitted
