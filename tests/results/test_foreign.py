@@ -10,8 +10,7 @@ from tests.command import Terapose
 from tests.synthetic import nuclei, write_tiff
 
 from terapose.core.errors import InputError
-from terapose.results.earlier import GOING, RECORD, announce
-from terapose.results.foreign import refuse_foreign
+from terapose.results.earlier import GOING, RECORD, announce, refuse_foreign
 
 PLANES = 3
 FOREIGN = "although nothing says that Terapose has written it"
@@ -68,17 +67,28 @@ def test_what_others_wrote_is_not_replaced(
 
 @pytest.mark.parametrize("file", [RECORD, GOING])
 def test_a_record_and_a_note_say_what_is_known(tmp_path: Path, file: str) -> None:
-    for name in NAMES:
-        (tmp_path / name).touch()
+    there = [tmp_path / name for name in NAMES]
+    for path in there:
+        path.touch()
     with pytest.raises(InputError, match=FOREIGN):
         refuse_foreign(tmp_path, NAMES)
     refuse_foreign(tmp_path, ["cells.parquet"])
+    # a note is of what is not there yet
+    with pytest.raises(InputError, match=FOREIGN):
+        announce(tmp_path, RECORDED)
+    assert sorted(tmp_path.iterdir()) == sorted(there)
+    for path in there:
+        path.unlink()
     announce(tmp_path, RECORDED)
+    for path in there:
+        path.touch()
     (tmp_path / GOING).rename(tmp_path / file)
     refuse_foreign(tmp_path, NAMES)
     (tmp_path / "nucleus.ome.tif").touch()
     with pytest.raises(InputError, match=r"got nucleus\.ome\.tif, and no"):
         refuse_foreign(tmp_path, [*NAMES, "nucleus.ome.tif"])
     # another note leaves out nothing that may be there
+    (tmp_path / "nucleus.ome.tif").unlink()
     announce(tmp_path, {"masks": ["nucleus.ome.tif"]})
+    (tmp_path / "nucleus.ome.tif").touch()
     refuse_foreign(tmp_path, [*NAMES, "nucleus.ome.tif"])

@@ -137,8 +137,10 @@ def test_a_copy_that_was_cut_short_is_known_from_what_others_wrote(
     run = launch.run(*words)
     assert run.process.returncode != 0 and "nothing says that Terapose has written it" in run.said
     assert (own / "cells.csv").read_text() == "mine"
-    # but what a run has announced is
+    # but what a run has announced is, while there was a record
+    (own / "record").rename(own / RECORD)
     announce(own, {"tables": ["cells.csv", "cells.parquet"]})
+    (own / RECORD).rename(own / "record")
     again = launch.done(*words)
     assert again.submitted <= {"CHECK", "PUBLISH", "PICTURE"}
     assert results(own) == undisturbed

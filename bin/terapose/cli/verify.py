@@ -34,8 +34,6 @@ def command(
     from terapose.core.errors import InputError, shown
     from terapose.io.remote import folder_of
     from terapose.results.earlier import announce, record_of
-    from terapose.results.foreign import refuse_foreign
-    from terapose.results.outputs import LABELS, named
     from terapose.results.verify import check, check_run, folders_in
 
     found, wrong = folders_in(folder_of(results)), list[InputError]()
@@ -51,9 +49,7 @@ def command(
         else:
             click.echo(f"{shown(folder)}: as written")
     if into is not None and not wrong:
-        record, target = record_of(Path(results)) or {}, folder_of(into)
-        refuse_foreign(target, [LABELS, *named(record)])
-        announce(target, record)
+        announce(folder_of(into), record_of(Path(results)) or {})
     if wrong and store is not None:
         from terapose.io.store.store import Store
         from terapose.pipeline.repair import count

@@ -14,8 +14,13 @@ from terapose.core.masking import masked
 from terapose.io import files
 from terapose.io.images.address import filesystem, is_url, localise
 from terapose.io.remote import Remote
-from terapose.results.earlier import GOING, RECORD, record_of, sealed_record_of
-from terapose.results.foreign import refuse_foreign
+from terapose.results.earlier import (
+    GOING,
+    RECORD,
+    record_of,
+    refuse_foreign,
+    sealed_record_of,
+)
 from terapose.results.outputs import named
 
 
@@ -92,11 +97,7 @@ def _try_local(folder: Path) -> None:
 
 def _refuse_other(folder: Path | Remote, record: Mapping[str, Any], address: str) -> None:
     """Refuse a folder with the record of another image."""
-    try:
-        other = str(record["image"]["address"])
-        same = is_same(other, address)
-    except (KeyError, TypeError, ValueError):
-        other, same = "something that is not readable", False
+    other, same = _compared(record, address)
     if not same:
         raise InputError(
             "holds the results of another image",
@@ -105,6 +106,15 @@ def _refuse_other(folder: Path | Remote, record: Mapping[str, Any], address: str
             allowed=address,
             remedy="choose another folder, or remove this one",
         )
+
+
+def _compared(record: Mapping[str, Any], address: str) -> tuple[str, bool]:
+    """The address of the image in a record, and whether it is that of an image."""
+    try:
+        other = str(record["image"]["address"])
+        return other, is_same(other, address)
+    except (KeyError, TypeError, ValueError):
+        return "something that is not readable", False
 
 
 def _refuse_changed(folder: Path | Remote) -> None:
@@ -164,10 +174,10 @@ def renew(folder: Path, address: str, names: Iterable[str]) -> None:
     names
         Of what will be written there.
     """
-    record = sealed_record_of(folder)
-    if record and is_same(str(record["image"]["address"]), address):
+    record = sealed_record_of(folder) or {}
+    if _compared(record, address)[1]:
         return
-    for name in (*names, *named(record or {}), RECORD, GOING):
+    for name in (*names, *named(record), RECORD, GOING):
         files.remove(folder / name)
 
 

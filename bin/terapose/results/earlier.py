@@ -7,6 +7,12 @@ is said. Which names there are is in `terapose.results.outputs`.
 The record is a file that anybody may have changed, or that is damaged. Names are taken from it only
 if its checksum is right, and only plain ones that this program gives to files: whatever else is in
 it, nothing outside of the folder is removed, and nothing of another name.
+
+A run replaces results of earlier runs, and nothing else. That a file is one is said by a record in
+the folder, or by the note that is there before the first result is, and goes after the record is
+written (`GOING`): so it holds for runs that were killed in between, too. Whatever else has the name
+of a result is refused, before anything is computed and again before the note is written: it may be
+a plane of the image, or a table that somebody made by hand.
 """
 
 from __future__ import annotations
@@ -14,17 +20,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from terapose.core.errors import StoreError
+from terapose.core.errors import InputError, StoreError, few
 from terapose.io import files
 from terapose.io.checksums import sealed, unsealed
 from terapose.io.documents import parse_json, read_document
-from terapose.io.remote import Remote
-from terapose.results.outputs import OUTPUTS, named
+from terapose.io.remote import Remote, names_in
+from terapose.results.outputs import LABELS, OUTPUTS, named
 
 RECORD = "provenance.json"
 GOING = ".provenance.going.json"
@@ -78,6 +84,38 @@ def records_in(folder: Path | Remote) -> list[dict[str, Any]]:
     return [record for record in found if record is not None]
 
 
+def refuse_foreign(folder: Path | Remote, names: Iterable[str]) -> None:
+    """Refuse to replace what no run has written.
+
+    Parameters
+    ----------
+    folder
+        Of the results.
+    names
+        Of what will be written.
+
+    Raises
+    ------
+    InputError
+        If something has the name of a result, and nothing says that it is one.
+    """
+    if there := set(names_in(folder)).intersection(names):
+        _refuse_unknown(folder, there, records_in(folder))
+
+
+def _refuse_unknown(folder: Path | Remote, there: set[str], records: list[dict[str, Any]]) -> None:
+    """Refuse to replace what is there, and in no record."""
+    known = {name for record in records for name in (LABELS, *named(record))}
+    foreign = sorted(there - known)
+    if foreign:
+        raise InputError(
+            "would be overwritten, although nothing says that Terapose has written it",
+            where=folder / foreign[0],
+            got=f"{few(foreign, 5)}, and no {RECORD} that names it",
+            remedy="choose another folder or another name, or move the file away",
+        )
+
+
 def stale(folder: Path, coming: Collection[str]) -> list[str]:
     """Results of an earlier run that the coming one will not replace.
 
@@ -115,8 +153,15 @@ def announce(folder: Path | Remote, record: dict[str, Any]) -> list[dict[str, An
     -------
     list of dict
         What was there before, as `records_in`.
+
+    Raises
+    ------
+    InputError
+        As `refuse_foreign`: somebody may have put something there since a run was checked.
     """
     before = records_in(folder)
+    coming = {LABELS, *named(record)}
+    _refuse_unknown(folder, coming.intersection(names_in(folder)), before)
     names = {
         output.field: sorted({n for one in (*before, record) for n in output.of_record(one)})
         for output in OUTPUTS

@@ -28,8 +28,7 @@ from terapose.io.labels.files import keys_in
 from terapose.io.remote import Remote, at_once
 from terapose.io.remote_lock import Held
 from terapose.results.earlier import GOING, RECORD, announce, records_in
-from terapose.results.foreign import refuse_foreign
-from terapose.results.outputs import LABELS, named
+from terapose.results.outputs import named
 from terapose.results.places import OnStore
 from terapose.results.verify import differences
 
@@ -121,7 +120,6 @@ def _is_of(key: str, name: str) -> bool:
 def _take_back(target: Remote, record: dict[str, Any]) -> None:
     """Remove the record, after a note of what may be there until another record is."""
     files.point("note: before it is written")
-    refuse_foreign(target, [LABELS, *named(record)])
     announce(target, record)
     _drop(target, [RECORD], "earlier record")
 

@@ -43,7 +43,6 @@ from terapose.pipeline.machine import of_steps, warning_of
 from terapose.pipeline.plan import key_of
 from terapose.pipeline.state import Added
 from terapose.results.earlier import RECORD, replacing
-from terapose.results.foreign import refuse_foreign
 from terapose.results.outputs import LABELS, THUMBNAILS, mask_files, recorded
 from terapose.results.publishing import complete, lay_out, noted
 
@@ -128,8 +127,6 @@ def _contents(job: Job, results: Mapping[str, list[Result]], identity: str, stag
 def _publish(staging: Path, output: Path, record: dict[str, Any]) -> None:
     """Put the results in their places; the record, which says that they are complete, last."""
     files.point("results: before the earlier ones go")
-    # somebody may have put something there meanwhile
-    refuse_foreign(output, [path.name for path in staging.iterdir()])
     with replacing(output, record):
         names = sorted(path.name for path in staging.iterdir())
         for name in (*(n for n in names if n != RECORD), RECORD):
