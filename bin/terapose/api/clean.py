@@ -26,14 +26,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from terapose.api import home
 from terapose.api.own_names import is_own
 from terapose.core.errors import InputError, StoreError
 from terapose.io import files, lock
-from terapose.io.store.store import Store
-from terapose.pipeline.plan import KEPT, Plan
+from terapose.pipeline.plan import KEPT
 from terapose.results.earlier import RECORD, record_of
 from terapose.results.outputs import LABELS, named
 from terapose.results.verify import check, folders_in
@@ -250,8 +247,8 @@ def _decided(store: Path, results: Sequence[_Results], work: Path | None = None)
 def _reason(store: Path, results: Sequence[_Results], work: Path | None) -> str:
     """Why a store of this program stays."""
     try:
-        digest = Plan.model_validate(Store(str(store)).of("").get_json(KEPT)).digest
-    except (StoreError, ValidationError):
+        digest = home.plan_in(store).digest
+    except StoreError:
         return "its plan is missing or damaged, so it is not known whose it is"
     own = [one for one in results if digest in one.digests]
     if not own:

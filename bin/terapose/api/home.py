@@ -20,12 +20,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from terapose.core.errors import InputError
+from pydantic import ValidationError
+
+from terapose.core.errors import InputError, StoreError, few
 from terapose.io import files
 from terapose.io.documents import kind_of
 from terapose.io.remote import Remote, names_in
 from terapose.io.remote_lock import Held
 from terapose.io.store.store import Store
+from terapose.pipeline.plan import KEPT, Plan
 from terapose.results.upload import upload
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,25 @@ _OURS = re.compile(rf"{_STORE.pattern}|{CELLS}(-{_STORE.pattern})?|results-{_STO
 def is_store(name: str) -> bool:
     """Whether a store in the folder has such a name."""
     return _STORE.fullmatch(name) is not None
+
+
+def plan_in(store: Path) -> Plan:
+    """The plan of a store, to look at: one of other code is as good, for nothing is computed.
+
+    Raises
+    ------
+    StoreError
+        If it is missing or damaged, or of a version with other fields.
+    """
+    try:
+        return Plan.model_validate(Store(str(store)).of("").get_json(KEPT))
+    except ValidationError as error:
+        raise StoreError(
+            "is not a plan of this version",
+            where=store / KEPT,
+            got=few([".".join(map(str, one["loc"])) for one in error.errors()], 3),
+            remedy="run with the version that wrote it, or remove the store",
+        ) from error
 
 
 @dataclass(frozen=True)

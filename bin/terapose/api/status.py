@@ -17,12 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from terapose.core.errors import InputError, StoreError, few
-from terapose.io.store.store import Store
+from terapose.api.home import plan_in
+from terapose.core.errors import InputError, StoreError
 from terapose.pipeline.graph import GRAPH
-from terapose.pipeline.plan import KEPT, Plan
+from terapose.pipeline.plan import KEPT
 from terapose.pipeline.stage import always
 
 _STORES = (".terapose/*", "*/.terapose/*", "*/*/store", "work/*/*/store")
@@ -107,16 +105,7 @@ def progress_of(store: Path) -> Progress:
     StoreError
         If its plan is damaged.
     """
-    # a plan of other code is as good: nothing is computed
-    try:
-        plan = Plan.model_validate(Store(str(store)).of("").get_json(KEPT))
-    except ValidationError as error:
-        raise StoreError(
-            "is not a plan of this version",
-            where=store / KEPT,
-            got=few([".".join(map(str, one["loc"])) for one in error.errors()], 3),
-            remedy="run with the version that wrote it, or remove the store",
-        ) from error
+    plan = plan_in(store)
     stages = [
         _stage(store, stage.name, len(plan.tasks[stage.name]), needed=stage.asked is always)
         for stage in GRAPH
