@@ -25,15 +25,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
 import torch
 import zarr
-from benchmarks.oracle import stable_sort
+from benchmarks.oracle import differing, stable_sort
 from cellpose import dynamics
-from numpy.typing import NDArray
 
 from terapose.apps.simulate import slide, volume
 from terapose.core.geometry import ZYX, Box
@@ -193,13 +191,6 @@ def alone(side: Callable[[Case, Path], Side], case: Case, folder: Path, small: P
         return pool.submit(side, case, folder).result()
 
 
-def same_cells(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Whether two label images are equal but for their numbers."""
-    pairs = np.unique(np.stack([one.ravel(), other.ravel()]).astype(np.int64), axis=1)
-    clean = bool(((pairs[0] == 0) == (pairs[1] == 0)).all())
-    return clean and all(len(np.unique(side)) == pairs.shape[1] for side in pairs)
-
-
 def measure(case: Case) -> str:
     """A row of the table.
 
@@ -215,7 +206,7 @@ def measure(case: Case) -> str:
             prepare(replace(case, shape=shape), place)
         mine, theirs = (alone(side, case, folder, small) for side in (ours, cellposes))
         labels = np.load(folder / "ours.npy")
-        if not same_cells(labels.reshape(case.shape), np.load(folder / "cellpose.npy")):
+        if differing(labels.reshape(case.shape), np.load(folder / "cellpose.npy")):
             raise RuntimeError(f"{case.name}: the two sides find different cells")
     parts = [f"{mine.seconds[part]:.2f} s" for part in PARTS]
     memory = [f"{side.memory / 1e6:,.0f} MB" for side in (mine, theirs)]
