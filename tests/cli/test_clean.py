@@ -12,33 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.command import Terapose
-from tests.synthetic import nuclei, write_zarr
 
 from terapose.api.clean import clean, left_by
 from terapose.io import files, lock
 from terapose.io.checksums import sealed, unsealed
 from terapose.io.files import remove
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    return write_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0].astype(np.uint16))
-
-
-@pytest.fixture
-def segment(command: Terapose, image: Path, tiny_model: Path) -> Callable[..., Path]:
-    """Run `terapose segment`; returns the store."""
-
-    def run(out: Path, *words: object) -> Path:
-        said = command("segment", image, out, "--model", tiny_model, "--jobs", 1, *words)
-        assert said.code == 0, said.err
-        record = json.loads((out / "provenance.json").read_text())
-        return out / ".terapose" / str(record["plan_digest"])
-
-    return run
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -126,34 +106,15 @@ def a_store_that_is_a_link(out: Path, store: Path) -> str:
     return "it is a symbolic link, which is not followed"
 
 
-def notes_of_somebody(out: Path, store: Path) -> str:
-    (store / "notes.txt").touch()
-    return "it contains notes.txt, which Terapose has not written"
+def added(name: str) -> Callable[[Path, Path], str]:
+    """A file of somebody, under a name from the top of the store."""
 
+    def odd(out: Path, store: Path) -> str:
+        (store / name).touch()
+        return f"it contains {name}, which Terapose has not written"
 
-def notes_among_markers(out: Path, store: Path) -> str:
-    (store / "done" / "notes.txt").touch()
-    return "it contains done/notes.txt, which Terapose has not written"
-
-
-def a_file_beside_the_table_of_the_image(out: Path, store: Path) -> str:
-    (store / "image" / "mine").touch()
-    return "it contains image/mine, which Terapose has not written"
-
-
-def a_plane_in_place_of_the_table(out: Path, store: Path) -> str:
-    (store / "image" / "7").touch()
-    return "it contains image/7, which Terapose has not written"
-
-
-def a_number_among_markers(out: Path, store: Path) -> str:
-    (store / "done" / "5.json").touch()
-    return "it contains done/5.json, which Terapose has not written"
-
-
-def a_copy_of_a_plan(out: Path, store: Path) -> str:
-    (store / "done" / "plan.json").touch()
-    return "it contains done/plan.json, which Terapose has not written"
+    odd.__name__ = name
+    return odd
 
 
 def a_table_beside_the_labels(out: Path, store: Path) -> str:
@@ -205,19 +166,11 @@ def a_run_that_writes(out: Path, store: Path) -> str:
 @pytest.mark.parametrize(
     "odd",
     [
-        *(
-            a_damaged_result,
-            a_damaged_plan,
-            no_plan,
-            a_link,
-            a_link_to_a_folder,
-            a_store_that_is_a_link,
-        ),
-        *(a_store_that_is_a_link, notes_of_somebody, notes_among_markers),
-        a_file_beside_the_table_of_the_image,
-        *(a_table_beside_the_labels, a_folder_of_somebody, a_link_among_the_results),
-        *(a_plane_in_place_of_the_table, a_number_among_markers, a_copy_of_a_plan),
-        *(a_pipe, a_linked_result, a_later_marker, a_run_that_writes),
+        *(a_damaged_result, a_damaged_plan, no_plan, a_link, a_link_to_a_folder),
+        *(a_store_that_is_a_link, a_table_beside_the_labels, a_folder_of_somebody),
+        *map(added, ("notes.txt", "done/notes.txt", "image/mine", "image/7", "done/5.json")),
+        *(added("done/plan.json"), a_link_among_the_results, a_pipe, a_linked_result),
+        *(a_later_marker, a_run_that_writes),
     ],
     ids=lambda odd: odd.__name__,
 )
@@ -264,22 +217,6 @@ def test_all_that_runs_write_is_known(
     out = tmp_path / "out"
     segment(out, *(tiny_model if word == "MODEL" else word for word in words))
     assert [left.kept for left in left_by(out)] in ([""], [""] * 3)
-
-
-def test_a_folder_of_intermediates_that_is_a_link_stays_itself(
-    command: Terapose, segment: Callable[..., Path], tmp_path: Path
-) -> None:
-    out, scratch = tmp_path / "out", tmp_path / "scratch"
-    out.mkdir()
-    scratch.mkdir()
-    (scratch / "other").touch()
-    (out / ".terapose").symlink_to(scratch)
-    store = segment(out)
-    assert store.exists()
-    assert command("clean", out, "--yes").code == 0
-    assert [path.name for path in scratch.iterdir()] == ["other"] and (
-        out / ".terapose"
-    ).is_symlink()
 
 
 def test_cells_of_a_second_network_go_with_their_store(
@@ -364,23 +301,6 @@ def test_a_chunk_that_was_being_written_is_known(
     assert command("clean", out, "--yes").code == 0 and not store.exists()
 
 
-def test_stores_of_several_samples_are_found_in_a_folder_of_stores(
-    command: Terapose, image: Path, tmp_path: Path, tiny_model: Path
-) -> None:
-    images, out, scratch = (tmp_path / name for name in ("images", "out", "scratch"))
-    images.mkdir()
-    for name in "ab":
-        shutil.copytree(image, images / f"{name}.zarr")
-    words = ("segment", images, out, "--model", tiny_model, "--jobs", 1, "--store", scratch)
-    assert command(*words).code == 0
-    # a sample that is a link is somewhere else
-    (out / "b").rename(tmp_path / "b")
-    (out / "b").symlink_to(tmp_path / "b")
-    said = command("clean", out, "--store", scratch, "--yes")
-    assert said.code == 0 and said.out.count("removed   ") == 1, said.out
-    assert not (scratch / "a" / ".terapose").exists() and (scratch / "b" / ".terapose").exists()
-
-
 def test_where_no_room_is_left_some_is_made(
     command: Terapose, segment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,77 +317,3 @@ def test_where_no_room_is_left_some_is_made(
         assert not (out / lock.NAME).exists()
         assert command("clean", out, "--yes").code == 0
     assert not store.exists() and not (out / lock.NAME).exists()
-
-
-@pytest.mark.parametrize("second", [False, True])
-def test_a_folder_of_stores_that_was_asked_for_is_looked_into(
-    command: Terapose,
-    segment: Callable[..., Path],
-    tmp_path: Path,
-    tiny_model: Path,
-    second: bool,
-) -> None:
-    scratch, one, other = (tmp_path / name for name in ("scratch", "one", "other"))
-    cells = ("--cell-model", tiny_model, "--cell-diameter", 12) if second else ()
-    words = ("--mode", "2d", *cells, "--store", scratch)
-    segment(one, *words)
-    segment(other, *words, "--diameter", 9)
-    home = scratch / ".terapose"
-    (home / "notes.txt").touch()
-    assert left_by(one) == []
-    found = left_by(one, shared=scratch)
-    going = [left.path for left in found if not left.kept]
-    assert len(going) == 1 + 2 * second and len(found) == len(going) + 1
-    assert all("no results of its run are here" in left.kept for left in found if left.kept)
-    # a twin that works in it with the same parameters writes markers of the same names
-    digest = json.loads((one / "provenance.json").read_text())["plan_digest"]
-    marker = next((home / digest).glob("done/follow-*/task-0.json"))
-    before = marker.stat().st_mtime
-    os.utime(marker, (time.time() + 60,) * 2)
-    kept = {left.path.name: left.kept for left in left_by(one, shared=scratch)}
-    assert kept[digest] == "a later run has worked in it"
-    os.utime(marker, (before,) * 2)
-    said = command("clean", one, "--store", scratch, "--yes")
-    assert said.code == 0, said.err
-    rest = {"notes.txt", json.loads((other / "provenance.json").read_text())["plan_digest"]}
-    assert {path.name for path in home.iterdir() if not path.name.startswith("cells-")} == rest
-    assert len(list(home.glob("cells-*"))) == second
-    assert command("clean", other, "--store", scratch, "--yes").code == 0
-    assert [path.name for path in home.iterdir()] == ["notes.txt"]
-    assert command("verify", one).code == command("verify", other).code == 0
-
-
-def test_stores_of_both_networks_in_a_work_folder_go(
-    command: Terapose, segment: Callable[..., Path], tmp_path: Path, tiny_model: Path
-) -> None:
-    out, work = tmp_path / "out", tmp_path / "work"
-    store = segment(out, "--mode", "2d", "--cell-model", tiny_model, "--cell-diameter", 12)
-    (cells,) = (out / ".terapose/cells/.terapose").iterdir()
-    for number, each in enumerate((store, cells)):
-        (work / f"{number:02}" / "abc").mkdir(parents=True)
-        each.rename(work / f"{number:02}" / "abc" / "store")
-    shutil.rmtree(out / ".terapose")
-    assert [left.kept for left in left_by(out, work)] == ["", ""]
-    # what a record says that has changed decides nothing
-    text = (out / "provenance.json").read_text()
-    (out / "provenance.json").write_text(text.replace('"mode"', '"Mode"'))
-    said = command("clean", out, "--work", work, "--yes")
-    assert said.out.count("kept      ") == 2 and said.out.count("is damaged") == 2, said.out
-    (out / "provenance.json").write_text(text)
-    assert command("clean", out, "--work", work, "--yes").out.count("removed   ") == 2
-    assert not list(work.glob("*/*/store")) and command("verify", out).code == 0
-
-
-def test_results_that_share_a_store_by_links(
-    command: Terapose, segment: Callable[..., Path], tmp_path: Path
-) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    for name in "ab":
-        (tmp_path / "out" / name).mkdir(parents=True)
-        (tmp_path / "out" / name / ".terapose").symlink_to(scratch)
-        segment(tmp_path / "out" / name)
-    said = command("clean", tmp_path / "out" / "a")
-    assert "a later run has worked in it" not in said.out and "to go     " in said.out
-    said = command("clean", tmp_path / "out", "--yes")
-    assert said.code == 0 and not list(scratch.iterdir()), said.out
