@@ -1,5 +1,7 @@
-// Results to look at: a picture of each sample, and scores where there is a reference.
+// What is done with results: a picture of each sample, scores where there is a reference, and labels in
+// the image itself.
 
+include { ATTACH } from '../processes/attach'
 include { EVALUATE } from '../processes/evaluate'
 include { PICTURE } from '../processes/picture'
 include { asking } from '../tasks'
@@ -20,6 +22,7 @@ workflow LOOK {
             .map { sample, run, files -> tuple(sample, named(files, 'labels.zarr'), run.words.evaluate) }
             .join(reference)
     )
+    ATTACH(asking(results, 'attach').map { sample, run, files -> tuple(sample, files, run.image, run.words.attach) })
 }
 
 // The file of a name.

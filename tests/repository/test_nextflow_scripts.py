@@ -24,7 +24,7 @@ from terapose.results.verify import MCMICRO
 ROOT = Path(__file__).parents[2]
 PROCESSES = sorted((ROOT / "modules" / "processes").glob("*.nf"))
 PHASES = sorted((ROOT / "modules" / "phases").glob("*.nf"))
-OWN = {"axis", "job.args", "job.stage", "job.task", "task.cpus"}
+OWN = {"args", "axis", "job.args", "job.stage", "job.task", "task.cpus"}
 
 
 def _bare(text: str) -> list[str]:

@@ -34,6 +34,7 @@ from terapose.pipeline.local import Report, Runner, pool_of, quiet, repairing, r
 from terapose.pipeline.upscale import full_image
 from terapose.results.destination import check_output, refuse_links, renew
 from terapose.results.earlier import record_of
+from terapose.results.in_image.attaching import check_image
 from terapose.results.outputs import result_names
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,7 @@ def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[
     result = full_image(opened, params) if params.upscale else opened
     check_stage.check_readable(opened, params, result)
     check_stage.check_thumbnails(result, params)
+    check_image(opened, params)
     check_output(folder, image, result_names(params), (params.tissue, params.markers))
     for note in check_stage.exposed(image, params):
         log.warning(note)

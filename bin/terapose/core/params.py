@@ -210,6 +210,11 @@ class Parameters(ImageParameters):
     ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(as_text)] = Field(
         "0.5", description="OME-Zarr version of the label image."
     )
+    labels_in: Literal["results", "image"] = Field(
+        "results",
+        description="Where label images are: in the results only, or also in the OME-Zarr image "
+        "itself, in its group labels (image).",
+    )
     block_shape: Shape = Field(
         None, description="Block size Z,Y,X in voxels; default: depends on the image size."
     )
@@ -293,7 +298,7 @@ class Parameters(ImageParameters):
             "diameter": self.cell_diameter or self.diameter,
             **{"measure": ("none",), "table": ("csv",), "mask_tiff": "", "thumbnails": None},
             **dict.fromkeys(SECOND, None),
-            **{"cell_model": "", "upscale": False},
+            **{"cell_model": "", "upscale": False, "labels_in": "results"},
         }
         return self.model_copy(update=changed)
 

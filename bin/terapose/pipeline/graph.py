@@ -48,6 +48,10 @@ def _measures(mode: str, params: Parameters) -> bool:
     return params.measure != ("none",)
 
 
+def _goes_into_image(mode: str, params: Parameters) -> bool:
+    return params.labels_in == "image"
+
+
 def _traces(mode: str, params: Parameters) -> bool:
     return "geojson" in params.table
 
@@ -308,6 +312,13 @@ AFTER = (
     ),
     Stage("picture", "Draw outlines of the cells.", "small", phase="after", calls="picture"),
     Stage("evaluate", "Score against a reference.", "small", phase="after", calls="evaluate"),
+    Stage(
+        "attach",
+        "Copy the label images into the image.",
+        "small",
+        phase="after",
+        asked=_goes_into_image,
+    ),
 )
 """Stages on results that are complete."""
 
@@ -329,8 +340,9 @@ PLANNED = {stage.folder: stage.name for stage in GRAPH if stage.folder}
 
 PARAMETERS: dict[str, tuple[str, ...]] = {
     **{stage.command: stage.parameters for stage in EVERY if stage.parameters},
-    # no task takes them: they are those of the run that finds the cells
+    # no task takes them: they are those of the run that finds the cells, or only ask for a stage
     "cell_overlaps": SECOND,
+    "attach": ("labels_in",),
 }
 """Parameters by the command of a stage; those that change results run it and later stages again."""
 

@@ -42,6 +42,7 @@ from terapose.pipeline.tissue import share_of
 from terapose.pipeline.upscale import full_image
 from terapose.results.destination import check_output
 from terapose.results.earlier import stale
+from terapose.results.in_image.attaching import check_image
 from terapose.results.outputs import result_names
 from terapose.results.thumbnails.files import MOST_BYTES
 
@@ -283,6 +284,7 @@ def _check_one(
     result = full_image(image, params) if params.upscale else image
     check_readable(image, params, result)
     check_thumbnails(result, params)
+    check_image(image, params)
     names = result_names(params)
     if output is not None:
         check_output(output, address, names, (params.tissue, params.markers))

@@ -1,0 +1,1 @@
+"""Label images of results, copied into the image that they are of."""

@@ -1,0 +1,270 @@
+"""Label images that are copied into their image (`labels_in: image`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaozarrs
+import zarr
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
+from tests.synthetic import nuclei, write_ome_zarr
+
+from terapose.api.runner import segment_file
+from terapose.core.params import check
+from terapose.io import files
+from terapose.io.images import open_image
+from terapose.results.in_image.attaching import attach
+from terapose.results.verify import faults
+
+VERSIONS = ("0.4", "0.5")
+DOCUMENT = {"0.5": "zarr.json", "0.4": ".zattrs"}
+SHAPE = (6, 24, 40)
+SIZE = (2.0, 0.5, 0.5)
+PLACE = (10.0, -3.0, 7.5)
+
+
+class Killed(BaseException):
+    """A run that ends where it is."""
+
+
+def pixels() -> np.ndarray:
+    """What is segmented."""
+    return nuclei(SHAPE)[0].astype(np.uint16)
+
+
+def placed(path: Path, version: Any = "0.5", **more: Any) -> Path:
+    """An image that does not begin at 0."""
+    given: dict[str, Any] = {
+        "version": version,
+        "voxel_size": SIZE,
+        "translations": [PLACE],
+        **more,
+    }
+    return write_ome_zarr(path, pixels(), **given)
+
+
+def segmented(model: Path, image: Path, out: Path, **params: Any) -> Path:
+    """Results of an image."""
+    given = {"model": str(model), "cellprob_threshold": -0.5, **params}
+    segment_file(str(image), out, check(given))
+    return out
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A folder with an image of each version, and two results of it that differ."""
+    folder = tmp_path_factory.mktemp("made")
+    for version in VERSIONS:
+        image = placed(folder / f"{version}.zarr", version)
+        for name, more in (("one", {}), ("two", {"diameter": 12})):
+            out = folder / f"{version}-{name}"
+            segmented(tiny_model, image, out, ome_zarr_version=version, **more)
+    one, two = (labels_of(folder / f"0.5-{name}/labels.zarr/cells") for name in ("one", "two"))
+    assert one.any() and two.any() and (one != two).any()
+    return folder
+
+
+@pytest.fixture
+def images(made: Path, tmp_path: Path) -> Path:
+    """A folder with a copy of the images."""
+    for version in VERSIONS:
+        shutil.copytree(made / f"{version}.zarr", tmp_path / f"{version}.zarr")
+    return tmp_path
+
+
+def labels_of(group: Path) -> np.ndarray:
+    """The finest level of a label image."""
+    return np.asarray(zarr.open_array(group / "0", mode="r")[:])
+
+
+def listed(image: Path, version: str = "0.5") -> list[str]:
+    """The label images that an image lists."""
+    path = image / "labels" / DOCUMENT[version]
+    if not path.exists():
+        return []
+    document = json.loads(path.read_text())
+    found: list[str] = (document["attributes"]["ome"] if version == "0.5" else document)["labels"]
+    return found
+
+
+def other(image: Path, version: Any = "0.5", name: str = "nuclei_by_hand") -> Path:
+    """A label image that somebody else has put into an image."""
+    made = write_ome_zarr(image.parent / "others.zarr", np.ones(SHAPE, np.uint8), version=version)
+    group = zarr.open_group(made, mode="r+")
+    if version == "0.5":
+        group.attrs["ome"] = {**group.attrs["ome"], "image-label": {"version": version}}  # type: ignore[dict-item]
+    else:
+        group.attrs["image-label"] = {"version": version}
+    about: Any = {"labels": [name]}
+    attributes = {"ome": {"version": version, **about}, "mine": 1} if version == "0.5" else about
+    zarr.create_group(
+        image / "labels", zarr_format=3 if version == "0.5" else 2, attributes=attributes
+    )
+    made.rename(image / "labels" / name)
+    return image / "labels" / name
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files of a folder."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def transformations(node: Any) -> list[Any]:
+    """Scales and translations of the levels, as ome-zarr-py has read them, of Z, Y, X."""
+    return [
+        {one["type"]: one[one["type"]][-3:] for one in level}
+        for level in node.metadata["coordinateTransformations"]
+    ]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_readers_see_labels_on_the_image(made: Path, images: Path, version: str) -> None:
+    image, out = images / f"{version}.zarr", made / f"{version}-one"
+    other(image, version)
+    before = tree(out), open_image(image).find_identity().digest, image.stat().st_mtime_ns
+    assert attach(out, str(image)) == image / "labels"
+    assert listed(image, version) == ["nuclei_by_hand", "cells"]
+    yaozarrs.validate_zarr_store(str(image))
+    seen, *labels = list(Reader(parse_url(str(image)))())
+    cells = next(node for node in labels if str(node.zarr).rstrip("/").endswith("cells"))
+    assert (
+        transformations(cells)[0]
+        == transformations(seen)[0]
+        == {
+            "scale": [*SIZE],
+            "translation": [*PLACE],
+        }
+    )
+    truth = labels_of(out / "labels.zarr/cells")
+    np.testing.assert_array_equal(np.asarray(cells.data[0]), truth)
+    attributes: Any = zarr.open_group(image / "labels/cells", mode="r").attrs
+    assert attributes.get("ome", attributes)["image-label"]["source"] == {"image": "../.."}
+    # neither the results nor the image have changed
+    assert before[:2] == (tree(out), open_image(image).find_identity().digest)
+    assert not faults(out)
+
+    # again: nothing is written
+    times = {path: path.stat().st_mtime_ns for path in image.rglob("*") if path.is_file()}
+    attach(out, str(image))
+    assert times == {path: path.stat().st_mtime_ns for path in image.rglob("*") if path.is_file()}
+
+    # what was damaged is put right, and what was added goes
+    chunk = next(p for p in sorted((image / "labels/cells/0").rglob("*")) if p.name.isdigit())
+    chunk = chunk if chunk.is_file() else next(p for p in chunk.rglob("*") if p.is_file())
+    chunk.write_bytes(b"damaged")
+    (image / "labels/cells/notes.txt").touch()
+    attach(out, str(image))
+    np.testing.assert_array_equal(labels_of(image / "labels/cells"), truth)
+    assert not (image / "labels/cells/notes.txt").exists()
+    mine = json.loads((image / "labels" / DOCUMENT[version]).read_text())
+    assert version == "0.4" or mine["attributes"]["mine"] == 1
+
+
+def test_the_folder_of_an_image_is_as_old_as_before(made: Path, images: Path) -> None:
+    """Nextflow knows folders by their times: it would run everything again."""
+    os.utime(images / "0.5.zarr", ns=(10**18, 10**18 + 5))
+    attach(made / "0.5-one", str(images / "0.5.zarr"))
+    assert (images / "0.5.zarr").stat().st_mtime_ns == 10**18 + 5
+
+
+@pytest.mark.parametrize("unit", ["micrometer", "nanometer", None])
+def test_a_region_of_a_coarser_level_lies_where_it_was(
+    tmp_path: Path, tiny_model: Path, unit: str | None
+) -> None:
+    shift = [PLACE, (10.0, -2.75, 7.75)]
+    size = {"nanometer": (2000.0, 500.0, 500.0)}.get(str(unit), SIZE)
+    shift = (
+        [(10_000.0, -3000.0, 7500.0), (10_000.0, -2750.0, 7750.0)] if unit == "nanometer" else shift
+    )
+    image = placed(
+        tmp_path / "image.zarr", voxel_size=size, unit=unit, factors=(1, 2), translations=shift
+    )
+    params = {"level": 1, "region": "0:6,2:12,4:20", "diameter": 12, "labels_in": "image"}
+    segmented(tiny_model, image, tmp_path / "out", **params)
+    yaozarrs.validate_zarr_store(str(image))
+    seen, *_, cells = list(Reader(parse_url(str(image)))())
+    scale = transformations(seen)[1]["scale"]
+    start = [t + n * s for t, n, s in zip(shift[1], (0, 2, 4), scale, strict=True)]
+    assert transformations(cells)[0]["scale"] == pytest.approx(scale)
+    assert transformations(cells)[0]["translation"] == pytest.approx(start)
+    axes = cells.metadata["axes"]
+    assert [axis.get("unit") for axis in axes] == [unit or "micrometer"] * 3
+
+
+def test_of_nuclei_with_cytoplasm_all_three_and_later_only_one(
+    tmp_path: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = write_ome_zarr(tmp_path / "plane.zarr", pixels()[3], axes="yx")
+    params = {"labels_in": "image", "min_size": 0}
+    out = segmented(tiny_model, image, tmp_path / "three", expand=2, **params)
+    assert listed(image) == ["cells", "nuclei", "cytoplasm"]
+    yaozarrs.validate_zarr_store(str(image))
+    assert sorted(p.name for p in (image / "labels").iterdir()) == sorted(
+        ["cells", "nuclei", "cytoplasm", "zarr.json"]
+    )
+    for name in ("cells", "nuclei", "cytoplasm"):
+        truth = labels_of(out / "labels.zarr" / name)
+        np.testing.assert_array_equal(labels_of(image / "labels" / name), truth)
+    # the same image is segmented again, as the image that it was
+    segmented(tiny_model, image, tmp_path / "one", **params)
+    assert listed(image) == ["cells"]
+    assert {p.name for p in (image / "labels").iterdir()} == {"cells", "zarr.json"}
+    assert "this one does not write: nuclei, cytoplasm" in caplog.text
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_whoever_reads_sees_complete_label_images_only(
+    made: Path, images: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each point a reader looks, and a run is killed; another completes it."""
+    image = images / f"{version}.zarr"
+    other(image, version)
+    one, two = (made / f"{version}-{name}" for name in ("one", "two"))
+    known = [labels_of(out / "labels.zarr/cells") for out in (one, two)]
+    points: list[str] = []
+    stop = 0
+
+    def at_point(name: str) -> None:
+        points.append(name)
+        if name.startswith("lock"):
+            return
+        yaozarrs.validate_zarr_store(str(image))
+        assert len(list(Reader(parse_url(str(image)))())) == 2 + len(listed(image, version))
+        for found in set(listed(image, version)) - {"nuclei_by_hand"}:
+            seen = labels_of(image / "labels" / found)
+            assert any((seen == truth).all() for truth in known)
+        if len(points) == stop:
+            raise Killed
+
+    attach(one, str(image))
+    monkeypatch.setattr(files, "at_point", at_point)
+    attach(two, str(image))
+    whole = [*points]
+    assert {"label image: before it is renamed", "list of label images: after it is renamed"} <= {
+        *whole
+    }
+    for stop in range(1, len(whole) + 1):
+        if whole[stop - 1].startswith("lock"):
+            continue
+        attach(one, str(image))
+        points.clear()
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            # copies aside stay where they are
+            patch.setattr(files, "remove", lambda path: None)
+            attach(two, str(image))
+        points.clear()
+        monkeypatch.setattr(files, "at_point", lambda name: None)
+        attach(two, str(image))
+        monkeypatch.setattr(files, "at_point", at_point)
+        assert listed(image, version) == ["nuclei_by_hand", "cells"]
+        np.testing.assert_array_equal(labels_of(image / "labels/cells"), known[1])
+        there = {path.name for path in (image / "labels").iterdir()}
+        assert there - {".zattrs", ".zgroup", "zarr.json"} == {"nuclei_by_hand", "cells"}
