@@ -14,47 +14,28 @@ import yaozarrs
 import zarr
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
-from tests.synthetic import nuclei, write_ome_zarr
+from tests.command import Terapose
+from tests.in_image import (
+    DOCUMENT,
+    PLACE,
+    SHAPE,
+    SIZE,
+    VERSIONS,
+    Killed,
+    labels_of,
+    pixels,
+    placed,
+    segmented,
+    tree,
+)
+from tests.synthetic import write_ome_zarr, write_tiff, write_zarr
 
-from terapose.api.runner import segment_file
+from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.io import files
+from terapose.io import files, lock
 from terapose.io.images import open_image
 from terapose.results.in_image.attaching import attach
 from terapose.results.verify import faults
-
-VERSIONS = ("0.4", "0.5")
-DOCUMENT = {"0.5": "zarr.json", "0.4": ".zattrs"}
-SHAPE = (6, 24, 40)
-SIZE = (2.0, 0.5, 0.5)
-PLACE = (10.0, -3.0, 7.5)
-
-
-class Killed(BaseException):
-    """A run that ends where it is."""
-
-
-def pixels() -> np.ndarray:
-    """What is segmented."""
-    return nuclei(SHAPE)[0].astype(np.uint16)
-
-
-def placed(path: Path, version: Any = "0.5", **more: Any) -> Path:
-    """An image that does not begin at 0."""
-    given: dict[str, Any] = {
-        "version": version,
-        "voxel_size": SIZE,
-        "translations": [PLACE],
-        **more,
-    }
-    return write_ome_zarr(path, pixels(), **given)
-
-
-def segmented(model: Path, image: Path, out: Path, **params: Any) -> Path:
-    """Results of an image."""
-    given = {"model": str(model), "cellprob_threshold": -0.5, **params}
-    segment_file(str(image), out, check(given))
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +58,6 @@ def images(made: Path, tmp_path: Path) -> Path:
     for version in VERSIONS:
         shutil.copytree(made / f"{version}.zarr", tmp_path / f"{version}.zarr")
     return tmp_path
-
-
-def labels_of(group: Path) -> np.ndarray:
-    """The finest level of a label image."""
-    return np.asarray(zarr.open_array(group / "0", mode="r")[:])
 
 
 def listed(image: Path, version: str = "0.5") -> list[str]:
@@ -111,12 +87,6 @@ def other(image: Path, version: Any = "0.5", name: str = "nuclei_by_hand") -> Pa
     return image / "labels" / name
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """All files of a folder."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
-
-
 def transformations(node: Any) -> list[Any]:
     """Scales and translations of the levels, as ome-zarr-py has read them, of Z, Y, X."""
     return [
@@ -133,8 +103,7 @@ def test_readers_see_labels_on_the_image(made: Path, images: Path, version: str)
     assert attach(out, str(image)) == image / "labels"
     assert listed(image, version) == ["nuclei_by_hand", "cells"]
     yaozarrs.validate_zarr_store(str(image))
-    seen, *labels = list(Reader(parse_url(str(image)))())
-    cells = next(node for node in labels if str(node.zarr).rstrip("/").endswith("cells"))
+    seen, *_, cells = list(Reader(parse_url(str(image)))())
     assert (
         transformations(cells)[0]
         == transformations(seen)[0]
@@ -230,23 +199,23 @@ def test_whoever_reads_sees_complete_label_images_only(
     one, two = (made / f"{version}-{name}" for name in ("one", "two"))
     known = [labels_of(out / "labels.zarr/cells") for out in (one, two)]
     points: list[str] = []
-    stop = 0
+    stop: int | None = None
 
     def at_point(name: str) -> None:
+        """A reader looks, or the run is killed."""
         points.append(name)
-        if name.startswith("lock"):
-            return
         yaozarrs.validate_zarr_store(str(image))
         assert len(list(Reader(parse_url(str(image)))())) == 2 + len(listed(image, version))
         for found in set(listed(image, version)) - {"nuclei_by_hand"}:
             seen = labels_of(image / "labels" / found)
-            assert any((seen == truth).all() for truth in known)
+            assert any(np.array_equal(seen, truth) for truth in known)
         if len(points) == stop:
             raise Killed
 
     attach(one, str(image))
-    monkeypatch.setattr(files, "at_point", at_point)
-    attach(two, str(image))
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "at_point", at_point)
+        attach(two, str(image))
     whole = [*points]
     assert {"label image: before it is renamed", "list of label images: after it is renamed"} <= {
         *whole
@@ -257,14 +226,164 @@ def test_whoever_reads_sees_complete_label_images_only(
         attach(one, str(image))
         points.clear()
         with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(files, "at_point", at_point)
             # copies aside stay where they are
             patch.setattr(files, "remove", lambda path: None)
             attach(two, str(image))
-        points.clear()
-        monkeypatch.setattr(files, "at_point", lambda name: None)
         attach(two, str(image))
-        monkeypatch.setattr(files, "at_point", at_point)
         assert listed(image, version) == ["nuclei_by_hand", "cells"]
         np.testing.assert_array_equal(labels_of(image / "labels/cells"), known[1])
         there = {path.name for path in (image / "labels").iterdir()}
         assert there - {".zattrs", ".zgroup", "zarr.json"} == {"nuclei_by_hand", "cells"}
+
+
+def test_one_run_at_a_time(made: Path, images: Path) -> None:
+    image = images / "0.5.zarr"
+    attach(made / "0.5-one", str(image))
+    before = tree(image)
+    with lock.held(image / "labels"), pytest.raises(InputError, match="another run is writing"):
+        attach(made / "0.5-two", str(image))
+    assert tree(image) == before
+
+
+def test_nothing_damaged_gets_into_an_image(
+    made: Path, images: Path, tmp_path: Path, command: Terapose
+) -> None:
+    out, image = tmp_path / "out", images / "0.5.zarr"
+    shutil.copytree(made / "0.5-one", out)
+    chunk = next(p for p in (out / "labels.zarr/cells/0/c").rglob("*") if p.is_file())
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[:-1] + b"?")
+    said = command.refuses("attach", out, image)
+    assert "the results have changed since they were written" in said
+    assert not (image / "labels").exists()
+    chunk.write_bytes(whole)
+    said = command("attach", out, image)
+    assert (said.code, said.out) == (0, f"labels: {image}/labels\n"), said
+    assert listed(image) == ["cells"]
+    # without an image it is the one in the record
+    assert command("attach", out).out == f"labels: {made}/0.5.zarr/labels\n"
+    shutil.rmtree(made / "0.5.zarr/labels")
+    said = command.refuses("attach", out, write_ome_zarr(tmp_path / "a.zarr", pixels()[1:]))
+    assert "is not the image that was segmented" in said and "(6, 24, 40)" in said
+
+
+def _plain(folder: Path) -> Path:
+    return write_zarr(folder / "plain.zarr", pixels())
+
+
+def _tiff(folder: Path) -> Path:
+    write_tiff(folder / "image.tif", pixels())
+    return folder / "image.tif"
+
+
+def _zipped(folder: Path) -> Path:
+    placed(folder / "zipped" / "image.zarr")
+    return Path(shutil.make_archive(str(folder / "image.zarr"), "zip", folder / "zipped"))
+
+
+def _timed(folder: Path) -> Path:
+    return write_ome_zarr(folder / "t.zarr", np.stack([pixels()] * 2), axes="tzyx")
+
+
+def _older(folder: Path) -> Path:
+    return placed(folder / "older.zarr", "0.4")
+
+
+def _foreign(folder: Path) -> Path:
+    other(image := placed(folder / "image.zarr"), name="cells")
+    return image
+
+
+def _linked(folder: Path) -> Path:
+    (folder / "elsewhere").mkdir()
+    (placed(folder / "image.zarr") / "labels").symlink_to(folder / "elsewhere")
+    return folder / "image.zarr"
+
+
+def _linked_inside(folder: Path) -> Path:
+    other(image := placed(folder / "image.zarr"), name="mine")
+    (image / "labels/cells").symlink_to(image / "labels/mine")
+    return image
+
+
+def _in_the_way(folder: Path) -> Path:
+    (placed(folder / "image.zarr") / "labels").touch()
+    return folder / "image.zarr"
+
+
+def _damaged(folder: Path) -> Path:
+    other(image := placed(folder / "image.zarr"))
+    (image / "labels/zarr.json").write_text('{"attributes": {"ome": {"labels": "cells"}}}')
+    return image
+
+
+def _of_zarr_2(folder: Path) -> Path:
+    other(image := placed(folder / "image.zarr"), "0.4")
+    return image
+
+
+def _unknown_unit(folder: Path) -> Path:
+    return placed(folder / "image.zarr", voxel_size=(2.0, 3.0, 3.0), unit="pixel")
+
+
+def _placed(folder: Path) -> Path:
+    return placed(folder / "image.zarr")
+
+
+_ONLY = "OME-Zarr 0.4 or 0.5, in a local folder or on an object store"
+REFUSED: list[tuple[Any, str, str]] = [
+    (_plain, "", f"an image of the format zarr; allowed: {_ONLY}"),
+    (_tiff, "", f"an image of the format tiff; allowed: {_ONLY}"),
+    (_zipped, "", f"a ZIP archive; allowed: {_ONLY}"),
+    (_timed, "--time 1", "2 time points; leave out labels_in"),
+    (_older, "", "an image of version 0.4, label images of version 0.5; give ome_zarr_version 0.4"),
+    (_foreign, "", "attributes without the key terapose in its zarr.json; move it away"),
+    (_linked, "", "a symbolic link; allowed: a folder; move it away"),
+    (_linked_inside, "", "a symbolic link; allowed: a folder; move it away"),
+    (_in_the_way, "", "a file; allowed: a folder; move it away"),
+    (_damaged, "", "the metadata of the labels group cannot be understood"),
+    (_of_zarr_2, "", "the labels group is of another Zarr format than the image"),
+    (_unknown_unit, "", "scales in units that are not known"),
+    (_unknown_unit, "--voxel-size 2,3,3", "2, 3, 3 micrometres; the metadata give none"),
+    (_placed, "--voxel-size 2,1,1", "2, 1, 1 micrometres; the metadata give 2, 0.5, 0.5"),
+    (_placed, "--axes zyx", "leave out axes"),
+]
+
+
+@pytest.mark.parametrize(("make", "words", "wanted"), REFUSED)
+def test_refused_before_anything_is_computed(
+    tmp_path: Path, tiny_model: Path, command: Terapose, make: Any, words: str, wanted: str
+) -> None:
+    image = make(tmp_path)
+    before = tree(tmp_path)
+    given = ("--model", tiny_model, "--labels-in", "image", *words.split())
+    said = command.refuses("check", image, *given)
+    assert wanted in said
+    assert command.refuses("segment", image, tmp_path / "out", *given) == said
+    assert tree(tmp_path) == before
+    if make is not _timed:  # without, it is an image like others
+        assert command("check", image, "--model", tiny_model, *words.split()).code == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_image_that_cannot_be_written_to(tmp_path: Path, command: Terapose) -> None:
+    image = placed(tmp_path / "image.zarr")
+    image.chmod(0o500)
+    said = command.refuses("check", image, "--labels-in", "image")
+    assert "label images cannot be written here" in said
+    image.chmod(0o700)
+
+
+def test_images_of_web_servers_are_refused(
+    tmp_path: Path, server: str, tiny_model: Path, command: Terapose
+) -> None:
+    placed(tmp_path / "image.zarr")
+    given = ("--model", tiny_model, "--labels-in", "image")
+    said = command.refuses("check", f"{server}/image.zarr", *given)
+    assert "an address that cannot be written to" in said
+
+
+def test_the_second_network_writes_nothing_into_the_image() -> None:
+    params = check({"labels_in": "image", "cell_model": "cells"})
+    assert params.second.labels_in == "results"

@@ -37,7 +37,6 @@ from terapose.io.labels.ome_zarr import (
     CHUNKS,
     FLAT_CHUNKS,
     NAME,
-    Version,
     create,
     downsample,
     open_level,
@@ -294,30 +293,31 @@ def _made_levels(
     """Write levels that are coarser than the last; what the metadata say of them."""
     if missing < 1:
         return []
-    first = int(last["path"]) + 1
     voxels = np.asarray(zarr.open_array(label / last["path"], mode="r")[...])
-    lengths = (*(1,) * (3 - voxels.ndim), *voxels.shape)
+    axes = voxels.ndim
+    lengths = (*(1,) * (3 - axes), *voxels.shape)
     factors = [(1, 1, 1)]
     for _ in range(missing):
         pairs = zip(factors[-1], lengths, strict=True)
         factors.append(zyx(f * 2 if f < n else f for f, n in pairs))
-    version: Version = "0.5" if home.version == "0.5" else "0.4"
     made = target / "made"
     create(
         str(made),
-        **{"shape": voxels.shape, "dtype": voxels.dtype, "voxel_size": None},
-        **{"factors": factors, "version": version},
+        shape=voxels.shape,
+        dtype=voxels.dtype,
+        voxel_size=None,
+        factors=factors,
         chunks=CHUNKS if lengths[0] > 1 else FLAT_CHUNKS,
+        version="0.5" if home.version == "0.5" else "0.4",
     )
     datasets = []
     for number, factor in enumerate(factors[1:], 1):
-        reduced = downsample(voxels, factor[-voxels.ndim :], (0,) * voxels.ndim)
-        open_level(str(made), number)[...] = reduced
-        (made / NAME / str(number)).rename(target / str(first + number - 1))
+        path = str(int(last["path"]) + number)
+        open_level(str(made), number)[...] = downsample(voxels, factor[-axes:], (0,) * axes)
+        (made / NAME / str(number)).rename(target / path)
         scale, *shift = deepcopy(last["coordinateTransformations"])
-        steps = zip(scale["scale"], factor[-voxels.ndim :], strict=True)
+        steps = zip(scale["scale"], factor[-axes:], strict=True)
         scaled = {"type": "scale", "scale": [step * f for step, f in steps]}
-        path = str(first + number - 1)
         datasets.append({"path": path, "coordinateTransformations": [scaled, *shift]})
     shutil.rmtree(made)
     return datasets
