@@ -258,12 +258,19 @@ def test_nothing_damaged_gets_into_an_image(
     assert "the results have changed since they were written" in said
     assert not (image / "labels").exists()
     chunk.write_bytes(whole)
-    said = command("attach", out, image)
-    assert (said.code, said.out) == (0, f"labels: {image}/labels\n"), said
+    done = command("attach", out, image)
+    assert (done.code, done.out) == (0, f"labels: {image}/labels\n"), done
     assert listed(image) == ["cells"]
-    # without an image it is the one in the record
+    # without an image it is the one in the record, as it was then
     assert command("attach", out).out == f"labels: {made}/0.5.zarr/labels\n"
     shutil.rmtree(made / "0.5.zarr/labels")
+    chunk = next(p for p in (made / "0.5.zarr/0/c").rglob("*") if p.is_file())
+    status = chunk.stat()
+    os.utime(chunk)
+    assert "the image has changed since it was segmented" in command.refuses("attach", out)
+    assert command("attach", out, made / "0.5.zarr").code == 0
+    shutil.rmtree(made / "0.5.zarr/labels")
+    os.utime(chunk, ns=(status.st_atime_ns, status.st_mtime_ns))
     said = command.refuses("attach", out, write_ome_zarr(tmp_path / "a.zarr", pixels()[1:]))
     assert "is not the image that was segmented" in said and "(6, 24, 40)" in said
 

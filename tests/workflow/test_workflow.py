@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaozarrs
+import zarr
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from tests.synthetic import nuclei, write_ome_zarr
@@ -213,3 +215,19 @@ def test_removed_store_is_computed_again(
     run = again()
     assert run.submitted == ALL - {"FETCH"}
     assert results(launch.out / "nuclei") == undisturbed
+
+
+def test_labels_in_the_image(launch: Launch, again: Again, image: Path) -> None:
+    """Nothing but the copy is new, and the image is the same to Nextflow afterwards."""
+    once = {"CHECK", "PUBLISH", "ATTACH"}
+    assert again("--labels_in", "image").submitted == once
+    yaozarrs.validate_zarr_store(str(image))
+    found = [np.asarray(node.data[0]) for node in Reader(parse_url(str(image)))() if node.data]
+    cells = zarr.open_array(launch.out / "nuclei/labels.zarr/cells/0", mode="r")
+    assert len(found) == 2
+    np.testing.assert_array_equal(found[1], cells[:])
+    # never cached: it may have been removed since
+    shutil.rmtree(image / "labels/cells")
+    assert again("--labels_in", "image").submitted == once
+    assert (image / "labels/cells").is_dir()
+    assert again().submitted == {"CHECK", "PUBLISH"}

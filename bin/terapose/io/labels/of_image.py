@@ -145,7 +145,7 @@ def _refuse_other_formats(image: Image, version: str) -> None:
 
 
 def _group_of(image: Image) -> str:
-    """Address of the group that holds an image: it may have been named by one of its levels."""
+    """Address of the group that holds an image, which may have been named by a level."""
     address = addresses.localise(image.address).rstrip("/")
     names, number = image.series
     if names:
@@ -198,7 +198,7 @@ def _scales(holder: Mapping[str, Any], dimensions: int) -> list[float]:
 
 def _unfit(image: Image, got: str, remedy: str = _LEAVE) -> InputError:
     return InputError(
-        "label images inside it would not lie on it", where=image.address, got=got, remedy=remedy
+        "label images inside it would not match it", where=image.address, got=got, remedy=remedy
     )
 
 

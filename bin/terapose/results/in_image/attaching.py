@@ -50,7 +50,7 @@ def check_image(image: Image, params: Parameters) -> None:
     Raises
     ------
     InputError
-        If it is no OME-Zarr, or of another version; if label images would not lie on it; if nothing
+        If it is no OME-Zarr, or of another version; if label images would not match it; if nothing
         can be written there, or something of another origin would be replaced.
     """
     if params.labels_in != "image":
@@ -79,7 +79,7 @@ def attach(results: Path | Remote, image: str = "") -> Path | Remote:
     results
         Folder with complete results.
     image
-        Path or URL of the image; empty: as the results name it.
+        Path or URL of the image; empty: as the results name it, and as it was then.
 
     Returns
     -------
@@ -104,8 +104,8 @@ def attach(results: Path | Remote, image: str = "") -> Path | Remote:
         # others may have come before it was held
         refuse_foreign(group, wanted.names)
         gone = [n for n in IMAGES if n not in wanted.names and group.has(n) and is_ours(group, n)]
-        there = {*wanted.names} <= {*listed(group)}
-        if gone or not there or group.faults(wanted):
+        is_done = {*wanted.names} <= {*listed(group)} and not any(map(group.is_begun, wanted.names))
+        if gone or not is_done or group.faults(wanted):
             group.bring(wanted, gone)
     if gone:
         log.warning(
@@ -122,7 +122,7 @@ def _opened(where: object, record: dict[str, Any], image: str) -> tuple[Image, V
     Raises
     ------
     InputError
-        If it cannot be opened, or has another shape.
+        If it cannot be opened, has another shape, or has changed.
     """
     about = record["image"]
     chosen = Selection(**{**about["selection"], "region": ""})
@@ -134,6 +134,14 @@ def _opened(where: object, record: dict[str, Any], image: str) -> tuple[Image, V
             got=f"shape {opened.shape} (Z, Y, X)",
             allowed=f"{tuple(about['whole'])}, as in {where}",
             remedy="name the image of these results",
+        )
+    # where its content identifies it, all of it was compared when the results were complete
+    if not image and about["identified_by"] == "stat" and opened.identity != about["identity"]:
+        raise InputError(
+            "the image has changed since it was segmented",
+            where=opened.address,
+            remedy="segment it again; or, if only its files are others, name it (terapose attach "
+            "RESULTS IMAGE)",
         )
     size = about["voxel_size"]
     return opened, None if size is None else (size[0], size[1], size[2])

@@ -82,7 +82,7 @@ class Group(Protocol):
 
 
 def is_ours(group: Group, name: str) -> bool:
-    """Whether a label image of a name is there that Terapose has written, or had begun to write."""
+    """Whether a label image of a name is there that Terapose has written, or begun to write."""
     key = f"{name}/{DOCUMENTS[group.home.version]}"
     where = f"{group.home.folder}/{name}"
     about = attributes(where, group.document(key), group.home.version)

@@ -31,7 +31,7 @@ class Wanted:
     source
         Their group in the results, on a local disk.
     checks
-        The checksums of its files.
+        The checksums of the files there.
     own
         Folder of files that the results do not have, or have in another form.
     levels
