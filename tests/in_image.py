@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,30 @@ def tree(folder: Path) -> dict[str, bytes]:
     """All files of a folder."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def listed(image: Path, version: str = "0.5") -> list[str]:
+    """The label images that an image lists."""
+    path = image / "labels" / DOCUMENT[version]
+    if not path.exists():
+        return []
+    document = json.loads(path.read_text())
+    found: list[str] = (document["attributes"]["ome"] if version == "0.5" else document)["labels"]
+    return found
+
+
+def other(image: Path, version: Any = "0.5", name: str = "nuclei_by_hand") -> Path:
+    """A label image that somebody else has put into an image."""
+    made = write_ome_zarr(image.parent / "others.zarr", np.ones(SHAPE, np.uint8), version=version)
+    group = zarr.open_group(made, mode="r+")
+    if version == "0.5":
+        group.attrs["ome"] = {**group.attrs["ome"], "image-label": {"version": version}}  # type: ignore[dict-item]
+    else:
+        group.attrs["image-label"] = {"version": version}
+    about: Any = {"labels": [name]}
+    attributes = {"ome": {"version": version, **about}, "mine": 1} if version == "0.5" else about
+    zarr.create_group(
+        image / "labels", zarr_format=3 if version == "0.5" else 2, attributes=attributes
+    )
+    made.rename(image / "labels" / name)
+    return image / "labels" / name
