@@ -47,7 +47,7 @@ demo: engine ## segment a simulated volume, or INPUT=my.tif with ARGS="--diamete
 test: engine lint ## lint, then every test
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(DIST) $(TESTS)
 
-test-integration: setup engine ## SLURM, Charliecloud and other programs, where they are installed; packages
+test-integration: setup engine ## SLURM, Charliecloud, Azure, Google and other programs, where they can be had; packages
 	@TERAPOSE_INTEGRATION=1 python -m pytest -v tests/integration
 
 test-fast: setup ## the tests that are not marked slow or large and need no Nextflow

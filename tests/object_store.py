@@ -44,7 +44,8 @@ class Server:
         return [(method, path) for method, path, _ in new]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
@@ -63,7 +64,7 @@ def serving(folder: Path) -> Iterator[Server]:
 
     if importlib.util.find_spec("moto") is None:
         pytest.skip("no moto: make setup")
-    port, log = _free_port(), folder / "requests.log"
+    port, log = free_port(), folder / "requests.log"
     words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with log.open("w") as out, pytest.MonkeyPatch.context() as patch:
         process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT)
@@ -72,7 +73,7 @@ def serving(folder: Path) -> Iterator[Server]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         try:
-            _wait(process, port, log)
+            wait_for(process, port, log)
             # one of another server in this process is not asked
             s3fs.S3FileSystem.clear_instance_cache()
             yield Server(f"http://127.0.0.1:{port}", log)
@@ -82,7 +83,8 @@ def serving(folder: Path) -> Iterator[Server]:
             s3fs.S3FileSystem.clear_instance_cache()
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until a server answers at a port."""
     for _ in range(600):
         assert process.poll() is None, log.read_text()
         with socket.socket() as one:
@@ -103,12 +105,15 @@ class Gateway:
         Whether a request, by its method and path, is answered with "access denied".
     before
         Called with method and path before a request is passed on.
+    body
+        Of the request that `before` is called for.
     """
 
     def __init__(self, behind: str) -> None:
         self.refuses: Callable[[str, str], bool] = lambda method, path: False
         self.before: Callable[[str, str], None] = lambda method, path: None
         self.is_gone = False
+        self.body = b""
         host = behind.removeprefix("http://")
         gateway = self
 
@@ -121,6 +126,7 @@ class Gateway:
                     self.close_connection = True
                     return
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                gateway.body = body
                 gateway.before(self.command, self.path)
                 if gateway.is_gone:
                     self.close_connection = True
@@ -153,23 +159,31 @@ class Gateway:
 
 
 @contextmanager
-def before(server: Server) -> Iterator[Gateway]:
-    """Run a gateway in front of a server, with the environment that drivers find it by."""
-    import s3fs
-
+def passing(server: Server) -> Iterator[Gateway]:
+    """Run a gateway in front of a server."""
     gateway = Gateway(server.address)
     thread = threading.Thread(target=gateway.server.serve_forever)
     thread.start()
-    with pytest.MonkeyPatch.context() as patch:
+    try:
+        yield gateway
+    finally:
+        gateway.server.shutdown()
+        gateway.server.server_close()
+        thread.join()
+
+
+@contextmanager
+def before(server: Server) -> Iterator[Gateway]:
+    """Run a gateway in front of one of S3, with the environment that drivers find it by."""
+    import s3fs
+
+    with passing(server) as gateway, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", gateway.address)
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
         s3fs.S3FileSystem.clear_instance_cache()
         try:
             yield gateway
         finally:
-            gateway.server.shutdown()
-            gateway.server.server_close()
-            thread.join()
             s3fs.S3FileSystem.clear_instance_cache()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,6 +104,15 @@ def test_a_store_without_a_bucket_is_refused(
 ) -> None:
     words = ("segment", image, tmp_path / "out", "--store", "s3://nowhere/x")
     assert NO_BUCKET in command.refuses(*words, "--model", tiny_model, "--jobs", 1)
+
+
+def test_a_driver_without_credentials_is_installed(
+    image: Path, tiny_model: Path, command: Terapose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in filter(lambda name: name.startswith("AZURE_"), dict(os.environ)):
+        monkeypatch.delenv(name)
+    said = command.refuses("segment", image, "az://container/x", "--model", tiny_model)
+    assert REFUSED in said and "credentials" in said
 
 
 @pytest.mark.parametrize("point", ["gradients-yx/c/", "done/"])

@@ -7,6 +7,8 @@ fault: where one may be missing, `FileNotFoundError` stays what it is.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,11 @@ from typing import Any, cast
 
 from terapose.core.errors import InputError
 
-_NO_BUCKET = re.compile(r"(?i)no ?such ?bucket|bucket does not exist|container ?not ?found")
+_NO_BUCKET = re.compile(
+    r"(?i)no ?such ?bucket|bucket does not exist|container ?not ?found|container does not exist"
+)
+_UNKNOWN = "Protocol not known"
+_ZONAL = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
 
 
 class RefusedError(InputError):
@@ -47,10 +53,13 @@ def driver_of(address: str, **options: Any) -> tuple[Any, str]:
     """
     from fsspec.core import url_to_fs
 
+    _quieten()
     with asked(address):
         try:
             fs, path = url_to_fs(address, **options)
         except (ValueError, ImportError) as error:
+            if isinstance(error, ValueError) and _UNKNOWN not in str(error):
+                raise  # such as a driver without credentials
             raise InputError(
                 "addresses of this type cannot be read",
                 where=address,
@@ -59,6 +68,19 @@ def driver_of(address: str, **options: Any) -> tuple[Any, str]:
                 remedy="install the fsspec driver it names, or copy the image to a local disk",
             ) from error
     return fs, str(path)
+
+
+def _quieten() -> None:
+    """Before drivers are loaded: nothing is printed or asked for but what was called for.
+
+    What they raise is said in one sentence, and what they write to their logs, tracebacks too, is
+    the same. That of Google otherwise asks what kind of bucket there is: where it is not allowed
+    to, before each object, with a warning.
+    """
+    os.environ.setdefault(_ZONAL, "false")
+    for name in ("gcsfs", "adlfs", "azure"):
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -87,19 +109,25 @@ def asked(where: object, *, may_lack: bool = False) -> Iterator[None]:
     except FileNotFoundError as error:
         if may_lack and not _NO_BUCKET.search(f"{error} {error.__cause__!r}"):
             raise
-        raise RefusedError(
-            "there is no such bucket, or it cannot be seen",
-            where=where,
-            got=str(error),
-            remedy="check the address and your permissions",
-        ) from error
+        raise _no_bucket(where, error) from error
     except Exception as error:  # every driver has kinds of its own
+        if _NO_BUCKET.search(str(error)):
+            raise _no_bucket(where, error) from error
         raise RefusedError(
             "the object store refuses, or cannot be reached",
             where=where,
             got=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
             remedy="check the address, the network and your permissions (docs/cloud.md)",
         ) from error
+
+
+def _no_bucket(where: object, error: Exception) -> RefusedError:
+    return RefusedError(
+        "there is no such bucket, or it cannot be seen",
+        where=where,
+        got=str(error).partition("\n")[0],
+        remedy="check the address and your permissions",
+    )
 
 
 def is_marker(key: str, size: int | None) -> bool:

@@ -9,11 +9,12 @@ import zarr
 from zarr.abc.store import ByteRequest
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore, StorePath, WrapperStore
+from zarr.storage import StorePath, WrapperStore
 
 from terapose.io.checksums import crc32c, framed, unframed
-from terapose.io.drivers import asked, object_store_options
+from terapose.io.drivers import asked
 from terapose.io.files import point
+from terapose.io.object_files import files_on
 from terapose.io.own_files import OwnChunks
 
 Noted = dict[str, int | None]
@@ -151,9 +152,7 @@ class Asked(WrapperStore[ZarrStore]):
 def zarr_store(address: str) -> ZarrStore:
     """The files at an address: a folder or a URL."""
     if "://" in address:
-        with asked(address):
-            options = object_store_options(address)
-            return Asked(FsspecStore.from_url(address, storage_options=options), address)
+        return Asked(files_on(address), address)
     return OwnChunks(Path(address))
 
 

@@ -13,6 +13,7 @@ from zarr.storage import FsspecStore, WrapperStore
 from terapose.io.documents import MOST_BYTES, too_large
 from terapose.io.images import address as addresses
 from terapose.io.images.local_store import Folder
+from terapose.io.object_files import files_on
 
 
 class Noted(WrapperStore[Any]):
@@ -76,5 +77,7 @@ def _ending(wanted: ByteRequest | None, most: int) -> ByteRequest:
 
 
 def _on_server(address: str) -> FsspecStore:
+    if not address.startswith(("http://", "https://")):
+        return files_on(address, read_only=True)
     options = addresses.options_of(address)
     return FsspecStore.from_url(address, storage_options=options, read_only=True)
