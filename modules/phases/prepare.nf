@@ -21,7 +21,9 @@ workflow PREPARE {
         },
         params_file,
         outdir,
-        second
+        second,
+        // an image has a copy of the package, which is used there
+        workflow.containerEngine ? "${projectDir}/bin/terapose".toString() : ''
     )
     // what was understood of the image
     CHECK.out.said.filter { text -> text.trim() && !second }.map { text -> text.trim() }.view()

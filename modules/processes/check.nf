@@ -16,6 +16,7 @@ process CHECK {
     path params_file
     val output
     val second
+    val source // the package of the workflow, to be compared with that in a container, or ''
 
     output:
     path 'sample.tsv', emit: lines
@@ -24,8 +25,7 @@ process CHECK {
     script:
     def output_option = output ? "--output ${quoted("${output}/${folder_of(sample)}")}" : ''
     def second_option = second ? '--second' : ''
-    // an image has a copy of the package, which is used there
-    def source_option = workflow.containerEngine ? "--source ${quoted("${projectDir}/bin/terapose")}" : ''
+    def source_option = source ? "--source ${quoted(source)}" : ''
     """
     IFS= read -r address
     cat > own.json
