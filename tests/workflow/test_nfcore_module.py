@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,30 @@ def test_stub(launch: Launch, slide: Path) -> None:
         found = {path.name for path in (launch.out / process).iterdir()}
         assert found == {f"{prefix}_{name}" for name in names}
         assert f"{process} ran terapose {terapose.__version__}." in run.said
+    _assert_snapshot(launch.out / "TERAPOSE_SEGMENT")
+
+
+def _assert_snapshot(out: Path) -> None:
+    """What nf-test will compare is what the stub leaves, as nf-test writes it, and the version."""
+
+    def told(path: Path) -> object:
+        if path.is_dir():
+            return [told(one) for one in sorted(path.iterdir())]
+        return f"{path.name.replace('slide_', 'test_')}:md5,{md5(path.read_bytes()).hexdigest()}"
+
+    snapshot = json.loads((MODULE / "tests" / "main.nf.test.snap").read_text())
+    versions = [["TERAPOSE_SEGMENT", "terapose", terapose.__version__]]
+    assert snapshot["versions"]["content"] == [{"versions_terapose": versions}]
+    (content,) = snapshot["cycif tonsil - stub"]["content"]
+    meta: dict[str, Any] = yaml.safe_load((MODULE / "meta.yml").read_text())
+    for number, (name, channel) in enumerate(meta["output"].items()):
+        assert content[str(number)] == content[name]
+        if name == "versions_terapose":
+            assert content[name] == versions
+            continue
+        (pattern,) = channel[0][-1]
+        assert content[name] == [[{"id": "test"}, told(one)] for one in out.glob(pattern)], name
+    assert len(content) == 2 * len(meta["output"])
 
 
 def test_the_module_gives_what_the_command_gives(

@@ -27,7 +27,7 @@ process TERAPOSE_SEGMENT {
     def args = task.ext.args ?: ''
     def prefix = task.ext.prefix ?: "${meta.id}"
     def network = model ? "--model ${model}" : ''
-    def gpu = task.accelerator || task.ext.use_gpu ? '--use-gpu' : ''
+    def gpu = task.accelerator ? '--use-gpu' : ''
     """
     # a container may run as a user without a home
     export NUMBA_CACHE_DIR="\${NUMBA_CACHE_DIR:-\$PWD/.cache/numba}"
@@ -56,5 +56,6 @@ process TERAPOSE_SEGMENT {
     touch ${prefix}_cells.csv
     touch ${prefix}_provenance.json
     mkdir ${prefix}_labels.zarr
+    touch ${prefix}_labels.zarr/zarr.json
     """
 }
