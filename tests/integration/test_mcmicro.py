@@ -26,6 +26,11 @@ pytestmark = pytest.mark.slow
 
 MARKERS = ("DNA 1", "CD3", "PD-1")
 SAMPLE = "core-7"
+CUTS = (
+    *(("", ""), ("1,40,50", ""), ("1,45,110", 2), ("1,90,55", 1), ("1,31,29", 1)),
+    *(("1,17,110", 1), ("1,90,13", 1), ("1,64,64", 1), ("1,23,71", 1), ("1,89,109", 1)),
+)
+"""Shapes of blocks, and the most tasks of a stage: with one, all stages are one task."""
 PAGE = ROOT / "docs" / "mcmicro.md"
 SCIMAP = """
 import sys, scimap
@@ -196,6 +201,21 @@ def test_reentry_after_a_distributed_run(
     said = run_mcmicro(mcmicro, folder, commands, "--start-at", "quantification")
     assert "mcquant" in said and "worker" not in said
     assert table_of(folder).read_bytes() == table_of(segmented).read_bytes()
+
+
+def test_ten_cuts_give_the_mask_of_one_node(
+    segmented: Path, commands: dict[str, str], slide: np.ndarray, tmp_path: Path
+) -> None:
+    folder = project(tmp_path / "project", slide, "workflow: {}\n")
+    image = folder / "registration" / f"{SAMPLE}.ome.tif"
+    rows = [f'cut-{n},{image},"{shape}",{tasks}' for n, (shape, tasks) in enumerate(CUTS)]
+    sheet = tmp_path / "samples.csv"
+    sheet.write_text("\n".join(["sample,image,block_shape,max_tasks", *rows]))
+    words = ("--outdir", folder, "--publish_layout", "mcmicro", "--diameter", 12, "--channels", 2)
+    nextflow(tmp_path / "launch", commands, ROOT, "--input", sheet, *words)
+    masks = [*folder.glob("segmentation/terapose-cut-*/cell.ome.tif")]
+    assert len(masks) == len(CUTS) == 10
+    assert {mask.read_bytes() for mask in masks} == {mask_of(segmented).read_bytes()}
 
 
 def test_a_hyphen_in_the_name_of_the_module(
