@@ -112,9 +112,9 @@ FAULTS = (
     ),
     Fault(
         "two tasks may write to one chunk",
-        "io/store/store.py",
-        "if a % c or (b % c and b != n):",
-        "if a % c:",
+        "io/store/chunks.py",
+        "all(a % c == 0 and (b % c == 0 or b == n) for",
+        "all(a % c == 0 for",
         (f"{STORE}a_write_that_cuts_a_chunk_is_refused",),
     ),
     Fault(

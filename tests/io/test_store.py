@@ -14,7 +14,8 @@ import zarr
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.io.files import written
-from terapose.io.store.store import INTEGER, Store
+from terapose.io.store.arrays import INTEGER
+from terapose.io.store.store import Store
 
 SHAPE, CHUNK = (10, 12, 14), (4, 5, 14)
 

@@ -26,7 +26,8 @@ from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.core.params import check
 from terapose.intermediates.seeds import seeds_in
-from terapose.io.store.store import INTEGER, Store
+from terapose.io.store.arrays import INTEGER
+from terapose.io.store.store import Store
 from terapose.networks import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.job import Job, Receipt, Result

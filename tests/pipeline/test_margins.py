@@ -16,7 +16,7 @@ from tests.fields import NETWORK, prepared, scatter
 
 from terapose.core.geometry import ZYX, Box
 from terapose.intermediates.ends import NOWHERE
-from terapose.io.store.store import INTEGER
+from terapose.io.store.arrays import INTEGER
 from terapose.pipeline.job import Job
 from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import State

@@ -119,7 +119,9 @@ def test_work_of_a_volume_is_its_voxels_and_tiles(
     beside = voxels / WORK["gradients-yx", "volumes"]
     rate = TILES["unet", "cpu", "float32"]
     assert found["gradients-yx"].seconds == pytest.approx(40 * 2 * 3 / rate + beside)
-    assert {use.tasks for use in bill.uses if use.stage != "export"} == {3}
+    # the planes of a volume of 40 are two slabs
+    few = {"export", "gradients-yx"}
+    assert {use.tasks for use in bill.uses if use.stage not in few} == {3}
     assert all(use.needs == needs_of(plan, use.stage) for use in bill.uses)
     assert bill.store == of_store(plan)
     assert {"percentiles", "seeds", "finish"} <= set(bill.unmeasured)

@@ -67,7 +67,8 @@ def test_sums_of_all_passes_are_made_again_at_once(
             store.put_json(f"done/{name}-0/{item}.json", {"done": 0})
             box = plan.pass_grid(passes.index(name))[item]
             if kept:
-                store.write(name, box, np.zeros((4, *box.shape), np.float32))
+                components = store.info(name).shape[0]
+                store.write(name, box, np.zeros((components, *box.shape), np.float32))
     flows = "combine-0/flows"
     store.create(flows, (4, *plan.image.shape), (4, *plan.chunk), "float32")
     with pytest.raises(StoreError, match="is no longer in"), forgetting(plan, store):

@@ -12,16 +12,11 @@ program chose that path; for the same reason nothing that is there in its place 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-from zarr.abc.store import ByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import LocalStore
 
 from terapose.core.errors import InputError
 from terapose.io.documents import kind_of
@@ -202,30 +197,3 @@ class OwnFiles:
     def make_way(self, path: str) -> None:
         """Prepare to write a file (`make_way`)."""
         make_way(self._root, self._name(path))
-
-
-class OwnChunks(LocalStore):
-    """The files of a Zarr array on a local disk, under the same rules."""
-
-    async def get(
-        self,
-        key: str,
-        prototype: BufferPrototype | None = None,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        """Read a file; None where there is none."""
-        try:
-            await asyncio.to_thread(confirm, str(self.root), key)
-        except FileNotFoundError:
-            return None
-        return await super().get(key, prototype, byte_range)
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Write a file."""
-        await asyncio.to_thread(make_way, str(self.root), key)
-        await super().set(key, value)
-
-    async def delete(self, key: str) -> None:
-        """Remove a file, if it is there."""
-        with suppress(FileNotFoundError):
-            await asyncio.to_thread(discard, str(self.root), key)

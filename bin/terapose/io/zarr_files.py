@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +11,19 @@ import zarr
 from zarr.abc.store import ByteRequest
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import StorePath, WrapperStore
+from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from terapose.io.checksums import crc32c, framed, unframed
 from terapose.io.drivers import asked
 from terapose.io.files import point
 from terapose.io.object_files import files_on
-from terapose.io.own_files import OwnChunks
+from terapose.io.own_files import confirm, discard, make_way
 
 Noted = dict[str, int | None]
 """CRC-32C of files that were written, by their keys; None of those that were removed."""
 
 
-class ChunkMissingError(Exception):
+class ChunkMissingError(FileNotFoundError):
     """A chunk that should be there is not."""
 
 
@@ -147,6 +149,33 @@ class Asked(WrapperStore[ZarrStore]):
         """Remove a file, if it is there."""
         with asked(self._address):
             await self._store.delete(key)
+
+
+class OwnChunks(LocalStore):
+    """The files of a Zarr array on a local disk, under the rules of `terapose.io.own_files`."""
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Read a file; None where there is none."""
+        try:
+            await asyncio.to_thread(confirm, str(self.root), key)
+        except FileNotFoundError:
+            return None
+        return await super().get(key, prototype, byte_range)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a file."""
+        await asyncio.to_thread(make_way, str(self.root), key)
+        await super().set(key, value)
+
+    async def delete(self, key: str) -> None:
+        """Remove a file, if it is there."""
+        with suppress(FileNotFoundError):
+            await asyncio.to_thread(discard, str(self.root), key)
 
 
 def zarr_store(address: str) -> ZarrStore:

@@ -51,7 +51,7 @@ def choose_slabs(shape: ZYX, planes: int | None, rectangle: int | None = None) -
         return zyx(min(planes, most, n) for n in shape)
     chosen = []
     for axis, length in enumerate(shape):
-        thick = min(max(math.ceil(length / 11), 8), 32 if axis == 0 else 64, most, length)
+        thick = min(max(math.ceil(length / 11), 32), 32 if axis == 0 else 64, most, length)
         uncut = MOST_VOXELS // (math.prod(shape) // length)
         chosen.append(min(thick, uncut) if uncut >= LEAST_SLAB else thick)
     return zyx(chosen)

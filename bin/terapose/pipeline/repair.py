@@ -179,7 +179,7 @@ def _grid(plan: Plan, stage: str) -> Grid:
 def _missing(job: Job, name: str) -> Iterator[Box]:
     """Parts of an array that are not there, of those that items of the job's stage will read."""
     try:
-        array = job.store.open(name)
+        array = job.store.info(name)
     except StoreError:
         # damaged metadata are made again by the first task that writes
         if not job.store.has(f"{name}/zarr.json"):

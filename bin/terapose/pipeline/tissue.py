@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from terapose.algorithms.resize import taps
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box, Grid, zyx
-from terapose.io.store.store import INTEGER, Store
+from terapose.io.store.arrays import INTEGER
+from terapose.io.store.store import Store
 from terapose.pipeline.image_plan import ImagePlan, TissuePlan, identity_of, reader_of
 from terapose.pipeline.plan import Plan
 

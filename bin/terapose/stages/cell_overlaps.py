@@ -25,7 +25,7 @@ from terapose.intermediates.relabel_map import named_labels
 from terapose.io.checksums import unsealed
 from terapose.io.documents import read_document
 from terapose.io.labels.ome_zarr import open_level
-from terapose.io.store.store import INTEGER
+from terapose.io.store.arrays import INTEGER
 from terapose.pipeline.job import Job
 from terapose.results.earlier import RECORD
 

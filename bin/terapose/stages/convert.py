@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from terapose.core.geometry import Box
-from terapose.io.store.store import INTEGER, Store
+from terapose.io.store.arrays import INTEGER
+from terapose.io.store.store import Store
 from terapose.pipeline.job import Job, Result, source
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.sizes import CONVERT_PLANES

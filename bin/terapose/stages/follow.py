@@ -26,7 +26,7 @@ from terapose.algorithms.flows.follow import follow, scale_flows
 from terapose.core.errors import InputError
 from terapose.intermediates.ends import NOWHERE
 from terapose.intermediates.flows import read_flows
-from terapose.io.store.store import INTEGER
+from terapose.io.store.arrays import INTEGER
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
 from terapose.pipeline.tissue import read_tissue

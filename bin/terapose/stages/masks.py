@@ -29,8 +29,8 @@ from terapose.intermediates.ends import read_ends
 from terapose.intermediates.flows import read_flows
 from terapose.intermediates.objects import holes_of, own
 from terapose.intermediates.seeds import seeds_in
+from terapose.io.store.arrays import INTEGER
 from terapose.io.store.long_tables import put_rows
-from terapose.io.store.store import INTEGER
 from terapose.pipeline.job import Job
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from terapose.algorithms.objects.seeds import PEAK, count_ends, find_seeds
 from terapose.core.geometry import reach
 from terapose.intermediates.ends import read_ends
-from terapose.io.store.store import INTEGER
+from terapose.io.store.arrays import INTEGER
 from terapose.pipeline.job import Job
 
 

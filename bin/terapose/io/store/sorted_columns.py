@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.geometry import Box
-from terapose.io.store.store import INTEGER, Store
+from terapose.io.store.arrays import INTEGER
+from terapose.io.store.store import Store
 
 _CHUNK = 2**18
 

@@ -26,14 +26,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
-from zarr.core.buffer import Buffer
-from zarr.storage import MemoryStore
 
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
@@ -41,13 +37,12 @@ from terapose.io import checksums
 from terapose.io.drivers import Driver, RefusedError
 from terapose.io.files import ASIDE, claim, written
 from terapose.io.own_files import OddEntryError, OwnFiles
-from terapose.io.store.chunks import chunk_boxes, chunk_names
-from terapose.io.zarr_files import ChunkMissingError, array_of
+from terapose.io.store.arrays import FLOAT, ArrayInfo, Codec, document_of
+from terapose.io.store.chunks import chunk_boxes, chunk_keys, is_aligned
+from terapose.io.store.local_arrays import LocalArray
 
-FLOAT = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
-"""Compression of flows: one pass over noise, cheap."""
-INTEGER = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
-"""Compression of labels, counts and displacements: long runs."""
+if TYPE_CHECKING:
+    import zarr
 
 _UNDECODABLE = (RuntimeError, ValueError, OSError, TypeError)
 _ARRAY = "zarr.json"
@@ -80,6 +75,7 @@ class Store:
         else:
             self._fs = Driver(self.address)
             self._root = self._fs.root
+        self._known: dict[str, dict[str, Any]] = {}
         self._opened: dict[str, zarr.Array[Any]] = {}
 
     def _path(self, name: str) -> str:
@@ -177,6 +173,7 @@ class Store:
     def drop(self, name: str) -> None:
         """Remove a blob, an array or a folder; nothing happens if it is not there."""
         self._opened.pop(name, None)
+        self._known.pop(name, None)
         try:
             self._fs.rm(self._path(name), recursive=True)
         except FileNotFoundError:
@@ -243,20 +240,10 @@ class Store:
         shape: Sequence[int],
         chunks: Sequence[int],
         dtype: str,
-        codec: BloscCodec = FLOAT,
+        codec: Codec = FLOAT,
     ) -> None:
         """Make an array; where it is there, nothing is changed. A twin writes the same."""
-        made: dict[str, Buffer] = {}
-        zarr.create_array(
-            MemoryStore(made),
-            shape=tuple(shape),
-            chunks=tuple(min(c, s) for c, s in zip(chunks, shape, strict=True)),
-            dtype=dtype,
-            compressors=codec,
-            fill_value=0,
-        )
-        document = json.loads(made[_ARRAY].to_bytes())
-        del document["attributes"]
+        document = document_of(shape, chunks, dtype, codec)
         try:
             there = self._metadata(name)
         except StoreError:
@@ -268,26 +255,39 @@ class Store:
             )
             self._put(place, text.encode())
 
-    def open(self, name: str) -> zarr.Array[Any]:
-        """Open an array.
+    def info(self, name: str) -> ArrayInfo:
+        """What the metadata of an array say.
 
         Raises
         ------
         StoreError
             If it is not there, or its metadata are damaged.
         """
-        if name not in self._opened:
+        if name not in self._known:
             try:
-                document = self._metadata(name)
+                self._known[name] = self._metadata(name)
             except StoreError as error:
                 raise _named(error, name) from error.__cause__
-            self._opened[name] = array_of(
-                {**document, "attributes": {}}, self.where(name), self._place(name)
-            )
+        return ArrayInfo.of(self._known[name])
+
+    def open(self, name: str) -> zarr.Array[Any]:
+        """Open an array by Zarr; errors are those of `info`."""
+        from terapose.io.zarr_files import array_of
+
+        if name not in self._opened:
+            self.info(name)
+            document = {**self._known[name], "attributes": {}}
+            self._opened[name] = array_of(document, self.where(name), self._place(name))
         return self._opened[name]
 
     def _metadata(self, name: str) -> dict[str, Any]:
         return self._document(f"{name}/{_ARRAY}", "attributes")
+
+    def _local(self, name: str, info: ArrayInfo) -> LocalArray | None:
+        """An array that is on a local disk."""
+        if not isinstance(self._fs, OwnFiles):
+            return None
+        return LocalArray(self._fs, self._path(name), self._place(name), self.where(name), info)
 
     def read(self, name: str, box: Box) -> NDArray[Any]:
         """Read a ZYX box of an array, all its components; every chunk has to be there.
@@ -298,38 +298,41 @@ class Store:
             If the array or one of the box's chunks is missing or damaged.
         """
         try:
-            array = self.open(name)
+            info = self.info(name)
         except StoreError as error:
             raise _named(error, name, box) from error.__cause__
         try:
-            return np.asarray(array[(Ellipsis, *box.slices)])
+            return self._read(name, info, box)
         except RefusedError:
             raise
-        except (ChunkMissingError, StoreError, *_UNDECODABLE):
-            for chunk in chunk_boxes(array, box):
-                self._try(array, name, chunk)
+        except (StoreError, *_UNDECODABLE):
+            for key, chunk in zip(chunk_keys(info, box), chunk_boxes(info, box), strict=True):
+                self._try(name, info, key, chunk)
             raise
+
+    def _read(self, name: str, info: ArrayInfo, box: Box) -> NDArray[Any]:
+        if (local := self._local(name, info)) is not None:
+            return local.read(box)
+        return np.asarray(self.open(name)[(Ellipsis, *box.slices)])
 
     def missing(self, name: str, box: Box) -> list[Box]:
         """The chunks of an array in a ZYX box that are not there."""
-        array = self.open(name)
-        files = chunk_names(array, name, box)
-        chunks = chunk_boxes(array, box)
-        return [c for c, file in zip(chunks, files, strict=True) if not self.has(file)]
+        info = self.info(name)
+        chunks = zip(chunk_keys(info, box), chunk_boxes(info, box), strict=True)
+        return [chunk for key, chunk in chunks if not self.has(f"{name}/{key}")]
 
-    def _try(self, array: zarr.Array[Any], name: str, chunk: Box) -> None:
+    def _try(self, name: str, info: ArrayInfo, key: str, chunk: Box) -> None:
         """Read a chunk, to find the one that cannot be."""
         try:
-            np.asarray(array[(Ellipsis, *chunk.slices)])
-        except ChunkMissingError as error:
-            raise _named(self._gone(f"{name}/{error}"), name, chunk) from None
+            self._read(name, info, chunk)
+        except FileNotFoundError:
+            raise _named(self._gone(f"{name}/{key}"), name, chunk) from None
         except StoreError as error:
             raise _named(error, name, chunk) from None
         except RefusedError:
             raise
         except _UNDECODABLE as error:
-            (file,) = chunk_names(array, name, chunk)
-            fault = checksums.damaged(self.where(file), str(error))
+            fault = checksums.damaged(self.where(f"{name}/{key}"), str(error))
             raise _named(fault, name, chunk) from error
 
     def write(self, name: str, box: Box, values: NDArray[Any]) -> int:
@@ -340,13 +343,13 @@ class Store:
         ValueError
             If the box cuts a chunk: two tasks could lose each other's voxels.
         """
-        array = self.open(name)
-        for a, b, c, n in zip(
-            box.start, box.stop, array.chunks[-3:], array.shape[-3:], strict=True
-        ):
-            if a % c or (b % c and b != n):
-                raise ValueError(f"{name}: {box} is not aligned to chunks {array.chunks}")
-        array[(Ellipsis, *box.slices)] = values
+        info = self.info(name)
+        if not is_aligned(info, box):
+            raise ValueError(f"{name}: {box} is not aligned to chunks {info.chunks}")
+        if (local := self._local(name, info)) is not None:
+            local.write(box, values)
+        else:
+            self.open(name)[(Ellipsis, *box.slices)] = values
         return zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data)
 
     def drop_box(self, name: str, box: Box) -> None:
@@ -356,10 +359,11 @@ class Store:
         stay: who drops has no need of the array, and whoever reads it says that it is damaged.
         """
         try:
-            array = self.open(name)
+            info = self.info(name)
         except StoreError:
             return
-        for chunk in chunk_names(array, name, box):
+        for key in chunk_keys(info, box):
+            chunk = f"{name}/{key}"
             if self.is_local:
                 self.drop(chunk)
             else:

@@ -1,0 +1,113 @@
+"""What the metadata of a store's array say, and its chunks as bytes.
+
+The files are those of Zarr, version 3, but for the checksums at their ends: one grid of chunks,
+little-endian numbers, Blosc. A chunk at the end of an axis is a whole one, padded with zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numcodecs import blosc
+from numpy.typing import NDArray
+
+# of many threads that decode chunks each would start its own
+blosc.use_threads = False
+
+_SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
+
+
+class Codec(NamedTuple):
+    """How chunks are compressed: by Zstandard within Blosc."""
+
+    level: int
+    shuffle: str
+
+
+FLOAT = Codec(1, "bitshuffle")
+"""Of flows: one pass over noise, cheap."""
+INTEGER = Codec(3, "shuffle")
+"""Of labels, counts and displacements: long runs."""
+
+
+def document_of(
+    shape: Sequence[int], chunks: Sequence[int], dtype: str, codec: Codec
+) -> dict[str, Any]:
+    """Zarr's metadata of an array, without attributes.
+
+    Parameters
+    ----------
+    shape, chunks, dtype
+        As of `zarr.create_array`; a chunk is no larger than the array.
+    codec
+        How chunks are compressed.
+    """
+    edges = [min(c, s) for c, s in zip(chunks, shape, strict=True)]
+    number = np.dtype(dtype)
+    packed = {
+        "typesize": number.itemsize,
+        "cname": "zstd",
+        "clevel": codec.level,
+        "shuffle": codec.shuffle,
+        "blocksize": 0,
+    }
+    order = {} if number.itemsize == 1 else {"configuration": {"endian": "little"}}
+    return {
+        "shape": list(shape),
+        "data_type": number.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": edges}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0.0 if number.kind == "f" else 0,
+        "codecs": [{"name": "bytes", **order}, {"name": "blosc", "configuration": packed}],
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """An array of a store, as its metadata describe it."""
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    dtype: np.dtype[Any]
+    codec: blosc.Blosc
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> ArrayInfo:
+        """Read metadata that `document_of` has made."""
+        packed = document["codecs"][-1]["configuration"]
+        codec = blosc.Blosc(
+            packed["cname"],
+            packed["clevel"],
+            _SHUFFLES.index(packed["shuffle"]),
+            packed["blocksize"],
+            typesize=packed["typesize"],
+        )
+        chunks = document["chunk_grid"]["configuration"]["chunk_shape"]
+        dtype = np.dtype(document["data_type"]).newbyteorder("<")
+        return cls(tuple(document["shape"]), tuple(chunks), dtype, codec)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def decode(self, data: bytes) -> NDArray[Any]:
+        """A whole chunk, from the content of its file.
+
+        Raises
+        ------
+        RuntimeError, ValueError
+            If it cannot be decoded, or is not of a chunk's size.
+        """
+        return np.frombuffer(self.codec.decode(data), self.dtype).reshape(self.chunks)
+
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """The content of the file of a whole chunk."""
+        flat = np.ascontiguousarray(chunk, self.dtype).reshape(-1)
+        return bytes(self.codec.encode(flat.view(np.uint8)))
