@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from terapose.algorithms.flows.follow import follow, scale_flows
-from terapose.algorithms.objects.measure import COLUMNS, find_holes, measure
+from terapose.algorithms.objects.holes import find_holes
+from terapose.algorithms.objects.measure import COLUMNS, measure
 from terapose.algorithms.objects.seeds import count_ends, find_seeds
 from terapose.core.geometry import ZYX, Box
 
@@ -116,7 +117,26 @@ def test_statistics_of_objects() -> None:
         assert row["sum_probability"] == pytest.approx(probability[local == n].sum(dtype=float))
 
 
-def test_holes_are_those_that_fill_voids_fills() -> None:
+@pytest.mark.parametrize("shape", [(12, 13, 14), (1, 40, 30), (20, 1, 30), (9, 9, 1), (2, 30, 30)])
+@pytest.mark.parametrize("seed", range(3))
+def test_holes_are_those_that_fill_voids_fills(shape: tuple[int, int, int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    # noise that encloses little things of any form, and reaches all faces of the box
+    local = rng.choice([0, 1, 2, 5], size=shape, p=[0.2, 0.5, 0.2, 0.1]).astype(np.int32)
+    for flat in (False, shape[0] == 1):
+        rows, voxels = find_holes(local, 6, flat=flat)
+        assert rows.dtype == voxels.dtype == np.int64
+        for n in range(6):
+            mask = local == n + 1
+            filled = fill_voids.fill(mask[0])[np.newaxis] if flat else fill_voids.fill(mask)
+            np.testing.assert_array_equal(
+                voxels[rows == n], np.argwhere(filled.astype(bool) & ~mask)
+            )
+        assert (np.diff(rows) >= 0).all()
+        assert len(rows) or min(shape) < 3
+
+
+def test_holes_of_nested_objects() -> None:
     rng = np.random.default_rng(3)
     local = np.zeros((12, 13, 14), np.int32)
     local[1:9, 1:9, 1:9] = 1

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_metadata_are_those_of_zarr(dtype: str, codec: Codec, lead: tuple[int, .
         shape=(*lead, *SHAPE),
         chunks=(*lead, *CHUNK),
         dtype=dtype,
-        compressors=BloscCodec(cname="zstd", clevel=codec.level, shuffle=codec.shuffle),
+        compressors=BloscCodec(cname="zstd", clevel=codec.level, shuffle=cast(Any, codec.shuffle)),
         fill_value=0,
     )
     theirs = json.loads(made["zarr.json"].to_bytes())

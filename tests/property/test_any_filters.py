@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tests.fields import same_partition
 
 from terapose.algorithms.objects.filters import Windows, resolved, small_enough
-from terapose.algorithms.objects.measure import COLUMNS, find_holes, measure
+from terapose.algorithms.objects.holes import find_holes
+from terapose.algorithms.objects.measure import COLUMNS, measure
 from terapose.core.geometry import Box
 from terapose.core.tables import Table, select
 

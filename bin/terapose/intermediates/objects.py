@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.algorithms.objects.filters import ReadBox, Windows
-from terapose.algorithms.objects.measure import find_holes
+from terapose.algorithms.objects.holes import find_holes
 from terapose.core.geometry import Box
 from terapose.core.tables import Table, windows
 from terapose.intermediates.flows import read_flows
@@ -39,16 +39,6 @@ def holes_of(
         "under": labels[at].astype(np.int64),
         "probability": probability[at],
     }
-
-
-def own(labels: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Rows (from 1) of the given IDs in a label image, 0 for all other labels."""
-    if not len(ids):
-        return np.zeros(labels.shape, np.int32)
-    # IDs of a block are spread over the table: look up by bisection, background stays 0
-    row = np.searchsorted(ids, labels.ravel()).clip(max=len(ids) - 1)
-    mine = ids[row] == labels.ravel()
-    return np.where(mine, row + 1, 0).astype(np.int32).reshape(labels.shape)
 
 
 def read_windows(job: Job) -> Windows:

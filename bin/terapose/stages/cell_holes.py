@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.algorithms.objects.filters import HOLES, box_of, together
+from terapose.algorithms.objects.numbered import numbered
 from terapose.core.tables import Table, empty, select, windows
 from terapose.intermediates.flows import read_flows
-from terapose.intermediates.objects import holes_of, own
+from terapose.intermediates.objects import holes_of
 from terapose.intermediates.relabel_map import named_labels
 from terapose.io.store.long_tables import ByNumber, get_whole, put_rows, put_window
 from terapose.pipeline.job import Job, Result
@@ -42,7 +43,7 @@ def _holes(job: Job, objects: Table) -> dict[str, NDArray[Any]]:
     box = box_of(objects)
     labels = named_labels(job, box).astype(np.int64)
     probability = read_flows(job, job.before.flows, box)[-1]
-    return holes_of(job, own(labels, objects["id"]), objects["id"], labels, probability, box)
+    return holes_of(job, numbered(labels, objects["id"]), objects["id"], labels, probability, box)
 
 
 def gather(job: Job, results: list[Result]) -> Added:

@@ -22,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.algorithms.objects.measure import COLUMNS, measure
+from terapose.algorithms.objects.numbered import numbered
 from terapose.algorithms.objects.seeds import GROWTH, assign, grow_seeds
 from terapose.core.geometry import Box, reach
 from terapose.core.tables import Table
 from terapose.intermediates.ends import read_ends
 from terapose.intermediates.flows import read_flows
-from terapose.intermediates.objects import holes_of, own
+from terapose.intermediates.objects import holes_of
 from terapose.intermediates.seeds import seeds_in
 from terapose.io.store.arrays import INTEGER
 from terapose.io.store.long_tables import put_rows
@@ -82,7 +83,7 @@ def _objects(job: Job, labels: NDArray[Any], core: Box, seen: Box) -> tuple[Tabl
     """Rows of the objects whose seed is in the block, and the voxels of their holes."""
     shape = job.plan.image.shape
     _, _, ids = seeds_in(job.store, job.before, core, shape)
-    local = own(labels, ids)
+    local = numbered(labels, ids)
     probability = read_flows(job, job.before.flows, seen)[-1]
     rows = measure(local, len(ids), seen.start, shape, probability)
     found = rows["count"] > 0

@@ -37,11 +37,11 @@ from terapose.algorithms.objects.moments import (
     hull_areas,
     rows_of,
 )
+from terapose.algorithms.objects.numbered import numbered
 from terapose.core.geometry import Box
 from terapose.core.tables import Table
 from terapose.intermediates import compartments
 from terapose.intermediates.cells import groups, upscaled_groups
-from terapose.intermediates.objects import own
 from terapose.io.images.channels import measured_channels
 from terapose.io.store.long_tables import put_rows
 from terapose.pipeline.job import Job
@@ -129,7 +129,7 @@ def _measure(
     sums = {name: _Sums(planned, flat, len(numbers)) for name in names}
     for band in bands(box_of(cells)):
         found = compartments.read(job, band)
-        local = {name: own(found[name], cells["id"]) for name in names}
+        local = {name: numbered(found[name], cells["id"]) for name in names}
         for name in names:
             sums[name].add(local[name], band.start)
         for n, channel in enumerate(numbers):

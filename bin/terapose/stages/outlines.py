@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from terapose.algorithms.objects.boxes import object_boxes
 from terapose.algorithms.objects.filters import box_of
+from terapose.algorithms.objects.numbered import numbered
 from terapose.algorithms.objects.outlines import polygons
 from terapose.core.levels import Cover
 from terapose.core.tables import Table
 from terapose.intermediates import compartments
 from terapose.intermediates.cells import groups
-from terapose.intermediates.objects import own
 from terapose.io.store.long_tables import span
 from terapose.pipeline.job import Job
 
@@ -56,7 +56,7 @@ def _rings(
     shift = np.array(job.plan.result(upscale=True).offset)
     found, rings = compartments.read_level(job, box), []
     for kind, name in enumerate(names):
-        local = own(found[name], cells["id"])
+        local = numbered(found[name], cells["id"])
         for n, place in enumerate(object_boxes(local)):
             if place is None:
                 continue

@@ -24,27 +24,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.algorithms.objects.boxes import object_boxes
+from terapose.algorithms.objects.boxes import box_table, cut_out
+from terapose.algorithms.objects.numbered import numbered
 from terapose.io.compiled import njit
 
 _GAP = 64
 """Voxels between two stretches of an object below which one loop over both is faster than two."""
-
-
-@njit
-def _number(labels, ids, local):  # type: ignore[no-untyped-def]
-    """Give each voxel its label's place (from 1) in the sorted ``ids``; 0 if not there."""
-    if not len(ids):
-        return
-    last, number = ids[0], 1
-    for i in range(len(labels)):
-        label = labels[i]
-        if label == 0:
-            continue
-        if label != last:
-            at = np.searchsorted(ids, label)
-            last, number = label, at + 1 if at < len(ids) and ids[at] == label else 0
-        local[i] = number
 
 
 @njit
@@ -154,16 +139,44 @@ def _squares(heat, places, steps, flows, length):  # type: ignore[no-untyped-def
     return squares
 
 
-def _heat(inside: NDArray[np.bool_], rounds: int, single: bool = False) -> NDArray[np.floating]:
-    """Heat of one object in its own box, 2D or 3D, padded by one voxel on all sides."""
-    padded = np.pad(inside, 1)
-    flat, shape = padded.ravel(), padded.shape
-    dtype = np.float32 if single else np.float64
-    heat, other = np.zeros(flat.size, dtype), np.zeros(flat.size, dtype)
-    row, plane, solid = shape[-1], shape[-1] * shape[-2], len(shape) == 3
-    places = np.flatnonzero(flat)
-    result: NDArray[np.floating] = _spread(flat, places, row, plane, solid, rounds, heat, other)
-    return result.reshape(shape)
+@njit
+def _add_heat(local, boxes, rounds, heat):  # type: ignore[no-untyped-def]
+    """Heat of all objects of a plane, each spread inside itself, into the padded plane."""
+    for n in range(len(boxes)):
+        if boxes[n, 3] == 0:
+            continue
+        inside, places, row, size = cut_out(local, n + 1, boxes[n], 0)
+        one, other = np.zeros(size, heat.dtype), np.zeros(size, heat.dtype)
+        own = _spread(inside, places, row, size, False, rounds, one, other)
+        for place in places:
+            heat[boxes[n, 1] + place // row, boxes[n, 2] + place % row] = own[place]
+
+
+@njit
+def _squares_2d(heat, local, number, box, flows, plane, length):  # type: ignore[no-untyped-def]
+    """Squared distance at each pixel of an object of a plane, in C order."""
+    _, places, row, _ = cut_out(local, number, box, 0)
+    own = np.empty((2, len(places)), flows.dtype)
+    for i in range(len(places)):
+        y, x = box[1] + places[i] // row, box[2] + places[i] % row
+        own[0, i], own[1, i] = flows[0, plane, y - 1, x - 1], flows[1, plane, y - 1, x - 1]
+        places[i] = y * heat.shape[1] + x
+    return _squares(heat.reshape(-1), places, np.array([heat.shape[1], 1]), own, length)
+
+
+@njit
+def _squares_3d(local, number, box, flows, length):  # type: ignore[no-untyped-def]
+    """Squared distance at each voxel of an object of a volume, in C order."""
+    inside, places, row, plane = cut_out(local, number, box, 1)
+    rounds = 6 * (box[3] - box[0] + box[4] - box[1] + box[5] - box[2] + 3)
+    one, other = np.zeros(len(inside)), np.zeros(len(inside))
+    heat = _spread(inside, places, row, plane, True, rounds, one, other)
+    own = np.empty((3, len(places)), flows.dtype)
+    for i in range(len(places)):
+        z, y, x = places[i] // plane, places[i] % plane // row, places[i] % row
+        for axis in range(3):
+            own[axis, i] = flows[axis, box[0] + z - 1, box[1] + y - 1, box[2] + x - 1]
+    return _squares(heat, places, np.array([plane, row, 1]), own, length)
 
 
 def heat_2d(local: NDArray[np.int32], rounds: int, *, single: bool = False) -> NDArray[np.floating]:
@@ -184,10 +197,7 @@ def heat_2d(local: NDArray[np.int32], rounds: int, *, single: bool = False) -> N
         The plane padded by one pixel.
     """
     heat = np.zeros((local.shape[0] + 2, local.shape[1] + 2), np.float32 if single else np.float64)
-    for number, box in enumerate(object_boxes(local), start=1):
-        if box is not None:
-            own = _heat(local[box] == number, rounds, single)
-            heat[_padded(box)] += own  # zero outside the object
+    _add_heat(local[np.newaxis], box_table(local), rounds, heat)
     return heat
 
 
@@ -228,18 +238,18 @@ def flow_errors_2d(
     wanted = wanted.astype(labels.dtype)
     errors = np.zeros(len(wanted))
     found = np.zeros(len(wanted), np.bool_)
-    for plane, field, turns in zip(labels, np.moveaxis(flows, 1, 0), rounds, strict=True):
-        local = _numbered(plane, wanted)
+    for z, (plane, turns) in enumerate(zip(labels, rounds, strict=True)):
+        local = numbered(plane, wanted)
         rows = np.flatnonzero(np.bincount(local.ravel())[1:])
         if not len(rows):
             continue
         ids = np.union1d(wanted[rows], _touching(plane, local))
-        local = _numbered(plane, ids)
+        local = numbered(plane, ids)
         heat = heat_2d(local, int(turns), single=single)
-        boxes = object_boxes(local)
-        for row, at in zip(rows, np.searchsorted(ids, wanted[rows]), strict=True):
-            box = boxes[at]
-            errors[row] = _error(heat[_padded(box)], field[:, *box], local[box] == at + 1, 5)
+        boxes, own = box_table(local), local[np.newaxis]
+        for row, at in zip(rows, np.searchsorted(ids, wanted[rows]).tolist(), strict=True):
+            squares = _squares_2d(heat, own, at + 1, boxes[at], flows, z, np.float32(5))
+            errors[row] = squares.mean()
         found[rows] = True
     _check_found(found, wanted)
     return errors
@@ -275,36 +285,13 @@ def flow_errors_3d(
     ValueError
         When one of these labels is not in the box.
     """
-    local = _numbered(labels, wanted.astype(labels.dtype))
-    boxes = object_boxes(local, len(wanted))
-    _check_found(np.array([box is not None for box in boxes], np.bool_), wanted)
+    local = numbered(labels, wanted)
+    boxes = box_table(local, len(wanted))
+    _check_found(boxes[:, 3] > 0, wanted)
     errors = np.zeros(len(wanted))
-    for row, box in enumerate(boxes):
-        inside = local[box] == row + 1
-        heat = _heat(inside, 6 * sum(n + 1 for n in inside.shape))
-        errors[row] = _error(heat, flows[:, *box], inside, 10)
+    for row in range(len(wanted)):
+        errors[row] = _squares_3d(local, row + 1, boxes[row], flows, np.float32(10)).mean()
     return errors
-
-
-def _error(
-    heat: NDArray[np.floating],
-    flows: NDArray[np.float32],
-    inside: NDArray[np.bool_],
-    length: int,
-) -> float:
-    """Mean squared distance inside of an object; ``length`` is that of a network's unit vector."""
-    places = np.flatnonzero(np.pad(inside, 1))
-    steps = np.array([int(np.prod(heat.shape[axis + 1 :])) for axis in range(heat.ndim)])
-    # flows[:, inside] would make indices of 8 bytes for each voxel and axis
-    own = np.stack([component[inside] for component in flows])
-    squares = _squares(heat.ravel(), places, steps, own, np.float32(length))
-    return float(squares.mean())
-
-
-def _numbered(labels: NDArray[np.integer], ids: NDArray[np.integer]) -> NDArray[np.int32]:
-    local = np.zeros(labels.shape, np.int32)
-    _number(labels.ravel(), ids, local.reshape(-1))
-    return local
 
 
 def _touching(plane: NDArray[np.integer], local: NDArray[np.int32]) -> NDArray[np.integer]:
@@ -315,11 +302,6 @@ def _touching(plane: NDArray[np.integer], local: NDArray[np.int32]) -> NDArray[n
         for here, there in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
             found.append(turned[there][own[here] & (turned[there] != 0) & ~own[there]])
     return np.unique(np.concatenate(found))
-
-
-def _padded(box: tuple[slice, ...]) -> tuple[slice, ...]:
-    """The box in an array that is padded by one voxel, with one voxel more on all sides."""
-    return tuple(slice(s.start, s.stop + 2) for s in box)
 
 
 def _check_found(found: NDArray[np.bool_], wanted: NDArray[np.integer]) -> None:

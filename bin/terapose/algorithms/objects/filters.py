@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.algorithms.objects.measure import COLUMNS, fill, measure
+from terapose.algorithms.objects.holes import fill
+from terapose.algorithms.objects.measure import COLUMNS, measure
 from terapose.core.geometry import ZYX, Box, zyx
 from terapose.core.tables import ROWS, Table, by_number, empty, merged, select, window, windows
 

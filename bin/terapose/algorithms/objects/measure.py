@@ -1,14 +1,12 @@
-"""Statistics of objects wholly inside a box, and their holes."""
+"""Statistics of objects that are wholly inside a box."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import fill_voids
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.algorithms.objects.boxes import object_boxes
 from terapose.io.compiled import njit
 
 COLUMNS = {
@@ -88,44 +86,3 @@ def measure(
     _measure(local, origin, shape, probability, whole, real)
     names = list(COLUMNS)
     return {**{n: whole[:, i] for i, n in enumerate(names[:-1])}, names[-1]: real}
-
-
-def fill(mask: NDArray[np.bool_], *, flat: bool) -> NDArray[np.bool_]:
-    """An object with its holes filled (`fill_voids.fill`): 6-connected, in a plane 4-connected."""
-    return np.asarray(fill_voids.fill(mask[0])[np.newaxis] if flat else fill_voids.fill(mask), bool)
-
-
-def find_holes(
-    local: NDArray[np.int32], count: int, *, flat: bool = False
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Voxels that filling each object by itself would add.
-
-    Parameters
-    ----------
-    local
-        (Z, Y, X) int32: object ``n`` has the value ``n + 1``.
-    count
-        Number of objects.
-    flat
-        Whether each object is in one plane and is filled there.
-
-    Returns
-    -------
-    rows : (H,) int64
-        Object (``n``) whose hole a voxel is.
-    voxels : (H, 3) int64
-        ZYX in ``local``; a voxel of a nested object is named for each that encloses it.
-    """
-    rows, voxels = [], []
-    for n, place in enumerate(object_boxes(local, count)):
-        if place is None:
-            continue
-        mask = local[place] == n + 1
-        added = fill(mask, flat=flat) & ~mask
-        if added.any():
-            found = np.argwhere(added) + [s.start for s in place]
-            rows.append(np.full(len(found), n))
-            voxels.append(found)
-    if not rows:
-        return np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
-    return np.concatenate(rows), np.concatenate(voxels)
