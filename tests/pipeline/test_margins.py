@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from tests.fields import NETWORK, prepared, scatter
 
+from terapose.algorithms.flows.points import NOWHERE
 from terapose.core.geometry import ZYX, Box
-from terapose.intermediates.ends import NOWHERE
 from terapose.io.store.arrays import INTEGER
 from terapose.pipeline.job import Job
 from terapose.pipeline.running import run_gather

@@ -10,9 +10,12 @@ import numpy as np
 
 from terapose.algorithms.flows.flow_error import flow_errors_2d, flow_errors_3d
 from terapose.algorithms.flows.follow import follow, scale_flows
+from terapose.algorithms.flows.points import displaced, places_of, points_in
 from terapose.algorithms.objects.expand import expand
+from terapose.algorithms.objects.holes import find_holes
 from terapose.algorithms.objects.measure import measure
 from terapose.algorithms.objects.moments import add_rows, add_sums, add_values, hull_areas, rows_of
+from terapose.algorithms.objects.numbered import numbered
 from terapose.algorithms.objects.outlines import outline
 from terapose.algorithms.objects.seeds import assign, count_ends, find_seeds, grow_seeds
 from terapose.algorithms.windows import copy_windows, grow_boxes, mark_windows
@@ -39,7 +42,8 @@ def _tables(shape: tuple[int, int, int]) -> None:
 def main() -> None:
     """Run each kernel on a few voxels, with the types that the stages use."""
     shape = (4, 4, 4)
-    starts = np.ascontiguousarray(np.argwhere(np.ones(shape)), np.int32)
+    cells = places_of(np.ones(shape, bool))
+    starts, _ = points_in(displaced(cells, cells, shape), (0, 0, 0))
     planar = scale_flows(np.zeros((2, *shape), np.float32), np.ones(shape, bool), shape)
     follow(planar, (0, 0, 0), shape, starts, 2)
     flows = scale_flows(np.zeros((3, *shape), np.float32), np.ones(shape, bool), shape)
@@ -54,8 +58,8 @@ def main() -> None:
         for single in (False, True):
             flow_errors_2d(ones[:1], flows[:2, :1], wanted, rounds[:1], single)
         labels, at = np.zeros(shape, dtype), (0, 0, 0)
-        for places in (starts, np.asfortranarray(starts)):
-            assign(places, ends, owner, at, np.arange(len(seeds), dtype=dtype), labels, at)
+        assign(starts, ends, owner, at, np.arange(len(seeds), dtype=dtype), labels, at)
+        find_holes(numbered(ones, wanted), 1, flat=True)
     _tables(shape)
     windows, slots = np.zeros((1, 3), np.int64), np.zeros(1, np.int64)
     for pixel in (np.uint8, np.uint16, np.float32):

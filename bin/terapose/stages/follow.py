@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.algorithms.flows.follow import follow, scale_flows
+from terapose.algorithms.flows.points import NOWHERE, displaced, places_of
 from terapose.core.errors import InputError
-from terapose.intermediates.ends import NOWHERE
 from terapose.intermediates.flows import read_flows
 from terapose.io.store.arrays import INTEGER
 from terapose.pipeline.job import Job, Result
@@ -56,8 +56,8 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     niter = plan.default_niter if job.params["niter"] in (None, 0) else job.params["niter"]
     threshold = np.float32(job.params["cellprob_threshold"])
     probability = read_flows(job, job.before.flows, core)[-1]
-    cells = np.argwhere((probability > threshold) & read_tissue(plan, job.store, core))
-    starts: NDArray[np.int32] = (cells + core.start).astype(np.int32)
+    cells = places_of((probability > threshold) & read_tissue(plan, job.store, core))
+    starts: NDArray[np.int32] = cells + np.array(core.start, np.int32)
     ends = np.empty_like(starts)
     todo = np.arange(len(starts))
     halo, excursion, refollowed = FIRST_HALO, 0.0, 0
@@ -82,15 +82,13 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
             allowed=-NOWHERE - 1,
             remedy="check diameter and niter",
         )
-    written = np.full((3, *core.shape), NOWHERE, np.int16)
-    written[(slice(None), *cells.T)] = displacement.T
     return {
         "excursion": round(excursion, 3),
         "halo": halo,
         "refollowed": refollowed,
         "voxels": len(starts),
         "displacement": largest,
-        "checksum": job.store.write(name, core, written),
+        "checksum": job.store.write(name, core, displaced(cells, displacement, core.shape)),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numcodecs import blosc
+from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
 # of many threads that decode chunks each would start its own
@@ -31,6 +32,8 @@ FLOAT = Codec(1, "bitshuffle")
 """Of flows: one pass over noise, cheap."""
 INTEGER = Codec(3, "shuffle")
 """Of labels, counts and displacements: long runs."""
+TABLE = Zstd(1)
+"""Of tables: ten times as fast as NumPy's own, and no larger."""
 
 
 def document_of(

@@ -37,7 +37,7 @@ from terapose.io import checksums
 from terapose.io.drivers import Driver, RefusedError
 from terapose.io.files import ASIDE, claim, written
 from terapose.io.own_files import OddEntryError, OwnFiles
-from terapose.io.store.arrays import FLOAT, ArrayInfo, Codec, document_of
+from terapose.io.store.arrays import FLOAT, TABLE, ArrayInfo, Codec, document_of
 from terapose.io.store.chunks import chunk_boxes, chunk_keys, is_aligned
 from terapose.io.store.local_arrays import LocalArray
 
@@ -187,15 +187,16 @@ class Store:
     def put_table(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
         """Write named columns."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **cast(dict[str, Any], dict(columns)))
-        self.put(name, buffer.getvalue())
+        np.savez(buffer, **cast(dict[str, Any], dict(columns)))
+        self.put(name, TABLE.encode(buffer.getvalue()))
 
     def get_table(self, name: str) -> dict[str, NDArray[Any]]:
         """Read named columns."""
+        content = self.get(name)
         try:
-            with np.load(io.BytesIO(self.get(name))) as table:
+            with np.load(io.BytesIO(TABLE.decode(content))) as table:
                 return dict(table)
-        except zipfile.BadZipFile as error:  # written as another kind of blob
+        except (RuntimeError, ValueError, zipfile.BadZipFile) as error:  # another kind of blob
             raise _named(checksums.damaged(self.where(name), str(error)), name) from error
 
     def put_json(self, name: str, value: Mapping[str, Any]) -> None:
