@@ -56,7 +56,7 @@ def main() -> None:
         ones = np.ones(shape, dtype)
         flow_errors_3d(ones, flows, wanted)
         for single in (False, True):
-            flow_errors_2d(ones[:1], flows[:2, :1], wanted, rounds[:1], single)
+            flow_errors_2d(ones[:1], planar[:, :1].copy(), wanted, rounds[:1], single)
         labels, at = np.zeros(shape, dtype), (0, 0, 0)
         assign(starts, ends, owner, at, np.arange(len(seeds), dtype=dtype), labels, at)
         find_holes(numbered(ones, wanted), 1, flat=True)
