@@ -7,8 +7,9 @@ from typing import Any
 
 from terapose.core.errors import InputError
 
-_SHUFFLE, _CHECKSUM, _NBIT, _SCALE = 2, 3, 5, 6
-_REORDER = (_SHUFFLE, _CHECKSUM, _NBIT, _SCALE)
+SHUFFLE, CHECKSUM, NBIT, SCALE = 2, 3, 5, 6
+"""Numbers of the filters of HDF5 that do not compress, or only by leaving out bits."""
+_REORDER = (SHUFFLE, CHECKSUM, NBIT, SCALE)
 _FILTERS = {
     1: "deflate",
     4: "szip",

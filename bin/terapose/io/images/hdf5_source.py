@@ -33,6 +33,7 @@ class Datasets:
         self._files, self._paths, self._dtype = files, paths, dtype
         self._open: dict[int, Node] = {}
         self._regions = StoredRegions(files)
+        self._whole: set[tuple[str, str]] = set()
 
     def read(self, number: int, region: Index) -> np.ndarray:
         """Read a region of one of them."""
@@ -41,7 +42,7 @@ class Datasets:
             self._files.sources(node)
             self._open[number] = node
         for dataset, part in self._regions.of(self._open[number], region):
-            check_chunks(dataset, part)
+            check_chunks(dataset, part, self._whole)
         block = np.asarray(self._open[number].item[region])
         if (block.dtype.kind, self._dtype.kind) == ("i", "u"):
             return block.view(self._dtype.newbyteorder(block.dtype.byteorder))
