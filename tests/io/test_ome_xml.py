@@ -71,6 +71,10 @@ def _first(old: str, new: str) -> Any:
     return lambda xml: xml.replace(old, new, 1)
 
 
+def _planes(*attributes: str) -> Any:
+    return _first("<TiffData/>", "".join(f"<TiffData {one}/>" for one in attributes))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -85,6 +89,20 @@ def _first(old: str, new: str) -> Any:
         (_first('SizeX="47"', 'SizeX="47.0"'), "image 1: SizeX '47.0' is no number"),
         (_first('SizeC="3"', ""), "image 1: no SizeC"),
         (_first('SizeZ="1"', 'SizeZ="0"'), "image 1: SizeZ 0"),
+        (_first('SizeX="47"', f'SizeX="{"4" * 400}"'), "image 1: SizeX 4444"),
+        (_first('SizeC="3"', 'SizeC="1000000000"'), "1000000000 planes, where its files have"),
+        (_first('SizeZ="1"', 'SizeZ="9999999999"'), "image 1: SizeZ 9999999999"),
+        (_planes('IFD="-1" PlaneCount="3"'), "image 1: IFD -1"),
+        (_planes('PlaneCount="-3"'), "image 1: PlaneCount -3"),
+        (_planes('FirstC="-1" IFD="0"'), "image 1: FirstC -1"),
+        (_planes('IFD="0" PlaneCount="9999999999"'), "PlaneCount 9999999999, where the image has"),
+        (_planes('NumPlanes="9999999999"'), "PlaneCount 9999999999, where the image has 3 planes"),
+        (_planes(*(f'FirstC="{c}" IFD="0"' for c in range(3))), "image 1: IFD 0 is several"),
+        (_planes('IFD="0" PlaneCount="2"', 'IFD="1" FirstC="2"'), "image 1: IFD 1 is several"),
+        (
+            _planes('IFD="0" PlaneCount="3"', 'IFD="1" FirstC="1"', 'IFD="2" FirstC="0"'),
+            "image 1: IFD 2 is several",
+        ),
         (_first("XYZCT", "XYZC"), "image 1: DimensionOrder XYZC"),
         (_first("<TiffData/>", '<TiffData IFD="a"/>'), "image 1: IFD 'a' is no number"),
         (_first('SizeX="47"', 'SizeX="48"'), "does not fit|cannot handle"),
@@ -219,3 +237,17 @@ def test_modulo(tmp_path: Path, kind: str, said: str, along: str) -> None:
     odd = ome.document(told, more=modulo.replace(kind, "odd"))
     path = ome.write(tmp_path / "b.tif", array.reshape(6, 33, 47), odd)
     assert_refused("its OME-XML cannot be used; got KeyError: 'odd'", path)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "order"),
+    [
+        (['IFD="1" PlaneCount="2"', 'IFD="0" FirstC="2"'], [1, 2, 0]),
+        (['IFD="0" PlaneCount="3"', 'IFD="1" FirstC="1"'], [0, 1, 2]),
+        (['FirstC="2" IFD="1"', 'FirstC="0" IFD="2"', 'FirstC="1" IFD="0"'], [2, 0, 1]),
+    ],
+)
+def test_pages_in_any_order(tmp_path: Path, attributes: list[str], order: list[int]) -> None:
+    array = voxels(3, 33, 47)
+    xml = _planes(*attributes)(_channels(array)).encode()
+    assert same(open_image(_write(tmp_path / "a.tif", array, xml)), array[order][:, None])

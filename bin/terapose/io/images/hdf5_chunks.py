@@ -2,9 +2,9 @@
 
 HDF5 takes as much memory as a chunk unpacks to, whatever the dataset's chunks should have; and
 where a chunk unpacks to less, it reads on in whatever its memory contains behind it. So a chunk is
-looked at first: what it has on the disk, what the header of the compression says, and where that has
-no header (gzip, bzip2, LZF) what it unpacks to, up to the size that it may have. Those are unpacked
-twice then.
+looked at first: what it has on the disk, what the header of the compression says, and where that
+has no header (gzip, bzip2, LZF) what it unpacks to, up to the size that it may have. Those are
+unpacked twice then.
 """
 
 from __future__ import annotations

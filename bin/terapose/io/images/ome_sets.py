@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -153,6 +153,7 @@ def _find(address: str, document: _Document, wanted: str) -> OmeSet:
     first = first or min(members, default=document.tiff)
     if not first:
         raise OmeXmlError(address, "it names no TIFF file")
+    _check_size(address, images[number].planes, members or {first})
     # whole paths: tifffile looks beside the file that a link leads to
     places = {f: p if addresses.is_url(p) else os.path.abspath(p) for f, p in names.items() if p}
     own = first if addresses.is_url(first) else os.path.abspath(first)
@@ -163,6 +164,13 @@ def _find(address: str, document: _Document, wanted: str) -> OmeSet:
         names=tuple(image.name for image in images),
         number=number,
     )
+
+
+def _check_size(address: str, planes: int, members: Iterable[str]) -> None:
+    """Refuse more planes than files can have, for which tifffile would make a list."""
+    size = sum(int(fs.size(path) or 0) for fs, path in map(addresses.filesystem, members))
+    if planes > size:
+        raise OmeXmlError(address, f"{planes} planes, where its files have {size} bytes")
 
 
 class _Paths:

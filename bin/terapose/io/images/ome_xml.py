@@ -12,9 +12,11 @@ identifier for each file: identifiers of real files are wrong more often than th
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -26,6 +28,8 @@ _HARMLESS = "".join(map(chr, range(33))) + "\x7f\u00a0\ufeff"
 _SIZES = "XYZCT"
 _PLANES = ("TiffData", "BinData", "MetadataOnly")
 _INTEGERS = ("IFD", "PlaneCount", "NumPlanes", "FirstZ", "FirstC", "FirstT")
+_MOST = 2**31 - 1
+"""The largest number that the schema allows."""
 
 
 class OmeXmlError(DescriptionError):
@@ -54,6 +58,11 @@ class OmeImage:
     axes: str
     shape: tuple[int, ...]
     files: tuple[str, ...]
+
+    @property
+    def planes(self) -> int:
+        """How many planes it has, of one channel each."""
+        return math.prod(self.shape[:-2])
 
 
 def find_ome_xml(text: str) -> str | None:
@@ -108,6 +117,7 @@ def images_of(address: str, root: Element) -> list[OmeImage]:
         try:
             axes, lengths = _dimensions(pixels)
             _check_numbers(pixels)
+            _check_pages(pixels, axes, lengths)
             _check_names(pixels, root.get("UUID", ""))
         except (KeyError, ValueError) as error:
             what = f"no {error.args[0]}" if isinstance(error, KeyError) else str(error)
@@ -193,7 +203,7 @@ def _dimensions(pixels: Element) -> tuple[str, dict[str, int]]:
     if sorted(order) != sorted(_SIZES) or order[:2] != "XY":
         raise ValueError(f"DimensionOrder {order}")
     lengths = {axis: _whole(pixels, f"Size{axis}") for axis in _SIZES}
-    short = [axis for axis, length in lengths.items() if length < 1]
+    short = [axis for axis, length in lengths.items() if not 1 <= length <= _MOST]
     if short:
         raise ValueError(f"Size{short[0]} {lengths[short[0]]}")
     return order[::-1], lengths
@@ -208,8 +218,53 @@ def _check_numbers(pixels: Element) -> None:
             _whole(channel, "SamplesPerPixel")
     for data in children(pixels, "TiffData"):
         for name in _INTEGERS:
-            if name in data.attrib:
-                _whole(data, name)
+            if _whole(data, name, 0) < 0:
+                # tifffile counts such pages from the end of the file
+                raise ValueError(f"{name} {data.attrib[name]}")
+
+
+class _Run(NamedTuple):
+    """Planes that follow each other in pages that follow each other."""
+
+    file: str
+    page: int
+    plane: int
+    pages: int
+
+    @property
+    def stop(self) -> int:
+        """The page behind them."""
+        return self.page + self.pages
+
+
+def _check_pages(pixels: Element, axes: str, lengths: Mapping[str, int]) -> None:
+    """Refuse planes that the image does not have, and pages that are several planes of it."""
+    planes = math.prod(lengths[axis] for axis in axes[:-2])
+    runs = sorted(_runs(pixels, axes, lengths))
+    for run in runs:
+        if run.pages > planes:
+            raise ValueError(f"PlaneCount {run.pages}, where the image has {planes} planes")
+    if any(_whole(c, "SamplesPerPixel", 1) > 1 for c in children(pixels, "Channel")):
+        return  # a page has several channels
+    one: _Run | None = None
+    for other in runs:
+        if one is None or one.file != other.file or one.stop <= other.page:
+            one = other
+        elif one.plane - one.page != other.plane - other.page:
+            raise ValueError(f"IFD {other.page} is several planes")
+        elif one.stop < other.stop:
+            one = other
+
+
+def _runs(pixels: Element, axes: str, lengths: Mapping[str, int]) -> Iterator[_Run]:
+    """What each element says that does not mean all pages of a file."""
+    for data in children(pixels, "TiffData"):
+        count = _whole(data, "PlaneCount", _whole(data, "NumPlanes", int("IFD" in data.attrib)))
+        plane = 0
+        for axis in axes[:-2]:
+            plane = plane * lengths[axis] + _whole(data, f"First{axis}", 0)
+        if count:
+            yield _Run(_file(data), _whole(data, "IFD", 0), plane, count)
 
 
 def _check_names(pixels: Element, own: str) -> None:
@@ -221,7 +276,9 @@ def _check_names(pixels: Element, own: str) -> None:
                 raise ValueError(f"the file {identifier} has no name")
 
 
-def _whole(element: Element, name: str) -> int:
+def _whole(element: Element, name: str, default: int | None = None) -> int:
+    if default is not None and name not in element.attrib:
+        return default
     text = element.attrib[name]
     try:
         return int(text)
