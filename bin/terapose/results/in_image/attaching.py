@@ -15,12 +15,11 @@ import logging
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from terapose.core.errors import InputError, shown
 from terapose.core.params import Parameters
-from terapose.core.selection import Selection
 from terapose.io.drivers import Driver
 from terapose.io.images import Image, open_image
 from terapose.io.images.units import VoxelSize
@@ -30,7 +29,8 @@ from terapose.results.earlier import RECORD, sealed_record_of
 from terapose.results.in_image.group import Group, is_ours, listed, refuse_foreign
 from terapose.results.in_image.on_disk import OnDisk
 from terapose.results.in_image.on_store import OnStore
-from terapose.results.in_image.wanted import Wanted, checks_of
+from terapose.results.in_image.recorded import Segmented, checks_of, image_of
+from terapose.results.in_image.wanted import Wanted
 from terapose.results.outputs import IMAGES, LABELS
 from terapose.results.verify import check
 
@@ -95,10 +95,10 @@ def attach(results: Path | Remote, image: str = "") -> Path | Remote:
         be seen, or another run writes to its labels.
     """
     check(results)
-    record = sealed_record_of(results) or {}
-    checks = checks_of(record)
-    opened, voxel_size = _opened(results / RECORD, record, image)
-    group = _group_of(opened, checks.files.version, voxel_size, checks.files.names)
+    record, where = sealed_record_of(results) or {}, results / RECORD
+    checks, segmented = checks_of(record, where), image_of(record, where)
+    opened = _opened(where, segmented, image)
+    group = _group_of(opened, checks.files.version, segmented.voxel_size, checks.files.names)
     with _local(results) as labels, _scratch() as own, group.held():
         wanted = Wanted.of(labels, checks, group.home, own)
         # others may have come before it was held
@@ -116,35 +116,33 @@ def attach(results: Path | Remote, image: str = "") -> Path | Remote:
     return group.home.folder
 
 
-def _opened(where: object, record: dict[str, Any], image: str) -> tuple[Image, VoxelSize | None]:
-    """The image of results, and the voxel size that they have at its level.
+def _opened(where: object, about: Segmented, image: str) -> Image:
+    """The image of results.
 
     Raises
     ------
     InputError
         If it cannot be opened, has another shape, or has changed.
     """
-    about = record["image"]
-    chosen = Selection(**{**about["selection"], "region": ""})
-    opened = open_image(image or about["address"], **chosen.options)
-    if list(opened.shape) != about["whole"]:
+    chosen = replace(about.selection, region="")
+    opened = open_image(image or about.address, **chosen.options)
+    if opened.shape != about.whole:
         raise InputError(
             "is not the image that was segmented",
             where=opened.address,
             got=f"shape {opened.shape} (Z, Y, X)",
-            allowed=f"{tuple(about['whole'])}, as in {where}",
+            allowed=f"{about.whole}, as in {where}",
             remedy="name the image of these results",
         )
     # where its content identifies it, all of it was compared when the results were complete
-    if not image and about["identified_by"] == "stat" and opened.identity != about["identity"]:
+    if not image and about.identified_by == "stat" and opened.identity != about.identity:
         raise InputError(
             "the image has changed since it was segmented",
             where=opened.address,
             remedy="segment it again; or, if only its files are others, name it (terapose attach "
             "RESULTS IMAGE)",
         )
-    size = about["voxel_size"]
-    return opened, None if size is None else (size[0], size[1], size[2])
+    return opened
 
 
 @contextmanager

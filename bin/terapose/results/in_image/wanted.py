@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from terapose.core.errors import InputError, few
 from terapose.io.checksums import AGAIN
 from terapose.io.labels.files import keys_in, of_path
 from terapose.io.labels.of_image import Home, inside
-from terapose.results.outputs import LABELS
 from terapose.results.publishing import Checks
 
 Read = Callable[[str], int | None]
 """Gives the checksum of the file of a key, or None where there is none."""
-_CHECKS = TypeAdapter(Checks)
 
 
 @dataclass(frozen=True)
@@ -116,8 +111,3 @@ class Wanted:
                 got=f"other checksums of {few(wrong, 5)}",
                 remedy=f"nothing there looks finished; {AGAIN}",
             )
-
-
-def checks_of(record: Mapping[str, Any]) -> Checks:
-    """The checksums of label images in a record that has been compared with them."""
-    return _CHECKS.validate_python(record["checksums"][LABELS])
