@@ -266,3 +266,37 @@ def test_nothing_damaged_gets_into_an_image(
 def test_the_second_network_writes_nothing_into_the_image() -> None:
     params = check({"labels_in": "image", "cell_model": "cells"})
     assert params.second.labels_in == "results"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_readers_that_use_consolidated_metadata(
+    made: Path, images: Path, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = images / f"{version}.zarr"
+    one, two = made / f"{version}-one", made / f"{version}-two"
+    other(image, version)
+    truth = labels_of(two / "labels.zarr/cells")
+    # those of the group know nothing of what comes, or something that is no longer so
+    for results in (one, two):
+        zarr.consolidate_metadata(image / "labels")
+        attach(results, str(image))
+    group: Any = zarr.open_group(image / "labels", mode="r")
+    assert {*group.group_keys()} == {"cells", "nuclei_by_hand"}
+    np.testing.assert_array_equal(group["cells/0"][:], truth)
+    assert not caplog.text
+
+    # those of the image are not written to
+    shutil.rmtree(image / "labels")
+    zarr.consolidate_metadata(image)
+    before = tree(image)
+    for number in range(2):
+        attach(two, str(image))
+        warned = "its consolidated metadata do not describe these label images" in caplog.text
+        assert warned == (number == 0)
+        caplog.clear()
+        zarr.consolidate_metadata(image)
+    assert before.items() - tree(image).items() == {
+        (key, before[key]) for key in (".zmetadata" if version == "0.4" else "zarr.json",)
+    }
+    group = zarr.open_group(image, mode="r")
+    np.testing.assert_array_equal(group["labels/cells/0"][:], truth)

@@ -188,3 +188,21 @@ def test_whoever_reads_sees_complete_label_images_only(
         names = {key.partition("/")[0] for key in (image / "labels").files()}
         assert names == {"zarr.json", "by_hand", "cells"}
     assert json.loads(image.read("labels/zarr.json") or b"")["attributes"]["mine"] == 1
+
+
+@pytest.mark.parametrize("version", VERSION)
+def test_readers_that_use_consolidated_metadata(made: Path, there: Remote, version: str) -> None:
+    image = sent(made / f"{version}.zarr", there / "image.zarr")
+    attach(made / VERSION[version], str(image))
+    zarr.consolidate_metadata(f"{image}/labels")
+    # somebody removes it, and the metadata describe what is no longer there
+    (image / "labels").remove(
+        [key for key in (image / "labels").files() if key.startswith("cells")]
+    )
+    attach(made / VERSION[version], str(image))
+    assert not (image / "labels").read(".zmetadata")
+    assert b"consolidated" not in ((image / "labels").read(DOCUMENT[version]) or b"")
+    np.testing.assert_array_equal(
+        zarr.open_group(f"{image}/labels", mode="r")["cells/0"][:],  # type: ignore[index]
+        labels_of(made / VERSION[version] / "labels.zarr/cells"),
+    )

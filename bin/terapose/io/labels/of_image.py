@@ -46,6 +46,9 @@ from terapose.io.remote import SCHEMES, Remote, folder_of
 LABELS = "labels"
 DOCUMENTS = {"0.5": "zarr.json", "0.4": ".zattrs"}
 """What holds the attributes of a group, by the version of OME-Zarr."""
+CONSOLIDATED = ".zmetadata"
+"""What holds the metadata of all nodes of a group, of version 0.4; in 0.5 it is in its document."""
+_IN_DOCUMENT = "consolidated_metadata"
 _FORMATS = {f"ome-zarr-{version}": version for version in DOCUMENTS}
 _LEAVE = "leave out labels_in: the results contain the label images"
 
@@ -64,12 +67,15 @@ class Home:
         Those of the image's axes, by the first letters of these; None where it gives none.
     levels
         How many the image has.
+    is_consolidated
+        Whether the image has consolidated metadata, which do not know what is written here.
     """
 
     folder: Path | Remote
     version: str
     units: Mapping[str, str | None]
     levels: int
+    is_consolidated: bool
 
 
 def home_of(image: Image, version: str, voxel_size: VoxelSize | None) -> Home:
@@ -109,7 +115,15 @@ def home_of(image: Image, version: str, voxel_size: VoxelSize | None) -> Home:
     _refuse_other_sizes(own, multiscale, voxel_size)
     units = {axis[0].lower(): unit for axis, unit in _axes(multiscale)}
     folder = folder_of(addresses.join(address, LABELS))
-    return Home(folder, version, units, len(multiscale["datasets"]))
+    return Home(folder, version, units, len(multiscale["datasets"]), _is_consolidated(address))
+
+
+def _is_consolidated(address: str) -> bool:
+    """Whether a group has consolidated metadata."""
+    content = nodes.documents(address).get(DOCUMENTS["0.5"])
+    if content is None:
+        return addresses.read_bytes(addresses.join(address, CONSOLIDATED)) is not None
+    return nodes.parse(address, DOCUMENTS["0.5"], content).get(_IN_DOCUMENT) is not None
 
 
 def _axes(multiscale: Mapping[str, Any]) -> list[tuple[str, str | None]]:
@@ -248,6 +262,8 @@ def _damaged(where: object, got: object) -> InputError:
 def listing(where: object, content: bytes | None, version: str, names: Sequence[str]) -> bytes:
     """The document of a labels group with another list; all else in it stays.
 
+    But not consolidated metadata: readers would take what they say for what is there.
+
     Raises
     ------
     InputError
@@ -258,6 +274,7 @@ def listing(where: object, content: bytes | None, version: str, names: Sequence[
     if version == "0.4":
         return _written({**found, "labels": list(names)})
     document = json.loads(content) if content else {"zarr_format": 3, "node_type": "group"}
+    document.pop(_IN_DOCUMENT, None)
     about = {"version": version, **found.get("ome", {}), "labels": list(names)}
     return _written({**document, "attributes": {**found, "ome": about}})
 

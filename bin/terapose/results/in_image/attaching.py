@@ -107,6 +107,7 @@ def attach(results: Path | Remote, image: str = "") -> Path | Remote:
         is_done = {*wanted.names} <= {*listed(group)} and not any(map(group.is_begun, wanted.names))
         if gone or not is_done or group.faults(wanted):
             group.bring(wanted, gone)
+            _warn_of_consolidated(opened, group)
     if gone:
         log.warning(
             "%s: removed label images of an earlier run that this one does not write: %s",
@@ -114,6 +115,16 @@ def attach(results: Path | Remote, image: str = "") -> Path | Remote:
             ", ".join(gone),
         )
     return group.home.folder
+
+
+def _warn_of_consolidated(image: Image, group: Group) -> None:
+    """Say that readers may not see what was written: nothing of the image itself is changed."""
+    if group.home.is_consolidated:
+        log.warning(
+            "%s: its consolidated metadata do not describe these label images: readers that use "
+            "them see none, or those of an earlier run; consolidate the metadata again",
+            shown(image.address),
+        )
 
 
 def _opened(where: object, about: Segmented, image: str) -> Image:

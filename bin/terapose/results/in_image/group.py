@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from terapose.core.errors import InputError
-from terapose.io.labels.of_image import DOCUMENTS, Home, attributes, listing, names_in
+from terapose.io.labels.of_image import CONSOLIDATED, DOCUMENTS, Home, attributes, listing, names_in
 from terapose.results.in_image.wanted import Wanted
 
 LIST = "list of label images"
@@ -58,6 +58,9 @@ class Group(Protocol):
     def write(self, key: str, content: bytes) -> None:
         """Write a small file in one step."""
 
+    def remove(self, key: str) -> None:
+        """Remove a small file, if it is there."""
+
     def is_begun(self, name: str) -> bool:
         """Whether a run that was killed was writing a label image of a name."""
 
@@ -102,8 +105,11 @@ def relist(group: Group, off: Collection[str] = (), on: Collection[str] = ()) ->
     after += [name for name in on if name not in after]
     if after == (before if content is not None else []):
         return
-    if home.version == "0.4" and group.document(".zgroup") is None:
-        group.write(".zgroup", b'{\n  "zarr_format": 2\n}')
+    if home.version == "0.4":
+        if group.document(".zgroup") is None:
+            group.write(".zgroup", b'{\n  "zarr_format": 2\n}')
+        # readers would take what it says for what is there
+        group.remove(CONSOLIDATED)
     group.write(_own(group), listing(home.folder, content, home.version, after))
 
 

@@ -103,6 +103,12 @@ class OnDisk:
         with files.written(self.folder / key, LIST) as place:
             place.write_bytes(content)
 
+    def remove(self, key: str) -> None:
+        """Remove a small file, if it is there."""
+        if self.document(key) is not None:
+            files.point("consolidated metadata: before they are removed")
+            files.remove(self.folder / key)
+
     def is_begun(self, name: str) -> bool:
         """Whether a run that was killed was writing a label image: such are aside."""
         return False

@@ -70,6 +70,12 @@ class OnStore:
         self.folder.write(key, content)
         files.point(f"{LIST}: after it is written")
 
+    def remove(self, key: str) -> None:
+        """Remove a small object, if it is there."""
+        if self.document(key) is not None:
+            self._confirm()
+            self._drop([key], "consolidated metadata")
+
     def is_begun(self, name: str) -> bool:
         """Whether a run that was killed was writing a label image of a name."""
         return name in self._noted()
