@@ -131,3 +131,27 @@ def test_command(tmp_path: Path) -> None:
         command, [str(tmp_path / "a.tif"), str(tmp_path / "b.zarr"), "--json", f"{tmp_path}/no/a"]
     )
     assert "the scores cannot be written" in str(wrong.exception)
+
+
+@pytest.mark.parametrize("length", [10**5, 10**9, 2**40])
+def test_blocks_are_not_listed(length: int) -> None:
+    """There is no room for a list of all blocks of what a file of a few bytes says it is."""
+
+    class Endless:
+        shape, dtype, read = (length,) * 3, np.dtype(np.uint8), 0
+
+        def __getitem__(self, region: tuple[slice, ...]) -> np.ndarray:
+            self.read += 1
+            return np.ones([part.stop - part.start for part in region], np.uint8)
+
+    class EnoughError(Exception):
+        pass
+
+    def stop(done: int, blocks: int) -> None:
+        assert (done, blocks) == (1, -(-length // 2) * (-(-length // 4)) ** 2)
+        raise EnoughError
+
+    labels: Any = Endless()
+    with pytest.raises(EnoughError):
+        compare(labels, labels, (2, 4, 4), progress=stop)
+    assert labels.read == 2

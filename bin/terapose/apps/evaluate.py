@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -127,11 +126,12 @@ def compare(
     """
     _check(reference, predicted, thresholds)
     overlaps = _Overlaps()
-    regions = list(_regions(reference.shape, block))
-    for done, region in enumerate(regions, 1):
+    blocks = math.prod(-(-n // b) for n, b in zip(reference.shape, block, strict=True))
+    # one after another: of a file of a few bytes there may be more than fit into memory
+    for done, region in enumerate(_regions(reference.shape, block), 1):
         overlaps.add(np.asarray(reference[region]), np.asarray(predicted[region]))
         if progress is not None:
-            progress(done, len(regions))
+            progress(done, blocks)
     return _score(overlaps, thresholds)
 
 
@@ -262,9 +262,12 @@ def _check_signs(**labels: NDArray[Any]) -> None:
 
 
 def _regions(shape: Sequence[int], block: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    ranges = [range(0, n, b) for n, b in zip(shape, block, strict=True)]
-    for corner in product(*ranges):
-        yield tuple(slice(c, min(c + b, n)) for c, b, n in zip(corner, block, shape, strict=True))
+    if not shape:
+        yield ()
+        return
+    for start in range(0, shape[0], block[0]):
+        for rest in _regions(shape[1:], block[1:]):
+            yield slice(start, min(start + block[0], shape[0])), *rest
 
 
 def _ratio(part: float, whole: float) -> float:
