@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,15 @@ def wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     raise AssertionError(f"the server does not answer: {log.read_text()}")
 
 
+class Fault(Enum):
+    """What becomes of an answer."""
+
+    GONE = auto()
+    SHORT = auto()
+    OTHER = auto()
+    BUSY = auto()
+
+
 class Gateway:
     """A server in front of another one, that can refuse requests, or be gone.
 
@@ -103,6 +113,8 @@ class Gateway:
         Where it listens.
     refuses
         Whether a request, by its method and path, is answered with "access denied".
+    fault
+        What becomes of the answer to a request, by its method and path.
     before
         Called with method and path before a request is passed on.
     body
@@ -111,6 +123,7 @@ class Gateway:
 
     def __init__(self, behind: str) -> None:
         self.refuses: Callable[[str, str], bool] = lambda method, path: False
+        self.fault: Callable[[str, str], Fault | None] = lambda method, path: None
         self.before: Callable[[str, str], None] = lambda method, path: None
         self.is_gone = False
         self.body = b""
@@ -128,18 +141,30 @@ class Gateway:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 gateway.body = body
                 gateway.before(self.command, self.path)
-                if gateway.is_gone:
+                fault = gateway.fault(self.command, self.path)
+                if gateway.is_gone or fault is Fault.GONE:
                     self.close_connection = True
+                elif fault is Fault.BUSY:
+                    self._answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
                 elif gateway.refuses(self.command, self.path):
                     self._answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
                 else:
                     one = http.client.HTTPConnection(host)
                     one.request(self.command, self.path, body, dict(self.headers))
                     found = one.getresponse()
-                    self._answer(found.status, dict(found.headers), found.read())
+                    content = found.read()
+                    if fault is Fault.OTHER:
+                        content = content[:-1] + bytes([content[-1] ^ 1])
+                    self._answer(found.status, dict(found.headers), content, fault)
                     one.close()
 
-            def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+            def _answer(
+                self,
+                status: int,
+                headers: dict[str, str],
+                content: bytes,
+                fault: Fault | None = None,
+            ) -> None:
                 if self.command != "HEAD":
                     headers = {k: v for k, v in headers.items() if k.lower() != "content-length"}
                     headers["Content-Length"] = str(len(content))
@@ -148,6 +173,8 @@ class Gateway:
                     if name.lower() not in ("connection", "transfer-encoding", "date", "server"):
                         self.send_header(name, value)
                 self.end_headers()
+                if fault is Fault.SHORT:
+                    content, self.close_connection = content[: len(content) // 2], True
                 self.wfile.write(content)
 
             def log_request(self, *_: object) -> None:

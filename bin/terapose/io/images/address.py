@@ -112,6 +112,19 @@ def refused(address: str, error: Exception) -> InputError:
     )
 
 
+def remedy_of(address: str, damaged: str) -> str:
+    """The remedy for what cannot be read, where it may not be the file that is at fault.
+
+    Parameters
+    ----------
+    address
+        A path or a URL.
+    damaged
+        The remedy if the file is damaged.
+    """
+    return f"check the network, and run again; or {damaged}" if is_url(address) else damaged
+
+
 def local_only(what: str, address: str, files: str = "the file") -> InputError:
     """The error for a format that is not read from servers.
 

@@ -16,6 +16,7 @@ from terapose.core.geometry import Box
 from terapose.core.levels import factor_between
 from terapose.core.region import parse_box
 from terapose.core.selection import Selection
+from terapose.io.images import address as addresses
 from terapose.io.images.axes import Layout, Shape, understand
 from terapose.io.images.identity import Identity, State, states_of
 from terapose.io.images.units import VoxelSize
@@ -236,7 +237,9 @@ class Image:
                 f"the region {place} of channel {channel} cannot be read",
                 where=self.address,
                 got=f"{type(error).__name__}: {error}",
-                remedy="the file is damaged or incomplete, write or copy it again",
+                remedy=addresses.remedy_of(
+                    self.address, "the file is damaged or incomplete, write or copy it again"
+                ),
             ) from error
         block = block.transpose(self.layout.order).reshape(shape)
         return np.ascontiguousarray(block, dtype=self.dtype)

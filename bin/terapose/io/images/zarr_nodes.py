@@ -13,16 +13,6 @@ from terapose.io.images import address as addresses
 from terapose.io.images import zips
 from terapose.io.images.identity import Identity, files_identity, folder_states, states_of
 
-_UNFIT = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What zarr raises of metadata that it can make nothing of."""
 DAMAGED = "the metadata is damaged, write or copy the image again"
 
 
@@ -70,14 +60,14 @@ def open_array(address: str, touched: set[str] | None = None) -> Any:
         raise InputError(
             "the array that the metadata names is not there", where=address, remedy=DAMAGED
         ) from error
-    except InputError:
+    except (InputError, MemoryError):
         raise
-    except _UNFIT as error:
+    except Exception as error:  # zarr has many kinds, and every driver its own
         raise InputError(
             "the array cannot be opened",
             where=address,
             got=f"{type(error).__name__}: {error}",
-            remedy=DAMAGED,
+            remedy=addresses.remedy_of(address, DAMAGED),
         ) from error
 
 
