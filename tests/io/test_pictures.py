@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +224,65 @@ def test_picture_of_another_shape_or_type(tmp_path: Path) -> None:
         path = _write(tmp_path / "a.tif", bytes(imagecodecs.png_encode(picture)), "png", 1)
         with pytest.raises(InputError, match=said_of_it):
             _read(path)
+
+
+def _tile(picture: np.ndarray[Any, Any], compression: str) -> bytes:
+    encode: dict[str, Any] = {
+        "jpeg": imagecodecs.jpeg8_encode,
+        "jpeg2000": imagecodecs.jpeg2k_encode,
+    }
+    return bytes(encode.get(compression, imagecodecs.png_encode)(np.ascontiguousarray(picture)))
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "jpeg2000", "png"])
+@pytest.mark.parametrize("shape", [(32, 128), (128, 32), (16, 256)])
+def test_pictures_of_as_many_pixels_in_another_shape(
+    tmp_path: Path, compression: str, shape: tuple[int, int]
+) -> None:
+    """Their rows would be put together to other rows."""
+    packed = _tile(np.arange(64 * 64, dtype=np.uint8).reshape(shape), compression)
+    path = _write(tmp_path / "a.tif", packed, compression, 1, tile=(64, 64))
+    with pytest.raises(InputError, match=_WITHIN):
+        _read(path)
+
+
+@pytest.mark.parametrize("how", [{"tile": (64, 64)}, {"rowsperstrip": 64}])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
+def test_jpegs_that_end_too_soon(tmp_path: Path, part: float, how: dict[str, Any]) -> None:
+    """A decoder makes up what is missing."""
+    noise = _NOISE[:64, :64].astype(np.uint8)
+    packed = _tile(noise, "jpeg")
+    _read(_write(tmp_path / "a.tif", packed + b"\0\0", "jpeg", 1, **how))  # writers fill up
+    path = _write(tmp_path / "a.tif", packed[: int(len(packed) * part)], "jpeg", 1, **how)
+    with pytest.raises(InputError, match=f"{_WITHIN}: it ends too soon"):
+        _read(path)
+
+
+_DAMAGED = """
+import gc, sys
+from pathlib import Path
+from tests.io.test_pictures import _NOISE, _read, _tile, _write
+from terapose.core.errors import InputError
+
+packed, refused = _tile(_NOISE[:64, :64].astype("u1"), "png"), 0
+for n in range(120):
+    place = n * len(packed) // 120
+    damaged = packed[:place] if n % 2 else packed[:place] + b"\\xa5" + packed[place + 1 :]
+    try:
+        _read(_write(Path(sys.argv[1]), damaged, "png", 1, tile=(64, 64)))
+    except InputError:
+        refused += 1
+    gc.collect()
+print(refused)
+"""
+
+
+def test_damaged_png_does_not_crash(tmp_path: Path) -> None:
+    """In a process of its own, which had ended with a segmentation fault."""
+    words = [sys.executable, "-c", _DAMAGED, str(tmp_path / "a.tif")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr and int(done.stdout) > 100
 
 
 def test_jpeg_with_tables(tmp_path: Path) -> None:

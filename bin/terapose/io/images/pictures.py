@@ -2,11 +2,12 @@
 
 A picture says how large it is, and a few bytes may say anything. Who reads knows how much there can
 be at most. Decoders of imagecodecs are given so much memory to write into, and refuse before they
-unpack what does not fit. Three take memory earlier, so their headers are read first:
+unpack what does not fit. Four take memory earlier, so their headers are read first:
 
 - JPEG, whose coefficients are kept where it is progressive;
 - JPEG 2000, which is unpacked before it is copied;
-- WebP, of which an animation is put together on two canvases.
+- WebP, of which an animation is put together on two canvases;
+- PNG, whose decoder is given no memory.
 
 A header is read where the decoder reads it: with two of them, or with bytes between them that a
 decoder passes over, the second could be the larger one.
@@ -32,6 +33,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 """What a PNG starts with."""
 
 _PNG_HEAD = 26
+_GREY = (0, 4)
+"""Kinds of colours of a PNG, without and with transparency."""
 _INFLATED = 1032
 """Bytes that one byte of a PNG can become."""
 _SOI, _SOS, _EOI = b"\xff\xd8", 0xDA, 0xD9
@@ -63,17 +66,38 @@ def jpeg_pixels(packed: bytes) -> int:
     ValueError
         If other bytes are between its segments: decoders disagree on what they are.
     """
-    place, pixels = len(_SOI) if packed.startswith(_SOI) else 0, 0
+    return max(map(math.prod, jpeg_sizes(packed)), default=0)
+
+
+def jpeg_sizes(packed: bytes) -> list[tuple[int, int]]:
+    """Rows and columns of a JPEG, each time that its header says them.
+
+    Raises
+    ------
+    ValueError
+        As `jpeg_pixels`.
+    """
+    place, sizes = len(_SOI) if packed.startswith(_SOI) else 0, []
     while place + 4 <= len(packed):
         mark, code, length = struct.unpack_from(">BBH", packed, place)
         if mark != 0xFF or code in _BARE:
             raise ValueError(f"the header of the JPEG is damaged at byte {place}")
         if code in _FRAMES:
-            pixels = max(pixels, math.prod(struct.unpack_from(">HH", packed, place + 5)))
+            rows, columns = struct.unpack_from(">HH", packed, place + 5)
+            sizes.append((rows, columns))
         if code in (_SOS, _EOI):
             break
         place += 2 + length
-    return pixels
+    return sizes
+
+
+def is_jpeg_cut(packed: bytes) -> bool:
+    """Whether the end of a JPEG is missing: decoders make up the pixels, and only warn.
+
+    Nothing else than the mark of the end looks like it in what is behind the header.
+    """
+    place = packed.find(bytes((0xFF, _SOS)))
+    return bytes((0xFF, _EOI)) not in packed[max(place, 0) :]
 
 
 def jpeg_2000_header(packed: bytes) -> Jpeg2000:
@@ -118,6 +142,20 @@ def _from(codec: str, packed: bytes, most: int, **options: Any) -> Picture:
     return picture
 
 
+def _from_png(packed: bytes, most: int) -> Picture:
+    """The decoder takes the memory itself: in a buffer, it crashes where a PNG is damaged."""
+    import imagecodecs
+
+    if not packed.startswith(PNG) or packed[12:16] != b"IHDR" or len(packed) < _PNG_HEAD:
+        raise ValueError("no PNG")
+    width, height, bits, colours = struct.unpack_from(">IIBB", packed, 16)
+    samples = 2 if colours in _GREY else 4  # as many as there are with transparency
+    if width * height * samples * -(-bits // 8) > most:
+        raise ValueError(f"{height} x {width} pixels of {samples} samples, {bits} bits")
+    picture: Picture = imagecodecs.png_decode(packed)
+    return picture
+
+
 def _from_jpeg_2000(packed: bytes, most: int) -> Picture:
     found = jpeg_2000_header(packed)
     if found.rows * found.columns * found.components * -(-found.bits // 8) > most:
@@ -156,7 +194,9 @@ def decoder_of(compression: int, samples: int) -> Callable[[bytes, int], Picture
         return partial(_from_webp, alpha=samples == 4)
     if compression == 34887:
         return _from_lerc
-    names = {34933: "png", 22610: "jpegxr", 34934: "jpegxr", 50002: "jpegxl", 52546: "jpegxl"}
+    if compression == 34933:
+        return _from_png
+    names = {22610: "jpegxr", 34934: "jpegxr", 50002: "jpegxl", 52546: "jpegxl"}
     name = names.get(compression)
     return partial(_from, name) if name else None
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terapose.io.images.pictures import Picture, decoder_of, jpeg_pixels
+from terapose.io.images.pictures import Picture, decoder_of, is_jpeg_cut, jpeg_pixels, jpeg_sizes
 from terapose.io.images.unpack import most_of
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _bounded(page: TiffPage, original: Decode) -> Decode:
         try:
             if unpack is None:
                 _check_jpeg(data, full, options)
+                if not options.get("jpegheader"):  # what has one is a part of a larger JPEG
+                    _check_whole(data, {full[2], min(full[2], page.imagewidth - place[3])})
                 return original(data, index, **options)
             picture = unpack(data, most_of(math.prod(full), _itemsize(page)))
             shape = original(None, index, **options)[2]
@@ -85,8 +87,23 @@ def _check_jpeg(data: bytes, full: Shape, options: dict[str, Any]) -> None:
         raise ValueError(f"{pixels} pixels")
 
 
+def _check_whole(data: bytes, columns: set[int]) -> None:
+    """Raise ValueError where a JPEG ends too soon, or has other columns than these."""
+    for _, found in jpeg_sizes(data):
+        if found not in columns:
+            raise ValueError(f"{found} columns")
+    if is_jpeg_cut(data):
+        raise ValueError("it ends too soon")
+
+
 def _itemsize(page: TiffPage) -> int:
     return 0 if page.dtype is None else page.dtype.itemsize
+
+
+def _has_form(picture: Picture, form: Shape) -> bool:
+    """Whether a picture has so many planes, rows, columns and samples."""
+    is_flat = form[0] == 1 and picture.ndim > 1
+    return math.prod(form) == picture.size and (not is_flat or picture.shape[:2] == form[1:3])
 
 
 def _fitted(page: TiffPage, picture: Picture, place: Shape, shape: Shape) -> Picture:
@@ -106,7 +123,7 @@ def _fitted(page: TiffPage, picture: Picture, place: Shape, shape: Shape) -> Pic
     forms = [shape, (*inside, *shape[2:]), (*inside, min(columns, shape[2]), shape[3])]
     if not page.is_tiled:
         forms.append((1, picture.size // math.prod(shape[2:]), *shape[2:]))
-    form = next((form for form in forms if math.prod(form) == picture.size), None)
+    form = next((form for form in forms if _has_form(picture, form)), None)
     if form is None or form[1] < inside[1]:
         raise ValueError(f"its shape is {picture.shape}")
     from tifffile import TIFF
