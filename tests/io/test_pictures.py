@@ -22,6 +22,7 @@ from terapose.apps.train.files import _read_png
 from terapose.apps.train.labels import read_indexed
 from terapose.core.errors import InputError
 from terapose.io.images import open_image
+from terapose.io.images.lzw import check_lzw
 from terapose.io.images.pictures import jpeg_2000_header, jpeg_pixels, refuse_no_png
 
 _SMALL = np.zeros((601, 703), np.uint8)
@@ -360,3 +361,50 @@ def test_png_of_training(tmp_path: Path) -> None:
     path.write_bytes(_png() + bytes(2**21))  # as many as it says, but more than OpenCV reads
     with pytest.raises(InputError, match="cannot be read as a PNG image"):
         _read_png(path)
+
+
+def _lzw(*codes: int) -> bytes:
+    """Codes of 9 bits, from the highest bit on."""
+    bits = "".join(f"{code:09b}" for code in codes)
+    return int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+
+
+UNSOUND = [
+    _lzw(256, 403, 258),
+    _lzw(256, 258, 258, 259),
+    _lzw(256, 7, 258, 259, 256, 511, 258, 257),
+    _lzw(256, *range(200), 256, 300, 258),
+    b"\x00\x01" + bytes(range(1, 60)),
+]
+
+
+@pytest.mark.parametrize("packed", UNSOUND)
+def test_lzw_that_ends_the_process(tmp_path: Path, packed: bytes) -> None:
+    """Decoders read what they have never written: after a code of an empty table."""
+    path = _write(tmp_path / "a.tif", packed, "lzw", 1, tile=(64, 64))
+    with pytest.raises(InputError, match="LZW data"):
+        _read(path)
+
+
+@pytest.mark.parametrize("kind", ["noise", "few", "zeros", "walk", "random"])
+def test_lzw_as_it_should_be(kind: str) -> None:
+    """Of many lengths, so that tables are filled and cleared at any bit, by two writers."""
+    rng = np.random.default_rng(2)
+    made: dict[str, Callable[[int], np.ndarray[Any, Any]]] = {
+        "noise": lambda n: rng.poisson(20, n),
+        "few": lambda n: rng.integers(0, 3, n),
+        "zeros": np.zeros,
+        "walk": lambda n: np.cumsum(rng.integers(-1, 2, n)),
+        "random": lambda n: rng.integers(0, 256, n),
+    }
+    for n in (1, 2, 255, 3_800, 4_100, 20_001, *rng.integers(1, 300_000, 12)):
+        row = made[kind](int(n)).astype(np.uint8)
+        check_lzw(bytes(imagecodecs.lzw_encode(row.tobytes())))
+        file = io.BytesIO()
+        Pillow.fromarray(row[None]).save(file, "TIFF", compression="tiff_lzw")
+        file.seek(0)
+        with tifffile.TiffFile(file) as tiff:
+            page = tiff.pages.first
+            (start,), (count,) = page.dataoffsets, page.databytecounts
+            check_lzw(file.getvalue()[start : start + count])
+            assert (page.asarray() == row).all()

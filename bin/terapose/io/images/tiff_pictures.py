@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from terapose.io.images.lzw import check_lzw
 from terapose.io.images.pictures import Picture, decoder_of, is_jpeg_cut, jpeg_pixels, jpeg_sizes
 from terapose.io.images.unpack import most_of
 
@@ -28,7 +29,7 @@ Decoded = tuple[Picture | None, Shape, Shape]
 Decode = Callable[..., Decoded]
 
 _JPEG = (6, 7, 33007, 34892)
-_LERC = 34887
+_LERC, _LZW = 34887, 5
 
 
 def tiff_file(*file: Any, **options: Any) -> TiffFile:
@@ -53,6 +54,8 @@ def _bound_pages() -> None:
 def _bounded(page: TiffPage, original: Decode) -> Decode:
     """What decodes a tile or strip of a page; its parameters are those of `TiffPage.decode`."""
     unpack = decoder_of(page.compression, page.samplesperpixel)
+    if page.compression == _LZW:
+        return _checked(original)
     if unpack is None and page.compression not in _JPEG:
         return original
 
@@ -75,6 +78,17 @@ def _bounded(page: TiffPage, original: Decode) -> Decode:
                 f"tile or strip {index}, of {pixels} pixels, holds a picture that is larger, of "
                 f"another kind or damaged: {error}"
             ) from error
+
+    return decode
+
+
+def _checked(original: Decode) -> Decode:
+    """What decodes a tile or strip of LZW data, but none that may end the process."""
+
+    def decode(data: bytes | None, index: int, **options: Any) -> Decoded:
+        if data is not None:
+            check_lzw(data)
+        return original(data, index, **options)
 
     return decode
 
