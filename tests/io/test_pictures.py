@@ -408,3 +408,22 @@ def test_lzw_as_it_should_be(kind: str) -> None:
             (start,), (count,) = page.dataoffsets, page.databytecounts
             check_lzw(file.getvalue()[start : start + count])
             assert (page.asarray() == row).all()
+
+
+def _reversed(packed: bytes) -> bytes:
+    return bytes(imagecodecs.bitorder_encode(packed))
+
+
+def test_lzw_with_the_lowest_bit_first(tmp_path: Path) -> None:
+    tile = _NOISE[:64, :64].astype(np.uint8)
+    packed = _reversed(bytes(imagecodecs.lzw_encode(tile.tobytes())))
+    for content, is_whole in ((packed, True), (_reversed(UNSOUND[0]), False)):
+        more = [(65000, 3, 1, 2, True)]
+        path = _write(tmp_path / "a.tif", content, "lzw", 1, tile=(64, 64), extratags=more)
+        file = path.read_bytes()  # tifffile writes no tag FillOrder
+        path.write_bytes(file.replace(struct.pack("<HHI", 65000, 3, 1), b"\x0a\1\3\0\1\0\0\0"))
+        if is_whole:
+            assert (_read(path) == tile).all()
+            continue
+        with pytest.raises(InputError, match="LZW data that are damaged"):
+            _read(path)

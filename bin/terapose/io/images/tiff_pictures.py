@@ -30,6 +30,7 @@ Decode = Callable[..., Decoded]
 
 _JPEG = (6, 7, 33007, 34892)
 _LERC, _LZW = 34887, 5
+_LOW_FIRST = 2
 
 
 def tiff_file(*file: Any, **options: Any) -> TiffFile:
@@ -55,7 +56,7 @@ def _bounded(page: TiffPage, original: Decode) -> Decode:
     """What decodes a tile or strip of a page; its parameters are those of `TiffPage.decode`."""
     unpack = decoder_of(page.compression, page.samplesperpixel)
     if page.compression == _LZW:
-        return _checked(original)
+        return _checked(page, original)
     if unpack is None and page.compression not in _JPEG:
         return original
 
@@ -82,15 +83,24 @@ def _bounded(page: TiffPage, original: Decode) -> Decode:
     return decode
 
 
-def _checked(original: Decode) -> Decode:
+def _checked(page: TiffPage, original: Decode) -> Decode:
     """What decodes a tile or strip of LZW data, but none that may end the process."""
 
     def decode(data: bytes | None, index: int, **options: Any) -> Decoded:
         if data is not None:
-            check_lzw(data)
+            check_lzw(_ordered(page, data))
         return original(data, index, **options)
 
     return decode
+
+
+def _ordered(page: TiffPage, data: bytes) -> bytes:
+    """Data with the highest bit of each byte first, as tifffile decodes them."""
+    if page.fillorder != _LOW_FIRST:
+        return data
+    import imagecodecs
+
+    return bytes(imagecodecs.bitorder_decode(data))
 
 
 def _check_jpeg(data: bytes, full: Shape, options: dict[str, Any]) -> None:
