@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import yaozarrs
 import zarr
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
-from tests.command import Terapose
+from tests.command import EXECUTABLE, Terapose
 from tests.in_image import (
     DOCUMENT,
     PLACE,
@@ -300,3 +303,15 @@ def test_readers_that_use_consolidated_metadata(
     }
     group = zarr.open_group(image, mode="r")
     np.testing.assert_array_equal(group["labels/cells/0"][:], truth)
+
+
+def test_a_limit_of_the_size_of_files(made: Path, images: Path) -> None:
+    image = images / "0.5.zarr"
+    words = [sys.executable, EXECUTABLE, "attach", made / "0.5-one", image]
+    limit = "ulimit -f 1; exec " + shlex.join(map(str, words))
+    done = subprocess.run(["bash", "-c", limit], capture_output=True, text=True)
+    assert done.returncode == 2 and not listed(image)
+    assert "File too large; allow larger files (ulimit -f unlimited)" in done.stderr
+    assert done.stderr.count("\n") == 1
+    attach(made / "0.5-one", str(image))
+    assert listed(image) == ["cells"]

@@ -145,10 +145,14 @@ _KILLED = 137
 """What a task leaves that is killed for its memory: the workflow tries it again with more."""
 _ROOM = "make room or choose another folder, and run again: finished work is kept"
 _FILES = "allow more open files (ulimit -n 1024), and run again"
+_DISK = "make sure that the disk, or the server that it is on, works, and run again"
 _REMEDIES = {
     errno.ENOSPC: _ROOM,
     errno.EROFS: _ROOM,
     errno.EDQUOT: _ROOM,
+    errno.EFBIG: "allow larger files (ulimit -f unlimited), or choose another disk, and run again",
+    errno.EIO: _DISK,
+    errno.ESTALE: _DISK,
     errno.EMFILE: _FILES,
     errno.ENFILE: _FILES,
     errno.ENAMETOOLONG: "no file has such a name: check what was given",
