@@ -101,7 +101,7 @@ class ArrayInfo:
         return len(self.shape)
 
     def decode(self, data: bytes) -> NDArray[Any]:
-        """A whole chunk, from the content of its file.
+        """A whole chunk, from what its file contains.
 
         Raises
         ------

@@ -82,7 +82,7 @@ class LocalArray(NamedTuple):
         Raises
         ------
         ValueError
-            If the values are not of its shape.
+            If the values have another shape.
         """
         values = np.broadcast_to(values, (*self.info.shape[:-3], *box.shape))
 
