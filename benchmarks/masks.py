@@ -57,6 +57,9 @@ DIAMETER = 17.0
 """That of the shipped network, in voxels, so that its grid is the image's."""
 VOXEL = 0.5
 """Edge of a voxel, in um."""
+TOLERANCE = 3e-5
+"""Of steps, in voxels, where one is given to **follow**: then bits are not Cellpose's, but the cells
+still have to be."""
 PARTS = {
     "follow": ("combine", "follow"),
     "the rest": ("peaks", "relabel"),
@@ -67,10 +70,11 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """An image, and the threshold of flow errors (0: none, as in volumes)."""
+    """An image, the threshold of flow errors (0: none, as in volumes), and `follow_tolerance`."""
 
     shape: ZYX
     flow_threshold: float = 0.0
+    tolerance: float = 0.0
 
     @property
     def is_flat(self) -> bool:
@@ -81,7 +85,8 @@ class Case:
     def name(self) -> str:
         """As tables call it."""
         text = " x ".join(map(str, self.shape[self.is_flat :]))
-        return f"{text}, threshold {self.flow_threshold:g}" if self.is_flat else text
+        threshold = f", threshold {self.flow_threshold:g}" if self.is_flat else ""
+        return text + threshold + (f", tolerance {self.tolerance:g}" if self.tolerance else "")
 
 
 CASES = (
@@ -90,6 +95,9 @@ CASES = (
     Case((96, 96, 96)),
     Case((160, 160, 160)),
     Case((256, 256, 256)),
+    Case((1, 2048, 2048), tolerance=TOLERANCE),
+    Case((160, 160, 160), tolerance=TOLERANCE),
+    Case((256, 256, 256), tolerance=TOLERANCE),
 )
 SMALL: dict[bool, ZYX] = {True: (1, 256, 256), False: (48, 48, 48)}
 """Of a plane and of a volume."""
@@ -110,7 +118,12 @@ class Side:
 
 def parameters(case: Case) -> Parameters:
     """Those of a run."""
-    given = {"diameter": DIAMETER, "flow_threshold": case.flow_threshold, "anisotropy": 1.0}
+    given = {
+        "diameter": DIAMETER,
+        "flow_threshold": case.flow_threshold,
+        "follow_tolerance": case.tolerance,
+        "anisotropy": 1.0,
+    }
     return check({"model": "auto", "mode": "2d" if case.is_flat else "3d", **given})
 
 

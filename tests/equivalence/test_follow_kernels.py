@@ -111,6 +111,27 @@ def test_a_box_of_planes_gives_the_same_end_points_or_says_lost() -> None:
     assert losses[-1] == 0
 
 
+@pytest.mark.parametrize("components", [2, 3])
+def test_a_tolerance_ends_walks_that_hardly_move_whatever_the_box(components: int) -> None:
+    shape = (1, 60, 70) if components == 2 else (30, 40, 50)
+    flows = field(components, shape, 6, strength=4.0)
+    inside = np.ones(shape, bool)
+    core = Box((0, 20, 20), (shape[0], 40, 40))
+    starts = (np.argwhere(np.ones(core.shape, bool)) + core.start).astype(np.int32)
+    whole = cropped(flows, inside, Box.whole(shape))
+    exact, _, _ = find_places(whole, (0, 0, 0), shape, starts, 2000)
+    for tolerance in (1e-5, 1e-3, 0.01):
+        near, _, _ = find_places(whole, (0, 0, 0), shape, starts, 2000, tolerance)
+        short, _, _ = find_places(whole, (0, 0, 0), shape, starts, 20, tolerance)
+        assert not np.array_equal(near, exact) and not np.array_equal(near, short)
+        assert np.median(np.abs(near - exact)) < 50 * tolerance
+        halo = Box(core.start, core.stop).grow((0, 8, 8))
+        part = cropped(flows, inside, halo)
+        found, _, lost = find_places(part, halo.start, shape, starts, 2000, tolerance)
+        assert 0 < lost.sum() < len(starts)
+        np.testing.assert_array_equal(found[~lost], near[~lost])
+
+
 def test_points_of_a_plane_that_was_not_read_are_lost() -> None:
     flows = np.zeros((2, 2, 8, 8), np.float32)
     starts = np.array([[z, 3, 4] for z in range(5)], np.int32)

@@ -42,6 +42,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
         "count": draw(st.integers(0, 40)),
         "radius": draw(st.floats(2.5, 9)),
         "noise": draw(st.sampled_from([0.0, 0.5, 2.0])),
+        "tolerance": draw(st.sampled_from([0.0, 3e-5, 0.01])),
         "rules": {
             "cellprob_threshold": draw(st.sampled_from([0.0, -2.5, 3.0])),
             "min_size": draw(st.sampled_from([-1, 15, 120])),
@@ -71,7 +72,13 @@ def test_blocks_do_not_show(tiny_model: Path, case: dict[str, Any]) -> None:
         same_result(cut, whole)
         judged = [
             segment_field(
-                folder, tiny_model, field, block_shape=block, flow_threshold=0.3, **case["rules"]
+                folder,
+                tiny_model,
+                field,
+                block_shape=block,
+                flow_threshold=0.3,
+                follow_tolerance=case["tolerance"],
+                **case["rules"],
             )
             for block in (case["shape"], case["block"])
         ]

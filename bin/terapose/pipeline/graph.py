@@ -131,7 +131,7 @@ GRAPH = (
         over="blocks",
         memory=of_blocks(seen=97, flat=155, halo=HALO),
         rounds=("numba",),
-        parameters=("cellprob_threshold", "niter", "strict"),
+        parameters=("cellprob_threshold", "niter", "follow_tolerance", "strict"),
     ),
     Stage(
         "peaks",

@@ -54,6 +54,7 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     """Follow one block and write where its voxels end."""
     plan, core = job.plan, job.plan.grid[item]
     niter = plan.default_niter if job.params["niter"] in (None, 0) else job.params["niter"]
+    tolerance = job.params["follow_tolerance"]
     threshold = np.float32(job.params["cellprob_threshold"])
     probability = read_flows(job, job.before.flows, core)[-1]
     cells = places_of((probability > threshold) & read_tissue(plan, job.store, core))
@@ -66,7 +67,9 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
         field = read_flows(job, job.before.flows, box)
         inside = (field[-1] > threshold) & read_tissue(plan, job.store, box)
         flows = scale_flows(field[:-1], inside, plan.image.shape)
-        found, far, lost = follow(flows, box.start, plan.image.shape, starts[todo], niter)
+        found, far, lost = follow(
+            flows, box.start, plan.image.shape, starts[todo], niter, tolerance
+        )
         ends[todo] = found
         excursion = max(excursion, float(far[~lost].max(initial=0)))
         todo = todo[lost]

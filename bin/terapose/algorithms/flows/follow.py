@@ -12,7 +12,8 @@ the size ``L`` of the whole image. So this kernel
 3. stops early only where nothing can change any more: at a position that a step leaves as it is,
    or in a cycle. Now and then the positions of all points are remembered; a point that comes back
    to its own is in a cycle, and of the steps that are left only the remainder by the cycle's length
-   is made;
+   is made. With a tolerance (off by default) also where a step is shorter than that: then bits
+   differ from PyTorch's, but still do not depend on the box;
 4. reads the flow of a voxel as one vector: fields are interleaved, in a rim of zeros
    for what is beyond the image. Components do not mix, so the bits stay the same.
 
@@ -189,11 +190,14 @@ def _sample(field, planar, lz, ly, lx, iz, iy, ix):  # type: ignore[no-untyped-d
 
 @njit
 def _walk(  # type: ignore[no-untyped-def]
-    field, origin, shape, starts, niter, planar, places, far, lost
+    field, origin, shape, starts, niter, planar, tolerance, places, far, lost
 ):
     """Follow a few points in turn, a step of each: no point waits for its own last step."""
     fz, fy, fx = _F(shape[0]), _F(shape[1]), _F(shape[2])
     hz, hy, hx = _F(shape[0] - 1), _F(shape[1] - 1), _F(shape[2] - 1)
+    # in units of positions; an axis that is not followed may have a single voxel
+    tz = _ZERO if planar else tolerance * _TWO / hz
+    ty, tx = tolerance * _TWO / hy, tolerance * _TWO / hx
     nz, ny, nx = field.shape[0] - RIM, field.shape[1] - RIM, field.shape[2] - RIM
     known_z = (0, nz - 1) if planar else _known(origin[0], nz, shape[0])
     known_y, known_x = _known(origin[1], ny, shape[1]), _known(origin[2], nx, shape[2])
@@ -228,7 +232,8 @@ def _walk(  # type: ignore[no-untyped-def]
                 now[j, 0], now[j, 1], now[j, 2] = mz, my, mx
                 if last[j] == niter and mz == past[j, 0] and my == past[j, 1] and mx == past[j, 2]:
                     last[j] = t + (niter - t) % (t - remembered)
-                stop = (mz == z and my == y and mx == x) or t >= last[j]
+                still = abs(mz - z) <= tz and abs(my - y) <= ty and abs(mx - x) <= tx
+                stop = still or t >= last[j]
             if not stop:
                 j += 1
                 continue
@@ -248,11 +253,22 @@ def _walk(  # type: ignore[no-untyped-def]
 
 @njit(parallel=True)
 def _follow(  # type: ignore[no-untyped-def]
-    field, origin, shape, starts, niter, planar, places, far, lost
+    field, origin, shape, starts, niter, planar, tolerance, places, far, lost
 ):
     for group in numba.prange((len(starts) + GROUP - 1) // GROUP):
         at = slice(group * GROUP, (group + 1) * GROUP)
-        _walk(field, origin, shape, starts[at], niter, planar, places[at], far[at], lost[at])
+        _walk(
+            field,
+            origin,
+            shape,
+            starts[at],
+            niter,
+            planar,
+            tolerance,
+            places[at],
+            far[at],
+            lost[at],
+        )
 
 
 def _interleaved(flows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -283,6 +299,7 @@ def find_places(
     shape: tuple[int, int, int],
     starts: NDArray[np.int32],
     niter: int,
+    tolerance: float = 0.0,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Do as `follow` does, but give (N, 3) float32 positions in voxels instead of end voxels."""
     n = len(starts)
@@ -290,7 +307,8 @@ def find_places(
     far = np.zeros(n, np.float32)
     lost = np.zeros(n, np.bool_)
     planar = is_planar(flows, shape)
-    _follow(_interleaved(flows), origin, shape, starts, niter, planar, places, far, lost)
+    field, short = _interleaved(flows), np.float32(tolerance)
+    _follow(field, origin, shape, starts, niter, planar, short, places, far, lost)
     return places, far, lost
 
 
@@ -300,6 +318,7 @@ def follow(
     shape: tuple[int, int, int],
     starts: NDArray[np.int32],
     niter: int,
+    tolerance: float = 0.0,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
     """Move points through a flow field that was read from a box of the image.
 
@@ -317,6 +336,8 @@ def follow(
         (N, 3) int32 ZYX: voxels of the image to start from.
     niter
         Number of Euler steps.
+    tolerance
+        A point stops at a step that is shorter along each axis, in voxels.
 
     Returns
     -------
@@ -333,7 +354,7 @@ def follow(
     ValueError
         As `is_planar`.
     """
-    places, far, lost = find_places(flows, origin, shape, starts, niter)
+    places, far, lost = find_places(flows, origin, shape, starts, niter, tolerance)
     return places.astype(np.int32), far, lost
 
 
