@@ -59,7 +59,7 @@ DIAMETER = 17.0
 VOXEL = 0.5
 """Edge of a voxel, in um."""
 TOLERANCE = 3e-5
-"""Of steps, in voxels, where one is given to **follow**: a few voxels may then be in other cells."""
+"""Of steps, in voxels, where one is given: a few voxels may then be in other cells."""
 PARTS = {
     "follow": ("combine", "follow"),
     "the rest": ("peaks", "relabel"),
