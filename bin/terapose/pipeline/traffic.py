@@ -99,7 +99,7 @@ def requests_of(
         "convert": model.convert,
         "intensities": model.intensities,
         "combine": model.combine,
-        "follow": lambda: Requests(model.blocks, model.flows(0) + model.flows(MARGIN)),
+        "follow": lambda: Requests(model.blocks, model.flows(MARGIN)),
         "peaks": lambda: Requests(model.blocks, model.own(model.far)),
         "masks": lambda: Requests(
             model.blocks, model.own(model.far) + model.own(2 * model.far) + model.flows(model.far)

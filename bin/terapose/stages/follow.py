@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from terapose.algorithms.flows.follow import follow, scale_flows
 from terapose.algorithms.flows.points import NOWHERE, displaced, places_of
 from terapose.core.errors import InputError
+from terapose.core.geometry import Box
 from terapose.intermediates.flows import read_flows
 from terapose.io.store.arrays import INTEGER
 from terapose.pipeline.job import Job, Result
@@ -56,17 +57,15 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     niter = plan.default_niter if job.params["niter"] in (None, 0) else job.params["niter"]
     tolerance = job.params["follow_tolerance"]
     threshold = np.float32(job.params["cellprob_threshold"])
-    probability = read_flows(job, job.before.flows, core)[-1]
-    cells = places_of((probability > threshold) & read_tissue(plan, job.store, core))
+    box = plan.around(core, FIRST_HALO)
+    field, within = _field(job, box, threshold)
+    cells = places_of(within[core.within(box)])
     starts: NDArray[np.int32] = cells + np.array(core.start, np.int32)
     ends = np.empty_like(starts)
     todo = np.arange(len(starts))
     halo, excursion, refollowed = FIRST_HALO, 0.0, 0
     while len(todo):
-        box = plan.around(core, halo)
-        field = read_flows(job, job.before.flows, box)
-        inside = (field[-1] > threshold) & read_tissue(plan, job.store, box)
-        flows = scale_flows(field[:-1], inside, plan.image.shape)
+        flows = scale_flows(field[:-1], within, plan.image.shape)
         found, far, lost = follow(
             flows, box.start, plan.image.shape, starts[todo], niter, tolerance
         )
@@ -74,7 +73,10 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
         excursion = max(excursion, float(far[~lost].max(initial=0)))
         todo = todo[lost]
         refollowed += len(todo)
-        halo *= 2 if len(todo) else 1
+        if len(todo):
+            halo *= 2
+            box = plan.around(core, halo)
+            field, within = _field(job, box, threshold)
     displacement = ends - starts
     largest = int(np.abs(displacement).max(initial=0))
     if largest > -NOWHERE - 1:
@@ -93,6 +95,14 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
         "displacement": largest,
         "checksum": job.store.write(name, core, displaced(cells, displacement, core.shape)),
     }
+
+
+def _field(
+    job: Job, box: Box, threshold: np.float32
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Flows and cell probability of a box, and which of the voxels belong to cells."""
+    field = read_flows(job, job.before.flows, box)
+    return field, (field[-1] > threshold) & read_tissue(job.plan, job.store, box)
 
 
 def gather(job: Job, results: list[Result]) -> Added:
