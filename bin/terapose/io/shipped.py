@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+SHIPPED = "nuclei-small"
+"""The network that comes with Terapose."""
+
 
 def shipped_file(name: str) -> Path:
     """Path of a file in `assets`, beside the package in a checkout, inside it where installed."""

@@ -21,9 +21,8 @@ from terapose.core.errors import InputError
 from terapose.core.near import did_you_mean
 from terapose.io import files
 from terapose.io.homes import expanded
-from terapose.io.shipped import shipped_file
+from terapose.io.shipped import SHIPPED, shipped_file
 
-SHIPPED = "nuclei-small"
 _CELLPOSE_NAMES = {"cyto": "cytotorch_0", "cyto2": "cyto2torch_0", "nuclei": "nucleitorch_0"}
 """Files of Cellpose 1 to 3 that have another name than their model."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")

@@ -29,6 +29,7 @@ from terapose.io.images import Image
 from terapose.io.images.channels import channel_numbers
 from terapose.io.labels.files import REGION_FACTOR
 from terapose.io.labels.ome_zarr import CHUNKS, FLAT_CHUNKS, pyramid_factors
+from terapose.io.shipped import SHIPPED
 from terapose.networks.tiling import TileGrid, tile_grid
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import anisotropy_of, mode_of
@@ -198,7 +199,7 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
     half = params.use_gpu and info.family == "cellpose4"
     automatic = "bfloat16" if half else "float32"
     return ModelPlan(
-        name=params.model,
+        name=SHIPPED if params.model == "auto" else params.model,
         digest=info.digest,
         family=info.family,
         licence=info.licence,
