@@ -33,10 +33,14 @@ workflow PREPARE {
         .combine(sources, by: 0)
         .map { _source, row, given -> tuple(row.sample, row, given) }
 
-    FETCH(checked.map { sample, row, given -> tuple(sample, row.identity, row.fetch, given.models) })
+    networks = checked.map { _sample, row, given -> tuple(row.network, row.fetch, given.models) }
+    FETCH(networks.unique { name, _fetch, _models -> name })
     // whose network it is, and under which licence: once
     FETCH.out.said.map { line -> line.trim() }.unique().view()
-    fetched = checked.join(FETCH.out.network)
+    fetched = checked
+        .map { sample, row, given -> tuple(row.network, sample, row, given) }
+        .combine(FETCH.out.network, by: 0)
+        .map { _name, sample, row, given, network -> tuple(sample, row, given, network) }
 
     PLAN(fetched.map { sample, row, given, network -> tuple(sample, row.plan, row.identity, given.image, network, given.beside) })
     planned = fetched.join(PLAN.out).map { sample, row, given, network, plan, store, left ->

@@ -2,16 +2,17 @@
 // shows scripts in its reports and logs. Others on a machine see the words of commands, so the network
 // goes on to another standard input.
 //
-// The networks' files under their own names, and their cards: from names, paths or URLs.
+// The networks' files under their own names, and their cards: from names, paths or URLs. Once for all
+// samples that have the same.
 process FETCH {
-    tag "${sample}"
+    tag "${network}"
     label 'small'
 
     input:
-    tuple val(sample), val(identity), '-', path(models, stageAs: 'model*/*')
+    tuple val(network), '-', path(models, stageAs: 'model*/*')
 
     output:
-    tuple val(sample), path('network'), emit: network
+    tuple val(network), path('network'), emit: network
     stdout emit: said
 
     // after a kill of Nextflow the task may meet what it has left, or is still writing

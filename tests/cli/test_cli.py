@@ -200,7 +200,7 @@ def test_check_answers_with_the_line_of_the_sample(
     # the columns of a stub (modules/processes/check.nf), and those of stages
     stages = {*STAGES, *(stage.name for stage in AFTER)}
     others = {name for name in first if name.removeprefix("gather-") not in stages}
-    known = {"sample", "source", "address", "identity", "plan", "fetch", "runs", "stale"}
+    known = {"sample", "source", "address", "identity", "plan", "network", "fetch", "runs", "stale"}
     assert others == known
     assert first["sample"] == "one" and first["address"] == str(image)
     plan = tmp_path / "plan.json"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -196,6 +197,11 @@ def _find_network(params: Parameters) -> _Network:
     return _Network(info.digest, info)
 
 
+def _plain(model: str) -> str:
+    """What a task that fetches a network is called: the end of its name, in plain letters."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", model.rstrip("/").rpartition("/")[2])[:40]
+
+
 def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
 
@@ -296,10 +302,12 @@ def _check_one(
     # the networks' files are fetched by then: their addresses are but names
     shown_as = {name: masked(getattr(params, name)) for name in ("model", "cell_model")}
     told = params.model_copy(update=shown_as)
+    fetch = shlex.join([params.model, *_digest_option(params)])
     row = {
         "address": address,
         "identity": key_of(*seen, network.identity, channels),
-        "fetch": shlex.join([params.model, *_digest_option(params)]),
+        "network": f"{_plain(told.model)}-{key_of(network.identity, fetch)[:8]}",
+        "fetch": fetch,
         "runs": " ".join(s.name for s in (*BEFORE, *GRAPH, *AFTER) if s.is_asked(mode, params)),
         **_words(told),
         "plan": Handed(work=plan or Draft.of(address, told, seen)).text,
