@@ -68,9 +68,10 @@ def test_columns_of_a_samplesheet_are_parameters_and_slides_do_not_wait(
     )
     gate = launch.path / "gate.config"
     gate.write_text(GATE.replace("FILE", str(launch.out / "small" / "provenance.json")))
-    words = ("--input", "samples.csv", "--diameter", 14, "--single_task", "false", "-c", gate)
+    sheet = ("--input", "samples.csv", "--diameter", 14)
+    run = launch.done(*sheet, "--single_task", "false", "-c", gate)
     # they have one network
-    assert launch.done(*words).said.count("FETCH (auto-") == 1
+    assert run.said.count("FETCH (auto-") == 1
     options = {
         "large": ("--channels", "1,2", "--diameter", 12.5, "--channel-merge", "max"),
         "small": (
