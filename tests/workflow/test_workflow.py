@@ -185,7 +185,8 @@ def test_changed_image_runs_everything(launch: Launch, image: Path) -> None:
     finally:
         shutil.rmtree(image)
         aside.rename(image)
-    assert not run.cached
+    # the network is the same
+    assert run.cached <= {"FETCH"}
 
 
 def test_thinned_store_is_told_last_on_the_terminal(
