@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,29 @@ def test_numbers_of_fewer_bits(tmp_path: Path) -> None:
         file["raw"].id.write_direct_chunk((2, 8, 8), b"ab")
     with pytest.raises(InputError, match="has 2 bytes, where it should have 192"):
         open_image(tmp_path / "a.h5", axes="ZYX").read((slice(0, 4), slice(0, 24), slice(0, 40)))
+
+
+@pytest.mark.parametrize("name", ["Blosc", "Blosc2", "LZ4", "Zstd", "Bitshuffle", "BZip2"])
+def test_filters_of_hdf5plugin(tmp_path: Path, name: str) -> None:
+    """Whole chunks are read, those of half the bytes refused, and those that say more."""
+    plugin = pytest.importorskip("hdf5plugin")
+    made, array = getattr(plugin, name), voxels(5, 25, 41)
+    path, half = tmp_path / "a.h5", tmp_path / "half.h5"
+    for shape, file_name in ((CHUNK, path), ((1, *CHUNK[1:]), half)):
+        with h5py.File(file_name, "w") as file:
+            file.create_dataset("raw", data=array, chunks=shape, **made())
+    assert same(open_image(path, axes="ZYX"), array[None])
+    with h5py.File(half) as file:
+        short = file["raw"].id.read_direct_chunk((0, 0, 0))[1]
+    where = {"Blosc": (4, "<I"), "Blosc2": (30, ">Q"), "LZ4": (0, ">Q"), "Bitshuffle": (0, ">Q")}
+    contents = [short]
+    if name in where:
+        place, form = where[name]
+        long = bytearray(short)
+        struct.pack_into(form, long, place, 2**31 - 9)
+        contents.append(bytes(long))
+    for content in contents:
+        with h5py.File(path, "a") as file:
+            file["raw"].id.write_direct_chunk((2, 0, 0), content)
+        with pytest.raises(InputError, match=r"the chunk at \(2, 0, 0\) has"):
+            open_image(path, axes="ZYX").read((slice(0, 4), slice(0, 24), slice(0, 40)))

@@ -19,7 +19,7 @@ from zarr.core.buffer import default_buffer_prototype
 
 from terapose.core.errors import InputError
 from terapose.io.images import address as addresses
-from terapose.io.images import open_image
+from terapose.io.images import open_image, zarrs
 from terapose.io.images.noted_store import Noted
 
 _PART = bytes(2**20)
@@ -143,3 +143,50 @@ def test_documents_without_end(liar: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(addresses, "MOST_BYTES", 2**20)
     with pytest.raises(InputError, match=r"is too large .* got 1048577 bytes"):
         addresses.read_bytes(f"{liar}/endless/a.zarr/c/0/0")
+
+
+class _Obliging(http.server.BaseHTTPRequestHandler):
+    """Has the same document under every name, but for the group that was asked for."""
+
+    protocol_version = "HTTP/1.1"
+    group = (
+        b'{"zarr_format": 3, "node_type": "group",'
+        b' "attributes": {"ome": {"bioformats2raw.layout": 3}}}'
+    )
+    other = b""
+    is_of_numbers = False
+
+    def do_GET(self) -> None:
+        parts = self.path.split("/")
+        content = self.group if len(parts) == 3 else self.other
+        is_there = len(parts) == 3 or not self.is_of_numbers or parts[2].isdigit()
+        self.send_response(200 if is_there else 404)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+@pytest.mark.parametrize(
+    ("document", "is_of_numbers"),
+    [
+        (b"<html>Welcome</html>", False),
+        (b'"ready"', False),
+        (b'{"zarr_format": 3, "node_type": "group"}', False),
+        (b'{"zarr_format": 3, "node_type": "group"}', True),
+    ],
+)
+def test_a_server_that_has_everything(
+    document: bytes, is_of_numbers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing lists the images of a group, one after another is asked for."""
+    monkeypatch.setattr(zarrs, "_MOST_NUMBERED", 20)
+    fields = {"other": document, "is_of_numbers": is_of_numbers}
+    handler = type("Handler", (_Obliging,), fields)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        with pytest.raises(InputError, match=r"a\.zarr: the group does not list its images"):
+            open_image(f"http://127.0.0.1:{running.server_address[1]}/a.zarr")
+        running.shutdown()

@@ -14,12 +14,16 @@
    an interruption is found again.
 
 Work folders themselves belong to Nextflow: only stores are taken out of them.
+
+Probes that a run could not remove from an object store go from a copy of it, too, once they are
+old (`terapose.io.remote`).
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -30,6 +34,7 @@ from terapose.api import home
 from terapose.api.own_names import is_own
 from terapose.core.errors import InputError, StoreError
 from terapose.io import files, lock
+from terapose.io.remote import PROBE_AGE, is_probe
 from terapose.pipeline.plan import KEPT
 from terapose.results.earlier import RECORD, record_of
 from terapose.results.outputs import LABELS, named
@@ -93,7 +98,9 @@ def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -
         The folder of ``--store``, in which there may be what runs with other results have left.
     """
     found = [_results_in(folder) for folder in _folders_in(place)]
-    left: list[Left] = []
+    left = [
+        one for folder in dict.fromkeys([place, *_folders_in(place)]) for one in _probes(folder)
+    ]
     for one in found:
         inner = one.folder / home.NAME
         if inner.is_symlink():
@@ -238,6 +245,20 @@ def _begun_in(folder: Path, last: Sequence[str] = (KEPT, RECORD)) -> list[Left]:
     return []
 
 
+def _probes(folder: Path) -> Iterator[Left]:
+    """Probes in a folder that is, or was, on an object store, which a run could not remove."""
+    with os.scandir(folder) as entries:
+        for name in sorted(entry.name for entry in entries):
+            status = _status(folder / name)
+            if (
+                status is not None
+                and stat.S_ISREG(status.st_mode)
+                and is_probe(name, status.st_size)
+                and time.time() - status.st_mtime > PROBE_AGE
+            ):
+                yield Left(folder / name, _freed(status), "")
+
+
 def _decided(store: Path, results: Sequence[_Results], work: Path | None = None) -> Left:
     """Whether a store goes, by results that may have the same plan."""
     size, strange = _content(store)
@@ -336,7 +357,10 @@ def _freed(status: os.stat_result) -> int:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, under another name, what says whose it is last."""
+    """Remove a probe, or a folder, under another name, what says whose it is last."""
+    if not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        return
     if not files.ASIDE_NAME.fullmatch(folder.name):
         other = files.aside(folder)
         folder.rename(other)

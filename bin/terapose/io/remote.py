@@ -34,6 +34,9 @@ ALLOWED = "a local folder, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or az://CONTAI
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/+)")
 _KNOWN = (*SCHEMES, "file", "http", "https", "ftp", "memory")
 _SIGNS = re.compile(r"[?#*\[\]{}\\]")
+_PROBE = re.compile(rf"\.(terapose-)?[0-9a-f]{{32}}{re.escape(ASIDE)}")
+PROBE_AGE = 3600.0
+"""Seconds after which a probe is no longer that of a run at work."""
 _PART = 2**25
 _AT_ONCE = 16
 T = TypeVar("T")
@@ -316,7 +319,30 @@ class Remote:
             with suppress(InputError):  # what went wrong first is what should be said
                 self.remove([key])
             raise
+        self._clear_probes(key)
         self.remove([key])
+
+    def _clear_probes(self, newest: str) -> None:
+        """Remove probes that could not be removed when they were made, `newest` not among them."""
+        others = [key for key in self._probes() if key != newest]
+        if others and (now := self.modified(newest)) is not None:
+            written = at_once(self.modified, others)
+            self.remove(key for key, then in written.items() if then and now - then > PROBE_AGE)
+
+    def _probes(self) -> list[str]:
+        """Probes in it, those of the clock (`terapose.io.remote_lock`), too."""
+        found: list[Any] = []
+        with suppress(FileNotFoundError), asked(self, may_lack=True):
+            found = self._fs.ls(self._place[1], detail=True)
+        root = f"{self._place[1]}/"
+        sizes = {str(one["name"]).removeprefix(root): one["size"] for one in found}
+        return [key for key, size in sizes.items() if is_probe(key, size)]
+
+
+def is_probe(name: str, size: int | None) -> bool:
+    """Whether something can only be a probe, by its name and size in bytes."""
+    found = _PROBE.fullmatch(name)
+    return found is not None and size == (1 if found[1] else 0)
 
 
 def names_in(folder: Path | Remote) -> list[str]:

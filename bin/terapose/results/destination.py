@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +86,16 @@ def _try_local(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from error
+    probe = files.aside(folder / RECORD)
     try:
         # a new file of its own name: nothing that is there is opened, nor a link followed
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".terapose-") as probe:
-            probe.write(b"\0" * 4096)
-            probe.flush()
+        with probe.open("xb") as file:
+            file.write(b"\0" * 4096)
     except OSError as error:
         raise _unwritable(folder, error) from error
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def _refuse_other(folder: Path | Remote, record: Mapping[str, Any], address: str) -> None:

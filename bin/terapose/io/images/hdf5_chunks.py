@@ -22,7 +22,7 @@ from terapose.io.images.joined import Index
 from terapose.io.images.unpack import most_of
 
 _GZIP, _SZIP, _LZF = 1, 4, 32000
-_BZIP2, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD = 307, 32001, 32004, 32008, 32015
+_BZIP2, _BLOSC, _LZ4, _BITSHUFFLE, _ZSTD, _BLOSC2 = 307, 32001, 32004, 32008, 32015, 32026
 _CHECKSUM_BYTES = 4
 _SCALE_HEADER = 21
 
@@ -211,5 +211,6 @@ _UNPACKED: dict[int, Callable[[_Content, int], _Content]] = {
     _LZ4: _of_header(">Q"),
     _BITSHUFFLE: _of_header(">Q"),
     _ZSTD: _of_zstd,
+    _BLOSC2: _of_header(">Q", 30),  # of its frame
 }
 """By the filter, what a chunk becomes (of `most` bytes and one, if it is more)."""

@@ -9,6 +9,9 @@ unpack what does not fit. Four take memory earlier, so their headers are read fi
 - WebP, of which an animation is put together on two canvases;
 - PNG, whose decoder is given no memory.
 
+Those of JPEG XR and of JPEG without loss crash where some pictures are damaged, so they have a
+process of their own (`terapose.io.images.apart`).
+
 A header is read where the decoder reads it: with two of them, or with bytes between them that a
 decoder passes over, the second could be the larger one.
 """
@@ -26,6 +29,7 @@ import numpy as np
 
 from terapose.core.errors import InputError
 from terapose.io.images import unpack
+from terapose.io.images.apart import Packed, decode_apart
 
 Picture = np.ndarray[Any, Any]
 
@@ -40,6 +44,8 @@ _INFLATED = 1032
 _SOI, _SOS, _EOI = b"\xff\xd8", 0xDA, 0xD9
 # markers of a JPEG that name the size: all of the range but tables and extensions, and JPEG-LS
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+# of them, those of 8 or 12 bits with loss: baseline, extended and progressive
+_COMMON = (0xC0, 0xC1, 0xC2)
 # markers without a length, of which none belongs between those of a header
 _BARE = {0x00, 0x01, *range(0xD0, 0xD9), 0xFF}
 _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -77,18 +83,36 @@ def jpeg_sizes(packed: bytes) -> list[tuple[int, int]]:
     ValueError
         As `jpeg_pixels`.
     """
-    place, sizes = len(_SOI) if packed.startswith(_SOI) else 0, []
+    return [(rows, columns) for _, rows, columns in _frames(packed)]
+
+
+def is_common_jpeg(packed: bytes) -> bool:
+    """Whether the header of a JPEG, or a part of it, says that it has the usual kind of pixels.
+
+    Others, such as those without loss, have decoders that crash where they are damaged.
+
+    Raises
+    ------
+    ValueError
+        As `jpeg_pixels`.
+    """
+    return all(code in _COMMON for code, _, _ in _frames(packed))
+
+
+def _frames(packed: bytes) -> list[tuple[int, int, int]]:
+    """Marker, rows and columns each time that a JPEG's header says them."""
+    place, frames = len(_SOI) if packed.startswith(_SOI) else 0, []
     while place + 4 <= len(packed):
         mark, code, length = struct.unpack_from(">BBH", packed, place)
         if mark != 0xFF or code in _BARE:
             raise ValueError(f"the header of the JPEG is damaged at byte {place}")
         if code in _FRAMES:
             rows, columns = struct.unpack_from(">HH", packed, place + 5)
-            sizes.append((rows, columns))
+            frames.append((code, rows, columns))
         if code in (_SOS, _EOI):
             break
         place += 2 + length
-    return sizes
+    return frames
 
 
 def is_jpeg_cut(packed: bytes) -> bool:
@@ -196,9 +220,9 @@ def decoder_of(compression: int, samples: int) -> Callable[[bytes, int], Picture
         return _from_lerc
     if compression == 34933:
         return _from_png
-    names = {22610: "jpegxr", 34934: "jpegxr", 50002: "jpegxl", 52546: "jpegxl"}
-    name = names.get(compression)
-    return partial(_from, name) if name else None
+    if compression in (22610, 34934):
+        return lambda packed, most: decode_apart(Packed("jpegxr", packed, most))
+    return partial(_from, "jpegxl") if compression in (50002, 52546) else None
 
 
 def refuse_no_png(path: Path) -> None:

@@ -16,8 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from terapose.io.images.apart import Packed, decode_apart
 from terapose.io.images.lzw import check_lzw
-from terapose.io.images.pictures import Picture, decoder_of, is_jpeg_cut, jpeg_pixels, jpeg_sizes
+from terapose.io.images.pictures import (
+    Picture,
+    decoder_of,
+    is_common_jpeg,
+    is_jpeg_cut,
+    jpeg_pixels,
+    jpeg_sizes,
+)
 from terapose.io.images.unpack import most_of
 
 if TYPE_CHECKING:
@@ -69,8 +77,11 @@ def _bounded(page: TiffPage, original: Decode) -> Decode:
                 _check_jpeg(data, full, options)
                 if not options.get("jpegheader"):  # what has one is a part of a larger JPEG
                     _check_whole(data, {full[2], min(full[2], page.imagewidth - place[3])})
-                return original(data, index, **options)
-            picture = unpack(data, most_of(math.prod(full), _itemsize(page)))
+                if all(map(is_common_jpeg, (data, *_shared(options)))):
+                    return original(data, index, **options)
+                picture = _decoded_apart(page, data, original(None, index)[2], options)
+            else:
+                picture = unpack(data, most_of(math.prod(full), _itemsize(page)))
             shape = original(None, index, **options)[2]
             return _fitted(page, picture, place, shape), place, shape
         except (ValueError, struct.error) as error:
@@ -103,12 +114,39 @@ def _ordered(page: TiffPage, data: bytes) -> bytes:
     return bytes(imagecodecs.bitorder_decode(data))
 
 
+def _shared(options: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Tables and header of the JPEGs of a page, where they are not in each."""
+    return options.get("jpegtables") or b"", options.get("jpegheader") or b""
+
+
 def _check_jpeg(data: bytes, full: Shape, options: dict[str, Any]) -> None:
     """Raise ValueError where a JPEG, or the tables that belong to it, says that it is larger."""
-    tables, header = (options.get(name) or b"" for name in ("jpegtables", "jpegheader"))
+    tables, header = _shared(options)
     pixels, most = max(map(jpeg_pixels, (tables, header + data))), most_of(math.prod(full[:3]), 1)
     if pixels > most:
         raise ValueError(f"{pixels} pixels")
+
+
+def _decoded_apart(page: TiffPage, data: bytes, shape: Shape, options: dict[str, Any]) -> Picture:
+    """Decode a JPEG as tifffile does, in another process."""
+    from tifffile.tifffile import jpeg_decode_colorspace
+
+    tables, header = _shared(options)
+    colours = jpeg_decode_colorspace(
+        page.photometric, page.planarconfig, page.extrasamples, page.is_jfif
+    )
+    return decode_apart(
+        Packed(
+            "jpeg",
+            header + data + b"\xff\xd9" if header else data,
+            tables=tables,
+            options={
+                "colorspace": colours[0],
+                "outcolorspace": colours[1],
+                "shape": shape[1:3],
+            },
+        )
+    )
 
 
 def _check_whole(data: bytes, columns: set[int]) -> None:

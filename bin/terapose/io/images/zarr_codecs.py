@@ -2,7 +2,8 @@
 
 Zarr hands a compressed chunk to its codec and looks at the size of what comes out when it is there.
 Here each codec that compresses is replaced, in an array that has been opened, by one that stops at
-what a chunk may have (`terapose.io.images.unpack.most_of`), inside of shards, too. Codecs that are
+what a chunk may have (`terapose.io.images.unpack.most_of`), inside of shards, too, whose index is
+looked at (`terapose.io.images.zarr_shards`). Codecs that are
 not known are refused: what they would make of a chunk cannot be said (and one of version 2 is
 Python's pickle, which runs what it reads).
 """
@@ -24,6 +25,7 @@ from zarr.registry import get_pipeline_class
 
 from terapose.core.errors import InputError
 from terapose.io.images import unpack
+from terapose.io.images.zarr_shards import Shards
 
 Unpack = Callable[[bytes, int], bytes]
 
@@ -108,10 +110,11 @@ def _of_version_3(
         if isinstance(codec, ShardingCodec):
             inner = unpack.most_of(math.prod(codec.chunk_shape), itemsize)
             index = unpack.most_of(1, 16 * (most // math.prod(codec.chunk_shape) + 1))
-            codec = replace(
-                codec,
+            codec = Shards(
+                chunk_shape=codec.chunk_shape,
                 codecs=_of_version_3(address, codec.codecs, inner, itemsize),
                 index_codecs=_of_version_3(address, codec.index_codecs, index, 1),
+                index_location=codec.index_location,
             )
         elif name in _UNPACK or name == "lzma":
             codec = Bounded(codec, _unpacker(name, settings), most)

@@ -32,6 +32,9 @@ from terapose.io.images.series import pick
 from terapose.io.images.units import VoxelSize, micrometres, signed_micrometres, voxel_size_of
 
 _DAMAGED = nodes.DAMAGED
+_MOST_NUMBERED = 1000
+"""Images that a server is asked for, one by one."""
+_NOBODYS = "a-name-that-no-image-has"
 
 
 def open_zarr(address: str, documents: dict[str, bytes], chosen: Selection) -> Image:
@@ -59,7 +62,8 @@ def _open_source(address: str, touched: set[str] | None) -> Source:
 def _open_series(address: str, metadata: dict[str, Any], chosen: Selection) -> Image:
     """Open one image of a group as bioformats2raw writes it: the only one, or the one chosen."""
     with _understood(address, "series"):
-        names = [str(name) for name in metadata.get("series") or _numbered(address)]
+        names = [str(name) for name in metadata.get("series") or ()]
+    names = names or _numbered(address)
     number = pick(
         address,
         names,
@@ -73,10 +77,23 @@ def _open_series(address: str, metadata: dict[str, Any], chosen: Selection) -> I
 
 
 def _numbered(address: str) -> list[str]:
-    """Groups 0, 1, 2 and so on, where nothing lists the images."""
+    """Groups 0, 1, 2 and so on, where nothing lists the images.
+
+    There are servers that answer to any name, with a page or with the same document.
+    """
     names: list[str] = []
-    while nodes.documents(addresses.join(address, str(len(names)))):
+    is_endless = addresses.is_url(address) and bool(
+        nodes.documents(addresses.join(address, _NOBODYS))
+    )
+    while not is_endless and nodes.documents(addresses.join(address, str(len(names)))):
         names.append(str(len(names)))
+        is_endless = addresses.is_url(address) and len(names) > _MOST_NUMBERED
+    if is_endless:
+        raise InputError(
+            "the group does not list its images, and the server answers to any name",
+            where=address,
+            remedy=f"name one of them, for example {addresses.join(address, '0')}",
+        )
     return names
 
 
