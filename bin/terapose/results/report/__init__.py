@@ -1,1 +1,1 @@
-"""A report of results, to look at and to judge: a page, the same numbers as JSON, and for MultiQC."""
+"""A report to judge results by: a page, the same numbers as JSON, and some of them for MultiQC."""

@@ -74,7 +74,7 @@ class Summary:
     samples
         (z, y, x, 3) int64: the first cell in each part, by its voxel.
     kinds
-        Cells to look at: "error", "largest" and "smallest".
+        Cells to look at: "error", "probability", "largest" and "smallest".
     """
 
     shape: ZYX
@@ -122,6 +122,8 @@ class Summary:
         error = rows.get("FlowError")
         if error is not None:
             self._keep("error", -np.where(np.isfinite(error), error, -np.inf), rows, center)
+        if "CellProbability" in rows:
+            self._keep("probability", rows["CellProbability"].astype(np.float64), rows, center)
         self._keep("largest", -size.astype(np.float64), rows, center)
         self._keep("smallest", size.astype(np.float64), rows, center)
 

@@ -20,7 +20,7 @@ Child = str | int | float | None
 
 
 def text(value: object) -> Markup:
-    """A value as text of a page: escaped, not endless, without control characters or credentials."""
+    """A value as text of a page: escaped and cut off, without control characters or credentials."""
     if isinstance(value, Markup):
         return value
     return Markup(html.escape(shown(value, _MOST), quote=True))

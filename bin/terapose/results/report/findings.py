@@ -69,8 +69,8 @@ def _of_input(record: Mapping[str, Any], saturated: Mapping[str, Any]) -> list[F
         some.append(
             Finding(
                 "diameter-of-network",
-                f"The diameter is that of the network, {number(diameter_used(record))} pixels: none "
-                "was given, or the same.",
+                f"The diameter is that of the network, {number(diameter_used(record))} pixels: no "
+                "other one was given.",
                 "Measure a typical cell in pixels and give its diameter: --diameter.",
             )
         )
@@ -88,9 +88,9 @@ def _of_input(record: Mapping[str, Any], saturated: Mapping[str, Any]) -> list[F
         some.append(
             Finding(
                 "saturated",
-                f"{100 * share:.1f} % of the voxels that were looked at have the highest intensity, "
-                f"{number(saturated['highest'])}: bright cells have no structure left, and cells "
-                "that touch may merge.",
+                f"{100 * share:.1f} % of the voxels that were looked at have the highest "
+                f"intensity, {number(saturated['highest'])}: bright cells have no structure left, "
+                "and cells that touch may merge.",
                 "Record the image with less light or a shorter exposure; check that it was not "
                 "clipped when it was converted.",
             )
@@ -110,9 +110,9 @@ def _of_count(record: Mapping[str, Any], found: Summary | None) -> list[Finding]
         Finding(
             "few-cells" if cells else "no-cells",
             what if what.endswith(".") else f"{what}.",
-            "Check the channel (--channels) and the diameter; for dark cells on a bright background "
-            "give --invert; a lower --cellprob-threshold finds fainter cells; --min-size and "
-            "--flow-threshold may have removed them.",
+            "Check the channel (--channels) and the diameter; for dark cells on a bright "
+            "background give --invert; a lower --cellprob-threshold finds fainter cells; "
+            "--min-size and --flow-threshold may have removed them.",
         )
     ]
 
@@ -170,8 +170,8 @@ def _of_sizes(found: Summary) -> list[Finding]:
         some.append(
             Finding(
                 "pieces",
-                f"{100 * small:.0f} % of the cells are smaller than a fifth of the median: some may "
-                "be pieces of cells, or dirt.",
+                f"{100 * small:.0f} % of the cells are smaller than a fifth of the median: some "
+                "may be pieces of cells, or dirt.",
                 "See the smallest cells below. If they are no cells, try a larger --diameter, "
                 "--min-size or --min-median-fraction.",
             )
@@ -192,7 +192,7 @@ def _of_errors(record: Mapping[str, Any], found: Summary) -> list[Finding]:
             "flow-error",
             f"A quarter of the cells have a flow error of {number(upper)} or more; the limit is "
             f"{number(limit)}.",
-            "The network may not know such cells: see those with the highest flow error, try another "
-            "--model or a better --diameter, or train one (terapose train).",
+            "The network may not know such cells: see those with the highest flow error, try "
+            "another --model or a better --diameter, or train one (terapose train).",
         )
     ]

@@ -26,7 +26,7 @@ def found_diameter(found: Summary, record: Mapping[str, Any]) -> float | None:
     median = found.size.quantile(0.5)
     if record["mode"] == "2d":
         return 2 * math.sqrt(median / math.pi)
-    return 2 * (3 * median * _depth(record) / (4 * math.pi)) ** (1 / 3)
+    return 2 * math.cbrt(3 * median * _depth(record) / (4 * math.pi))
 
 
 def _depth(record: Mapping[str, Any]) -> float:

@@ -58,7 +58,8 @@ def as_grey(plane: NDArray[Any], contrast: Contrast) -> NDArray[np.uint8]:
     least = max(_LEAST * (contrast.high - contrast.low), 1e-12)
     scaled = np.clip((values - low) / max(high - low, least), 0, 1) ** _GAMMA
     # fewer greys than anybody can tell apart, and files of half the size
-    return (np.round(scaled * 63) * (255 / 63)).astype(np.uint8)
+    grey: NDArray[np.uint8] = (np.round(scaled * 63) * (255 / 63)).astype(np.uint8)
+    return grey
 
 
 def outlined(

@@ -21,6 +21,7 @@ KINDS = {
     "random": "Random places",
     "corner": "Corners of blocks",
     "error": "Highest flow error",
+    "probability": "Lowest cell probability",
     "largest": "Largest cells",
     "smallest": "Smallest cells",
 }
@@ -50,7 +51,13 @@ def fullest(found: Summary | None, shape: ZYX) -> ZYX:
     """The voxel of a cell where most cells are; the middle if there are none."""
     if found is None or not found.size.count:
         return shape[0] // 2, shape[1] // 2, shape[2] // 2
-    part = np.unravel_index(int(found.density.argmax()), found.density.shape)
+    from scipy.ndimage import uniform_filter
+
+    # of a wide surrounding, of which nothing is beyond the border; and there a part with a cell
+    wide = [max(1, n // 4) for n in found.density.shape]
+    around = uniform_filter(found.density.astype(np.float64), wide, mode="constant")
+    around = np.where(found.density > 0, around, -1)
+    part = np.unravel_index(int(around.argmax()), around.shape)
     z, y, x = (int(n) for n in found.samples[part])
     return z, y, x
 

@@ -19,6 +19,7 @@ _SAID = {
     "random": "Chosen at random, with a fixed seed, from the parts of the image that have cells.",
     "corner": "Where blocks of the run meet (dashed): cells there must look like any others.",
     "error": "The network's flows fit these cells least.",
+    "probability": "The network is least sure of these cells.",
     "largest": "They may be several cells that were merged.",
     "smallest": "They may be pieces of cells, or dirt.",
 }
@@ -73,7 +74,7 @@ def warnings(some: Sequence[Finding]) -> Markup:
 def _tiles(facts: Mapping[str, Any]) -> Markup:
     size = "area" if facts["mode"] == "2d" else "volume"
     statistics = facts["statistics"] or {}
-    cells = {"Cells": number(facts["cells"])}
+    cells: dict[str, str | None] = {"Cells": number(facts["cells"])}
     if statistics:
         unit = "px" if facts["mode"] == "2d" else "voxels"
         density = statistics["density"]

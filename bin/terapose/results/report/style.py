@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from terapose.core.version import __version__
 from terapose.results.report.elements import Child, Markup, element
-
-GENERATOR = "Terapose"
-"""Name in the head of each page: what says that a page may be replaced."""
+from terapose.results.report.own import GENERATOR
 
 _CSS = """
 :root { color-scheme: light dark; --ink: #1c1d21; --dim: #5c606a; --paper: #fff; --soft: #f3f4f6;
@@ -22,7 +20,7 @@ h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid var(--l
 h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; }
 p { max-width: 48rem; margin: .4rem 0; }
 a { color: var(--link); }
-.dim, figcaption, caption { color: var(--dim); font-size: .875rem; }
+.dim, figcaption, caption { color: var(--dim); font-size: .875rem; overflow-wrap: anywhere; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .6rem;
   margin: 1rem 0; }
 .facts div { background: var(--soft); border-radius: .4rem; padding: .5rem .7rem; }
@@ -32,7 +30,7 @@ a { color: var(--link); }
 .warnings li { border-left: 4px solid var(--warn); background: var(--warn-paper);
   padding: .5rem .8rem; overflow-wrap: anywhere; }
 .warnings strong { font-weight: 600; }
-.views { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr));
+.views { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 46%), 1fr));
   gap: .9rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr));
   gap: 1.2rem; }

@@ -24,15 +24,12 @@ from terapose.results.earlier import RECORD, sealed_record_of
 from terapose.results.report.cells import summarise
 from terapose.results.report.findings import findings
 from terapose.results.report.numbers import FORMAT, diameter_used, factor, found_diameter, numbers
+from terapose.results.report.own import MULTIQC, NUMBERS, PAGE, refuse_others
 from terapose.results.report.places import fullest, places
 from terapose.results.report.run_page import multiqc, run_facts, run_page
 from terapose.results.report.sample_page import sample_page
 from terapose.results.report.source import Source, open_source
-from terapose.results.report.style import GENERATOR
 from terapose.results.report.views import views
-
-PAGE, NUMBERS, MULTIQC = NAMES = ("report.html", "report.json", "report_mqc.json")
-"""Names of the files."""
 
 
 def write_report(results: Path, output: Path, *, name: str = "", address: str = "") -> Path:
@@ -82,7 +79,7 @@ def write_report(results: Path, output: Path, *, name: str = "", address: str = 
     return output / PAGE
 
 
-def write_run_report(reports: Sequence[Path], output: Path, folders: Sequence[str] = ()) -> Path:
+def write_run_report(reports: Sequence[Path], output: Path, folder: str = "{}") -> Path:
     """Write the report of a run.
 
     Parameters
@@ -91,8 +88,8 @@ def write_run_report(reports: Sequence[Path], output: Path, folders: Sequence[st
         `report.json` of each sample.
     output
         Folder for the report.
-    folders
-        Of each sample, as seen from there; the name of the sample if none are given.
+    folder
+        Of each sample, as seen from there, with ``{}`` for the name of the sample.
 
     Returns
     -------
@@ -111,46 +108,18 @@ def write_run_report(reports: Sequence[Path], output: Path, folders: Sequence[st
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise InputError("several reports are of one sample", where=output, got=", ".join(doubled))
-    places_of = dict(zip(names, folders or names, strict=True))
+    places_of = {name: folder.replace("{}", name) for name in names}
     samples.sort(key=lambda facts: str(facts["sample"]))
     _write(output, run_page(samples, places_of), run_facts(samples), multiqc(samples))
     return output / PAGE
 
 
-def refuse_others(output: Path) -> None:
-    """Refuse to replace files that are no reports.
-
-    Raises
-    ------
-    InputError
-        If there is one.
-    """
-    for name in NAMES:
-        path = output / name
-        if os.path.lexists(path) and not _is_ours(path):
-            raise InputError(
-                "would be overwritten, although it is no report of Terapose",
-                where=path,
-                remedy="move it away, or choose another folder",
-            )
-
-
-def remove_reports(output: Path) -> None:
-    """Remove reports of earlier results from a folder, and nothing else."""
-    for name in NAMES:
-        if os.path.lexists(output / name) and _is_ours(output / name):
-            files.remove(output / name)
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file is a report, by how it begins."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        begin = file.read(400).decode(errors="replace")
-    if path.name == PAGE:
-        return f'name="generator" content="{GENERATOR} ' in begin
-    return '"terapose"' in begin or '"samples": [' in begin
+def samples_in(results: Path) -> list[Path]:
+    """Folders of samples in a folder that is not one itself, in the order of their names."""
+    if (results / RECORD).exists() or not results.is_dir():
+        return []
+    some = (one for one in results.iterdir() if one.is_dir() and not one.name.startswith("."))
+    return sorted(one for one in some if any((one / n).is_file() for n in (RECORD, NUMBERS)))
 
 
 def _write(output: Path, page: str, facts: Mapping[str, Any], table: Mapping[str, Any]) -> None:
