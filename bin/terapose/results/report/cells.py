@@ -20,7 +20,8 @@ from terapose.core.geometry import ZYX
 from terapose.results.report.spread import Spread, even_edges, size_edges
 
 _ROWS = 1 << 16
-_PARTS = 32
+_PARTS, _PART = 32, 8
+"""Parts of an axis at most, and voxels of a part at least."""
 WORST = 6
 """Cells of each kind that are kept."""
 _PLANES = 100_000
@@ -89,7 +90,7 @@ class Summary:
 
     def __post_init__(self) -> None:
         self.planes = np.zeros(min(self.shape[0], _PLANES), np.int64)
-        parts = tuple(min(n, _PARTS) for n in self.shape)
+        parts = tuple(min(max(n // _PART, 1), _PARTS) for n in self.shape)
         self.density = np.zeros(parts, np.int64)
         self.samples = np.full((*parts, 3), -1, np.int64)
 
@@ -126,6 +127,14 @@ class Summary:
             self._keep("probability", rows["CellProbability"].astype(np.float64), rows, center)
         self._keep("largest", -size.astype(np.float64), rows, center)
         self._keep("smallest", size.astype(np.float64), rows, center)
+
+    def is_empty(self, voxel: ZYX) -> bool:
+        """Whether there are no cells in the part of the image that a voxel is in."""
+        z, y, x = (
+            n * parts // whole
+            for n, parts, whole in zip(voxel, self.density.shape, self.shape, strict=True)
+        )
+        return not self.density[z, y, x]
 
     def _place(self, center: NDArray[np.int64]) -> None:
         """Count cells by the parts of the image that they are in."""

@@ -61,7 +61,7 @@ def drawn(view: View, alt: str, unit: str, *, bar: bool = True) -> Markup:
         )
         for axis, at in view.marks
     ]
-    scale = _scale_bar(right, wide, high, unit, 14 if view.place else 28) if bar else None
+    scale = _scale_bar(right, wide, high, unit, 14 if view.place else 24) if bar else None
     return element(
         "svg",
         element("rect", class_="paper", **whole),

@@ -72,7 +72,10 @@ def table(header: list[Child], rows: list[list[Child]], caption: str | None = No
             element(
                 "tr",
                 element("th", first, scope="row"),
-                *(element("td", cell, class_=_kind(cell)) for cell in rest),
+                *(
+                    element("td", cell, class_=_kind(cell) if len(rest) > 1 else None)
+                    for cell in rest
+                ),
             )
             for first, *rest in rows
         )
@@ -93,10 +96,10 @@ def table(header: list[Child], rows: list[list[Child]], caption: str | None = No
 
 
 def _kind(cell: Child) -> str | None:
-    """Numbers are aligned to the right."""
+    """Numbers, and dashes in their places, are aligned to the right."""
     if isinstance(cell, Markup) or cell is None:
         return None
-    return "number" if str(cell)[:1].isdigit() or str(cell)[:1] == "-" else None
+    return "number" if str(cell)[:1] in "-\N{EN DASH}0123456789" else None
 
 
 def number(value: float | None, digits: int = 3) -> str:

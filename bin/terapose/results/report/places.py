@@ -105,8 +105,8 @@ def _within(part: int, parts: int, whole: int, share: float) -> int:
 def _corners(
     found: Summary, block: tuple[float, float, float], chance: random.Random
 ) -> list[Place]:
-    """Voxels where blocks meet, along all axes that are divided, and where there are cells."""
-    edges = [[e for e in _edges(n, b)] for n, b in zip(found.shape, block, strict=True)]
+    """Voxels where blocks meet, along all axes that are divided; first where there are cells."""
+    edges = [_edges(n, b) for n, b in zip(found.shape, block, strict=True)]
     if not any(edges[1:]):
         return []
     # a plane or slab that is not divided along an axis: anywhere along it
@@ -116,14 +116,14 @@ def _corners(
         chance.shuffle(order)
     else:
         order = [tuple(int(chance.random() * n) for n in counts) for _ in range(_TRIES)]
-    chosen: dict[ZYX, None] = {}
-    for picked in order:
-        z, y, x = (e[n] if e else n for e, n in zip(edges, picked, strict=True))
-        parts = found.density.shape
-        at = tuple(p * n // w for p, n, w in zip((z, y, x), parts, found.shape, strict=True))
-        if found.density[at] and len(chosen) < CORNERS:
-            chosen[z, y, x] = None
-    return [Place("corner", voxel) for voxel in chosen]
+    voxels = dict.fromkeys(_voxel(edges, picked) for picked in order)
+    return [Place("corner", voxel) for voxel in sorted(voxels, key=found.is_empty)[:CORNERS]]
+
+
+def _voxel(edges: list[list[int]], picked: tuple[int, ...]) -> ZYX:
+    """The voxel of a corner; along an axis that is not divided the one that was picked."""
+    z, y, x = (e[n] if e else n for e, n in zip(edges, picked, strict=True))
+    return z, y, x
 
 
 def _edges(length: int, block: float) -> list[int]:

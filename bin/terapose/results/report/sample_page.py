@@ -118,7 +118,7 @@ def _pictures(facts: Mapping[str, Any], shown: Sequence[View], unit: str) -> Mar
     for kind, title in KINDS.items():
         some = [view for view in shown if view.kind == kind]
         if some:
-            figures = [_figure(view, title, unit) for view in some]
+            figures = [_figure(view, title, unit, facts["mode"]) for view in some]
             parts += [
                 element("h3", title),
                 element("p", _SAID[kind], class_="dim"),
@@ -166,13 +166,13 @@ def _sections(some: Sequence[View], unit: str) -> Markup:
     )
 
 
-def _figure(view: View, title: str, unit: str) -> Markup:
+def _figure(view: View, title: str, unit: str, mode: str) -> Markup:
     assert view.place is not None
     place, cell = view.place, view.place.cell
     at = ", ".join(f"{a} {n}" for a, n in zip("zyx", place.center, strict=True))
     words = [at] if cell is None else [f"cell {cell.number}", at]
     if cell is not None:
-        words.append(f"{number(cell.size)} voxels")
+        words.append(f"{number(cell.size)} {'pixels' if mode == '2d' else 'voxels'}")
         if cell.error is not None:
             words.append(f"flow error {number(cell.error)}")
     alt = f"{title}: {', '.join(words)}, with the outlines of cells"

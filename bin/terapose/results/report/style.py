@@ -30,11 +30,11 @@ a { color: var(--link); }
 .warnings li { border-left: 4px solid var(--warn); background: var(--warn-paper);
   padding: .5rem .8rem; overflow-wrap: anywhere; }
 .warnings strong { font-weight: 600; }
-.views { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 46%), 1fr));
+.views { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(11rem, 46%), 1fr));
   gap: .9rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr));
   gap: 1.2rem; }
-.sections { display: grid; gap: .9rem; align-items: start; }
+.sections { display: grid; gap: .9rem; align-items: start; max-width: 62rem; }
 figure { margin: 0; min-width: 0; }
 svg { display: block; width: 100%; height: auto; }
 svg.view { border-radius: .25rem; }

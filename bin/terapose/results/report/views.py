@@ -92,6 +92,8 @@ def views(source: Source, center: ZYX, some: Sequence[Place], diameter: float) -
     flat = source.shape[0] == 1
     if flat or max(source.shape[1:]) > _SECTION:
         read.append(_overview(source, center[0]))
+    # of a large image without a pyramid there is nothing to show
+    read = [one for one in read if one.grey is not None or one.cells is not None]
     if not flat:
         read += [_section(source, center, axis) for axis in range(3)]
     read += [_window(source, place, diameter) for place in some]
