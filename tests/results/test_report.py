@@ -194,9 +194,9 @@ def open_level_of_image(path: Path) -> Any:
 
 
 def test_corners_are_those_of_blocks(made: Path) -> None:
-    text = elements(made / "volume" / "report.html").text
+    text = (made / "volume" / "report.html").read_text(encoding="utf-8")
     corners = text.partition("Corners of blocks")[2].partition("Lowest cell probability")[0]
-    places = re.findall(r"z (\d+), y (\d+), x (\d+)", corners)
+    places = re.findall(r">z (\d+), y (\d+), x (\d+)<", corners)
     assert places and {(y, x) for _, y, x in places} == {("24", "28")}
 
 

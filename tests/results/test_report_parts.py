@@ -221,4 +221,5 @@ def sparse(path: Path, shape: tuple[int, ...], dtype: str, levels: int) -> None:
         change = [{"type": "scale", "scale": scale}]
         datasets.append({"path": str(level), "coordinateTransformations": change})
     axes = [{"name": axis, "type": "space"} for axis in "zyx"]
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    about: Any = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    group.attrs["ome"] = about

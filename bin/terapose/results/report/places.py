@@ -54,7 +54,7 @@ def fullest(found: Summary | None, shape: ZYX) -> ZYX:
     from scipy.ndimage import uniform_filter
 
     # of a wide surrounding, of which nothing is beyond the border; and there a part with a cell
-    wide = [max(1, n // 4) for n in found.density.shape]
+    wide = [min(n, max(3, n // 4)) for n in found.density.shape]
     around = uniform_filter(found.density.astype(np.float64), wide, mode="constant")
     around = np.where(found.density > 0, around, -1)
     part = np.unravel_index(int(around.argmax()), around.shape)
