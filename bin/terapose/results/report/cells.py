@@ -41,7 +41,7 @@ class Cell:
     center
         (Z, Y, X) voxel of the label image that its centroid is in.
     edge
-        Longest side of its bounding box in Y and X, in pixels.
+        Longest side of the bounding box in Y and X, in pixels.
     size
         Voxels.
     error

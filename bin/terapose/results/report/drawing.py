@@ -35,7 +35,7 @@ def drawn(view: View, alt: str, unit: str, *, bar: bool = True) -> Markup:
     alt
         What it shows, for those who cannot see it.
     unit
-        Of its size.
+        Of the size.
     bar
         Whether there is room for a scale bar.
     """

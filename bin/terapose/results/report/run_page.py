@@ -52,7 +52,7 @@ def multiqc(samples: Sequence[Facts]) -> dict[str, Any]:
 
 
 def run_facts(samples: Sequence[Facts]) -> dict[str, Any]:
-    """The numbers of a run: those of its samples that its page shows."""
+    """The numbers of a run: what its page shows of each sample."""
     rows = [
         {
             "sample": facts["sample"],

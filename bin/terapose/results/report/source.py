@@ -59,7 +59,7 @@ class Saturation:
 
 @dataclass
 class Source:
-    """An image and the label image of its cells, of one shape.
+    """An image and the label image of the cells in it, of one shape.
 
     Attributes
     ----------

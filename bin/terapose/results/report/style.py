@@ -77,7 +77,7 @@ def page(title: str, *parts: Child) -> str:
     title
         Its title.
     *parts
-        Of its body.
+        Of the body.
     """
     head = element(
         "head",

@@ -38,7 +38,7 @@ def write_report(results: Path, output: Path, *, name: str = "", address: str = 
     Parameters
     ----------
     results
-        Folder of its results.
+        Folder of the results.
     output
         Folder for the report.
     name
