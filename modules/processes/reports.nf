@@ -1,10 +1,11 @@
 include { folder_of } from '../outdir'
 include { quoted } from '../shell'
 
-// A page with all samples, from the numbers of their reports.
+// A page with all samples, from the numbers of their reports. That of an earlier run is gone by then
+// (remove_reports), so what is there is of somebody else.
 process REPORTS {
     label 'small'
-    publishDir { "${params.outdir}" }, mode: params.publish_mode, overwrite: true
+    publishDir { "${params.outdir}" }, mode: params.publish_mode, overwrite: false
 
     input:
     path _numbers, stageAs: 'samples/*/*'
