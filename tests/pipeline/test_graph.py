@@ -20,7 +20,6 @@ from terapose.pipeline.graph import (
     PLAN,
     SCATTERED,
     STAGES,
-    commands,
     follows_summary,
     gathered,
     memory_of,

@@ -268,3 +268,23 @@ def test_a_page_of_all_samples(made: Path, tmp_path: Path, command: Terapose) ->
     write_run_report(some, tmp_path / "again")
     for name in NAMES:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_several_samples_on_one_machine(
+    made: Path, volume: Path, command: Terapose, tmp_path: Path
+) -> None:
+    """The page of all is of those of this run, and goes with it."""
+    shutil.copytree(made / "plane <i>.zarr", tmp_path / "plane.zarr")
+    sheet, out = tmp_path / "sheet.csv", tmp_path / "out"
+    sheet.write_text("sample,image,min_size\none,plane.zarr,\ntwo,plane.zarr,60\n")
+    (out / "other").mkdir(parents=True)
+    shutil.copy(volume / "report.json", out / "other")
+    words = ("segment", sheet, out, "--model", "nuclei-small", "--diameter", 10, "--jobs", 1)
+    said = command(*words, "--report")
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[-1] == f"report: {out / 'report.html'}"
+    assert f"report: {out / 'two' / 'report.html'}" in said.out.splitlines()
+    assert [one["sample"] for one in numbers(out)["samples"]] == ["one", "two"]
+    assert numbers(out / "two")["parameters"]["min_size"] == 60
+    assert command(*words).code == 0
+    assert sorted(path.parent.name for path in out.glob("**/report*")) == ["other"]
