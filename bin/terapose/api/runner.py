@@ -95,7 +95,7 @@ def segment_file(
             as_links = link or (isinstance(results, Remote) and isinstance(home.place, Path))
             made = _segment(opened, folder, home, params, workers, report, link=as_links)
             look_all(made.record["mode"], params, folder)
-            remove_reports(folder)
+            remove_reports(results)
             if params.report:
                 _report(folder, results, opened.address)
         # not before results are where they should be: another run can go on from what is kept

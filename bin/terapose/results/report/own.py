@@ -38,14 +38,19 @@ def refuse_others(folder: Path | Remote) -> None:
             )
 
 
-def reports_in(folder: Path) -> list[str]:
+def reports_in(folder: Path | Remote) -> list[str]:
     """Names of the files of reports in a folder."""
-    return [name for name in NAMES if _is_own(folder, name)]
+    there = names_in(folder)
+    return [name for name in NAMES if name in there and _is_own(folder, name)]
 
 
-def remove_reports(folder: Path) -> None:
+def remove_reports(folder: Path | Remote) -> None:
     """Remove the files of reports from a folder, and nothing else."""
-    for name in reports_in(folder):
+    found = reports_in(folder)
+    if isinstance(folder, Remote):
+        folder.remove(found)
+        return
+    for name in found:
         files.remove(folder / name)
 
 
