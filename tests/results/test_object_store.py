@@ -79,8 +79,8 @@ def content(folder: Path | Remote) -> dict[str, bytes]:
 def test_a_report_is_sent_with_the_results_and_goes_with_them(
     server: Server, there: Remote, made: Path, tmp_path: Path, tiny_model: Path, command: Terapose
 ) -> None:
-    words = ("segment", made / "image.zarr", there, "--model", tiny_model, "--jobs", 1)
-    words += ("--store", tmp_path / "store", "--cellprob-threshold", -0.5)
+    words: tuple[object, ...] = ("segment", made / "image.zarr", there, "--model", tiny_model)
+    words += ("--jobs", 1, "--store", tmp_path / "store", "--cellprob-threshold", -0.5)
     there.write("report_mqc.json", b"mine")
     assert "no report of Terapose" in command.refuses(*words, "--report")
     there.remove(["report_mqc.json"])

@@ -223,3 +223,15 @@ def sparse(path: Path, shape: tuple[int, ...], dtype: str, levels: int) -> None:
     axes = [{"name": axis, "type": "space"} for axis in "zyx"]
     about: Any = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
     group.attrs["ome"] = about
+
+
+def test_a_large_plane_has_a_detail_and_a_small_one_none(tmp_path: Path) -> None:
+    for edge in (1000, 5000):
+        shape = (1, edge, edge)
+        for name, dtype in (("image", "uint16"), ("labels", "uint32")):
+            sparse(tmp_path / f"{name}-{edge}", shape, dtype, 3)
+        image, labels = (Lazy(open_image(tmp_path / f"{n}-{edge}")) for n in ("image", "labels"))
+        source = Source(image, labels, None, None, Watch())
+        found = summary(rows(500, shape), 500, shape)
+        kinds = [view.kind for view in views(source, fullest(found, shape), [], 12.0)]
+        assert kinds == (["overview", "detail"] if edge > 1024 else ["overview"])

@@ -110,7 +110,7 @@ def _pictures(facts: Mapping[str, Any], shown: Sequence[View], unit: str) -> Mar
         class_="switch",
     )
     parts: list[Child] = [element("h2", "Pictures"), switch]
-    overview = [view for view in shown if view.kind == "overview"]
+    overview = [view for view in shown if view.kind in ("overview", "detail")]
     parts += [_overview(view, facts, unit) for view in overview]
     sections = [view for view in shown if view.kind in _SECTIONS]
     if sections:
@@ -128,8 +128,10 @@ def _pictures(facts: Mapping[str, Any], shown: Sequence[View], unit: str) -> Mar
 
 
 def _overview(view: View, facts: Mapping[str, Any], unit: str) -> Markup:
-    said = "The whole plane with the outlines of the cells"
-    if not view.grey:
+    said = "The whole plane with its cells"
+    if view.kind == "detail":
+        said = "Where most cells are, at full resolution"
+    elif not view.grey:
         said = "The cells of the whole plane; the image has no level small enough to show it"
     elif not view.outlines:
         said = "The whole plane; the label image has no level small enough to show it"

@@ -36,7 +36,7 @@ class View:
     Attributes
     ----------
     kind
-        "overview", "YX", "ZX", "ZY", or the kind of a place.
+        "overview", "detail" of a large plane, "YX", "ZX", "ZY", or the kind of a place.
     size
         Down and right, in micrometres or voxels.
     grey, outlines
@@ -86,7 +86,8 @@ def views(source: Source, center: ZYX, some: Sequence[Place], diameter: float) -
     Returns
     -------
     list of View
-        The overview first, then the three sections of a volume, then the windows.
+        The overview first, then a detail of a large plane, or the three sections of a volume, then
+        the windows.
     """
     read = []
     flat = source.shape[0] == 1
@@ -96,6 +97,9 @@ def views(source: Source, center: ZYX, some: Sequence[Place], diameter: float) -
     read = [one for one in read if one.grey is not None or one.cells is not None]
     if not flat:
         read += [_section(source, center, axis) for axis in range(3)]
+    elif max(source.shape[1:]) > COARSE:
+        # in which cells can be seen, too
+        read.append(_section(source, center, 0)._replace(kind="detail", marks=()))
     read += [_window(source, place, diameter) for place in some]
     contrast = contrast_of([one.grey for one in read if one.grey is not None])
     step = max(source.shape[1:]) / COARSE
