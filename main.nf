@@ -1,11 +1,11 @@
 #!/usr/bin/env nextflow
 
-include { expect_samples ; say_end } from './modules/failures'
+include { cells_in ; expect_samples ; say_end } from './modules/failures'
 include { help_text } from './modules/help'
 include { hold } from './modules/lock'
 include { LOOK } from './modules/phases/look'
 include { SIMULATE } from './modules/processes/simulate'
-include { remove_note ; remove_stale } from './modules/outdir'
+include { remove_note ; remove_reports ; remove_stale } from './modules/outdir'
 include { SEGMENT ; SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { any_second ; check_parameters ; checked_outdir ; named_images ; run_parameters ; simulating ; source } from './modules/sources'
 
@@ -42,19 +42,22 @@ workflow {
     }
     outdir = checked_outdir()
     release = hold(outdir)
+    if (outdir) {
+        remove_reports(outdir)
+    }
     sources = images.map { name, address, own -> source(name, address, own, given, false) }
     SEGMENT(sources, params_file, outdir, cells, false)
     SEGMENT.out.stale.subscribe { name, files -> remove_stale(outdir, name, files) }
     LOOK(SEGMENT.out.results, reference)
 
-    finished = Collections.synchronizedList([])
-    SEGMENT.out.cells.subscribe { name, _labels, _record -> finished.add(name) }
+    finished = Collections.synchronizedMap([:])
+    SEGMENT.out.cells.subscribe { name, _labels, record -> finished.put(name, cells_in(record)) }
     SEGMENT.out.notes.subscribe { note -> notes.add(note) }
     workflow.onComplete = {
         if (workflow.success && outdir) {
-            finished.each { name -> remove_note(outdir, name) }
+            finished.each { name, _cells -> remove_note(outdir, name) }
         }
         release.call()
-        say_end(outdir, finished.size(), notes)
+        say_end(outdir, finished, notes)
     }
 }

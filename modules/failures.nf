@@ -70,11 +70,19 @@ def said_of_stop() {
     return (lines ?: other.takeRight(1) ?: ['terapose: the run stopped: see .nextflow.log']).join('\n')
 }
 
-// Say how the run ended: where the results are, with notes on them; or, last, what failed.
+// The number of cells in a record; a stub's is empty.
+def cells_in(record) {
+    def text = record.text
+    return text ? new groovy.json.JsonSlurper().parseText(text).cells : 0
+}
+
+// Say how the run ended: where the results are and how many cells, with notes on them; or,
+// last, what failed. `finished` are the samples that are, with their numbers of cells.
 def say_end(outdir, finished, notes) {
-    def failed = said_of_failures(finished)
+    def failed = said_of_failures(finished.size())
     if (workflow.success && (finished || !failed)) {
         println("\nResults: ${outdir ?: params.outdir}")
+        println("Cells: ${finished.values().sum() ?: 0} in ${finished.size()} sample${finished.size() == 1 ? '' : 's'}")
         notes.each { note -> println("WARNING: ${note}") }
     }
     if (failed || !workflow.success) {

@@ -11,6 +11,22 @@ def remove_note(outdir, name) {
     file("${outdir}/${folder_of(name)}", glob: false).resolve('.provenance.going.json').delete()
 }
 
+// Remove the page of all samples of an earlier run, and its numbers: this one makes another, or none. What
+// is no report (bin/terapose/results/report/own.py) stays, and no page takes its place.
+def remove_reports(outdir) {
+    def signs = [
+        'report.html': 'name="generator" content="Terapose ',
+        'report.json': '{\n "format": ',
+        'report_mqc.json': '{\n "id": "terapose"',
+    ]
+    signs.each { name, sign ->
+        def path = file(outdir, glob: false).resolve(name)
+        if (path.isFile() && path.withInputStream { stream -> new String(stream.readNBytes(400), 'UTF-8') }.contains(sign)) {
+            path.delete()
+        }
+    }
+}
+
 // Remove results of an earlier run from a sample's folder, and say so. They may be links: not what
 // these lead to.
 def remove_stale(outdir, name, files) {

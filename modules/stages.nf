@@ -21,5 +21,5 @@ def reading() {
 
 // Stages before the plan, and after the results.
 def around() {
-    return ['simulate', 'check', 'fetch', 'publish', 'verify', 'picture', 'evaluate', 'attach']
+    return ['simulate', 'check', 'fetch', 'publish', 'verify', 'picture', 'evaluate', 'report', 'reports', 'attach']
 }

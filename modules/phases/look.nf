@@ -1,9 +1,11 @@
-// What is done with results: a picture of each sample, scores where there is a reference, and labels in
-// the image itself.
+// What is done with results: a picture of each sample, scores where there is a reference, reports, and
+// labels in the image itself.
 
 include { ATTACH } from '../processes/attach'
 include { EVALUATE } from '../processes/evaluate'
 include { PICTURE } from '../processes/picture'
+include { REPORT } from '../processes/report'
+include { REPORTS } from '../processes/reports'
 include { asking } from '../tasks'
 
 workflow LOOK {
@@ -22,6 +24,15 @@ workflow LOOK {
             .map { sample, run, files -> tuple(sample, named(files, 'labels.zarr'), run.words.evaluate) }
             .join(reference)
     )
+    REPORT(
+        asking(results, 'report').map { sample, run, files -> tuple(sample, files, run.address, run.image, run.words.report) }
+    )
+    numbers = REPORT.out
+        .map { sample, _page, numbers, _table -> tuple(sample, numbers) }
+        .toSortedList { one, other -> one[0] <=> other[0] }
+        .filter { all -> all }
+        .map { all -> all.collect { _sample, numbers -> numbers } }
+    REPORTS(numbers, asking(results, 'reports').map { _sample, run, _files -> run.words.reports }.first())
     ATTACH(asking(results, 'attach').map { sample, run, files -> tuple(sample, files, run.image, run.words.attach) })
 }
 

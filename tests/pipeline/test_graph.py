@@ -20,7 +20,6 @@ from terapose.pipeline.graph import (
     PLAN,
     SCATTERED,
     STAGES,
-    commands,
     follows_summary,
     gathered,
     memory_of,
@@ -73,7 +72,7 @@ def test_stages_are_told_apart_and_gathered_once() -> None:
     assert len({stage.name for stage in EVERY}) == len(EVERY)
     assert {s.phase for s in GRAPH} == {"work"} and PLAN.phase == "plan"
     assert {s.phase for s in BEFORE} == {"before"} and {s.phase for s in AFTER} == {"after"}
-    assert set(PARAMETERS) <= {*commands()}
+    assert set(PARAMETERS) <= {stage.command for stage in EVERY}
     assert all((stage.memory is None) == (stage.over is None) for stage in GRAPH)
     taken = {name for stage in GRAPH for name in stage.parameters}
     assert taken <= set(Parameters.model_fields)

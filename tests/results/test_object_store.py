@@ -76,6 +76,25 @@ def content(folder: Path | Remote) -> dict[str, bytes]:
     return found
 
 
+def test_a_report_is_sent_with_the_results_and_goes_with_them(
+    server: Server, there: Remote, made: Path, tmp_path: Path, tiny_model: Path, command: Terapose
+) -> None:
+    words: tuple[object, ...] = ("segment", made / "image.zarr", there, "--model", tiny_model)
+    words += ("--jobs", 1, "--store", tmp_path / "store", "--cellprob-threshold", -0.5)
+    there.write("report_mqc.json", b"mine")
+    assert "no report of Terapose" in command.refuses(*words, "--report")
+    there.remove(["report_mqc.json"])
+    said = command(*words, "--report")
+    assert said.code == 0, said.err
+    assert said.out.endswith(f"\nreport: {there}/report.html\n")
+    facts = json.loads(there.read("report.json") or b"")
+    assert facts["sample"] == str(there).rpartition("/")[2] and facts["cells"] > 0
+    assert b"<!DOCTYPE html>" in (there.read("report.html") or b"")
+    assert not faults(there)
+    assert command(*words).code == 0
+    assert not [name for name in there.names() if name.startswith("report")]
+
+
 def test_results_are_those_of_a_local_run(
     server: Server, there: Remote, made: Path, tmp_path: Path, tiny_model: Path, command: Terapose
 ) -> None:

@@ -55,7 +55,7 @@ def find(image: Image, params: Parameters, model_files: Sequence[Path]) -> dict[
     """Find it."""
     return {"diameter": image.shape[1] // 4 + len(model_files)}
 '''
-AFTER = '''"""report: what there is."""
+AFTER = '''"""contents: what there is."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ from pathlib import Path
 def look(results: Path, output: Path) -> None:
     """Write down the names of all results."""
     names = sorted(path.name for path in results.iterdir() if path.name[0] != ".")
-    (output / "report.txt").write_text(f"results: {' '.join(names)}")
+    (output / "contents.txt").write_text(f"results: {' '.join(names)}")
 '''
 PROCESS_BEFORE = """
 process DIAMETER {
@@ -85,7 +85,7 @@ process DIAMETER {
 PROCESS_AFTER = """
 include { folder_of } from '../outdir'
 
-process REPORT {
+process CONTENTS {
     tag "${sample}"
     label 'small'
     publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode
@@ -94,20 +94,20 @@ process REPORT {
     tuple val(sample), path(results, stageAs: 'results/*'), val(args)
 
     output:
-    tuple val(sample), path('report.txt')
+    tuple val(sample), path('contents.txt')
 
     script:
     \"\"\"
-    terapose.py stage report results --output . ${args}
+    terapose.py stage contents results --output . ${args}
     \"\"\"
 }
 """
 NEW = {
     "bin/terapose/stages/sizes.py": STAGE,
     "bin/terapose/stages/diameter.py": BEFORE,
-    "bin/terapose/stages/report.py": AFTER,
+    "bin/terapose/stages/contents.py": AFTER,
     "modules/processes/diameter.nf": PROCESS_BEFORE,
-    "modules/processes/report.nf": PROCESS_AFTER,
+    "modules/processes/contents.nf": PROCESS_AFTER,
 }
 PLAN_CALL = "    PLAN(fetched.map { sample, row, given, network -> tuple(sample, row.plan, "
 FIND = """\
@@ -132,14 +132,14 @@ EDITS = {
             " asked=lambda mode, params: params.diameter is None),\n"
         ),
         '    Stage("picture",': (
-            '    Stage("report", "List the results.", "small", phase="after",'
+            '    Stage("contents", "List the results.", "small", phase="after",'
             " asked=lambda mode, params: params.diameter is None),\n"
         ),
     },
     "modules/stages.nf": {
         "'cell_overlaps', 'export'": "'sizes', ",
         "'publish', 'verify'": "'diameter', ",
-        "'picture', 'evaluate'": "'report', ",
+        "'picture', 'evaluate'": "'contents', ",
     },
     "modules/phases/labels.nf": {
         "workflow LABELS {": (
@@ -155,10 +155,10 @@ EDITS = {
         PLAN_CALL: FIND,
     },
     "modules/phases/look.nf": {
-        "workflow LOOK {": "include { REPORT } from '../processes/report'\n\n",
+        "workflow LOOK {": "include { CONTENTS } from '../processes/contents'\n\n",
         "    PICTURE(": (
-            "    REPORT(asking(results, 'report').map { sample, run, files ->"
-            " tuple(sample, files, run.words.report) })\n"
+            "    CONTENTS(asking(results, 'contents').map { sample, run, files ->"
+            " tuple(sample, files, run.words.contents) })\n"
         ),
     },
 }
@@ -215,7 +215,7 @@ def test_on_one_machine(copy: Path, image: Path, tmp_path: Path) -> None:
     helps = dict(line.split(maxsplit=1) for line in said.splitlines() if len(line.split()) > 1)
     assert helps["sizes"] == "Count the voxels of cells."
     assert helps["diameter"] == "Find the diameter."
-    assert helps["report"] == "List the results."
+    assert helps["contents"] == "List the results."
     given = (image, "--model", "nuclei-small")
     assert "\nsizes " in run("plan", *given)
     run("segment", image, tmp_path / "out", *given[1:], "--jobs", 1)
@@ -224,8 +224,8 @@ def test_on_one_machine(copy: Path, image: Path, tmp_path: Path) -> None:
     assert record["stages"]["sizes"]["voxels"] == (cells > 0).sum() > 0
     assert record["rescale"] == record["model"]["diam_mean"] / (SHAPE[1] // 4 + 1)
     names = "cells.csv cells.parquet labels.zarr provenance.json"
-    report = f"results: {names}"
-    assert (tmp_path / "out" / "report.txt").read_text() == report
+    contents = f"results: {names}"
+    assert (tmp_path / "out" / "contents.txt").read_text() == contents
 
     # and as processes of the workflow
     run("check", *given, "--lines", tmp_path / "lines.tsv")
@@ -239,14 +239,14 @@ def test_on_one_machine(copy: Path, image: Path, tmp_path: Path) -> None:
     run(*plan, given=found.read_text())
     kept = json.loads((tmp_path / "store" / "plan.json").read_text())
     assert kept["rescale"] == record["rescale"] and kept["tasks"]["sizes"]
-    (tmp_path / "out" / "report.txt").unlink()
-    run("stage", "report", tmp_path / "out", "--output", tmp_path, *row["report"].split())
-    assert (tmp_path / "report.txt").read_text() == report
+    (tmp_path / "out" / "contents.txt").unlink()
+    run("stage", "contents", tmp_path / "out", "--output", tmp_path, *row["contents"].split())
+    assert (tmp_path / "contents.txt").read_text() == contents
 
 
 def test_in_the_workflow(copy: Path, launches: Launches, voxels: np.ndarray) -> None:
     """What is around the plan is done; stages on the plan are stubs."""
-    for name in ("check", "fetch", "plan", "diameter", "report"):
+    for name in ("check", "fetch", "plan", "diameter", "contents"):
         process = copy / "modules" / "processes" / f"{name}.nf"
         head, _, body = process.read_text().partition("    script:\n")
         script = body.partition("    stub:\n")[0].rstrip("}\n")
@@ -259,19 +259,19 @@ def test_in_the_workflow(copy: Path, launches: Launches, voxels: np.ndarray) -> 
     words = ("--input", sheet, "--single_task", "false", "-stub-run")
     first = launch.done(*words)
     assert {"SIZES", "GATHER_SIZES"} <= first.submitted
-    started = re.findall(r"Submitted process > (?:\w+:)*(DIAMETER|REPORT) (.*)", first.said)
-    assert sorted(started) == [("DIAMETER", "(found)"), ("REPORT", "(found)")]
+    started = re.findall(r"Submitted process > (?:\w+:)*(DIAMETER|CONTENTS) (.*)", first.said)
+    assert sorted(started) == [("DIAMETER", "(found)"), ("CONTENTS", "(found)")]
     plans = [json.loads((store / "plan.json").read_text()) for store in launch.stores()]
     diameters = [plan["model"]["diam_mean"] / plan["rescale"] for plan in plans]
     assert sorted(diameters) == pytest.approx([9, SHAPE[1] // 4 + 1])
     results = "cells.csv cells.parquet labels.zarr provenance.json"
-    assert (launch.out / "found" / "report.txt").read_text() == f"results: {results}"
-    assert not (launch.out / "given" / "report.txt").exists()
+    assert (launch.out / "found" / "contents.txt").read_text() == f"results: {results}"
+    assert not (launch.out / "given" / "contents.txt").exists()
 
     # edited, it looks at the results again, and nothing else is done
     shutil.rmtree(launch.out)  # a stub's record is none
-    code = copy / "bin/terapose/stages/report.py"
+    code = copy / "bin/terapose/stages/contents.py"
     code.write_text(code.read_text().replace('"results: ', '"now: '))
     again = launch.done(*words, "-resume")
-    assert again.submitted == {"CHECK", "PUBLISH", "REPORT"}
-    assert (launch.out / "found" / "report.txt").read_text() == f"now: {results}"
+    assert again.submitted == {"CHECK", "PUBLISH", "CONTENTS"}
+    assert (launch.out / "found" / "contents.txt").read_text() == f"now: {results}"

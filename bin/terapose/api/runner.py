@@ -36,6 +36,7 @@ from terapose.results.destination import check_output, refuse_links, renew
 from terapose.results.earlier import record_of
 from terapose.results.in_image.attaching import check_image
 from terapose.results.outputs import result_names
+from terapose.results.report.own import refuse_others, remove_reports
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,9 @@ def segment_file(
             as_links = link or (isinstance(results, Remote) and isinstance(home.place, Path))
             made = _segment(opened, folder, home, params, workers, report, link=as_links)
             look_all(made.record["mode"], params, folder)
+            remove_reports(results)
+            if params.report:
+                _report(folder, results, opened.address)
         # not before results are where they should be: another run can go on from what is kept
         made.clear(home, params)
     return made.record
@@ -121,6 +125,8 @@ def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[
     check_stage.check_thumbnails(result, params)
     check_image(opened, params)
     check_output(folder, image, result_names(params), (params.tissue, params.markers))
+    if params.report:
+        refuse_others(folder)
     for note in check_stage.exposed(image, params):
         log.warning(note)
     if isinstance(folder, Remote):
@@ -130,6 +136,14 @@ def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[
         with held(folder):
             files.clear_aside(folder)
             yield opened, lambda: None
+
+
+def _report(folder: Path, results: Path | Remote, address: str) -> None:
+    """Make the report of results, under the name of the folder that they are for."""
+    from terapose.results.report.writing import write_report
+
+    place = os.path.abspath(results) if isinstance(results, Path) else str(results)
+    write_report(folder, folder, name=place.rpartition("/")[2], address=address)
 
 
 class _Made(NamedTuple):

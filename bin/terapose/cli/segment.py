@@ -100,15 +100,44 @@ def command(
         click.echo(f"skipped, not images: {', '.join(listing.left_out)}", err=True)
     workers = jobs or cores()
 
+    begun: list[str] = []
+    reported: list[str] = []
+
     def segment(name: str, address: str, params: Parameters) -> None:
         if listing.are_several:
             click.echo(f"sample: {name}", err=True)
+        begun.append(name)
         how = {"for_mcmicro": given is not None, "link": publish_mode == "link"}
         own = None if stores is None else stores / name
         _segment_one(address, folder / name, params, workers, own, **how)
+        if params.report and name:
+            reported.append(name)
 
     with stopping():
-        for_each(listing, options, segment, _say)
+        try:
+            for_each(listing, options, segment, _say)
+        finally:
+            _forget_report(folder, begun)
+        if reported and isinstance(folder, Path):
+            _report_all(folder, reported)
+
+
+def _forget_report(folder: Path | Remote, begun: list[str]) -> None:
+    """Remove the report of all samples of an earlier run, once one of them was begun."""
+    from terapose.results.report.own import remove_reports
+
+    # an only sample has none, and its own goes and comes with its results
+    if any(begun) and isinstance(folder, Path):
+        remove_reports(folder)
+
+
+def _report_all(folder: Path, names: list[str]) -> None:
+    """Make the report of all samples."""
+    from terapose.results.report.own import NUMBERS
+    from terapose.results.report.writing import write_run_report
+
+    page = write_run_report([folder / name / NUMBERS for name in names], folder)
+    click.echo(f"report: {page}")
 
 
 def _say(name: str, error: Exception) -> None:
@@ -147,3 +176,5 @@ def _segment_one(
     click.echo(f"cells:  {record['cells']}", err=True)
     click.echo(f"labels: {out / 'labels.zarr'}")
     click.echo(f"table:  {out / 'cells.csv'}")
+    if params.report:
+        click.echo(f"report: {out / 'report.html'}")

@@ -221,6 +221,11 @@ class Parameters(ImageParameters):
         description="Where label images are: in the results only, or also in the OME-Zarr image "
         "itself, in its group labels (image).",
     )
+    report: bool = Field(
+        False,
+        description="Also write a report to judge the results by: a page with pictures, statistics "
+        "and warnings (report.html), and its numbers as JSON.",
+    )
     block_shape: Shape = Field(
         None, description="Block size Z,Y,X in voxels; default: depends on the image size."
     )
@@ -304,7 +309,7 @@ class Parameters(ImageParameters):
             "diameter": self.cell_diameter or self.diameter,
             **{"measure": ("none",), "table": ("csv",), "mask_tiff": "", "thumbnails": None},
             **dict.fromkeys(SECOND, None),
-            **{"cell_model": "", "upscale": False, "labels_in": "results"},
+            **{"cell_model": "", "upscale": False, "labels_in": "results", "report": False},
         }
         return self.model_copy(update=changed)
 

@@ -52,6 +52,10 @@ def _goes_into_image(mode: str, params: Parameters) -> bool:
     return params.labels_in == "image"
 
 
+def _reports(mode: str, params: Parameters) -> bool:
+    return params.report
+
+
 def _traces(mode: str, params: Parameters) -> bool:
     return "geojson" in params.table
 
@@ -313,6 +317,22 @@ AFTER = (
     Stage("picture", "Draw outlines of the cells.", "small", phase="after", calls="picture"),
     Stage("evaluate", "Score against a reference.", "small", phase="after", calls="evaluate"),
     Stage(
+        "report",
+        "Make the report of a sample.",
+        "small",
+        phase="after",
+        calls="report",
+        asked=_reports,
+    ),
+    Stage(
+        "reports",
+        "Make the report of all samples.",
+        "small",
+        phase="after",
+        calls="report",
+        asked=_reports,
+    ),
+    Stage(
         "attach",
         "Copy the label images into the image.",
         "small",
@@ -343,6 +363,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     # no task takes them: they are those of the run that finds the cells, or only ask for a stage
     "cell_overlaps": SECOND,
     "attach": ("labels_in",),
+    "report": ("report",),
 }
 """Parameters by the command of a stage; those that change results run it and later stages again."""
 

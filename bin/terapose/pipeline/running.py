@@ -45,7 +45,7 @@ def run(job: Job) -> Receipt:
     that of earlier tasks in the same process.
     """
     own_peak = forget_peak()
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), time.process_time()
     receipt = job.receipt()
     if receipt is None:
         ran_on = _begin(job)
@@ -59,6 +59,7 @@ def run(job: Job) -> Receipt:
             "items": [job.items.start, job.items.stop],
             "params": shaping(job.params),
             "seconds": round(time.perf_counter() - begin, 3),
+            "processor_seconds": round(time.process_time() - used, 3),
             "peak_memory": peak_memory() if own_peak else None,
             "ran_on": ran_on,
             "result": result,
@@ -110,7 +111,7 @@ def run_gather(job: Job, receipts: Sequence[Receipt]) -> State:
 
 
 def _gather(job: Job, receipts: Sequence[Receipt]) -> State:
-    begin, own_peak = time.perf_counter(), forget_peak()
+    begin, used, own_peak = time.perf_counter(), time.process_time(), forget_peak()
     described = STAGES[job.stage]
     if described.over is not None:
         tasks = sum_up(job.plan, job.stage, receipts, job.before.key)
@@ -132,6 +133,7 @@ def _gather(job: Job, receipts: Sequence[Receipt]) -> State:
         key=job.key,
         params=shaping(job.params),
         seconds=round(time.perf_counter() - begin, 3),
+        processor_seconds=round(time.process_time() - used, 3),
         peak_memory=peak_memory() if own_peak else None,
         ran_on=ran_on,
     )
@@ -256,6 +258,7 @@ def sum_up(
         params=ordered[0]["params"] if ordered else {},
         tasks=len(ordered),
         seconds=round(sum(r["seconds"] for r in ordered), 3),
+        processor_seconds=_all_of([r.get("processor_seconds") for r in ordered]),
         peak_memory=_largest([r["peak_memory"] for r in ordered]),
         checksum=key_of(results),
         ran_on=of_receipts(ordered),
@@ -267,3 +270,9 @@ def _largest(peaks: Sequence[int | None]) -> int | None:
     """The largest of all tasks; None if it is not known of each."""
     known = [peak for peak in peaks if peak is not None]
     return max(known, default=0) if len(known) == len(peaks) else None
+
+
+def _all_of(seconds: Sequence[float | None]) -> float | None:
+    """The sum of all tasks; None if one was run by a release that did not count them."""
+    known = [number for number in seconds if number is not None]
+    return round(sum(known), 3) if len(known) == len(seconds) else None

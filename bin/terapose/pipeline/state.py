@@ -41,6 +41,8 @@ class Step(BaseModel):
         Into how many the work was split; None: a gather.
     seconds
         That it took, of all tasks together.
+    processor_seconds
+        Of all threads of all tasks together; None if a task was run by an earlier release.
     peak_memory
         Largest of any task, in bytes; None if the system cannot measure it for one task.
     checksum
@@ -58,6 +60,7 @@ class Step(BaseModel):
     params: dict[str, Any]
     tasks: int | None = None
     seconds: float
+    processor_seconds: float | None = None
     peak_memory: int | None
     checksum: str | None = None
     told: dict[str, Any] = {}

@@ -45,6 +45,7 @@ from terapose.results.destination import check_output
 from terapose.results.earlier import stale
 from terapose.results.in_image.attaching import check_image
 from terapose.results.outputs import result_names
+from terapose.results.report.own import refuse_others, reports_in
 from terapose.results.thumbnails.files import MOST_BYTES
 
 if TYPE_CHECKING:
@@ -294,6 +295,8 @@ def _check_one(
     names = result_names(params)
     if output is not None:
         check_output(output, address, names, (params.tissue, params.markers))
+        if params.report:
+            refuse_others(output)
         if isinstance(output, Path):
             check_room(output, math.prod(result.shape))
     # the numbers that names stand for: another table of markers is another run
@@ -312,7 +315,7 @@ def _check_one(
         **_words(told),
         "plan": Handed(work=plan or Draft.of(address, told, seen)).text,
         # results of an earlier run that would stay beside labels that are not theirs
-        "stale": " ".join(stale(output, names)) if isinstance(output, Path) else "",
+        "stale": " ".join(_stale(output, names, params)) if isinstance(output, Path) else "",
     }
     numbers, called = channels
     segmented = ", ".join(f"{n} ({shown(called[n - 1])})" for n in numbers)
@@ -323,3 +326,8 @@ def _check_one(
         f"note      {note}" for note in (*without_use(image, params), *exposed(address, params))
     ]
     return row, about + notes
+
+
+def _stale(output: Path, names: list[str], params: Parameters) -> list[str]:
+    """Results of an earlier run that would stay, and its report."""
+    return [*stale(output, names), *([] if params.report else reports_in(output))]

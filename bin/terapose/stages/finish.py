@@ -242,6 +242,7 @@ def _record(job: Job, checksum: str) -> dict[str, Any]:
         "network_shape": list(plan.network_shape),
         "rescale": plan.rescale,
         "anisotropy": plan.anisotropy,
+        "block": list(plan.block),
         "flow_precision": plan.flow_precision,
         "cells": job.before.cells,
         "compartments": list(compartments(job.before)),

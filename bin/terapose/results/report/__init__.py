@@ -1,0 +1,1 @@
+"""A report to judge results by: a page, the same numbers as JSON, and some of them for MultiQC."""

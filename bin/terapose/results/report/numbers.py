@@ -1,0 +1,162 @@
+"""The numbers of a report: what `report.json` holds, and what its page shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from terapose.core.masking import masked_all
+from terapose.results.report.cells import Summary
+
+FORMAT = 1
+"""Of `report.json`: raised where a field changes its meaning."""
+_OF_STAGE = ("tasks", "seconds", "processor_seconds", "peak_memory")
+
+
+def diameter_used(record: Mapping[str, Any]) -> float:
+    """The diameter in pixels that the network was given."""
+    return float(record["model"]["diam_mean"]) / float(record["rescale"])
+
+
+def found_diameter(found: Summary, record: Mapping[str, Any]) -> float | None:
+    """Diameter of the disc or ball of the median size, in pixels of Y and X of the label image."""
+    if not found.size.count:
+        return None
+    median = found.size.quantile(0.5)
+    if record["mode"] == "2d":
+        return 2 * math.sqrt(median / math.pi)
+    return 2 * math.cbrt(3 * median * _depth(record) / (4 * math.pi))
+
+
+def _depth(record: Mapping[str, Any]) -> float:
+    """Height of a voxel in pixels, in the label image."""
+    size = record["output"]["voxel_size"]
+    return float(size[0] / size[2]) if size else float(record["anisotropy"])
+
+
+def factor(record: Mapping[str, Any]) -> float:
+    """Pixels of the label image for one of the level that was segmented."""
+    return float(record["output"]["shape"][2] / record["image"]["shape"][2])
+
+
+def numbers(
+    name: str, record: Mapping[str, Any], found: Summary | None, saturated: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All numbers of a sample.
+
+    Parameters
+    ----------
+    name
+        Of the sample.
+    record
+        Of the run.
+    found
+        What the table of cells says; None where there is none.
+    saturated
+        What is known of the voxels with the highest intensity.
+    """
+    output, about, model = record["output"], record["image"], record["model"]
+    return {
+        "format": FORMAT,
+        "sample": name,
+        "terapose": record["terapose"],
+        "cells": record["cells"],
+        "mode": record["mode"],
+        "image": {
+            "address": about["address"],
+            "format": about["format"],
+            "shape": about["shape"],
+            "level": about["level"],
+            "dtype": about["dtype"],
+            "voxel_size": about["voxel_size"],
+            "channels": _channels(about),
+        },
+        "labels": {name: output[name] for name in ("shape", "level", "voxel_size")},
+        "network": {name: model[name] for name in ("name", "family", "licence", "precision")},
+        "diameter": {
+            "used": round(diameter_used(record), 3),
+            "of_network": model["diam_mean"],
+            "found": None if found is None else _rounded(found_diameter(found, record)),
+        },
+        "intensity": {**record["intensity"], **_scaled(record)},
+        "saturated": dict(saturated),
+        "statistics": None if found is None else _statistics(found, record),
+        "parameters": parameters(record),
+        "stages": {
+            stage: {key: done.get(key) for key in _OF_STAGE}
+            for stage, done in record["stages"].items()
+        },
+        "digests": {
+            "package": record["package_digest"],
+            "plan": record["plan_digest"],
+            "image": about["identity"],
+            "network": model["digest"],
+            "labels": record["stages"]["export"]["checksum"],
+        },
+        "ran_on": _ran_on(record),
+        "notes": record["notes"],
+    }
+
+
+def parameters(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as the record has them, by name; of several stages with one, it is the same."""
+    known = {
+        key: value for done in record["stages"].values() for key, value in done["params"].items()
+    }
+    known |= {
+        f"normalize_{key}" if key == "mode" else key: v for key, v in record["intensity"].items()
+    }
+    names = ("precision", "overlap", "augment", "skip_empty")
+    known |= {f"network {key}": record["model"][key] for key in names}
+    known |= {key: record[key] for key in ("anisotropy", "rescale", "flow_precision", "expand")}
+    known["block"] = record.get("block")
+    cleaned: dict[str, Any] = masked_all(known)
+    return {key: cleaned[key] for key in sorted(cleaned) if cleaned[key] is not None}
+
+
+def _channels(about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    names = about["channel_names"]
+    return [{"number": n, "name": names[n - 1]} for n in about["channels"] if n <= len(names)]
+
+
+def _scaled(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The intensities that became 0 and 1 in each channel, where there is one pair."""
+    done = record["stages"].get("percentiles", {})
+    return {key: done[key] for key in ("low", "high") if key in done}
+
+
+def _statistics(found: Summary, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table says; sizes in voxels, or pixels in mode 2d."""
+    whole = math.prod(found.shape)
+    size = record["output"]["voxel_size"]
+    area, unit = found.shape[1] * found.shape[2], "per_megapixel"
+    amount = found.size.count / (area / 1e6)
+    if size and found.shape[0] == 1:
+        unit, amount = "per_mm2", found.size.count / (area * size[1] * size[2] / 1e6)
+    elif size:
+        unit, amount = "per_mm3", found.size.count / (whole * math.prod(size) / 1e9)
+    elif found.shape[0] > 1:
+        unit, amount = "per_megavoxel", found.size.count / (whole / 1e6)
+    return {
+        "size": found.size.summary(),
+        "probability": found.probability.summary(),
+        "flow_error": found.error.summary(),
+        "touching_border": found.border,
+        "share_in_cells": round(found.size.total / whole, 6),
+        "density": {"value": float(f"{amount:.4g}"), "unit": unit},
+        "by_plane": found.planes.tolist() if len(found.planes) <= 10_000 else None,
+    }
+
+
+def _ran_on(record: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Versions of the libraries that round, of all stages."""
+    kinds: dict[str, set[str]] = {}
+    for done in record["stages"].values():
+        for library, names in done.get("ran_on", {}).items():
+            kinds.setdefault(library, set()).update(names)
+    return {library: sorted(kinds[library]) for library in sorted(kinds)}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,66 @@
+"""The files of reports in a folder: which are there, and that nothing else is replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from terapose.core.errors import InputError
+from terapose.io import files
+from terapose.io.remote import Remote, names_in
+
+PAGE, NUMBERS, MULTIQC = NAMES = ("report.html", "report.json", "report_mqc.json")
+"""Names of the files."""
+GENERATOR = "Terapose"
+"""Name in the head of each page."""
+_BEGIN = 400
+_SIGNS = {
+    PAGE: f'name="generator" content="{GENERATOR} '.encode(),
+    NUMBERS: b'{\n "format": ',
+    MULTIQC: b'{\n "id": "terapose"',
+}
+"""What is near the beginning of each, and of no file of others."""
+
+
+def refuse_others(folder: Path | Remote) -> None:
+    """Refuse to replace files that are no reports.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
+    for name in sorted(set(NAMES).intersection(names_in(folder))):
+        if not _is_own(folder, name):
+            raise InputError(
+                "would be overwritten, although it is no report of Terapose",
+                where=folder / name,
+                remedy="move it away, or choose another folder",
+            )
+
+
+def reports_in(folder: Path | Remote) -> list[str]:
+    """Names of the files of reports in a folder."""
+    there = names_in(folder)
+    return [name for name in NAMES if name in there and _is_own(folder, name)]
+
+
+def remove_reports(folder: Path | Remote) -> None:
+    """Remove the files of reports from a folder, and nothing else."""
+    found = reports_in(folder)
+    if isinstance(folder, Remote):
+        folder.remove(found)
+        return
+    for name in found:
+        files.remove(folder / name)
+
+
+def _is_own(folder: Path | Remote, name: str) -> bool:
+    """Whether a file is of a report, by how it begins."""
+    if isinstance(folder, Remote):
+        content = folder.read(name) or b""
+    elif not (folder / name).is_file():
+        return False
+    else:
+        with (folder / name).open("rb") as file:
+            content = file.read(_BEGIN)
+    return _SIGNS[name] in content[:_BEGIN]

@@ -1,0 +1,44 @@
+"""Reports in the workflow: of each sample that asks for one, and of all of these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+from tests.synthetic import write_ome_zarr, write_tiff
+from tests.workflow.launch import Launch
+
+from terapose.results.report.own import NAMES
+
+
+def test_reports(launches: Callable[[str], Launch], voxels: np.ndarray) -> None:
+    launch = launches("reports")
+    write_ome_zarr(launch.path / "volume.zarr", voxels, voxel_size=(1.0, 1.0, 1.0))
+    write_tiff(launch.path / "plane.tif", voxels[6:7])
+    sheet = launch.path / "sheet.csv"
+    rows = "sample,image,report\na b,volume.zarr,true\nplane,plane.tif,true\nnone,plane.tif,false\n"
+    sheet.write_text(rows)
+    words = ("--input", sheet, "--diameter", 12)
+    run = launch.done(*words)
+    assert {"REPORT", "REPORTS"} <= run.submitted
+    cells = {}
+    for name in ("a b", "plane", "none"):
+        folder = launch.out / name
+        cells[name] = json.loads((folder / "provenance.json").read_text())["cells"]
+        assert [n for n in NAMES if (folder / n).exists()] == [*(NAMES if name != "none" else ())]
+    assert f"Cells: {sum(cells.values())} in 3 samples" in run.said.splitlines()
+    samples = json.loads((launch.out / "report.json").read_text())["samples"]
+    assert {one["sample"]: one["cells"] for one in samples} == {
+        n: cells[n] for n in ("a b", "plane")
+    }
+    assert 'href="./a%20b/report.html"' in (launch.out / "report.html").read_text()
+
+    # what is cached stays; without a report, those of the run before go, and nothing else
+    (launch.out / "report_mqc.json").write_text("mine")
+    sheet.write_text(rows.replace("true", "false"))
+    again = launch.done(*words, "-resume")
+    assert not {"REPORT", "REPORTS", "WHOLE"} & again.submitted
+    left = sorted(str(path.relative_to(launch.out)) for path in launch.out.glob("**/report*"))
+    assert left == ["pipeline_info/report.html", "report_mqc.json"]
+    assert (launch.out / "report_mqc.json").read_text() == "mine"
