@@ -332,13 +332,7 @@ AFTER = (
         calls="report",
         asked=_reports,
     ),
-    Stage(
-        "attach",
-        "Copy the label images into the image.",
-        "small",
-        phase="after",
-        asked=_goes_into_image,
-    ),
+    Stage("attach", "Copy labels into the image.", "small", phase="after", asked=_goes_into_image),
 )
 """Stages on results that are complete."""
 
