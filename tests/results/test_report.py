@@ -19,8 +19,10 @@ from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr
 
 from terapose.api.runner import segment_file
+from terapose.core.geometry import zyx
 from terapose.core.params import check
 from terapose.io.labels.ome_zarr import open_level
+from terapose.results.report.cells import summarise
 from terapose.results.report.own import NAMES
 from terapose.results.report.writing import write_report, write_run_report
 
@@ -160,6 +162,23 @@ def test_numbers_are_those_of_the_table(made: Path, name: str) -> None:
     table = json.loads((made / name / "report_mqc.json").read_text(encoding="utf-8"))
     assert table["data"][name]["cells"] == len(cells)
     assert set(table["data"][name]) <= set(table["headers"])
+
+
+@pytest.mark.parametrize("name", ["volume", "plane"])
+def test_both_tables_say_the_same(made: Path, name: str) -> None:
+    record = json.loads((made / name / "provenance.json").read_text())
+    shape = zyx(record["output"]["shape"])
+    one, other = (
+        summarise(
+            made / name, {**record, "tables": [table]}, shape, (0, 0, 0), planar=name == "plane"
+        )
+        for table in ("cells.csv", "cells.parquet")
+    )
+    assert one and other
+    assert one.border == other.border and one.kinds == other.kinds
+    for spread in ("size", "probability", "error"):
+        assert getattr(one, spread).summary() == getattr(other, spread).summary()
+    np.testing.assert_array_equal(one.samples, other.samples)
 
 
 def test_the_same_results_give_the_same_bytes(volume: Path, made: Path, tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def _csv(path: Path, size: str) -> Iterator[Columns]:
     import pandas as pd
 
     names = _names(list(pd.read_csv(path, nrows=0).columns), size)
-    for part in pd.read_csv(path, usecols=names, chunksize=_ROWS):
+    for part in pd.read_csv(path, usecols=names, chunksize=_ROWS, float_precision="round_trip"):
         rows = {n: part[n].to_numpy() for n in names}
         yield {**rows, "size": rows[size]}
 
