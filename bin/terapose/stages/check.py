@@ -199,7 +199,7 @@ def _find_network(params: Parameters) -> _Network:
 
 
 def _plain(model: str) -> str:
-    """What a task is called that fetches a network: the last part of an address, in plain letters."""
+    """What a task is called that fetches a network: the last part of a name, in plain letters."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", model.rstrip("/").rpartition("/")[2])[:40]
 
 
