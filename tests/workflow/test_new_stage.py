@@ -260,7 +260,7 @@ def test_in_the_workflow(copy: Path, launches: Launches, voxels: np.ndarray) -> 
     first = launch.done(*words)
     assert {"SIZES", "GATHER_SIZES"} <= first.submitted
     started = re.findall(r"Submitted process > (?:\w+:)*(DIAMETER|CONTENTS) (.*)", first.said)
-    assert sorted(started) == [("DIAMETER", "(found)"), ("CONTENTS", "(found)")]
+    assert sorted(started) == [("CONTENTS", "(found)"), ("DIAMETER", "(found)")]
     plans = [json.loads((store / "plan.json").read_text()) for store in launch.stores()]
     diameters = [plan["model"]["diam_mean"] / plan["rescale"] for plan in plans]
     assert sorted(diameters) == pytest.approx([9, SHAPE[1] // 4 + 1])
