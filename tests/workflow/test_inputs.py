@@ -93,7 +93,8 @@ def test_glob_and_stubs(launches: Launches) -> None:
     for sample in ("one", "two"):
         names = {p.name for p in (launch.out / sample).iterdir()}
         tables = {"cells.csv", "cells.parquet", "provenance.json"}
-        assert names == {"labels.zarr", "picture.png", *tables}
+        reports = {"report.html", "report.json", "report_mqc.json"}
+        assert names == {"labels.zarr", "picture.png", *tables, *reports}
     # a stub plans two tasks of each scattered stage, but no conversion
     assert run.said.count("FOLLOW (one ") == 3 and "CONVERT" not in run.submitted
 
