@@ -73,8 +73,9 @@ def document_of(
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """An array of a store, as its metadata describe it."""
+    """An array of a store, as its metadata, ``document``, describe it."""
 
+    document: dict[str, Any]
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -93,7 +94,7 @@ class ArrayInfo:
         )
         chunks = document["chunk_grid"]["configuration"]["chunk_shape"]
         dtype = np.dtype(document["data_type"]).newbyteorder("<")
-        return cls(tuple(document["shape"]), tuple(chunks), dtype, codec)
+        return cls(document, tuple(document["shape"]), tuple(chunks), dtype, codec)
 
     @property
     def ndim(self) -> int:

@@ -11,21 +11,23 @@ from terapose.core.geometry import Box, zyx
 from terapose.io.store.arrays import ArrayInfo
 
 
-def chunk_boxes(array: ArrayInfo, box: Box) -> list[Box]:
-    """The ZYX boxes of the chunks that hold a ZYX box, cut off at the end of the array."""
+def chunks_of(array: ArrayInfo, box: Box) -> list[tuple[str, Box]]:
+    """The chunks of an array that hold a ZYX box.
+
+    Returns
+    -------
+    list of (str, Box)
+        The name of each file within the array, and the ZYX box of the chunk, cut off at the end of
+        the array.
+    """
     edges, shape = array.chunks[-3:], zyx(array.shape[-3:])
-    places = itertools.product(*_runs(array, box))
-    starts = [zyx(n * c for n, c in zip(at, edges, strict=True)) for at in places]
-    return [
-        Box(start, zyx(a + c for a, c in zip(start, edges, strict=True))).clip(shape)
-        for start in starts
-    ]
-
-
-def chunk_keys(array: ArrayInfo, box: Box) -> list[str]:
-    """Names of the files of these chunks within the array, in the same order."""
     lead = "0/" * (array.ndim - 3)
-    return [f"c/{lead}{z}/{y}/{x}" for z, y, x in itertools.product(*_runs(array, box))]
+    found = []
+    for place in itertools.product(*_runs(array, box)):
+        start = zyx(n * c for n, c in zip(place, edges, strict=True))
+        chunk = Box(start, zyx(a + c for a, c in zip(start, edges, strict=True)))
+        found.append((f"c/{lead}{'/'.join(map(str, place))}", chunk.clip(shape)))
+    return found
 
 
 def is_aligned(array: ArrayInfo, box: Box) -> bool:

@@ -24,7 +24,7 @@ from terapose.io.checksums import framed, unframed
 from terapose.io.files import written
 from terapose.io.own_files import OwnFiles
 from terapose.io.store.arrays import ArrayInfo
-from terapose.io.store.chunks import chunk_boxes, chunk_keys
+from terapose.io.store.chunks import chunks_of
 
 _THREADS = min(4, os.cpu_count() or 1)
 _SHARED = 2**21
@@ -98,15 +98,15 @@ class LocalArray(NamedTuple):
 
     def _each(self, work: Callable[[str, Box], None], box: Box) -> None:
         """Do something with each chunk of a box: with its key and its own box."""
-        keys, chunks = chunk_keys(self.info, box), chunk_boxes(self.info, box)
-        size = math.prod(self.info.chunks) * self.info.dtype.itemsize * len(keys)
-        if len(keys) == 1 or size < _SHARED:
-            for key, chunk in zip(keys, chunks, strict=True):
+        chunks = chunks_of(self.info, box)
+        size = math.prod(self.info.chunks) * self.info.dtype.itemsize * len(chunks)
+        if len(chunks) == 1 or size < _SHARED:
+            for key, chunk in chunks:
                 work(key, chunk)
             return
         with ThreadPoolExecutor(_THREADS) as pool:
             # consumed, because that is what raises the error of a chunk
-            list(pool.map(work, keys, chunks))
+            list(pool.map(lambda one: work(*one), chunks))
 
     def _decoded(self, key: str) -> NDArray[Any]:
         data = self.files.cat_file(f"{self.folder}/{key}")

@@ -38,7 +38,7 @@ from terapose.io.drivers import Driver, RefusedError
 from terapose.io.files import ASIDE, claim, written
 from terapose.io.own_files import OddEntryError, OwnFiles
 from terapose.io.store.arrays import FLOAT, TABLE, ArrayInfo, Codec, document_of
-from terapose.io.store.chunks import chunk_boxes, chunk_keys, is_aligned
+from terapose.io.store.chunks import chunks_of, is_aligned
 from terapose.io.store.local_arrays import LocalArray
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Store:
         else:
             self._fs = Driver(self.address)
             self._root = self._fs.root
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, ArrayInfo] = {}
         self._opened: dict[str, zarr.Array[Any]] = {}
 
     def _path(self, name: str) -> str:
@@ -266,18 +266,17 @@ class Store:
         """
         if name not in self._known:
             try:
-                self._known[name] = self._metadata(name)
+                self._known[name] = ArrayInfo.of(self._metadata(name))
             except StoreError as error:
                 raise _named(error, name) from error.__cause__
-        return ArrayInfo.of(self._known[name])
+        return self._known[name]
 
     def open(self, name: str) -> zarr.Array[Any]:
         """Open an array by Zarr; errors are those of `info`."""
         from terapose.io.zarr_files import array_of
 
         if name not in self._opened:
-            self.info(name)
-            document = {**self._known[name], "attributes": {}}
+            document = {**self.info(name).document, "attributes": {}}
             self._opened[name] = array_of(document, self.where(name), self._place(name))
         return self._opened[name]
 
@@ -307,7 +306,7 @@ class Store:
         except RefusedError:
             raise
         except (StoreError, *_UNDECODABLE):
-            for key, chunk in zip(chunk_keys(info, box), chunk_boxes(info, box), strict=True):
+            for key, chunk in chunks_of(info, box):
                 self._try(name, info, key, chunk)
             raise
 
@@ -319,7 +318,7 @@ class Store:
     def missing(self, name: str, box: Box) -> list[Box]:
         """The chunks of an array in a ZYX box that are not there."""
         info = self.info(name)
-        chunks = zip(chunk_keys(info, box), chunk_boxes(info, box), strict=True)
+        chunks = chunks_of(info, box)
         return [chunk for key, chunk in chunks if not self.has(f"{name}/{key}")]
 
     def _try(self, name: str, info: ArrayInfo, key: str, chunk: Box) -> None:
@@ -363,7 +362,7 @@ class Store:
             info = self.info(name)
         except StoreError:
             return
-        for key in chunk_keys(info, box):
+        for key, _ in chunks_of(info, box):
             chunk = f"{name}/{key}"
             if self.is_local:
                 self.drop(chunk)
