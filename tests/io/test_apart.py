@@ -16,7 +16,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
-from tests.io.test_pictures import _read, _write
+from tests.pictures import read_picture, write_picture
 
 from terapose.core.errors import InputError
 from terapose.io.images import apart
@@ -52,19 +52,19 @@ def _crashes(packed: bytes) -> bool:
 def test_crashes_are_refused(tmp_path: Path, place: int, value: int, how: dict[str, Any]) -> None:
     packed = _jpeg_xr(place, value)
     assert _crashes(packed)
-    path = _write(tmp_path / "a.tif", packed, "jpegxr", 1, **how)
+    path = write_picture(tmp_path / "a.tif", packed, "jpegxr", 1, **how)
     with pytest.raises(InputError, match=r"tile or strip 0, .* its decoder crashed \(") as fault:
-        _read(path)
+        read_picture(path)
     assert str(path) in str(fault.value)
-    _write(path, _jpeg_xr(), "jpegxr", 1, **how)
-    assert (_read(path) == _TILE).all()
+    write_picture(path, _jpeg_xr(), "jpegxr", 1, **how)
+    assert (read_picture(path) == _TILE).all()
 
 
 _MANY = """
 import sys
 from pathlib import Path
 import imagecodecs, numpy as np
-from tests.io.test_pictures import _read, _write
+from tests.pictures import read_picture, write_picture
 from terapose.core.errors import InputError
 
 kind, rng = sys.argv[2], np.random.default_rng(1)
@@ -80,7 +80,7 @@ for n in range(150):
     for _ in range(rng.integers(1, 4)):
         damaged[rng.integers(len(whole) if n % 2 else 300)] = rng.integers(256)
     try:
-        _read(_write(Path(sys.argv[1]), bytes(damaged), kind, 1, tile=(64, 64)))
+        read_picture(write_picture(Path(sys.argv[1]), bytes(damaged), kind, 1, tile=(64, 64)))
     except InputError:
         refused += 1
 print(refused)
@@ -98,12 +98,12 @@ def test_damaged_pictures_do_not_end_the_process(tmp_path: Path, kind: str) -> N
 def test_lossless_jpegs_are_decoded_apart(tmp_path: Path) -> None:
     apart._end_all()
     packed = bytes(imagecodecs.jpeg_encode(_TILE, lossless=True))
-    path = _write(tmp_path / "a.tif", packed, "jpeg", 1, tile=(64, 64))
-    assert (_read(path) == _TILE).all()
+    path = write_picture(tmp_path / "a.tif", packed, "jpeg", 1, tile=(64, 64))
+    assert (read_picture(path) == _TILE).all()
     assert len(apart._IDLE) == 1
-    _write(path, bytes(imagecodecs.jpeg8_encode(_TILE)), "jpeg", 1, tile=(64, 64))
+    write_picture(path, bytes(imagecodecs.jpeg8_encode(_TILE)), "jpeg", 1, tile=(64, 64))
     apart._end_all()
-    _read(path)
+    read_picture(path)
     assert not apart._IDLE
 
 

@@ -17,12 +17,12 @@ import pytest
 import tifffile
 from PIL import Image as Pillow
 from tests.memory import said
+from tests.pictures import NOISE, read_picture, write_picture
 
 from terapose.apps.train.files import _read_png
 from terapose.apps.train.labels import read_indexed
 from terapose.core.errors import InputError
 from terapose.io.images import open_image
-from terapose.io.images.lzw import check_lzw
 from terapose.io.images.pictures import jpeg_2000_header, jpeg_pixels, refuse_no_png
 
 _SMALL = np.zeros((601, 703), np.uint8)
@@ -114,28 +114,13 @@ _BOMBS: list[tuple[str, int, Callable[[], bytes]]] = [
 ]
 
 
-def _write(path: Path, packed: bytes, compression: str, samples: int, **settings: Any) -> Path:
-    more = (samples,) if samples > 1 else ()
-    tifffile.imwrite(
-        path,
-        iter([packed]),
-        shape=(64, 64, *more),
-        dtype="u1",
-        compression=compression,
-        photometric="minisblack",
-        planarconfig="contig" if more else None,
-        **settings,
-    )
-    return path
-
-
 @pytest.mark.parametrize(
     ("compression", "samples", "made"), _BOMBS, ids=[made.__name__ for *_, made in _BOMBS]
 )
 def test_larger_than_said(
     tmp_path: Path, compression: str, samples: int, made: Callable[[], bytes]
 ) -> None:
-    path = _write(tmp_path / "a.tif", made(), compression, samples, tile=(64, 64))
+    path = write_picture(tmp_path / "a.tif", made(), compression, samples, tile=(64, 64))
     assert _WITHIN in said(path, axes="YXC" if samples > 1 else "")
 
 
@@ -143,19 +128,8 @@ def test_larger_than_said(
 def test_strip_larger_than_said(
     tmp_path: Path, compression: str, made: Callable[[], bytes]
 ) -> None:
-    path = _write(tmp_path / "a.tif", made(), compression, 1, rowsperstrip=64)
+    path = write_picture(tmp_path / "a.tif", made(), compression, 1, rowsperstrip=64)
     assert _WITHIN in said(path)
-
-
-_NOISE = np.random.default_rng(1).integers(0, 200, (100, 90), dtype=np.uint16)
-
-
-def _read(path: Path, *, axes: str = "", channel: int = 1) -> np.ndarray[Any, Any]:
-    """The only plane of a channel."""
-    image = open_image(path, axes=axes)
-    z, y, x = image.shape
-    plane: np.ndarray[Any, Any] = image.read((slice(0, z), slice(0, y), slice(0, x)), channel)[0]
-    return plane
 
 
 @pytest.mark.parametrize("how", [{"tile": (64, 32)}, {"rowsperstrip": 32}], ids=["tiles", "strips"])
@@ -179,13 +153,13 @@ def test_as_it_should_be(
     """Also at the edges of the image, where tiles go on and the last strip is shorter."""
     path = tmp_path / "a.tif"
     settings = {**settings, **how}
-    tifffile.imwrite(path, _NOISE, compression=compression, photometric="minisblack", **settings)
-    assert (_read(path) == _NOISE).all()
+    tifffile.imwrite(path, NOISE, compression=compression, photometric="minisblack", **settings)
+    assert (read_picture(path) == NOISE).all()
 
 
 @pytest.mark.parametrize("samples", [3, 4])
 def test_webp(tmp_path: Path, samples: int) -> None:
-    colours = np.stack([_NOISE.astype(np.uint8) + n for n in range(samples)], -1)
+    colours = np.stack([NOISE.astype(np.uint8) + n for n in range(samples)], -1)
     settings: dict[str, Any] = {
         "compressionargs": {"lossless": True},
         "tile": (64, 64),
@@ -193,28 +167,28 @@ def test_webp(tmp_path: Path, samples: int) -> None:
     }
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, colours, compression="webp", photometric="minisblack", **settings)
-    assert (_read(path, axes="YXC", channel=2) == colours[..., 1]).all()
+    assert (read_picture(path, axes="YXC", channel=2) == colours[..., 1]).all()
 
 
 def test_tiles_that_end_with_the_image(tmp_path: Path) -> None:
     """Some writers cut the pictures at the edges."""
     path, tiles = (
         tmp_path / "a.tif",
-        [_NOISE[y : y + 64, x : x + 64] for y in (0, 64) for x in (0, 64)],
+        [NOISE[y : y + 64, x : x + 64] for y in (0, 64) for x in (0, 64)],
     )
     packed = (bytes(imagecodecs.png_encode(np.ascontiguousarray(tile))) for tile in tiles)
-    shape: dict[str, Any] = {"shape": _NOISE.shape, "dtype": "u2", "tile": (64, 64)}
+    shape: dict[str, Any] = {"shape": NOISE.shape, "dtype": "u2", "tile": (64, 64)}
     tifffile.imwrite(path, packed, **shape, compression="png", photometric="minisblack")
-    assert (_read(path) == _NOISE).all()
+    assert (read_picture(path) == NOISE).all()
 
 
 def test_strip_with_all_rows(tmp_path: Path) -> None:
     """Some writers fill up the last one."""
-    path, rows = tmp_path / "a.tif", np.concatenate([_NOISE, _NOISE])
+    path, rows = tmp_path / "a.tif", np.concatenate([NOISE, NOISE])
     packed = (bytes(imagecodecs.png_encode(rows[y : y + 32])) for y in range(0, 100, 32))
-    shape: dict[str, Any] = {"shape": _NOISE.shape, "dtype": "u2", "rowsperstrip": 32}
+    shape: dict[str, Any] = {"shape": NOISE.shape, "dtype": "u2", "rowsperstrip": 32}
     tifffile.imwrite(path, packed, **shape, compression="png", photometric="minisblack")
-    assert (_read(path) == _NOISE).all()
+    assert (read_picture(path) == NOISE).all()
 
 
 def test_picture_of_another_shape_or_type(tmp_path: Path) -> None:
@@ -222,9 +196,9 @@ def test_picture_of_another_shape_or_type(tmp_path: Path) -> None:
         (np.zeros((64, 63), np.uint8), r"its shape is \(64, 63\)"),
         (np.zeros((64, 64), np.uint16), "its type is uint16, not uint8"),
     ):
-        path = _write(tmp_path / "a.tif", bytes(imagecodecs.png_encode(picture)), "png", 1)
+        path = write_picture(tmp_path / "a.tif", bytes(imagecodecs.png_encode(picture)), "png", 1)
         with pytest.raises(InputError, match=said_of_it):
-            _read(path)
+            read_picture(path)
 
 
 def _tile(picture: np.ndarray[Any, Any], compression: str) -> bytes:
@@ -242,35 +216,38 @@ def test_pictures_of_as_many_pixels_in_another_shape(
 ) -> None:
     """Their rows would be put together to other rows."""
     packed = _tile(np.arange(64 * 64, dtype=np.uint8).reshape(shape), compression)
-    path = _write(tmp_path / "a.tif", packed, compression, 1, tile=(64, 64))
+    path = write_picture(tmp_path / "a.tif", packed, compression, 1, tile=(64, 64))
     with pytest.raises(InputError, match=_WITHIN):
-        _read(path)
+        read_picture(path)
 
 
 @pytest.mark.parametrize("how", [{"tile": (64, 64)}, {"rowsperstrip": 64}])
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
 def test_jpegs_that_end_too_soon(tmp_path: Path, part: float, how: dict[str, Any]) -> None:
     """A decoder makes up what is missing."""
-    noise = _NOISE[:64, :64].astype(np.uint8)
+    noise = NOISE[:64, :64].astype(np.uint8)
     packed = _tile(noise, "jpeg")
-    _read(_write(tmp_path / "a.tif", packed + b"\0\0", "jpeg", 1, **how))  # writers fill up
-    path = _write(tmp_path / "a.tif", packed[: int(len(packed) * part)], "jpeg", 1, **how)
+    read_picture(
+        write_picture(tmp_path / "a.tif", packed + b"\0\0", "jpeg", 1, **how)
+    )  # writers fill up
+    path = write_picture(tmp_path / "a.tif", packed[: int(len(packed) * part)], "jpeg", 1, **how)
     with pytest.raises(InputError, match=f"{_WITHIN}: it ends too soon"):
-        _read(path)
+        read_picture(path)
 
 
 _DAMAGED = """
 import gc, sys
 from pathlib import Path
-from tests.io.test_pictures import _NOISE, _read, _tile, _write
+from tests.io.test_pictures import _tile
+from tests.pictures import NOISE, read_picture, write_picture
 from terapose.core.errors import InputError
 
-packed, refused = _tile(_NOISE[:64, :64].astype("u1"), "png"), 0
+packed, refused = _tile(NOISE[:64, :64].astype("u1"), "png"), 0
 for n in range(120):
     place = n * len(packed) // 120
     damaged = packed[:place] if n % 2 else packed[:place] + b"\\xa5" + packed[place + 1 :]
     try:
-        _read(_write(Path(sys.argv[1]), damaged, "png", 1, tile=(64, 64)))
+        read_picture(write_picture(Path(sys.argv[1]), damaged, "png", 1, tile=(64, 64)))
     except InputError:
         refused += 1
     gc.collect()
@@ -293,15 +270,17 @@ def test_jpeg_with_tables(tmp_path: Path) -> None:
     Pillow.fromarray(smooth).save(path, compression="jpeg", quality=95)
     with tifffile.TiffFile(path) as file:
         assert file.pages.first.jpegtables
-    assert np.abs(_read(path).astype(int) - smooth).max() < 8
+    assert np.abs(read_picture(path).astype(int) - smooth).max() < 8
 
 
 def test_jpeg_of_tables_that_say_the_size(tmp_path: Path) -> None:
     """A decoder takes the size of the tables where they have one."""
     small = bytes(imagecodecs.jpeg_encode(np.zeros((64, 64), np.uint8)))
-    path = _write(tmp_path / "a.tif", small, "jpeg", 1, extratags=[(347, 7, None, _jpeg(), True)])
+    path = write_picture(
+        tmp_path / "a.tif", small, "jpeg", 1, extratags=[(347, 7, None, _jpeg(), True)]
+    )
     with pytest.raises(InputError, match="1600000000 pixels"):
-        _read(path)
+        read_picture(path)
 
 
 def test_header_of_jpeg() -> None:
@@ -327,9 +306,9 @@ def test_jpeg_2000_with_two_headers(tmp_path: Path) -> None:
     path = tmp_path / "a.jp2"
     path.write_bytes(large[:first] + box + large[first:])
     assert open_image(tmp_path / "*.jp2", stack=True).shape == (1, *_SMALL.shape)
-    path = _write(tmp_path / "a.tif", path.read_bytes(), "jpeg2000", 1)
+    path = write_picture(tmp_path / "a.tif", path.read_bytes(), "jpeg2000", 1)
     with pytest.raises(InputError, match="601 x 703 pixels of 1 components, 8 bits"):
-        _read(path)
+        read_picture(path)
 
 
 def test_header_of_jpeg_2000() -> None:
@@ -361,69 +340,3 @@ def test_png_of_training(tmp_path: Path) -> None:
     path.write_bytes(_png() + bytes(2**21))  # as many as it says, but more than OpenCV reads
     with pytest.raises(InputError, match="cannot be read as a PNG image"):
         _read_png(path)
-
-
-def _lzw(*codes: int) -> bytes:
-    """Codes of 9 bits, from the highest bit on."""
-    bits = "".join(f"{code:09b}" for code in codes)
-    return int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
-
-
-UNSOUND = [
-    _lzw(256, 403, 258),
-    _lzw(256, 258, 258, 259),
-    _lzw(256, 7, 258, 259, 256, 511, 258, 257),
-    _lzw(256, *range(200), 256, 300, 258),
-    b"\x00\x01" + bytes(range(1, 60)),
-]
-
-
-@pytest.mark.parametrize("packed", UNSOUND)
-def test_lzw_that_ends_the_process(tmp_path: Path, packed: bytes) -> None:
-    """Decoders read what they have never written: after a code of an empty table."""
-    path = _write(tmp_path / "a.tif", packed, "lzw", 1, tile=(64, 64))
-    with pytest.raises(InputError, match="LZW data"):
-        _read(path)
-
-
-@pytest.mark.parametrize("kind", ["noise", "few", "zeros", "walk", "random"])
-def test_lzw_as_it_should_be(kind: str) -> None:
-    """Of many lengths, so that tables are filled and cleared at any bit, by two writers."""
-    rng = np.random.default_rng(2)
-    made: dict[str, Callable[[int], np.ndarray[Any, Any]]] = {
-        "noise": lambda n: rng.poisson(20, n),
-        "few": lambda n: rng.integers(0, 3, n),
-        "zeros": np.zeros,
-        "walk": lambda n: np.cumsum(rng.integers(-1, 2, n)),
-        "random": lambda n: rng.integers(0, 256, n),
-    }
-    for n in (1, 2, 255, 3_800, 4_100, 20_001, *rng.integers(1, 300_000, 12)):
-        row = made[kind](int(n)).astype(np.uint8)
-        check_lzw(bytes(imagecodecs.lzw_encode(row.tobytes())))
-        file = io.BytesIO()
-        Pillow.fromarray(row[None]).save(file, "TIFF", compression="tiff_lzw")
-        file.seek(0)
-        with tifffile.TiffFile(file) as tiff:
-            page = tiff.pages.first
-            (start,), (count,) = page.dataoffsets, page.databytecounts
-            check_lzw(file.getvalue()[start : start + count])
-            assert (page.asarray() == row).all()
-
-
-def _reversed(packed: bytes) -> bytes:
-    return bytes(imagecodecs.bitorder_encode(packed))
-
-
-def test_lzw_with_the_lowest_bit_first(tmp_path: Path) -> None:
-    tile = _NOISE[:64, :64].astype(np.uint8)
-    packed = _reversed(bytes(imagecodecs.lzw_encode(tile.tobytes())))
-    for content, is_whole in ((packed, True), (_reversed(UNSOUND[0]), False)):
-        more = [(65000, 3, 1, 2, True)]
-        path = _write(tmp_path / "a.tif", content, "lzw", 1, tile=(64, 64), extratags=more)
-        file = path.read_bytes()  # tifffile writes no tag FillOrder
-        path.write_bytes(file.replace(struct.pack("<HHI", 65000, 3, 1), b"\x0a\1\3\0\1\0\0\0"))
-        if is_whole:
-            assert (_read(path) == tile).all()
-            continue
-        with pytest.raises(InputError, match="LZW data that are damaged"):
-            _read(path)

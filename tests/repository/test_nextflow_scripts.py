@@ -19,6 +19,7 @@ from tests.sources import includes
 
 from terapose.core.geometry import AXES
 from terapose.pipeline.graph import EVERY
+from terapose.results.report.own import SIGNS
 from terapose.results.verify import MCMICRO
 
 ROOT = Path(__file__).parents[2]
@@ -145,3 +146,9 @@ def test_reader_of_phases_sees_wrong_names() -> None:
     assert _misnamed(f"{include}    PEAKS(blocks(runs, 'masks', before))\n") == {"PEAKS"}
     assert _misnamed(f"{include}    PEAKS(decision(runs, 'peaks', before, left))\n") == {"PEAKS"}
     assert _misnamed(include) == {"PEAKS"}
+
+
+def test_reports_are_known_by_the_same_signs() -> None:
+    text = (ROOT / "modules" / "outdir.nf").read_text()
+    signs = dict(re.findall(r"'(report[\w.]+)': '(.*)'", text))
+    assert {name: sign.replace("\\n", "\n").encode() for name, sign in signs.items()} == SIGNS

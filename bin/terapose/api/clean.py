@@ -97,10 +97,9 @@ def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -
     shared
         The folder of ``--store``, in which there may be what runs with other results have left.
     """
-    found = [_results_in(folder) for folder in _folders_in(place)]
-    left = [
-        one for folder in dict.fromkeys([place, *_folders_in(place)]) for one in _probes(folder)
-    ]
+    folders = _folders_in(place)
+    found = [_results_in(folder) for folder in folders]
+    left = [one for folder in dict.fromkeys([place, *folders]) for one in _probes(folder)]
     for one in found:
         inner = one.folder / home.NAME
         if inner.is_symlink():
@@ -359,7 +358,7 @@ def _freed(status: os.stat_result) -> int:
 def _remove(folder: Path) -> None:
     """Remove a probe, or a folder, under another name, what says whose it is last."""
     if not folder.is_dir():
-        folder.unlink(missing_ok=True)
+        files.remove(folder)
         return
     if not files.ASIDE_NAME.fullmatch(folder.name):
         other = files.aside(folder)

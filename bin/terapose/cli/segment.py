@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from terapose.core.masking import masked
 from terapose.core.params import Parameters
 
 if TYPE_CHECKING:
+    from terapose.io.listing import Listing
     from terapose.io.remote import Remote
 
 _EPILOG = """\b
@@ -77,7 +79,6 @@ def command(
     from terapose.core.params import check
     from terapose.io.listing import Listed, Listing, listed
     from terapose.io.remote import folder_of
-    from terapose.io.samples import for_each
     from terapose.pipeline.local import cores
     from terapose.results.destination import refuse_links
 
@@ -99,27 +100,42 @@ def command(
     if listing.left_out:
         click.echo(f"skipped, not images: {', '.join(listing.left_out)}", err=True)
     workers = jobs or cores()
+    how = {"for_mcmicro": given is not None, "link": publish_mode == "link"}
+
+    def segment(name: str, address: str, params: Parameters) -> None:
+        own = None if stores is None else stores / name
+        _segment_one(address, folder / name, params, workers, own, **how)
+
+    with stopping():
+        _segment_all(listing, options, segment, folder)
+
+
+def _segment_all(
+    listing: Listing,
+    options: Mapping[str, Any],
+    segment: Callable[[str, str, Parameters], None],
+    folder: Path | Remote,
+) -> None:
+    """Segment all samples, and make the report of all of them."""
+    from terapose.io.samples import for_each
 
     begun: list[str] = []
     reported: list[str] = []
 
-    def segment(name: str, address: str, params: Parameters) -> None:
+    def segment_next(name: str, address: str, params: Parameters) -> None:
         if listing.are_several:
             click.echo(f"sample: {name}", err=True)
         begun.append(name)
-        how = {"for_mcmicro": given is not None, "link": publish_mode == "link"}
-        own = None if stores is None else stores / name
-        _segment_one(address, folder / name, params, workers, own, **how)
+        segment(name, address, params)
         if params.report and name:
             reported.append(name)
 
-    with stopping():
-        try:
-            for_each(listing, options, segment, _say)
-        finally:
-            _forget_report(folder, begun)
-        if reported and isinstance(folder, Path):
-            _report_all(folder, reported)
+    try:
+        for_each(listing, options, segment_next, _say)
+    finally:
+        _forget_report(folder, begun)
+    if reported and isinstance(folder, Path):
+        _report_all(folder, reported)
 
 
 def _forget_report(folder: Path | Remote, begun: list[str]) -> None:

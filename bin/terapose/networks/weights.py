@@ -19,6 +19,7 @@ import fsspec
 
 from terapose.core.errors import InputError
 from terapose.core.near import did_you_mean
+from terapose.core.plain import plain_name
 from terapose.io import files
 from terapose.io.homes import expanded
 from terapose.io.shipped import SHIPPED, shipped_file
@@ -105,7 +106,7 @@ def _fetched(url: str, digest: str | None, cache: Path) -> Path:
     """
     # what signs an address is no part of the name
     path = re.split("[?#]", url)[0]
-    base = re.sub(r"[^A-Za-z0-9._-]", "_", path.rstrip("/").rsplit("/", 1)[-1]) or "model"
+    base = plain_name(path) or "model"
     target = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{base}"
     if target.is_file() and (digest is None or sha256(target) == digest.lower()):
         return target

@@ -43,15 +43,17 @@ def choose_slabs(shape: ZYX, planes: int | None, rectangle: int | None = None) -
     """Planes of a slab along each axis of a volume; no more than a rectangle is wide.
 
     A slab is at once the edge of the chunks that two passes share. Thin slabs keep little in
-    flight (a pass writes a new sum while the old one is still there: about an eleventh of it here),
-    thick ones make fewer files. Chunks are at most 32 deep along Z, of which there is often little.
+    flight (a pass writes a new sum while the old one is still there: about an eleventh of it here,
+    more in small volumes), thick ones make fewer files, of which each takes time. Chunks are 32 to
+    64 wide, and 32 deep along Z, of which there is often little.
     """
     most = rectangle or max(shape)
     if planes is not None:
         return zyx(min(planes, most, n) for n in shape)
     chosen = []
     for axis, length in enumerate(shape):
-        thick = min(max(math.ceil(length / 11), 32), 32 if axis == 0 else 64, most, length)
+        wanted = 32 if axis == 0 else min(max(math.ceil(length / 11), 32), 64)
+        thick = min(wanted, most, length)
         uncut = MOST_VOXELS // (math.prod(shape) // length)
         chosen.append(min(thick, uncut) if uncut >= LEAST_SLAB else thick)
     return zyx(chosen)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import resource
 import shlex
 import shutil
@@ -25,6 +24,7 @@ from terapose.core.errors import InputError, shown
 from terapose.core.masking import has_credentials, masked
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters
+from terapose.core.plain import plain_name
 from terapose.io.images import Image
 from terapose.io.images.channels import channel_numbers
 from terapose.io.images.describe import describe
@@ -198,11 +198,6 @@ def _find_network(params: Parameters) -> _Network:
     return _Network(info.digest, info)
 
 
-def _plain(model: str) -> str:
-    """What a task is called that fetches a network: the last part of a name, in plain letters."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", model.rstrip("/").rpartition("/")[2])[:40]
-
-
 def _digest_option(params: Parameters) -> list[str]:
     return ["--digest", params.model_digest] if params.model_digest else []
 
@@ -309,7 +304,8 @@ def _check_one(
     row = {
         "address": address,
         "identity": key_of(*seen, network.identity, channels),
-        "network": f"{_plain(told.model)}-{key_of(network.identity, fetch)[:8]}",
+        # of a task: not the address, and short
+        "network": f"{plain_name(told.model)[:40]}-{key_of(network.identity, fetch)[:8]}",
         "fetch": fetch,
         "runs": " ".join(s.name for s in (*BEFORE, *GRAPH, *AFTER) if s.is_asked(mode, params)),
         **_words(told),

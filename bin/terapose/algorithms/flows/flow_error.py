@@ -196,8 +196,14 @@ def heat_2d(local: NDArray[np.int32], rounds: int, *, single: bool = False) -> N
     (Y + 2, X + 2) float64 or float32
         The plane padded by one pixel.
     """
+    return _heat_of_plane(local, box_table(local), rounds, single=single)
+
+
+def _heat_of_plane(
+    local: NDArray[np.int32], boxes: NDArray[np.int64], rounds: int, *, single: bool
+) -> NDArray[np.floating]:
     heat = np.zeros((local.shape[0] + 2, local.shape[1] + 2), np.float32 if single else np.float64)
-    _add_heat(local[np.newaxis], box_table(local), rounds, heat)
+    _add_heat(local[np.newaxis], boxes, rounds, heat)
     return heat
 
 
@@ -245,8 +251,8 @@ def flow_errors_2d(
             continue
         ids = np.union1d(wanted[rows], _touching(plane, local))
         local = numbered(plane, ids)
-        heat = heat_2d(local, int(turns), single=single)
         boxes, own = box_table(local), local[np.newaxis]
+        heat = _heat_of_plane(local, boxes, int(turns), single=single)
         for row, at in zip(rows, np.searchsorted(ids, wanted[rows]).tolist(), strict=True):
             squares = _squares_2d(heat, own, at + 1, boxes[at], flows, z, np.float32(5))
             errors[row] = squares.mean()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.results.report.elements import Markup, element, joined, number
+from terapose.results.report.elements import Child, Markup, element, joined, number
 from terapose.results.report.spread import Spread
 from terapose.results.report.views import View
 
@@ -62,17 +62,9 @@ def drawn(view: View, alt: str, unit: str, *, bar: bool = True) -> Markup:
         for axis, at in view.marks
     ]
     scale = _scale_bar(right, wide, high, unit, 14 if view.place else 24) if bar else None
-    return element(
-        "svg",
-        element("rect", class_="paper", **whole),
-        *pictures,
-        *lines,
-        scale,
-        viewBox=f"0 0 {wide:.1f} {high:.1f}",
-        role="img",
-        aria_label=alt,
-        class_="view sharp" if view.is_sharp else "view",
-    )
+    paper = element("rect", class_="paper", **whole)
+    kind = "view sharp" if view.is_sharp else "view"
+    return _svg(f"{wide:.1f} {high:.1f}", alt, kind, paper, *pictures, *lines, scale)
 
 
 def bar_length(width: float) -> float:
@@ -223,15 +215,8 @@ def density_map(density: NDArray[np.int64], size: tuple[float, float]) -> Markup
         for y, x in np.argwhere(density > 0)
     ]
     frame = element("rect", width=f"{wide:.1f}", height=f"{high:.1f}", class_="frame")
-    return element(
-        "svg",
-        *squares,
-        frame,
-        viewBox=f"0 0 {wide:.1f} {high:.1f}",
-        role="img",
-        aria_label=f"Map of the cells in {rows} x {columns} parts: at most {most} in a part",
-        class_="chart",
-    )
+    said = f"Map of the cells in {rows} x {columns} parts: at most {most} in a part"
+    return _svg(f"{wide:.1f} {high:.1f}", said, "chart", *squares, frame)
 
 
 def _bars(counts: NDArray[np.int64] | NDArray[np.float64]) -> Markup:
@@ -248,12 +233,10 @@ def _bars(counts: NDArray[np.int64] | NDArray[np.float64]) -> Markup:
 
 def _chart(alt: str, *parts: Markup) -> Markup:
     axis = element("line", x1=0, x2=_WIDE, y1=_HIGH, y2=_HIGH, class_="axis")
-    return element(
-        "svg",
-        *parts,
-        axis,
-        viewBox=f"0 0 {_WIDE} {_HIGH + _BASE}",
-        role="img",
-        aria_label=alt,
-        class_="chart",
-    )
+    return _svg(f"{_WIDE} {_HIGH + _BASE}", alt, "chart", *parts, axis)
+
+
+def _svg(size: str, alt: str, kind: str, *parts: Child) -> Markup:
+    """A drawing, width and height of which are in ``size``."""
+    shape = {"viewBox": f"0 0 {size}", "role": "img", "aria_label": alt, "class_": kind}
+    return element("svg", *parts, **shape)

@@ -5,6 +5,7 @@ None of them is a fault: each is a rule with a limit, and results may be right n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -100,7 +101,7 @@ def _of_input(record: Mapping[str, Any], saturated: Mapping[str, Any]) -> list[F
 
 def _of_count(record: Mapping[str, Any], found: Summary | None) -> list[Finding]:
     cells = record["cells"]
-    share = None if found is None else found.size.total / _voxels(found)
+    share = None if found is None else found.size.total / math.prod(found.shape)
     if cells >= _FEW and (share is None or share >= _EMPTY):
         return []
     what = "No cells were found." if not cells else f"Few cells were found: {number(cells)}"
@@ -115,11 +116,6 @@ def _of_count(record: Mapping[str, Any], found: Summary | None) -> list[Finding]
             "--min-size and --flow-threshold may have removed them.",
         )
     ]
-
-
-def _voxels(found: Summary) -> int:
-    z, y, x = found.shape
-    return z * y * x
 
 
 def _of_diameter(record: Mapping[str, Any], found: Summary) -> list[Finding]:

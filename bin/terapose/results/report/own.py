@@ -13,7 +13,7 @@ PAGE, NUMBERS, MULTIQC = NAMES = ("report.html", "report.json", "report_mqc.json
 GENERATOR = "Terapose"
 """Name in the head of each page."""
 _BEGIN = 400
-_SIGNS = {
+SIGNS = {
     PAGE: f'name="generator" content="{GENERATOR} '.encode(),
     NUMBERS: b'{\n "format": ',
     MULTIQC: b'{\n "id": "terapose"',
@@ -63,4 +63,4 @@ def _is_own(folder: Path | Remote, name: str) -> bool:
     else:
         with (folder / name).open("rb") as file:
             content = file.read(_BEGIN)
-    return _SIGNS[name] in content[:_BEGIN]
+    return SIGNS[name] in content[:_BEGIN]

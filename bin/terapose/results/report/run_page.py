@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from terapose.results.report.elements import Child, Markup, element, number, table
+from terapose.results.report.numbers import FORMAT
 from terapose.results.report.style import page
 
 Facts = Mapping[str, Any]
@@ -64,7 +65,7 @@ def run_facts(samples: Sequence[Facts]) -> dict[str, Any]:
         for facts in samples
     ]
     cells = sum(facts["cells"] for facts in samples)
-    return {"format": 1, "cells": cells, "samples": rows}
+    return {"format": FORMAT, "cells": cells, "samples": rows}
 
 
 def run_page(samples: Sequence[Facts], folders: Mapping[str, str]) -> str:
