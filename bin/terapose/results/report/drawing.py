@@ -44,7 +44,7 @@ def drawn(view: View, alt: str, unit: str, *, bar: bool = True) -> Markup:
     high = wide * down / right
     if high > 1.5 * wide:
         wide, high = wide * 1.5 * wide / high, 1.5 * wide
-    whole = {"width": f"{wide:.1f}", "height": f"{high:.1f}"}
+    whole = _at(width=wide, height=high)
     pictures = [
         element("image", href=Markup(address), class_=kind, preserveAspectRatio="none", **whole)
         for kind, address in (("grey", view.grey), ("outlines", view.outlines))
@@ -53,10 +53,12 @@ def drawn(view: View, alt: str, unit: str, *, bar: bool = True) -> Markup:
     lines = [
         element(
             "line",
-            x1=f"{at * wide if axis else 0:.1f}",
-            x2=f"{at * wide if axis else wide:.1f}",
-            y1=f"{0 if axis else at * high:.1f}",
-            y2=f"{high if axis else at * high:.1f}",
+            **_at(
+                x1=at * wide if axis else 0,
+                x2=at * wide if axis else wide,
+                y1=0 if axis else at * high,
+                y2=high if axis else at * high,
+            ),
             class_="mark",
         )
         for axis, at in view.marks
@@ -86,26 +88,19 @@ def _scale_bar(width: float, wide: float, high: float, unit: str, font: int) -> 
         "g",
         element(
             "rect",
-            x=f"{left:.1f}",
-            y=f"{top:.1f}",
-            width=f"{ground:.1f}",
-            height=f"{1.9 * font:.1f}",
+            **_at(x=left, y=top, width=ground, height=1.9 * font),
             rx=3,
             class_="ground",
         ),
         element(
             "rect",
-            x=f"{middle - drawn / 2:.1f}",
-            y=f"{top + 1.45 * font:.1f}",
-            width=f"{drawn:.1f}",
-            height=f"{0.22 * font:.1f}",
+            **_at(x=middle - drawn / 2, y=top + 1.45 * font, width=drawn, height=0.22 * font),
             class_="bar",
         ),
         element(
             "text",
             words,
-            x=f"{middle:.1f}",
-            y=f"{top + 1.1 * font:.1f}",
+            **_at(x=middle, y=top + 1.1 * font),
             font_size=font,
             class_="length",
         ),
@@ -146,11 +141,11 @@ def histogram(
     bars_drawn = _bars(counts)
     marks = [
         joined(
-            element("line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=0, y2=_HIGH, class_="limit"),
+            element("line", **_at(x1=x, x2=x), y1=0, y2=_HIGH, class_="limit"),
             element(
                 "text",
                 line.word,
-                x=f"{x + (4 if x < _WIDE / 2 else -4):.1f}",
+                **_at(x=x + (4 if x < _WIDE / 2 else -4)),
                 y=12,
                 class_="from" if x < _WIDE / 2 else "to",
             ),
@@ -165,7 +160,7 @@ def histogram(
     ]
     if 0.2 * _WIDE < across(middle) < 0.8 * _WIDE:
         words = f"median {number(middle)}"
-        texts.append(element("text", words, x=f"{across(middle):.1f}", y=_HIGH + 15, class_="at"))
+        texts.append(element("text", words, **_at(x=across(middle)), y=_HIGH + 15, class_="at"))
     said = (
         f"Histogram of {name}: median {number(middle)}, from {number(spread.low)} to "
         f"{number(spread.high)}"
@@ -214,7 +209,7 @@ def density_map(density: NDArray[np.int64], size: tuple[float, float]) -> Markup
         )
         for y, x in np.argwhere(density > 0)
     ]
-    frame = element("rect", width=f"{wide:.1f}", height=f"{high:.1f}", class_="frame")
+    frame = element("rect", **_at(width=wide, height=high), class_="frame")
     said = f"Map of the cells in {rows} x {columns} parts: at most {most} in a part"
     return _svg(f"{wide:.1f} {high:.1f}", said, "chart", *squares, frame)
 
@@ -234,6 +229,11 @@ def _bars(counts: NDArray[np.int64] | NDArray[np.float64]) -> Markup:
 def _chart(alt: str, *parts: Markup) -> Markup:
     axis = element("line", x1=0, x2=_WIDE, y1=_HIGH, y2=_HIGH, class_="axis")
     return _svg(f"{_WIDE} {_HIGH + _BASE}", alt, "chart", *parts, axis)
+
+
+def _at(**numbers: float) -> dict[str, str]:
+    """Attributes that say where something is, to a tenth of a pixel."""
+    return {name: f"{value:.1f}" for name, value in numbers.items()}
 
 
 def _svg(size: str, alt: str, kind: str, *parts: Child) -> Markup:
