@@ -191,7 +191,14 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     )
     for last in ([], ["at once"]):
         words = [sys.executable, "-c", code, *last]
-        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=True)
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
         process = Path(f"/proc/{int(done.stdout)}/cmdline")
         for _ in range(1000):
             if not process.exists() or b"decoding" not in process.read_bytes():

@@ -21,13 +21,12 @@ workflow {
         source(name, address, own, given, false)
     }
     PREPARE(sources, file("${projectDir}/params.json"), '', false)
-    finished = []
+    finished = [:]
     PREPARE.out.subscribe { sample, run ->
-        finished.add("${sample}: ${run.tasks.masks.size()} tasks")
+        finished[sample] = run.tasks.masks.size()
     }
     workflow.onComplete = {
-        println(finished)
-        say_end('', finished.size(), [])
+        say_end('', finished, [])
     }
 }
 """
@@ -59,4 +58,4 @@ def test_only_its_sample_fails(launches: Launches) -> None:
         "run again without -resume to recreate it (exit status 2, work folder /"
     )
     assert last.startswith("terapose: some samples failed, 1 finished; ")
-    assert run.last == last and "[good: 2 tasks]" in run.said.splitlines()
+    assert run.last == last and "Cells: 2 in 1 sample" in run.said.splitlines()
