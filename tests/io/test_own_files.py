@@ -177,3 +177,21 @@ def test_what_was_swapped_is_damaged(place: Path, kind: str) -> None:
     for name in ("b/a", "b/b"):
         with pytest.raises(StoreError, match="is damaged; got another checksum than was written"):
             get.get(kind, Store(str(place)).open)(name)
+
+
+def test_a_twin_that_makes_the_store_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes between the look for a folder and the look for anything else."""
+    real, looked = os.path.isdir, []
+
+    def isdir(path: str) -> bool:
+        found = real(path)
+        if not looked:
+            os.mkdir(path)
+        looked.append(found)
+        return found
+
+    monkeypatch.setattr(os.path, "isdir", isdir)
+    OwnFiles(str(tmp_path / "store")).make_way(str(tmp_path / "store/a/b"))
+    assert looked[0] is False and (tmp_path / "store/a").is_dir()

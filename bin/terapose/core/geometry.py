@@ -93,6 +93,26 @@ class Box:
         return Box((0, 0, 0), shape)
 
 
+def cut(box: Box, edges: Sequence[Sequence[int]]) -> list[Box]:
+    """Cut a box wherever, along an axis, a multiple of one of several numbers is; C order.
+
+    Parameters
+    ----------
+    box
+        The box.
+    edges
+        For each axis the numbers, all of them at least 1.
+    """
+    axes = []
+    for start, stop, numbers in zip(box.start, box.stop, edges, strict=True):
+        inside = {m for n in numbers for m in range((start // n + 1) * n, stop, n)}
+        axes.append(list(itertools.pairwise(sorted({start, stop, *inside}))))
+    return [
+        Box(zyx(a for a, _ in place), zyx(b for _, b in place))
+        for place in itertools.product(*axes)
+    ]
+
+
 @dataclass(frozen=True)
 class Grid:
     """A shape cut into blocks, numbered in C order."""

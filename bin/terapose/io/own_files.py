@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from terapose.core.errors import InputError
 from terapose.io.documents import kind_of
@@ -64,7 +65,8 @@ def make_way(root: str, name: str) -> None:
     """
     top, *inside = _folders(root, name)
     if not os.path.isdir(top):
-        if os.path.lexists(top):
+        # a twin may have made it between the two looks
+        if os.path.lexists(top) and not os.path.isdir(top):
             raise _no_folder(top)
         os.makedirs(top, exist_ok=True)
     for folder in inside:
@@ -164,6 +166,11 @@ class OwnFiles:
         """Read a file; errors are those of `confirm`."""
         confirm(self._root, self._name(path))
         return Path(path).read_bytes()
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file to read parts of it; errors are those of `confirm`."""
+        confirm(self._root, self._name(path))
+        return cast(BinaryIO, Path(path).open("rb", buffering=0))
 
     def exists(self, path: str) -> bool:
         """Whether a regular file is there; anything else has to be written again."""

@@ -23,9 +23,11 @@ from terapose.core.geometry import AXES, ZYX, Box, Grid, batches, zyx
 from terapose.core.levels import Cover
 from terapose.core.selection import Selection
 from terapose.io.checksums import read_sealed, sealed
+from terapose.io.store.arrays import Packs
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import PLAN, STAGES
 from terapose.pipeline.image_plan import ImagePlan
+from terapose.pipeline.packs import choose_packs
 from terapose.pipeline.sizes import CHUNK, CONVERT_PLANES, FLAT_CHUNK, STATISTICS_PLANES
 
 log = logging.getLogger(__name__)
@@ -241,6 +243,24 @@ class Plan(BaseModel):
     def around(self, box: Box, margin: int) -> Box:
         """A box of the image and a margin; in the plane alone where planes are independent."""
         return box.grow((0 if self.flat else margin, margin, margin)).clip(self.image.shape)
+
+    def sum_packs(self, axis: int) -> Packs:
+        """Which chunks of the sum of a pass of the network share a file.
+
+        They are written by one box of the pass, and read and dropped by one of the next, or by a
+        block.
+        """
+        z, y, x = self.block
+        a, b, c = (n / m for n, m in zip(self.network_shape, self.image.shape, strict=True))
+        block = (int(z * a), int(y * b), int(x * c))
+        reader = self.passes[axis + 1] if axis + 1 < len(self.passes) else block
+        itemsize = self.components * self.flow_itemsize
+        shape, chunk = self.network_shape, self.slabs
+        return choose_packs(shape, chunk, itemsize, self.passes[axis], reader)
+
+    def block_packs(self, itemsize: int) -> Packs:
+        """Which chunks of an array that blocks write share a file; bytes of a voxel."""
+        return choose_packs(self.image.shape, self.chunk, itemsize, self.block)
 
     def pass_grid(self, axis: int) -> Grid:
         """The boxes of a pass of the network, on the network's grid."""

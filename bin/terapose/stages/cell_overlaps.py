@@ -73,7 +73,8 @@ def run(job: Job) -> dict[str, Any]:
             allowed=f"{plan.image.shape}",
             remedy="run again without -resume",
         )
-    job.store.create(name, plan.image.shape, plan.chunk, str(labels.dtype), INTEGER)
+    packs = plan.block_packs(labels.dtype.itemsize)
+    job.store.create(name, plan.image.shape, plan.chunk, str(labels.dtype), INTEGER, packs)
     pairs, boxes, checksums = [_pairs(np.zeros((1, 1, 1)), np.zeros((1, 1, 1)))], [], []
     for item in job.items:
         core = plan.grid[item]

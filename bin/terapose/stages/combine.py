@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from terapose.algorithms.resize import resize, source_box
-from terapose.core.geometry import ZYX, Box, Grid, zyx
+from terapose.core.geometry import ZYX, Box, zyx
 from terapose.intermediates.flows import read_flows, sums
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.plan import Plan
@@ -72,7 +72,8 @@ def run(job: Job) -> dict[str, Any]:
         return {"checksums": []}
     plan, name = job.plan, job.name("flows")
     shape, chunks = (plan.components, *plan.image.shape), (plan.components, *plan.chunk)
-    job.store.create(name, shape, chunks, plan.flow_precision)
+    packs = plan.block_packs(plan.components * plan.flow_itemsize)
+    job.store.create(name, shape, chunks, plan.flow_precision, packs=packs)
     checksums = []
     for item in job.items:
         checksums.append(job.each(item, partial(_block, job, name, item)))
@@ -100,28 +101,27 @@ def _block(job: Job, name: str, item: int) -> int:
     return job.store.write(name, block, kept.astype(plan.flow_precision))
 
 
-def _readers(job: Job, chunk: Box) -> list[int]:
-    """Blocks that read a chunk of the sum."""
+def _readers(job: Job, part: Box) -> list[int]:
+    """Blocks that read a part of the sum."""
     plan = job.plan
     ratios = [i / n for i, n in zip(plan.image.shape, plan.network_shape, strict=True)]
     # a voxel of the network's grid reaches as far as the next ones; sorted out exactly below
     near = Box(
-        zyx(math.floor((a - 1) * r) - 2 for a, r in zip(chunk.start, ratios, strict=True)),
-        zyx(math.ceil((b + 1) * r) + 2 for b, r in zip(chunk.stop, ratios, strict=True)),
+        zyx(math.floor((a - 1) * r) - 2 for a, r in zip(part.start, ratios, strict=True)),
+        zyx(math.ceil((b + 1) * r) + 2 for b, r in zip(part.stop, ratios, strict=True)),
     ).grow(halo(job.params["flow3d_smooth"]))
-    return [i for i in plan.grid.touching(near) if _needed(job, i)[1].intersect(chunk).size]
+    return [i for i in plan.grid.touching(near) if _needed(job, i)[1].intersect(part).size]
 
 
 def drop(job: Job, item: int) -> None:
-    """Drop the chunks of the sum that all blocks have read by now.
+    """Drop the files of the sum that all blocks have read by now.
 
     A block leaves its marker before it looks for those of the others: the last one sees them all.
     """
-    chunks = Grid(job.plan.network_shape, job.plan.slabs)
-    for chunk in chunks.touching(_needed(job, item)[1]):
-        readers = _readers(job, chunks[chunk])
-        if all(job.left(reader) is not None for reader in readers):
-            job.store.drop_box(sums(job.plan.axes[-1]), chunks[chunk])
+    name = sums(job.plan.axes[-1])
+    for box in job.store.boxes(name, _needed(job, item)[1]):
+        if all(job.left(reader) is not None for reader in _readers(job, box)):
+            job.store.drop_box(name, box)
 
 
 def gather(job: Job, results: list[Result]) -> Added:

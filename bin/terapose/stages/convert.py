@@ -13,6 +13,7 @@ from terapose.core.geometry import Box
 from terapose.io.store.arrays import INTEGER
 from terapose.io.store.store import Store
 from terapose.pipeline.job import Job, Result, source
+from terapose.pipeline.packs import choose_packs
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.sizes import CONVERT_PLANES
 from terapose.pipeline.state import Added
@@ -24,14 +25,10 @@ EDGE = 64
 def prepare(plan: Plan, store: Store) -> None:
     """Make the copies' arrays, if the plan asks for them."""
     if plan.image.convert:
+        shape, chunk = plan.image.whole, (CONVERT_PLANES, EDGE, EDGE)
+        packs = choose_packs(shape, chunk, plan.image.itemsize, (CONVERT_PLANES, *shape[1:]))
         for channel in plan.image.channels:
-            store.create(
-                source(channel),
-                plan.image.whole,
-                (CONVERT_PLANES, EDGE, EDGE),
-                plan.image.dtype,
-                INTEGER,
-            )
+            store.create(source(channel), shape, chunk, plan.image.dtype, INTEGER, packs)
 
 
 def run(job: Job) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def run(job: Job) -> dict[str, Any]:
     """Follow the blocks of one task."""
     plan, name = job.plan, job.name("ends")
     shape = plan.image.shape
-    job.store.create(name, (3, *shape), (3, *plan.chunk), "int16", INTEGER)
+    job.store.create(name, (3, *shape), (3, *plan.chunk), "int16", INTEGER, plan.block_packs(6))
     blocks = [_block(job, name, item) for item in job.items]
     return {
         "max_excursion": max(b["excursion"] for b in blocks),

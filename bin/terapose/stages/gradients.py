@@ -14,8 +14,8 @@ For a slab of the pass across axis ``i`` (YX: planes of Z, ZX: planes of Y, ZY: 
    adds in the same order (YX, ZX, ZY), so the bits are the same.
 
 Each pass reads the previous sum and writes a new array, never in place: a task that is killed
-half-way can be repeated. The boxes of a pass are whole chunks in all axes, so the chunks of the
-old sum that a box reads are read by no other one: its task drops them once its marker is there.
+half-way can be repeated. The boxes of a pass are whole files in all axes, so the files of the old
+sum that a box reads are read by no other one: its task drops them once its marker is there.
 
 Components are dZ, dY, dX and the cell probability; the first pass has no dZ yet. Planes that are
 segmented by themselves (modes 2d and stitch) have one pass and three components.
@@ -39,7 +39,7 @@ from terapose.algorithms.normalize.tiled import normalize_tiles
 from terapose.algorithms.resize import resize, source_box
 from terapose.core.devices import device_for
 from terapose.core.errors import InputError
-from terapose.core.geometry import AXES, Box, zyx
+from terapose.core.geometry import AXES, Box, cut, zyx
 from terapose.intermediates.flows import sums
 from terapose.io.store.store import Store
 from terapose.networks.tiling import Rectangle, window
@@ -60,7 +60,8 @@ def prepare(plan: Plan, store: Store) -> None:
     for number, axis in enumerate(plan.axes):
         components = 4 if number else 3
         shape, chunks = (components, *plan.network_shape), (components, *plan.slabs)
-        store.create(sums(axis), shape, chunks, plan.flow_precision)
+        packs = plan.sum_packs(number)
+        store.create(sums(axis), shape, chunks, plan.flow_precision, packs=packs)
 
 
 @lru_cache(maxsize=1)
@@ -251,11 +252,12 @@ def _box(job: Job, axis: int, item: int, network: Network, ahead: _Ahead) -> lis
     # (planes, 3, a, b) to (3, Z, Y, X)
     output = np.moveaxis(np.moveaxis(output, 1, 0), 1, axis + 1)
     checksums = []
-    for row in _rows(plan, axis, box):
-        part = output[(slice(None), *row.within(box))]
-        total = np.zeros((4 if axis else 3, *row.shape), np.float32)
+    # file by file, so that sums are added in little memory
+    for place in cut(box, plan.sum_packs(axis)):
+        part = output[(slice(None), *place.within(box))]
+        total = np.zeros((4 if axis else 3, *place.shape), np.float32)
         if axis:
-            before = job.store.read(sums(AXES[axis - 1]), row)
+            before = job.store.read(sums(AXES[axis - 1]), place)
             total[4 - len(before) :] = before
             job.confirm(item)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -263,7 +265,7 @@ def _box(job: Job, axis: int, item: int, network: Network, ahead: _Ahead) -> lis
                 total[component] += values
             stored = total.astype(plan.flow_precision)
         _confirm_finite(stored, plan)
-        checksums.append(job.store.write(sums(AXES[axis]), row, stored))
+        checksums.append(job.store.write(sums(AXES[axis]), place, stored))
     return checksums
 
 
@@ -288,18 +290,6 @@ def _confirm_finite(stored: NDArray[Any], plan: Plan) -> None:
         remedy=("give flow_precision float32; if that does not help, " if low else "")
         + "use another network, or train it again: its weights may be damaged",
     )
-
-
-def _rows(plan: Plan, axis: int, box: Box) -> list[Box]:
-    """A box cut along another axis where chunks end, so that sums are added in little memory."""
-    other = 1 if axis == 0 else 0
-    step: int = plan.slabs[other]
-    rows = []
-    for first in range(box.start[other], box.stop[other], step):
-        start, stop = list(box.start), list(box.stop)
-        start[other], stop[other] = first, min(first + step, box.stop[other])
-        rows.append(Box(zyx(start), zyx(stop)))
-    return rows
 
 
 def gather(job: Job, results: list[Result]) -> Added:

@@ -39,7 +39,8 @@ def run(job: Job) -> dict[str, Any]:
     """Label the blocks of one task."""
     plan = job.plan
     name = job.name("labels")
-    job.store.create(name, plan.image.shape, plan.chunk, job.before.dtype, INTEGER)
+    packs = plan.block_packs(np.dtype(job.before.dtype).itemsize)
+    job.store.create(name, plan.image.shape, plan.chunk, job.before.dtype, INTEGER, packs)
     farthest = job.store.get_table(job.before.displacements)["displacement"].tolist()
     objects, holes, checksums = [], [], []
     for item in job.items:

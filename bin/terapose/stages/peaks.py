@@ -23,7 +23,8 @@ def run(job: Job) -> dict[str, Any]:
     """Count the blocks of one task and write their seeds as a table."""
     plan, shape = job.plan, job.plan.image.shape
     farthest = job.store.get_table(job.before.displacements)["displacement"].tolist()
-    job.store.create(job.name("counts"), shape, plan.chunk, "int32", INTEGER)
+    packs = plan.block_packs(4)
+    job.store.create(job.name("counts"), shape, plan.chunk, "int32", INTEGER, packs)
     positions, counts, checksums = [], [], []
     for item in job.items:
         core = plan.grid[item]

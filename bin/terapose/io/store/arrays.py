@@ -1,7 +1,10 @@
 """What the metadata of a store's array say, and its chunks as bytes.
 
-The files are those of Zarr, version 3, but for the checksums at their ends: one grid of chunks,
-little-endian numbers, Blosc. A chunk at the end of an axis is a whole one, padded with zeros.
+Chunks are those of Zarr, version 3, but for the checksums at their ends: one grid of chunks,
+little-endian numbers, Blosc. A chunk at the end of an axis is a whole one, padded with zeros. On an
+object store each is a file, and Zarr reads and writes them. On a local disk several can be one
+file, which Zarr does not know (`terapose.io.store.chunks`): the key ``packs`` of the metadata says
+so.
 """
 
 from __future__ import annotations
@@ -36,8 +39,17 @@ TABLE = Zstd(1)
 """Of tables: ten times as fast as NumPy's own, and no larger."""
 
 
+Packs = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+"""Where packs of chunks end, along each axis: at all multiples of these numbers of voxels, which
+are themselves multiples of the chunk's edge."""
+
+
 def document_of(
-    shape: Sequence[int], chunks: Sequence[int], dtype: str, codec: Codec
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    dtype: str,
+    codec: Codec,
+    packs: Packs | None = None,
 ) -> dict[str, Any]:
     """Zarr's metadata of an array, without attributes.
 
@@ -47,6 +59,8 @@ def document_of(
         As of `zarr.create_array`; a chunk is no larger than the array.
     codec
         How chunks are compressed.
+    packs
+        Which chunks share a file; None: none.
     """
     edges = [min(c, s) for c, s in zip(chunks, shape, strict=True)]
     number = np.dtype(dtype)
@@ -68,6 +82,7 @@ def document_of(
         "zarr_format": 3,
         "node_type": "array",
         "storage_transformers": [],
+        **({} if packs is None else {"packs": [list(numbers) for numbers in packs]}),
     }
 
 
@@ -80,6 +95,7 @@ class ArrayInfo:
     chunks: tuple[int, ...]
     dtype: np.dtype[Any]
     codec: blosc.Blosc
+    packs: tuple[tuple[int, ...], ...] | None = None
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> ArrayInfo:
@@ -94,7 +110,9 @@ class ArrayInfo:
         )
         chunks = document["chunk_grid"]["configuration"]["chunk_shape"]
         dtype = np.dtype(document["data_type"]).newbyteorder("<")
-        return cls(document, tuple(document["shape"]), tuple(chunks), dtype, codec)
+        packs = document.get("packs")
+        shared = None if packs is None else tuple(map(tuple, packs))
+        return cls(document, tuple(document["shape"]), tuple(chunks), dtype, codec, shared)
 
     @property
     def ndim(self) -> int:

@@ -2,7 +2,7 @@
 
 Invariants
 ----------
-- Every write region belongs to one task and is aligned to chunks: no chunk has two writers.
+- Every write region belongs to one task and consists of whole files: none has two writers.
 - A chunk, a table and a marker appear whole or not at all (`terapose.io.files`).
 - Everything has a checksum, including its name and the run, which is compared whenever it is read
   (`terapose.io.checksums`): stores of other runs have the same names.
@@ -37,8 +37,8 @@ from terapose.io import checksums
 from terapose.io.drivers import Driver, RefusedError
 from terapose.io.files import ASIDE, claim, written
 from terapose.io.own_files import OddEntryError, OwnFiles
-from terapose.io.store.arrays import FLOAT, TABLE, ArrayInfo, Codec, document_of
-from terapose.io.store.chunks import chunks_of, is_aligned
+from terapose.io.store.arrays import FLOAT, TABLE, ArrayInfo, Codec, Packs, document_of
+from terapose.io.store.chunks import files_of, is_aligned
 from terapose.io.store.local_arrays import LocalArray
 
 if TYPE_CHECKING:
@@ -242,9 +242,18 @@ class Store:
         chunks: Sequence[int],
         dtype: str,
         codec: Codec = FLOAT,
+        packs: Packs | None = None,
     ) -> None:
-        """Make an array; where it is there, nothing is changed. A twin writes the same."""
-        document = document_of(shape, chunks, dtype, codec)
+        """Make an array; where it is there, nothing is changed. A twin writes the same.
+
+        Parameters
+        ----------
+        name, shape, chunks, dtype, codec
+            As of `terapose.io.store.arrays.document_of`.
+        packs
+            Which chunks share a file, on a local disk.
+        """
+        document = document_of(shape, chunks, dtype, codec, packs if self.is_local else None)
         try:
             there = self._metadata(name)
         except StoreError:
@@ -306,8 +315,10 @@ class Store:
         except RefusedError:
             raise
         except (StoreError, *_UNDECODABLE):
-            for key, chunk in chunks_of(info, box):
-                self._try(name, info, key, chunk)
+            for file in files_of(info, box):
+                for _, chunk in file.chunks:
+                    if chunk.intersect(box).size:
+                        self._try(name, info, file.key, chunk)
             raise
 
     def _read(self, name: str, info: ArrayInfo, box: Box) -> NDArray[Any]:
@@ -315,11 +326,17 @@ class Store:
             return local.read(box)
         return np.asarray(self.open(name)[(Ellipsis, *box.slices)])
 
+    def boxes(self, name: str, box: Box) -> list[Box]:
+        """The boxes of the files of an array that hold a ZYX box; none if its metadata are lost."""
+        try:
+            return [file.box for file in files_of(self.info(name), box)]
+        except StoreError:
+            return []
+
     def missing(self, name: str, box: Box) -> list[Box]:
-        """The chunks of an array in a ZYX box that are not there."""
-        info = self.info(name)
-        chunks = chunks_of(info, box)
-        return [chunk for key, chunk in chunks if not self.has(f"{name}/{key}")]
+        """The boxes of the files of an array in a ZYX box that are not there."""
+        files = files_of(self.info(name), box)
+        return [file.box for file in files if not self.has(f"{name}/{file.key}")]
 
     def _try(self, name: str, info: ArrayInfo, key: str, chunk: Box) -> None:
         """Read a chunk, to find the one that cannot be."""
@@ -336,16 +353,16 @@ class Store:
             raise _named(fault, name, chunk) from error
 
     def write(self, name: str, box: Box, values: NDArray[Any]) -> int:
-        """Write a chunk-aligned ZYX box of an array; returns the CRC-32 of the bytes.
+        """Write a ZYX box of an array, whole files; returns the CRC-32 of the bytes.
 
         Raises
         ------
         ValueError
-            If the box cuts a chunk: two tasks could lose each other's voxels.
+            If the box cuts a file: two tasks could lose each other's voxels.
         """
         info = self.info(name)
         if not is_aligned(info, box):
-            raise ValueError(f"{name}: {box} is not aligned to chunks {info.chunks}")
+            raise ValueError(f"{name}: {box} is not aligned to chunks {info.packs or info.chunks}")
         if (local := self._local(name, info)) is not None:
             local.write(box, values)
         else:
@@ -353,7 +370,7 @@ class Store:
         return zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data)
 
     def drop_box(self, name: str, box: Box) -> None:
-        """Remove the chunks in a ZYX box.
+        """Remove the files in a ZYX box; those that hold more than it stay.
 
         Of an array whose metadata are missing or damaged it is not known which these are, so they
         stay: who drops has no need of the array, and whoever reads it says that it is damaged.
@@ -362,14 +379,16 @@ class Store:
             info = self.info(name)
         except StoreError:
             return
-        for key, _ in chunks_of(info, box):
-            chunk = f"{name}/{key}"
+        for file in files_of(info, box):
+            path = f"{name}/{file.key}"
+            if file.box.intersect(box) != file.box:
+                continue
             if self.is_local:
-                self.drop(chunk)
+                self.drop(path)
             else:
                 # one request; `drop` looks first whether it is a folder
                 with suppress(FileNotFoundError):
-                    self._fs.rm(self._path(chunk), recursive=False)
+                    self._fs.rm(self._path(path), recursive=False)
 
     def _gone(self, name: str) -> StoreError:
         fault = StoreError(
