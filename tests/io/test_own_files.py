@@ -13,6 +13,7 @@ import pytest
 
 from terapose.core.errors import InputError, StoreError
 from terapose.core.geometry import Box
+from terapose.io.own_files import OwnFiles
 from terapose.io.store.store import Store
 
 SHAPE, CHUNK = (4, 5, 6), (2, 5, 6)

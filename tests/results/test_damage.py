@@ -198,7 +198,7 @@ ODD: dict[str, dict[str, Callable[[Path], None]]] = {
     "of files": {
         "done/masks-*/task-0.json": os.mkfifo,
         "done/follow-*/*.json": Path.mkdir,
-        "masks-*/labels/c/0/0/1": os.mkfifo,
+        "masks-*/labels/c/0/0/*": os.mkfifo,
         "peaks-*/counts/c/0/0/0": Path.mkdir,
         "objects-*/pieces.npz": Path.mkdir,
         "relabel-*/labels.zarr/cells/0/c/0/0/0": os.mkfifo,
