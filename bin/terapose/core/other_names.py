@@ -1,8 +1,8 @@
 """Names that users bring along from other programs, and what says the same here.
 
 Only names that this program does not have are listed: a run with one of them is refused, with
-the new name in the message. ``docs/coming-from.md`` shows the same table, and explains names that both have but that
-do not mean the same.
+the new name in the message. ``docs/coming-from.md`` shows the same table, and explains names that
+both have but that do not mean the same.
 """
 
 from __future__ import annotations
