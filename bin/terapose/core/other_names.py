@@ -54,7 +54,7 @@ PARAMETERS = (
         ("savedir", "outdir, or OUT of terapose segment"),
         ("dir_above in_folders output_name", "outdir, in which each sample has a folder"),
         ("save_tif save_png", "mask_tiff: the name of a TIFF file beside labels.zarr"),
-        ("save_flows", "keep_intermediates: all (flows stay in the store, as Zarr arrays)"),
+        ("save_flows", "keep_intermediates, whose default keeps them for other thresholds"),
         ("save_outlines save_mpl", "report: true, or terapose picture"),
         ("save_txt save_rois", "table: csv,parquet,geojson (outlines, for QuPath)"),
         ("no_npy save_ncolor", _ALWAYS),
