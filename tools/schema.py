@@ -1,7 +1,8 @@
-"""Write nextflow_schema.json, docs/parameters.md and a table of docs/hpc.md from the code.
+"""Write nextflow_schema.json, docs/parameters.md, and tables of other pages, from the code.
 
 The definitions of parameters are those of `terapose.core.params`; the few that steer the workflow
-alone are described here. The stages of each label in docs/hpc.md are those of the graph. Run it
+alone are described here. The stages of each label in docs/hpc.md are those of the graph, the names
+in docs/coming-from.md those of `terapose.core.other_names`. Run it
 after changing one of them (`make docs`); `--check` fails where a file is out of date.
 """
 
@@ -16,6 +17,7 @@ from typing import Any, get_args
 
 from common import ROOT
 from rerun import of_layout, rerun
+from terapose.core.other_names import COMMANDS, PARAMETERS, TRAINING, Other
 from terapose.core.param_faults import IN_WORDS
 from terapose.core.params import Parameters
 from terapose.pipeline.graph import EVERY
@@ -24,6 +26,7 @@ from terapose.pipeline.stage import Label
 SCHEMA = ROOT / "nextflow_schema.json"
 PAGE = ROOT / "docs" / "parameters.md"
 CLUSTERS = ROOT / "docs" / "hpc.md"
+ELSEWHERE = ROOT / "docs" / "coming-from.md"
 
 Json = dict[str, Any]
 
@@ -266,13 +269,41 @@ def clusters() -> str:
     return text
 
 
+def elsewhere() -> str:
+    """The text of docs/coming-from.md, with names of other programs; all else stays.
+
+    Raises
+    ------
+    ValueError
+        If the page does not say where they go.
+    """
+    text = ELSEWHERE.read_text(encoding="utf-8")
+    begin, end = "<!-- names: begin -->\n", "<!-- names: end -->"
+    before, marked, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not marked or not ended:
+        raise ValueError(f"{ELSEWHERE.name}: no place for the names")
+    kinds = (("parameter", PARAMETERS), ("option of `terapose train`", TRAINING))
+    tables = [_names(kind, names) for kind, names in (*kinds, ("command", COMMANDS))]
+    return before + begin + "\n" + "\n".join(tables) + "\n" + end + after
+
+
+def _names(kind: str, names: tuple[Other, ...]) -> str:
+    rows = [f"| {kind} of | there | here |\n| --- | --- | --- |\n"]
+    for other in names:
+        there = ", ".join(f"`{name}`" for name in other.names)
+        rows.append(f"| {other.program} | {there} | {other.here} |\n")
+    return "".join(rows)
+
+
 def main() -> int:
     """Write the files, or check them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, fail if out of date")
     options = parser.parse_args()
     code = 0
-    for path, text in ((SCHEMA, schema()), (PAGE, page()), (CLUSTERS, clusters())):
+    texts = {SCHEMA: schema(), PAGE: page(), CLUSTERS: clusters(), ELSEWHERE: elsewhere()}
+    for path, text in texts.items():
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         if options.check:

@@ -15,6 +15,7 @@ import click
 from terapose.core import threads as libraries
 from terapose.core.errors import InputError
 from terapose.core.masking import masked
+from terapose.core.other_names import COMMANDS, PARAMETERS, TRAINING, elsewhere
 from terapose.core.version import __version__
 
 GROUPS = {
@@ -27,6 +28,10 @@ GROUPS = {
 and is quick nevertheless, because they import heavy libraries only when they run."""
 
 
+_SAME = {"cut_cells": "cut"}
+"""Commands of other programs that take the same words as the one of this program."""
+
+
 class Commands(click.Group):
     """Commands that are imported when they are called, or listed in help."""
 
@@ -36,10 +41,20 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command."""
+        name = _SAME.get(name, name)
         if name not in self.list_commands(ctx):
             return None
         found: click.Command = importlib.import_module(f"terapose.cli.{name}").command
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a name of another program is answered with the one of this."""
+        said = elsewhere(args[0], COMMANDS)
+        if said and args[0] not in _SAME:
+            ctx.fail(f"No such command '{args[0]}' ({said})")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by what they are for."""
@@ -104,7 +119,7 @@ def main() -> None:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         place = f"; {context.command_path} --help lists the options" if context else ""
-        click.echo(f"terapose: {masked(error.format_message()).rstrip('.')}{place}", err=True)
+        click.echo(f"terapose: {masked(_in_words(error)).rstrip('.')}{place}", err=True)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
@@ -131,6 +146,16 @@ def main() -> None:
         return
     click.echo(f"terapose: {fault}", err=True)
     sys.exit(2)
+
+
+def _in_words(error: click.ClickException) -> str:
+    """What click says; of an option of another program, what it is here."""
+    if isinstance(error, click.NoSuchOption):
+        trains = error.ctx is not None and error.ctx.info_name == "train"
+        said = elsewhere(error.option_name.lstrip("-"), TRAINING if trains else PARAMETERS)
+        if said:
+            return f"No such option: {error.option_name} ({said})"
+    return error.format_message()
 
 
 def _tell_where() -> NoReturn:

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from terapose.core.errors import shown
 from terapose.core.near import did_you_mean
+from terapose.core.other_names import elsewhere
 from terapose.core.region import is_box
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def fault(error: ErrorDetails, given: Mapping[str, Any], known: Iterable[str]) -
     """One fault of a parameter in words; ``known`` are the names of all."""
     name = str(error["loc"][0]) if error["loc"] else "the parameters"
     if error["type"] == "extra_forbidden":
-        near = did_you_mean(name, known)
+        near = elsewhere(name) or did_you_mean(name, known)
         return f"{name}: no such parameter" + (f" ({near})" if near else "")
     if name in IN_WORDS:
         return f"{name}: got {_got(given[name])}, allowed: {IN_WORDS[name]}"

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from terapose.core.errors import InputError
 from terapose.core.near import as_file, did_you_mean, plain
+from terapose.core.other_names import elsewhere
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters
 from terapose.io.images import folders, patterns
@@ -208,7 +209,8 @@ def _columns(path: Path, header: list[str]) -> list[str]:
             "no such parameter",
             where=path.name,
             got=f"the column {strange}",
-            remedy=did_you_mean(strange, known.values(), "docs/parameters.md lists them all"),
+            remedy=elsewhere(strange)
+            or did_you_mean(strange, known.values(), "docs/parameters.md lists them all"),
         )
     return columns
 
