@@ -14,11 +14,8 @@ from terapose.io.store.arrays import INTEGER
 from terapose.io.store.store import Store
 from terapose.pipeline.job import Job, Result, source
 from terapose.pipeline.plan import Plan
-from terapose.pipeline.sizes import CONVERT_PLANES
+from terapose.pipeline.sizes import CONVERT_EDGE, CONVERT_PLANES
 from terapose.pipeline.state import Added
-
-EDGE = 64
-"""Edge of the copy's chunks along Y and X."""
 
 
 def prepare(plan: Plan, store: Store) -> None:
@@ -28,7 +25,7 @@ def prepare(plan: Plan, store: Store) -> None:
             store.create(
                 source(channel),
                 plan.image.whole,
-                (CONVERT_PLANES, EDGE, EDGE),
+                (CONVERT_PLANES, CONVERT_EDGE, CONVERT_EDGE),
                 plan.image.dtype,
                 INTEGER,
             )
