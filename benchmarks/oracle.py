@@ -109,19 +109,7 @@ def cellpose_labels(
     if whole_stack or (mode == "3d" and params.normalize == "plane"):
         pixels = transforms.normalize_img(pixels, **ends)
         ends = {"normalize": False, "invert": False}
-    options: dict[str, Any] = {
-        "normalize": ends,
-        "diameter": params.diameter,
-        "flow_threshold": 0.4 if params.flow_threshold is None else params.flow_threshold,
-        "cellprob_threshold": params.cellprob_threshold,
-        "min_size": params.min_size,
-        "max_size_fraction": params.max_size_fraction,
-        "niter": params.niter,
-        "tile_overlap": params.tile_overlap,
-        "augment": params.augment,
-        "bsize": network.tile,
-        "channel_axis": -1,
-    }
+    options = {"normalize": ends, "bsize": network.tile, "channel_axis": -1, **_options(params)}
     model = model_of(network)
     with stable_sort():
         if mode == "2d":
@@ -135,6 +123,20 @@ def cellpose_labels(
             options |= {"do_3D": True, "anisotropy": params.anisotropy, "flow3D_smooth": smooth}
         labels: NDArray[Any] = model.eval(pixels, **options)[0]
         return labels.reshape(pixels.shape[:3]).astype(np.int64)
+
+
+def _options(params: Parameters) -> dict[str, Any]:
+    """The options of Cellpose that have names of their own among the parameters."""
+    return {
+        "diameter": params.diameter,
+        "flow_threshold": 0.4 if params.flow_threshold is None else params.flow_threshold,
+        "cellprob_threshold": params.cellprob_threshold,
+        "min_size": params.min_size,
+        "max_size_fraction": params.max_size_fraction,
+        "niter": params.niter,
+        "tile_overlap": params.tile_overlap,
+        "augment": params.augment,
+    }
 
 
 def numbered(planes: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import platform
+import re
 import statistics
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from typing import Any
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
+from terapose.io.files import write_text
 
 TRAINING, HELD_OUT = "training", "held out"
 SCALING = check({}).flow_scaling
@@ -158,18 +160,11 @@ def find_volumes(data: Path, names: Sequence[str], *, quick: bool = False) -> li
         If the folder of a data set holds no volume.
     """
     volumes = []
-    for data_set in DATA_SETS:
+    for data_set in (one for one in DATA_SETS if one.name in names):
         folder = data / data_set.name
-        found = [
-            Volume(data_set, path.stem, str(path), str(folder / "labels" / path.name))
-            for path in sorted(folder.glob("images/*.tif"))
-        ]
-        found += [
-            Volume(data_set, path.stem, f"{path}/raw", f"{path}/label")
-            for path in sorted(folder.glob("*.h5"))
-        ]
-        if data_set.name not in names:
-            continue
+        twins, others = sorted(folder.glob("images/*.tif")), sorted(folder.glob("*.h5"))
+        found = [Volume(data_set, p.stem, str(p), f"{folder}/labels/{p.name}") for p in twins]
+        found += [Volume(data_set, p.stem, f"{p}/raw", f"{p}/label") for p in others]
         if not found:
             raise InputError(
                 "there are no volumes",
@@ -217,8 +212,7 @@ def score(volume: Volume, output: Path, scaling: str = SCALING) -> tuple[Row, di
     begin = time.perf_counter()
     record = segment_file(volume.image, output, params)
     seconds, memory = time.perf_counter() - begin, peak_memory()
-    reference = open_labels(volume.labels)
-    labels = open_labels(output / "labels.zarr")
+    reference, labels = open_labels(volume.labels), open_labels(output / "labels.zarr")
     scores = compare(reference, labels, thresholds=(0.5, 0.75)).as_dict()
     ap50, ap75 = (None, None) if data_set.sparse else scores["average_precision"]
     row = Row(
@@ -262,8 +256,7 @@ def _run(
                 got="most likely too little memory",
                 remedy="give fewer --workers",
             ) from error
-        row = result[0]
-        print(f"{row.data_set}/{row.volume}: {row.seconds:.0f} s", flush=True)
+        print("{0.data_set}/{0.volume}: {0.seconds:.0f} s".format(result[0]), flush=True)
         return result
 
     with ThreadPoolExecutor(workers) as pool:
@@ -295,11 +288,8 @@ def _environment(model: dict[str, Any], workers: int, threads: int) -> dict[str,
 
 def _processor() -> str:
     lines = Path("/proc/cpuinfo")
-    if lines.exists():
-        for line in lines.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:(.*)", lines.read_text(), re.M) if lines.exists() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def page(rows: Sequence[Row], facts: dict[str, str], command: str, scaling: str = SCALING) -> str:
@@ -369,14 +359,6 @@ def _table(lines: Sequence[dict[str, str]], sparse: bool) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file in one piece."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Parse the command line, score, write."""
     names = [data_set.name for data_set in DATA_SETS]
@@ -404,8 +386,9 @@ def main(words: Sequence[str] | None = None) -> None:
     command += f" --flow-scaling {given.flow_scaling}" * (given.flow_scaling != SCALING)
     facts = _environment(model, given.workers, threads)
     record = {"command": command, **facts, "volumes": [asdict(row) for row in rows]}
-    _write(given.output.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
-    _write(given.output, page(rows, facts, command, given.flow_scaling))
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(given.output.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+    write_text(given.output, page(rows, facts, command, given.flow_scaling))
     print(f"{len(rows)} volumes: {given.output}")
 
 

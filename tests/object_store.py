@@ -127,62 +127,65 @@ class Gateway:
         self.before: Callable[[str, str], None] = lambda method, path: None
         self.is_gone = False
         self.body = b""
-        host = behind.removeprefix("http://")
-        gateway = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle_one_request(self) -> None:
-                self.raw_requestline = self.rfile.readline(65537)
-                if gateway.is_gone or not self.raw_requestline or not self.parse_request():
-                    self.close_connection = True
-                    return
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                gateway.body = body
-                gateway.before(self.command, self.path)
-                fault = gateway.fault(self.command, self.path)
-                if gateway.is_gone or fault is Fault.GONE:
-                    self.close_connection = True
-                elif fault is Fault.BUSY:
-                    self._answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
-                elif gateway.refuses(self.command, self.path):
-                    self._answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
-                else:
-                    one = http.client.HTTPConnection(host)
-                    one.request(self.command, self.path, body, dict(self.headers))
-                    found = one.getresponse()
-                    content = found.read()
-                    if fault is Fault.OTHER:
-                        content = content[:-1] + bytes([content[-1] ^ 1])
-                    self._answer(found.status, dict(found.headers), content, fault)
-                    one.close()
-
-            def _answer(
-                self,
-                status: int,
-                headers: dict[str, str],
-                content: bytes,
-                fault: Fault | None = None,
-            ) -> None:
-                if self.command != "HEAD":
-                    headers = {k: v for k, v in headers.items() if k.lower() != "content-length"}
-                    headers["Content-Length"] = str(len(content))
-                self.send_response(status)
-                for name, value in headers.items():
-                    if name.lower() not in ("connection", "transfer-encoding", "date", "server"):
-                        self.send_header(name, value)
-                self.end_headers()
-                if fault is Fault.SHORT:
-                    content, self.close_connection = content[: len(content) // 2], True
-                self.wfile.write(content)
-
-            def log_request(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.behind = behind.removeprefix("http://")
+        handler = type("Handler", (_Passing,), {"gateway": self})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.address = f"http://127.0.0.1:{self.server.server_port}"
+
+
+class _Passing(BaseHTTPRequestHandler):
+    """Passes requests of a gateway on."""
+
+    gateway: Gateway
+    protocol_version = "HTTP/1.1"
+
+    def handle_one_request(self) -> None:
+        self.raw_requestline = self.rfile.readline(65537)
+        if self.gateway.is_gone or not self.raw_requestline or not self.parse_request():
+            self.close_connection = True
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.gateway.body = body
+        self.gateway.before(self.command, self.path)
+        fault = self.gateway.fault(self.command, self.path)
+        if self.gateway.is_gone or fault is Fault.GONE:
+            self.close_connection = True
+        elif fault is Fault.BUSY:
+            self._answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
+        elif self.gateway.refuses(self.command, self.path):
+            self._answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
+        else:
+            one = http.client.HTTPConnection(self.gateway.behind)
+            one.request(self.command, self.path, body, dict(self.headers))
+            found = one.getresponse()
+            content = found.read()
+            if fault is Fault.OTHER:
+                content = content[:-1] + bytes([content[-1] ^ 1])
+            self._answer(found.status, dict(found.headers), content, fault)
+            one.close()
+
+    def _answer(
+        self,
+        status: int,
+        headers: dict[str, str],
+        content: bytes,
+        fault: Fault | None = None,
+    ) -> None:
+        if self.command != "HEAD":
+            headers = {k: v for k, v in headers.items() if k.lower() != "content-length"}
+            headers["Content-Length"] = str(len(content))
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("connection", "transfer-encoding", "date", "server"):
+                self.send_header(name, value)
+        self.end_headers()
+        if fault is Fault.SHORT:
+            content, self.close_connection = content[: len(content) // 2], True
+        self.wfile.write(content)
+
+    def log_request(self, *_: object) -> None:
+        """Say nothing."""
 
 
 @contextmanager

@@ -75,8 +75,8 @@ from terapose.pipeline.job import Job
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.running import run_gather
+from terapose.pipeline.sizes import FIRST_HALO
 from terapose.pipeline.state import State
-from terapose.stages.follow import FIRST_HALO
 from terapose.stages.gradients import read_input
 
 Points = Sequence[tuple[float, float, float]]

@@ -40,9 +40,9 @@ from terapose.core.geometry import ZYX, Box, Grid
 from terapose.intermediates.seeds import seeds_in
 from terapose.pipeline.job import Job
 from terapose.pipeline.running import run_gather
+from terapose.pipeline.sizes import FIRST_HALO
 from terapose.pipeline.state import State
 from terapose.stages import combine
-from terapose.stages.follow import FIRST_HALO
 
 Cut = tuple[int, int, int]
 

@@ -310,18 +310,6 @@ def test_openorganelle(tmp_path: Path) -> None:
     assert same(image, array[None, :, ::2, ::2])
 
 
-def test_paintera_and_levels_of_any_factor(tmp_path: Path) -> None:
-    array = voxels(6, 33, 47)
-    path = group(tmp_path / "a.n5", n5="2.0.0")
-    raw = group(path / "raw", painteraData={"type": "raw"})
-    data = group(raw / "data", multiScale=True, resolution=[0.25, 0.5, 2.0])
-    write_n5(data / "s0", array)
-    write_n5(data / "s1", array[::2, ::3, ::3], downsamplingFactors=[3, 3, 2])
-    image = open_image(path, level=1)
-    assert image.voxel_size == (4.0, 1.5, 0.75)
-    assert same(image, array[None, ::2, ::3, ::3])
-
-
 def test_what_is_asked_for_or_refused(tmp_path: Path, server: str) -> None:
     path = group(tmp_path / "a.n5", n5="4.0.0")
     assert_refused("the N5 container holds no dataset here", path)

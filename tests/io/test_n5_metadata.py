@@ -7,11 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.checks import same
 from tests.io.test_bdv import write_xml
 from tests.io.test_n5 import group, write_bigdataviewer, write_n5
 from tests.synthetic import voxels
 
 from terapose.io.images import open_image
+
+
+def test_paintera_and_levels_of_any_factor(tmp_path: Path) -> None:
+    array = voxels(6, 33, 47)
+    path = group(tmp_path / "a.n5", n5="2.0.0")
+    raw = group(path / "raw", painteraData={"type": "raw"})
+    data = group(raw / "data", multiScale=True, resolution=[0.25, 0.5, 2.0])
+    write_n5(data / "s0", array)
+    write_n5(data / "s1", array[::2, ::3, ::3], downsamplingFactors=[3, 3, 2])
+    image = open_image(path, level=1)
+    assert image.voxel_size == (4.0, 1.5, 0.75)
+    assert same(image, array[None, ::2, ::3, ::3])
 
 
 @pytest.mark.parametrize("factors", [[0, -2, 2], [2, 2, 0], [-2, -2, 1], [2, "x", 1]])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -306,40 +304,6 @@ def test_a_file_that_was_cut_off(tmp_path: Path, kind: str) -> None:
     image = open_image(folder, stack=True)
     with pytest.raises(InputError, match=r"p3\.\w+: .*damaged or incomplete"):
         image.read((slice(3, 4), slice(0, 330), slice(0, 470)))
-
-
-@contextmanager
-def _few_open_files(most: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="files cannot be counted here")
-def test_more_files_than_can_be_open(tmp_path: Path) -> None:
-    array = voxels(300, 8, 9)
-    folder = write(tmp_path / "a", array, "p{0}")
-    opened = len(os.listdir("/proc/self/fd"))
-    with _few_open_files(opened + 40):
-        image = open_image(folder, stack=True)
-        check_readable(image, check({"stack": True}))
-        assert same(image, array[None])
-    assert len(os.listdir("/proc/self/fd")) <= opened + 1
-
-
-def test_only_files_that_are_needed_are_opened(tmp_path: Path) -> None:
-    array = voxels(40, 8, 9)
-    folder = write(tmp_path / "a", array, "p{0}")
-    for n in (1, *range(5, 40)):
-        (folder / f"p{n}.tif").write_bytes(b"anything")
-    image = open_image(folder, stack=True)
-    np.testing.assert_array_equal(
-        image.read((slice(2, 5), slice(1, 3), slice(0, 9))), array[2:5, 1:3]
-    )
-    assert len(image.identity) == 64
 
 
 def test_processes_and_identity(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ def test_stages_are_told_apart_and_gathered_once() -> None:
     assert {s.phase for s in GRAPH} == {"work"} and PLAN.phase == "plan"
     assert {s.phase for s in BEFORE} == {"before"} and {s.phase for s in AFTER} == {"after"}
     assert set(PARAMETERS) <= {stage.command for stage in EVERY}
-    assert all((stage.memory is None) == (stage.over is None) for stage in GRAPH)
+    for stage in GRAPH:
+        assert (stage.memory is None) == (stage.requests is None) == (stage.over is None)
     taken = {name for stage in GRAPH for name in stage.parameters}
     assert taken <= set(Parameters.model_fields)
 

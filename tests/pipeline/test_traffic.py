@@ -7,21 +7,17 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
 from tests.object_store import serving
 from tests.synthetic import nuclei, write_zarr
 
-from terapose.algorithms.objects.seeds import GROWTH, PEAK
 from terapose.api.runner import segment_file
 from terapose.core.params import check
 from terapose.io.remote import Remote
 from terapose.networks import identify
-from terapose.pipeline import traffic
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.planning import make_plan
-from terapose.pipeline.sizes import CONVERT_PLANES
-from terapose.pipeline.traffic import OF_TASK, is_identity, reads_of, requests_of
-from terapose.stages import combine, convert, follow
+from terapose.pipeline.price import requests_of
+from terapose.pipeline.traffic import OF_TASK, reads_of
 
 _CHUNK = re.compile(r"/\.terapose/\w+/([a-z_-]+?)(?:-[0-9a-f]{16})?/\w*/?c/")
 
@@ -66,19 +62,3 @@ def test_chunks_that_blocks_read() -> None:
     # blocks of 20: [0, 20), [20, 40), [40, 60), [60, 64)
     assert reads_of((1, 1, 64), (1, 1, 8), (1, 1, 20), (0, 0, 0)) == 3 + 3 + 3 + 1
     assert reads_of((3, 64, 64), (3, 8, 8), (1, 16, 16), (0, 3, 0)) == 3 * 14 * 8
-
-
-@pytest.mark.parametrize(
-    "more", [{}, {"flow3d_smooth": "1"}, {"diameter": 12.0}, {"anisotropy": 2.0}, {"mode": "2d"}]
-)
-def test_what_stages_read_is_that_of_the_stages(
-    more: dict[str, object], tmp_path: Path, tiny_model: Path
-) -> None:
-    assert traffic.MARGIN == follow.FIRST_HALO
-    assert max(GROWTH, PEAK) <= traffic.CLOSE == GROWTH + PEAK
-    assert traffic.COPY == (CONVERT_PLANES, convert.EDGE, convert.EDGE)
-    image = write_zarr(tmp_path / "image.zarr", np.zeros((8, 32, 32), np.uint16))
-    params = check({"model": str(tiny_model), **more})
-    plan = make_plan(open_checked(str(image), params), identify(tiny_model), params)
-    values = params.model_dump()
-    assert is_identity(plan, values) == combine.is_identity(plan, values)

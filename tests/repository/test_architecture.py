@@ -107,6 +107,24 @@ def test_packages_are_light() -> None:
                 assert not outside or node.module in ("__future__", "typing"), path
 
 
+@pytest.mark.parametrize("folder", ["bin", "benchmarks", "tools", "tests"])
+def test_files_and_functions_can_be_read_at_once(folder: str) -> None:
+    """As CONTRIBUTING.md has it: docstrings count in files, but not in functions."""
+    for path in (PACKAGE.parents[1] / folder).rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 400, path
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert _length(node) <= 60, f"{path}:{node.lineno} {node.name}"
+
+
+def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    first = function.body[0]
+    described = ast.get_docstring(function) is not None
+    skipped = (first.end_lineno or 0) - first.lineno + 1 if described else 0
+    return (function.end_lineno or 0) - function.lineno + 1 - skipped
+
+
 def test_tests_are_in_the_rooms_of_what_they_test() -> None:
     folder = Path(__file__).parents[1]
     besides = {"equivalence", "property", "workflow", "reliability", "integration", "repository"}

@@ -7,6 +7,7 @@ import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -54,6 +55,24 @@ def touched(launch: Launch) -> list[Path]:
     return [p for p in launch.path.rglob("*") if p.name == "X" or p.name.startswith("X;")]
 
 
+def sample_of(mask: Path, plane: np.ndarray, server: str) -> dict[str, Any]:
+    """Write an image, its markers and a mask to a folder; a line of a samplesheet."""
+    folder = mask.parent
+    folder.mkdir()
+    image, markers = folder / f"{EVIL}.tif", folder / "markers '$(touch X)'.csv"
+    write_tiff(image, plane[None])
+    markers.write_text("marker_name\nDNA '; touch X; '\n")
+    write_tiff(mask, np.ones_like(plane)[None])
+    return {
+        "sample": "one & (only)",
+        "image": image,
+        "markers": markers,
+        "model": f"{server}/net.pth?sig={SECRET}&x='; touch X; $(touch X) `touch X` \"",
+        "region": f"file://{quote(str(mask))}?sig={SECRET}&x='; touch X; $(touch X) \"",
+        "channels": "DNA '; touch X; '",
+    }
+
+
 def test_files_folders_and_values_of_every_kind(
     launches: Launches,
     plane: np.ndarray,
@@ -65,23 +84,10 @@ def test_files_folders_and_values_of_every_kind(
     monkeypatch.setenv("TERAPOSE_CACHE", str(tmp_path / "cache"))
     launch = launches("hostile")
     launch.workflow = copy_of_workflow(launch.path / "a work'flow [1] & {a,b}")
-    folder = launch.path / f"images {EVIL}"
-    folder.mkdir()
-    image = folder / f"{EVIL}.tif"
-    write_tiff(image, plane[None])
-    (folder / "markers '$(touch X)'.csv").write_text("marker_name\nDNA '; touch X; '\n")
     shutil.copy2(ROOT / "assets" / "nuclei-small.pth", tmp_path / "net.pth")
-    mask = folder / "mask '$(touch X)'.tif"
-    write_tiff(mask, np.ones_like(plane)[None])
+    mask = launch.path / f"images {EVIL}" / "mask '$(touch X)'.tif"
+    cells = sample_of(mask, plane, server)
     sheet = launch.path / "samples.csv"
-    cells = {
-        "sample": "one & (only)",
-        "image": image,
-        "markers": folder / "markers '$(touch X)'.csv",
-        "model": f"{server}/net.pth?sig={SECRET}&x='; touch X; $(touch X) `touch X` \"",
-        "region": f"file://{quote(str(mask))}?sig={SECRET}&x='; touch X; $(touch X) \"",
-        "channels": "DNA '; touch X; '",
-    }
     lines = [",".join(in_quotes(cell) for cell in line) for line in (cells, cells.values())]
     sheet.write_text("\n".join(lines))
     outdir = f"out {EVIL}"
@@ -93,17 +99,11 @@ def test_files_folders_and_values_of_every_kind(
     run = launch.done(*words, "--table", "csv,h5ad", "--mask_tiff", "mask.tif")
     assert "WARN" not in run.said
     out = launch.path / outdir / str(cells["sample"])
-    written = {
-        "labels.zarr",
-        "cells.csv",
-        "cells.h5ad",
-        "mask.tif",
-        "provenance.json",
-        "picture.png",
-    }
+    tables = {"cells.csv", "cells.h5ad"}
+    written = {"labels.zarr", *tables, "mask.tif", "provenance.json", "picture.png"}
     assert {p.name for p in out.iterdir()} == written
     whole = segment(
-        image,
+        cells["image"],
         tmp_path / "whole",
         *("--model", tmp_path / "net.pth", "--region", mask),
         *("--markers", cells["markers"], "--channels", cells["channels"]),

@@ -125,7 +125,7 @@ EDITS = {
     "bin/terapose/pipeline/graph.py": {
         '    Stage(\n        "cell_overlaps",\n': (
             '    Stage("sizes", "Count the voxels of cells.", "blocks", over="blocks",'
-            " memory=of_regions),\n"
+            " memory=estimate.of_regions, requests=Traffic.outlines),\n"
         ),
         ')\n"""Stages before the plan;': (
             '    Stage("diameter", "Find the diameter.", "network", phase="before",'

@@ -114,38 +114,46 @@ def three_views(
             raise InputError(
                 "not the shape of the image", where=name, got=other.shape, allowed=image.shape
             )
-    z, y, x = at if at is not None else _fullest(labels)
-    if not all(0 <= a < n for a, n in zip((z, y, x), image.shape, strict=True)):
-        raise InputError(
-            "outside of the image", where="at", got=(z, y, x), allowed=f"below {image.shape}"
-        )
+    at = _fullest(labels) if at is None else _inside(at, image.shape)
     views = _VIEWS if image.shape[0] > 1 else _VIEWS[:1]
     seen = ""
     if len(views) == 1 and max(image.shape) > LARGEST:
-        start, seen = _around((z, y, x), image.shape)
+        start, seen = _around(at, image.shape)
         image, labels = _Window(image, start), _Window(labels, start)
         reference = None if reference is None else _Window(reference, start)
     size = voxel_size or (1.0, 1.0, 1.0)
     extent = [n * v for n, v in zip(image.shape, size, strict=True)]
     figure, panels = _lay_out(extent, views, title)
-    planes = [_plane(image, view, (z, y, x)) for view in views]
-    low, high = np.percentile(np.concatenate([p.ravel() for p, _ in planes]), [1, 99.7])
-    for view, axes, (plane, _) in zip(views, panels, planes, strict=True):
-        gray = np.clip((plane - low) / max(high - low, 1e-9), 0, 1) ** 0.8
+    for view, axes, gray in zip(views, panels, _grays(image, views, at), strict=True):
         box = (0, extent[view.right], extent[view.down], 0)
         axes.imshow(gray, cmap="gray", vmin=0, vmax=1, extent=box, interpolation="bilinear")
         if reference is not None:
-            _outline(axes, reference, view, (z, y, x), size, "white")
-        _outline(axes, labels, view, (z, y, x), size, None)
-        where = f"{'zyx'[view.cut]} = {(z, y, x)[view.cut]}{seen}"
+            _outline(axes, reference, view, at, size, "white")
+        _outline(axes, labels, view, at, size, None)
+        where = f"{'zyx'[view.cut]} = {at[view.cut]}{seen}"
         axes.set_title(f"{view.name}   {where}", color=_INK, fontsize=9, loc="left", pad=4)
         if len(views) > 1:
-            _cross(axes, view, (z, y, x), size)
+            _cross(axes, view, at, size)
     _scale_bar(panels[0], extent[2], "µm" if voxel_size else "voxels")
     if confirm is not None:
         confirm()
     _save(figure, Path(path))
+    return at
+
+
+def _inside(at: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """A position that was given, if it is in the image."""
+    z, y, x = at
+    if not all(0 <= a < n for a, n in zip((z, y, x), shape, strict=True)):
+        raise InputError("outside of the image", where="at", got=at, allowed=f"below {shape}")
     return z, y, x
+
+
+def _grays(image: Voxels, views: tuple[_View, ...], at: tuple[int, int, int]) -> list[NDArray[Any]]:
+    """The sections of an image, from 0 to 1, all to one scale of brightness."""
+    planes = [_plane(image, view, at)[0] for view in views]
+    low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), [1, 99.7])
+    return [np.clip((plane - low) / max(high - low, 1e-9), 0, 1) ** 0.8 for plane in planes]
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from terapose.io.images import Image
     from terapose.io.images.array_like import Lazy
     from terapose.io.images.watch import Watch
+    from terapose.results.thumbnails.cut import Thumbnails
 
 _EPILOG = """\b
 Examples:
@@ -142,6 +143,11 @@ def command(
             progress=show,
             watch=watch,
         )
+    _say(made)
+
+
+def _say(made: Thumbnails) -> None:
+    """What was cut, and where it is."""
     shape = " x ".join(map(str, made.shape))
     chunks = " x ".join(map(str, made.chunks))
     click.echo(f"array: {shape} in chunks of {chunks}, {in_bytes(made.bytes)}", err=True)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from terapose.core.geometry import AXES
-from terapose.pipeline.sizes import BAND, CONVERT_PLANES
+from terapose.pipeline.sizes import BAND, CONVERT_PLANES, FIRST_HALO
 
 if TYPE_CHECKING:
     from terapose.pipeline.plan import Plan
@@ -35,8 +35,8 @@ NETWORK_BASE = 950 * MB
 """The same with torch, and a batch of tiles of a U-Net."""
 GPU_BASE = 2_300 * MB
 """The same with the libraries of a GPU (CUDA 13)."""
-HALO = 48
-"""Voxels that ``follow`` reads around a block where the first 24 do not suffice."""
+HALO = 2 * FIRST_HALO
+"""Voxels that ``follow`` reads around a block where the first ones do not suffice."""
 
 
 def of_planes(plan: Plan) -> int:

@@ -11,61 +11,17 @@ it, and the workflow (main.nf, modules/segment.nf) is tested against it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from terapose.core.geometry import AXES
 from terapose.core.params import SECOND, SELECTION
-from terapose.core.thresholds import flow_threshold
-from terapose.pipeline.estimate import (
-    HALO,
-    of_bands,
-    of_blocks,
-    of_counts,
-    of_outlines,
-    of_own,
-    of_pass,
-    of_planes,
-    of_regions,
-    of_resized,
-)
+from terapose.pipeline import estimate, traffic, when
 from terapose.pipeline.stage import MODES, Stage, always
+from terapose.pipeline.traffic import Traffic
 
 if TYPE_CHECKING:
     from terapose.core.params import Parameters
     from terapose.pipeline.plan import Plan
-
-
-def _judges_flows(mode: str, params: Parameters) -> bool:
-    return bool(flow_threshold(mode, params.flow_threshold))
-
-
-def _has_second(mode: str, params: Parameters) -> bool:
-    return params.has_second
-
-
-def _measures(mode: str, params: Parameters) -> bool:
-    return params.measure != ("none",)
-
-
-def _goes_into_image(mode: str, params: Parameters) -> bool:
-    return params.labels_in == "image"
-
-
-def _reports(mode: str, params: Parameters) -> bool:
-    return params.report
-
-
-def _traces(mode: str, params: Parameters) -> bool:
-    return "geojson" in params.table
-
-
-def _fits_mixtures(plan: Plan, params: Mapping[str, Any]) -> bool:
-    return plan.intensity.merge == "gmm"
-
-
-def _smooths(plan: Plan, params: Mapping[str, Any]) -> bool:
-    return any(params["flow3d_smooth"])
 
 
 BEFORE = (
@@ -82,7 +38,8 @@ GRAPH = (
         over="planes",
         reads_image=True,
         folder="source",
-        memory=of_planes,
+        memory=estimate.of_planes,
+        requests=Traffic.convert,
     ),
     Stage(
         "intensities",
@@ -90,7 +47,8 @@ GRAPH = (
         "blocks",
         over="counted",
         reads_image=True,
-        memory=of_counts,
+        memory=estimate.of_counts,
+        requests=Traffic.intensities,
     ),
     Stage(
         "percentiles",
@@ -99,7 +57,7 @@ GRAPH = (
         gathers=("intensities",),
         reads_image=True,
         rounds=("numpy",),
-        rounds_where=_fits_mixtures,
+        rounds_where=when.fits_mixtures,
         parameters=("strict",),
     ),
     *(
@@ -113,7 +71,8 @@ GRAPH = (
             reads_image=True,
             rounds=("torch", "numba"),
             folder=f"gradients-{axis}",
-            memory=of_pass(axis),
+            memory=estimate.of_pass(axis),
+            requests=traffic.of_pass(axis),
             parameters=("batch_size", "use_gpu", "keep_intermediates", "strict"),
         )
         for axis in AXES
@@ -123,9 +82,10 @@ GRAPH = (
         "Resample the summed flows of blocks to the image's grid, and smooth them.",
         "blocks",
         over="blocks",
-        memory=of_resized,
+        memory=estimate.of_resized,
+        requests=Traffic.combine,
         rounds=("numpy",),
-        rounds_where=_smooths,
+        rounds_where=when.smooths,
         parameters=("flow3d_smooth", "flow_scaling", "keep_intermediates", "strict"),
     ),
     Stage(
@@ -133,7 +93,8 @@ GRAPH = (
         "Follow the flows of blocks to their end points.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=97, flat=155, halo=HALO),
+        memory=estimate.of_blocks(seen=97, flat=155, halo=estimate.HALO),
+        requests=Traffic.follow,
         rounds=("numba",),
         parameters=("cellprob_threshold", "niter", "follow_tolerance", "strict"),
     ),
@@ -142,7 +103,8 @@ GRAPH = (
         "Count end points and find the seeds of blocks.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=128, flat=148),
+        memory=estimate.of_blocks(seen=128, flat=148),
+        requests=Traffic.peaks,
     ),
     Stage("seeds", "Number the seeds of all blocks.", "gather", gathers=("peaks",)),
     Stage(
@@ -150,7 +112,8 @@ GRAPH = (
         "Grow seeds, label blocks and measure whole objects.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=104, flat=148),
+        memory=estimate.of_blocks(seen=104, flat=148),
+        requests=Traffic.masks,
         rounds=("numba",),
         parameters=("strict",),
     ),
@@ -166,10 +129,11 @@ GRAPH = (
         "Compute the flow errors of whole objects.",
         "blocks",
         over="blocks",
-        memory=of_blocks(seen=104, flat=80),
+        memory=estimate.of_blocks(seen=104, flat=80),
+        requests=Traffic.objects,
         rounds=("numba",),
         parameters=("strict",),
-        asked=_judges_flows,
+        asked=when.judges_flows,
     ),
     Stage(
         "filter_planes",
@@ -183,7 +147,8 @@ GRAPH = (
         "Count the pixels shared by objects in neighbouring planes (mode stitch).",
         "blocks",
         over="blocks",
-        memory=of_own,
+        memory=estimate.of_own,
+        requests=Traffic.neighbours,
         modes=("stitch",),
     ),
     Stage(
@@ -199,7 +164,8 @@ GRAPH = (
         "Find the holes in cells joined from planes (mode stitch).",
         "blocks",
         over="blocks",
-        memory=of_blocks(flat=90),
+        memory=estimate.of_blocks(flat=90),
+        requests=Traffic.objects,
         modes=("stitch",),
     ),
     Stage(
@@ -217,41 +183,45 @@ GRAPH = (
         "blocks",
         over="blocks",
         input="cells",
-        memory=of_own,
-        asked=_has_second,
+        memory=estimate.of_own,
+        requests=Traffic.pairs,
+        asked=when.has_second,
     ),
     Stage(
         "match",
         "Match nuclei to the cells of a second network.",
         "gather",
         gathers=("cell_overlaps",),
-        asked=_has_second,
+        asked=when.has_second,
     ),
     Stage(
         "export",
         "Write regions of the final label image.",
         "blocks",
         over="regions",
-        memory=of_regions,
+        memory=estimate.of_regions,
+        requests=Traffic.export,
     ),
     Stage(
         "measure",
         "Measure the intensities and shapes of the cells in blocks.",
         "blocks",
         over="blocks",
-        memory=of_bands,
+        memory=estimate.of_bands,
+        requests=Traffic.measure,
         reads_image=True,
         rounds=("numpy", "numba"),
         parameters=("measure", "strict"),
-        asked=_measures,
+        asked=when.measures,
     ),
     Stage(
         "outlines",
         "Trace the outlines of the cells in blocks.",
         "blocks",
         over="blocks",
-        memory=of_outlines,
-        asked=_traces,
+        memory=estimate.of_outlines,
+        requests=Traffic.outlines,
+        asked=when.traces,
     ),
     Stage(
         "finish",
@@ -322,7 +292,7 @@ AFTER = (
         "small",
         phase="after",
         calls="report",
-        asked=_reports,
+        asked=when.reports,
     ),
     Stage(
         "reports",
@@ -330,9 +300,11 @@ AFTER = (
         "small",
         phase="after",
         calls="report",
-        asked=_reports,
+        asked=when.reports,
     ),
-    Stage("attach", "Copy labels into the image.", "small", phase="after", asked=_goes_into_image),
+    Stage(
+        "attach", "Copy labels into the image.", "small", phase="after", asked=when.goes_into_image
+    ),
 )
 """Stages on results that are complete."""
 

@@ -12,8 +12,10 @@ import hashlib
 import json
 import logging
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -239,6 +241,16 @@ class Plan(BaseModel):
         """
         most = FLAT_CHUNK if self.flat else CHUNK
         return zyx(n // k if n % (k := math.ceil(n / most)) == 0 else n for n in self.block)
+
+    def divisor(self, params: Mapping[str, Any]) -> np.float32:
+        """What **combine** divides flows along Z by; planes by themselves have none."""
+        scaled = params["flow_scaling"] == "anisotropy" and not self.flat
+        return np.float32(max(1, self.anisotropy) if scaled else 1)
+
+    def is_combined(self, params: Mapping[str, Any]) -> bool:
+        """Whether the sum of the passes is already what **combine** would make of it."""
+        smoothed = any(params["flow3d_smooth"])
+        return not (self.resized or self.divisor(params) != 1 or smoothed)
 
     def around(self, box: Box, margin: int) -> Box:
         """A box of the image and a margin; in the plane alone where planes are independent."""

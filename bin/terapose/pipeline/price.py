@@ -31,7 +31,7 @@ from terapose.pipeline.graph import GRAPH, STAGES, WHOLE
 from terapose.pipeline.needs import Needs, needs_of, needs_of_whole, tiles_a_second, tiles_of
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.rates import WORK
-from terapose.pipeline.traffic import Requests, is_identity, requests_of
+from terapose.pipeline.traffic import OF_TASK, Requests, Traffic
 
 HOURS_A_MONTH = 730
 _TEXTS = ("currency", "region", "date", "note")
@@ -254,6 +254,28 @@ def bill_of(
     return Bill(prices, workers, uses, tuple(unmeasured), of_store(plan), _labels(plan, params))
 
 
+def requests_of(
+    plan: Plan, params: Mapping[str, Any], image_chunk: Sequence[int] | None
+) -> dict[str, Requests]:
+    """Requests of each stage that works on arrays, by its name, for all its tasks.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    params
+        All parameters by name.
+    image_chunk
+        (Z, Y, X) of the image's chunks, if it is on an object store, too.
+    """
+    traffic = Traffic(plan, params, image_chunk)
+    return {
+        stage.name: stage.requests(traffic) + Requests(*2 * [OF_TASK * len(plan.tasks[stage.name])])
+        for stage in GRAPH
+        if stage.requests and plan.tasks[stage.name]
+    }
+
+
 def _labels(plan: Plan, params: Parameters) -> int:
     """Bytes of the label images, with cells, nuclei and cytoplasm where there are three."""
     output = plan.result(params.upscale)
@@ -270,7 +292,7 @@ def _whole(plan: Plan, uses: Sequence[Use]) -> Use:
 
 def _seconds(plan: Plan, params: Mapping[str, Any], stage: str) -> float | None:
     """Work of all tasks of a stage; None where no rate was measured."""
-    if stage == "combine" and is_identity(plan, params):
+    if stage == "combine" and plan.is_combined(params):
         return 0.0
     if stage == "combine" and not plan.resized:
         return None

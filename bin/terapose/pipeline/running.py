@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -223,27 +224,10 @@ def sum_up(
         If an item has no receipt or two, or receipts are of different runs, or made by other code
         or from other results than those of ``before``.
     """
-    faults = []
-    strange = {(r["stage"], r["plan"]) for r in receipts} - {(stage, plan.digest)}
-    if strange:
-        faults.append(f"receipts of another run or stage: {sorted(strange)}")
-    keys = sorted({r["key"] for r in receipts})
-    if len(keys) > 1:
-        faults.append(f"receipts made with different parameters: {keys}")
-    foreign = {r["key"] for r in receipts if r["key"] != stage_key(stage, r["params"], before)}
-    if foreign:
-        faults.append(f"receipts made by other code or from other results: {sorted(foreign)}")
-    covered: dict[int, int] = {}
-    for receipt in receipts:
-        for item in range(*receipt["items"]):
-            covered[item] = covered.get(item, 0) + 1
-    count = plan.items(stage, upscale)
-    missing = [i for i in range(count) if i not in covered]
-    doubled = [i for i, times in covered.items() if times > 1]
-    if missing:
-        faults.append(f"no receipt for {len(missing)} of {count}: {missing[:10]}")
-    if doubled:
-        faults.append(f"more than one receipt for {sorted(doubled)[:10]}")
+    faults = [
+        *_strangers(plan, stage, receipts, before),
+        *_holes(plan.items(stage, upscale), receipts),
+    ]
     if faults:
         raise StoreError(
             "; ".join(faults),
@@ -254,7 +238,7 @@ def sum_up(
     results = [r["result"] for r in ordered]
     step = Step(
         stage=stage,
-        key=keys[0] if keys else before,
+        key=ordered[0]["key"] if ordered else before,
         params=ordered[0]["params"] if ordered else {},
         tasks=len(ordered),
         seconds=round(sum(r["seconds"] for r in ordered), 3),
@@ -264,6 +248,30 @@ def sum_up(
         ran_on=of_receipts(ordered),
     )
     return Tasks(step, results)
+
+
+def _strangers(plan: Plan, stage: str, receipts: Sequence[Receipt], before: str) -> Iterator[str]:
+    """Faults of receipts that are not those of one run of a stage."""
+    strange = {(r["stage"], r["plan"]) for r in receipts} - {(stage, plan.digest)}
+    if strange:
+        yield f"receipts of another run or stage: {sorted(strange)}"
+    keys = sorted({r["key"] for r in receipts})
+    if len(keys) > 1:
+        yield f"receipts made with different parameters: {keys}"
+    foreign = {r["key"] for r in receipts if r["key"] != stage_key(stage, r["params"], before)}
+    if foreign:
+        yield f"receipts made by other code or from other results: {sorted(foreign)}"
+
+
+def _holes(count: int, receipts: Sequence[Receipt]) -> Iterator[str]:
+    """Faults of receipts that do not cover each item once."""
+    covered = Counter(item for receipt in receipts for item in range(*receipt["items"]))
+    missing = [item for item in range(count) if item not in covered]
+    doubled = sorted(item for item, times in covered.items() if times > 1)
+    if missing:
+        yield f"no receipt for {len(missing)} of {count}: {missing[:10]}"
+    if doubled:
+        yield f"more than one receipt for {doubled[:10]}"
 
 
 def _largest(peaks: Sequence[int | None]) -> int | None:

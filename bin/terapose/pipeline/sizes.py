@@ -4,6 +4,10 @@ from __future__ import annotations
 
 CONVERT_PLANES = 16
 """Planes of a converted image that one item writes, and edge of the chunks along Z."""
+CONVERT_EDGE = 64
+"""Edge of these chunks along Y and X."""
+FIRST_HALO = 24
+"""Voxels that ``follow`` reads around a block: where they do not suffice it reads twice as many."""
 STATISTICS_PLANES = 8
 """Planes of which an item of ``intensities`` finds the percentiles, with normalize plane."""
 CHUNK = 128

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from terapose.core.errors import InputError
 from terapose.pipeline.code import code_of
 from terapose.pipeline.estimate import Memory
+from terapose.pipeline.traffic import Asked
 
 if TYPE_CHECKING:
     from terapose.core.params import Parameters
@@ -108,6 +109,9 @@ class Stage:
         how it runs or what it keeps (`terapose.pipeline.job`), with which it finds its work done.
     memory
         Bytes that a task needs; None: a gather, whose memory does not grow with the image.
+    requests
+        Requests for chunks on an object store of all its tasks; None: a gather, which works on
+        tables.
     modes
         In which it has work.
     asked
@@ -137,6 +141,7 @@ class Stage:
     results: bool = False
     parameters: tuple[str, ...] = ()
     memory: Memory | None = None
+    requests: Asked | None = None
     modes: tuple[str, ...] = MODES
     asked: Callable[[str, Parameters], bool] = always
     version: int = 1

@@ -15,26 +15,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from terapose.core.geometry import AXES
-from terapose.io.images.channels import measured_channels
-from terapose.io.labels.ome_zarr import level_shape
 from terapose.pipeline.estimate import travel
-from terapose.pipeline.plan import Plan
-from terapose.pipeline.sizes import CONVERT_PLANES
+from terapose.pipeline.sizes import CONVERT_EDGE, CONVERT_PLANES, FIRST_HALO
 
-COPY = (CONVERT_PLANES, 64, 64)
+if TYPE_CHECKING:
+    from terapose.pipeline.plan import Plan
+
+COPY = (CONVERT_PLANES, CONVERT_EDGE, CONVERT_EDGE)
 """Chunks (Z, Y, X) of the copy of an image that is converted."""
 OF_TASK = 6
 """Requests of each kind that a task makes beside: for the plan, its state, marker and metadata."""
 OF_IMAGE = 3
 """Requests for a chunk of an image."""
-MARGIN = 24
-"""Voxels that ``follow`` reads around a block, where that suffices."""
-CLOSE = 7
-"""Voxels around those that points reach: windows in which seeds are found and grow."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +75,8 @@ def _along(length: int, chunk: int, block: float, margin: int) -> int:
     return count
 
 
-def requests_of(
-    plan: Plan, params: Mapping[str, Any], image_chunk: Sequence[int] | None
-) -> dict[str, Requests]:
-    """Requests of each stage that works on arrays, by its name, for all its tasks.
+class Traffic:
+    """What is read and written of the arrays of a plan: a method for each kind of stage.
 
     Parameters
     ----------
@@ -94,47 +87,15 @@ def requests_of(
     image_chunk
         (Z, Y, X) of the image's chunks, if it is on an object store, too.
     """
-    model = _Traffic(plan, params, image_chunk)
-    stages: dict[str, Callable[[], Requests]] = {
-        "convert": model.convert,
-        "intensities": model.intensities,
-        "combine": model.combine,
-        "follow": lambda: Requests(model.blocks, model.flows(MARGIN)),
-        "peaks": lambda: Requests(model.blocks, model.own(model.far)),
-        "masks": lambda: Requests(
-            model.blocks, model.own(model.far) + model.own(2 * model.far) + model.flows(model.far)
-        ),
-        "flow_errors": lambda: Requests(0, model.own(model.far) + model.flows(model.far)),
-        "overlaps": lambda: Requests(0, model.own(1)),
-        "cell_holes": lambda: Requests(0, model.own(model.far) + model.flows(model.far)),
-        # and as many of the labels of the second network
-        "cell_overlaps": lambda: Requests(0, 2 * model.own(0)),
-        "export": model.export,
-        "measure": model.measure,
-        "outlines": lambda: Requests(0, model.own(model.far)),
-        **{f"gradients-{axis}": partial(model.network, axis) for axis in AXES},
-    }
-    return {
-        name: stages[name]() + Requests(*2 * [OF_TASK * len(tasks)])
-        for name, tasks in plan.tasks.items()
-        if tasks
-    }
-
-
-def is_identity(plan: Plan, params: Mapping[str, Any]) -> bool:
-    """Whether **combine** has nothing to do: the sum of the network is what later stages read."""
-    scales = params["flow_scaling"] == "anisotropy" and not plan.flat and plan.anisotropy > 1
-    return not (plan.resized or scales or any(params["flow3d_smooth"]))
-
-
-class _Traffic:
-    """What is read and written of the arrays of a plan."""
 
     def __init__(
         self, plan: Plan, params: Mapping[str, Any], image_chunk: Sequence[int] | None
     ) -> None:
+        # those who do not ask for this need not wait for numba
+        from terapose.algorithms.objects.seeds import GROWTH, PEAK
+
         self.plan, self.params, self.image_chunk = plan, params, image_chunk
-        self.far = travel(plan) + CLOSE
+        self.far = travel(plan) + GROWTH + PEAK
         self.blocks = chunks_of(plan.image.shape, plan.chunk)
         self.ratio = [n / i for n, i in zip(plan.network_shape, plan.image.shape, strict=True)]
         self.output = plan.result(params["upscale"])
@@ -150,7 +111,7 @@ class _Traffic:
 
     def flows(self, margin: int) -> int:
         """Chunks of the flows, read by blocks."""
-        if not is_identity(self.plan, self.params):
+        if not self.plan.is_combined(self.params):
             return self.own(margin)
         plan = self.plan
         return reads_of(plan.image.shape, plan.slabs, plan.block, self._margin(margin))
@@ -175,9 +136,9 @@ class _Traffic:
         """Of the counts of intensities."""
         return Requests(0, self._image(self.plan.block, (0, 0, 0), len(self.plan.image.channels)))
 
-    def network(self, axis: str) -> Requests:
+    def network(self, number: int) -> Requests:
         """Of a pass of the network: its sum, the one before, and the image."""
-        plan, number = self.plan, AXES.index(axis)
+        plan = self.plan
         sums = chunks_of(plan.network_shape, plan.slabs)
         box = [n / r for n, r in zip(plan.passes[number], self.ratio, strict=True)]
         tile = [0 if n == number else plan.model.tile for n in range(3)]
@@ -189,14 +150,45 @@ class _Traffic:
     def combine(self) -> Requests:
         """Of the flows on the grid of the image."""
         plan = self.plan
-        if is_identity(plan, self.params):
+        if plan.is_combined(self.params):
             return Requests()
         block = [b * r for b, r in zip(plan.block, self.ratio, strict=True)]
         read = reads_of(plan.network_shape, plan.slabs, block, self._margin(1))
         return Requests(self.blocks, read)
 
+    def follow(self) -> Requests:
+        """Of the displacements, and the flows around blocks."""
+        return Requests(self.blocks, self.flows(FIRST_HALO))
+
+    def peaks(self) -> Requests:
+        """Of the end points in each voxel, and the displacements."""
+        return Requests(self.blocks, self.own(self.far))
+
+    def masks(self) -> Requests:
+        """Of the labels, and the displacements, end points and flows that they are made of."""
+        read = self.own(self.far) + self.own(2 * self.far) + self.flows(self.far)
+        return Requests(self.blocks, read)
+
+    def objects(self) -> Requests:
+        """Of the labels and flows of whole objects."""
+        return Requests(0, self.own(self.far) + self.flows(self.far))
+
+    def neighbours(self) -> Requests:
+        """Of the labels of blocks, and of the planes beside them."""
+        return Requests(0, self.own(1))
+
+    def pairs(self) -> Requests:
+        """Of the labels of blocks, and as many of the second network."""
+        return Requests(0, 2 * self.own(0))
+
+    def outlines(self) -> Requests:
+        """Of the labels of whole cells."""
+        return Requests(0, self.own(self.far))
+
     def export(self) -> Requests:
         """Of the label image, on all levels, and the labels that it is made of."""
+        from terapose.io.labels.ome_zarr import level_shape  # brings zarr
+
         plan, output = self.plan, self.output
         levels = (level_shape(output.shape, factor) for factor in output.factors)
         written = sum(chunks_of(shape, output.chunks) for shape in levels)
@@ -206,7 +198,18 @@ class _Traffic:
 
     def measure(self) -> Requests:
         """Of the labels, and of the channels that are measured."""
+        from terapose.io.images.channels import measured_channels  # brings the readers of images
+
         names = self.plan.image.channel_names
         channels = len(measured_channels(names, self.params["measure"]))
         margin = self._margin(self.far)
         return Requests(0, self.own(self.far) + self._image(self.plan.block, margin, channels))
+
+
+Asked = Callable[[Traffic], Requests]
+"""Requests of all tasks of a stage for chunks."""
+
+
+def of_pass(axis: str) -> Asked:
+    """Requests of a pass of the network."""
+    return lambda traffic: traffic.network(AXES.index(axis))

@@ -21,7 +21,7 @@ smoothing) the sum itself is the result, and nothing is written.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,6 @@ from terapose.algorithms.resize import resize, source_box
 from terapose.core.geometry import ZYX, Box, zyx
 from terapose.intermediates.flows import read_flows, sums
 from terapose.pipeline.job import Job, Result
-from terapose.pipeline.plan import Plan
 from terapose.pipeline.state import Added, State
 
 
@@ -47,18 +46,6 @@ def halo(smooth: Sequence[float]) -> ZYX:
     return (z, y, x)
 
 
-def divisor(plan: Plan, params: Mapping[str, Any]) -> np.float32:
-    """What dZ is divided by; planes by themselves have none."""
-    scaled = params["flow_scaling"] == "anisotropy" and not plan.flat
-    return np.float32(max(1, plan.anisotropy) if scaled else 1)
-
-
-def is_identity(plan: Plan, params: Mapping[str, Any]) -> bool:
-    """Whether the sum of the passes is already the result."""
-    smoothed = any(params["flow3d_smooth"])
-    return not (plan.resized or divisor(plan, params) != 1 or smoothed)
-
-
 def _needed(job: Job, item: int) -> tuple[Box, Box]:
     """What a block reads, on the image's grid and on the network's."""
     shape = job.plan.image.shape
@@ -68,7 +55,7 @@ def _needed(job: Job, item: int) -> tuple[Box, Box]:
 
 def run(job: Job) -> dict[str, Any]:
     """Combine the blocks of one task."""
-    if is_identity(job.plan, job.params):
+    if job.plan.is_combined(job.params):
         return {"checksums": []}
     plan, name = job.plan, job.name("flows")
     shape, chunks = (plan.components, *plan.image.shape), (plan.components, *plan.chunk)
@@ -90,8 +77,8 @@ def _block(job: Job, name: str, item: int) -> int:
     job.confirm(item)
     if plan.resized:
         flows = resize(flows, box, plan.network_shape, plan.image.shape)
-    if divisor(plan, job.params) != 1:
-        flows[0] /= divisor(plan, job.params)
+    if plan.divisor(job.params) != 1:
+        flows[0] /= plan.divisor(job.params)
     if any(job.params["flow3d_smooth"]):
         from scipy.ndimage import gaussian_filter  # slow to import, and few runs need it
 
@@ -127,5 +114,5 @@ def drop(job: Job, item: int) -> None:
 def gather(job: Job, results: list[Result]) -> Added:
     """Name the array that the next stages read."""
     last = sums(job.plan.axes[-1])
-    flows = last if is_identity(job.plan, job.params) else job.name("flows")
+    flows = last if job.plan.is_combined(job.params) else job.name("flows")
     return Added(State(flows=flows))

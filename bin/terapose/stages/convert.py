@@ -15,17 +15,14 @@ from terapose.io.store.store import Store
 from terapose.pipeline.job import Job, Result, source
 from terapose.pipeline.packs import choose_packs
 from terapose.pipeline.plan import Plan
-from terapose.pipeline.sizes import CONVERT_PLANES
+from terapose.pipeline.sizes import CONVERT_EDGE, CONVERT_PLANES
 from terapose.pipeline.state import Added
-
-EDGE = 64
-"""Edge of the copy's chunks along Y and X."""
 
 
 def prepare(plan: Plan, store: Store) -> None:
     """Make the copies' arrays, if the plan asks for them."""
     if plan.image.convert:
-        shape, chunk = plan.image.whole, (CONVERT_PLANES, EDGE, EDGE)
+        shape, chunk = plan.image.whole, (CONVERT_PLANES, CONVERT_EDGE, CONVERT_EDGE)
         packs = choose_packs(shape, chunk, plan.image.itemsize, (CONVERT_PLANES, *shape[1:]))
         for channel in plan.image.channels:
             store.create(source(channel), shape, chunk, plan.image.dtype, INTEGER, packs)

@@ -29,10 +29,9 @@ from terapose.core.geometry import Box
 from terapose.intermediates.flows import read_flows
 from terapose.io.store.arrays import INTEGER
 from terapose.pipeline.job import Job, Result
+from terapose.pipeline.sizes import FIRST_HALO
 from terapose.pipeline.state import Added, State
 from terapose.pipeline.tissue import read_tissue
-
-FIRST_HALO = 24
 
 
 def run(job: Job) -> dict[str, Any]:

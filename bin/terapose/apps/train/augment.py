@@ -71,7 +71,22 @@ def crop(
         part = plane[window].astype(np.float32)
         return np.asarray(cv2.warpAffine(part, affine, (edge, edge), flags=flags), np.float32)
 
-    flow_y, flow_x, inside = (warp(plane) for plane in item.target)
+    target = _turned(linear, *(warp(plane) for plane in item.target))
+    planes = [warp(plane) for plane in item.image]
+    if varied:
+        labels = warp(item.labels, cv2.INTER_NEAREST)
+        planes = [_spoil(plane, labels, rng) if plane.any() else plane for plane in planes]
+    planes = [_appearance(plane, rng) if plane.any() else plane for plane in planes]
+    return np.stack(planes), target
+
+
+def _turned(
+    linear: NDArray[np.float64],
+    flow_y: NDArray[np.float32],
+    flow_x: NDArray[np.float32],
+    inside: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """The target of a crop: flows turned with it, and what is inside of objects."""
     target = np.stack(
         [
             linear[1, 0] * flow_x + linear[1, 1] * flow_y,
@@ -79,12 +94,7 @@ def crop(
             (inside > 0.5).astype(np.float32),
         ]
     )
-    planes = [warp(plane) for plane in item.image]
-    if varied:
-        labels = warp(item.labels, cv2.INTER_NEAREST)
-        planes = [_spoil(plane, labels, rng) if plane.any() else plane for plane in planes]
-    planes = [_appearance(plane, rng) if plane.any() else plane for plane in planes]
-    return np.stack(planes), target.astype(np.float32)
+    return target.astype(np.float32)
 
 
 def _centre(shape: tuple[int, ...], rng: np.random.Generator, half: float) -> NDArray[np.float64]:

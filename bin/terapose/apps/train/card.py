@@ -47,8 +47,6 @@ def write_card(
         The card.
     """
     info = identify(weights)
-    minutes = sum(line.get("seconds", 0.0) for line in history) / 60
-    start = f", from the weights with SHA-256 `{settings.init}`" if settings.init else ""
     kinds = {"unet": "A U-Net (architecture and weight names of Cellpose 1 to 3)"}
     lines = [
         "---",
@@ -60,8 +58,7 @@ def write_card(
         f"objects of {info.diam_mean:g} pixels.",
         "",
         f"- SHA-256: `{info.digest}`",
-        f"- Trained with Terapose {__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}, {minutes:.0f} min{start}",
+        _trained(settings, history),
         f"- Command: `{command}`",
         "- Settings: " + ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
         "",
@@ -81,6 +78,16 @@ def write_card(
     card = weights.with_suffix(".md")
     card.write_text("\n".join(lines), encoding="utf-8")
     return card
+
+
+def _trained(settings: Settings | Recipe, history: Sequence[dict[str, float]]) -> str:
+    """With what it was trained, for how long, and from which weights."""
+    minutes = sum(line.get("seconds", 0.0) for line in history) / 60
+    start = f", from the weights with SHA-256 `{settings.init}`" if settings.init else ""
+    return (
+        f"- Trained with Terapose {__version__}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}, {minutes:.0f} min{start}"
+    )
 
 
 def _about(history: Sequence[dict[str, float]], kept: int) -> str:

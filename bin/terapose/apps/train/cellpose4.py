@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,14 +172,19 @@ def finetune(
                 remedy="start again with a lower --rate",
             )
         files.put_in_place(Path(file), output)
+    history += _lines(losses, tested)
+    _score(network, chosen, history[-1], report)
+    history[-1]["seconds"] = time.perf_counter() - start
+    return history
+
+
+def _lines(losses: NDArray[Any], tested: NDArray[Any]) -> Iterator[dict[str, float]]:
+    """The losses of each epoch."""
     for epoch, (loss, test) in enumerate(zip(losses.tolist(), tested.tolist(), strict=True), 1):
         line = {"epoch": epoch, "loss": loss}
         if test:  # the package computes it now and then
             line["held_out_loss"] = test
-        history.append(line)
-    _score(network, chosen, history[-1], report)
-    history[-1]["seconds"] = time.perf_counter() - start
-    return history
+        yield line
 
 
 def _score(

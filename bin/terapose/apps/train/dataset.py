@@ -8,10 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from terapose.apps.train.data import Item, items_of
-from terapose.apps.train.files import find_pairs, matches, split
+from terapose.apps.train.files import Pair, find_pairs, matches, split
 from terapose.core.errors import InputError
 from terapose.core.near import did_you_mean
 from terapose.io.documents import parse_json, read_document
+
+_Part = tuple[list[Pair], list[Pair]]
+"""Pairs of images and labels to train on, and held out."""
 
 
 @dataclass
@@ -85,11 +88,8 @@ def read_dataset(
     found = [find_pairs(folder) for folder in folders]
     images = [image for pairs in found for image, _ in pairs]
     patterns, dropped = _patterns(holdout, images, "holdout"), _patterns(exclude, images, "exclude")
-    parts = []
-    for number, (folder, pairs) in enumerate(zip(folders, found, strict=True)):
-        kept, held = split(pairs, holdout=patterns, exclude=dropped, every=every)
-        again = folder.resolve() in [earlier.resolve() for earlier in folders[:number]]
-        parts.append((kept, [] if again else held))
+    divide = partial(split, holdout=patterns, exclude=dropped, every=every)
+    parts = _parts(folders, [divide(pairs) for pairs in found])
     read = partial(
         items_of, voxel_size=voxel_size, plane_step=plane_step, channels=channels, limit=limit
     )
@@ -107,6 +107,15 @@ def read_dataset(
     if not dataset.training:
         raise InputError("no training images are left", remedy="hold out or exclude fewer files")
     return dataset
+
+
+def _parts(folders: Sequence[Path], divided: Sequence[_Part]) -> list[_Part]:
+    """Files to train on and held out of each folder; one that is named again holds out nothing."""
+    places = [folder.resolve() for folder in folders]
+    return [
+        (kept, [] if places[number] in places[:number] else held)
+        for number, (kept, held) in enumerate(divided)
+    ]
 
 
 def _simulate(dataset: Dataset, volumes: int, slides: int, source: int, seed: int) -> None:

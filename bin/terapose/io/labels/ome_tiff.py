@@ -69,15 +69,13 @@ def write_mask(
         arrays = [Placed(labels, *place, factor) for factor in factors]
     if labels.ndim > 2:
         arrays = arrays[:1]
-    axes = "ZYX"[-labels.ndim :]
     # not a random one: equal results are equal files
     unique = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, name + identity)}"
+    axes = "ZYX"[-labels.ndim :]
     metadata: dict[str, Any] = {"axes": axes, "Name": path.name, "UUID": unique}
     if description:
         metadata["Description"] = description
-    for axis, size in zip("ZYX", voxel_size or (), strict=False):
-        if axis in axes:
-            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
+    metadata |= _sizes(axes, voxel_size)
     with (
         files.written(path, "mask") as aside,
         tifffile.TiffWriter(aside, bigtiff=True, ome=True) as file,
@@ -97,6 +95,15 @@ def write_mask(
                 subfiletype=1 if level else 0,
                 metadata=None if level else metadata,
             )
+
+
+def _sizes(axes: str, voxel_size: tuple[float, float, float] | None) -> dict[str, Any]:
+    """The voxel size, where it is known, in OME's metadata."""
+    sizes = dict[str, Any]()
+    for axis, size in zip("ZYX", voxel_size or (), strict=False):
+        if axis in axes:
+            sizes |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
+    return sizes
 
 
 class Placed:

@@ -96,28 +96,13 @@ def create(
         If the address cannot be written.
     """
     axes = "zyx"[3 - len(shape) :]
-    format_: Literal[2, 3] = 3 if version == "0.5" else 2
     # no colours: the schemas refuse an empty list, and napari shows no label that a list leaves out
     label: dict[str, Any] = {"version": version}
     if source is not None:
         label["source"] = {"image": source}
     scales = [_scale(factor, voxel_size or voxels)[-len(axes) :] for factor in factors]
     shift = translation[-len(axes) :]
-    try:
-        root = zarr.create_group(
-            # of a text with ``::`` zarr would make an address
-            address if not isinstance(address, str) or "://" in address else Path(address),
-            zarr_format=format_,
-            overwrite=True,
-            attributes=_attributes({"labels": list(names)}, version),
-        )
-    except OSError as error:
-        raise InputError(
-            "the label image cannot be written",
-            where=address,
-            got=f"{type(error).__name__}: {error}",
-            remedy="choose a folder you may write to, on a disk with space left",
-        ) from error
+    root = _create_root(address, names, version)
     for name in names:
         multiscale = _multiscale(name, axes, scales, shift, has_unit=voxel_size is not None)
         group = root.create_group(
@@ -129,6 +114,25 @@ def create(
         )
         for level, factor in enumerate(factors):
             _create_level(group, level, level_shape(shape, factor), dtype, chunks, axes)
+
+
+def _create_root(address: str | Store, names: Sequence[str], version: Version) -> zarr.Group:
+    """The group of all label images."""
+    try:
+        return zarr.create_group(
+            # of a text with ``::`` zarr would make an address
+            address if not isinstance(address, str) or "://" in address else Path(address),
+            zarr_format=3 if version == "0.5" else 2,
+            overwrite=True,
+            attributes=_attributes({"labels": list(names)}, version),
+        )
+    except OSError as error:
+        raise InputError(
+            "the label image cannot be written",
+            where=address,
+            got=f"{type(error).__name__}: {error}",
+            remedy="choose a folder you may write to, on a disk with space left",
+        ) from error
 
 
 def open_level(
