@@ -15,6 +15,9 @@ from terapose.apps.view.site import Site, make_site
 from terapose.apps.view.state import resolved
 
 
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
 class Viewer:
     """A viewer that is served until it is closed; also a context manager.
 
@@ -46,13 +49,16 @@ class Viewer:
 
     @property
     def tunnel(self) -> str:
-        """What to type on another machine, so that `url` works there."""
+        """What to type on another machine, so that `url` works there; empty if it does already."""
+        if self._host not in _LOCAL:
+            return ""
         port = self._server.port
         try:
             user = f"{getpass.getuser()}@"
         except (OSError, KeyError):  # a user without a name
             user = ""
-        return f"ssh -N -L {port}:{LOCAL}:{port} {user}{socket.gethostname()}"
+        there = "[::1]" if self._host == "::1" else self._host
+        return f"ssh -N -L {port}:{there}:{port} {user}{socket.gethostname()}"
 
     def open_browser(self) -> bool:
         """Open the viewer in a browser; whether there is one."""

@@ -25,12 +25,12 @@ _STYLE = re.compile(r'<link href="([\w.-]+\.css)" rel="stylesheet">')
 PUBLIC = "https://neuroglancer-demo.appspot.com"
 
 _ROOT = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Terapose</title>
+<html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,"><title>Terapose</title>
 <meta http-equiv="refresh" content="0; url=v/view/index.html">
 </head><body><a href="v/view/index.html">Open the viewer</a></body></html>
 """
 _VIEW = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Terapose</title>%(styles)s
+<html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,"><title>Terapose</title>%(styles)s
 <script>
 "use strict";
 // The client waits for events of a server that there is not.
