@@ -72,14 +72,14 @@ def layers_of(results: Results) -> list[LayerData]:
         layers.append((arrays, about | {"multiscale": True}, "image"))
     features = _features(results)
     for number, name in enumerate(results.labels):
-        place = results.folder / LABELS / name
-        arrays = [nodes.open_array(str(place / str(n))) for n in range(len(results.levels))]
+        group = results.folder / LABELS / name
+        stored = [nodes.open_array(str(group / str(n))) for n in range(len(results.levels))]
         about = {"name": name, **_placed(results.levels[0], results.dimensions)}
         if number:
             about["visible"] = False
         elif features is not None:
             about["features"] = features
-        layers.append((arrays, about | {"multiscale": True}, "labels"))
+        layers.append((stored, about | {"multiscale": True}, "labels"))
     return layers
 
 
@@ -108,34 +108,30 @@ class Lazily:
             at = given.index(Ellipsis)
             given[at : at + 1] = [slice(None)] * (self.ndim - len(given) + 1)
         given += [slice(None)] * (self.ndim - len(given))
-        bounds, inner = [], []
-        for part, length in zip(given, self.shape, strict=True):
-            if isinstance(part, slice):
-                places = range(length)[part]
-                first = min(places, default=0)
-                bounds.append((first, max(places, default=first - 1) + 1))
-                backwards = places.step < 0
-                inner.append(
-                    slice(None, None, places.step) if places or not backwards else slice(0)
-                )
-            else:
-                place = range(length)[int(part)]
-                bounds.append((place, place + 1))
-                inner.append(0)
+        parts = [_part(part, n) for part, n in zip(given, self.shape, strict=True)]
         lead = 3 - self.ndim
-        start = (0,) * lead + tuple(a for a, _ in bounds)
-        stop = (1,) * lead + tuple(b for _, b in bounds)
+        start = (0,) * lead + tuple(first for first, _, _ in parts)
+        stop = (1,) * lead + tuple(end for _, end, _ in parts)
         box = Box(zyx(start), zyx(stop))
-        if 0 in box.shape:
-            found = np.zeros(box.shape, self.dtype)
-        else:
-            found = self._volume.read(self._level, box)
-        picked: NDArray[Any] = found[(0,) * lead + tuple(inner)]
+        empty = 0 in box.shape
+        found = np.zeros(box.shape, self.dtype) if empty else self._volume.read(self._level, box)
+        picked: NDArray[Any] = found[(0,) * lead + tuple(inside for _, _, inside in parts)]
         return picked
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All of it."""
         return np.asarray(self[...], dtype)
+
+
+def _part(part: Any, length: int) -> tuple[int, int, int | slice]:
+    """Start and stop of an index along an axis, and what it picks of what is between them."""
+    if not isinstance(part, slice):
+        place = range(length)[int(part)]
+        return place, place + 1, 0
+    places = range(length)[part]
+    if not places:
+        return 0, 0, slice(None)
+    return min(places), max(places) + 1, slice(None, None, places.step)
 
 
 def show(folder: Path, address: str = "", color_by: str | None = None) -> None:

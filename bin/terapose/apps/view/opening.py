@@ -14,7 +14,6 @@ from terapose.apps.view.server import LOCAL, Server
 from terapose.apps.view.site import Site, make_site
 from terapose.apps.view.state import resolved
 
-
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 

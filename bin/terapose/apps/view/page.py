@@ -30,7 +30,8 @@ _ROOT = """<!doctype html>
 </head><body><a href="v/view/index.html">Open the viewer</a></body></html>
 """
 _VIEW = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,"><title>Terapose</title>%(styles)s
+<html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,"><title>Terapose</title>
+%(styles)s
 <script>
 "use strict";
 // The client waits for events of a server that there is not.
