@@ -2,8 +2,8 @@
 
 - Whatever is not under the token does not exist (404), nor does anything that is not part of the
   site. There are no listings, and names with ``..``, ``%2e%2e`` or a backslash name nothing.
-- Missing chunks are 404, which viewers take for background. So whatever cannot be read, or must not
-  be, is an error (500, 403): nothing that is wrong looks empty.
+- Missing chunks are 404, which viewers take for background, as they do 403. So whatever cannot be
+  read, or must not be, is an error (500): nothing that is wrong looks empty.
 - Parts of files (``Range``) as viewers of sharded arrays need them; one range at a time.
 - Pages of other origins may read data (CORS), because a client may come from elsewhere. They do not
   know the token either, and no page tells it to other servers (``Referrer-Policy``).
@@ -171,16 +171,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     self._send(key, file, os.fstat(file.fileno()).st_size, with_content)
         except UnicodeDecodeError:
             self._say(404, "not found", with_content)
-        except RefusedError as error:
-            self._fail(403, str(error), with_content)
-        except (InputError, OSError, MemoryError) as error:
-            if isinstance(error, ConnectionError | TimeoutError):
-                raise
-            self._fail(500, str(error), with_content)
-
-    def _fail(self, status: int, why: str, with_content: bool) -> None:
-        log.warning("%s", shown(why))
-        self._say(status, shown(why), with_content)
+        except (ConnectionError, TimeoutError):
+            raise
+        except (RefusedError, InputError, OSError, MemoryError) as error:
+            log.warning("%s", shown(error))
+            self._say(500, shown(error), with_content)
 
     def _say(self, status: int, text: str, with_content: bool) -> None:
         content = text.encode() + b"\n"
