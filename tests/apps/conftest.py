@@ -24,7 +24,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def viewed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+def viewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with results of a volume of two channels in OME-Zarr, and of a plane in TIFF."""
     folder = tmp_path_factory.mktemp("viewed")
     voxels = nuclei((6, 60, 70))[0]
@@ -37,7 +37,8 @@ def viewed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
         translations=[(10.0, -3.0, 7.5)],
         chunks=(1, 4, 32, 32),
     )
-    segmented(tiny_model, image, folder / "volume", channels=(2,))
+    segmented(Path("nuclei-small"), image, folder / "volume", channels=(2,), diameter=10)
     tifffile.imwrite(folder / "plane.tif", voxels[3], metadata={"axes": "YX"})
-    segmented(tiny_model, folder / "plane.tif", folder / "plane", table="csv")
+    plane = folder / "plane.tif"
+    segmented(Path("nuclei-small"), plane, folder / "plane", table="csv", diameter=10)
     return folder

@@ -6,7 +6,7 @@
   read, or must not be, is an error (500): nothing that is wrong looks empty.
 - Parts of files (``Range``) as viewers of sharded arrays need them; one range at a time.
 - Pages of other origins may read data (CORS), because a client may come from elsewhere. They do not
-  know the token either, and no page tells it to other servers (``Referrer-Policy``).
+  know the token either, and no page passes it on to other servers (``Referrer-Policy``).
 - What is written on a command line can be seen by other people on the machine. So a browser is sent
   to a ticket, which leads to the site once.
 """
