@@ -1,10 +1,15 @@
-"""Settings that tests of trainings share."""
+"""Settings that tests of trainings share, and results that tests of viewers do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+from tests.in_image import segmented
+from tests.synthetic import nuclei, write_ome_zarr
 
 
 @pytest.fixture
@@ -16,3 +21,24 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def viewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with results of a volume of two channels in OME-Zarr, and of a plane in TIFF."""
+    folder = tmp_path_factory.mktemp("viewed")
+    voxels = nuclei((6, 60, 70))[0]
+    image = write_ome_zarr(
+        folder / "volume.zarr",
+        np.stack([voxels[::-1], voxels]),
+        axes="czyx",
+        voxel_size=(2.0, 0.5, 0.5),
+        channel_names=["actin", "DNA"],
+        translations=[(10.0, -3.0, 7.5)],
+        chunks=(1, 4, 32, 32),
+    )
+    segmented(Path("nuclei-small"), image, folder / "volume", channels=(2,), diameter=10)
+    tifffile.imwrite(folder / "plane.tif", voxels[3], metadata={"axes": "YX"})
+    plane = folder / "plane.tif"
+    segmented(Path("nuclei-small"), plane, folder / "plane", table="csv", diameter=10)
+    return folder

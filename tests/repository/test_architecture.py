@@ -22,7 +22,7 @@ ROOMS = {
     "intermediates": ("core", "io", "algorithms", "networks", "pipeline"),
     "results": ("core", "io", "algorithms", "pipeline", "intermediates"),
     "stages": ("core", "io", "algorithms", "networks", "pipeline", "intermediates", "results"),
-    "apps": ("core", "io", "algorithms", "networks"),
+    "apps": ("core", "io", "algorithms", "networks", "results"),
     "api": ("core", "io", "networks", "pipeline", "results", "stages"),
     "cli": (
         "core",

@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX
+from terapose.io.tables.reading import Columns, column_names, rows_of
 from terapose.results.report.spread import Spread, even_edges, size_edges
 
-_ROWS = 1 << 16
 _PARTS, _PART = 32, 8
 """Parts of an axis at most, and voxels of a part at least."""
 WORST = 6
 """Cells of each kind that are kept."""
 _PLANES = 100_000
-Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, order=True)
@@ -199,9 +198,8 @@ def summarise(
     if not tables:
         return None
     path, found, rows = folder / tables[0], Summary(shape), 0
-    read = _parquet if path.suffix == ".parquet" else _csv
     try:
-        for part in read(path, "Area" if planar else "Volume"):
+        for part in _rows(path, "Area" if planar else "Volume"):
             rows += len(part["CellID"])
             found.add(part, offset)
     except (OSError, ValueError, KeyError) as error:
@@ -229,28 +227,10 @@ def _names(present: Sequence[str], size: str) -> list[str]:
     return [name for name in wanted if name in present]
 
 
-def _parquet(path: Path, size: str) -> Iterator[Columns]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        # an open file: of ``run:1/cells.parquet`` the beginning may be taken for a scheme
-        with path.open("rb") as file:
-            source = pq.ParquetFile(file)
-            names = _names(source.schema_arrow.names, size)
-            for batch in source.iter_batches(_ROWS, columns=names):
-                rows = {n: batch[n].to_numpy(zero_copy_only=False) for n in names}
-                yield {**rows, "size": rows[size]}
-    except pa.ArrowException as error:
-        raise ValueError(str(error)) from error
-
-
-def _csv(path: Path, size: str) -> Iterator[Columns]:
-    import pandas as pd
-
-    names = _names(list(pd.read_csv(path, nrows=0).columns), size)
-    for part in pd.read_csv(path, usecols=names, chunksize=_ROWS, float_precision="round_trip"):
-        rows = {n: part[n].to_numpy() for n in names}
+def _rows(path: Path, size: str) -> Iterator[Columns]:
+    """The columns that are read, some rows at a time; sizes also as ``size``."""
+    names = _names(column_names(path), size)
+    for rows in rows_of(path, names):
         yield {**rows, "size": rows[size]}
 
 

@@ -1,0 +1,110 @@
+"""Volumes that are made from labels: the outlines of cells, and the values of a column.
+
+Each level is made from the same level of the label image. A voxel is on the outline of a cell if
+one of its four neighbours in the plane is not of this cell; what is beyond the image does not
+count. So a chunk needs one voxel more on each side, and does not depend on how it was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.apps.view.volumes import Level
+from terapose.core.errors import InputError
+from terapose.core.geometry import Box
+from terapose.io.images import Image
+
+NOTHING = -(2.0**127)
+"""Value of the background; of 32 bits exactly, and no measurement."""
+MISSING = -(2.0**126)
+"""Value of a cell that has none."""
+
+
+class _OfLabels:
+    """What all have in common.
+
+    Parameters
+    ----------
+    images
+        The levels of the label image, the finest first.
+    levels
+        Where they are.
+    unit, dimensions
+        As of `terapose.apps.view.volumes.Volume`.
+    """
+
+    def __init__(
+        self, images: Sequence[Image], levels: Sequence[Level], *, unit: bool, dimensions: int
+    ) -> None:
+        self.levels, self.unit, self.dimensions = levels, unit, dimensions
+        self._images = images
+
+    def _labels(self, level: int, box: Box) -> NDArray[Any]:
+        return self._images[level].read(box.slices)
+
+
+class Outlines(_OfLabels):
+    """1 on the outlines of cells in the planes of Z, 0 elsewhere."""
+
+    dtype = np.dtype(np.uint8)
+    fill = 0.0
+
+    def read(self, level: int, box: Box) -> NDArray[np.uint8]:
+        """Voxels of a box."""
+        grown = box.grow((0, 1, 1)).clip(self.levels[level].shape)
+        labels = self._labels(level, grown)
+        edge = np.zeros(labels.shape, bool)
+        for axis in (1, 2):
+            before = (slice(None),) * axis + (slice(None, -1),)
+            after = (slice(None),) * axis + (slice(1, None),)
+            differ = labels[before] != labels[after]
+            edge[before] |= differ
+            edge[after] |= differ
+        edge &= labels > 0
+        return edge[box.within(grown)].astype(np.uint8)
+
+
+class Values(_OfLabels):
+    """The value of each voxel's cell in a column of the table.
+
+    Parameters
+    ----------
+    column
+        (N + 1,) float32 values by the number of the cell; of the first `NOTHING`, of cells without
+        a value `MISSING`.
+    images, levels, unit, dimensions
+        As of the other volumes.
+    """
+
+    dtype = np.dtype(np.float32)
+    fill = NOTHING
+
+    def __init__(
+        self,
+        column: NDArray[np.float32],
+        images: Sequence[Image],
+        levels: Sequence[Level],
+        *,
+        unit: bool,
+        dimensions: int,
+    ) -> None:
+        super().__init__(images, levels, unit=unit, dimensions=dimensions)
+        self._column = column
+
+    def read(self, level: int, box: Box) -> NDArray[np.float32]:
+        """Voxels of a box."""
+        labels = self._labels(level, box)
+        if labels.size and int(labels.max()) >= len(self._column):
+            raise InputError(
+                "the label image has cells that are not in the table",
+                where=self._images[level].address,
+                got=int(labels.max()),
+                allowed=f"up to {len(self._column) - 1}",
+                remedy="terapose verify lists what has changed since the run",
+            )
+        found: NDArray[np.float32] = self._column[labels]
+        return found

@@ -1,0 +1,168 @@
+"""What a person sees: the viewer in a browser, with colours compared pixel by pixel."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+import pytest
+from tests import browser
+
+from terapose.apps.view import Viewer, colors, open_view
+from terapose.apps.view.derived import MISSING
+from terapose.apps.view.folder import write_view
+from terapose.apps.view.results import open_results
+from terapose.apps.view.table import Cells
+
+pytestmark = [
+    pytest.mark.skipif(not browser.FOUND, reason="Chromium is missing"),
+    pytest.mark.skipif(
+        find_spec("neuroglancer") is None, reason="neuroglancer (terapose[view]) is missing"
+    ),
+]
+PAGE = "v/view/index.html"
+COLORED = 40
+"""Difference between the strongest and the weakest part of a colour that is no grey."""
+NEAR = 6
+_SECONDS = 180.0
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[browser.Browser]:
+    """A browser."""
+    with browser.Browser(tmp_path) as opened:
+        yield opened
+
+
+def alone(viewer: Viewer, name: str, **changes: Any) -> str:
+    """Address at which one layer is shown, and one view, without lines over it."""
+    state = deepcopy(viewer.state)
+    for layer in state["layers"]:
+        layer["visible"] = layer["name"] == name
+        layer |= changes if layer["visible"] else {}
+    state |= {"layout": "xy", "showAxisLines": False, "crossSectionScale": 0.1}
+    return f"{viewer.url}{PAGE}#!{quote(json.dumps(state))}"
+
+
+def middle(picture: np.ndarray) -> np.ndarray:
+    """Colour in the middle of the view, which begins below the bars."""
+    top = 49
+    at = top + (len(picture) - top) // 2 + 3, picture.shape[1] // 2 + 3
+    return np.asarray(picture[at], int)
+
+
+def colored(picture: np.ndarray) -> np.ndarray:
+    """Which pixels of the views are no greys."""
+    part = picture[60:].astype(int)
+    found: np.ndarray = part.max(2) - part.min(2) > COLORED
+    return found
+
+
+def wait(page: browser.Browser, is_right: Any) -> np.ndarray:
+    """The picture, once it is as it should be."""
+    end = time.monotonic() + _SECONDS
+    while True:
+        picture = page.picture()
+        if is_right(picture):
+            return picture
+        assert time.monotonic() < end, (page.errors, page.requests[-5:], middle(picture))
+        time.sleep(0.5)
+
+
+def near(expected: str) -> Any:
+    """Whether the middle of a picture has a colour."""
+    wanted = np.array([*bytes.fromhex(expected.removeprefix("#"))], int)
+    return lambda picture: bool((abs(middle(picture) - wanted) <= NEAR).all())
+
+
+def cell_in_the_middle(results: Path) -> tuple[int, str]:
+    """Number and colour of the cell that a viewer begins with."""
+    opened = open_results(results)
+    table = Cells(results / "cells.csv", int(opened.record["cells"]))
+    center = table.near([n / 2 for n in opened.shape])
+    assert center is not None
+    z, y, x = (slice(round(n), round(n) + 1) for n in center)
+    number = int(opened.labels["cells"][0].read((z, y, x))[0, 0, 0])
+    assert number
+    column = table.column(table.chosen(None))
+    value = column.values[number : number + 1]
+    return number, colors.of_values(value, column.low, column.high, MISSING)[0]
+
+
+@pytest.mark.parametrize("name", ["volume", "plane"])
+def test_cells_have_the_colors_of_their_values(
+    viewed: Path, page: browser.Browser, name: str
+) -> None:
+    number, color = cell_in_the_middle(viewed / name)
+    with open_view(viewed / name, browser=False) as viewer:
+        (cells,) = (one for one in viewer.state["layers"] if one["name"] == "cells")
+        assert cells["segmentColors"][str(number)] == color
+        page.call("Page.navigate", url=viewer.url)
+        # cells over the image, in all views
+        wait(page, lambda picture: colored(picture).mean() > 0.05)
+        assert any(request.endswith("data/table/info") for request in page.requests)
+        page.call("Page.navigate", url="about:blank")
+        page.call("Page.navigate", url=alone(viewer, "cells", selectedAlpha=1))
+        wait(page, near(color))
+        page.call("Page.navigate", url="about:blank")
+        page.call("Page.navigate", url=alone(viewer, viewer.state["layers"][0]["name"]))
+        grey = middle(wait(page, lambda picture: middle(picture).min() > 60))
+        assert np.ptp(grey) == 0
+        # nothing comes from elsewhere
+        here = urlsplit(viewer.url).netloc
+        pages = [one for one in page.requests if one.startswith("http")]
+        assert pages and {urlsplit(one).netloc for one in pages} == {here}
+
+
+def test_more_cells_than_colors_in_a_state(
+    viewed: Path, page: browser.Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("site", "state"):
+        monkeypatch.setattr(f"terapose.apps.view.{module}.MOST_COLORS", 2)
+    _, color = cell_in_the_middle(viewed / "volume")
+    with open_view(viewed / "volume", browser=False) as viewer:
+        assert "segmentColors" not in json.dumps(viewer.state)
+        page.call("Page.navigate", url=alone(viewer, "values", opacity=1))
+        wait(page, near(color))
+
+
+def test_outlines_are_white(viewed: Path, page: browser.Browser) -> None:
+    with open_view(viewed / "plane", browser=False) as viewer:
+        page.call("Page.navigate", url=alone(viewer, "outlines"))
+
+        def is_right(picture: np.ndarray) -> bool:
+            white = (picture[60:] == 255).all(2).mean()
+            return bool(0.02 < white < 0.5 and middle(picture).max() < 60)
+
+        wait(page, is_right)
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+def test_a_folder_on_a_plain_web_server(
+    viewed: Path, page: browser.Browser, tmp_path: Path
+) -> None:
+    write_view(viewed / "volume", tmp_path / "sites" / "brain")
+    assert not [*tmp_path.glob("sites/*/client/*.map")]
+    handler = partial(_Files, directory=str(tmp_path / "sites"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/brain/"
+        page.call("Page.navigate", url=url)
+        wait(page, lambda picture: colored(picture).mean() > 0.05)
+        requests = [one for one in page.requests if one.startswith("http")]
+        assert all(one.startswith(url) for one in requests)
+        server.shutdown()
