@@ -4,11 +4,15 @@
 give the first of them alone, the latter of arrays in memory. docs/scores.md defines every score.
 """
 
+from terapose.apps.evaluate.evaluation import Evaluation, Settings, evaluate
 from terapose.apps.evaluate.scores import THRESHOLDS, Scores, average_precision, compare
 
 __all__ = [
     "THRESHOLDS",
+    "Evaluation",
     "Scores",
+    "Settings",
     "average_precision",
     "compare",
+    "evaluate",
 ]

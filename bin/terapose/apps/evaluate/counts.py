@@ -122,7 +122,7 @@ class Boxes:
         inside = labels != 0
         # maxima are minima of negative numbers: one table for both corners
         corners = np.concatenate([starts[inside], -stops[inside]], axis=1)
-        found, boxes = _smallest(labels[inside], corners)
+        found, boxes = smallest(labels[inside], corners)
         self._labels.append(found)
         self._corners.append(boxes)
         self._pending += len(found)
@@ -139,7 +139,7 @@ class Boxes:
     def _merged(self) -> tuple[Labels, Whole]:
         if not self._labels:
             return np.empty(0, np.uint64), np.empty((0, 6), np.int64)
-        return _smallest(np.concatenate(self._labels), np.concatenate(self._corners))
+        return smallest(np.concatenate(self._labels), np.concatenate(self._corners))
 
 
 @dataclass(frozen=True)
@@ -262,8 +262,8 @@ def _merge(a: Labels, b: Labels, counts: Whole) -> tuple[Labels, Labels, Whole]:
     return a[first], b[first], np.add.reduceat(counts, first)
 
 
-def _smallest(labels: Labels, values: Whole) -> tuple[Labels, Whole]:
-    """The smallest value of each column, by label."""
+def smallest(labels: Labels, values: Whole) -> tuple[Labels, Whole]:
+    """Labels, ascending, and the smallest value of each column for each of them."""
     if not len(labels):
         return labels, values
     order = np.argsort(labels, kind="stable")
