@@ -46,7 +46,7 @@ def print_evaluation(found: Evaluation) -> None:
         ("split cells, merged cells", f"{whole.split}, {whole.merged}"),
         ("variation of information (split, merge), bits", ", ".join(map(_number, bits))),
         ("adapted Rand error", _number(whole.rand_error)),
-        (f"boundary F within {found.settings.reach.tolerance:g} pixels", _number(edge.f)),
+        (f"boundary F, tolerance {found.settings.reach.tolerance:g} pixels", _number(edge.f)),
         ("predicted by reference size, quartiles", ", ".join(map(_number, whole.volume_ratio))),
     ]
     _table(("", "score"), rows)
