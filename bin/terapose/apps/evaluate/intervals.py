@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ def bootstrap(
     images = len(columns[0])
     if images < 2:
         return math.nan, math.nan
-    drawn = np.random.default_rng(seed).multinomial(images, [1 / images] * images, resamples)
+    drawn = _drawn(images, resamples, seed)
     with np.errstate(invalid="ignore", divide="ignore"):
         scores = score(*(drawn @ column for column in columns))
     known = scores[np.isfinite(scores)]
@@ -85,3 +86,10 @@ def bootstrap(
         return math.nan, math.nan
     low, high = np.quantile(known, (0.025, 0.975))
     return float(low), float(high)
+
+
+@lru_cache(maxsize=1)
+def _drawn(images: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """(resamples, images) how often each image is drawn; the same for all scores."""
+    random = np.random.default_rng(seed)
+    return random.multinomial(images, [1 / images] * images, resamples).astype(np.float64)
