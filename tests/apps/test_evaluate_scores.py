@@ -13,7 +13,7 @@ from scipy import ndimage
 from skimage.metrics import adapted_rand_error, variation_of_information
 from tests.label_pairs import blobs
 
-from terapose.apps.evaluate import Settings, evaluate
+from terapose.apps.evaluate import Settings, counts, evaluate
 from terapose.apps.evaluate.boundary import Reach
 from terapose.apps.evaluate.evaluation import CURVE
 from terapose.apps.evaluate.intervals import bootstrap, difference, wilson
@@ -228,3 +228,15 @@ def test_nothing_and_everything() -> None:
     json.dumps(missed.as_dict(), allow_nan=False)
     with pytest.raises(InputError, match="boundary tolerance: out of range; got 21"):
         Reach(21)
+
+
+def test_long_tables_are_merged_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference, predicted = blobs(3)
+    expected = evaluate(reference, predicted, block=(4, 9, 10)).as_dict()
+    merges = []
+    merge = counts.smallest
+    monkeypatch.setattr(counts, "_PENDING", 20)
+    monkeypatch.setattr(counts, "smallest", lambda *of: merges.append(len(of[0])) or merge(*of))
+    assert evaluate(reference, predicted, block=(4, 9, 10)).as_dict() == expected
+    # tables of at least 20 rows and their like are merged again and again
+    assert sum(n > 20 for n in merges) > 10

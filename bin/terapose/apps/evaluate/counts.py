@@ -19,8 +19,8 @@ from terapose.io.images.array_like import Voxels
 
 BLOCK = (64, 512, 512)
 """(Z, Y, X) voxels that are read at once."""
-_PENDING = 1 << 22
-"""Rows that are gathered before they are merged."""
+_PENDING = 1 << 20
+"""Rows that are gathered before they are merged, at least; of long tables as many as they have."""
 
 Labels = NDArray[np.uint64]
 Whole = NDArray[np.int64]
@@ -63,16 +63,17 @@ class Pairs:
 
     def __init__(self) -> None:
         self._tables: list[tuple[Labels, Labels, Whole]] = []
-        self._pending = 0
+        self._pending, self._limit = 0, _PENDING
 
     def add(self, reference: Labels, predicted: Labels, voxels: Whole) -> Pairs:
         """Count runs of voxels, whose labels are given."""
         table = _merge(reference, predicted, voxels)
         self._tables.append(table)
         self._pending += len(table[0])
-        if self._pending > _PENDING:
+        if self._pending > self._limit:
             merged = self._merged()
             self._tables, self._pending = [merged], 0
+            self._limit = max(_PENDING, len(merged[0]))
         return self
 
     def overlap(self) -> Overlap:
@@ -107,7 +108,7 @@ class Boxes:
     def __init__(self) -> None:
         self._labels: list[Labels] = []
         self._corners: list[Whole] = []
-        self._pending = 0
+        self._pending, self._limit = 0, _PENDING
 
     def add(self, labels: Labels, starts: Whole, stops: Whole) -> None:
         """Take runs of voxels.
@@ -126,9 +127,10 @@ class Boxes:
         self._labels.append(found)
         self._corners.append(boxes)
         self._pending += len(found)
-        if self._pending > _PENDING:
+        if self._pending > self._limit:
             found, boxes = self._merged()
             self._labels, self._corners, self._pending = [found], [boxes], 0
+            self._limit = max(_PENDING, len(found))
 
     def of(self, labels: Labels) -> tuple[Whole, Whole]:
         """First and last corner, (N, 3) each, of labels that were added, in ascending order."""
