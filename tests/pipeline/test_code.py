@@ -99,7 +99,7 @@ def test_a_container_with_another_copy_is_refused(package: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     "file",
     [
-        *("apps/picture.py", "apps/evaluate.py", "cli/segment.py", "api/runner.py"),
+        *("apps/picture.py", "apps/evaluate/scores.py", "cli/segment.py", "api/runner.py"),
         *("pipeline/local.py", "pipeline/repair.py", "pipeline/running.py", "io/samples.py"),
         *("io/images/describe.py", "stages/check.py", "core/errors.py", "core/params.py"),
         *("core/version.py", "pipeline/estimate.py", "pipeline/graph.py", "pipeline/stage.py"),

@@ -1,28 +1,32 @@
-"""`terapose evaluate`: scores of a label image against a reference."""
+"""`terapose evaluate`: scores of label images against references."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 import click
 
 from terapose.cli.values import LocalPath, Numbers
 
-if TYPE_CHECKING:
-    from terapose.apps.evaluate import Scores
-
 _EPILOG = """\b
 Examples:
   terapose evaluate demo.labels.zarr results/demo/labels.zarr
-  terapose evaluate reference.tif predicted.tif --json scores.json
+  terapose evaluate reference.tif predicted.tif --json scores.json --picture scores.png
+  terapose evaluate references results --csv scores.csv
+  terapose evaluate --pairs pairs.csv --diameters 8,12,16
+  terapose evaluate crop/mito predicted/mito --cellmap instance --voxel-size 4,4,4
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("reference")
-@click.argument("predicted")
+@click.argument("reference", required=False, default="")
+@click.argument("predicted", required=False, default="")
+@click.option(
+    "--pairs",
+    type=LocalPath(),
+    help="Table of pairs: columns reference and predicted, optionally name, class and kind.",
+)
 @click.option(
     "--thresholds",
     type=Numbers(*range(1, 21), kind=float),
@@ -30,70 +34,84 @@ Examples:
     show_default=True,
     help="Minimum intersection over union for a match.",
 )
+@click.option(
+    "--align",
+    type=click.Choice(["voxels", "position"]),
+    default="voxels",
+    show_default=True,
+    help="What is compared: voxels with the same number, of images of one shape; or those at the "
+    "same position, by voxel size and translation of both (the nearest voxel).",
+)
+@click.option(
+    "--voxel-size",
+    type=Numbers(3, kind=float),
+    help="Micrometres Z,Y,X, of images that do not say it.",
+)
+@click.option(
+    "--boundary-tolerance",
+    type=click.FloatRange(0, 20),
+    default=2.0,
+    show_default=True,
+    help="Distance in pixels up to which boundaries agree.",
+)
+@click.option(
+    "--sizes",
+    type=Numbers(*range(1, 21), kind=float),
+    help="Edges between ranges of sizes in voxels (default: quartiles of the reference).",
+)
+@click.option(
+    "--diameters",
+    type=Numbers(*range(1, 21), kind=float),
+    help="Edges in diameters of the disc or ball of the same size instead: micrometres, or pixels "
+    "if the voxel size is not known.",
+)
+@click.option(
+    "--block",
+    type=Numbers(3),
+    help="Z,Y,X of the blocks by which PREDICTED was divided, to compare cells at their seams with "
+    "the others (default: those of the result).",
+)
+@click.option(
+    "--cellmap",
+    type=click.Choice(["instance", "semantic"]),
+    help="Score as the CellMap segmentation challenge does instead.",
+)
 @click.option("--json", "report", type=LocalPath(), help="Also write the scores to a file.")
+@click.option("--csv", "table", type=LocalPath(), help="Also write a line for each pair.")
+@click.option("--picture", type=LocalPath(), help="Also draw the scores as a PNG.")
 def command(
-    reference: str, predicted: str, thresholds: tuple[float, ...], report: Path | None
+    reference: str,
+    predicted: str,
+    pairs: Path | None,
+    thresholds: tuple[float, ...],
+    align: Literal["voxels", "position"],
+    voxel_size: tuple[float, float, float] | None,
+    boundary_tolerance: float,
+    sizes: tuple[float, ...] | None,
+    diameters: tuple[float, ...] | None,
+    block: tuple[int, int, int] | None,
+    cellmap: str | None,
+    **files: Any,
 ) -> None:
     """Score the label image PREDICTED against REFERENCE, block by block.
 
     Both may be OME-Zarr label images or labels groups with one, Zarr arrays, TIFF, OME-TIFF or
-    HDF5 (file.h5/dataset). Both must have the same shape. A file that changes while it is read is
-    refused.
+    HDF5 (file.h5/dataset). Both must have the same shape, unless they are compared by position. If
+    both are folders, images with the same name are compared, and the scores of all get confidence
+    intervals; PREDICTED may be a folder of results. A file that changes while it is read is
+    refused. docs/scores.md explains the scores.
     """
-    from terapose.apps.evaluate import compare
-    from terapose.cli.progress import progress
-    from terapose.io.images.watch import Watch
+    from terapose.apps.evaluate.asked import Asked
+    from terapose.apps.evaluate.scores import check_thresholds
+    from terapose.cli.scoring import Files, chosen_pairs, score_all, score_cellmap, score_one
 
-    watch = Watch()
-    with progress("comparing") as show:
-        scores = compare(
-            watch.labels(reference), watch.labels(predicted), thresholds=thresholds, progress=show
-        )
-    watch.confirm()
-    _print(scores)
-    if report is not None:
-        _save(scores, report)
-
-
-def _save(scores: Scores, path: Path) -> None:
-    from terapose.core.errors import InputError
-    from terapose.io import files
-
-    text = json.dumps(scores.as_dict(), indent=2, allow_nan=False) + "\n"
-    try:
-        with files.written(path, "scores") as partial:
-            partial.write_text(text)
-    except OSError as error:
-        raise InputError(
-            "the scores cannot be written",
-            where=path,
-            got=f"{type(error).__name__}: {error}",
-            remedy="choose a folder that exists and that you may write to",
-        ) from error
-
-
-def _print(scores: Scores) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("IoU", "AP", "recall", "precision", "matched", "false", "missed")
-    for row in zip(
-        scores.thresholds,
-        scores.average_precision,
-        scores.recall,
-        scores.precision,
-        scores.true_positives,
-        scores.false_positives,
-        scores.false_negatives,
-        strict=True,
-    ):
-        table.add_row(f"{row[0]:g}", *(f"{v:.3f}" for v in row[1:4]), *map(str, row[4:]))
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{scores.reference} instances in the reference, {scores.predicted} predicted; "
-        f"mean IoU of matches {scores.mean_iou:.3f}, panoptic quality "
-        f"{scores.panoptic_quality:.3f}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    asked = Asked(thresholds, align, voxel_size, boundary_tolerance, sizes, diameters, block=block)
+    check_thresholds(thresholds)
+    found, are_several = chosen_pairs(reference, predicted, pairs)
+    out = Files(**files)
+    if cellmap is not None or any(pair.kind for pair in found):
+        score_cellmap(found, asked, out, cellmap)
+    elif are_several:
+        score_all(found, asked, out)
+    else:
+        score_one(found[0], asked, out)

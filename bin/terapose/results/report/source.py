@@ -155,10 +155,10 @@ def open_source(results: Path, record: Mapping[str, Any], address: str = "") -> 
                 allowed=tuple(output["shape"]),
                 remedy="give the image that was segmented, and its results",
             )
-    return Source(Lazy(image, about["channels"][0]), labels, size, _block(record), watch)
+    return Source(Lazy(image, about["channels"][0]), labels, size, block_of(record), watch)
 
 
-def _block(record: Mapping[str, Any]) -> tuple[float, float, float] | None:
+def block_of(record: Mapping[str, Any]) -> tuple[float, float, float] | None:
     """Shape of the blocks in voxels of the label image, which may be at another level."""
     if "block" not in record:
         return None
