@@ -8,6 +8,7 @@ stopped goes on where it was: tasks that left their marker are not repeated.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.api.home import Home, home_of, laid_out, local_cells
+from terapose.core.amounts import in_bytes
 from terapose.core.errors import InputError
+from terapose.core.memory import memory_here
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters, check
 from terapose.io import files, remote_lock
@@ -287,7 +290,8 @@ def segment(
     Raises
     ------
     InputError
-        For everything a user can put right.
+        For everything a user can put right, and if labels of that shape would not fit into the
+        memory of this machine: `terapose.run` leaves them on the disk.
 
     Examples
     --------
@@ -298,8 +302,7 @@ def segment(
     from terapose.io.labels.ome_zarr import open_level
 
     checked = check({**params, "axes": axes})
-    if not isinstance(workers, int) or workers < 1:
-        raise InputError("is not a number of processes", where="workers", got=workers)
+    check_workers(workers)
     if not isinstance(image, str | Path):
         image = np.asarray(image)
         if image.dtype.kind not in "uif":
@@ -315,5 +318,35 @@ def segment(
             # axes that are given come first; without them these are what an array is taken for
             names = list("czyx"[-image.ndim :]) if 2 <= image.ndim <= 4 else None
             zarr.create_array(Path(address), data=image, dimension_names=names)
+        else:
+            _refuse_too_large(address, checked)
         segment_file(address, Path(folder) / "out", checked, workers=workers)
         return np.asarray(open_level(f"{folder}/out/labels.zarr", 0)[:])
+
+
+def check_workers(workers: Any) -> int:
+    """The number of processes, if it is one.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    if not isinstance(workers, int) or workers < 1:
+        raise InputError("is not a number of processes", where="workers", got=workers)
+    return workers
+
+
+def _refuse_too_large(address: str, params: Parameters) -> None:
+    """Refuse an image whose labels would not fit into memory, before anything is computed."""
+    opened = open_checked(os.path.expanduser(address), params)
+    shape = (full_image(opened, params) if params.upscale else opened).shape
+    needed, memory = 4 * math.prod(shape), memory_here()
+    if memory is not None and needed > memory:
+        raise InputError(
+            "the labels of this image would not fit into memory",
+            where=address,
+            got=f"shape {shape}: {in_bytes(needed)}, on a machine with {in_bytes(memory)}",
+            remedy="use terapose.run(image, out), which leaves them on the disk, where they are "
+            "read by slices",
+        )
