@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 from terapose.core.version import __version__
 
 if TYPE_CHECKING:
+    from terapose.api.measuring import measure
     from terapose.api.result import Result, open_result
     from terapose.api.run import run
     from terapose.api.runner import segment
 
-__all__ = ["Result", "__version__", "open_result", "run", "segment"]
+__all__ = ["Result", "__version__", "measure", "open_result", "run", "segment"]
 
 
 _PLACES = {
     "Result": "terapose.api.result",
+    "measure": "terapose.api.measuring",
     "open_result": "terapose.api.result",
     "run": "terapose.api.run",
     "segment": "terapose.api.runner",

@@ -91,7 +91,7 @@ def segment_file(
     results = _folder_of(output)
     refuse_links(results, link=link)
     other = None if store is None else _folder_of(store)
-    with _checked(image, results, params) as (opened, held_by_me):
+    with image_and_folder(image, results, params) as (opened, held_by_me):
         home = home_of(results, other)
         with laid_out(results, home, held_by_me) as folder:
             # files that are sent on may be links: what is sent is compared with their checksums
@@ -111,8 +111,22 @@ def _folder_of(given: str | Path | Remote) -> Path | Remote:
 
 
 @contextmanager
-def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[tuple[Image, Held]]:
-    """The image, once all is checked, and the folder while no other run writes to it."""
+def image_and_folder(
+    image: str, folder: Path | Remote, params: Parameters, beside: Sequence[str] = ()
+) -> Iterator[tuple[Image, Held]]:
+    """The image, once all is checked, and the folder while no other run writes to it.
+
+    Parameters
+    ----------
+    image
+        Path or URL.
+    folder
+        Of the results.
+    params
+        All parameters.
+    beside
+        Other files that are read, which no result may replace.
+    """
     from terapose.stages import check as check_stage
 
     # the record and the store's name hold the address: it has to mean the same from any folder
@@ -127,7 +141,8 @@ def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[
     check_stage.check_readable(opened, params, result)
     check_stage.check_thumbnails(result, params)
     check_image(opened, params)
-    check_output(folder, image, result_names(params), (params.tissue, params.markers))
+    read = (params.tissue, params.markers, *beside)
+    check_output(folder, image, result_names(params), read)
     if params.report:
         refuse_others(folder)
     for note in check_stage.exposed(image, params):
@@ -184,7 +199,7 @@ def _segment(
             cells = stack.enter_context(local_cells(home))
             renew(cells, opened.address, result_names(params.second))
             # held until they are matched: no other run can put its own in their place
-            same, _ = stack.enter_context(_checked(opened.address, cells, params.second))
+            same, _ = stack.enter_context(image_and_folder(opened.address, cells, params.second))
             apart = home.of_cells()
             made = _segment(same, cells, apart, params.second, workers, report, link=False)
             made.clear(apart, params.second)
