@@ -8,6 +8,7 @@ stopped goes on where it was: tasks that left their marker are not repeated.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.api.home import Home, home_of, laid_out, local_cells
+from terapose.core.amounts import in_bytes
 from terapose.core.errors import InputError
+from terapose.core.memory import memory_here
 from terapose.core.param_types import has_control
 from terapose.core.params import Parameters, check
 from terapose.io import files, remote_lock
@@ -88,7 +91,7 @@ def segment_file(
     results = _folder_of(output)
     refuse_links(results, link=link)
     other = None if store is None else _folder_of(store)
-    with _checked(image, results, params) as (opened, held_by_me):
+    with image_and_folder(image, results, params) as (opened, held_by_me):
         home = home_of(results, other)
         with laid_out(results, home, held_by_me) as folder:
             # files that are sent on may be links: what is sent is compared with their checksums
@@ -108,8 +111,22 @@ def _folder_of(given: str | Path | Remote) -> Path | Remote:
 
 
 @contextmanager
-def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[tuple[Image, Held]]:
-    """The image, once all is checked, and the folder while no other run writes to it."""
+def image_and_folder(
+    image: str, folder: Path | Remote, params: Parameters, beside: Sequence[str] = ()
+) -> Iterator[tuple[Image, Held]]:
+    """The image, once all is checked, and the folder while no other run writes to it.
+
+    Parameters
+    ----------
+    image
+        Path or URL.
+    folder
+        Of the results.
+    params
+        All parameters.
+    beside
+        Other files that are read, which no result may replace.
+    """
     from terapose.stages import check as check_stage
 
     # the record and the store's name hold the address: it has to mean the same from any folder
@@ -124,7 +141,8 @@ def _checked(image: str, folder: Path | Remote, params: Parameters) -> Iterator[
     check_stage.check_readable(opened, params, result)
     check_stage.check_thumbnails(result, params)
     check_image(opened, params)
-    check_output(folder, image, result_names(params), (params.tissue, params.markers))
+    read = (params.tissue, params.markers, *beside)
+    check_output(folder, image, result_names(params), read)
     if params.report:
         refuse_others(folder)
     for note in check_stage.exposed(image, params):
@@ -181,7 +199,7 @@ def _segment(
             cells = stack.enter_context(local_cells(home))
             renew(cells, opened.address, result_names(params.second))
             # held until they are matched: no other run can put its own in their place
-            same, _ = stack.enter_context(_checked(opened.address, cells, params.second))
+            same, _ = stack.enter_context(image_and_folder(opened.address, cells, params.second))
             apart = home.of_cells()
             made = _segment(same, cells, apart, params.second, workers, report, link=False)
             made.clear(apart, params.second)
@@ -287,7 +305,8 @@ def segment(
     Raises
     ------
     InputError
-        For everything a user can put right.
+        For everything a user can put right, and if labels of that shape would not fit into the
+        memory of this machine: `terapose.run` leaves them on the disk.
 
     Examples
     --------
@@ -298,8 +317,7 @@ def segment(
     from terapose.io.labels.ome_zarr import open_level
 
     checked = check({**params, "axes": axes})
-    if not isinstance(workers, int) or workers < 1:
-        raise InputError("is not a number of processes", where="workers", got=workers)
+    check_workers(workers)
     if not isinstance(image, str | Path):
         image = np.asarray(image)
         if image.dtype.kind not in "uif":
@@ -315,5 +333,35 @@ def segment(
             # axes that are given come first; without them these are what an array is taken for
             names = list("czyx"[-image.ndim :]) if 2 <= image.ndim <= 4 else None
             zarr.create_array(Path(address), data=image, dimension_names=names)
+        else:
+            _refuse_too_large(address, checked)
         segment_file(address, Path(folder) / "out", checked, workers=workers)
         return np.asarray(open_level(f"{folder}/out/labels.zarr", 0)[:])
+
+
+def check_workers(workers: Any) -> int:
+    """The number of processes, if it is one.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    if not isinstance(workers, int) or workers < 1:
+        raise InputError("is not a number of processes", where="workers", got=workers)
+    return workers
+
+
+def _refuse_too_large(address: str, params: Parameters) -> None:
+    """Refuse an image whose labels would not fit into memory, before anything is computed."""
+    opened = open_checked(os.path.expanduser(address), params)
+    shape = (full_image(opened, params) if params.upscale else opened).shape
+    needed, memory = 4 * math.prod(shape), memory_here()
+    if memory is not None and needed > memory:
+        raise InputError(
+            "the labels of this image would not fit into memory",
+            where=address,
+            got=f"shape {shape}: {in_bytes(needed)}, on a machine with {in_bytes(memory)}",
+            remedy="use terapose.run(image, out), which leaves them on the disk, where they are "
+            "read by slices",
+        )

@@ -20,7 +20,16 @@ from terapose.core.version import __version__
 
 GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
-    "Look and judge": ("view", "report", "picture", "cut", "attach", "evaluate", "verify"),
+    "Look and judge": (
+        "view",
+        "report",
+        "picture",
+        "measure",
+        "cut",
+        "attach",
+        "evaluate",
+        "verify",
+    ),
     "Data and networks": ("simulate", "train", "fetch"),
     "Cluster": ("clean", "stage"),
 }

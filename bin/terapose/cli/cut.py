@@ -112,7 +112,7 @@ def command(
     LABELS or CELL_TABLE are a result of Terapose, axes, series, time, level and region are taken
     from the provenance.json beside it unless they are given.
     """
-    from terapose.cli.progress import stages
+    from terapose.api.progress import stages
     from terapose.io.images.watch import Watch
     from terapose.results.thumbnails.cut import cut_cells
     from terapose.results.thumbnails.files import MEBI, Layout

@@ -21,11 +21,14 @@ class Known(NamedTuple):
         The first channel that was segmented, from 1; None where nothing says so.
     voxel_size
         (z, y, x) in micrometres, if known.
+    mode
+        Of the run; None where nothing says so.
     """
 
     selection: Selection = Selection()
     channel: int | None = None
     voxel_size: tuple[float, float, float] | None = None
+    mode: str | None = None
 
     def chosen(self, options: Mapping[str, Any]) -> Selection:
         """The selection, for options of a command: a region is in voxels of this level."""
@@ -56,7 +59,10 @@ def segmented(result: str, image: str) -> Known:
         lie = found.get("output", about)
         channels = about.get("channels", [None])
         return Known(
-            Selection(**lie.get("selection", {})), channels[0], lie.get("voxel_size") or None
+            Selection(**lie.get("selection", {})),
+            channels[0],
+            lie.get("voxel_size") or None,
+            found.get("mode"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return Known()

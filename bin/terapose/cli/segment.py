@@ -174,9 +174,9 @@ def _segment_one(
     link: bool,
 ) -> None:
     """Segment one sample and say what came out."""
+    from terapose.api.progress import stages
     from terapose.api.runner import segment_file
     from terapose.cli import mcmicro
-    from terapose.cli.progress import stages
 
     if for_mcmicro:
         mcmicro.check_plane(image, params)

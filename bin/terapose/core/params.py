@@ -320,6 +320,12 @@ SELECTION = ("axes", "series", "time", "stack", "level", "region")
 SECOND = ("cell_model", "cell_channels", "cell_diameter")
 """Parameters of the second network; the run with it takes all others from the first."""
 
+MEASURING = (
+    *("mode", "measure", "markers", "voxel_size", "pixel_size", "anisotropy", "expand"),
+    *("table", "mask_tiff", "thumbnails", "ome_zarr_version", "block_shape", "max_memory"),
+)
+"""Parameters of `terapose measure`, besides those that choose the image."""
+
 
 def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
     """Make parameters of what a user gave.

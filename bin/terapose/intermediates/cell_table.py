@@ -61,8 +61,9 @@ def batches(job: Job, measured: Sequence[Result], name: str = CELLS) -> Iterator
         part = get_window(job.store, job.before.cell_table, number)
         if not len(part["id"]) and (job.before.cells or number):
             continue
-        # of what was found, before it grew
-        part["probability"] = part["sum_probability"] / part["count"]
+        # of what was found, before it grew; labels that were given have none
+        if "sum_probability" in part:
+            part["probability"] = part["sum_probability"] / part["count"]
         if "sum_error" in part:
             part["error"] = part["sum_error"] / part["measured"]
         found: Table = {}
@@ -115,7 +116,8 @@ def _table(part: Table, found: Table, job: Job, columns: Sequence[str], *, own: 
         for end in "01":
             table[f"BoundingBox_{a}{end}"] = part[f"{a}{end}"] + first[a]
     if own:
-        table["CellProbability"] = part["probability"]
+        if "probability" in part:
+            table["CellProbability"] = part["probability"]
         if "error" in part:
             table["FlowError"] = part["error"]
         table["TouchesBorder"] = part["border"]

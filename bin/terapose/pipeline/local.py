@@ -6,14 +6,16 @@ They run one after another; the tasks of a stage run in a pool of processes.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing.context import SpawnContext, SpawnProcess
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 from terapose.core import threads
@@ -126,6 +128,38 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+class _Process(SpawnProcess):
+    """A fresh process that does not import what this one was started with.
+
+    Others do, which runs a script without a ``__main__`` guard once more in each of them, and fails
+    where the script came from standard input. All that a pool runs here is in the package.
+    """
+
+    def start(self) -> None:
+        """Start it while the main module has no name and no file to be found by."""
+        main = vars(sys.modules["__main__"])
+        names = ("__spec__", "__file__")
+        with _STARTING:
+            before = {name: main[name] for name in names if name in main}
+            main.update(dict.fromkeys(names))
+            try:
+                super().start()
+            finally:
+                for name in names:
+                    del main[name]
+                main.update(before)
+
+
+_STARTING = Lock()
+"""Two runs in threads of one program must not take each other's change for what was there."""
+
+
+class _Apart(SpawnContext):
+    """Makes such processes."""
+
+    Process = _Process
+
+
 @contextmanager
 def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
     """A pool of fresh processes, or None for a single one."""
@@ -135,9 +169,8 @@ def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
     before = {k: os.environ.get(k) for k in threads.VARIABLES}
     # libraries read these when they are imported: set them before the processes start
     threads.limit(max(1, cores() // workers))
-    context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(workers, mp_context=context) as pool, _ended_with(pool):
+        with ProcessPoolExecutor(workers, mp_context=_Apart()) as pool, _ended_with(pool):
             yield pool
     except BrokenProcessPool as error:
         raise InputError(

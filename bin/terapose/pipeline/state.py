@@ -146,6 +146,9 @@ class State(BaseModel):
         tasks).
     second
         What the record says of the run with the second network (match).
+    given
+        Where the labels are from, if they were given in place of those of a network
+        (`terapose.results.given`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -180,6 +183,7 @@ class State(BaseModel):
     matched: str = _UNWRITTEN
     second_labels: str = _UNWRITTEN
     second: dict[str, Any] | None = None
+    given: dict[str, Any] | None = None
 
     if not TYPE_CHECKING:  # type checkers would take any name for an attribute
 

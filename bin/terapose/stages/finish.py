@@ -228,7 +228,7 @@ def _record(job: Job, checksum: str) -> dict[str, Any]:
     """What was done, with what, and what it took; ``checksum`` is that of the label image."""
     plan, history = job.plan, {step.stage: step.record() for step in job.before.history}
     history["export"]["checksum"] = checksum
-    return {
+    record = {
         "terapose": __version__,
         "package_digest": package_digest(),
         "plan_digest": plan.digest,
@@ -253,3 +253,11 @@ def _record(job: Job, checksum: str) -> dict[str, Any]:
         "stages": history,
         "projection": {"memory": memory_of(plan), "store": of_store(plan)},
     }
+    if job.before.given is None:
+        return record
+    # nothing was computed by a network
+    found = {name: value for name, value in record.items() if name not in _OF_NETWORK}
+    return {**found, "given_labels": masked_all(job.before.given)}
+
+
+_OF_NETWORK = ("model", "intensity", "network_shape", "rescale", "flow_precision", "projection")

@@ -6,7 +6,7 @@ import html
 
 from terapose.core.errors import shown
 
-_VOID = frozenset(["input", "meta", "image", "rect", "line", "path"])
+_VOID = frozenset(["input", "meta", "image", "rect", "line", "path", "img"])
 _MOST = 2000
 
 

@@ -114,6 +114,16 @@ def outline_png(pixels: NDArray[np.uint8]) -> str:
     return _address(pixels, 3, _chunk(b"PLTE", palette) + _chunk(b"tRNS", alpha))
 
 
+def overlay_png(grey: NDArray[np.uint8], outlines: NDArray[np.uint8]) -> str:
+    """A grey picture with outlines over it (`outlined`), as the address of a PNG that holds it."""
+    last = 255
+    colours = [(n, n, n) for n in range(last)] + [_COLOURS[_OUTLINE][:3]]
+    pixels = np.where(outlines != 0, np.uint8(last), np.minimum(grey, np.uint8(last - 1)))
+    return _address(
+        pixels, 3, _chunk(b"PLTE", bytes(part for colour in colours for part in colour))
+    )
+
+
 def _address(pixels: NDArray[np.uint8], kind: int, between: bytes) -> str:
     height, width = pixels.shape
     rows = np.zeros((height, width + 1), np.uint8)

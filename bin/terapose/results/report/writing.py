@@ -147,6 +147,13 @@ def _record(results: Path) -> dict[str, Any]:
             where=results / RECORD,
             remedy="terapose verify lists what has changed since the run",
         )
+    if "given_labels" in record:
+        raise InputError(
+            "reports are of runs, and these results were measured from labels that were given",
+            where=results,
+            got=record["given_labels"]["address"],
+            remedy="look at them with terapose picture",
+        )
     return record
 
 

@@ -1,0 +1,93 @@
+"""Segment an image from Python and get its results as an object."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from terapose.api.progress import stages
+from terapose.api.result import Result, local, open_result
+from terapose.api.runner import check_workers, segment_file
+from terapose.core.errors import InputError
+from terapose.core.params import Parameters, check
+from terapose.pipeline.local import cores, quiet
+
+
+def run(
+    image: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    **params: Any,
+) -> Result:
+    """Segment an image of any size, on this machine, and return its results.
+
+    It does what ``terapose segment IMAGE OUT`` does, with the same files in the same bytes. A run
+    that was interrupted goes on when it is called again.
+
+    Parameters
+    ----------
+    image
+        Path or URL of an image.
+    out
+        Folder for the results, on a local disk.
+    workers
+        Processes; one for each core if it is not given. They do not import the main module, so a
+        script needs no ``__main__`` guard.
+    store
+        Folder for the intermediate results; that of the results if it is not given.
+    progress
+        Whether to show it: bars on a terminal, a line in a notebook, lines in a log.
+    **params
+        Any of `terapose.core.params.Parameters`, as in docs/parameters.md.
+
+    Returns
+    -------
+    Result
+        Labels, table, record and report are read when they are asked for.
+
+    Raises
+    ------
+    InputError
+        For everything a user can put right.
+
+    Examples
+    --------
+    >>> result = terapose.run("brain.zarr", "results", diameter=14)  # doctest: +SKIP
+    >>> result.labels[10]  # doctest: +SKIP
+    """
+    checked = _checked(image, params)
+    workers = cores() if workers is None else check_workers(workers)
+    folder = local(out)
+    with stages() if progress else nullcontext(quiet) as report:
+        segment_file(
+            os.fspath(image),
+            folder,
+            checked,
+            workers=workers,
+            report=report,
+            store=None if store is None else Path(store),
+        )
+    return open_result(folder)
+
+
+def _checked(image: object, params: dict[str, Any]) -> Parameters:
+    """All parameters, of a single image with an address."""
+    if not isinstance(image, str | os.PathLike):
+        raise InputError(
+            "is not the path or URL of an image",
+            where="image",
+            got=type(image).__name__,
+            remedy="save the array to a file, which the results then name; or use "
+            "terapose.segment, which takes arrays and returns one",
+        )
+    checked = check(params)
+    if checked.time == "all":
+        raise InputError(
+            "only one image can be segmented", where="time", got="all", allowed="a number"
+        )
+    return checked

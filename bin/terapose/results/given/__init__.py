@@ -1,0 +1,1 @@
+"""Labels that are given, in place of those that a run finds."""
