@@ -1,4 +1,4 @@
-"""Train the network `nuclei-large` for as long as there is time: `python -m benchmarks.train_nuclei`.
+"""Train `nuclei-large` for as long as there is time: `python -m benchmarks.train_nuclei`.
 
 1. Data and the part of it that is chosen by are those of `benchmarks.nuclei_data`; settings are
    those of `RECIPE`, or of one of the `TRIALS`, which differ from it in one thing each.
