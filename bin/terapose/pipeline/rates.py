@@ -15,7 +15,7 @@ TILES: dict[tuple[str, str, str], float] = {
 }
 """Tiles a second by the family of the network, the device and the precision: on two processors (a
 virtual machine with two cores of a Xeon) and on one H100, as in docs/benchmarks.md. Of U-Nets they
-are those of ``nuclei-small``: a tile takes ``nuclei-large`` 1.2 times as long, and U-Nets of Cellpose
+are those of ``nuclei-small``: a tile takes ``nuclei-large`` 1.2 times as long, U-Nets of Cellpose
 1.8 times, well within the time that is requested (`terapose.pipeline.needs`)."""
 
 VOXELS: dict[str, float] = {"follow": 2_200_000}
