@@ -1,4 +1,4 @@
-"""Train the shipped network for as long as there is time: `python -m benchmarks.train_nuclei`.
+"""Train `nuclei-large` for as long as there is time: `python -m benchmarks.train_nuclei`.
 
 1. Data and the part of it that is chosen by are those of `benchmarks.nuclei_data`; settings are
    those of `RECIPE`, or of one of the `TRIALS`, which differ from it in one thing each.
@@ -43,7 +43,7 @@ from terapose.networks import load
 from terapose.networks.unet import UNet
 from terapose.networks.weights import resolve
 
-SHIPPED = "nuclei-small"
+SMALL = "nuclei-small"
 SEEN = 6
 
 RECIPE = Settings(
@@ -59,9 +59,9 @@ RECIPE = Settings(
     cycles=4,
 )
 TUNING = Settings(
-    epochs=3, steps=100, rate=5e-4, seed=7, precision="bfloat16", average=0.98, init=SHIPPED
+    epochs=3, steps=100, rate=5e-4, seed=7, precision="bfloat16", average=0.98, init=SMALL
 )
-"""From the shipped weights, with the settings that made them: what trials are compared with."""
+"""From `nuclei-small`, with the settings that made it: what trials are compared with."""
 
 
 AMOUNTS = Amounts()
@@ -196,7 +196,7 @@ def helpers(workers: int) -> Iterator[Each]:
 
 
 def start(settings: Settings, device: str) -> Trainer:
-    """A trainer of a new network, or of the shipped one."""
+    """A trainer of a new network, or of the one that the settings name."""
     if not settings.init:
         return Trainer(settings, device=device)
     network = load(resolve(settings.init), device="cpu", precision="float32").module.net

@@ -291,7 +291,8 @@ def test_all_faults_of_a_params_file_in_one_message(
 
 
 MODELS = {
-    "missing": "no such model; allowed: nuclei-small, the path or URL of a weight file, or a file",
+    "missing": "no such model; allowed: nuclei-large, nuclei-small, the path or URL of a weight "
+    "file, or a file",
     "text": "not a torch weight file, or a damaged one; got 5 bytes; allowed: a network of",
     "half": "not a torch weight file, or a damaged one; got ",
     "foreign": "the weights do not belong to a known network; got 1 arrays, first a; allowed: ",

@@ -72,7 +72,7 @@ def test_a_held_out_embryo_whatever_the_blocks(embryo: Path, tmp_path: Path) -> 
     [volume] = find_volumes(embryo, ["nuclei3d_embryo"])
     assert volume.use == "held out"
     scored, model = score(volume, tmp_path / "one")
-    assert model["name"] == "nuclei-small"
+    assert model["name"] == "nuclei-large"
     record = json.loads((tmp_path / "one/provenance.json").read_text())
     assert record["anisotropy"] == pytest.approx(1.75 / 0.8)
     assert record["rescale"] == pytest.approx(model["diam_mean"] / 14)

@@ -187,8 +187,8 @@ def test_no_home(
     command = Terapose(monkeypatch, capsys)
     assert command("fetch", "nuclei-small").code == 0
     assert command.refuses("fetch", "cyto3") == (
-        "cyto3: no such model; allowed: nuclei-small, the path or URL of a weight file, or a file "
-        "in ~/.cellpose/models"
+        "cyto3: no such model; allowed: nuclei-large, nuclei-small, the path or URL of a weight "
+        "file, or a file in ~/.cellpose/models"
     )
     assert command.refuses("fetch", "~/cyto3").startswith("~/cyto3: no such model; allowed: ")
     assert command.refuses("evaluate", "~/a.tif", "~/b.tif").startswith("~/a.tif: there is no such")

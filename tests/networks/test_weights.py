@@ -18,6 +18,7 @@ from tests.unets import WIDTHS, State, random_unet, save, tiles
 
 from terapose.cli.fetch import command as fetch
 from terapose.core.errors import InputError
+from terapose.io.shipped import SHIPPED, shipped_file
 from terapose.networks import identify, load
 from terapose.networks.files import UNetShape, unet_shape
 from terapose.networks.outline import outline
@@ -227,9 +228,10 @@ def test_a_file_cannot_run_code(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_shipped_network() -> None:
-    info = identify(resolve("auto"))
-    assert (info.family, info.channels) == ("unet", 1)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_networks(name: str) -> None:
+    info = identify(resolve(name))
+    assert (info.family, info.channels, info.diam_mean) == ("unet", 1, 17.0)
     assert info.size <= 8_000_000
     assert info.licence
     output = load(info.path)(tiles(1, 1, 224))
@@ -244,10 +246,18 @@ def _sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_copy_of_the_shipped_network_keeps_its_licence(tmp_path: Path) -> None:
-    original = resolve("auto")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_copy_of_a_shipped_network_keeps_its_licence(name: str, tmp_path: Path) -> None:
+    original = resolve(name)
     copied = copy(original, tmp_path / "network.pth")
-    assert identify(copied).licence == identify(original).licence
+    copied.with_suffix(".md").unlink()
+    assert identify(copied).licence == identify(original).licence == "CC-BY-3.0"
+
+
+def test_the_model_card_names_the_file_that_is_shipped() -> None:
+    for name in SHIPPED:
+        assert f"`{_sha(shipped_file(f'{name}.pth'))}`" in shipped_file(f"{name}.md").read_text()
+    assert _sha(resolve("nuclei-small")).startswith("8ffe30239f0b"), "earlier results need it"
 
 
 def test_a_name_and_a_card_travel_in_a_folder(weights: Path, tmp_path: Path) -> None:
@@ -266,7 +276,7 @@ def test_a_name_and_a_card_travel_in_a_folder(weights: Path, tmp_path: Path) -> 
 
 
 def test_resolve_shipped_and_local(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resolve("auto") == resolve("nuclei-small")
+    assert resolve("auto") == resolve("nuclei-large") != resolve("nuclei-small")
     assert resolve(str(weights), digest=_sha(weights).upper()) == weights
     with pytest.raises(InputError, match="does not match its digest"):
         resolve(weights, digest="0" * 64)
@@ -278,7 +288,9 @@ def test_resolve_shipped_and_local(weights: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(InputError, match=r"cyto99: no such model; allowed: nuclei-small"):
+    with pytest.raises(
+        InputError, match=r"cyto99: no such model; allowed: nuclei-large, nuclei-small"
+    ):
         resolve("cyto99")
 
 

@@ -9,7 +9,7 @@ from terapose.core.errors import shown
 
 _EPILOG = """\b
 Examples:
-  terapose fetch nuclei-small --output models/nuclei-small.pth
+  terapose fetch nuclei-large --output models/nuclei-large.pth
   terapose fetch https://example.org/model.pth#sha256=3f1a... --output model.pth
   terapose fetch cyto3,lab.pth --output models/both/
 """

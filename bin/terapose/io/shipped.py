@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SHIPPED = "nuclei-small"
-"""The network that comes with Terapose."""
+SHIPPED = ("nuclei-large", "nuclei-small")
+"""Networks that come with Terapose; the first of them is what ``auto`` means."""
 
 
 def shipped_file(name: str) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from terapose.core.errors import InputError
+from terapose.io.shipped import SHIPPED
 from terapose.networks.outline import DAMAGED, Array, outline
 from terapose.networks.weights import sha256, shipped
 
@@ -162,7 +163,7 @@ def _outline(path: Path) -> dict[str, Array]:
         raise InputError(
             "there is no model file here",
             where=path,
-            remedy="give the path or URL of a model, or nuclei-small for the shipped one",
+            remedy="give the path or URL of a model, or auto for the shipped one",
         )
     try:
         arrays = outline(path)
@@ -232,12 +233,13 @@ def _unet_diameter(arrays: Mapping[str, Array], path: Path) -> float:
 
 
 def _card(path: Path, digest: str) -> Path:
-    """The model card beside a file; a copy of the shipped network has that of the original."""
+    """The model card beside a file; a copy of a shipped network has that of the original."""
     beside = path.with_suffix(".md")
-    original = shipped()
-    if not beside.is_file() and original.is_file() and sha256(original) == digest:
-        return original.with_suffix(".md")
-    return beside
+    if beside.is_file():
+        return beside
+    originals = (file for name in SHIPPED if (file := shipped(name)).is_file())
+    same = (file.with_suffix(".md") for file in originals if sha256(file) == digest)
+    return next(same, beside)
 
 
 def _licence(card: Path) -> str | None:

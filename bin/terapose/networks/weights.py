@@ -1,6 +1,7 @@
 """From what a person calls a model to a weight file on this machine; imports no torch.
 
-1. ``nuclei-small`` or ``auto``: the network shipped with Terapose.
+1. The name of a network that comes with Terapose (``nuclei-large``, ``nuclei-small``), or ``auto``
+   for the first of them.
 2. A URL: fetched once into a cache, in one piece, and checked against its digest.
 3. A path.
 4. The name of a model that Cellpose has fetched before (``cpsam``, ``cyto3``).
@@ -35,8 +36,9 @@ def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None 
     Parameters
     ----------
     model
-        ``nuclei-small`` or ``auto``, a path, a URL (any that fsspec reads: https, s3, ...), or
-        the name of a model in Cellpose's own folder. A URL may end in ``#sha256=...``.
+        ``auto`` or the name of a network that comes with Terapose, a path, a URL (any that fsspec
+        reads: https, s3, ...), or the name of a model in Cellpose's own folder. A URL may end in
+        ``#sha256=...``.
     digest
         Expected SHA-256 of the file, hexadecimal; a file that has another is refused.
     cache
@@ -56,14 +58,14 @@ def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None 
     if _URL.match(name):
         url, _, given = name.partition("#sha256=")
         return _fetched(url, digest or given or None, cache or _cache())
-    path = shipped() if name in (SHIPPED, "auto") else expanded(name)
+    path = shipped(name) if name in (*SHIPPED, "auto") else expanded(name)
     if not path.is_file():
         path = _cellpose_folder() / _CELLPOSE_NAMES.get(name, name)
     if not path.is_file():
         raise InputError(
             "no such model",
             where=name,
-            allowed=f"{SHIPPED}, the path or URL of a weight file, or a file in "
+            allowed=f"{', '.join(SHIPPED)}, the path or URL of a weight file, or a file in "
             f"{_cellpose_folder()}",
             remedy=did_you_mean(name, _known_names()),
         )
@@ -78,9 +80,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def shipped() -> Path:
-    """The shipped weights: beside bin/ in the repository, in the package when installed."""
-    return shipped_file(f"{SHIPPED}.pth")
+def shipped(name: str = "auto") -> Path:
+    """Shipped weights: beside bin/ in the repository, in the package when installed."""
+    return shipped_file(f"{SHIPPED[0] if name == 'auto' else name}.pth")
 
 
 def _cache() -> Path:
@@ -95,7 +97,7 @@ def _known_names() -> list[str]:
     """Names of the networks that are available here."""
     folder = _cellpose_folder()
     there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return [SHIPPED, *there, *(name for name, file in _CELLPOSE_NAMES.items() if file in there)]
+    return [*SHIPPED, *there, *(name for name, file in _CELLPOSE_NAMES.items() if file in there)]
 
 
 def _fetched(url: str, digest: str | None, cache: Path) -> Path:

@@ -199,7 +199,7 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
     half = params.use_gpu and info.family == "cellpose4"
     automatic = "bfloat16" if half else "float32"
     return ModelPlan(
-        name=SHIPPED if params.model == "auto" else params.model,
+        name=SHIPPED[0] if params.model == "auto" else params.model,
         digest=info.digest,
         family=info.family,
         licence=info.licence,
