@@ -23,7 +23,7 @@ ROOMS = {
     "results": ("core", "io", "algorithms", "pipeline", "intermediates"),
     "stages": ("core", "io", "algorithms", "networks", "pipeline", "intermediates", "results"),
     "apps": ("core", "io", "algorithms", "networks"),
-    "api": ("core", "io", "networks", "pipeline", "results", "stages"),
+    "api": ("core", "io", "networks", "pipeline", "results", "stages", "apps"),
     "cli": (
         "core",
         "io",

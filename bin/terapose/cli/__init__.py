@@ -19,7 +19,7 @@ from terapose.core.version import __version__
 
 GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
-    "Look and judge": ("report", "picture", "cut", "attach", "evaluate", "verify"),
+    "Look and judge": ("tune", "report", "picture", "cut", "attach", "evaluate", "verify"),
     "Data and networks": ("simulate", "train", "fetch"),
     "Cluster": ("clean", "stage"),
 }
