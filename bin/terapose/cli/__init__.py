@@ -24,6 +24,7 @@ GROUPS = {
         "view",
         "report",
         "picture",
+        "tune",
         "measure",
         "cut",
         "attach",

@@ -1,0 +1,225 @@
+"""Try values of parameters on regions of an image (`terapose.apps.tune` says which, and how).
+
+1. The image is opened and checked as for a run, and regions are chosen.
+2. Each value is a run of `segment_file` on each region, with one store in the folder of the
+   results: what no stage has to compute again is reused, and a repeated call finds all of it.
+3. A region is segmented as a part of the image. Percentiles of the whole image (`normalize`
+   ``global``) are found once, and given to all runs (`lowhigh`): the same numbers, but the image is
+   read only once. `max_size_fraction` is that of the whole image, too.
+4. What is written comes last: the numbers, the sheet and its picture, then the parameters.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.api.runner import segment_file
+from terapose.api.tune.folder import open_folder
+from terapose.api.tune.scale import scale_of
+from terapose.api.tune.writing import Facts, write
+from terapose.apps.tune.changes import compact
+from terapose.apps.tune.regions import contrast, labelled, sample, usual_size
+from terapose.apps.tune.search import Outcome, Search
+from terapose.apps.tune.sweeps import changed, starting, sweeps_of
+from terapose.core.errors import InputError
+from terapose.core.geometry import ZYX, Box
+from terapose.core.params import SECOND, Parameters
+from terapose.io.images import Image
+from terapose.io.images.array_like import Lazy
+from terapose.io.images.channels import channel_numbers
+from terapose.io.images.watch import Watch
+from terapose.io.labels.ome_zarr import open_level
+from terapose.pipeline.checked import anisotropy_of, mode_of, open_checked
+
+Report = Callable[[int, int], None]
+REGIONS = 3
+"""Regions, unless another number is asked for."""
+_PLAIN: dict[str, Any] = {
+    **dict.fromkeys(SECOND, None),
+    **dict.fromkeys(("expand", "thumbnails", "block_shape", "slab_planes", "rectangle"), None),
+    **{"cell_model": "", "upscale": False, "labels_in": "results", "report": False},
+    **{"measure": ("none",), "table": ("csv",), "mask_tiff": "", "keep_intermediates": "all"},
+}
+"""Parameters of the runs on regions: nothing but labels is looked at."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to try, and where.
+
+    Attributes
+    ----------
+    sweeps
+        As ``cellprob_threshold=-1,0,1``; empty: what suits the mode.
+    reference
+        Address of a label image of the whole image or the region; empty: none.
+    regions
+        How many regions, at most.
+    size
+        (Z, Y, X) of a region in voxels; None: as wide as some dozens of cells need.
+    """
+
+    sweeps: Sequence[str] = ()
+    reference: str = ""
+    regions: int = REGIONS
+    size: ZYX | None = None
+
+
+def tune(
+    image: str,
+    output: Path,
+    params: Parameters,
+    asked: Asked,
+    report: Report = lambda done, total: None,
+) -> tuple[list[Outcome], Parameters]:
+    """Try values of parameters, and write what came out.
+
+    Parameters
+    ----------
+    image
+        Path or URL.
+    output
+        Folder for what is written, on a local disk.
+    params
+        All parameters; what is not tried has these values.
+    asked
+        What to try.
+    report
+        Called with the number of label images made, and of all.
+
+    Returns
+    -------
+    outcomes
+        What each sweep has shown.
+    params
+        With the values that were chosen: the best by the reference; without one those given.
+
+    Raises
+    ------
+    InputError
+        For everything a user can put right.
+    """
+    # the parameters are for any folder
+    image = image if "://" in image else os.path.abspath(os.path.expanduser(image))
+    watch = Watch()
+    opened = open_checked(image, params)
+    watch.add(opened)
+    mode, diameter = mode_of(opened, params), _own_diameter(params)
+    start = starting(params, mode, diameter)
+    sweeps = sweeps_of(asked.sweeps, start, mode)
+    channel = Lazy(opened, channel_numbers(opened, params.channels, params.markers)[0][0])
+    reference = None
+    if asked.reference:
+        reference = _Part(watch.labels(asked.reference), opened)
+    size = _size(asked.size, opened, start["diameter"], anisotropy_of(opened, params), mode)
+    content = contrast(channel) if reference is None else labelled(reference)
+    with open_folder(output):
+        boxes = sample(opened.shape, size, asked.regions, content)
+        facts = Facts(image, mode, opened, start, boxes, asked.reference)
+        known = None if reference is None else [compact(reference[box.slices]) for box in boxes]
+        runs = _Runs(output, params, facts)
+        search = Search(runs.segment, len(boxes), start, known, report)
+        outcomes = list(search.run(sweeps))
+        best = changed(params, {o.sweep.name: o.chosen for o in outcomes}, start)
+        greys = [_greys(channel, boxes, outcome) for outcome in outcomes]
+        watch.confirm()
+        write(output, facts, outcomes, greys, best)
+    return outcomes, best
+
+
+def _greys(channel: Lazy, boxes: Sequence[Box], outcome: Outcome) -> list[NDArray[Any]]:
+    """The section of the image for each place that an outcome shows."""
+    places = [one.place.window.moved(boxes[one.region].start) for one in outcome.shown]
+    return [channel[place.slices][0] for place in places]
+
+
+def _own_diameter(params: Parameters) -> float:
+    """The diameter that the network was trained on."""
+    from terapose.networks import identify_all
+    from terapose.networks.ensemble import resolve_all
+
+    return float(identify_all(resolve_all(params.model, digest=params.model_digest)).diam_mean)
+
+
+def _size(given: ZYX | None, opened: Image, diameter: float, anisotropy: float, mode: str) -> ZYX:
+    """Size of the regions."""
+    if given is None:
+        return usual_size(opened.shape, diameter, anisotropy, mode)
+    least = (2 if mode == "stitch" or mode == "3d" else 1, 2, 2)
+    limits = zip(given, least, opened.shape, strict=True)
+    if not all(low <= n <= high for n, low, high in limits):
+        raise InputError(
+            "a region cannot have this size",
+            where="size",
+            got=given,
+            allowed=f"Z, Y and X from {least} to {opened.shape}, the shape of the image",
+        )
+    return given
+
+
+class _Part:
+    """A reference of the whole image or the region, read by voxels of the region."""
+
+    def __init__(self, labels: Lazy, opened: Image) -> None:
+        shapes = dict.fromkeys([opened.shape, opened.whole.shape])
+        if labels.shape not in shapes:
+            raise InputError(
+                "does not have the shape of the image",
+                where=labels.image.address,
+                got=labels.shape,
+                allowed=" or ".join(map(str, shapes)),
+                remedy="give labels of the whole image or the region, at the same level",
+            )
+        self._labels = labels
+        self._by = (0, 0, 0) if labels.shape == opened.shape else opened.region.start
+        self.shape, self.dtype = tuple(opened.shape), labels.dtype
+
+    def __getitem__(self, region: Any) -> NDArray[Any]:
+        """Read a region."""
+        z, y, x = (
+            slice(part.start + by, part.stop + by)
+            for part, by in zip(region, self._by, strict=True)
+        )
+        return self._labels[z, y, x]
+
+
+@dataclass
+class _Runs:
+    """Runs on regions of an image."""
+
+    output: Path
+    params: Parameters
+    facts: Facts
+    _scale: dict[str, Any] | None = field(default=None, init=False)
+
+    def segment(self, values: Mapping[str, float], region: int) -> NDArray[Any]:
+        """Segment a region; returns (Z, Y, X) labels."""
+        facts, box = self.facts, self.facts.boxes[region]
+        update = {
+            **_PLAIN,
+            "mode": facts.mode,
+            "region": facts.region(region),
+            "max_size_fraction": self._fraction(box),
+        }
+        asked = changed(self.params, values, facts.start).model_copy(update=update)
+        if self._scale is None:
+            self._scale = scale_of(facts.address, asked, self.output)
+        asked = asked.model_copy(update=self._scale)
+        with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
+            results = Path(folder) / "out"
+            segment_file(facts.address, results, asked, store=self.output)
+            return np.asarray(open_level(str(results / "labels.zarr"), 0)[:]).reshape(box.shape)
+
+    def _fraction(self, box: Box) -> float:
+        """The largest size of a cell as a part of a region."""
+        axes = slice(0, 3) if self.facts.mode == "3d" else slice(1, 3)
+        times = np.prod(self.facts.opened.shape[axes]) / np.prod(box.shape[axes])
+        return min(1.0, float(self.params.max_size_fraction * times))

@@ -1,0 +1,1 @@
+"""Trying values of parameters on regions of an image: which ones, where, and what they change."""

@@ -1,0 +1,179 @@
+"""`terapose tune`: what it finds, what it computes for that, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from PIL import Image
+from tests.command import Terapose
+from tests.synthetic import nuclei, write_zarr
+
+from terapose.api.runner import segment_file
+from terapose.api.tune.folder import NAMES
+from terapose.api.tune.running import Asked, tune
+from terapose.apps.tune.search import Outcome
+from terapose.core.params import check
+from terapose.io.labels.ome_zarr import open_level
+
+PLANE = (1, 96, 120)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plane of nuclei."""
+    plane = nuclei((9, *PLANE[1:]), radius=7, spacing=18)[0][4:5]
+    return write_zarr(tmp_path_factory.mktemp("tune") / "plane.zarr", plane[0])
+
+
+def _labels(image: Path, folder: Path, **params: Any) -> np.ndarray:
+    """What `terapose segment` finds."""
+    record = segment_file(str(image), folder, check({"measure": "none", "table": "csv", **params}))
+    found = np.asarray(open_level(str(folder / "labels.zarr"), 0)[:])
+    assert record["cells"] == len(np.unique(found)) - 1
+    return found
+
+
+def _passes(folder: Path) -> list[Path]:
+    """Markers of tasks of the network."""
+    return sorted(folder.glob(".terapose/*/done/gradients-*/task-*.json"))
+
+
+def test_the_best_value_is_found_and_written(
+    tmp_path: Path, image: Path, command: Terapose
+) -> None:
+    truth = _labels(image, tmp_path / "truth", cellprob_threshold=6, min_size=60)
+    reference = write_zarr(tmp_path / "reference.zarr", truth)
+    sweeps = ("--sweep", "cellprob_threshold=3,6", "--sweep", "min_size=60")
+    size = ("--size", "96,120", "--border", "keep")
+    said = command("tune", image, tmp_path / "out", "--reference", reference, *sweeps, *size)
+    assert said.code == 0, said.err
+    assert f"parameters: {tmp_path}/out/params.json" in said.out
+
+    numbers = json.loads((tmp_path / "out/tune.json").read_text())
+    threshold, smallest = numbers["sweeps"]
+    assert [one["value"] for one in threshold["values"]] == [0, 3, 6]
+    assert threshold["best"] == 6 and smallest["others"]["cellprob_threshold"] == 6
+    last = smallest["values"][-1]
+    assert last["average_precision"] == [1, 1] and last["cells"] == truth.max() > 5
+
+    params = json.loads((tmp_path / "out/params.json").read_text())
+    address = params.pop("input")
+    assert check(params).cellprob_threshold == 6 and address == str(image)
+    np.testing.assert_array_equal(_labels(image, tmp_path / "again", **params), truth)
+
+    page = (tmp_path / "out/tune.html").read_text()
+    assert page.count("<figure>") == 5 and "<script" not in page and "src=" not in page
+    with Image.open(tmp_path / "out/tune.png") as picture:
+        assert min(picture.size) > 200
+
+
+def test_the_network_runs_once_for_each_diameter_and_region(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    path = str(write_zarr(tmp_path / "volume.zarr", nuclei((6, 24, 48), seed=3)[0]))
+    params, out = check({"diameter": 30, "model": str(tiny_model)}), tmp_path / "out"
+
+    def run(*sweeps: str) -> list[Outcome]:
+        outcomes, best = tune(path, out, params, Asked(sweeps, "", 2, (6, 24, 24)))
+        assert best == params
+        return outcomes
+
+    outcomes = run("flow3d_smooth=1", "cellprob_threshold=-0.2")
+    passes = _passes(out)
+    # two regions, three passes
+    assert len(passes) == 6
+    before = {marker: marker.stat().st_mtime_ns for marker in passes}
+
+    again = run("flow3d_smooth=1", "cellprob_threshold=-0.2")
+    run("flow_threshold=0.3", "min_size=5")
+    assert {marker: marker.stat().st_mtime_ns for marker in _passes(out)} == before
+    assert [o.trials[0].cells for o in again] == [o.trials[0].cells for o in outcomes]
+
+    run("diameter=25")
+    assert len(_passes(out)) == 12
+
+
+@pytest.mark.parametrize("scaling", [{}, {"normalize": "plane"}, {"invert": True}])
+def test_labels_are_those_of_a_run_on_the_region(
+    tmp_path: Path, image: Path, scaling: dict[str, Any]
+) -> None:
+    found: list[Outcome]
+    asked = Asked(["cellprob_threshold=-1"], "", 1, (1, 48, 60))
+    given = {"region": "10:96,0:100", **scaling}
+    found, _ = tune(str(image), tmp_path / "out", check(given), asked)
+    numbers = json.loads((tmp_path / "out/tune.json").read_text())
+    (region,) = numbers["regions"]
+    first, stop = (int(n) for n in region.split(",")[1].split(":"))
+    assert 10 <= first < stop <= 96
+    for n, value in enumerate([-1, 0]):
+        params = {**scaling, "region": region, "cellprob_threshold": value}
+        labels = _labels(image, tmp_path / f"run{n}", max_size_fraction=1, **params)
+        window = found[0].shown[0].place.window
+        shown = found[0].shown[0].labels[n]
+        np.testing.assert_array_equal(labels[window.slices[1:]] != 0, shown != 0)
+        assert found[0].trials[n].cells == labels.max()
+
+
+def test_a_reference_of_the_whole_image_is_cut_to_the_region(tmp_path: Path, image: Path) -> None:
+    truth = np.zeros(PLANE[1:], np.uint16)
+    truth[60:70, 80:95] = 5
+    reference = write_zarr(tmp_path / "reference.zarr", truth)
+    asked = Asked(["min_size=20"], str(reference), 1, (1, 40, 40))
+    found, _ = tune(str(image), tmp_path / "out", check({"region": "50:90,70:110"}), asked)
+    shown = found[0].shown[0]
+    window = shown.place.window.moved((0, 50, 70))
+    assert shown.reference is not None
+    np.testing.assert_array_equal(shown.reference != 0, truth[window.slices[1:]] != 0)
+
+
+def test_files_of_others_are_kept(tmp_path: Path, image: Path, command: Terapose) -> None:
+    (tmp_path / "params.json").write_text("{}")
+    assert "would be overwritten" in command.refuses("tune", image, tmp_path)
+    assert (tmp_path / "params.json").read_text() == "{}"
+    assert not (tmp_path / ".terapose").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--sweep", "niter=3"), "no parameter that can be tried"),
+        (("--sweep", "flow3d_smooth=1"), "mode 3d only"),
+        (("--size", "9,9000"), "cannot have this size"),
+        (("--time", "all"), "one time point"),
+        (("--diameter", "-1"), "diameter"),
+    ],
+)
+def test_what_cannot_be_tried(
+    tmp_path: Path, image: Path, command: Terapose, words: tuple[str, ...], sentence: str
+) -> None:
+    assert sentence in command.refuses("tune", image, tmp_path / "out", *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reference_of_another_shape(tmp_path: Path, image: Path, command: Terapose) -> None:
+    reference = write_zarr(tmp_path / "reference.zarr", np.ones((9, 9), np.uint8))
+    said = command.refuses("tune", image, tmp_path / "out", "--reference", reference)
+    assert "does not have the shape of the image" in said
+
+
+def test_nothing_of_an_earlier_call_is_left_when_one_fails(tmp_path: Path, image: Path) -> None:
+    asked = Asked(["min_size=20"], "", 1, (1, 48, 48))
+    changing = write_zarr(tmp_path / "changing.zarr", np.asarray(zarr.open_array(image, mode="r")))
+    out = tmp_path / "out"
+    tune(str(changing), out, check({}), asked)
+    assert {path.name for path in out.iterdir()} == {*NAMES, ".terapose"}
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        tune(str(changing), out, check({}), asked, stop)
+    assert {path.name for path in out.iterdir()} == {".terapose"}
