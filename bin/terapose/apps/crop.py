@@ -52,7 +52,7 @@ _REGION = re.compile(rf"{_RANGE}(,{_RANGE}){{1,2}}", re.ASCII)
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted of an image.
+    """What is copied of an image.
 
     Attributes
     ----------

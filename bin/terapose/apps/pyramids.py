@@ -45,11 +45,11 @@ class Level:
     Attributes
     ----------
     shape, chunks
-        (Z, Y, X) of the level and of its chunks.
+        (Z, Y, X) of the level and of a chunk.
     scale, translation
         (z, y, x) of a voxel, and of the centre of the first one.
     unit
-        (Z, Y, X) of its units.
+        (Z, Y, X) of a unit.
     """
 
     shape: ZYX
@@ -121,7 +121,7 @@ class Pyramid:
         about
             Further metadata of OME-Zarr.
         own
-            What Terapose says of it, under an attribute of its own.
+            What Terapose says of it, under the attribute ``terapose``.
         """
         if folder.exists():
             return

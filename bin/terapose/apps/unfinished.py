@@ -4,8 +4,8 @@
    (``.NAME.DIGEST.unfinished``): who repeats a request finds what was done of it, and another
    request begins anew. One process at a time works there.
 2. The work is cut into *units*. Each writes whole files that no other unit writes, and the receipt
-   has their CRC-32C. A unit counts as done only if its files still have them, so nothing that was torn or
-   changed is taken for finished.
+   has their CRC-32C. A unit counts as done only if its files still have them, so nothing that was
+   torn or changed is taken for finished.
 3. The result has its name when all is done, by one rename; then the folder goes.
 
 What is written by a unit must depend on the request alone. Then the result depends neither on the
