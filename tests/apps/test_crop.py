@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from tests.command import EXECUTABLE, Terapose
+from tests.command import Terapose, killed
 from tests.synthetic import voxels, write_ome_zarr, write_tiff
 
 from terapose.apps.pyramids import reduced, unit_for
@@ -203,37 +201,10 @@ def test_from_a_web_server(tmp_path: Path, command: Terapose, server: str) -> No
     np.testing.assert_array_equal(found, CHANNELS[:, 1:6, 10:70, 9:77])
 
 
-_KILLED = """
-import os, sys
-from terapose import cli
-from terapose.io import files
-point, left = sys.argv.pop(1), int(sys.argv.pop(1))
-def at_point(name):
-    global left
-    left -= name == point
-    if not left:
-        os._exit(9)
-files.at_point = at_point
-sys.path.insert(0, "bin")
-cli.main()
-"""
-
-
-def _killed(point: str, times: int, *words: object) -> None:
-    """Run a command whose process ends at a point."""
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, point, str(times), *map(str, words)],
-        cwd=EXECUTABLE.parent,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 9, done.stderr.decode()
-
-
 def _interrupted(tmp_path: Path, words: tuple[object, ...]) -> Path:
     """Kill a crop in the middle of units, between them, and before it gets its name."""
-    _killed("chunk: after it is written", 2, *words)
-    _killed("receipt: after it is written", 2, *words)
+    killed("chunk: after it is written", 2, *words)
+    killed("receipt: after it is written", 2, *words)
     assert not (tmp_path / "b.zarr").exists()
     (folder,) = tmp_path.glob(".b.zarr.*.unfinished")
     return folder
@@ -254,7 +225,7 @@ def test_interruptions_threads_and_damage_do_not_show(tmp_path: Path, command: T
     gone.unlink()
     with (folder / "receipts").open("a") as file:
         file.write('{"step": "level 0", "un')
-    _killed("result: before it is renamed", 1, *words)
+    killed("result: before it is renamed", 1, *words)
     assert not (tmp_path / "b.zarr").exists()
     assert command(*words, "-p", 1).code == 0
     assert _content(tmp_path / "b.zarr") == expected
@@ -266,7 +237,7 @@ def test_finished_units_are_not_read_again(
 ) -> None:
     image = _image(tmp_path)
     words = ("crop", image, tmp_path / "b.zarr")
-    _killed("receipt: after it is written", 3, *words, "-p", 1)
+    killed("receipt: after it is written", 3, *words, "-p", 1)
     written: list[str] = []
     monkeypatch.setattr("terapose.io.files.at_point", written.append)
     assert command(*words).code == 0
@@ -276,7 +247,7 @@ def test_finished_units_are_not_read_again(
 
 def test_another_image_in_its_place_is_noticed(tmp_path: Path, command: Terapose) -> None:
     image, out = _image(tmp_path), tmp_path / "b.zarr"
-    _killed("receipt: after it is written", 1, "crop", image, out, "-p", 1)
+    killed("receipt: after it is written", 1, "crop", image, out, "-p", 1)
     array = zarr.open_array(image / "0", mode="r+")
     array[0] = 5
     said = command("crop", image, out)

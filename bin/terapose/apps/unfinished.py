@@ -61,7 +61,7 @@ class Unfinished:
         """What becomes the result."""
         return self.folder / "result"
 
-    def run(self, step: str, units: int, work: Callable[[int], Noted]) -> None:
+    def run(self, step: str, units: int, work: Callable[[int], Noted], key: str = "") -> None:
         """Do the units of a step that are not done.
 
         Parameters
@@ -73,14 +73,17 @@ class Unfinished:
         work
             Does one; returns the CRC-32C of the files that it wrote, by their paths in the folder,
             and None for those that it removed.
+        key
+            What the files depend on beside the request; with another one all units are done again.
         """
-        done = self._done(step)
+        name = f"{step} {key}".strip()
+        done = self._done(name)
         todo = [unit for unit in range(units) if unit not in done]
         self._show(step, units - len(todo), units)
         with (self.folder / _RECEIPTS).open("a", encoding="utf-8") as receipts:
             finished = _each(todo, work, self.jobs)
             for count, (unit, noted) in enumerate(finished, units - len(todo) + 1):
-                line = json.dumps({"step": step, "unit": unit, "files": noted})
+                line = json.dumps({"step": name, "unit": unit, "files": noted})
                 receipts.write(f"{line}\n")
                 receipts.flush()
                 files.point("receipt: after it is written")
