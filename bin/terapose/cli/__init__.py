@@ -20,7 +20,7 @@ from terapose.core.version import __version__
 GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
     "Look and judge": ("report", "picture", "cut", "attach", "evaluate", "verify"),
-    "Data and networks": ("simulate", "crop", "process", "train", "fetch"),
+    "Data and networks": ("simulate", "crop", "process", "pack", "train", "fetch"),
     "Cluster": ("clean", "stage"),
 }
 """Commands by what they are for. Each is a module, loaded when it is called; help loads all of them
