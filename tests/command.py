@@ -56,6 +56,32 @@ class Terapose:
         return sentence.removeprefix("terapose: ")
 
 
+_KILLED = """
+import os, sys
+from terapose import cli
+from terapose.io import files
+point, left = sys.argv.pop(1), int(sys.argv.pop(1))
+def at_point(name):
+    global left
+    left -= name == point
+    if not left:
+        os._exit(9)
+files.at_point = at_point
+cli.main()
+"""
+
+
+def killed(point: str, times: int, *words: object) -> None:
+    """Run a command whose process ends at a point."""
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, point, str(times), *map(str, words)],
+        cwd=EXECUTABLE.parent,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 9, done.stderr.decode()
+
+
 def finished(folder: Path) -> list[str]:
     """Names of results in a folder, whole or half-written."""
     names = {"labels.zarr", "cells.csv", "cells.parquet", "provenance.json"}

@@ -31,7 +31,7 @@ GROUPS = {
         "evaluate",
         "verify",
     ),
-    "Data and networks": ("simulate", "train", "fetch"),
+    "Data and networks": ("simulate", "crop", "process", "pack", "train", "fetch"),
     "Cluster": ("clean", "stage"),
 }
 """Commands by what they are for. Each is a module, loaded when it is called; help loads all of them

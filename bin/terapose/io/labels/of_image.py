@@ -110,7 +110,7 @@ def home_of(image: Image, version: str, voxel_size: VoxelSize | None) -> Home:
             got=f"{times} time points",
             remedy=_LEAVE,
         )
-    address = _group_of(own)
+    address = group_of(own)
     multiscale = nodes.metadata(address)["multiscales"][0]
     _refuse_other_sizes(own, multiscale, voxel_size)
     units = {axis[0].lower(): unit for axis, unit in _axes(multiscale)}
@@ -158,7 +158,7 @@ def _refuse_other_formats(image: Image, version: str) -> None:
         )
 
 
-def _group_of(image: Image) -> str:
+def group_of(image: Image) -> str:
     """Address of the group that holds an image, which may have been named by a level."""
     address = addresses.localise(image.address).rstrip("/")
     names, number = image.series

@@ -1,0 +1,120 @@
+"""The functions that are there already.
+
+- ``components``: each connected part of an object becomes an object; with ``touching`` objects that
+  touch are joined first.
+- ``split``: objects are split by watershed of the distance to their surface, between centres that
+  are at least ``distance`` pixels apart.
+- ``size``: objects smaller than ``min`` or larger than ``max`` voxels (0: any size) are removed.
+- ``merge``: objects get the ID that a table has for theirs; those with the same one are joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.apps.process.functions import Block, Function
+from terapose.core.errors import InputError
+from terapose.io.homes import expanded
+from terapose.io.text_tables import read_table
+
+_COLUMNS = ("CellID", "NewID")
+
+
+def _components(labels: NDArray[Any], _image: NDArray[Any] | None, block: Block) -> NDArray[Any]:
+    # what touches is joined by names
+    return labels > 0 if block.options["touching"] else labels
+
+
+def _split(labels: NDArray[Any], _image: NDArray[Any] | None, block: Block) -> NDArray[Any]:
+    from scipy.ndimage import distance_transform_edt
+    from skimage.feature import peak_local_max
+    from skimage.segmentation import watershed
+
+    z, y, x = block.voxel_size or (1.0, 1.0, 1.0)
+    mask = labels > 0
+    depth = distance_transform_edt(mask, sampling=(z / x, y / x, 1.0))
+    least = block.options["distance"]
+    places = peak_local_max(depth, footprint=np.ones((3, 3, 3)), exclude_border=False)
+    seeds = np.zeros(mask.shape, np.int32)
+    # of a plateau, and of peaks that are nearer than that, the first one stays
+    chosen: list[NDArray[Any]] = []
+    for place in sorted(places.tolist(), key=lambda p: (-depth[tuple(p)], p)):
+        at = np.array(place) * (z / x, y / x, 1.0)
+        if all(np.linalg.norm(at - other) >= least for other in chosen):
+            chosen.append(at)
+            seeds[tuple(place)] = len(chosen)
+    # an object that fills all of the image has no surface
+    return np.asarray(watershed(-depth, seeds, mask=mask)) if chosen else mask
+
+
+def _size(
+    ids: NDArray[np.uint64], sizes: NDArray[np.int64], options: Mapping[str, Any]
+) -> NDArray[np.uint64]:
+    kept = sizes >= options["min"]
+    if options["max"]:
+        kept &= sizes <= options["max"]
+    return np.where(kept, ids, np.uint64(0))
+
+
+def _merge(
+    ids: NDArray[np.uint64], _sizes: NDArray[np.int64], options: Mapping[str, Any]
+) -> NDArray[np.uint64]:
+    if not options["table"]:
+        raise InputError(
+            "the function needs a table",
+            where="table",
+            allowed=f"a CSV file with the columns {' and '.join(_COLUMNS)}",
+            remedy="give it with --set table=FILE",
+        )
+    new = ids.copy()
+    for one, other in _pairs(expanded(options["table"])).items():
+        at = int(np.searchsorted(ids, np.uint64(one)))
+        if at == len(ids) or ids[at] != one:
+            raise InputError(
+                "is not in the label image",
+                where=options["table"],
+                got=f"CellID {one}",
+                remedy="give the table that belongs to the label image",
+            )
+        new[at] = other
+    return new
+
+
+def _pairs(path: Path) -> dict[int, int]:
+    """New IDs by old ones."""
+    table = read_table(path, _COLUMNS)
+    header, *rows = table.lines or [[]]
+    if not set(_COLUMNS) <= set(header):
+        raise InputError(
+            "lacks a column", where=path, got=", ".join(header), allowed=" and ".join(_COLUMNS)
+        )
+    pairs: dict[int, int] = {}
+    for number, row in zip(table.numbers[1:], rows, strict=True):
+        fields = dict(zip(header, row, strict=False))
+        texts = [fields.get(name, "") for name in _COLUMNS]
+        if not all(text.isdecimal() and text.isascii() for text in texts) or int(texts[0]) in pairs:
+            raise InputError(
+                f"line {number} is wrong",
+                where=path,
+                got=", ".join(row),
+                allowed="whole numbers, and each CellID once",
+            )
+        pairs[int(texts[0])] = int(texts[1])
+    return pairs
+
+
+BUILTIN = {
+    function.name: function
+    for function in (
+        Function("components", "names", _components, options={"touching": False}),
+        Function("split", "objects", _split, halo=(1, 1, 1), options={"distance": 5.0}),
+        Function("size", "numbers", _size, options={"min": 0, "max": 0}),
+        Function("merge", "numbers", _merge, options={"table": ""}),
+    )
+}
+"""By name."""

@@ -1,0 +1,377 @@
+"""Applies a function to a label image of any size: `process`.
+
+1. Functions of objects and of numbers: the objects of each block are **measured**.
+2. The function is **applied** to each block (`terapose.apps.process.blocks`). Files hold numbers of
+   new objects, the table of these, and what is known of borders.
+3. Pairs of objects that continue one another across borders are **joined**, block by block.
+4. What belongs together gets its final ID, and labels are **written** in units of whole chunks.
+   Coarser levels take the first voxel of each group, as in all label images of Terapose.
+
+Each step goes on after an interruption (`terapose.apps.unfinished`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from terapose.apps.process import blocks
+from terapose.apps.process.blocks import Numbered, Objects, Setting
+from terapose.apps.pyramids import Level, Pyramid
+from terapose.apps.unfinished import Progress, Unfinished, check_destination, unfinished
+from terapose.core.errors import InputError
+from terapose.core.geometry import ZYX, Box, Grid, zyx
+from terapose.core.version import __version__
+from terapose.io import files
+from terapose.io.checksums import of_file
+from terapose.io.images import address as addresses
+from terapose.io.images.watch import Watch
+from terapose.io.labels.ome_zarr import (
+    CHUNKS,
+    FLAT_CHUNKS,
+    NAME,
+    create,
+    level_shape,
+    pyramid_factors,
+)
+from terapose.io.zarr_files import Noted, open_sparse
+
+BLOCK = (256, 256, 256)
+FLAT_BLOCK = (1, 2048, 2048)
+_NUMBERS = "numbers"
+_TOGETHER = 2
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was written.
+
+    Attributes
+    ----------
+    objects
+        How many there are.
+    pyramid
+        Of the label image.
+    """
+
+    objects: int
+    pyramid: Pyramid
+
+
+@dataclass(frozen=True)
+class _Final:
+    """Final IDs.
+
+    Attributes
+    ----------
+    count
+        Of objects.
+    ids
+        By block and number from 1, with 0 in front; None for functions of numbers.
+    old, new
+        Of functions of numbers: IDs, and what becomes of them.
+    """
+
+    count: int
+    ids: list[NDArray[np.uint64]] | None = None
+    old: NDArray[np.uint64] | None = None
+    new: NDArray[np.uint64] | None = None
+
+
+def process(
+    setting: Setting,
+    out: Path,
+    *,
+    version: str = "0.5",
+    jobs: int = 1,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    watch: Watch,
+) -> Made:
+    """Apply a function to a label image.
+
+    Parameters
+    ----------
+    setting
+        Labels, image and function; the images opened by `watch`.
+    out
+        Folder of the labels group.
+    version
+        Of OME-Zarr.
+    jobs
+        Threads that work; the function is called in several of them.
+    overwrite
+        Whether a Zarr group with this name is replaced.
+    progress
+        Called as the work goes on.
+    watch
+        Compares what was read, before the result gets its name.
+
+    Returns
+    -------
+    Made
+
+    Raises
+    ------
+    InputError
+        If labels or destination cannot be used, the function fails or is not local within its
+        halo, or an image changes meanwhile.
+    """
+    labels, image, function = setting.labels.image, setting.image, setting.function
+    if labels.dtype.kind not in "biu":
+        raise InputError(
+            "a label image must have whole numbers",
+            where=labels.address,
+            got=str(labels.dtype),
+            allowed="an integer dtype",
+        )
+    inputs = [labels.address, *([] if image is None else [image.address])]
+    check_destination(out, inputs, overwrite=overwrite)
+    own = _record(setting)
+    request = (
+        __version__,
+        own,
+        function.kind,
+        function.digest,
+        setting.grid,
+        [labels.identity, image and image.identity],
+        version,
+        out.name,
+    )
+    with unfinished(out, request, jobs, progress) as work:
+        final = _numbered(setting, work) if function.kind == "numbers" else _applied(setting, work)
+        made = _write(setting, work, final, version, own)
+        work.confirm(watch)
+        work.publish(out)
+    return Made(final.count, made)
+
+
+def default_block(shape: ZYX) -> ZYX:
+    """Shape of a block where none is given."""
+    return zyx(min(b, n) for b, n in zip(BLOCK if shape[0] > 1 else FLAT_BLOCK, shape, strict=True))
+
+
+def _numbered(setting: Setting, work: Unfinished) -> _Final:
+    """What a function of numbers says."""
+    objects = _measured(setting, work)
+    new = setting.function.renumber(objects.ids, objects.sizes)
+    kept, rank = np.unique(new, return_inverse=True)
+    has_zero = bool(len(kept)) and kept[0] == 0
+    dense = rank.astype(np.uint64) + np.uint64(0 if has_zero else 1)
+    return _Final(len(kept) - has_zero, old=objects.ids, new=dense)
+
+
+def _measured(setting: Setting, work: Unfinished) -> Objects:
+    def measure(number: int) -> Noted:
+        found = blocks.measured(setting, number)
+        return _save(work, f"measured/{number}.npz", **vars(found))
+
+    every = range(len(setting.grid))
+    work.run("measured", len(every), measure)
+    return blocks.joined(Objects(**_load(work, f"measured/{number}.npz")) for number in every)
+
+
+def _applied(setting: Setting, work: Unfinished) -> _Final:
+    """Apply the function to all blocks, and join what belongs together."""
+    apply: Callable[[int], Numbered] = partial(blocks.by_block, setting)
+    if setting.function.kind == "objects":
+        apply = partial(blocks.by_object, setting, objects=_measured(setting, work))
+    grid = setting.grid
+    _create_numbers(work, grid)
+
+    def unit(number: int) -> Noted:
+        found = apply(number)
+        noted: Noted = {}
+        open_sparse(f"{work.folder / _NUMBERS}", noted)[grid[number].slices] = found.numbers
+        verdicts = {f"verdict{n}": np.array(crc) for n, crc in found.verdicts.items()}
+        edges = {f"edges{n}": pairs for n, pairs in found.edges.items()}
+        tables = _save(work, f"applied/{number}.npz", keys=found.keys, **verdicts, **edges)
+        return {**{f"{_NUMBERS}/{key}": crc for key, crc in noted.items()}, **tables}
+
+    work.run("applied", len(grid), unit)
+    pairs = [np.zeros((0, 4), np.int64)]
+    if setting.function.kind != "objects":
+        work.run("joined", len(grid), lambda number: _join(setting, work, number))
+        pairs += [_load(work, f"joined/{n}.npz")["pairs"] for n in range(len(grid))]
+    keys = [_load(work, f"applied/{n}.npz")["keys"] for n in range(len(grid))]
+    return _final(keys, np.concatenate(pairs))
+
+
+def _create_numbers(work: Unfinished, grid: Grid) -> None:
+    place = work.folder / _NUMBERS
+    if not place.exists():
+        with files.made(place, "numbers") as made:
+            zarr.create_array(
+                str(made),
+                shape=grid.shape,
+                chunks=grid.block,
+                dtype="uint32",
+                fill_value=0,
+                compressors=ZstdCodec(level=1, checksum=True),
+            )
+
+
+def _join(setting: Setting, work: Unfinished, number: int) -> Noted:
+    """Compare what a block and those before it think of their borders, and join their objects.
+
+    The pairs have columns block, number, block, number.
+    """
+    own = _load(work, f"applied/{number}.npz")
+    pairs = [np.zeros((0, 4), np.int64)]
+    numbers: NDArray[Any] | None = None
+    for other in (n for n in setting.around(number) if n < number):
+        theirs = _load(work, f"applied/{other}.npz")
+        if own[f"verdict{other}"] != theirs[f"verdict{number}"]:
+            raise _not_local(setting, number, other)
+        edges = theirs.get(f"edges{number}")
+        if edges is None or not len(edges):
+            continue
+        if numbers is None:
+            array = open_sparse(f"{work.folder / _NUMBERS}")
+            numbers = np.asarray(array[setting.grid[number].slices]).reshape(-1)
+        found = np.stack([edges[:, 0], numbers[edges[:, 1]].astype(np.int64)], 1)
+        found = np.unique(found, axis=0)
+        column = np.ones((len(found), 1), np.int64)
+        pairs.append(np.hstack([other * column, found[:, :1], number * column, found[:, 1:]]))
+    return _save(work, f"joined/{number}.npz", pairs=np.concatenate(pairs))
+
+
+def _not_local(setting: Setting, number: int, other: int) -> InputError:
+    halo = setting.function.halo
+    return InputError(
+        "the function is not local within its halo: two blocks disagree at their border",
+        where=setting.function.name,
+        got=f"halo {', '.join(map(str, halo))}, blocks {other} and {number}",
+        remedy="give a larger halo (--halo), or make it a function of objects (EACH)",
+    )
+
+
+def _final(keys: list[NDArray[np.uint64]], pairs: NDArray[np.int64]) -> _Final:
+    """Final IDs: what is joined, or has the same key, in the order of keys."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    counts = [len(part) for part in keys]
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    every = np.concatenate([np.zeros((0, 2), np.uint64), *keys])
+    one, other = (starts[pairs[:, k]] + pairs[:, k + 1] - 1 for k in (0, 2))
+    graph = csr_matrix((np.ones(len(pairs), np.int8), (one, other)), shape=(len(every),) * 2)
+    _, group = connected_components(graph, directed=False) if len(every) else (0, np.arange(0))
+    order = np.lexsort((every[:, 1], every[:, 0]))
+    _, first = np.unique(group[order], return_index=True)
+    least = every[order][first]  # the smallest key of each group
+    ranked, rank = np.unique(least, axis=0, return_inverse=True)
+    ids = (rank.reshape(-1)[group] + 1).astype(np.uint64)
+    split = np.split(ids, starts[1:-1])
+    return _Final(len(ranked), ids=[np.concatenate([[np.uint64(0)], part]) for part in split])
+
+
+def _write(
+    setting: Setting, work: Unfinished, final: _Final, version: str, own: dict[str, Any]
+) -> Pyramid:
+    """Write the label image."""
+    image, dtype = setting.labels.image, np.dtype("uint32" if final.count < 2**32 else "uint64")
+    shape = setting.grid.shape
+    size = image.voxel_size
+    factors = pyramid_factors(shape, size)
+    chunks = zyx(min(c, n) for c, n in zip(CHUNKS if shape[0] > 1 else FLAT_CHUNKS, shape,
+                                           strict=True))  # fmt: skip
+    axes = "zyx" if "Z" in image.layout.read else "yx"
+    unit = zyx(c * (_TOGETHER if c > 1 else 1) for c in chunks)
+    levels = [zyx(level_shape(shape, f)) for f in factors]
+    none = (0.0, 0.0, 0.0)
+    made = Pyramid(
+        axes,
+        1,
+        dtype,
+        tuple(Level(lengths, chunks, none, none, unit) for lengths in levels),
+        size is not None,
+        version,
+    )
+    if not work.result.exists():
+        with files.made(work.result, "labels") as place:
+            create(
+                str(place),
+                shape=shape[-len(axes) :],
+                dtype=dtype,
+                voxel_size=size,
+                voxels=image.factors,
+                translation=image.origin,
+                factors=factors,
+                chunks=chunks,
+                version="0.4" if version == "0.4" else "0.5",
+                about=own,
+            )
+    name, key = f"{work.result.name}/{NAME}", _digest(final)
+
+    def write(number: int) -> Noted:
+        box = made.unit(0, number)[1]
+        return made.write(work.folder, name, 0, number, _labels(setting, work, final, box, dtype))
+
+    work.run("written", made.units(0), write, key)
+    for level in range(1, len(levels)):
+        reduce = partial(made.reduce, work.folder, name, level, how="nearest")
+        work.run(f"level {level}", made.units(level), reduce, key)
+    return made
+
+
+def _labels(
+    setting: Setting, work: Unfinished, final: _Final, box: Box, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Final labels of a box."""
+    if final.old is not None and final.new is not None:
+        labels = setting.read(box).astype(np.uint64)
+        if not len(final.old):
+            return labels.astype(dtype)
+        at = np.minimum(np.searchsorted(final.old, labels), len(final.old) - 1)
+        return np.where(labels > 0, final.new[at], 0).astype(dtype)
+    assert final.ids is not None
+    result = np.zeros(box.shape, dtype)
+    numbers = open_sparse(f"{work.folder / _NUMBERS}")
+    for number in setting.grid.touching(box):
+        part = setting.grid[number].intersect(box)
+        result[part.within(box)] = final.ids[number][np.asarray(numbers[part.slices])]
+    return result
+
+
+def _record(setting: Setting) -> dict[str, Any]:
+    """What the result says of how it was made."""
+    function = setting.function
+    known: dict[str, Any] = {
+        "labels": addresses.masked(setting.labels.image.address),
+        "with": function.name,
+    }
+    if setting.image is not None:
+        known["image"] = addresses.masked(setting.image.address)
+        known["channels"] = list(setting.channels)
+    return {"process": {**known, "options": dict(function.options), "halo": list(function.halo)}}
+
+
+def _digest(final: _Final) -> str:
+    """What the written labels depend on beside the request."""
+    digest = hashlib.sha256()
+    for part in (final.old, final.new):
+        digest.update(b"" if part is None else part.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _save(work: Unfinished, name: str, **arrays: Any) -> Noted:
+    path = work.folder / name
+    path.parent.mkdir(exist_ok=True)
+    with files.written(path, "table") as place, place.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    return {name: of_file(path)}
+
+
+def _load(work: Unfinished, name: str) -> dict[str, NDArray[Any]]:
+    with np.load(work.folder / name) as found:
+        return dict(found)

@@ -1,0 +1,183 @@
+"""`terapose process`: applies a function to a label image of any size."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from terapose.cli.values import LocalPath, Numbers, from_input
+from terapose.core.param_types import is_index
+
+if TYPE_CHECKING:
+    from terapose.apps.process.functions import Function
+    from terapose.io.images import Image
+    from terapose.io.images.watch import Watch
+
+_EPILOG = """\b
+Examples:
+  terapose process results/labels.zarr large.zarr --with size --set min=200
+  terapose process results/labels.zarr split.zarr --with split --set distance=8
+  terapose process results/labels.zarr mine.zarr --with mine.py --image image.zarr --halo 2,8,8
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("labels", callback=from_input)
+@click.argument("out", type=LocalPath())
+@click.option(
+    "--with",
+    "source",
+    required=True,
+    metavar="NAME|FILE",
+    help="components, split, size or merge; or a Python file with a function process or renumber.",
+)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Option of it.")
+@click.option("--image", help="Image of the same shape, which the function also gets.")
+@click.option("--channels", help="Channels that it gets, numbers from 1 or names  [default: all]")
+@click.option(
+    "--halo",
+    type=Numbers(1, 3),
+    help="Voxels Z,Y,X around a block or object that it gets (default: those that it declares).",
+)
+@click.option(
+    "--block-shape",
+    type=Numbers(3),
+    help="Size of a block, Z,Y,X in voxels; does not affect the result (default: 256,256,256, or "
+    "1,2048,2048 for a plane).",
+)
+@click.option(
+    "--ome-zarr-version",
+    "version",
+    type=click.Choice(["0.4", "0.5"]),
+    default="0.5",
+    show_default=True,
+    help="OME-Zarr version.",
+)
+@click.option(
+    "-p", "--jobs", type=click.IntRange(1), help="Number of threads (default: all cores)."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing OME-Zarr.")
+def command(
+    labels: str,
+    out: Path,
+    source: str,
+    settings: tuple[str, ...],
+    image: str | None,
+    channels: str | None,
+    halo: tuple[int, ...] | None,
+    block_shape: tuple[int, int, int] | None,
+    version: str,
+    jobs: int | None,
+    overwrite: bool,
+) -> None:
+    """Apply a function to the label image LABELS, block by block, and write OUT.
+
+    OUT is a labels group (OME-Zarr) on a local disk, with dense IDs. Functions are split objects
+    (split), connected components (components), a filter by size (size), IDs merged by a table
+    (merge), or your own in a Python file, whose code is run. If it is interrupted, the same command
+    continues.
+    """
+    from terapose.apps.process.blocks import Setting
+    from terapose.apps.process.run import default_block, process
+    from terapose.apps.unfinished import others
+    from terapose.cli.progress import stages
+    from terapose.core.geometry import Grid, zyx
+    from terapose.io.images.watch import Watch
+
+    watch = Watch()
+    function = _function(source, settings, halo)
+    cells = watch.labels(labels)
+    shape = zyx(cells.shape)
+    opened, numbers = _image(image, labels, channels, shape, watch)
+    if block_shape is not None and min(block_shape) < 1:
+        raise click.BadParameter("a block has at least 1 voxel along each axis")
+    block = zyx(map(min, block_shape or default_block(shape), shape))
+    setting = Setting(cells, opened, numbers, function, Grid(shape, block))
+    with stages() as show:
+        made = process(
+            setting,
+            out,
+            version=version,
+            jobs=jobs or os.cpu_count() or 1,
+            overwrite=overwrite,
+            progress=show,
+            watch=watch,
+        )
+    click.echo(f"{out}: {made.objects} objects")
+    for name in others(out):
+        click.echo(f"unfinished work of another call is left in {out.parent / name}", err=True)
+
+
+def _function(source: str, settings: tuple[str, ...], halo: tuple[int, ...] | None) -> Function:
+    """The function that the options name."""
+    from dataclasses import replace
+
+    from terapose.apps.process.builtin import BUILTIN
+    from terapose.apps.process.functions import as_halo, load
+    from terapose.core.errors import InputError
+    from terapose.core.near import did_you_mean
+    from terapose.io.homes import expanded
+
+    if source in BUILTIN:
+        function = BUILTIN[source]
+    elif source.endswith(".py"):
+        function = load(expanded(source))
+    else:
+        raise InputError(
+            "there is no such function",
+            where="with",
+            got=source,
+            allowed=f"{', '.join(BUILTIN)}, or a file with the ending .py",
+            remedy=did_you_mean(source, BUILTIN),
+        )
+    if halo is not None:
+        if function.kind == "numbers":
+            raise InputError(
+                "the function sees no voxels, so it has no halo", where="halo", got=halo
+            )
+        function = replace(function, halo=as_halo(halo, "halo"))
+    given: dict[str, Any] = {}
+    for one in settings:
+        name, mark, value = one.partition("=")
+        if not mark:
+            raise InputError("is no option", where="set", got=one, allowed="NAME=VALUE")
+        given[name.strip()] = value
+    return function.with_options(given)
+
+
+def _image(
+    address: str | None,
+    labels: str,
+    channels: str | None,
+    shape: tuple[int, int, int],
+    watch: Watch,
+) -> tuple[Image | None, tuple[int, ...]]:
+    """The image under the labels, and numbers of channels."""
+    from terapose.cli.known import segmented, under
+    from terapose.core.errors import InputError
+    from terapose.io.images import open_image
+    from terapose.io.images.channels import channel_numbers
+
+    if address is None:
+        if channels is not None:
+            raise InputError("there is no image", where="channels", remedy="give it with --image")
+        return None, ()
+    known = segmented(labels, address)
+    opened = watch.open(partial(open_image, address, **known.selection.options))
+    opened = under(opened, shape, known)
+    if opened.shape != shape:
+        raise InputError(
+            "image and labels differ in shape",
+            where=address,
+            got=" x ".join(map(str, opened.shape)),
+            allowed=" x ".join(map(str, shape)),
+            remedy="give the image, or a crop of it, that the labels belong to",
+        )
+    words = [word.strip() for word in channels.split(",")] if channels else []
+    numbers = [int(word) if is_index(word) else word for word in words]
+    every = tuple(range(1, opened.channels + 1))
+    return opened, channel_numbers(opened, numbers)[0] if numbers else every
