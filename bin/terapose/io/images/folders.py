@@ -62,7 +62,8 @@ def images_in(folder: str) -> tuple[list[str], list[str]]:
     """
     names = [name for name in os.listdir(folder) if not name.startswith(".")]
     paths = sorted((os.path.join(folder, name) for name in names), key=natural_key)
-    images, others = [], []
+    images: list[str] = []
+    others: list[str] = []
     for path in paths:
         (images if _is_image(path) else others).append(path)
     return images, others

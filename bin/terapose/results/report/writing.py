@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def write_run_report(reports: Sequence[Path], output: Path, folder: str = "{}") 
     refuse_others(output)
     samples = [_facts(path) for path in reports]
     names = [facts["sample"] for facts in samples]
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    doubled = sorted(name for name, times in Counter(names).items() if times > 1)
     if doubled:
         raise InputError("several reports are of one sample", where=output, got=", ".join(doubled))
     places_of = {name: folder.replace("{}", name) for name in names}
