@@ -17,7 +17,8 @@ def failures() {
             [name, "${end_of(status)}, work folder ${folder}", sentence(file(folder, glob: false), status, known)]
         }
         .toSorted { failure -> failure.join(' ') }
-        .unique { failure -> [failure[0].replaceFirst(/ \d+\)$/, ')'), failure[2]] }
+        .groupBy { failure -> [failure[0].replaceFirst(/ \d+\)$/, ')'), failure[2]] }
+        .collect { _stage, same -> same[0] }
 }
 
 // How a task ended, where that is known.

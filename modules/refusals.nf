@@ -5,6 +5,11 @@ def refuse(sentence) {
     error("terapose: ${sentence}")
 }
 
+// A text as it is quoted in a sentence, not endless: as `shown` in bin/terapose/core/errors.py.
+def shown(text) {
+    return text.length() > 1000 ? "${text.take(980)} ... (${text.length()} characters)" : text
+}
+
 // Stop where a text has line breaks or other control characters: they go through no table or log.
 def refuse_control(what, text) {
     if (text.toString() =~ /\p{Cntrl}/) {

@@ -3,7 +3,7 @@
 include { as_path ; in_order ; is_pattern ; is_url ; matching ; reachable ; staged } from './paths'
 include { folder_of } from './outdir'
 include { beside as beside_image ; networks } from './settings'
-include { refuse ; refuse_control } from './refusals'
+include { refuse ; refuse_control ; shown } from './refusals'
 include { sheet_rows } from './sheet'
 
 // Parameters that steer the workflow itself; all others go to `terapose check` as they are.
@@ -64,9 +64,10 @@ def listed(input, stack) {
         refuse_name(name, address)
     }
     def counts = found.countBy { name, _address, _own -> as_folder(name) }
-    def doubled = found.collect { name, _address, _own -> name }.findAll { name -> counts[as_folder(name)] > 1 }.unique()
+    // not `unique`, which compares each with all others
+    def doubled = found.collect { name, _address, _own -> name }.findAll { name -> counts[as_folder(name)] > 1 } as LinkedHashSet
     if (doubled) {
-        refuse("${input}: several samples have the same name; got ${doubled.join(', ')}; name each in a samplesheet")
+        refuse("${input}: several samples have the same name; got ${shown(doubled.join(', '))}; name each in a samplesheet")
     }
     return found
 }
@@ -83,11 +84,14 @@ def named(address, own) {
 // Stop where samples have names of time points of another one: their results would be one folder. How
 // many time points there are is not looked up.
 def refuse_doubled(found, time) {
-    def every = found.findAll { _name, _address, own -> (own.time ?: time) == 'all' }.collect { name, _address, _own -> name }
-    def others = found.collect { name, _address, _own -> name } - every
-    def doubled = others.findAll { name -> name ==~ /(?s).*-t\d{3,}/ && name.replaceFirst(/-t\d{3,}$/, '') in every }
+    def every = found
+        .findAll { _name, _address, own -> (own.time ?: time) == 'all' }
+        .collect { name, _address, _own -> name } as Set
+    def doubled = found
+        .collect { name, _address, _own -> name }
+        .findAll { name -> !(name in every) && name ==~ /(?s).*-t\d{3,}/ && name.replaceFirst(/-t\d{3,}$/, '') in every }
     if (doubled) {
-        refuse("input: several samples have the same name; got ${doubled.join(', ')}; with time all, NAME-t001 and so on are time points of NAME: give other names in a samplesheet")
+        refuse("input: several samples have the same name; got ${shown(doubled.join(', '))}; with time all, NAME-t001 and so on are time points of NAME: give other names in a samplesheet")
     }
 }
 
@@ -120,13 +124,14 @@ def images_in(folder) {
     def images = inside.findAll { path ->
         path.isDirectory() ? is_store(path) : known.any { suffix -> path.name.toLowerCase().endsWith(suffix) }
     }
-    def others = (inside - images).collect { path -> path.name }
+    def known_images = images as Set
+    def others = inside.findAll { path -> !(path in known_images) }.collect { path -> path.name }
     if (!images) {
         def got = others ? "${others.take(3).join(', ')}${others.size() > 3 ? ' ...' : ''}" : 'an empty folder'
         refuse("${folder}: the folder holds no image; got ${got}; allowed: ${known.join(' ')}")
     }
     if (others) {
-        println("${folder}: ${images.size()} images; skipped, not images: ${others.join(', ')}")
+        println("${folder}: ${images.size()} images; skipped, not images: ${shown(others.join(', '))}")
     }
     return images
 }

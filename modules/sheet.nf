@@ -2,7 +2,7 @@
 // byte order mark, any end of line, and headers in upper or lower case. `terapose segment` reads them
 // in the same way (bin/terapose/io/text_tables.py).
 
-include { refuse } from './refusals'
+include { refuse ; shown } from './refusals'
 
 // [number of the line, cells by the names of their columns] of each line that is not empty.
 def sheet_rows(path) {
@@ -72,15 +72,15 @@ def refuse_columns(path, columns) {
     def named = columns.findAll()
     def missing = ['sample', 'image'].findAll { name -> !(name in columns) }
     if (missing) {
-        def got = named ? "the columns ${named.join(', ')}" : 'no columns'
+        def got = named ? "the columns ${shown(named.join(', '))}" : 'no columns'
         refuse(
             "${path.name}: no column${missing.size() > 1 ? 's' : ''} ${missing.join(' and ')}; got ${got}; " +
                 "allowed: sample, image and names of parameters, separated by commas, semicolons or tabs"
         )
     }
-    def doubled = named.findAll { name -> named.count(name) > 1 }.unique()
+    def doubled = named.countBy { name -> name }.findAll { _name, number -> number > 1 }.keySet()
     if (doubled) {
-        refuse("${path.name}: several columns with the same name; got ${doubled.join(', ')}")
+        refuse("${path.name}: several columns with the same name; got ${shown(doubled.join(', '))}")
     }
 }
 
@@ -91,7 +91,7 @@ def cells_of(line, separator, where) {
     def cell = "\\G *(?:${quoted_text} *|([^${separator}]*))${separator}"
     return (line + separator).findAll(cell) { _all, text, bare ->
         if (where && text == null && bare.startsWith('"')) {
-            refuse("${where}: a quote is not closed; got ${bare}")
+            refuse("${where}: a quote is not closed; got ${shown(bare)}")
         }
         return text == null ? bare.trim() : text.replace('""', '"').trim()
     }
@@ -101,12 +101,12 @@ def cells_of(line, separator, where) {
 def by_column(columns, cells, where) {
     def beyond = cells.drop(columns.size()).findAll()
     if (beyond) {
-        refuse("${where}: more cells than columns; got ${beyond.join(', ')}; put quotes around a cell that contains the separator")
+        refuse("${where}: more cells than columns; got ${shown(beyond.join(', '))}; put quotes around a cell that contains the separator")
     }
     def filled = [columns.take(cells.size()), cells].transpose().findAll { _name, value -> value }
     def nameless = filled.find { name, _value -> !name }
     if (nameless) {
-        refuse("${where}: a cell in a column without a name; got ${nameless[1]}")
+        refuse("${where}: a cell in a column without a name; got ${shown(nameless[1])}")
     }
     return filled.collectEntries { name, value -> [name, value] }
 }

@@ -94,5 +94,5 @@ def test_names_lead_nowhere_else(
     before = tree(image)
     said = command.refuses("attach", out, image)
     if name in ("../victim", "mine"):
-        assert f"which label images there are; got names '{name}', version '0.5'" in said
+        assert f"contains no checksums of results; got label images '{name}'" in said
     assert tree(image) == before

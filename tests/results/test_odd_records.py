@@ -12,6 +12,7 @@ import pytest
 from terapose.core.errors import InputError
 from terapose.io.checksums import sealed
 from terapose.results.earlier import RECORD
+from terapose.results.outputs import named
 from terapose.results.verify import faults
 
 LABELS: dict[str, Any] = {"files": {}, "regions": [], "coarse": {}, "metadata": {}}
@@ -57,6 +58,10 @@ WHOLE: dict[str, Any] = {
     [
         *(("names", None), ("names", 3), ("shape", [10**9] * 3), ("shape", [10**6] * 3)),
         *(("dimensions", "2"), ("factors", [[0, 0, 0]]), ("chunks", [0, 0, 0])),
+        # files without end: each of them would be looked for
+        *(("names", [f"n{n}" for n in range(1000)]), ("names", ["cells"] * 2), ("names", [])),
+        *(("factors", [[1, 1, 1]] * 1000), ("factors", [[1, 1, 1], [1, 8, 8]]), ("factors", [])),
+        *(("region", [1, 10**6, 10**6]), ("version", "9")),
     ],
 )
 def test_odd_values_are_one_sentence(tmp_path: Path, name: str, value: Any) -> None:
@@ -64,6 +69,13 @@ def test_odd_values_are_one_sentence(tmp_path: Path, name: str, value: Any) -> N
     (tmp_path / RECORD).write_text(json.dumps(sealed({"checksums": {"labels.zarr": known}})))
     with pytest.raises(InputError, match="contains no checksums of results"):
         faults(tmp_path)
+
+
+def test_more_names_than_there_are_results(tmp_path: Path) -> None:
+    names = [f"{n}.tif" for n in range(1000)]
+    assert named({"masks": names[:3]}) == names[:3] and named({"masks": names}) == []
+    with pytest.raises(InputError, match="contains no checksums of results; got 1001 names"):
+        faults(written(tmp_path, {"labels.zarr": WHOLE, **dict.fromkeys(names, 1)}))
 
 
 def test_a_record_without_the_checksum_of_a_table_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.synthetic import nuclei, write_ome_zarr
 from terapose.api.runner import segment_file
 from terapose.core.geometry import zyx
 from terapose.core.params import check
+from terapose.io.checksums import read_sealed, sealed
 from terapose.io.labels.ome_zarr import open_level
 from terapose.results.report.cells import summarise
 from terapose.results.report.own import NAMES
@@ -261,6 +262,49 @@ def test_what_does_not_belong_together_is_refused(
     record = volume / "provenance.json"
     record.write_text(record.read_text().replace('"cells": ', '"cells": 1'))
     assert "not as it was written" in command.refuses("report", volume)
+
+
+ODD: list[tuple[tuple[str, ...], Any]] = [
+    (("block",), [1, 1]),
+    (("image", "shape"), [10**300, 48, 56]),
+    (("image", "channels"), [[1]]),
+    (("image", "voxel_size"), [[2], 1, 1]),
+    (("output", "voxel_size"), [1e300, 1, 1]),
+    (("output", "selection"), []),
+    (("intensity", "percentiles"), [[1], 99]),
+    (("intensity",), {f"n{n}": 1 for n in range(2000)}),
+    (("model", "diam_mean"), 0),
+    (("rescale",), 1e-308),
+    (("stages", "export"), None),
+    (("stages", "masks", "params"), {"min_size": "large"}),
+    (("stages", "masks", "seconds"), float("nan")),
+    (("cells",), "all"),
+    (("notes",), "none"),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), ODD, ids=[".".join(place) for place, _ in ODD])
+def test_odd_records_are_one_sentence(
+    volume: Path, command: Terapose, place: tuple[str, ...], value: Any
+) -> None:
+    path = volume / "provenance.json"
+    record = read_sealed(path)
+    part = record
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
+    path.write_text(json.dumps(sealed(record)))
+    assert "does not hold what a report needs" in command.refuses("report", volume)
+
+
+def test_odd_numbers_of_others_are_one_sentence(
+    made: Path, tmp_path: Path, command: Terapose
+) -> None:
+    (tmp_path / "plane").mkdir()
+    whole = numbers(made / "plane")
+    for odd in ({"sample": 5}, {"cells": None}, {"warnings": [1]}, {"diameter": {}}):
+        (tmp_path / "plane/report.json").write_text(json.dumps({**whole, **odd}))
+        assert "does not hold what a report needs" in command.refuses("report", tmp_path)
 
 
 def test_a_page_of_all_samples(made: Path, tmp_path: Path, command: Terapose) -> None:

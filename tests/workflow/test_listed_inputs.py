@@ -22,7 +22,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     needs_engine()
     folder = tmp_path_factory.mktemp("listing")
     write_inputs(folder)
-    (folder / "cases.json").write_text(json.dumps([case[:2] for case in ANSWERS]))
+    lines = [f"{name}{n},https://server/{n}.zarr" for n in range(5_000) for name in "sS"]
+    (folder / "many.csv").write_text("\n".join(["sample,image", *lines]))
+    cases = [*(case[:2] for case in ANSWERS), ["many.csv", False]]
+    (folder / "cases.json").write_text(json.dumps(cases))
     script = Path(__file__).with_name("listing.nf")
     said, text = answers_of(script, folder, "--cases", "cases.json")
     assert "scan: 2 images; skipped, not images: notes.txt, thumb.png\n" in said
@@ -34,6 +37,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_listing(found: dict[str, Any], case: int) -> None:
     wanted = ANSWERS[case][2]
     assert found["answers"][case] == (f"terapose: {wanted}" if isinstance(wanted, str) else wanted)
+
+
+def test_a_long_list_of_doubled_names_is_cut_off(found: dict[str, Any]) -> None:
+    said = found["answers"][-1]
+    assert said.startswith("terapose: many.csv: several samples have the same name; got s0, S0, s1")
+    assert said.endswith(" ... (67778 characters); name each in a samplesheet")
+    assert len(said) < 1200
 
 
 def test_lists_of_names_are_those_of_python(found: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from terapose.api import home
 from terapose.api.own_names import is_own
@@ -85,6 +85,26 @@ class _Results:
     fault: str
 
 
+class _Finished:
+    """Results of several folders, to be looked up by their plans, and by names of cells."""
+
+    def __init__(self, results: Sequence[_Results]) -> None:
+        self.by_digest: dict[str, list[_Results]] = {}
+        self.by_cells = {home.shared_cells(one.folder.absolute()): one for one in results}
+        for one in results:
+            for digest in {*one.digests}:
+                self.by_digest.setdefault(digest, []).append(one)
+        self.fault = next((one.fault for one in results if one.fault), "")
+
+
+class _Running(NamedTuple):
+    """A task of Nextflow: its folder, when it began, and its script."""
+
+    folder: Path
+    begun: float
+    script: str
+
+
 def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -> list[Left]:
     """What runs have left.
 
@@ -99,21 +119,24 @@ def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -
     """
     folders = _folders_in(place)
     found = [_results_in(folder) for folder in folders]
+    finished = _Finished(found)
     left = [one for folder in dict.fromkeys([place, *folders]) for one in _probes(folder)]
     for one in found:
         inner = one.folder / home.NAME
         if inner.is_symlink():
-            left += _in_shared(inner, [one])
+            left += _in_shared(inner, _Finished([one]), _Finished([_without_keys(one)]))
         else:
             left += _beside_cells(one, inner / home.CELLS)
-            left += [_decided(store, [one]) for store in _stores_in(inner)]
+            left += [_decided(store, _Finished([one])) for store in _stores_in(inner)]
             left += _begun_in(inner)
+    everyones = _Finished([_without_keys(one) for one in found])
     for folder in dict.fromkeys(_homes_in(shared, place, found)):
-        left += _in_shared(folder, found)
+        left += _in_shared(folder, finished, everyones)
     if work is not None:
         work = work.absolute()
         places = sorted(path.parent for path in work.glob(f"*/*/store/{KEPT}"))
-        left += [_decided(path, found, work) for path in places]
+        running = list(_running(work))
+        left += [_decided(path, finished, running) for path in places]
         left += [one for task in work.glob("*/*") for one in _begun_in(task, (KEPT,))]
     return left
 
@@ -127,14 +150,15 @@ def _homes_in(shared: Path | None, place: Path, found: Sequence[_Results]) -> It
                 yield shared.absolute() / one.folder.relative_to(place) / home.NAME
 
 
-def _in_shared(folder: Path, found: Sequence[_Results]) -> list[Left]:
+def _without_keys(results: _Results) -> _Results:
+    """Results as they count where runs with others may be at work, too."""
+    return replace(results, keys=frozenset())
+
+
+def _in_shared(folder: Path, own: _Finished, everyones: _Finished) -> list[Left]:
     """What runs have left in a folder of stores in which there may be those of others."""
-    left = [
-        cells
-        for one in found
-        for cells in _beside_cells(one, folder / home.shared_cells(one.folder.absolute()))
-    ]
-    everyones = [replace(one, keys=frozenset()) for one in found]
+    names = sorted(own.by_cells.keys() & set(os.listdir(folder) if folder.is_dir() else ()))
+    left = [one for name in names for one in _beside_cells(own.by_cells[name], folder / name)]
     left += [_decided(store, everyones) for store in _stores_in(folder)]
     return left + _begun_in(folder)
 
@@ -202,7 +226,7 @@ def _beside_cells(results: _Results, folder: Path) -> list[Left]:
     if not fault and results.second not in cells.digests:
         fault = f"{results.folder} has results of other cells"
     cells = replace(cells, fault=fault)
-    stores = [_decided(store, [cells]) for store in _stores_in(folder / home.NAME)]
+    stores = [_decided(store, _Finished([cells])) for store in _stores_in(folder / home.NAME)]
     stores += _begun_in(folder / home.NAME)
     return [*stores, _cells(cells, stores)]
 
@@ -258,23 +282,22 @@ def _probes(folder: Path) -> Iterator[Left]:
                 yield Left(folder / name, _freed(status), "")
 
 
-def _decided(store: Path, results: Sequence[_Results], work: Path | None = None) -> Left:
-    """Whether a store goes, by results that may have the same plan."""
+def _decided(store: Path, results: _Finished, running: Sequence[_Running] = ()) -> Left:
+    """Whether a store goes, by results that may have the same plan, and tasks of a work folder."""
     size, strange = _content(store)
-    return Left(store, size, strange or _reason(store, results, work))
+    return Left(store, size, strange or _reason(store, results, running))
 
 
-def _reason(store: Path, results: Sequence[_Results], work: Path | None) -> str:
+def _reason(store: Path, results: _Finished, running: Sequence[_Running]) -> str:
     """Why a store of this program stays."""
     try:
         digest = home.plan_in(store).digest
     except StoreError:
         return "its plan is missing or damaged, so it is not known whose it is"
-    own = [one for one in results if digest in one.digests]
+    own = results.by_digest.get(digest, [])
     if not own:
-        faults = [one.fault for one in results if one.fault]
         return "no results of its run are here: it is unfinished, or they were replaced" + (
-            f" ({faults[0]})" if faults else ""
+            f" ({results.fault})" if results.fault else ""
         )
     if all(one.fault for one in own):
         return own[0].fault
@@ -283,19 +306,19 @@ def _reason(store: Path, results: Sequence[_Results], work: Path | None) -> str:
     markers = (*store.glob("done/*/*.json"), *store.glob("ran-on/*/*.json"))
     if any(path.parent.name not in keys and _time(path) > since for path in markers):
         return "a later run has worked in it"
-    busy = next(_running(store, work, since), None) if work is not None else None
+    name = "/".join(store.parts[-3:])
+    busy = next((task.folder for task in running if task.begun > since and name in task.script), "")
     return f"a task that may read it has begun and not ended: {busy}" if busy else ""
 
 
-def _running(store: Path, work: Path, since: float) -> Iterator[Path]:
-    """Tasks that read a store, began after a time, and have not ended."""
-    name = "/".join(store.parts[-3:])
+def _running(work: Path) -> Iterator[_Running]:
+    """Tasks that have begun and not ended."""
     for begun in work.glob("*/*/.command.begin"):
         folder = begun.parent
-        if _time(begun) > since and not (folder / ".exitcode").exists():
+        if not (folder / ".exitcode").exists():
             with suppress(OSError):
-                if name in (folder / ".command.sh").read_text(errors="replace"):
-                    yield folder
+                script = (folder / ".command.sh").read_text(errors="replace")
+                yield _Running(folder, _time(begun), script)
 
 
 def _time(path: Path) -> float:

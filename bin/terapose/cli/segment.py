@@ -98,7 +98,7 @@ def command(
     if given is None:
         listing = listed(image, stack=check(options).stack)
     if listing.left_out:
-        click.echo(f"skipped, not images: {', '.join(listing.left_out)}", err=True)
+        click.echo(f"skipped, not images: {shown(', '.join(listing.left_out))}", err=True)
     workers = jobs or cores()
     how = {"for_mcmicro": given is not None, "link": publish_mode == "link"}
 

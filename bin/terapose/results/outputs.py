@@ -19,6 +19,8 @@ LABELS = "labels.zarr"
 THUMBNAILS = "thumbnails.zarr"
 IMAGES = ALL
 """Names of all label images that there may be in the first."""
+MOST_NAMES = 100
+"""Names of results in a record, several times as many as there can be: more are none of ours."""
 
 Given = Mapping[str, Any]
 """Parameters by name; those of **finish** are enough."""
@@ -48,6 +50,8 @@ class Output(NamedTuple):
         """Names in a record; anything else in it, whatever it is, is none."""
         found = record.get(self.field)
         names = found if isinstance(found, list | tuple) else [found]
+        if len(names) > MOST_NAMES:
+            return []
         return [name for name in names if isinstance(name, str) and self.pattern.fullmatch(name)]
 
     def to_record(self, params: Given, parts: Sequence[str]) -> Any:

@@ -104,17 +104,14 @@ def _compared(folder: Path, target: Remote) -> _Comparison:
     there = {key: size for n in {*coming, *earlier} for key, size in target.files(n).items()}
     alike = [key for key in keys if there.get(key) == (folder / key).stat().st_size]
     found = at_once(lambda key: target.checksum(key, there[key]), alike)
+    present = {key.partition("/")[0] for key in there}
     same = {key: crc for key in alike if (crc := found[key]) == of_file(folder / key)}
     return _Comparison(
         same,
         missing=[key for key in keys if key not in same],
         extra=sorted(set(there) - set(keys)),
-        gone=[n for n in earlier if n not in coming and any(_is_of(key, n) for key in there)],
+        gone=[name for name in earlier if name not in coming and name in present],
     )
-
-
-def _is_of(key: str, name: str) -> bool:
-    return key.partition("/")[0] == name
 
 
 def _take_back(target: Remote, record: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from terapose.io.store.store import Store
 from terapose.pipeline.plan import load
 from terapose.pipeline.repair import read_summary
 from terapose.results.earlier import RECORD
-from terapose.results.outputs import LABELS, named
+from terapose.results.outputs import IMAGES, LABELS, MOST_NAMES, named
 from terapose.results.places import Place, place_of
 from terapose.results.publishing import Checks
 
@@ -73,7 +74,7 @@ def differences(record: dict[str, Any], place: Place, where: object) -> list[str
     InputError
         If it is of a version without checksums, or damaged.
     """
-    try:
+    with _reading(where):
         checks = _checks(record)
         labels = _of_labels(checks.pop(LABELS))
         if lacking := [name for name in named(record) if name not in checks]:
@@ -81,15 +82,34 @@ def differences(record: dict[str, Any], place: Place, where: object) -> list[str
         found = labels.differences(lambda key: place.checksum(f"{LABELS}/{key}"))
         wrong = [f"{LABELS}: {what}" for what in found]
         wrong += [f"{LABELS}: {key} was added" for key in added(place.keys(LABELS), labels.files)]
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise InputError("contains no checksums of results", where=where, got=str(error)) from error
     for name, crc in checks.items():
         tree = place.tree(name)
         if tree != crc:
             wrong.append(f"{name} {'is missing' if tree is None else 'has another checksum'}")
     return wrong
+
+
+def checks_of(record: Mapping[str, Any], where: object) -> Checks:
+    """The checksums of label images in a record.
+
+    Raises
+    ------
+    InputError
+        If they are not of label images that Terapose writes.
+    """
+    with _reading(where):
+        return _of_labels(record["checksums"][LABELS])
+
+
+@contextmanager
+def _reading(where: object) -> Iterator[None]:
+    """Refuse a record that does not hold what is looked for."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise InputError("contains no checksums of results", where=where, got=str(error)) from error
 
 
 def folders_in(place: Path | Remote) -> Sequence[Path | Remote]:
@@ -127,14 +147,21 @@ def _remote_folders(place: Remote) -> list[Remote]:
 def _checks(record: Any) -> dict[str, Any]:
     """Checksums by name, of names in the folder itself: a record leads nowhere else."""
     checks = dict(record["checksums"])
+    if len(checks) > MOST_NAMES:
+        raise ValueError(f"{len(checks)} names of results")
     if any(name in _HERE or Path(name).name != name or "\0" in name for name in checks):
         raise ValueError("a name that leads out of the folder")
     return checks
 
 
 def _of_labels(known: dict[str, Any]) -> Checks:
-    files = {k: _tuples(v) for k, v in known["files"].items()}
-    return Checks(LabelFiles(**files), known["regions"], known["coarse"], known["metadata"])
+    files = LabelFiles(**{k: _tuples(v) for k, v in known["files"].items()})
+    if not files.names or len({*files.names} & {*IMAGES}) != len(files.names):
+        raise ValueError(f"label images {few(list(map(repr, files.names)), 3) or 'without names'}")
+    files.check()
+    if len(files.regions) != len(known["regions"]):
+        raise ValueError(f"{len(known['regions'])} regions of {len(files.regions)}")
+    return Checks(files, known["regions"], known["coarse"], known["metadata"])
 
 
 def _tuples(value: Any) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,8 @@ def arguments(
     scored
         Number of held-out images for the validation loss.
     """
-    sources = [item.source for item in training]
-    weights = np.array([1.0 / sources.count(source) for source in sources])
+    counts = Counter(item.source for item in training)
+    weights = np.array([1.0 / counts[item.source] for item in training])
     tested = sample(held_out, scored)
     return {
         "train_data": [_image(item) for item in training],

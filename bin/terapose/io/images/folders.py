@@ -62,8 +62,11 @@ def images_in(folder: str) -> tuple[list[str], list[str]]:
     """
     names = [name for name in os.listdir(folder) if not name.startswith(".")]
     paths = sorted((os.path.join(folder, name) for name in names), key=natural_key)
-    images = [path for path in paths if _is_image(path)]
-    return images, [path for path in paths if path not in set(images)]
+    images: list[str] = []
+    others: list[str] = []
+    for path in paths:
+        (images if _is_image(path) else others).append(path)
+    return images, others
 
 
 def _is_image(path: str) -> bool:

@@ -56,6 +56,30 @@ class LabelFiles:
     dimensions: int
     factors: tuple[ZYX, ...]
 
+    def check(self) -> None:
+        """Refuse what no label image of this program has: a record may say anything.
+
+        Whoever compares files with a record looks up each that it describes.
+
+        Raises
+        ------
+        ValueError
+            If the version, regions, levels or their factors are those of no label image.
+        """
+        if self.version not in ("0.4", "0.5"):
+            raise ValueError(f"version {self.version!r} of OME-Zarr")
+        edges = zip(self.region, self.chunks, strict=True)
+        if any(not 0 < chunk <= edge <= chunk * REGION_FACTOR for edge, chunk in edges):
+            raise ValueError(f"regions of {self.region} voxels in chunks of {self.chunks}")
+        # each level halves an axis that has several voxels
+        halved = sum((n - 1).bit_length() for n in self.shape)
+        if not 0 < len(self.factors) <= halved + 1 or self.dimensions not in (2, 3):
+            raise ValueError(f"{len(self.factors)} levels of an image of {self.shape} voxels")
+        finer = ((1, 1, 1), *self.factors)
+        for one, other in zip(finer, self.factors, strict=False):
+            if any(b not in (a, 2 * a) for a, b in zip(one, other, strict=True)):
+                raise ValueError(f"a level of {other} voxels after one of {one}")
+
     @property
     def regions(self) -> Grid:
         """The regions of the finest level."""

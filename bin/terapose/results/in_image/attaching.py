@@ -29,10 +29,10 @@ from terapose.results.earlier import RECORD, sealed_record_of
 from terapose.results.in_image.group import Group, is_ours, listed, refuse_foreign
 from terapose.results.in_image.on_disk import OnDisk
 from terapose.results.in_image.on_store import OnStore
-from terapose.results.in_image.recorded import Segmented, checks_of, image_of
+from terapose.results.in_image.recorded import Segmented, image_of
 from terapose.results.in_image.wanted import Wanted
 from terapose.results.outputs import IMAGES, LABELS
-from terapose.results.verify import check
+from terapose.results.verify import check, checks_of
 
 log = logging.getLogger(__name__)
 

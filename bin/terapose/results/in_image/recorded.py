@@ -1,8 +1,6 @@
-"""What the record of results says of their image, and of their label images.
+"""What the record of results says of their image.
 
-A record is a file that anybody may have edited, or that another version has written. Names are
-taken from it only if they are those that Terapose gives to label images: nothing outside of the
-labels group is written to.
+A record is a file that anybody may have edited, or that another version has written.
 """
 
 from __future__ import annotations
@@ -17,9 +15,6 @@ from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX
 from terapose.core.selection import Selection
 from terapose.io.images.units import VoxelSize
-from terapose.io.labels.of_image import DOCUMENTS
-from terapose.results.outputs import IMAGES, LABELS
-from terapose.results.publishing import Checks
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Segmented:
     identity: str
 
 
-_IMAGE, _CHECKS = TypeAdapter(Segmented), TypeAdapter(Checks)
+_IMAGE = TypeAdapter(Segmented)
 
 
 def image_of(record: Mapping[str, Any], where: object) -> Segmented:
@@ -62,38 +57,15 @@ def image_of(record: Mapping[str, Any], where: object) -> Segmented:
     try:
         return _IMAGE.validate_python(record.get("image"))
     except ValidationError as error:
-        raise _unknown("which image was segmented", where, _said(error)) from error
-
-
-def checks_of(record: Mapping[str, Any], where: object) -> Checks:
-    """The checksums of label images in a record that has been compared with them.
-
-    Raises
-    ------
-    InputError
-        If they are not of label images that Terapose writes.
-    """
-    try:
-        found = _CHECKS.validate_python(record["checksums"][LABELS])
-    except ValidationError as error:
-        raise _unknown("which label images there are", where, _said(error)) from error
-    names, version = found.files.names, found.files.version
-    if version not in DOCUMENTS or not names or len({*names} & {*IMAGES}) != len(names):
-        got = f"names {', '.join(map(repr, names))}, version {version!r}"
-        raise _unknown("which label images there are", where, got)
-    return found
+        raise InputError(
+            "the record does not say which image was segmented",
+            where=where,
+            got=_said(error),
+            remedy="run again, to write the record anew",
+        ) from error
 
 
 def _said(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
     return f"{place}: {first['msg']}" if place else first["msg"]
-
-
-def _unknown(what: str, where: object, got: str) -> InputError:
-    return InputError(
-        f"the record does not say {what}",
-        where=where,
-        got=got,
-        remedy="run again, to write the record anew",
-    )

@@ -106,26 +106,25 @@ def _corners(
     found: Summary, block: tuple[float, float, float], chance: random.Random
 ) -> list[Place]:
     """Voxels where blocks meet, along all axes that are divided; first where there are cells."""
-    edges = [_edges(n, b) for n, b in zip(found.shape, block, strict=True)]
+    edges = [math.ceil(n / b) - 1 for n, b in zip(found.shape, block, strict=True)]
     if not any(edges[1:]):
         return []
     # a plane or slab that is not divided along an axis: anywhere along it
-    counts = [len(e) or n for e, n in zip(edges, found.shape, strict=True)]
+    counts = [e or n for e, n in zip(edges, found.shape, strict=True)]
     if math.prod(counts) <= _TRIES:
         order = list(itertools.product(*(range(n) for n in counts)))
         chance.shuffle(order)
     else:
         order = [tuple(int(chance.random() * n) for n in counts) for _ in range(_TRIES)]
-    voxels = dict.fromkeys(_voxel(edges, picked) for picked in order)
+    steps = [b if e else 0.0 for e, b in zip(edges, block, strict=True)]
+    voxels = dict.fromkeys(_voxel(steps, picked) for picked in order)
     return [Place("corner", voxel) for voxel in sorted(voxels, key=found.is_empty)[:CORNERS]]
 
 
-def _voxel(edges: list[list[int]], picked: tuple[int, ...]) -> ZYX:
-    """The voxel of a corner; along an axis that is not divided the one that was picked."""
-    z, y, x = (e[n] if e else n for e, n in zip(edges, picked, strict=True))
+def _voxel(steps: list[float], picked: tuple[int, ...]) -> ZYX:
+    """The voxel of a corner, the first of the blocks after the picked ones.
+
+    Along an axis that is not divided, which has no step, it is the one that was picked.
+    """
+    z, y, x = (round((n + 1) * step) if step else n for step, n in zip(steps, picked, strict=True))
     return z, y, x
-
-
-def _edges(length: int, block: float) -> list[int]:
-    """First voxels of the blocks after the first along an axis."""
-    return [round(n * block) for n in range(1, math.ceil(length / block))]

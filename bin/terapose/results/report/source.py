@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, zyx
@@ -132,7 +133,7 @@ def open_source(results: Path, record: Mapping[str, Any], address: str = "") -> 
     """
     output, about = record["output"], record["image"]
     watch, size = Watch(), output["voxel_size"]
-    chosen = Selection(**output["selection"])
+    chosen: Selection = TypeAdapter(Selection).validate_python(output["selection"])
     opening = partial(open_image, address or about["address"], **chosen.options, voxel_size=size)
     try:
         image = watch.open(opening)
@@ -160,7 +161,7 @@ def open_source(results: Path, record: Mapping[str, Any], address: str = "") -> 
 
 def block_of(record: Mapping[str, Any]) -> tuple[float, float, float] | None:
     """Shape of the blocks in voxels of the label image, which may be at another level."""
-    if "block" not in record:
+    if record.get("block") is None:
         return None
     there, here = record["image"]["shape"], record["output"]["shape"]
     z, y, x = (b * h / t for b, t, h in zip(record["block"], there, here, strict=True))

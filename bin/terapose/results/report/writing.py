@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ import numpy as np
 from terapose.core.errors import InputError
 from terapose.core.geometry import zyx
 from terapose.io import files
-from terapose.io.documents import parse_json, read_document
-from terapose.results.earlier import RECORD, sealed_record_of
+from terapose.results.earlier import RECORD
 from terapose.results.report.cells import summarise
 from terapose.results.report.findings import findings
-from terapose.results.report.numbers import FORMAT, diameter_used, factor, found_diameter, numbers
+from terapose.results.report.given import facts_in, record_in
+from terapose.results.report.numbers import diameter_used, factor, found_diameter, numbers
 from terapose.results.report.own import MULTIQC, NUMBERS, PAGE, refuse_others
 from terapose.results.report.places import fullest, places
 from terapose.results.report.run_page import multiqc, run_facts, run_page
@@ -57,7 +58,7 @@ def write_report(results: Path, output: Path, *, name: str = "", address: str = 
         If results or image cannot be read, do not belong together, or something that is no report
         has the name of one.
     """
-    record = _record(results)
+    record = record_in(results)
     refuse_others(output)
     source = open_source(results, record, address)
     shape, offset = source.shape, zyx(record["output"]["offset"])
@@ -103,9 +104,9 @@ def write_run_report(reports: Sequence[Path], output: Path, folder: str = "{}") 
         one.
     """
     refuse_others(output)
-    samples = [_facts(path) for path in reports]
+    samples = [facts_in(path) for path in reports]
     names = [facts["sample"] for facts in samples]
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    doubled = sorted(name for name, times in Counter(names).items() if times > 1)
     if doubled:
         raise InputError("several reports are of one sample", where=output, got=", ".join(doubled))
     places_of = {name: folder.replace("{}", name) for name in names}
@@ -129,47 +130,6 @@ def _write(output: Path, page: str, facts: Mapping[str, Any], table: Mapping[str
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         files.write_text(output / name, text + "\n", "report")
     files.write_text(output / PAGE, page, "report")
-
-
-def _record(results: Path) -> dict[str, Any]:
-    """The record of complete results."""
-    record = sealed_record_of(results)
-    if record is None:
-        raise InputError(
-            "there are no complete results",
-            where=results,
-            got=f"no {RECORD}",
-            remedy="give the folder of a sample that is finished",
-        )
-    if "stages" not in record or "output" not in record:
-        raise InputError(
-            "the record of the results is not as it was written",
-            where=results / RECORD,
-            remedy="terapose verify lists what has changed since the run",
-        )
-    if "given_labels" in record:
-        raise InputError(
-            "reports are of runs, and these results were measured from labels that were given",
-            where=results,
-            got=record["given_labels"]["address"],
-            remedy="look at them with terapose picture",
-        )
-    return record
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    """The numbers of a sample's report."""
-    try:
-        found = parse_json(read_document(path))
-    except (OSError, ValueError) as error:
-        raise InputError("is not a report", where=path, got=error) from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT or "sample" not in found:
-        raise InputError(
-            "is not the report of a sample",
-            where=path,
-            remedy="make it again with this version: terapose report RESULTS",
-        )
-    return found
 
 
 def _saturated(source: Source) -> dict[str, Any]:
