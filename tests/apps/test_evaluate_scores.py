@@ -235,8 +235,13 @@ def test_long_tables_are_merged_meanwhile(monkeypatch: pytest.MonkeyPatch) -> No
     expected = evaluate(reference, predicted, block=(4, 9, 10)).as_dict()
     merges = []
     merge = counts.smallest
+
+    def noted(*of: Any) -> Any:
+        merges.append(len(of[0]))
+        return merge(*of)
+
     monkeypatch.setattr(counts, "_PENDING", 20)
-    monkeypatch.setattr(counts, "smallest", lambda *of: merges.append(len(of[0])) or merge(*of))
+    monkeypatch.setattr(counts, "smallest", noted)
     assert evaluate(reference, predicted, block=(4, 9, 10)).as_dict() == expected
     # tables of at least 20 rows and their like are merged again and again
     assert sum(n > 20 for n in merges) > 10

@@ -86,7 +86,7 @@ def command(
     from terapose.apps.crop import Wanted, crop
     from terapose.apps.unfinished import others
     from terapose.cli.known import Known, segmented
-    from terapose.cli.progress import stages
+    from terapose.api.progress import stages
     from terapose.io.images import open_image
     from terapose.io.images.channels import channel_numbers
     from terapose.io.images.watch import Watch

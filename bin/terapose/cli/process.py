@@ -84,7 +84,7 @@ def command(
     from terapose.apps.process.blocks import Setting
     from terapose.apps.process.run import default_block, process
     from terapose.apps.unfinished import others
-    from terapose.cli.progress import stages
+    from terapose.api.progress import stages
     from terapose.core.geometry import Grid, zyx
     from terapose.io.images.watch import Watch
 
