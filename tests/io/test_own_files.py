@@ -184,7 +184,8 @@ def test_a_twin_that_makes_the_store_is_no_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes between the look for a folder and the look for anything else."""
-    real, looked = os.path.isdir, []
+    real = os.path.isdir
+    looked: list[bool] = []
 
     def isdir(path: str) -> bool:
         found = real(path)
