@@ -113,8 +113,8 @@ FAULTS = (
     Fault(
         "two tasks may write to one chunk",
         "io/store/chunks.py",
-        "all(a % c == 0 and (b % c == 0 or b == n) for",
-        "all(a % c == 0 for",
+        " and (b == length or any(b % n == 0 for n in edges))",
+        "",
         (f"{STORE}a_write_that_cuts_a_chunk_is_refused",),
     ),
     Fault(

@@ -2,9 +2,9 @@
 
 The leading axis of an array with components is one chunk. A file holds one chunk, or, on a local
 disk, a *pack* of neighbouring ones: file systems and quotas count files. A pack ends, along each
-axis, wherever a multiple of one of a few numbers is (`terapose.core.geometry.cut`): where the boxes
-of its writers end, and those of whoever drops it, so that neither ever has a part of one. It has
-the name of its first chunk.
+axis, wherever a multiple of one of a few numbers is (`terapose.core.geometry.cut`): where boxes of
+those who write and drop it end, so that nobody ever has a part of one. It is called like the first
+chunk in it.
 """
 
 from __future__ import annotations

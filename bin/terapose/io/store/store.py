@@ -39,6 +39,7 @@ from terapose.io.files import ASIDE, claim, written
 from terapose.io.own_files import OddEntryError, OwnFiles
 from terapose.io.store.arrays import FLOAT, TABLE, ArrayInfo, Codec, Packs, document_of
 from terapose.io.store.chunks import files_of, is_aligned
+from terapose.io.store.faults import gone, named
 from terapose.io.store.local_arrays import LocalArray
 
 if TYPE_CHECKING:
@@ -139,11 +140,11 @@ class Store:
         try:
             return check(self._fs.cat_file(self._path(name)), self.where(name))
         except FileNotFoundError:
-            raise self._gone(name) from None
+            raise gone(self.where(name), name) from None
         except OSError as error:
-            raise _named(checksums.damaged(self.where(name), str(error)), name) from error
+            raise named(checksums.damaged(self.where(name), str(error)), name) from error
         except StoreError as error:
-            raise _named(error, name) from error.__cause__
+            raise named(error, name) from error.__cause__
 
     def checksum(self, name: str) -> int | None:
         """CRC-32C of a file as it is there; None where there is none."""
@@ -197,7 +198,7 @@ class Store:
             with np.load(io.BytesIO(TABLE.decode(content))) as table:
                 return dict(table)
         except (RuntimeError, ValueError, zipfile.BadZipFile) as error:  # another kind of blob
-            raise _named(checksums.damaged(self.where(name), str(error)), name) from error
+            raise named(checksums.damaged(self.where(name), str(error)), name) from error
 
     def put_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON document."""
@@ -277,7 +278,7 @@ class Store:
             try:
                 self._known[name] = ArrayInfo.of(self._metadata(name))
             except StoreError as error:
-                raise _named(error, name) from error.__cause__
+                raise named(error, name) from error.__cause__
         return self._known[name]
 
     def open(self, name: str) -> zarr.Array[Any]:
@@ -309,7 +310,7 @@ class Store:
         try:
             info = self.info(name)
         except StoreError as error:
-            raise _named(error, name, box) from error.__cause__
+            raise named(error, name, box) from error.__cause__
         try:
             return self._read(name, info, box)
         except RefusedError:
@@ -343,14 +344,14 @@ class Store:
         try:
             self._read(name, info, chunk)
         except FileNotFoundError:
-            raise _named(self._gone(f"{name}/{key}"), name, chunk) from None
+            raise named(gone(self.where(f"{name}/{key}"), f"{name}/{key}"), name, chunk) from None
         except StoreError as error:
-            raise _named(error, name, chunk) from None
+            raise named(error, name, chunk) from None
         except RefusedError:
             raise
         except _UNDECODABLE as error:
             fault = checksums.damaged(self.where(f"{name}/{key}"), str(error))
-            raise _named(fault, name, chunk) from error
+            raise named(fault, name, chunk) from error
 
     def write(self, name: str, box: Box, values: NDArray[Any]) -> int:
         """Write a ZYX box of an array, whole files; returns the CRC-32 of the bytes.
@@ -389,25 +390,6 @@ class Store:
                 # one request; `drop` looks first whether it is a folder
                 with suppress(FileNotFoundError):
                     self._fs.rm(self._path(path), recursive=False)
-
-    def _gone(self, name: str) -> StoreError:
-        fault = StoreError(
-            "is no longer in the store, although an earlier task wrote it",
-            where=self.where(name),
-            remedy=(
-                "it was removed by hand, or deleted after use (keep_intermediates 'all' keeps "
-                f"everything); {checksums.AGAIN}"
-            ),
-        )
-        return _named(fault, name)
-
-
-def _named(fault: StoreError, name: str, box: Box | None = None) -> StoreError:
-    """A fault that says what it is about; an array rather than one file of it."""
-    fault.name = name
-    if box is not None:
-        fault.start, fault.stop = box.start, box.stop
-    return fault
 
 
 def _kind(name: str) -> str:
