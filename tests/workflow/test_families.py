@@ -74,8 +74,9 @@ def test_a_network_goes_through(launches: Launches, tmp_path: Path, family: str,
     )
     launch = launches(f"{family}-{kind}")
     words = ("--model", model, "--channels", "2,1")
-    # a volume in several tasks, a slide in one
-    cut = ("--block_shape", BLOCKS[family], "--max_tasks", 2) if kind == "volume" else ()
+    # a volume in a task for each stage, cut into blocks; a slide in one
+    apart = ("--block_shape", BLOCKS[family], "--single_task", "false")
+    cut = apart if kind == "volume" else ()
     run = launch.done("--input", image, *words, *RULES, *cut)
     out = launch.out / image.stem
     record = json.loads((out / "provenance.json").read_text())

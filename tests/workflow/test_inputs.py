@@ -84,21 +84,6 @@ def test_columns_of_a_samplesheet_are_parameters_and_slides_do_not_wait(
         assert results(launch.out / name) == whole
 
 
-def test_glob_and_stubs(launches: Launches) -> None:
-    launch = launches("stub")
-    for name in ("one.ome.tif", "two.tiff", "other.png"):
-        (launch.path / name).touch()
-    run = launch.done("--input", "*.tif*", "-stub-run")
-    assert {p.name for p in launch.out.iterdir()} == {"one", "two", "pipeline_info"}
-    for sample in ("one", "two"):
-        names = {p.name for p in (launch.out / sample).iterdir()}
-        tables = {"cells.csv", "cells.parquet", "provenance.json"}
-        reports = {"report.html", "report.json", "report_mqc.json"}
-        assert names == {"labels.zarr", "picture.png", *tables, *reports}
-    # a stub plans two tasks of each scattered stage, but no conversion
-    assert run.said.count("FOLLOW (one ") == 3 and "CONVERT" not in run.submitted
-
-
 STOP = "process { withName: 'WHOLE' { beforeScript = 'exit 1' } }\n"
 """Ends a run at the first task after the plan. Nextflow closes its cache before it ends, so all
 tasks that were done by then are in it, as they need not be where it is killed."""
@@ -174,40 +159,38 @@ def test_fault_of_an_image_that_a_later_stage_finds(mistakes: Launch) -> None:
     assert not finished(mistakes.out / "nan")
 
 
-def test_folder_for_results_that_cannot_be_made(mistakes: Launch) -> None:
-    (mistakes.path / "file").touch()
-    assert _last_words(mistakes, "--input", "good.zarr", "--outdir", "file") == (
-        "file/good: results cannot be written; got Not a directory; "
-        "choose a folder you may write to, on a disk with space left"
-    )
-
-
-def test_folder_with_results_of_another_image(mistakes: Launch) -> None:
-    record = mistakes.out / "good" / "provenance.json"
-    record.parent.mkdir(parents=True)
+def test_folders_for_results_and_parameters_that_samples_cannot_have(mistakes: Launch) -> None:
+    """Of each sample its own, and at the end that there are no results."""
+    mistakes.out.mkdir(exist_ok=True)
+    (mistakes.out / "file").touch()
+    record = mistakes.out / "other" / "provenance.json"
+    record.parent.mkdir()
     record.write_text(json.dumps({"image": {"address": "/elsewhere/good.zarr"}}))
-    said = _last_words(mistakes, "--input", "good.zarr", "--model", "nuclei-small")
-    assert said == (
-        "out/good: holds the results of another image; got /elsewhere/good.zarr; "
-        "allowed: good.zarr; choose another folder, or remove this one"
+    (mistakes.path / "samples.csv").write_text(
+        "sample,image,diametre,min_size,tme\n"
+        "columns,good.zarr,7,big,2\nfile,good.zarr,,,\nother,good.zarr,,,\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("sheet", "sentence"),
-    [
+    run = mistakes.run("--input", "samples.csv", "--model", "nuclei-small")
+    assert run.process.returncode == 1 and run.submitted == {"CHECK"}
+    said = run.said.replace(f"{mistakes.path}/", "")
+    for name, sentence in (
         (
-            "sample,image\na,good.zarr\na,other.zarr\n",
-            "samples.csv: several samples have the same name; got a; name each in a samplesheet",
-        ),
-        (
-            "sample,image,diametre,min_size,tme\na,good.zarr,7,big,2\n",
-            "parameters of a: diametre: no such parameter (did you mean diameter?); min_size: "
-            "got 'big', allowed: a whole number; "
+            "columns",
+            "parameters of columns: diametre: no such parameter (did you mean diameter?); "
+            "min_size: got 'big', allowed: a whole number; "
             "tme: no such parameter (did you mean time?); docs/parameters.md lists them all",
         ),
-    ],
-)
-def test_samplesheet_with_faults(mistakes: Launch, sheet: str, sentence: str) -> None:
-    (mistakes.path / "samples.csv").write_text(sheet)
-    assert _last_words(mistakes, "--input", "samples.csv") == sentence
+        (
+            "file",
+            "out/file: results cannot be written; got File exists; "
+            "choose a folder you may write to, on a disk with space left",
+        ),
+        (
+            "other",
+            "out/other: holds the results of another image; got /elsewhere/good.zarr; "
+            "allowed: good.zarr; choose another folder, or remove this one",
+        ),
+    ):
+        assert f"terapose: SEGMENT:PREPARE:CHECK ({name}): {sentence} (exit status 2, " in said
+    assert run.last.startswith("terapose: some samples failed, 0 finished; ")
+    assert "\tat " not in said and "Traceback" not in said
