@@ -152,3 +152,23 @@ def test_reports_are_known_by_the_same_signs() -> None:
     text = (ROOT / "modules" / "outdir.nf").read_text()
     signs = dict(re.findall(r"'(report[\w.]+)': '(.*)'", text))
     assert {name: sign.replace("\\n", "\n").encode() for name, sign in signs.items()} == SIGNS
+
+
+def test_services_that_need_an_image_are_the_profiles_of_services() -> None:
+    """Those that take it from conf/cluster.config, and a file that names another executor."""
+    config = (ROOT / "nextflow.config").read_text()
+    found = re.findall(
+        r"^    '?([\w-]+)'? \{\n"
+        r"        includeConfig 'conf/cluster\.config'\n"
+        r"        includeConfig 'conf/(\w+)\.config'\n",
+        config,
+        re.MULTILINE,
+    )
+    for _, file in found:
+        assert re.search(r"^    executor +=", (ROOT / f"conf/{file}.config").read_text(), re.M), (
+            file
+        )
+    (listed,) = re.findall(
+        r"def services = \[(.*?)\]", (ROOT / "modules" / "sources.nf").read_text()
+    )
+    assert re.findall(r"'([\w-]+)'", listed) == [name for name, _ in found] != []

@@ -12,8 +12,6 @@ from tests.synthetic import nuclei, write_tiff
 from tests.workflow.conftest import Launches
 from tests.workflow.launch import ROOT, environment, results, segment
 
-from terapose.results.earlier import GOING, RECORD, announce
-
 pytestmark = pytest.mark.slow
 
 WORDS = ("--mode", "2d", "--diameter", 12)
@@ -124,28 +122,3 @@ def test_a_kill_while_the_network_is_fetched(launches: Launches, plane: np.ndarr
     again = launch.start(*words, "-resume")
     assert again.wait_for(process="WHOLE"), again.said
     again.kill_all()
-
-
-def test_a_copy_that_was_cut_short_is_known_from_what_others_wrote(
-    launches: Launches, image: Path, undisturbed: tuple[str, bytes]
-) -> None:
-    launch = launches("cut-short")
-    words = ("--input", image, "-resume")
-    launch.done(*words)
-    own = launch.out / "nuclei"
-    assert results(own) == undisturbed
-    assert not (own / GOING).exists()
-    # what was not written by a run is not replaced
-    (own / RECORD).rename(own / "record")
-    (own / "cells.csv").write_text("mine")
-    run = launch.run(*words)
-    assert run.process.returncode != 0 and "nothing says that Terapose has written it" in run.said
-    assert (own / "cells.csv").read_text() == "mine"
-    # but what a run has announced is, while there was a record
-    (own / "record").rename(own / RECORD)
-    announce(own, {"tables": ["cells.csv", "cells.parquet"]})
-    (own / RECORD).rename(own / "record")
-    again = launch.done(*words)
-    assert again.submitted <= {"CHECK", "PUBLISH", "PICTURE"}
-    assert results(own) == undisturbed
-    assert (own / RECORD).exists() and not (own / GOING).exists()

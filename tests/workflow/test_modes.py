@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from scipy.ndimage import gaussian_filter
 from tests.synthetic import nuclei, write_ome_zarr
 from tests.workflow.conftest import Launches
@@ -101,20 +100,6 @@ def _damage_cells(launch: Launch, *words: object) -> None:
     assert "the results have changed since they were written" in run.last
     assert "CELL_OVERLAPS" not in run.submitted | run.cached
     assert "WHOLE" in launch.done(*words).submitted
-
-
-def test_a_mask_of_the_tissue(launches: Launches, images: dict[str, Path], tmp_path: Path) -> None:
-    """It is named from the folder of the samplesheet."""
-    launch = launches("region")
-    folder = launch.path / "sheets"
-    folder.mkdir()
-    mask = np.zeros((45, 50), np.uint8)
-    mask[5:30, 12:41] = 255
-    tifffile.imwrite(folder / "mask.tif", mask)
-    (folder / "samples.csv").write_text(f"sample,image,region\na,{images['plane']},mask.tif\n")
-    launch.done("--input", "sheets/samples.csv", "--diameter", 12, "--max_tasks", 1)
-    words = ("--diameter", 12, "--region", folder / "mask.tif")
-    assert results(launch.out / "a") == segment(images["plane"], tmp_path / "a", *words)
 
 
 def test_a_coarser_level_and_then_level_0(launches: Launches, tmp_path: Path) -> None:

@@ -35,9 +35,16 @@ def settings(folder: Path, *profiles: str) -> dict[str, dict[str, str]]:
     return {**found, "": dict(own)}
 
 
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Settings without a profile."""
+    return settings(tmp_path_factory.mktemp("base"))
+
+
 @pytest.mark.parametrize("profile", ["gpu,slurm,apptainer", "test", "awsbatch,gpu", "google-batch"])
-def test_a_profile_keeps_what_tasks_ask_for(profile: str, tmp_path: Path) -> None:
-    base = settings(tmp_path)
+def test_a_profile_keeps_what_tasks_ask_for(
+    profile: str, base: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
     assert {"small", "gather"} <= set(base) and "needs" in base["gather"]
     assert {"memory", "time", "cpus", "accelerator", "errorStrategy"} <= set(base[""])
     with_profile = settings(tmp_path, *profile.split(","))

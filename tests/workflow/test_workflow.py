@@ -18,6 +18,8 @@ from tests.synthetic import nuclei, write_ome_zarr
 from tests.workflow.conftest import Launches
 from tests.workflow.launch import Launch, Run, results, segment
 
+from terapose.results.earlier import GOING, RECORD, announce
+
 pytestmark = pytest.mark.slow
 
 Again = Callable[..., Run]
@@ -172,6 +174,27 @@ def test_damaged_receipts_and_plans_are_made_again(
         assert run.process.returncode != 0
         assert "combine.csv: is damaged; run again without -resume" in run.last
         path.write_text(whole)
+
+
+def test_a_copy_that_was_cut_short_is_known_from_what_others_wrote(
+    launch: Launch, again: Again, image: Path, undisturbed: tuple[str, bytes]
+) -> None:
+    own = launch.out / "nuclei"
+    assert results(own) == undisturbed
+    assert not (own / GOING).exists()
+    # what was not written by a run is not replaced
+    (own / RECORD).rename(own / "record")
+    (own / "cells.csv").write_text("mine")
+    run = launch.run("--input", image, *CUT, "-resume")
+    assert run.process.returncode != 0 and "nothing says that Terapose has written it" in run.said
+    assert (own / "cells.csv").read_text() == "mine"
+    # but what a run has announced is, while there was a record
+    (own / "record").rename(own / RECORD)
+    announce(own, {"tables": ["cells.csv", "cells.parquet"]})
+    (own / RECORD).rename(own / "record")
+    assert again().submitted <= {"CHECK", "PUBLISH", "PICTURE"}
+    assert results(own) == undisturbed
+    assert (own / RECORD).exists() and not (own / GOING).exists()
 
 
 def test_changed_image_runs_everything(launch: Launch, image: Path) -> None:
