@@ -224,7 +224,7 @@ def _extent(grid: Grid) -> str:
 
 
 def length_of(voxel_size: Size | None, *, is_plane: bool) -> float:
-    """Length of a voxel: the cube root of its volume, of a plane the square root of its area."""
+    """Edge of the cube with the volume of a voxel; in a plane, of the square with its area."""
     if voxel_size is None:
         return 1.0
     z, y, x = voxel_size

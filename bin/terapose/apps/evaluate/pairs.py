@@ -57,7 +57,7 @@ def pairs_in_folders(reference: str, predicted: str) -> list[Pair]:
     """Pairs of images with the same name in two folders.
 
     Names count without suffix and without ``labels`` at the end. A folder of results of several
-    samples may be one of them: the name of a sample is that of its folder.
+    samples may be one of them: a sample has the name of the folder it is in.
 
     Parameters
     ----------
