@@ -203,8 +203,8 @@ def disagreement(reference: Lazy, predicted: Lazy) -> str:
             f"voxels of {shown(there.address)} have another size than those of "
             f"{shown(here.address)}"
         )
-    off = np.subtract(here.origin, there.origin) / here.voxel_size
-    if np.abs(off).max() > 0.5:
+    places = zip(here.origin, there.origin, here.voxel_size, strict=True)
+    if any(abs(a - b) > step / 2 for a, b, step in places):
         return f"{shown(there.address)} is at another place than {shown(here.address)}"
     return ""
 
