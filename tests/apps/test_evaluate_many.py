@@ -134,7 +134,7 @@ def test_cellmap_of_several_classes(
         )
     sheet.write_text("\n".join(lines))
     files = ("--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv")
-    words: tuple[object, ...] = ("evaluate", "--pairs", sheet, *files)
+    words: tuple[Any, ...] = ("evaluate", "--pairs", sheet, *files)
     assert "says nothing of the kind" in command.refuses(*words)
     words += ("--cellmap", "instance")
     assert "the voxel size is not known" in command.refuses(*words)

@@ -233,15 +233,26 @@ def test_nothing_and_everything() -> None:
 def test_long_tables_are_merged_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     reference, predicted = blobs(3)
     expected = evaluate(reference, predicted, block=(4, 9, 10)).as_dict()
-    merges = []
+    merges: list[int] = []
     merge = counts.smallest
 
-    def noted(*of: Any) -> Any:
-        merges.append(len(of[0]))
-        return merge(*of)
+    def counted(labels: Any, values: Any) -> Any:
+        merges.append(len(labels))
+        return merge(labels, values)
 
     monkeypatch.setattr(counts, "_PENDING", 20)
-    monkeypatch.setattr(counts, "smallest", noted)
+    monkeypatch.setattr(counts, "smallest", counted)
     assert evaluate(reference, predicted, block=(4, 9, 10)).as_dict() == expected
     # tables of at least 20 rows and their like are merged again and again
     assert sum(n > 20 for n in merges) > 10
+
+
+def test_a_tolerance_is_no_larger_than_the_image() -> None:
+    flat = (1e-9, 1.0, 1.0)  # any plane is near
+    reference, predicted = (labels[5:8] for labels in blobs(3))
+    found = evaluate(reference, predicted, Settings(reach=Reach(1.0, flat)), (2, 17, 19))
+    expected = evaluate(reference, predicted, Settings(reach=Reach(1.0, (0.4, 1.0, 1.0))))
+    assert found.boundary.predicted_near > expected.boundary.predicted_near
+    deep = np.ones((200, 2, 2), int)
+    with pytest.raises(InputError, match="boundary tolerance: spans too many voxels; got 199"):
+        evaluate(deep, deep, Settings(reach=Reach(1.0, flat)))

@@ -88,7 +88,7 @@ def score_all(pairs: Sequence[Pair], asked: Asked, out: Files) -> None:
     from terapose.apps.evaluate.summary import HEADER, row_of, summary
     from terapose.cli.score_tables import print_summary
 
-    answers = {_name(pair): _answer(pair, asked, shown(_name(pair), 40)) for pair in pairs}
+    answers = {pair.title: _answer(pair, asked, shown(pair.title, 40)) for pair in pairs}
     evaluations = {name: one.evaluation for name, one in answers.items()}
     rows = {name: row_of(one) for name, one in evaluations.items()}
     total = summary(evaluations)
@@ -119,12 +119,12 @@ def score_cellmap(pairs: Sequence[Pair], asked: Asked, out: Files, kind: str | N
     if missing:
         raise InputError(
             "says nothing of the kind of class",
-            where=_name(missing[0]),
+            where=missing[0].title,
             remedy="fill in the column kind, or give --cellmap for those without",
         )
     scores: list[tuple[Pair, Instances | Semantic]] = []
     for pair in pairs:
-        with progress(shown(_name(pair), 40) or "comparing") as show:
+        with progress(shown(pair.title, 40) or "comparing") as show:
             found = cellmap_answer(
                 pair.reference, pair.predicted, pair.kind or kind or "", asked, progress=show
             )
@@ -133,7 +133,7 @@ def score_cellmap(pairs: Sequence[Pair], asked: Asked, out: Files, kind: str | N
     print_cellmap(classes, total)
     for pair, found in scores:
         if getattr(found, "status", SCORED) != SCORED:
-            click.echo(f"note: {shown(_name(pair))}: {found.as_dict()['status']}", err=True)
+            click.echo(f"note: {shown(pair.title)}: {found.as_dict()['status']}", err=True)
     if out.report is not None:
         each = [
             {"name": pair.name, "class": pair.label, **found.as_dict()} for pair, found in scores
@@ -156,11 +156,6 @@ def _answer(pair: Pair, asked: Asked, title: str) -> Answer:
             recorded=_recorded(pair.predicted),
             progress=show,
         )
-
-
-def _name(pair: Pair) -> str:
-    """Of a pair in a table, with its class: several classes may be of one image."""
-    return f"{pair.name} {pair.label}".strip() if pair.label else pair.name
 
 
 def _print_notes(found: Answer) -> None:

@@ -203,8 +203,8 @@ def disagreement(reference: Lazy, predicted: Lazy) -> str:
             f"voxels of {shown(there.address)} have another size than those of "
             f"{shown(here.address)}"
         )
-    off = np.subtract(here.origin, there.origin) / here.voxel_size
-    if np.abs(off).max() > 0.5:
+    places = zip(here.origin, there.origin, here.voxel_size, strict=True)
+    if any(abs(a - b) > step / 2 for a, b, step in places):
         return f"{shown(there.address)} is at another place than {shown(here.address)}"
     return ""
 
@@ -224,7 +224,7 @@ def _extent(grid: Grid) -> str:
 
 
 def length_of(voxel_size: Size | None, *, is_plane: bool) -> float:
-    """Length of a voxel: the cube root of its volume, of a plane the square root of its area."""
+    """Edge of the cube with the volume of a voxel; in a plane, of the square with its area."""
     if voxel_size is None:
         return 1.0
     z, y, x = voxel_size

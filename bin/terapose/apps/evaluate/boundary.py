@@ -24,6 +24,9 @@ from terapose.core.errors import InputError
 TOLERANCE = 2.0
 LARGEST = 20.0
 """Tolerances beyond this would take too long, and say nothing of boundaries."""
+_MOST = 100
+"""Voxels that a tolerance may span: blocks are read with as many around them."""
+_ANY, _TINY = 2**31, 1e-30
 
 Shape = tuple[int, int, int]
 Region = tuple[slice, slice, slice]
@@ -39,13 +42,16 @@ class Reach:
         In units of the spacing.
     spacing
         (z, y, x) of voxels.
+    shape
+        (Z, Y, X) of the image, beyond which there is nothing to look for; once it is known.
     """
 
     tolerance: float = TOLERANCE
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Check the tolerance."""
+        """Check the tolerance, and how many voxels it is."""
         if not 0 <= self.tolerance <= LARGEST:
             raise InputError(
                 "out of range",
@@ -53,11 +59,23 @@ class Reach:
                 got=self.tolerance,
                 allowed=f"0 to {LARGEST:g}",
             )
+        if self.shape is not None and max(self.voxels) > _MOST:
+            raise InputError(
+                "spans too many voxels",
+                where="boundary tolerance",
+                got=f"{max(self.voxels)} along one axis",
+                allowed=f"up to {_MOST}",
+                remedy="check the voxel size of the reference, or give a smaller tolerance",
+            )
 
     @property
     def voxels(self) -> Shape:
         """Voxels within the tolerance along each axis."""
-        z, y, x = (int(self.tolerance / step + 1e-9) for step in self.spacing)
+        most = [n - 1 for n in self.shape] if self.shape else [_ANY] * 3
+        z, y, x = (
+            int(min(self.tolerance / max(step, _TINY) + 1e-9, n))
+            for step, n in zip(self.spacing, most, strict=True)
+        )
         return z, y, x
 
     @property

@@ -155,7 +155,7 @@ class Runs:
     voxels
         Length of each run.
     first
-        Position of its first voxel in the block, in C order.
+        Position of the first voxel of each run in the block, in C order.
     """
 
     reference: Labels

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -189,8 +189,9 @@ def evaluate(
     check_thresholds(settings.thresholds)
     pairs, boxes, boundary = Pairs(), (Boxes(), Boxes()), Boundary()
     shape, blocks = reference.shape, count(reference.shape, block)
+    reach = replace(settings.reach, shape=tuple(shape))
     for done, (z, y, x) in enumerate(regions(shape, block), 1):
-        around = with_halo((z, y, x), shape, settings.reach.halo)
+        around = with_halo((z, y, x), shape, reach.halo)
         inside = inner((z, y, x), around)
         a, b = np.asarray(reference[around]), np.asarray(predicted[around])
         found = runs(a[inside], b[inside])
@@ -198,7 +199,7 @@ def evaluate(
         starts, stops = corners(found, (z, y, x))
         boxes[0].add(found.reference, starts, stops)
         boxes[1].add(found.predicted, starts, stops)
-        boundary += boundary_of(a, b, inside, settings.reach)
+        boundary += boundary_of(a, b, inside, reach)
         if progress is not None:
             progress(done, blocks)
     return _evaluation(pairs.overlap(), boxes, boundary, settings, is_plane=shape[0] == 1)

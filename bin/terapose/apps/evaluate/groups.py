@@ -1,6 +1,6 @@
 """Scores of some of the instances, with confidence intervals: what groups have in common.
 
-A matched pair belongs to the group of its reference instance, a predicted instance without a match
+A matched pair belongs to the group of the reference instance, a predicted instance without a match
 to its own group. So the true positives of all groups add up to those of the images.
 """
 

@@ -44,6 +44,11 @@ class Pair(NamedTuple):
     label: str = ""
     kind: str = ""
 
+    @property
+    def title(self) -> str:
+        """The name, and the class if there is one: there may be several of one image."""
+        return f"{self.name} {self.label}".strip()
+
 
 def is_folder(address: str) -> bool:
     """Whether an address is a local folder that is not itself an image or the results of one."""
@@ -57,7 +62,7 @@ def pairs_in_folders(reference: str, predicted: str) -> list[Pair]:
     """Pairs of images with the same name in two folders.
 
     Names count without suffix and without ``labels`` at the end. A folder of results of several
-    samples may be one of them: the name of a sample is that of its folder.
+    samples may be one of them: a sample has the name of the folder it is in.
 
     Parameters
     ----------
@@ -106,8 +111,8 @@ def pairs_in_table(path: Path) -> list[Pair]:
         pairs.append(_pair(f"{path.name}, line {number}", row, path.parent))
     if not pairs:
         raise InputError("names no pair", where=path, remedy="write one pair on each line")
-    counts = Counter((pair.name, pair.label) for pair in pairs)
-    doubled = sorted({name for (name, _), number in counts.items() if number > 1})
+    counts = Counter(pair.title for pair in pairs)
+    doubled = sorted(title for title, number in counts.items() if number > 1)
     if doubled:
         raise InputError(
             "several pairs have the same name",

@@ -54,7 +54,7 @@ def planes_of(
     shape
         (Z, Y, X) of that image.
     block
-        (Z, Y, X) of its blocks, in its voxels; the first begins at its first voxel.
+        (Z, Y, X) of the blocks in voxels of that image; the first begins at the first voxel.
     scale, first
         Its voxels are at `first` + `scale` times their position, along each axis, in the voxels of
         the images that are compared.

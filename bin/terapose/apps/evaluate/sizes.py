@@ -31,7 +31,7 @@ class Scale:
     diameter
         Whether these are diameters of the ball, or disc, of the same size.
     length
-        Length of a voxel, the cube root of its volume (of a plane: the square root of its area).
+        Edge of the cube with the volume of a voxel; in a plane, of the square with its area.
     unit
         Of that length: "um", or "voxels" where it is not known.
     """
@@ -85,7 +85,7 @@ class Range:
     found
         Counts at an IoU of 0.5.
     volume_ratio
-        Quartiles of predicted by reference size of its matched instances.
+        Quartiles of predicted by reference size of the matched instances.
     """
 
     low: float
