@@ -49,7 +49,7 @@ def outlined(labels: np.ndarray) -> np.ndarray:
         for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
             v, u = y + down, x + right
             if 0 <= v < labels.shape[1] and 0 <= u < labels.shape[2]:
-                found[z, y, x] |= labels[z, v, u] != labels[z, y, x]
+                found[z, y, x] |= 255 * (labels[z, v, u] != labels[z, y, x])
     return found
 
 
