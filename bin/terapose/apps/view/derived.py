@@ -1,7 +1,7 @@
 """Volumes that are made from labels: the outlines of cells, and the values of a column.
 
-Each level is made from the same level of the label image. A voxel is on the outline of a cell if
-one of its four neighbours in the plane is not of this cell; what is beyond the image does not
+Each level is made from the same level of the label image. A voxel is on an outline if
+one of the four neighbours in the plane is not of this cell; what is beyond the image does not
 count. So a chunk needs one voxel more on each side, and does not depend on how it was cut.
 """
 

@@ -40,7 +40,7 @@ class Channel:
     number
         From 1.
     source
-        Path of its data in the site.
+        Path of the data in the site.
     version
         Of Zarr.
     index
@@ -72,7 +72,7 @@ def state_of(
     center
         (z, y, x) voxel of the label image to begin with.
     column
-        Values to colour by; None: each cell has a colour of its own.
+        Values to colour by; None: each cell has another colour.
     properties
         Whether the site has the table as segment properties.
     version
@@ -214,7 +214,7 @@ def _zarr(path: str, version: int) -> str:
 
 
 def resolved(state: Mapping[str, Any], base: str) -> dict[str, Any]:
-    """A state with the address of its site."""
+    """A state with the address of the site."""
 
     def put(part: Any) -> Any:
         if isinstance(part, dict):
