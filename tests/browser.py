@@ -21,6 +21,10 @@ FOUND = (
 )
 
 
+class BrowserError(Exception):
+    """The browser has refused a call."""
+
+
 class Browser:
     """A browser with one page; its profile is in a folder of the test.
 
@@ -93,7 +97,15 @@ class Browser:
 
     def picture(self, path: Path | None = None) -> np.ndarray:
         """What is seen: (down, right, 3) uint8."""
-        data = base64.b64decode(self.call("Page.captureScreenshot")["data"])
+        while True:
+            try:
+                data = base64.b64decode(self.call("Page.captureScreenshot")["data"])
+                break
+            except BrowserError as error:
+                # while it goes from one page to the next
+                if "Not attached to an active page" not in str(error):
+                    raise
+                time.sleep(0.2)
         if path is not None:
             path.write_bytes(data)
         with Image.open(io.BytesIO(data)) as picture:
@@ -110,7 +122,8 @@ class Browser:
         while True:
             found = self._next()
             if found.get("id") == number:
-                assert "error" not in found, (method, found["error"])
+                if "error" in found:
+                    raise BrowserError(method, found["error"])
                 return found["result"]
 
     def _next(self) -> dict[str, Any]:

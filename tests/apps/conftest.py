@@ -25,20 +25,21 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def viewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with results of a volume of two channels in OME-Zarr, and of a plane in TIFF."""
+    """A folder with results of a volume in OME-Zarr, with all axes, and of a plane in TIFF."""
     folder = tmp_path_factory.mktemp("viewed")
     voxels = nuclei((6, 60, 70))[0]
     image = write_ome_zarr(
         folder / "volume.zarr",
-        np.stack([voxels[::-1], voxels]),
-        axes="czyx",
+        np.stack([voxels[::-1], voxels])[None],
+        axes="tczyx",
         voxel_size=(2.0, 0.5, 0.5),
         channel_names=["actin", "DNA"],
         translations=[(10.0, -3.0, 7.5)],
-        chunks=(1, 4, 32, 32),
+        chunks=(1, 1, 4, 32, 32),
     )
     segmented(Path("nuclei-small"), image, folder / "volume", channels=(2,), diameter=10)
     tifffile.imwrite(folder / "plane.tif", voxels[3], metadata={"axes": "YX"})
     plane = folder / "plane.tif"
-    segmented(Path("nuclei-small"), plane, folder / "plane", table="csv", diameter=10)
+    given = {"table": "csv", "diameter": 10, "ome_zarr_version": "0.4"}
+    segmented(Path("nuclei-small"), plane, folder / "plane", **given)
     return folder

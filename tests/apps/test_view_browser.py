@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests import browser
 
@@ -134,6 +135,21 @@ def test_more_cells_than_colors_in_a_state(
         assert "segmentColors" not in json.dumps(viewer.state)
         page.call("Page.navigate", url=alone(viewer, "values", opacity=1))
         wait(page, near(color))
+
+
+def test_cells_are_filtered_by_columns(viewed: Path, page: browser.Browser) -> None:
+    table = pd.read_csv(viewed / "volume" / "cells.csv")
+    least = int(table["Volume"].median())
+    right = int(((table["Volume"] > least) & (table["X_centroid"] < 40)).sum())
+    assert 0 < right < len(table)
+    with open_view(viewed / "volume", browser=False) as viewer:
+        state = deepcopy(viewer.state)
+        (cells,) = (one for one in state["layers"] if one["name"] == "cells")
+        cells |= {"segmentQuery": f"Volume>{least} X_centroid<40", "tab": "segments"}
+        state["selectedLayer"] = {"layer": "cells", "visible": True}
+        page.call("Page.navigate", url=f"{viewer.url}{PAGE}#!{quote(json.dumps(state))}")
+        said = json.dumps(f"{right} match /{len(table)} total ids")
+        page.until(f"document.body.textContent.includes({said})", _SECONDS)
 
 
 def test_outlines_are_white(viewed: Path, page: browser.Browser) -> None:

@@ -11,8 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -138,6 +136,7 @@ ATTACKS = (
     "client/index.html",
     "file:///etc/passwd",
     "data/channel1/zarr.json",
+    "data/cells/0/" + "a" * 300,
 )
 
 
@@ -218,8 +217,8 @@ def test_what_cannot_be_read_is_an_error(
             pass
         finally:
             (viewed / "plane.tif").write_bytes(content)
-        chunk = next((viewed / "plane" / "labels.zarr" / "cells" / "0" / "c").rglob("0"))
-        chunk = next(path for path in [chunk, *chunk.rglob("*")] if path.is_file())
+        level = viewed / "plane" / "labels.zarr" / "cells" / "0"
+        chunk = next(p for p in level.rglob("*") if p.is_file() and not p.name.startswith("."))
         content = chunk.read_bytes()
         try:
             chunk.write_bytes(content[: len(content) // 2])
@@ -273,8 +272,8 @@ def test_it_listens_on_this_machine_alone_and_closes(viewed: Path) -> None:
     with pytest.raises(InputError, match="cannot listen there; got Address already in use"):
         open_view(viewed / "volume", browser=False, client=CLIENT, port=port or 0)
     viewer.close()
-    with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(viewer.url, timeout=10)
+    with pytest.raises(OSError):
+        ask(viewer.url, "state.json")
 
 
 def test_the_command_serves_until_ctrl_c(viewed: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def outlined(labels: np.ndarray) -> np.ndarray:
         for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
             v, u = y + down, x + right
             if 0 <= v < labels.shape[1] and 0 <= u < labels.shape[2]:
-                found[z, y, x] |= labels[z, v, u] != labels[z, y, x]
+                found[z, y, x] |= 255 * (labels[z, v, u] != labels[z, y, x])
     return found
 
 
@@ -262,6 +263,18 @@ def test_a_folder_that_fails_is_not_there(
     with pytest.raises(InputError, match="full"):
         write_view(viewed / "volume", tmp_path / "out" / "site", client="x")
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_folder_lacks_nothing_behind_links(viewed: Path, tmp_path: Path, leaves: bool) -> None:
+    shutil.copytree(viewed / "volume", tmp_path / "results")
+    level = tmp_path / "results" / "labels.zarr" / "cells" / "0"
+    moved = tmp_path / "moved" if leaves else level / "moved"
+    (level / "c").rename(moved)
+    (level / "c").symlink_to(moved)
+    with pytest.raises(InputError, match="the files cannot be copied"):
+        write_view(tmp_path / "results", tmp_path / "out", client="x")
+    assert not (tmp_path / "out").exists()
 
 
 def test_several_samples_and_nothing_are_refused(viewed: Path, tmp_path: Path) -> None:

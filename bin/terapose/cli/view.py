@@ -30,7 +30,7 @@ _SERVING = ("port", "host", "browser", "state")
     type=click.Choice(("neuroglancer", "napari")),
     default="neuroglancer",
     show_default=True,
-    help="Neuroglancer runs in a browser, napari in a window of its own.",
+    help="Neuroglancer runs in a browser, napari in another window.",
 )
 @click.option(
     "--color-by",

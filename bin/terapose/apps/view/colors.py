@@ -34,7 +34,7 @@ def of_values(values: NDArray[np.float32], low: float, high: float, none: float)
     low, high
         Ends of the colours; values beyond them have the colours of the ends.
     none
-        What stands for no value.
+        What is written for no value.
     """
     share = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * (_STEPS - 1)
     table = _map()
@@ -49,7 +49,7 @@ def shader(none: float, low: float, high: float) -> str:
     Parameters
     ----------
     none
-        What stands for no value; the background is below it.
+        What is written for no value; the background is below it.
     low, high
         Ends of the colours, which the viewer lets people move.
     """

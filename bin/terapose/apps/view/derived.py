@@ -1,7 +1,7 @@
 """Volumes that are made from labels: the outlines of cells, and the values of a column.
 
-Each level is made from the same level of the label image. A voxel is on the outline of a cell if
-one of its four neighbours in the plane is not of this cell; what is beyond the image does not
+Each level is made from the same level of the label image. A voxel is on an outline if
+one of the four neighbours in the plane is not of this cell; what is beyond the image does not
 count. So a chunk needs one voxel more on each side, and does not depend on how it was cut.
 """
 
@@ -48,7 +48,10 @@ class _OfLabels:
 
 
 class Outlines(_OfLabels):
-    """1 on the outlines of cells in the planes of Z, 0 elsewhere."""
+    """255 on the outlines of cells in the planes of Z, 0 elsewhere.
+
+    At coarser levels outlines cover more and more of the cells, so they are as much fainter.
+    """
 
     dtype = np.dtype(np.uint8)
     fill = 0.0
@@ -65,7 +68,8 @@ class Outlines(_OfLabels):
             edge[before] |= differ
             edge[after] |= differ
         edge &= labels > 0
-        return edge[box.within(grown)].astype(np.uint8)
+        factor = self.levels[level].scale[-1] / self.levels[0].scale[-1]
+        return edge[box.within(grown)] * np.uint8(255 / factor)
 
 
 class Values(_OfLabels):

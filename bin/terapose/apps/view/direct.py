@@ -27,7 +27,8 @@ _TYPES = {"t": "time", "c": "channel"}
 _LARGEST = 1 << 24
 """Voxels of a chunk: a viewer holds many of them."""
 _PATH = re.compile(r"[\w-][\w.-]*")
-_DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup")
+DOCUMENTS = ("zarr.json", ".zattrs", ".zgroup")
+"""What groups are described in."""
 
 
 class Plain(NamedTuple):
@@ -84,7 +85,7 @@ def plain_group(image: Image, unit: bool, *, shards: bool) -> Plain | None:
     version = 3 if image.format == "ome-zarr-0.5" else 2
     if not all(_is_known(address, one, version, shards) for one in found):
         return None
-    return Plain(Folder(Path(address), frozenset((*_DOCUMENTS, *paths))), version, axes)
+    return Plain(Folder(Path(address), frozenset((*DOCUMENTS, *paths))), version, axes)
 
 
 def _axes(multiscale: Mapping[str, Any], unit: bool) -> str | None:

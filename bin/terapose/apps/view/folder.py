@@ -66,19 +66,22 @@ def write_view(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with files.made(folder, "viewer") as place:
         place.mkdir()
-        _write(site, place, links, progress or (lambda done, total: None))
+        try:
+            _write(site, place, links, progress or (lambda done, total: None))
+        except RefusedError as error:
+            raise InputError(
+                "the files cannot be copied",
+                where=results,
+                got=error,
+                remedy="replace links by what they lead to",
+            ) from error
     return site.notes
 
 
 def _write(site: Site, place: Path, links: bool, progress: Callable[[int, int], None]) -> None:
     total = sum(1 for _ in site.all_keys())
     for done, key in enumerate(site.all_keys(), 1):
-        try:
-            found = site.get(key)
-        except RefusedError as error:
-            raise InputError(
-                "cannot be copied", where=place.name, got=error, remedy="replace links by files"
-            ) from error
+        found = site.get(key)
         if found is not None:
             path = place / key
             path.parent.mkdir(parents=True, exist_ok=True)

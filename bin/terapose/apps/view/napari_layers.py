@@ -171,7 +171,7 @@ def show(folder: Path, address: str = "", color_by: str | None = None) -> None:
 
 
 def _colors(results: Results, color_by: str | None) -> dict[int | None, Any]:
-    """Colours of cells, by their numbers; none if each has one of its own."""
+    """Colours of cells, by their numbers; none if each has another one."""
     if results.table is None:
         return {}
     cells = Cells(results.table, int(results.record["cells"]))

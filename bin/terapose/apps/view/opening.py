@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
+import sys
 import webbrowser
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +16,7 @@ from terapose.apps.view.server import LOCAL, Server
 from terapose.apps.view.site import Site, make_site
 from terapose.apps.view.state import resolved
 
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -61,6 +64,8 @@ class Viewer:
 
     def open_browser(self) -> bool:
         """Open the viewer in a browser; whether there is one."""
+        if sys.platform == "linux" and not any(map(os.environ.get, _SCREENS)):
+            return False  # one for terminals would take this one
         try:
             return webbrowser.open(self._server.ticket(self._name))
         except (OSError, webbrowser.Error):

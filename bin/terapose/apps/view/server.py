@@ -103,7 +103,7 @@ class Server(http.server.ThreadingHTTPServer):
         return good
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
+        """Serve in another thread."""
         threading.Thread(target=self.serve_forever, name="view", daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:

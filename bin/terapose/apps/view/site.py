@@ -10,7 +10,7 @@ from typing import Any
 
 from terapose.apps.view import page
 from terapose.apps.view.derived import Outlines, Values
-from terapose.apps.view.direct import plain_group
+from terapose.apps.view.direct import DOCUMENTS, plain_group
 from terapose.apps.view.pixels import Pixels
 from terapose.apps.view.results import Results
 from terapose.apps.view.sources import Documents, Folder, Source
@@ -120,11 +120,8 @@ def _add_labels(parts: dict[str, Source], results: Results) -> int:
     for name in results.labels:
         root = results.folder / LABELS / name
         arrays = map(str, range(len(results.levels)))
-        parts[f"data/{name}"] = Folder(root, frozenset((*_DOCUMENTS, *arrays)))
+        parts[f"data/{name}"] = Folder(root, frozenset((*DOCUMENTS, *arrays)))
     return 3 if (results.folder / LABELS / "zarr.json").exists() else 2
-
-
-_DOCUMENTS = ("zarr.json", ".zgroup", ".zattrs")
 
 
 def _table(results: Results, color_by: str | None, notes: list[str]) -> Cells | None:

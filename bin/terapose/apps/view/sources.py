@@ -7,6 +7,7 @@ that is missing, because a missing chunk is shown as background.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -38,7 +39,13 @@ class Source(Protocol):
         ...
 
     def all_keys(self) -> Iterator[str]:
-        """All keys that may have content."""
+        """All keys that may have content.
+
+        Raises
+        ------
+        RefusedError
+            If they cannot all be found.
+        """
         ...
 
 
@@ -94,18 +101,29 @@ class Folder:
                 raise RefusedError(f"{key}: a link to nothing") from None
             return None
         except (OSError, ValueError, RuntimeError) as error:
+            if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+                return None
             raise RefusedError(f"{key}: cannot be looked at") from error
         if not real.is_relative_to(self._root):
             raise RefusedError(f"{key}: a link that leads out of the folder")
         return real if stat.S_ISREG(real.stat().st_mode) else None
 
     def all_keys(self) -> Iterator[str]:
-        """Names of all files that are served."""
+        """Names of all files that are served.
+
+        Raises
+        ------
+        RefusedError
+            If a folder is a link: what is in it would be left out.
+        """
         for top in sorted(self._tops):
             if (self._root / top).is_file():
                 yield top
             for place, folders, names in os.walk(self._root / top):
                 folders.sort()
+                for name in folders:
+                    if (Path(place) / name).is_symlink():
+                        raise RefusedError(f"{Path(place) / name}: a link in place of a folder")
                 for name in sorted(names):
                     key = (Path(place) / name).relative_to(self._root).as_posix()
                     if all(map(_may, key.split("/"))):

@@ -40,7 +40,7 @@ class Channel:
     number
         From 1.
     source
-        Path of its data in the site.
+        Path of the data in the site.
     version
         Of Zarr.
     index
@@ -72,7 +72,7 @@ def state_of(
     center
         (z, y, x) voxel of the label image to begin with.
     column
-        Values to colour by; None: each cell has a colour of its own.
+        Values to colour by; None: each cell has another colour.
     properties
         Whether the site has the table as segment properties.
     version
@@ -90,7 +90,7 @@ def state_of(
     return {
         "dimensions": {name: [steps[name] * length, unit] for name in reversed(names)},
         "position": [position[name] for name in reversed(names)],
-        "crossSectionScale": max(0.25, min(widest / finest / _VIEW, 4.0)),
+        "crossSectionScale": max(0.25, min(widest / finest / _VIEW, 1.0)),
         "projectionScale": widest / finest * 1.5,
         "layers": [
             *_channels(results, channels, center),
@@ -105,7 +105,8 @@ def state_of(
 def _channels(
     results: Results, channels: Sequence[Channel], center: tuple[float, float, float]
 ) -> list[dict[str, Any]]:
-    names = _unique([results.images[0].channel_names[one.number - 1] for one in channels])
+    given = [results.images[0].channel_names[one.number - 1] for one in channels]
+    names = _unique(given, {*results.labels, "outlines", "values"})
     palette = colors.CHANNELS if len(results.channels) > 1 else colors.CHANNELS[:1]
     layers = []
     for place, (name, channel) in enumerate(zip(names, channels, strict=True)):
@@ -131,16 +132,15 @@ def _channels(
     return layers
 
 
-def _unique(names: Sequence[str]) -> list[str]:
-    """Names of layers: no two are the same, and none is that of a layer of cells."""
+def _unique(names: Sequence[str], taken: set[str]) -> list[str]:
+    """Names of layers: no two are the same, and none is that of another layer."""
     found: list[str] = []
-    taken = {"cells", "nuclei", "cytoplasm", "outlines", "values"}
     for name in names:
         shown, number = name, 1
         while shown in taken:
             number += 1
             shown = f"{name} {number}"
-        taken.add(shown)
+        taken = {*taken, shown}
         found.append(shown)
     return found
 
@@ -204,8 +204,7 @@ def _outlines() -> dict[str, Any]:
         "name": "outlines",
         "source": _zarr("data/outlines", 3),
         "shader": '#uicontrol vec3 color color(default="#ffffff")\n'
-        "void main() { if (toRaw(getDataValue()) == 0u) emitTransparent(); "
-        "else emitRGB(color); }\n",
+        "void main() { emitRGBA(vec4(color, toNormalized(getDataValue()))); }\n",
         "opacity": 1,
     }
 
@@ -215,7 +214,7 @@ def _zarr(path: str, version: int) -> str:
 
 
 def resolved(state: Mapping[str, Any], base: str) -> dict[str, Any]:
-    """A state with the address of its site."""
+    """A state with the address of the site."""
 
     def put(part: Any) -> Any:
         if isinstance(part, dict):

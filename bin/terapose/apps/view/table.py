@@ -26,7 +26,7 @@ MOST_PROPERTIES = 200_000
 _DEFAULTS = ("Volume", "Area", "CellProbability")
 _DAMAGED = "terapose verify lists what has changed since the run"
 _ENDS = (1, 99)
-"""Percentiles of a column that are the ends of its colours."""
+"""Percentiles of a column that are the ends of the colours."""
 
 
 @dataclass(frozen=True)
