@@ -9,8 +9,8 @@
    position of their first voxels.
 
 Nothing of this depends on the blocks. Left is what **relabel** would leave: the state after it,
-from which labels are exported, measured and traced as those of a run. The table of cells is in
-memory as a whole, about 300 bytes for each.
+from which labels are exported, measured and traced as those of a run. The tables of pieces and of
+cells are in memory as a whole, a few hundred bytes for each.
 """
 
 from __future__ import annotations
