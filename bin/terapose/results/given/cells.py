@@ -147,7 +147,7 @@ def _none() -> Table:
 def _cells_of(
     plan: Plan, store: Store, pieces: Table, flat: bool
 ) -> tuple[Table, NDArray[np.int64]]:
-    """A row for each cell, with the number of its ``pieces``, and the row of each piece."""
+    """A row for each cell, which counts ``pieces``, and the row of each piece."""
     ids = np.concatenate([[0], pieces["id"]])
     pairs = [np.zeros((0, 2), np.int64)]
     for box in plan.grid:

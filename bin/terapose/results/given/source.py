@@ -260,7 +260,7 @@ def _numbers(outlines: Sequence[Outline], path: Path, *, renumber: bool) -> NDAr
 
 
 def open_given(address: str, plan: Plan, *, renumber: bool) -> Source:
-    """Open labels: GeoJSON by the end of its name, an image otherwise."""
+    """Open labels: GeoJSON where the name ends so, an image otherwise."""
     if not is_url(address) and address.lower().endswith(ENDS):
         return Polygons(Path(address), plan, renumber=renumber)
     return Voxels(address, plan.image.shape, renumber=renumber)
