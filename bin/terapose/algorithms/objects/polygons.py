@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rings = Sequence[NDArray[np.float64]]
-"""A polygon: its outer ring, then those of its holes; each is (N, 2) of X, Y, closed or not."""
+"""A polygon: the outer ring, then those of holes; each is (N, 2) of X, Y, closed or not."""
 
 
 def bounds(polygons: Sequence[Rings]) -> tuple[int, int, int, int]:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 ENDS = (".geojson", ".json")
 Rings = tuple[NDArray[np.float64], ...]
-"""A polygon: its outer ring, then those of its holes; each is (N, 2) of X, Y."""
+"""A polygon: the outer ring, then those of holes; each is (N, 2) of X, Y."""
 _CELLS = ("cell", "detection", "PathCellObject", "PathDetectionObject")
 _BESIDE = ("annotation", "root", "PathAnnotationObject", "PathRootObject")
 

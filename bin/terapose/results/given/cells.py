@@ -9,8 +9,8 @@
    position of their first voxels.
 
 Nothing of this depends on the blocks. Left is what **relabel** would leave: the state after it,
-from which labels are exported, measured and traced as those of a run. The table of cells is in
-memory as a whole, about 300 bytes for each.
+from which labels are exported, measured and traced as those of a run. The tables of pieces and of
+cells are in memory as a whole, a few hundred bytes for each.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _none() -> Table:
 def _cells_of(
     plan: Plan, store: Store, pieces: Table, flat: bool
 ) -> tuple[Table, NDArray[np.int64]]:
-    """A row for each cell, with the number of its ``pieces``, and the row of each piece."""
+    """A row for each cell, which counts ``pieces``, and the row of each piece."""
     ids = np.concatenate([[0], pieces["id"]])
     pairs = [np.zeros((0, 2), np.int64)]
     for box in plan.grid:

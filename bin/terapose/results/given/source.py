@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,8 @@ from terapose.io.images.watch import Watch
 from terapose.io.tables.polygons import ENDS, Outline, read_outlines
 from terapose.pipeline.plan import Plan
 
+_LAYER = 2**30
+"""Bytes of whole planes that are kept while blocks are read out of them."""
 LARGEST = 2**32 - 1
 """Of the numbers that a label image may have."""
 
@@ -60,6 +63,7 @@ class Voxels:
         self._watch = Watch()
         self._labels = self._opened(address, shape)
         self._address, self._renumber = address, renumber
+        self._kept: tuple[tuple[int, int], NDArray[Any]] | None = None
         image = self._labels.image
         if image.dtype.kind not in "ui":
             raise InputError(
@@ -96,7 +100,7 @@ class Voxels:
 
     def read(self, box: Box) -> NDArray[np.int64]:
         """Labels of a box."""
-        labels = self._labels[box.slices]
+        labels = self._voxels(box)
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or (high > LARGEST and not self._renumber) or high >= 2**63:
             wrong = low if low < 0 else high
@@ -110,6 +114,16 @@ class Voxels:
                 else "give --renumber, which numbers the cells by position",
             )
         return labels.astype(np.int64)
+
+    def _voxels(self, box: Box) -> NDArray[Any]:
+        """Voxels of a box; where only whole planes can be decoded, they are for several boxes."""
+        image, planes = self._labels.image, (box.start[0], box.stop[0])
+        size = (planes[1] - planes[0]) * math.prod(image.shape[1:]) * image.dtype.itemsize
+        if image.is_lazy or size > _LAYER:
+            return self._labels[box.slices]
+        if self._kept is None or self._kept[0] != planes:
+            self._kept = planes, self._labels[slice(*planes), slice(None), slice(None)]
+        return self._kept[1][:, box.slices[1], box.slices[2]]
 
     def confirm(self) -> None:
         """Refuse a file that has changed since it was opened."""
@@ -246,7 +260,7 @@ def _numbers(outlines: Sequence[Outline], path: Path, *, renumber: bool) -> NDAr
 
 
 def open_given(address: str, plan: Plan, *, renumber: bool) -> Source:
-    """Open labels: GeoJSON by the end of its name, an image otherwise."""
+    """Open labels: GeoJSON where the name ends so, an image otherwise."""
     if not is_url(address) and address.lower().endswith(ENDS):
         return Polygons(Path(address), plan, renumber=renumber)
     return Voxels(address, plan.image.shape, renumber=renumber)
