@@ -21,7 +21,7 @@ GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
     "Look and judge": ("tune", "report", "picture", "cut", "attach", "evaluate", "verify"),
     "Data and networks": ("simulate", "train", "fetch"),
-    "Cluster": ("clean", "stage"),
+    "Cluster": ("profile", "clean", "stage"),
 }
 """Commands by what they are for. Each is a module, loaded when it is called; help loads all of them
 and is quick nevertheless, because they import heavy libraries only when they run."""
