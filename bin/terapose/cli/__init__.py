@@ -21,18 +21,11 @@ from terapose.core.version import __version__
 GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
     "Look and judge": (
-        "view",
-        "report",
-        "picture",
-        "tune",
-        "measure",
-        "cut",
-        "attach",
-        "evaluate",
-        "verify",
+        *("view", "report", "picture", "evaluate", "tune"),
+        *("measure", "cut", "attach", "verify"),
     ),
     "Data and networks": ("simulate", "crop", "process", "pack", "train", "fetch"),
-    "Cluster": ("clean", "stage"),
+    "Cluster": ("profile", "clean", "stage"),
 }
 """Commands by what they are for. Each is a module, loaded when it is called; help loads all of them
 and is quick nevertheless, because they import heavy libraries only when they run."""

@@ -1,0 +1,107 @@
+"""Nextflow's trace of a run: time and memory of tasks, by sample and process.
+
+Amounts are as people read them (``1m 13s``, ``141.6 MB``), or, with ``trace.raw``, plain numbers of
+milliseconds and bytes. Tasks that failed do not count, those of an earlier run that were reused do.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from terapose.core.errors import InputError
+
+_NEEDED = ("name", "status", "realtime", "peak_rss")
+_DONE = ("COMPLETED", "CACHED")
+_NAME = re.compile(r"(?:.*:)?(?P<process>\w+)(?: \((?P<tag>.*)\))?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+_PART = re.compile(r"([\d.]+)\s*(ms|[smhd])")
+_SECOND = "SEGMENT_CELLS"
+"""Scope of the second network, whose tasks are those of other results."""
+
+
+@dataclass
+class Tasks:
+    """The tasks of a process for one sample: number, seconds of all, bytes of the largest."""
+
+    number: int = 0
+    seconds: float = 0.0
+    memory: int = 0
+
+
+def seconds(text: str) -> float:
+    """A duration in seconds; 0 for none (``-``)."""
+    if text.isdigit():
+        return int(text) / 1000
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def size(text: str) -> int:
+    """An amount of memory in bytes; 0 for none (``-``)."""
+    if text.isdigit():
+        return int(text)
+    number, _, unit = text.strip().partition(" ")
+    return round(float(number) * _SIZES[unit]) if unit in _SIZES else 0
+
+
+def parse(
+    lines: Iterable[str], where: object, samples: Iterable[str]
+) -> dict[str, dict[str, Tasks]]:
+    """Tasks by sample and by the name of the stage.
+
+    Parameters
+    ----------
+    lines
+        Of the file.
+    where
+        The file, for messages.
+    samples
+        Names of the samples; tasks of others are left out.
+
+    Raises
+    ------
+    InputError
+        If it is no trace, or has not the columns that are needed.
+    """
+    rows = csv.DictReader(lines, delimiter="\t")
+    missing = [name for name in _NEEDED if name not in (rows.fieldnames or ())]
+    if missing:
+        raise InputError(
+            "is no trace of Nextflow with all columns that are needed",
+            where=where,
+            got=f"no {', '.join(missing)}",
+            remedy="leave trace.fields of Nextflow as it is",
+        )
+    found: dict[str, dict[str, Tasks]] = {name: {} for name in samples}
+    for row in rows:
+        name = _NAME.fullmatch(row["name"] or "")
+        if name is None or row["status"] not in _DONE or _SECOND in row["name"]:
+            continue
+        sample = _sample(name["tag"] or "", found)
+        if sample is None:
+            continue
+        tasks = found[sample].setdefault(stage_of(name["process"]), Tasks())
+        tasks.number += 1
+        tasks.seconds += seconds(row["realtime"] or "")
+        tasks.memory = max(tasks.memory, size(row["peak_rss"] or ""))
+    return found
+
+
+def stage_of(process: str) -> str:
+    """Name of the stage of a process: ``gradients-yx`` for GRADIENTS_YX."""
+    name = process.lower()
+    if name.startswith("gradients_"):
+        return name.replace("_", "-")
+    return f"gather of {name[7:]}" if name.startswith("gather_") else name
+
+
+def _sample(tag: str, samples: Iterable[str]) -> str | None:
+    """The sample of a task: its tag, but for the number of the task."""
+    names = set(samples)
+    if tag in names:
+        return tag
+    before, _, number = tag.rpartition(" ")
+    return before if number.isdigit() and before in names else None
