@@ -97,8 +97,17 @@ def written(path: Path, what: str = "file", *, anything: bool = False) -> Iterat
         point(f"{what}: before it is renamed")
         place.replace(path)
         point(f"{what}: after it is renamed")
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         place.unlink(missing_ok=True)
+
+
+def _name(error: OSError, path: Path) -> None:
+    """Say what was being written: the error of a disk that is full does not."""
+    if error.errno is not None and error.filename is None:
+        error.filename = str(path)
 
 
 def _refuse_special(path: Path) -> None:
@@ -177,6 +186,9 @@ def made(path: Path, what: str = "folder") -> Iterator[Path]:
         point(f"{what}: before it is renamed")
         put_in_place(place, path)
         point(f"{what}: after it is renamed")
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         remove(place)
 
