@@ -40,14 +40,14 @@ class Fault:
 
 
 WRITTEN = """\
-        yield place
-        point(f"{what}: before it is renamed")
-        place.replace(path)
+            yield place
+            point(f"{what}: before it is renamed")
+            place.replace(path)
 """
 WRITTEN_LATE = """\
-        place.touch()
-        place.replace(path)
-        yield path
+            place.touch()
+            place.replace(path)
+            yield path
 """
 ASIDE = """\
         with written(target, _kind(name), anything=True) as place:
