@@ -40,14 +40,14 @@ class Fault:
 
 
 WRITTEN = """\
-        yield place
-        point(f"{what}: before it is renamed")
-        place.replace(path)
+            yield place
+            point(f"{what}: before it is renamed")
+            place.replace(path)
 """
 WRITTEN_LATE = """\
-        place.touch()
-        place.replace(path)
-        yield path
+            place.touch()
+            place.replace(path)
+            yield path
 """
 ASIDE = """\
         with written(target, _kind(name), anything=True) as place:
@@ -199,14 +199,14 @@ FAULTS = (
         "pipeline/repair.py",
         '            store.drop(f"{markers}/task-{task}.json")\n',
         "            pass\n",
-        (f"{DAMAGE}what_is_damaged_is_made_again[labels-flipped]",),
+        (f"{DAMAGE}what_is_damaged_is_made_again[labels-exchanged]",),
     ),
     Fault(
         "labels are not verified before they are published",
         "results/publishing.py",
         "    ensure(job)\n    wrong = _wrong(job, written)\n",
         "    ensure(job)\n    wrong: list[int] = []\n",
-        (f"{DAMAGE}what_is_damaged_is_made_again[final labels-zeros]",),
+        (f"{DAMAGE}what_is_damaged_is_made_again[final labels-flipped]",),
     ),
     Fault(
         "the copy of the labels is not verified",

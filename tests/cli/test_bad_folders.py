@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,6 +87,44 @@ def test_disk_that_fills_up_on_the_way(
     assert last.startswith("terapose: ") and "No space left on device" in last
     assert "make room or choose another folder, and run again: finished work is kept" in last
     assert not finished(disk / "out")
+
+
+@pytest.mark.slow
+def test_disk_that_fills_up_while_results_are_made(
+    good: Path, tiny_model: Path, tmp_path: Path, mount: Callable[[str], Path]
+) -> None:
+    """With any room left it ends in one sentence; and, run again, in the same results."""
+    disk = mount("size=2m")
+    words = ("--jobs", 1, "--model", tiny_model, "--table", "csv,h5ad", "--thumbnails", 9)
+    more = ("--mask-tiff", "cell.ome.tif", "--report", "--store", tmp_path / "store")
+    assert segment_apart(good, disk / "out", *words, *more).returncode == 0
+    wanted, size = outcome(disk / "out"), room(disk)[0]
+    said = []
+    for left in range(1, size, size // 4):
+        shutil.rmtree(disk / "out")
+        (disk / "filler").write_bytes(b"\0" * (room(disk)[1] - left) * 4096)
+        done = segment_apart(good, disk / "out", *words, *more)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        said.append(done.stderr.splitlines()[-1])
+        assert said[-1].startswith(f"terapose: {disk}"), said
+        assert "No space left on device" in said[-1]
+        (disk / "filler").unlink()
+        assert segment_apart(good, disk / "out", *words, *more).returncode == 0
+        assert outcome(disk / "out") == wanted
+    assert len({*said}) > 1, said
+
+
+def room(disk: Path) -> tuple[int, int]:
+    """Blocks of 4096 bytes of a file system that are used, and that are left."""
+    status = os.statvfs(disk)
+    return status.f_blocks - status.f_bfree, status.f_bfree
+
+
+def outcome(folder: Path) -> dict[str, bytes]:
+    """All files of results, but for those that say how long it took."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    timed = ("provenance.json", "report.html", "report.json")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files if p.name not in timed}
 
 
 def test_folder_with_another_runs_results(

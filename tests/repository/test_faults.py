@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +35,14 @@ def test_a_fault_fits_the_code_and_its_tests_are_there(fault: Fault) -> None:
     for test in fault.tests:
         file, _, name = test.partition("::")
         assert not name or f"def {name.partition('[')[0]}(" in (ROOT / file).read_text()
+
+
+@pytest.mark.slow
+def test_each_case_that_a_fault_names_is_there() -> None:
+    cases = {test for fault in FAULTS for test in fault.tests}
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"]
+    done = subprocess.run([*command, *cases], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_there_are_enough_and_the_page_tells_of_each() -> None:

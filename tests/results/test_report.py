@@ -302,13 +302,8 @@ def test_odd_numbers_of_others_are_one_sentence(
 ) -> None:
     (tmp_path / "plane").mkdir()
     whole = numbers(made / "plane")
-    faults: list[dict[str, Any]] = [
-        {"sample": 5},
-        {"cells": None},
-        {"warnings": [1]},
-        {"diameter": {}},
-    ]
-    for odd in faults:
+    odd_ones: list[dict[str, Any]] = [{"sample": 5}, {"cells": None}, {"warnings": [1]}]
+    for odd in (*odd_ones, {"diameter": {}}):
         (tmp_path / "plane/report.json").write_text(json.dumps({**whole, **odd}))
         assert "does not hold what a report needs" in command.refuses("report", tmp_path)
 

@@ -92,13 +92,25 @@ def written(path: Path, what: str = "file", *, anything: bool = False) -> Iterat
         _refuse_special(path)
     place = aside(path)
     try:
-        point(f"{what}: before it is written")
-        yield place
-        point(f"{what}: before it is renamed")
-        place.replace(path)
-        point(f"{what}: after it is renamed")
+        with naming(path):
+            point(f"{what}: before it is written")
+            yield place
+            point(f"{what}: before it is renamed")
+            place.replace(path)
+            point(f"{what}: after it is renamed")
     finally:
         place.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Say what is being written where an error does not, such as that of a disk that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _refuse_special(path: Path) -> None:
@@ -172,11 +184,12 @@ def made(path: Path, what: str = "folder") -> Iterator[Path]:
     """
     place = aside(path)
     try:
-        point(f"{what}: before it is made")
-        yield place
-        point(f"{what}: before it is renamed")
-        put_in_place(place, path)
-        point(f"{what}: after it is renamed")
+        with naming(path):
+            point(f"{what}: before it is made")
+            yield place
+            point(f"{what}: before it is renamed")
+            put_in_place(place, path)
+            point(f"{what}: after it is renamed")
     finally:
         remove(place)
 

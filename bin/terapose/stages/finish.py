@@ -96,13 +96,14 @@ def gather(job: Job, results: Mapping[str, list[Result]]) -> Added:
     output.mkdir(parents=True, exist_ok=True)
     staging = files.aside(output / RECORD)
     try:
-        staging.mkdir()
-        lay_out(job, staging / LABELS, checks, link=job.params["link"])
-        _contents(job, results, checksum, staging)
-        job.confirm_content()
-        record = sealed({**record, **noted(staging, checks)})
-        (staging / RECORD).write_text(json.dumps(record, indent=1))
-        _publish(staging, output, record)
+        with files.naming(output):
+            staging.mkdir()
+            lay_out(job, staging / LABELS, checks, link=job.params["link"])
+            _contents(job, results, checksum, staging)
+            job.confirm_content()
+            record = sealed({**record, **noted(staging, checks)})
+            (staging / RECORD).write_text(json.dumps(record, indent=1))
+            _publish(staging, output, record)
     finally:
         files.remove(staging)
     for note in record["notes"]:
