@@ -83,10 +83,10 @@ def command(
     address is read from standard input. Scale, position, channels and pyramid levels are kept. If
     the copy is interrupted, the same command continues it.
     """
+    from terapose.api.progress import stages
     from terapose.apps.crop import Wanted, crop
     from terapose.apps.unfinished import others
     from terapose.cli.known import Known, segmented
-    from terapose.api.progress import stages
     from terapose.io.images import open_image
     from terapose.io.images.channels import channel_numbers
     from terapose.io.images.watch import Watch

@@ -81,10 +81,10 @@ def command(
     (merge), or your own in a Python file, whose code is run. If it is interrupted, the same command
     continues.
     """
+    from terapose.api.progress import stages
     from terapose.apps.process.blocks import Setting
     from terapose.apps.process.run import default_block, process
     from terapose.apps.unfinished import others
-    from terapose.api.progress import stages
     from terapose.core.geometry import Grid, zyx
     from terapose.io.images.watch import Watch
 
