@@ -44,10 +44,10 @@ def draw(evaluations: Mapping[str, Evaluation], path: Path) -> None:
 
     found = list(evaluations.values())
     seams = any(one.seams is not None for one in found)
-    width = 4.4 * (3 + seams)
-    figure = Figure(figsize=(width, 3.9), layout="constrained")
+    rows, columns = (2, 2) if seams else (1, 3)
+    figure = Figure(figsize=(4.4 * columns, 3.7 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 3 + seams)
+    panels = figure.subplots(rows, columns).ravel()
     _curves(panels[0], evaluations)
     _histogram(panels[1], found)
     _by_size(panels[2], found)

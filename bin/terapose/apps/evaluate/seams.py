@@ -3,7 +3,7 @@
 An instance is at a seam if its bounding box touches the plane between two blocks. Large instances
 touch one more often than small ones, and may be easier or harder to find. So there is a second
 comparison: instances that touch seams, and none of the planes halfway between them, against those
-that touch such a plane and no seam. These have the same sizes, so that what differs comes from the
+that touch such a plane and no seam. Their sizes are alike, so that what differs comes from the
 seams alone.
 
 Differences are those of recall and of average precision at an IoU of 0.5, with Newcombe's interval
