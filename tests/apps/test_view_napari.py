@@ -25,6 +25,12 @@ def layers(folder: Path) -> list[Any]:
     return reader(str(folder))
 
 
+def finest(layer: Any) -> Any:
+    """The array of a layer, or that of the finest level."""
+    data, about, _ = layer
+    return data[0] if about["multiscale"] else data
+
+
 def test_only_results_are_read(viewed: Path, tmp_path: Path) -> None:
     assert get_reader(str(viewed / "volume")) is read_results
     for other in (tmp_path, viewed, viewed / "plane.tif", tmp_path / "nothing"):
@@ -47,10 +53,10 @@ def test_a_volume(viewed: Path) -> None:
         assert tuple(about["translate"]) == (10.0, -3.0, 7.5)
     image = open_image(viewed / "volume.zarr")
     whole = Box.whole(image.shape).slices
-    assert (np.asarray(dna[0][0]) == image.read(whole, 2)).all()
-    assert (np.asarray(actin[0][0]) == image.read(whole, 1)).all()
+    assert (np.asarray(finest(dna)) == image.read(whole, 2)).all()
+    assert (np.asarray(finest(actin)) == image.read(whole, 1)).all()
     labels = open_image(viewed / "volume" / "labels.zarr" / "cells").read(whole)
-    assert (np.asarray(cells[0][0]) == labels).all()
+    assert (np.asarray(finest(cells)) == labels).all()
     table = pd.read_csv(viewed / "volume" / "cells.csv")
     features = cells[1]["features"]
     assert (features.pop("index") == table["CellID"]).all()
@@ -59,10 +65,10 @@ def test_a_volume(viewed: Path) -> None:
 
 def test_a_plane_has_two_axes(viewed: Path) -> None:
     channel, cells = layers(viewed / "plane")
-    assert channel[0][0].shape == cells[0][0].shape == (60, 70)
+    assert finest(channel).shape == finest(cells).shape == (60, 70)
     assert len(channel[1]["scale"]) == len(cells[1]["translate"]) == 2
     expected = open_image(viewed / "plane.tif").read((slice(0, 1), slice(0, 60), slice(0, 70)))[0]
-    assert (np.asarray(channel[0][0]) == expected).all()
+    assert (np.asarray(finest(channel)) == expected).all()
 
 
 @pytest.mark.parametrize(
@@ -80,9 +86,10 @@ def test_a_plane_has_two_axes(viewed: Path) -> None:
     ],
 )
 def test_it_is_indexed_as_an_array_is(viewed: Path, index: Any) -> None:
-    array = layers(viewed / "volume")[0][0][0]
+    array = finest(layers(viewed / "volume")[0])
     whole = np.asarray(array)
     assert whole.shape == array.shape and whole.dtype == array.dtype and whole.ndim == array.ndim
+    assert whole.size == array.size
     found = array[index]
     assert found.shape == whole[index].shape and (found == whole[index]).all()
     with pytest.raises(IndexError):
@@ -113,6 +120,6 @@ def test_napari_takes_the_layers(viewed: Path) -> None:
     for name in ("volume", "plane"):
         for data, about, kind in layers(viewed / name):
             layer = napari.layers.Layer.create(data, about, kind)
-            assert layer.multiscale and layer.name == about["name"]
+            assert layer.multiscale == about["multiscale"] and layer.name == about["name"]
             if "features" in about:
                 assert "Volume" in layer.features or "Area" in layer.features

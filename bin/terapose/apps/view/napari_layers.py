@@ -7,6 +7,7 @@ and kind, and read as needed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,7 +70,7 @@ def layers_of(results: Results) -> list[LayerData]:
             **_placed(volume.levels[0], results.dimensions),
         }
         arrays = [Lazily(volume, n) for n in range(len(volume.levels))]
-        layers.append((arrays, about | {"multiscale": True}, "image"))
+        layers.append(_layer(arrays, about, "image"))
     features = _features(results)
     for number, name in enumerate(results.labels):
         group = results.folder / LABELS / name
@@ -79,8 +80,14 @@ def layers_of(results: Results) -> list[LayerData]:
             about["visible"] = False
         elif features is not None:
             about["features"] = features
-        layers.append((stored, about | {"multiscale": True}, "labels"))
+        layers.append(_layer(stored, about, "labels"))
     return layers
+
+
+def _layer(levels: Sequence[Any], about: dict[str, Any], kind: str) -> LayerData:
+    """A layer of one level, or of several; a list of one napari takes for planes."""
+    several = len(levels) > 1
+    return (list(levels) if several else levels[0], about | {"multiscale": several}, kind)
 
 
 class Lazily:
@@ -99,6 +106,7 @@ class Lazily:
         self._whole = volume.levels[level].shape
         self.shape: tuple[int, ...] = self._whole[-volume.dimensions :]
         self.ndim = volume.dimensions
+        self.size = math.prod(self.shape)
         self.dtype = volume.dtype
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
