@@ -19,7 +19,7 @@ from terapose.core.version import __version__
 
 GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
-    "Look and judge": ("report", "picture", "cut", "attach", "evaluate", "verify"),
+    "Look and judge": ("report", "picture", "cut", "attach", "evaluate", "verify", "crate"),
     "Data and networks": ("simulate", "crop", "process", "pack", "train", "fetch"),
     "Cluster": ("clean", "stage"),
 }
