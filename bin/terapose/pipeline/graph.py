@@ -57,7 +57,7 @@ def _reports(mode: str, params: Parameters) -> bool:
 
 
 def _traces(mode: str, params: Parameters) -> bool:
-    return "geojson" in params.table
+    return params.has_outlines
 
 
 def _fits_mixtures(plan: Plan, params: Mapping[str, Any]) -> bool:
