@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -207,9 +208,14 @@ def test_the_table_is_mcquants(slide: Path, tmp_path: Path) -> None:
     assert keys == {"region": "cells", "region_key": "region", "instance_key": "CellID"}
     assert list(data.obs[keys["region_key"]].cat.categories) == ["cells"]
     assert data.obs[keys["instance_key"]].dtype.kind in "iu"
-    cut = segmented(slide, tmp_path / "cut", table=("csv", "geojson"), **CUT)
+    both = ("csv", "geojson", "geojson.gz")
+    cut = segmented(slide, tmp_path / "cut", table=both, **CUT)
     for name in ("cells.csv", "cells.geojson"):
         assert (cut / name).read_bytes() == (out / name).read_bytes()
+    packed = (cut / "cells.geojson.gz").read_bytes()
+    assert gzip.decompress(packed) == (out / "cells.geojson").read_bytes()
+    # neither the time nor a name is in it
+    assert packed[3:8] == bytes(5) and len(packed) < 0.3 * len(gzip.decompress(packed))
     assert not (cut / "cells.h5ad").exists()
 
 

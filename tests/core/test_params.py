@@ -62,7 +62,10 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"channels": "1," * 9}, f"channels: got {'1,' * 9!r}, allowed: up to eight numbers from 1"),
     ({"cell_channels": [1, 2, 3, 4]}, "cell_channels: got [1, 2, 3, 4], allowed: up to three"),
     ({"measure": ","}, "measure: got ',', allowed: all, shape, none, or numbers from 1 up, or"),
-    ({"table": "xls"}, "table: got 'xls', allowed: csv, parquet, h5ad and geojson, one or"),
+    (
+        {"table": "xls"},
+        "table: got 'xls', allowed: csv, parquet, h5ad, geojson and geojson.gz, one or",
+    ),
     ({"voxel_size": [1, -1, 1]}, "voxel_size: got [1.0, -1.0, 1.0]"),
     ({"flow3d_smooth": [1, 2]}, "flow3d_smooth: got [1.0, 2.0], allowed: one or three numbers"),
     ({"slab_planes": 0}, "slab_planes: got 0, allowed: greater than or equal to 1"),

@@ -29,7 +29,11 @@ from terapose.io.store.store import Store
 from terapose.results.thumbnails.chosen_cells import _read
 from terapose.results.verify import faults
 
-EVERYTHING = {"table": "csv,parquet,h5ad,geojson", "mask_tiff": "mask.tif", "thumbnails": 8}
+EVERYTHING = {
+    "table": "csv,parquet,h5ad,geojson,geojson.gz",
+    "mask_tiff": "mask.tif",
+    "thumbnails": 8,
+}
 
 
 def results(folder: Path) -> dict[str, bytes]:

@@ -39,7 +39,7 @@ from terapose.results.destination import check_output, refuse_links, renew
 from terapose.results.earlier import record_of
 from terapose.results.in_image.attaching import check_image
 from terapose.results.outputs import result_names
-from terapose.results.report.own import refuse_others, remove_reports
+from terapose.results.report.own import refuse_others, remove_made
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def segment_file(
             as_links = link or (isinstance(results, Remote) and isinstance(home.place, Path))
             made = _segment(opened, folder, home, params, workers, report, link=as_links)
             look_all(made.record["mode"], params, folder)
-            remove_reports(results)
+            remove_made(results)
             if params.report:
                 _report(folder, results, opened.address)
         # not before results are where they should be: another run can go on from what is kept

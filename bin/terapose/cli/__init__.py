@@ -22,7 +22,7 @@ GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
     "Look and judge": (
         *("view", "report", "picture", "evaluate", "tune"),
-        *("measure", "cut", "attach", "verify"),
+        *("measure", "cut", "attach", "verify", "crate"),
     ),
     "Data and networks": ("simulate", "crop", "process", "pack", "train", "fetch"),
     "Cluster": ("profile", "clean", "stage"),

@@ -140,11 +140,11 @@ def _segment_all(
 
 def _forget_report(folder: Path | Remote, begun: list[str]) -> None:
     """Remove the report of all samples of an earlier run, once one of them was begun."""
-    from terapose.results.report.own import remove_reports
+    from terapose.results.report.own import remove_made
 
     # an only sample has none, and its own goes and comes with its results
     if any(begun) and isinstance(folder, Path):
-        remove_reports(folder)
+        remove_made(folder)
 
 
 def _report_all(folder: Path, names: list[str]) -> None:

@@ -29,7 +29,7 @@ IN_WORDS = {
     "channels": f"up to eight {_NUMBERS_OR_NAMES}",
     "cell_channels": f"up to three {_NUMBERS_OR_NAMES}",
     "measure": f"all, shape, none, or {_NUMBERS_OR_NAMES}",
-    "table": "csv, parquet, h5ad and geojson, one or several, as in csv,h5ad",
+    "table": "csv, parquet, h5ad, geojson and geojson.gz, one or several, as in csv,h5ad",
     "axes": "letters of T, C, Z, Y, X in the order of the file",
 }
 """What lists and text may be: parameters of which pydantic would name one wrong part."""

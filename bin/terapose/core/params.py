@@ -190,12 +190,13 @@ class Parameters(ImageParameters):
         "shape: only the shapes of cells; none: neither intensities nor shapes.",
     )
     table: Annotated[
-        tuple[Literal["csv", "parquet", "h5ad", "geojson"], ...], BeforeValidator(as_words)
+        tuple[Literal["csv", "parquet", "h5ad", "geojson", "geojson.gz"], ...],
+        BeforeValidator(as_words),
     ] = Field(
         ("csv", "parquet"),
         min_length=1,
         description="Formats of the cell table: csv, parquet, h5ad (AnnData), geojson (outlines "
-        "for QuPath; planes only).",
+        "for QuPath; planes only), geojson.gz (the same, packed).",
     )
     thumbnails: Count = Field(
         None,
@@ -295,6 +296,11 @@ class Parameters(ImageParameters):
         return "" if is_box(self.region) else self.region
 
     @property
+    def has_outlines(self) -> bool:
+        """Whether outlines of cells are written."""
+        return any(kind in OUTLINES for kind in self.table)
+
+    @property
     def has_second(self) -> bool:
         """Whether a second network finds cells, to be matched to nuclei."""
         return bool(self.cell_model or self.cell_channels or self.cell_diameter)
@@ -313,6 +319,9 @@ class Parameters(ImageParameters):
         }
         return self.model_copy(update=changed)
 
+
+OUTLINES = ("geojson", "geojson.gz")
+"""Formats of `table` that are outlines of the cells of all compartments, in one file."""
 
 SELECTION = ("axes", "series", "time", "stack", "level", "region")
 """Parameters that choose an image at an address."""

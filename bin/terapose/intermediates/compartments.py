@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.geometry import Box
+from terapose.core.params import OUTLINES
 from terapose.intermediates.relabel_map import named_labels
 from terapose.io.labels.ome_zarr import NAME
 from terapose.pipeline.job import Job
@@ -43,8 +44,8 @@ def compartments(before: State) -> tuple[str, ...]:
 
 def table_names(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
     """Files of the tables of compartments; outlines of all are in one."""
-    tables = [f"{name}.{kind}" for name in names for kind in kinds if kind != "geojson"]
-    return tables + [f"{CELLS}.geojson"] * ("geojson" in kinds)
+    tables = [f"{name}.{kind}" for name in names for kind in kinds if kind not in OUTLINES]
+    return tables + [f"{CELLS}.{kind}" for kind in OUTLINES if kind in kinds]
 
 
 def margin(before: State) -> int:

@@ -46,7 +46,7 @@ def open_checked(address: str, params: Parameters) -> Image:
     if mode != "3d" or params.anisotropy is None:
         _check_square(image)
     _check_for_mode(params, mode)
-    if image.level and (params.upscale or "geojson" in params.table):
+    if image.level and (params.upscale or params.has_outlines):
         check_cover(image, params, mode)
     return image
 
@@ -113,7 +113,7 @@ def _check_shape(image: Image, mode: str) -> None:
 
 def _check_for_mode(params: Parameters, mode: str) -> None:
     """Refuse parameters that another mode than this one has."""
-    for name, given in (("expand", params.expand), ("table", "geojson" in params.table)):
+    for name, given in (("expand", params.expand), ("table", params.has_outlines)):
         if given and mode != "2d":
             raise InputError(
                 f"{'`expand`' if name == 'expand' else 'a table in geojson'} needs mode 2d",

@@ -43,7 +43,7 @@ def reports(mode: str, params: Parameters) -> bool:
 
 def traces(mode: str, params: Parameters) -> bool:
     """Whether a table has outlines."""
-    return "geojson" in params.table
+    return params.has_outlines
 
 
 def fits_mixtures(plan: Plan, params: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from terapose.core.errors import InputError
 from terapose.core.near import as_file
-from terapose.core.params import Parameters
+from terapose.core.params import OUTLINES, Parameters
 from terapose.intermediates.compartments import ALL, CELLS, MASKS, table_names
 
 LABELS = "labels.zarr"
@@ -73,7 +73,7 @@ def _any_of(names: Collection[str]) -> re.Pattern[str]:
 OUTPUTS = (
     Output(
         "tables",
-        _any_of(table_names(ALL, ("csv", "parquet", "h5ad", "geojson"))),
+        _any_of(table_names(ALL, ("csv", "parquet", "h5ad", *OUTLINES))),
         lambda params, parts: table_names(parts, params["table"]),
     ),
     Output(

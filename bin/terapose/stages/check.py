@@ -45,7 +45,7 @@ from terapose.results.destination import check_output
 from terapose.results.earlier import stale
 from terapose.results.in_image.attaching import check_image
 from terapose.results.outputs import result_names
-from terapose.results.report.own import refuse_others, reports_in
+from terapose.results.report.own import crate_in, refuse_others, reports_in
 from terapose.results.thumbnails.files import MOST_BYTES
 
 if TYPE_CHECKING:
@@ -325,5 +325,6 @@ def _check_one(
 
 
 def _stale(output: Path, names: list[str], params: Parameters) -> list[str]:
-    """Results of an earlier run that would stay, and its report."""
-    return [*stale(output, names), *([] if params.report else reports_in(output))]
+    """Results of an earlier run that would stay, its report and its crate."""
+    reports = [] if params.report else reports_in(output)
+    return [*stale(output, names), *reports, *crate_in(output)]

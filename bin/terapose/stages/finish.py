@@ -18,12 +18,14 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from terapose.core.masking import masked_all
+from terapose.core.params import OUTLINES
 from terapose.core.tables import Table
 from terapose.core.version import __version__
 from terapose.intermediates.cell_table import batches
@@ -145,13 +147,12 @@ def _tables(job: Job, measured: list[Result], name: str, output: Path) -> None:
 
 def _outlines(job: Job, measured: list[Result], outlined: list[Result], output: Path) -> None:
     """Write the outlines of the cells, with what was measured of them."""
-    source = ByNumber(job.store, outlined, "rings")
-    rows = batches(job, measured)
-    pairs = ((batch, _rings(source, batch["CellID"])) for batch in rows)
     planes = job.plan.result(upscale=True).whole[0]
-    write_geojson(
-        output / "cells.geojson", pairs, sample_name(job.plan.image.address), planes=planes
-    )
+    sample = sample_name(job.plan.image.address)
+    for kind in (kind for kind in OUTLINES if kind in job.params["table"]):
+        rings = partial(_rings, ByNumber(job.store, outlined, "rings"))
+        pairs = ((batch, rings(batch["CellID"])) for batch in batches(job, measured))
+        write_geojson(output / f"{CELLS}.{kind}", pairs, sample, planes=planes)
 
 
 def _rings(source: ByNumber, ids: NDArray[Any]) -> Table:

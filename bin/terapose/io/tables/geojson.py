@@ -10,6 +10,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from gzip import GzipFile
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ import numpy as np
 
 from terapose.core.tables import Table, select
 
+PACKED = ".gz"
+_LEVEL = 6
 _NOT_MEASURED = ("CellID", "BoundingBox")
 
 
@@ -28,7 +33,7 @@ def write_geojson(
     Parameters
     ----------
     path
-        File to write.
+        File to write, packed if it ends in `PACKED`.
     batches
         The table of cells, some rows at a time, and the rings of these cells, as ``outlines`` has
         them: ``id`` (rising), ``kind`` (0 cell, 1 nucleus), ``plane``, ``polygon``, ``end`` and
@@ -38,7 +43,12 @@ def write_geojson(
     planes
         Planes of the image; where there are several, each outline names its own.
     """
-    with path.open("w", encoding="utf-8") as file:
+    with ExitStack() as stack:
+        opened: Any = stack.enter_context(path.open("wb"))
+        if path.name.endswith(PACKED):
+            # no name and no time, so that the same outlines are the same bytes
+            opened = stack.enter_context(GzipFile("", "wb", _LEVEL, opened, mtime=0))
+        file = stack.enter_context(TextIOWrapper(opened, encoding="utf-8"))
         file.write('{"type": "FeatureCollection", "features": [')
         separator = "\n"
         for batch, outlines in batches:

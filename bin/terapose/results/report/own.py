@@ -1,4 +1,4 @@
-"""The files of reports in a folder: which are there, and that nothing else is replaced."""
+"""Files made from results, reports and crates: which are there, and that no others are replaced."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from terapose.io.remote import Remote, names_in
 
 PAGE, NUMBERS, MULTIQC = NAMES = ("report.html", "report.json", "report_mqc.json")
 """Names of the files."""
+CRATE, CRATE_SIGN = "ro-crate-metadata.json", "Written by Terapose"
+"""Name of a crate, and what its description begins with."""
 GENERATOR = "Terapose"
 """Name in the head of each page."""
 _BEGIN = 400
@@ -17,6 +19,7 @@ SIGNS = {
     PAGE: f'name="generator" content="{GENERATOR} '.encode(),
     NUMBERS: b'{\n "format": ',
     MULTIQC: b'{\n "id": "terapose"',
+    CRATE: CRATE_SIGN.encode(),
 }
 """What is near the beginning of each, and of no file of others."""
 
@@ -44,9 +47,14 @@ def reports_in(folder: Path | Remote) -> list[str]:
     return [name for name in NAMES if name in there and _is_own(folder, name)]
 
 
-def remove_reports(folder: Path | Remote) -> None:
-    """Remove the files of reports from a folder, and nothing else."""
-    found = reports_in(folder)
+def crate_in(folder: Path | Remote) -> list[str]:
+    """Name of the crate in a folder, if there is one that Terapose has written."""
+    return [CRATE] if CRATE in names_in(folder) and _is_own(folder, CRATE) else []
+
+
+def remove_made(folder: Path | Remote) -> None:
+    """Remove the files of reports and the crate from a folder, and nothing else."""
+    found = reports_in(folder) + crate_in(folder)
     if isinstance(folder, Remote):
         folder.remove(found)
         return
