@@ -100,7 +100,7 @@ def test_disk_that_fills_up_while_results_are_made(
     assert segment_apart(good, disk / "out", *words, *more).returncode == 0
     wanted, size = outcome(disk / "out"), room(disk)[0]
     said = []
-    for left in range(1, size, size // 4):
+    for left in range(1, size, size // 3):
         shutil.rmtree(disk / "out")
         (disk / "filler").write_bytes(b"\0" * (room(disk)[1] - left) * 4096)
         done = segment_apart(good, disk / "out", *words, *more)

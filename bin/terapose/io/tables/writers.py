@@ -2,8 +2,8 @@
 
 CSV and Parquet hold all columns. AnnData (`.h5ad`) has the mean intensities as its matrix and all
 other columns as observations, as `scimap.pp.mcmicro_to_scimap` would make it of the CSV file:
-intensities are what is before ``X_centroid``. The matrix is streamed, observations are kept in
-memory until the end.
+intensities are what is before ``X_centroid``. It is kept in memory until the end, with its matrix
+compressed: HDF5 ends the process after it could not write to a file, as to a disk that is full.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class _AnnData:
         self._markers = schema.names[1:first]
         self._rest = ["CellID", *schema.names[first:]]
         self._observations: list[pd.DataFrame] = []
-        self._file = h5py.File(path.absolute(), "w")
+        self._path = path
+        self._file = h5py.File(path.absolute(), "w", driver="core", backing_store=False)
         self._matrix = self._file.create_dataset(
             "X",
             shape=(0, len(self._markers)),
@@ -93,6 +94,13 @@ class _AnnData:
         self._observations.append(rows.select(self._rest).to_pandas())
 
     def close(self) -> None:
+        with self._file:
+            self._complete()
+            self._observations.clear()
+            self._file.flush()
+            self._path.write_bytes(self._file.id.get_file_image())
+
+    def _complete(self) -> None:
         import pandas as pd
         from anndata.io import write_elem
 
@@ -113,7 +121,6 @@ class _AnnData:
         write_elem(self._file, "uns", {"all_markers": markers, "spatialdata_attrs": keys})
         for name in ("layers", "obsp", "varm", "varp"):
             write_elem(self._file, name, {})
-        self._file.close()
 
 
 def write_table(
