@@ -29,7 +29,7 @@ from terapose.pipeline.planning import make_plan
 from terapose.results.earlier import record_of
 from terapose.results.given.cells import Rules, put_cells
 from terapose.results.given.source import open_given
-from terapose.results.report.own import remove_reports
+from terapose.results.report.own import remove_made
 
 _LAST = ("export", "measure", "outlines", "finish")
 _NO_NETWORK = ModelInfo(Path(), "none", "none", "", 0, 1, 224, 30.0, False, None)
@@ -141,7 +141,7 @@ def measure_file(
                 runner = Runner(plan, store, pool, report)
                 rules = Rules(renumber, allow_pieces, params.expand or 0)
                 _run(runner, params, labels, rules, folder, workers)
-            remove_reports(folder)
+            remove_made(folder)
         finally:
             store.remove()
             with suppress(OSError):  # stores of other runs are in it
