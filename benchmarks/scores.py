@@ -36,8 +36,8 @@ def tile() -> NDArray[np.uint32]:
         box = tuple(slice(a, a + 20) for a in low)
         part = labels[box]
         grid = np.indices(part.shape).T + low - center
-        inside = np.linalg.norm(grid, axis=-1).T < radius
-        part[inside & (part == 0)] = number
+        distance = np.linalg.norm(grid, axis=-1).T
+        part[(distance < radius) & (part == 0)] = number
     return labels
 
 
