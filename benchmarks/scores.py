@@ -45,7 +45,9 @@ def write(path: Path, repeats: tuple[int, int, int], shift: int) -> int:
     """Write a label image; returns the number of cells."""
     one = np.roll(tile(), shift, 2)
     shape = tuple(n * side for n, side in zip(repeats, TILE, strict=True))
-    image = zarr.create_array(str(path), shape=shape, chunks=TILE, dtype=np.uint32)
+    image = zarr.create_array(
+        str(path), shape=shape, chunks=TILE, dtype=np.uint32, dimension_names=("z", "y", "x")
+    )
     for number, place in enumerate(product(*map(range, repeats))):
         region = tuple(slice(n * s, (n + 1) * s) for n, s in zip(place, TILE, strict=True))
         image[region] = np.where(one > 0, one + np.uint32(number * COUNT), 0)
