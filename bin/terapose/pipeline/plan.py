@@ -14,6 +14,7 @@ import logging
 import math
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -69,6 +70,27 @@ class ModelPlan(BaseModel):
     overlap: float
     augment: bool
     skip_empty: float | None
+
+
+class DiameterPlan(BaseModel):
+    """The diameter of cells that the network's grid is made for.
+
+    Attributes
+    ----------
+    pixels
+        In pixels of Y and X of the level that is segmented.
+    origin
+        Whether it was given, was found in the image (`terapose.pipeline.sized`), or is that of the
+        network.
+    told
+        How it was found, or why it was not; "" if nothing was looked for.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pixels: float
+    origin: Literal["given", "found", "network"]
+    told: str = ""
 
 
 class IntensityPlan(BaseModel):
@@ -159,6 +181,7 @@ class Plan(BaseModel):
     mode: str
     image: ImagePlan
     model: ModelPlan
+    diameter: DiameterPlan
     intensity: IntensityPlan
     output: OutputPlan
     full: OutputPlan | None

@@ -44,6 +44,7 @@ from terapose.pipeline.layout import (
     network_shape,
 )
 from terapose.pipeline.plan import (
+    DiameterPlan,
     IntensityPlan,
     MemberPlan,
     ModelPlan,
@@ -58,7 +59,9 @@ if TYPE_CHECKING:
     from terapose.networks import ModelInfo
 
 
-def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
+def make_plan(
+    image: Image, info: ModelInfo, params: Parameters, diameter: DiameterPlan | None = None
+) -> Plan:
     """Fix everything that shapes the store and the network's work.
 
     Parameters
@@ -69,6 +72,8 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         What the network's file is, or files are (`terapose.networks.identify_all`).
     params
         All parameters; only those of the plan stage are looked at.
+    diameter
+        How the diameter was found, if it was not given.
     """
     mode = mode_of(image, params)
     flat = mode != "3d"
@@ -92,6 +97,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         "mode": mode,
         "image": planned,
         "model": _model_plan(info, params),
+        "diameter": diameter or _diameter_plan(info, params),
         "intensity": _intensity_plan(image, params),
         "output": _output_plan(image, params),
         "full": None,
@@ -217,6 +223,12 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
         augment=params.augment,
         skip_empty=params.skip_empty,
     )
+
+
+def _diameter_plan(info: ModelInfo, params: Parameters) -> DiameterPlan:
+    if params.diameter:
+        return DiameterPlan(pixels=params.diameter, origin="given")
+    return DiameterPlan(pixels=info.diam_mean, origin="network")
 
 
 def _output_plan(image: Image, params: Parameters) -> OutputPlan:
