@@ -92,6 +92,13 @@ class DiameterPlan(BaseModel):
     origin: Literal["given", "found", "network"]
     told: str = ""
 
+    @property
+    def text(self) -> str:
+        """For a person, in one line."""
+        origins = {"given": "", "found": ", found in the image", "network": ", as of the network"}
+        about = f": {self.told}" if self.told else ""
+        return f"{self.pixels:g} pixels{origins[self.origin]}{about}"
+
 
 class IntensityPlan(BaseModel):
     """How intensities become the network's input."""

@@ -81,14 +81,7 @@ def make_plan(
     rescale = info.diam_mean / params.diameter if params.diameter else 1.0
     grid = network_shape(image.shape, rescale, anisotropy, flat=flat)
     _check_grid(image, grid[1:] if flat else grid, rescale, anisotropy)
-    if params.channel_merge == "none" and len(params.channels) > info.channels:
-        raise InputError(
-            "more channels are given than the network has inputs",
-            where="channels",
-            got=list(params.channels),
-            allowed=f"{info.channels} for {params.model}",
-            remedy="give fewer channels, merge them (channel_merge), or give another model",
-        )
+    check_channels_of(info, params)
     choose = choose_flat_slabs if flat else choose_slabs
     slabs = choose(grid, params.slab_planes, params.rectangle)
     planned = _image_plan(image, params)
@@ -298,6 +291,24 @@ def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
         bins |= set(range(max(min(edges) - 1, 0), min(max(edges) + 2, 65536)))
     # more than this is memory without use: the gather reads again where it misses
     return tuple(sorted(bins)[:256])
+
+
+def check_channels_of(info: ModelInfo, params: Parameters) -> None:
+    """Refuse more channels than a network has inputs.
+
+    Raises
+    ------
+    InputError
+        If there are more.
+    """
+    if params.channel_merge == "none" and len(params.channels) > info.channels:
+        raise InputError(
+            "more channels are given than the network has inputs",
+            where="channels",
+            got=list(params.channels),
+            allowed=f"{info.channels} for {params.model}",
+            remedy="give fewer channels, merge them (channel_merge), or give another model",
+        )
 
 
 def _check_grid(image: Image, grid: tuple[int, ...], rescale: float, anisotropy: float) -> None:

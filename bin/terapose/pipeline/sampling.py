@@ -1,9 +1,9 @@
 """A fixed sample of an image: windows of its planes, scaled and normalised as a network takes them.
 
-1. *Probes* are small boxes of single planes, on a regular grid of at most `ALONG` x `ALONG` places
-   in each of up to three planes. Their voxels give the intensities that become 0 and 1, and their
-   spread says where there is something to see: windows are around the middles of the probes with
-   the largest spread.
+1. *Probes* are small boxes of single planes, on a regular grid: of at most 8 x 8 places in a plane,
+   or 4 x 4 in each of up to `PLANES` planes of a volume. Their voxels give the intensities that
+   become 0 and 1, and their spread says where there is something to see: windows are around the
+   middles of the probes with the largest spread.
 2. A *window* is what fits into one tile of the network when cells are scaled from the diameter that
    is assumed to that of the network; at the border of the image it is moved inside. Windows of a
    plane are at least half their edge apart: of a small image there is but one in each plane.
@@ -32,7 +32,7 @@ from terapose.core.params import Parameters
 from terapose.io.images import Image, open_image
 from terapose.io.images.channels import channel_numbers
 
-ALONG = 5
+PLANES = 6
 PROBE = 128
 WINDOWS = 6
 """Windows at a scale, at most."""
@@ -82,8 +82,9 @@ class Sample:
     def _probes(self) -> list[tuple[Place, list[NDArray[np.floating]]]]:
         """Middles of probes, and the voxels of each channel in use."""
         depth, height, width = self.image.shape
-        planes = min(3, depth) if self.image.is_lazy else 1
-        counts = (planes, *(min(ALONG, -(-n // PROBE)) for n in (height, width)))
+        planes = min(PLANES, depth) if self.image.is_lazy else 1
+        most = 8 if planes == 1 else 4
+        counts = (planes, *(min(most, -(-n // PROBE)) for n in (height, width)))
         along = (
             [(2 * i + 1) * n // (2 * count) for i in range(count)]
             for n, count in zip(self.image.shape, counts, strict=True)
