@@ -10,7 +10,8 @@
 3. Windows that are scaled down are read from the coarsest level of the pyramid that is fine enough.
 
 So what is read are tens of boxes, whatever the size of the image, and the same ones for every cut.
-Of an image that cannot be read by region a single plane is decoded, once.
+Of an image that cannot be read by region planes are decoded as a whole, once each: of one with
+large planes only that in the middle, and none if that takes more than `MOST` bytes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ PLANES = 6
 PROBE = 128
 WINDOWS = 6
 """Windows at a scale, at most."""
+
+MOST = 2**30
+"""Bytes of a plane that is decoded as a whole, at most."""
+_SMALL = 2**22
+"""Pixels of a small plane."""
 
 Place = tuple[int, int, int]
 """The middle of a probe or window, (Z, Y, X) in voxels of the image."""
@@ -70,7 +76,8 @@ class Sample:
         _, height, width = self.image.shape
         edges = (min(height, int(self.edge / scale)), min(width, int(self.edge / scale)))
         grid = (min(self.edge, round(edges[0] * scale)), min(self.edge, round(edges[1] * scale)))
-        if min(grid) < 2:
+        whole = height * width * self.image.dtype.itemsize * len(self._numbers)
+        if min(grid) < 2 or (whole > MOST and not self.image.is_lazy):
             return []
         return [self._window(place, edges, grid) for place in self._chosen(edges)]
 
@@ -82,7 +89,7 @@ class Sample:
     def _probes(self) -> list[tuple[Place, list[NDArray[np.floating]]]]:
         """Middles of probes, and the voxels of each channel in use."""
         depth, height, width = self.image.shape
-        planes = min(PLANES, depth) if self.image.is_lazy else 1
+        planes = min(PLANES, depth) if self._is_cheap else 1
         most = 8 if planes == 1 else 4
         counts = (planes, *(min(most, -(-n // PROBE)) for n in (height, width)))
         along = (
@@ -143,11 +150,22 @@ class Sample:
         return middle[0], y, x
 
     @cached_property
-    def _plane(self) -> list[NDArray[np.floating]]:
-        """The plane in the middle of an image that cannot be read by region, decoded once."""
-        depth, height, width = self.image.shape
-        region = (slice(depth // 2, depth // 2 + 1), slice(0, height), slice(0, width))
-        return [self.image.read(region, channel) for channel in self._numbers]
+    def _is_cheap(self) -> bool:
+        """Whether several planes can be read: parts of them, or all of them if they are small."""
+        _, height, width = self.image.shape
+        return self.image.is_lazy or height * width <= _SMALL
+
+    def _plane(self, z: int) -> list[NDArray[np.floating]]:
+        """A plane of an image that cannot be read by region, decoded once."""
+        if z not in self._decoded:
+            _, height, width = self.image.shape
+            region = (slice(z, z + 1), slice(0, height), slice(0, width))
+            self._decoded[z] = [self.image.read(region, channel) for channel in self._numbers]
+        return self._decoded[z]
+
+    @cached_property
+    def _decoded(self) -> dict[int, list[NDArray[np.floating]]]:
+        return {}
 
     @cached_property
     def _levels(self) -> list[Image]:
@@ -174,9 +192,9 @@ class Sample:
             By how much it will be scaled down: what is coarser by less will do.
         """
         if not self.image.is_lazy:
-            _, y, x = first
+            z, y, x = first
             place = (slice(None), slice(y, y + edges[0]), slice(x, x + edges[1]))
-            return [plane[place] for plane in self._plane]
+            return [plane[place] for plane in self._plane(z)]
         whole = self.image.layout.shape
         start = [a + b for a, b in zip(first, self.image.region.start, strict=True)]
         stop = [a + n for a, n in zip(start, (1, *edges), strict=True)]
