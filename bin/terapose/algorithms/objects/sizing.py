@@ -113,7 +113,7 @@ def areas_of(output: Output) -> NDArray[np.int64]:
         return nothing
     numbers = np.arange(1, count + 1)
     areas = np.bincount(owner, minlength=count + 1)[1:]
-    sums = [np.bincount(owner, weights=along, minlength=count + 1) for along in ends]
+    sums = [np.bincount(owner, weights=along, minlength=count + 1) for along in starts]
     centres = np.stack([total[1:] / np.maximum(1, areas) for total in sums])
     counted = owner > 0
     ways = centres[:, owner[counted] - 1] - starts[:, counted]
