@@ -3,7 +3,8 @@
 1. The images are every fifth of the data set, in the order of their names, without those that are
    also in BBBC039 (`benchmarks.nuclei_data`); ``--part validation`` takes those to choose by.
 2. Each is segmented by Cellpose's rules for masks, with a diameter of its own (the median of its
-   annotated nuclei) and with one for all.
+   annotated nuclei), with one for all, and with the one that is found in it, as by ``terapose
+   segment`` without ``diameter``.
 3. Average precision is pooled over the objects of all images, and its 95 % interval is that of
    2,000 seeded samples of as many images, with replacement.
 4. The size of a match is the area that was found over the area that was annotated.
@@ -14,6 +15,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +28,16 @@ from numpy.typing import NDArray
 from terapose.apps.train.data import Item, items_of
 from terapose.apps.train.files import find_pairs, split
 from terapose.apps.train.score import segment
-from terapose.networks import load
+from terapose.core.params import check
+from terapose.networks import identify_all, load
 from terapose.networks.weights import resolve
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.sized import find_diameter
 
 WORST = 10
 SAMPLES = 2000
 PARTS = ("held out", "validation")
+WAYS = ("own", "fixed", "found")
 Diameter = Callable[[Item], float]
 
 
@@ -62,6 +68,19 @@ def read_items(data: Path, part: str) -> list[Item]:
     offered, held = split(find_pairs(folder), holdout=(), exclude=dropped, every=5)
     pairs = held if part == "held out" else divide(offered, 8)[1]
     return [item for pair in pairs for item in items_of(pair, 0)]
+
+
+def finder(data: Path, model: Path) -> Diameter:
+    """What finds the diameter in an image's file."""
+    params, info = check({}), identify_all([model])
+
+    def find(item: Item) -> float:
+        image = open_checked(str(data / "nuclei2d_dsb2018" / "images" / item.name), params)
+        found = find_diameter(image, [model], info, params)
+        print(f"{item.name}: {item.diameter:.1f} {found.text}", file=sys.stderr, flush=True)
+        return found.pixels
+
+    return find
 
 
 def scored(network: torch.nn.Module, items: Sequence[Item], diameter: Diameter) -> Iterator[Scored]:
@@ -127,18 +146,21 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--model", default="auto")
     parser.add_argument("--part", choices=PARTS, default=PARTS[0])
+    parser.add_argument("--diameters", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--picture", type=Path, help="PNG of the worst images")
     given = parser.parse_args(words)
     torch.set_num_threads(1)
-    network = load(resolve(given.model), precision="float32").module.net
+    model = resolve(given.model)
+    network = load(model, precision="float32").module.net
     items = read_items(given.data, given.part)
-    ways: dict[str, Diameter] = {
-        "each with its own diameter": lambda item: item.diameter,
-        f"{DIAMETER:g} pixels for all": lambda item: DIAMETER,
+    ways: dict[str, tuple[str, Diameter]] = {
+        "own": ("each with its own diameter", lambda item: item.diameter),
+        "fixed": (f"{DIAMETER:g} pixels for all", lambda item: DIAMETER),
+        "found": ("found in each image", finder(given.data, model)),
     }
     print(f"{given.model}, {len(items)} images, {given.part}\n")
     print("| diameter | 0.5 | 0.75 | 0.9 | area of matches, quartiles |\n" + "| --- " * 5 + "|")
-    for number, (name, diameter) in enumerate(ways.items()):
+    for number, (name, diameter) in enumerate(ways[way] for way in given.diameters):
         results = list(scored(network, items, diameter))
         print(row(name, results), flush=True)
         if given.picture and not number:

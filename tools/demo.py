@@ -45,8 +45,8 @@ def main() -> None:
 
 
 _NO_DIAMETER = (
-    "no diameter is given: cells are taken to be as large as the network knows them; "
-    'if they are not, say how many pixels wide they are, as in ARGS="--diameter 12"'
+    "no diameter is given: it is looked for in the image; "
+    'if you know how many pixels wide cells are, say so, as in ARGS="--diameter 12"'
 )
 
 

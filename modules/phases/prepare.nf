@@ -43,7 +43,12 @@ workflow PREPARE {
         .map { _name, sample, row, given, network -> tuple(sample, row, given, network) }
 
     PLAN(fetched.map { sample, row, given, network -> tuple(sample, row.plan, row.identity, given.image, network, given.beside) })
-    planned = fetched.join(PLAN.out).map { sample, row, given, network, plan, store, left ->
+    // the diameter of cells, where it was looked for
+    PLAN.out.said
+        .map { sample, text -> tuple(sample, text.trim()) }
+        .filter { _sample, text -> text }
+        .view { sample, text -> "${sample}: ${text}" }
+    planned = fetched.join(PLAN.out.planned).map { sample, row, given, network, plan, store, left ->
         tuple(sample, fault_in([left].flatten()), row, given, network, plan, store, [left].flatten())
     }
     // of a sample whose tables of tasks are damaged nothing is left out in silence, nor are the others stopped

@@ -13,7 +13,8 @@ process PLAN {
     tuple val(sample), '-', val(identity), path(image, stageAs: 'image*/*'), path(model), path(beside, stageAs: 'beside*/*')
 
     output:
-    tuple val(sample), path('plan.json'), path('store'), path('tasks/*.csv')
+    tuple val(sample), path('plan.json'), path('store'), path('tasks/*.csv'), emit: planned
+    tuple val(sample), stdout, emit: said
 
     script:
     """

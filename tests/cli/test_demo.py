@@ -59,7 +59,7 @@ def test_an_image_of_ones_own_has_none_of_them(tmp_path: Path, image: str, expec
     words, said = demo(tmp_path, "--input", image)
     assert "-params-file" not in words and not any("diameter" in word for word in words)
     assert words[words.index("--input") + 1] == expected.format(tmp_path)
-    assert said.startswith("no diameter is given: cells are taken to be as large as the network")
+    assert said.startswith("no diameter is given: it is looked for in the image")
 
 
 @pytest.mark.parametrize("given", [["--diameter", "12"], ["--diameter=12"]])

@@ -66,7 +66,9 @@ def image(tmp_path: Path) -> Path:
 def test_a_finished_plan_is_handed_on(image: Path, tiny_model: Path, finds: Finds) -> None:
     """Where the stage is not asked for, **check** has made it."""
     given = finds({"diameter": 9})
-    row = row_of(image, check({"model": str(tiny_model), "region": "0:6,0:30,0:30"}))
+    row = row_of(
+        image, check({"model": str(tiny_model), "diameter": 17, "region": "0:6,0:30,0:30"})
+    )
     handed = Handed.read(row["plan"])
     assert isinstance(handed.work, Plan) and handed.found(STAGE, tiny_model).text == row["plan"]
     assert not given and STAGE.name not in row["runs"].split()

@@ -270,7 +270,8 @@ def test_what_check_saw_is_what_plan_takes(tmp_path: Path, tiny_model: Path, net
     mask = tmp_path / "mask it's.tif"
     tifffile.imwrite(mask, np.ones(SHAPE, np.uint8), metadata={"axes": "ZYX"})
     model = str(tiny_model) if network == "a file" else network
-    params = check({"model": model, "region": str(mask), "max_tasks": 3})
+    given = {"model": model, "diameter": 17, "region": str(mask), "max_tasks": 3}
+    params = check(given)
     names, values = (
         line.split("\t") for line in check_run("s", str(image), params, None).lines.splitlines()
     )

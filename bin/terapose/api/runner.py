@@ -187,9 +187,8 @@ def _segment(
     link: bool,
 ) -> _Made:
     """Segment an image that was checked, in a folder that no other run writes to."""
-    from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all
-    from terapose.pipeline.planning import make_plan
+    from terapose.pipeline.sized import plan_of
     from terapose.stages import plan as plan_stage
 
     with ExitStack() as stack:
@@ -205,7 +204,7 @@ def _segment(
             made.clear(apart, params.second)
         model_files = resolve_all(params.model, digest=params.model_digest)
         opened, params = find_all(opened, params, model_files)
-        plan = make_plan(opened, identify_all(model_files), params)
+        plan = plan_of(opened, model_files, params)
         store = home.store(plan.digest)
         plan_stage.run(plan, store)
         pool = stack.enter_context(pool_of(workers))

@@ -92,8 +92,10 @@ def stage(model_file: Path, output: Path, store: str, tasks: Path) -> None:
     """
     from terapose.pipeline.handover import Handed
 
-    handed = Handed.read(sys.stdin.read())
-    _write(handed.plan(model_file), output, store, tasks)
+    plan = Handed.read(sys.stdin.read()).plan(model_file)
+    _write(plan, output, store, tasks)
+    if plan.diameter.told:
+        click.echo(f"diameter  {plan.diameter.text}")
 
 
 commands = {"plan": stage}
@@ -133,10 +135,9 @@ def command(
     from terapose.core.errors import InputError
     from terapose.core.params import check
     from terapose.io.images.describe import describe
-    from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.pipeline.checked import open_checked
-    from terapose.pipeline.planning import make_plan
+    from terapose.pipeline.sized import plan_of
 
     params = check(options)
     if workers is not None and price is None:
@@ -146,7 +147,7 @@ def command(
         files = weight_files(model_file, digest=params.model_digest)
     else:
         files = resolve_all(params.model, digest=params.model_digest)
-    plan = make_plan(opened, identify_all(files), params)
+    plan = plan_of(opened, files, params)
     lines = [*describe(opened, plan.image.channel_names), describe_plan(plan, params)]
     if price is not None:
         lines += ["", *price_lines(plan, params, opened, price, workers)]
@@ -165,6 +166,7 @@ def describe_plan(plan: Plan, params: Parameters) -> str:
     lines = [
         f"network   {shown(plan.model.name)} ({plan.model.family}, {plan.model.precision}) "
         f"on {grid}",
+        f"diameter  {plan.diameter.text}",
         f"store     {in_bytes(of_store(plan))} at its peak",
     ]
     for stage in GRAPH:

@@ -115,8 +115,14 @@ def as_list(value: object) -> object:
     return as_parts(or_none(value))
 
 
+def or_found(value: object) -> object:
+    """Accept "auto" as "not given", too."""
+    return None if value == "auto" else or_none(value)
+
+
 Shape = Annotated[tuple[int, int, int] | None, BeforeValidator(as_list)]
 Sizes = Annotated[tuple[float, float, float] | None, BeforeValidator(as_list)]
 Ends = Annotated[tuple[float, ...] | None, BeforeValidator(as_list)]
 Number = Annotated[float | None, BeforeValidator(or_none)]
+Diameter = Annotated[float | None, BeforeValidator(or_found)]
 Count = Annotated[int | None, BeforeValidator(or_none)]

@@ -22,6 +22,7 @@ from terapose.core.image_params import ImageParameters
 from terapose.core.param_faults import across, fault
 from terapose.core.param_types import (
     Count,
+    Diameter,
     Ends,
     Number,
     Shape,
@@ -51,11 +52,12 @@ class Parameters(ImageParameters):
         description="Expected SHA-256 of the network's file; for several networks, separated by "
         "commas.",
     )
-    diameter: Number = Field(
+    diameter: Diameter = Field(
         None,
         gt=0,
-        description="Typical diameter of a cell in pixels of Y and X; default: the diameter the "
-        "network was trained on.",
+        description="Typical diameter of a cell in pixels of Y and X; default, also for auto: "
+        "found in the image by the network; if that is not possible, and for Cellpose 4, the "
+        "diameter the network was trained on.",
     )
     tile_overlap: float = Field(
         0.1, ge=0.05, le=0.5, description="Fraction by which neighbouring tiles overlap."

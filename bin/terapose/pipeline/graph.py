@@ -250,7 +250,7 @@ PLAN = Stage(
         *("slab_planes", "rectangle", "max_memory", "flow_precision", "max_tasks", "task_minutes"),
         "ome_zarr_version",
     ),
-    uses=("pipeline.planning",),
+    uses=("pipeline.sized",),
     includes=tuple(stage for stage in GRAPH if stage.folder),
 )
 """What the graph depends on. What the plan alone decides has no other key than the plan, so the

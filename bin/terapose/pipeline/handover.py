@@ -1,8 +1,8 @@
 """What **check** hands on to **plan**: the plan itself, or what it is made of.
 
 **check** has opened the image and makes the plan of it, so that nothing is looked up twice. It
-cannot where the network has a URL, for the file is fetched later, once, nor where a stage before
-the plan has yet to find parameters. Then it hands on a draft: the address of the image, the
+cannot where the network has a URL, for the file is fetched later, once, nor where the diameter or
+other parameters have yet to be found. Then it hands on a draft: the address of the image, the
 parameters, and what identified the image.
 """
 
@@ -20,14 +20,13 @@ from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
 from terapose.io.images import Image
 from terapose.io.images.identity import changed_image
-from terapose.networks import identify_all
 from terapose.networks.ensemble import weight_files
 from terapose.pipeline.around import before_plan, find
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import PLAN
 from terapose.pipeline.image_plan import identity_of
 from terapose.pipeline.plan import Plan
-from terapose.pipeline.planning import make_plan
+from terapose.pipeline.sized import plan_of
 from terapose.pipeline.stage import Stage
 from terapose.pipeline.tissue import find_tissue
 from terapose.pipeline.upscale import cover_of, full_image
@@ -103,7 +102,7 @@ class Handed(BaseModel):
         if isinstance(self.work, Plan):
             return self.work
         image, params = self._opened(self.work)
-        plan = make_plan(image, identify_all(weight_files(network)), params)
+        plan = plan_of(image, weight_files(network), params)
         planned, mask = plan.image, plan.image.tissue
         known = {planned.identity, planned.full_identity, mask.identity if mask else ""}
         if not known.issuperset(self.work.seen):

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -73,6 +73,34 @@ class ModelPlan(BaseModel):
     overlap: float
     augment: bool
     skip_empty: float | None
+
+
+class DiameterPlan(BaseModel):
+    """The diameter of cells that the network's grid is made for.
+
+    Attributes
+    ----------
+    pixels
+        In pixels of Y and X of the level that is segmented.
+    origin
+        Whether it was given, was found in the image (`terapose.pipeline.sized`), or is that of the
+        network.
+    told
+        How it was found, or why it was not; "" if nothing was looked for.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pixels: float
+    origin: Literal["given", "found", "network"]
+    told: str = ""
+
+    @property
+    def text(self) -> str:
+        """For a person, in one line."""
+        origins = {"given": "", "found": ", found in the image", "network": ", as of the network"}
+        about = f": {self.told}" if self.told else ""
+        return f"{self.pixels:g} pixels{origins[self.origin]}{about}"
 
 
 class IntensityPlan(BaseModel):
@@ -163,6 +191,7 @@ class Plan(BaseModel):
     mode: str
     image: ImagePlan
     model: ModelPlan
+    diameter: DiameterPlan
     intensity: IntensityPlan
     output: OutputPlan
     full: OutputPlan | None

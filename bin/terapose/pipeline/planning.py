@@ -44,6 +44,7 @@ from terapose.pipeline.layout import (
     network_shape,
 )
 from terapose.pipeline.plan import (
+    DiameterPlan,
     IntensityPlan,
     MemberPlan,
     ModelPlan,
@@ -58,7 +59,9 @@ if TYPE_CHECKING:
     from terapose.networks import ModelInfo
 
 
-def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
+def make_plan(
+    image: Image, info: ModelInfo, params: Parameters, diameter: DiameterPlan | None = None
+) -> Plan:
     """Fix everything that shapes the store and the network's work.
 
     Parameters
@@ -69,6 +72,8 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         What the network's file is, or files are (`terapose.networks.identify_all`).
     params
         All parameters; only those of the plan stage are looked at.
+    diameter
+        How the diameter was found, if it was not given.
     """
     mode = mode_of(image, params)
     flat = mode != "3d"
@@ -76,14 +81,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
     rescale = info.diam_mean / params.diameter if params.diameter else 1.0
     grid = network_shape(image.shape, rescale, anisotropy, flat=flat)
     _check_grid(image, grid[1:] if flat else grid, rescale, anisotropy)
-    if params.channel_merge == "none" and len(params.channels) > info.channels:
-        raise InputError(
-            "more channels are given than the network has inputs",
-            where="channels",
-            got=list(params.channels),
-            allowed=f"{info.channels} for {params.model}",
-            remedy="give fewer channels, merge them (channel_merge), or give another model",
-        )
+    check_channels_of(info, params)
     choose = choose_flat_slabs if flat else choose_slabs
     slabs = choose(grid, params.slab_planes, params.rectangle)
     planned = _image_plan(image, params)
@@ -92,6 +90,7 @@ def make_plan(image: Image, info: ModelInfo, params: Parameters) -> Plan:
         "mode": mode,
         "image": planned,
         "model": _model_plan(info, params),
+        "diameter": diameter or _diameter_plan(info, params),
         "intensity": _intensity_plan(image, params),
         "output": _output_plan(image, params),
         "full": None,
@@ -219,6 +218,12 @@ def _model_plan(info: ModelInfo, params: Parameters) -> ModelPlan:
     )
 
 
+def _diameter_plan(info: ModelInfo, params: Parameters) -> DiameterPlan:
+    if params.diameter:
+        return DiameterPlan(pixels=params.diameter, origin="given")
+    return DiameterPlan(pixels=info.diam_mean, origin="network")
+
+
 def _output_plan(image: Image, params: Parameters) -> OutputPlan:
     single = image.shape[0] == 1 and "Z" not in image.layout.read
     wanted = FLAT_CHUNKS if image.shape[0] == 1 else CHUNKS
@@ -286,6 +291,24 @@ def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
         bins |= set(range(max(min(edges) - 1, 0), min(max(edges) + 2, 65536)))
     # more than this is memory without use: the gather reads again where it misses
     return tuple(sorted(bins)[:256])
+
+
+def check_channels_of(info: ModelInfo, params: Parameters) -> None:
+    """Refuse more channels than a network has inputs.
+
+    Raises
+    ------
+    InputError
+        If there are more.
+    """
+    if params.channel_merge == "none" and len(params.channels) > info.channels:
+        raise InputError(
+            "more channels are given than the network has inputs",
+            where="channels",
+            got=list(params.channels),
+            allowed=f"{info.channels} for {params.model}",
+            remedy="give fewer channels, merge them (channel_merge), or give another model",
+        )
 
 
 def _check_grid(image: Image, grid: tuple[int, ...], rescale: float, anisotropy: float) -> None:

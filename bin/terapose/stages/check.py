@@ -38,7 +38,8 @@ from terapose.pipeline.constant import refuse_constant
 from terapose.pipeline.graph import AFTER, BEFORE, GATHERED, GRAPH, OF_GATHERS, commands
 from terapose.pipeline.handover import Draft, Handed, identities
 from terapose.pipeline.plan import key_of
-from terapose.pipeline.planning import make_plan
+from terapose.pipeline.planning import check_channels_of, make_plan
+from terapose.pipeline.sized import is_sought
 from terapose.pipeline.tissue import share_of
 from terapose.pipeline.upscale import full_image
 from terapose.results.destination import check_output
@@ -280,8 +281,10 @@ def _check_one(
 ) -> tuple[dict[str, str], list[str]]:
     """The line of one sample, and what was understood of the image."""
     mode, plan = mode_of(image, params), None
-    if network.info is not None and not asked(BEFORE, mode, params):
-        plan = make_plan(image, network.info, params)
+    if network.info is not None:
+        check_channels_of(network.info, params)
+        if not asked(BEFORE, mode, params) and not is_sought(network.info, params):
+            plan = make_plan(image, network.info, params)
     # the voxels of the results
     result = full_image(image, params) if params.upscale else image
     check_readable(image, params, result)

@@ -209,7 +209,9 @@ def _of_level(job: Job) -> str:
 def _notes(job: Job) -> list[str]:
     """What the user should know of results that are complete."""
     mixed = warning_of(of_steps(job.before.history))
-    return [*([mixed] if mixed else []), *_notes_on_masks(job)]
+    sought = job.plan.diameter
+    guessed = f"diameter: {sought.text}" if sought.told and sought.origin == "network" else ""
+    return [*filter(None, (mixed, guessed)), *_notes_on_masks(job)]
 
 
 def _notes_on_masks(job: Job) -> list[str]:
@@ -242,6 +244,7 @@ def _record(job: Job, checksum: str) -> dict[str, Any]:
         "model": masked_all(plan.model.model_dump(mode="json")),
         "intensity": plan.intensity.model_dump(mode="json", exclude={"windows"}),
         "network_shape": list(plan.network_shape),
+        "diameter": plan.diameter.model_dump(),
         "rescale": plan.rescale,
         "anisotropy": plan.anisotropy,
         "block": list(plan.block),

@@ -66,12 +66,12 @@ def findings(
 
 def _of_input(record: Mapping[str, Any], saturated: Mapping[str, Any]) -> list[Finding]:
     some = []
-    if record["rescale"] == 1:
+    if record.get("diameter", {}).get("origin", "network") == "network" and record["rescale"] == 1:
         some.append(
             Finding(
                 "diameter-of-network",
                 f"The diameter is that of the network, {number(diameter_used(record))} pixels: no "
-                "other one was given.",
+                "other one was given or found.",
                 "Measure a typical cell in pixels and give its diameter: --diameter.",
             )
         )

@@ -1,0 +1,118 @@
+"""A plan for cells whose size is not given: the network finds it first.
+
+A U-Net works at one size of cells. If no ``diameter`` is given, the network is run on a fixed
+sample of the image (`terapose.pipeline.sampling`) at several scales, until it finds cells of the
+size that was assumed (`terapose.algorithms.objects.sizing`). The plan then holds the number as if
+it had been given. It is found on the processor in float32 and rounded to three digits, so that
+tasks, devices and executors do not matter. If it cannot be told, the plan is made with the
+network's own diameter, and a warning says what to do.
+
+Networks of Cellpose 4 need no diameter, and none is looked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.algorithms.objects.sizing import RUNGS, Found, found_in, search
+from terapose.core.errors import shown
+from terapose.core.params import Parameters
+from terapose.io.images import Image
+from terapose.networks import identify_all
+from terapose.pipeline.checked import mode_of
+from terapose.pipeline.plan import DiameterPlan, Plan
+from terapose.pipeline.planning import make_plan
+from terapose.pipeline.sampling import Sample
+
+if TYPE_CHECKING:
+    from terapose.networks import ModelInfo, Network
+
+log = logging.getLogger(__name__)
+
+_RIM = 8
+"""Zeros around a window in its tile, as around a plane (`terapose.networks.tiling`)."""
+
+
+def is_sought(info: ModelInfo, params: Parameters) -> bool:
+    """Whether a diameter has to be found before a plan can be made."""
+    return params.diameter is None and info.family == "unet"
+
+
+def plan_of(image: Image, model_files: Sequence[Path], params: Parameters) -> Plan:
+    """Make the plan, after the diameter was found if none is given.
+
+    Parameters
+    ----------
+    image
+        From `open_checked`.
+    model_files
+        The network's files.
+    params
+        All parameters; only those of the plan stage are looked at.
+
+    Raises
+    ------
+    InputError
+        If the image cannot be read or be segmented like this.
+    """
+    info = identify_all(model_files)
+    if not is_sought(info, params):
+        return make_plan(image, info, params)
+    found = find_diameter(image, model_files, info, params)
+    if found.origin == "network":
+        log.warning(
+            "%s: %s; cells are taken to have the network's own diameter, %g pixels. Give the "
+            "diameter of a typical cell in pixels (--diameter)",
+            shown(image.address),
+            found.told,
+            found.pixels,
+        )
+    return make_plan(image, info, params.model_copy(update={"diameter": found.pixels}), found)
+
+
+def find_diameter(
+    image: Image, model_files: Sequence[Path], info: ModelInfo, params: Parameters
+) -> DiameterPlan:
+    """Find the diameter of cells in pixels of Y and X, or say that it cannot be told."""
+    from terapose.networks import load_all
+
+    network = load_all(model_files, device="cpu", precision="float32")
+    sample = Sample(image, params, info.tile - 2 * _RIM)
+    solid = image.shape[0] > 1 and mode_of(image, params) != "2d"
+
+    def look(diameter: float) -> Found:
+        return _look(network, sample, diameter, solid=solid)
+
+    largest = max(image.shape[1:])
+    looks = search(look, [rung for rung in RUNGS if rung <= largest])
+    last, windows = looks[-1], sum(found.windows for found in looks)
+    if not last.settled:
+        seen = f"in {windows} windows at {len(looks)} scales"
+        told = f"the size of cells cannot be told: too few were found {seen}, or of no one size"
+        return DiameterPlan(pixels=info.diam_mean, origin="network", told=told)
+    told = f"{last.cells} cells in {last.windows} windows at that scale, {windows} windows in all"
+    return DiameterPlan(pixels=float(f"{last.size:.3g}"), origin="found", told=told)
+
+
+def _look(network: Network, sample: Sample, diameter: float, *, solid: bool) -> Found:
+    """What is found in the windows of a sample, if cells are taken to have a diameter."""
+    scale = network.diam_mean / diameter
+    windows = sample.windows(scale)
+    tiles = np.zeros((len(windows), network.channels, network.tile, network.tile), np.float32)
+    for tile, window in zip(tiles, windows, strict=True):
+        tile[: len(window), *_inner(window)] = window
+    answers = network(tiles)
+    outputs = [tile[:, *_inner(window)] for tile, window in zip(answers, windows, strict=True)]
+    return found_in(diameter, scale, outputs, solid=solid)
+
+
+def _inner(window: NDArray[np.float32]) -> tuple[slice, slice]:
+    """Where a window is in its tile."""
+    _, height, width = window.shape
+    return slice(_RIM, _RIM + height), slice(_RIM, _RIM + width)

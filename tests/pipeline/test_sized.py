@@ -1,0 +1,145 @@
+"""A plan without a diameter: the network finds it, on a bounded sample, or says that it cannot."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from numpy.typing import NDArray
+from tests.synthetic import write_ome_zarr, write_zarr
+
+from terapose.core.params import check
+from terapose.io.images import Image
+from terapose.networks.weights import resolve
+from terapose.pipeline.checked import open_checked
+from terapose.pipeline.handover import Draft, Handed
+from terapose.pipeline.plan import Plan
+from terapose.pipeline.sampling import PLANES, WINDOWS, Sample
+from terapose.pipeline.sized import plan_of
+from terapose.stages import check as check_stage
+
+
+def discs(edge: int, diameter: float, *, seed: int = 1) -> NDArray[np.uint16]:
+    """A plane of bright discs with soft edges, and noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:edge, :edge].astype(np.float32)
+    image = rng.normal(100, 8, (edge, edge)).astype(np.float32)
+    step = 1.7 * diameter
+    for middle in np.arange(step / 2, edge, step):
+        for other in np.arange(step / 2, edge, step):
+            far = np.hypot(y - middle - rng.normal(0, 1), x - other - rng.normal(0, 1))
+            image += 900 / (1 + np.exp((far - diameter / 2) / (diameter / 20)))
+    return image.clip(0, 65535).astype(np.uint16)
+
+
+def planned(address: Path, **given: Any) -> Plan:
+    """The plan of an image with the default network."""
+    params = check(given)
+    return plan_of(open_checked(str(address), params), [resolve("auto")], params)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Discs of 40 pixels."""
+    return write_zarr(tmp_path_factory.mktemp("plane") / "image.zarr", discs(400, 40)[np.newaxis])
+
+
+@pytest.mark.slow
+def test_the_diameter_is_found_whatever_the_cut(
+    plane: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = planned(plane)
+    assert plan.diameter.origin == "found" and not caplog.records
+    assert plan.diameter.pixels == pytest.approx(40, rel=0.2)
+    assert plan.rescale == 17 / plan.diameter.pixels
+    assert planned(plane, block_shape=(1, 50, 60), max_tasks=3).diameter == plan.diameter
+    # the same grid as if the number had been given
+    given = planned(plane, diameter=plan.diameter.pixels)
+    assert given.diameter.origin == "given" and given.diameter.told == ""
+    left_out = {"diameter"}
+    assert given.model_dump(exclude=left_out) == plan.model_dump(exclude=left_out)
+
+
+@pytest.mark.slow
+def test_in_the_workflow_it_is_the_plan_that_finds_it(plane: Path) -> None:
+    params = check({"min_size": 20})
+    lines = check_stage.run("s", str(plane), params, None).lines.splitlines()
+    handed = Handed.read(dict(zip(*(line.split("\t") for line in lines), strict=True))["plan"])
+    assert isinstance(handed.work, Draft)
+    assert handed.plan(resolve("auto")) == planned(plane)
+
+
+def test_what_cannot_be_told_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    noise = np.random.default_rng(0).normal(1000, 50, (1, 90, 100)).astype(np.uint16)
+    path = write_zarr(tmp_path / "noise.zarr", noise)
+    with caplog.at_level(logging.WARNING):
+        plan = planned(path)
+    assert (plan.diameter.origin, plan.diameter.pixels, plan.rescale) == ("network", 17, 1)
+    [record] = caplog.records
+    assert "noise.zarr: the size of cells cannot be told" in record.getMessage()
+    assert "(--diameter)" in record.getMessage()
+
+
+def test_auto_is_the_default() -> None:
+    assert check({"diameter": "auto"}).diameter is check({}).diameter is None
+
+
+class Counting:
+    """A source that counts what is read of it."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.read: list[int] = []
+
+    def __getitem__(self, index: Any) -> Any:
+        values = self._source[index]
+        self.read.append(np.asarray(values).size)
+        return values
+
+
+def sample_of(image: Image) -> Sample:
+    return Sample(image, check({"normalize": "lowhigh", "lowhigh": "0,1"}), 208)
+
+
+def test_of_a_huge_volume_little_is_read(tmp_path: Path) -> None:
+    """A volume of 10**14 voxels, of which no chunk was ever written."""
+    shape, chunks = (40_000, 50_000, 50_000), (64, 64, 64)
+    path, names = tmp_path / "huge.zarr", ["z", "y", "x"]
+    zarr.create_array(path, shape=shape, chunks=chunks, dtype="uint8", dimension_names=names)
+    image = open_checked(str(path), check({}))
+    source = Counting(image.open_source())
+    object.__setattr__(image, "open_source", lambda: source)
+    sample = sample_of(image)
+    for scale in (17 / 6, 1.0):
+        windows = sample.windows(scale)
+        assert 0 < len(windows) <= WINDOWS
+        assert {window.shape for window in windows} <= {(1, 207, 207), (1, 208, 208)}
+    assert len(source.read) <= 16 * PLANES + 2 * WINDOWS
+    assert sum(source.read) < 2_000_000
+
+
+def test_coarse_windows_are_read_from_coarse_levels(tmp_path: Path) -> None:
+    values = discs(600, 60)[np.newaxis]
+    path = write_ome_zarr(tmp_path / "image.zarr", values, factors=(1, 2, 4))
+    image = open_checked(str(path), check({}))
+    sample = sample_of(image)
+    [fine] = sample_of(open_checked(str(path / "0"), check({}))).windows(17 / 60)
+    [coarse] = sample.windows(17 / 60)
+    assert [level.shape[1:] for level in sample._levels] == [(600, 600), (300, 300), (150, 150)]
+    assert coarse.shape == fine.shape == (1, 170, 170)
+    # the levels show the same: discs are where they are
+    assert np.corrcoef(coarse.ravel(), fine.ravel())[0, 1] > 0.95
+
+
+def test_windows_of_a_region_are_those_of_the_region(tmp_path: Path) -> None:
+    values = np.arange(4 * 300 * 300, dtype=np.float32).reshape(4, 300, 300)
+    path = write_zarr(tmp_path / "image.zarr", values)
+    write_zarr(tmp_path / "part.zarr", values[1:3, 40:240, 60:280])
+    whole = open_checked(str(path), check({"region": "1:3,40:240,60:280"}))
+    part = open_checked(str(tmp_path / "part.zarr"), check({}))
+    for one, other in zip(sample_of(whole).windows(1.0), sample_of(part).windows(1.0), strict=True):
+        np.testing.assert_array_equal(one, other)
