@@ -154,7 +154,7 @@ def test_folder_with_another_runs_results(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kilobytes", [400_000, 1_500_000])
+@pytest.mark.parametrize("kilobytes", [1_500_000])
 def test_memory_that_does_not_suffice(
     good: Path, tiny_model: Path, tmp_path: Path, kilobytes: int
 ) -> None:
