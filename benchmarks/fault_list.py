@@ -199,7 +199,7 @@ FAULTS = (
         "pipeline/repair.py",
         '            store.drop(f"{markers}/task-{task}.json")\n',
         "            pass\n",
-        (f"{DAMAGE}what_is_damaged_is_made_again[labels-exchanged]",),
+        (f"{DAMAGE}what_is_damaged_is_made_again[ends-zeros]",),
     ),
     Fault(
         "labels are not verified before they are published",

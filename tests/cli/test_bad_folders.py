@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.command import Terapose, finished, segment_apart
+from tests.command import EXECUTABLE, Terapose, finished, segment_apart
 from tests.synthetic import nuclei, write_ome_zarr
 
 
@@ -149,3 +151,18 @@ def test_folder_with_another_runs_results(
     assert command.refuses("segment", other, out, *words) == sentence
     assert command.refuses("check", other, "--output", out) == sentence
     assert (out / "provenance.json").read_bytes() == record
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [1_500_000])
+def test_memory_that_does_not_suffice(
+    good: Path, tiny_model: Path, tmp_path: Path, kilobytes: int
+) -> None:
+    out = tmp_path / "out"
+    words = ("segment", good, out, "--model", tiny_model, "--jobs", 1)
+    command = shlex.join([sys.executable, str(EXECUTABLE), *map(str, words)])
+    limited = f"ulimit -v {kilobytes}; exec {command}"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "there is not enough memory for this" in done.stderr.splitlines()[-1]
+    assert not finished(out)

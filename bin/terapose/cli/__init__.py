@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from terapose.core import threads as libraries
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, lacks_memory
 from terapose.core.masking import masked
 from terapose.core.other_names import COMMANDS, PARAMETERS, TRAINING, elsewhere
 from terapose.core.version import __version__
@@ -128,17 +128,17 @@ def main() -> None:
         sys.exit(130)
     except PermissionError as error:
         fault = _system_fault(error, "make sure that you may read it, or write there")
-    except OSError as error:
-        if error.errno not in _REMEDIES:
-            _tell_where()
-        fault = _system_fault(error, _REMEDIES[error.errno])
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and _NO_MEMORY not in str(error):
+    except (MemoryError, RuntimeError, ImportError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _REMEDIES:
+            click.echo(f"terapose: {_system_fault(error, _REMEDIES[error.errno])}", err=True)
+            sys.exit(2)
+        if not lacks_memory(error):
             _tell_where()
         fault = InputError(
             "there is not enough memory for this",
             got=str(error).partition("\n")[0] or "none left",
-            remedy="check that the size the file declares is right, or use a larger machine",
+            remedy="check that the size the file declares is right, allow more (ulimit -v "
+            "unlimited), or use a larger machine",
         )
         if called == ["stage"]:
             click.echo(f"terapose: {fault}", err=True)
@@ -167,8 +167,6 @@ def _tell_where() -> NoReturn:
     sys.exit(1)
 
 
-_NO_MEMORY = "can't allocate memory"
-"""In what torch raises where the processor's memory is at its end, with further details."""
 _KILLED = 137
 """What a task leaves that is killed for its memory: the workflow tries it again with more."""
 _ROOM = "make room or choose another folder, and run again: finished work is kept"

@@ -113,6 +113,20 @@ class StoreError(InputError):
     is_forgotten: bool = False
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left: each library has its own words for it."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY)
+
+
+_NO_MEMORY = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "can't start new thread",
+    "failed to map segment from shared object",
+)
+"""Of torch, with further details; of the system; of Python; of what loads libraries."""
+
+
 def few(names: Sequence[str], most: int) -> str:
     """The first of several names, and how many more there are: "a, b and 7 more".
 
