@@ -85,8 +85,10 @@ def test_help_lists_all_commands_and_needs_no_heavy_library() -> None:
     )
     assert done.stdout.endswith("[]\n"), done.stdout
     assert all(f"\n  {name} " in done.stdout for name in PEOPLE)
-    own = set(STAGES) - set(PEOPLE)
-    assert not any(f"\n  {name} " in done.stdout for name in own)
+    # one of these is of people, too
+    hidden = set(STAGES) - set(PEOPLE)
+    assert len(hidden) == len(STAGES) - 1
+    assert not any(f"\n  {name} " in done.stdout for name in hidden)
 
 
 def test_stages_import_no_network_library() -> None:

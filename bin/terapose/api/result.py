@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,7 @@ class Result:
         check(self.folder)
 
     def view(self, *, color_by: str | None = None, port: int = 0, browser: bool = True) -> Any:
-        """Show image and labels in a viewer.
+        """Show image and labels in a viewer, and return what serves it.
 
         Parameters
         ----------
@@ -192,14 +193,13 @@ class Result:
         InputError
             If this installation has no viewer.
         """
-        try:
-            viewer = import_module("terapose.apps.view")
-        except ImportError as error:
+        if find_spec("terapose.apps.view") is None:
             raise InputError(
                 "this version of Terapose has no viewer",
                 where="view",
                 remedy="open labels.zarr in napari, or the page at Result.report in a browser",
-            ) from error
+            )
+        viewer = import_module("terapose.apps.view")
         return viewer.open_view(self.folder, port=port, browser=browser, color_by=color_by)
 
     def __repr__(self) -> str:

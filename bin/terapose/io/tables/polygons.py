@@ -121,7 +121,7 @@ def _outline(feature: dict[str, Any], position: int, faults: list[str]) -> Outli
         polygons = tuple(tuple(_ring(ring) for ring in rings) for rings in several)
         plane = geometry.get("plane") or {}
         z = int(plane.get("z", 0))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         faults.append(f"{name} ({kind})")
         return None
     if not polygons or not all(polygons):

@@ -109,7 +109,7 @@ def put_cells(
     cells = select({**cells, "id": number}, order)
     cells["border"] = _at_border(cells, plan.image.shape, flat)
     state = _put_tables(plan, store, cells, rules.expand)
-    params = {"renumber": rules.renumber, "pieces": rules.pieces, "expand": rules.expand}
+    params = {"renumber": rules.renumber, "allow_pieces": rules.pieces, "expand": rules.expand}
     step = Step(
         stage=STAGE,
         key=key_of(STAGE, source.about, params, before.key),
@@ -199,8 +199,8 @@ def _check(cells: Table, where: str, rules: Rules, flat: bool) -> None:
     if not rules.renumber and len(ids) and ids[-1] != len(ids):
         # between two numbers, and before the first
         gaps = np.diff(ids, prepend=0)
-        first = np.flatnonzero(gaps > 1)[:11]
-        missing = [n for at in first for n in range(ids[at] - min(gaps[at] - 1, 11), ids[at])]
+        starts = [(ids[at] - gaps[at] + 1, ids[at]) for at in np.flatnonzero(gaps > 1)[:10]]
+        missing = [n for first, stop in starts for n in range(first, min(first + 10, stop))]
         left = int(ids[-1]) - len(ids)
         names = [str(n) for n in missing[:10]]
         more = f" and {left - len(names)} more" if left > len(names) else ""
