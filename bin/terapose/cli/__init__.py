@@ -19,7 +19,16 @@ from terapose.core.version import __version__
 
 GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
-    "Look and judge": ("report", "picture", "cut", "attach", "evaluate", "verify", "crate"),
+    "Look and judge": (
+        "report",
+        "picture",
+        "cut",
+        "attach",
+        "evaluate",
+        "verify",
+        "crate",
+        "spatialdata",
+    ),
     "Data and networks": ("simulate", "crop", "process", "pack", "train", "fetch"),
     "Cluster": ("clean", "stage"),
 }
