@@ -20,11 +20,12 @@ from terapose.core.version import __version__
 
 GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
-    "Look and judge": (
-        *("view", "report", "picture", "evaluate", "tune"),
-        *("measure", "cut", "attach", "verify", "crate"),
+    "Look and judge": ("view", "report", "picture", "evaluate", "tune", "verify"),
+    "Go on with results": (
+        *("measure", "process", "cut", "attach"),
+        *("pack", "crate", "spatialdata"),
     ),
-    "Data and networks": ("simulate", "crop", "process", "pack", "train", "fetch"),
+    "Data and networks": ("simulate", "crop", "train", "fetch"),
     "Cluster": ("profile", "clean", "stage"),
 }
 """Commands by what they are for. Each is a module, loaded when it is called; help loads all of them

@@ -1,0 +1,238 @@
+"""Results as a SpatialData store, which scverse programs open: `write_spatial_data`.
+
+The store is in the format that SpatialData 0.7 writes, made without that library:
+
+- ``labels/<name>``: the label images; their files are copied as they are, with the pyramid;
+- ``tables/<name>_table``: the AnnData table of each (``<name>.h5ad``); rows are regions of it;
+- ``shapes/outlines``: outlines of the cells as GeoParquet, with the numbers of the cells as index,
+  if the results have ``cells.geojson``. They are read and written some thousand at a time.
+
+The coordinate system ``global`` has pixels of the whole image at the level of the label images; its
+origin is the corner of the first pixel. The store gets its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from terapose.core.errors import InputError
+from terapose.io import files
+from terapose.io.checksums import read_sealed
+from terapose.io.labels.files import copy_files
+from terapose.results.earlier import RECORD
+from terapose.results.outputs import LABELS
+from terapose.results.verify import check
+
+_OUTLINES = "cells.geojson"
+_TABLE = "_table"
+"""End of names of tables: names of elements are unique, and a label image has the other."""
+_TOGETHER = 8192
+_POLYGON, _MULTIPOLYGON = 3, 6
+_GEO = {
+    "version": "1.0.0",
+    "primary_column": "geometry",
+    "columns": {"geometry": {"encoding": "WKB", "geometry_types": [], "crs": None}},
+}
+
+
+def write_spatial_data(results: Path, out: Path, *, overwrite: bool = False) -> list[str]:
+    """Write results as a SpatialData store.
+
+    Parameters
+    ----------
+    results
+        Folder of the results of one sample, with ``h5ad`` among the tables.
+    out
+        Folder of the store.
+    overwrite
+        Whether a Zarr group with this name is replaced.
+
+    Returns
+    -------
+    list of str
+        Names of the elements.
+
+    Raises
+    ------
+    InputError
+        If the results are damaged or lack the table, or the store cannot be written.
+    """
+    check(results)
+    record = read_sealed(results / RECORD)
+    names = record["compartments"]
+    if lacking := [name for name in names if not (results / f"{name}.h5ad").is_file()]:
+        raise InputError(
+            "lacks the table that SpatialData needs",
+            where=results,
+            got=f"no {lacking[0]}.h5ad",
+            remedy="run again with --table csv,parquet,h5ad: only the tables are made anew",
+        )
+    _check_destination(out, overwrite=overwrite)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with files.made(out, "SpatialData store") as place:
+        place.mkdir()
+        _group(place, {"spatialdata_attrs": {"version": "0.2"}})
+        _group(place / "labels", {"ome": {"labels": names}})
+        for name in names:
+            _labels(results / LABELS / name, place / "labels" / name, record)
+        _tables(results, place / "tables", names)
+        elements = [f"labels/{name}" for name in names]
+        elements += [f"tables/{name}{_TABLE}" for name in names]
+        if (results / _OUTLINES).is_file() and record["output"]["level"] == 0:
+            _shapes(results / _OUTLINES, place / "shapes")
+            elements.append("shapes/outlines")
+    return elements
+
+
+def _check_destination(out: Path, *, overwrite: bool) -> None:
+    if not os.path.lexists(out):
+        return
+    if not overwrite:
+        raise InputError(
+            "already exists", where=out, remedy="choose another name, or give --overwrite"
+        )
+    if not (out / "zarr.json").is_file():
+        raise InputError(
+            "is not replaced",
+            where=out,
+            got="something other than a Zarr group",
+            remedy="choose another name",
+        )
+
+
+def _group(folder: Path, attributes: Mapping[str, Any]) -> None:
+    """Write the document of a Zarr group."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
+    (folder / "zarr.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def _space(axes: Sequence[str], name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "axes": [{"name": axis, "type": "space", "unit": "unit"} for axis in axes],
+    }
+
+
+def _labels(source: Path, target: Path, record: Mapping[str, Any]) -> None:
+    """Copy a label image; its metadata place it in pixels."""
+    document = source / "zarr.json"
+    if not document.is_file():
+        raise InputError(
+            "SpatialData needs label images of OME-Zarr 0.5",
+            where=source,
+            remedy="run again with --ome-zarr-version 0.5: only the label images are made anew",
+        )
+    copy_files(source, target, files.copy)
+    (multiscale,) = json.loads(document.read_text())["attributes"]["ome"]["multiscales"]
+    axes = [axis["name"] for axis in multiscale["axes"]]
+    scales = [d["coordinateTransformations"][0]["scale"] for d in multiscale["datasets"]]
+    steps = [[a / b for a, b in zip(scale, scales[0], strict=True)] for scale in scales]
+    offset = [float(n) for n in record["output"]["offset"][-len(axes) :]]
+    where = {"input": _space(axes, "".join(axes)), "output": _space(axes, "global")}
+    moved = {"type": "translation", "translation": offset, **where}
+    placed = moved if any(offset) else {"type": "identity", **where}
+    datasets = [
+        {"path": dataset["path"], "coordinateTransformations": [{"type": "scale", "scale": step}]}
+        for dataset, step in zip(multiscale["datasets"], steps, strict=True)
+    ]
+    about = {
+        "name": source.name,
+        "axes": [{"name": axis, "type": "space"} for axis in axes],
+        "datasets": datasets,
+        "coordinateTransformations": [placed],
+    }
+    ome = {"version": "0.5-dev-spatialdata", "multiscales": [about]}
+    _group(target, {"ome": ome, "spatialdata_attrs": {"version": "0.3"}})
+
+
+def _tables(results: Path, target: Path, names: Sequence[str]) -> None:
+    """Write the tables; an observation is a region of the label image of the same name."""
+    import anndata
+    import zarr
+    from anndata.io import write_elem
+
+    _group(target, {})
+    group = zarr.open_group(target, mode="r+")
+    for name in names:
+        table = anndata.read_h5ad(results / f"{name}.h5ad")
+        with warnings.catch_warnings():
+            # of a default that will change
+            warnings.simplefilter("ignore", UserWarning)
+            write_elem(group, f"{name}{_TABLE}", table)
+        keys = table.uns["spatialdata_attrs"]
+        group[f"{name}{_TABLE}"].attrs.update(
+            {"spatialdata-encoding-type": "ngff:regions_table", "version": "0.2", **keys}
+        )
+
+
+def _shapes(outlines: Path, target: Path) -> None:
+    """Write the outlines, some thousand at a time."""
+    import pyarrow.parquet as pq
+
+    axes = ("x", "y")
+    where = {"input": _space(axes, "xy"), "output": _space(axes, "global")}
+    _group(target, {})
+    _group(
+        target / "outlines",
+        {
+            "encoding-type": "ngff:shapes",
+            "axes": list(axes),
+            "coordinateTransformations": [{"type": "identity", **where}],
+            "spatialdata_attrs": {"version": "0.3"},
+        },
+    )
+    rows = _rows(outlines)
+    part = list(islice(rows, _TOGETHER))
+    schema = _table(part).schema
+    with pq.ParquetWriter(target / "outlines" / "shapes.parquet", schema) as writer:
+        while part:
+            writer.write_table(_table(part))
+            part = list(islice(rows, _TOGETHER))
+
+
+def _table(rows: Sequence[tuple[int, bytes]]) -> pa.Table:
+    """Outlines as GeoPandas reads them, with numbers of cells as index."""
+    import pandas as pd
+
+    index = pd.Index([number for number, _ in rows], dtype="int64", name="CellID")
+    frame = pd.DataFrame({"geometry": [shape for _, shape in rows]}, index=index, dtype=object)
+    fields = [pa.field("geometry", pa.binary()), pa.field("CellID", pa.int64())]
+    table = pa.Table.from_pandas(frame, schema=pa.schema(fields))
+    known = table.schema.metadata or {}
+    return table.replace_schema_metadata({**known, b"geo": json.dumps(_GEO).encode()})
+
+
+def _rows(outlines: Path) -> Iterator[tuple[int, bytes]]:
+    """Numbers of the cells and their outlines as WKB; each feature is a line of the file."""
+    with outlines.open(encoding="utf-8") as file:
+        for line in file:
+            text = line.strip().rstrip(",")
+            if text.startswith('{"type":"Feature",'):
+                feature = json.loads(text)
+                yield int(feature["properties"]["name"]), _wkb(feature["geometry"])
+
+
+def _wkb(geometry: Mapping[str, Any]) -> bytes:
+    """A polygon, or several, as well-known binary."""
+    if geometry["type"] == "Polygon":
+        return _polygon(geometry["coordinates"])
+    parts = geometry["coordinates"]
+    return struct.pack("<BII", 1, _MULTIPOLYGON, len(parts)) + b"".join(map(_polygon, parts))
+
+
+def _polygon(rings: Sequence[Sequence[Sequence[float]]]) -> bytes:
+    content = [struct.pack("<BII", 1, _POLYGON, len(rings))]
+    for ring in rings:
+        flat = [number for corner in ring for number in corner]
+        content.append(struct.pack(f"<I{len(flat)}d", len(ring), *flat))
+    return b"".join(content)

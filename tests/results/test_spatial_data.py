@@ -1,0 +1,109 @@
+"""Results as a SpatialData store: the parts, as the libraries that it consists of read them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import zarr
+from anndata.io import read_elem
+from tests.command import Terapose
+
+from terapose.api.runner import segment_file
+from terapose.apps.simulate import slide_scene, write
+from terapose.core.params import check
+
+
+def segmented(folder: Path) -> Path:
+    """Results of a simulated slide, with all that goes into a store."""
+    image = folder / "slide.ome.tif"
+    write(slide_scene((200, 220), seed=1), image)
+    values = {"mode": "2d", "diameter": 18, "table": "csv,h5ad,geojson", "expand": 2}
+    segment_file(str(image), folder / "out", check(values))
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return segmented(tmp_path_factory.mktemp("slide"))
+
+
+def _area(shape: bytes) -> float:
+    """Area of a polygon or several in well-known binary."""
+    position = 0
+
+    def take(form: str) -> tuple[Any, ...]:
+        nonlocal position
+        found = struct.unpack_from(f"<{form}", shape, position)
+        position += struct.calcsize(f"<{form}")
+        return found
+
+    def polygon() -> float:
+        (rings,) = take("I")
+        area = 0.0
+        for number in range(rings):
+            (corners,) = take("I")
+            x, y = np.array(take(f"{2 * corners}d")).reshape(-1, 2).T
+            assert x[0] == x[-1] and y[0] == y[-1]
+            own = abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
+            area += -own if number else own
+        return area
+
+    order, kind = take("BI")
+    assert order == 1 and kind in (3, 6)
+    if kind == 3:
+        total = polygon()
+    else:
+        (parts,) = take("I")
+        total = 0.0
+        for _ in range(parts):
+            assert take("BI") == (1, 3)
+            total += polygon()
+    assert position == len(shape)
+    return total
+
+
+def test_labels_tables_and_outlines(results: Path, tmp_path: Path, command: Terapose) -> None:
+    out = tmp_path / "sd.zarr"
+    said = command("spatialdata", results, out)
+    assert said.code == 0, said.err
+    assert not [line for line in said.err.splitlines() if "Warning" in line]
+    group = zarr.open_group(out, mode="r", zarr_format=3)
+    assert group.attrs["spatialdata_attrs"] == {"version": "0.2"}
+    for name in ("cells", "nuclei", "cytoplasm"):
+        own = zarr.open_array(results / "labels.zarr" / name / "0", mode="r")
+        copied = zarr.open_array(out / "labels" / name / "0", mode="r")
+        np.testing.assert_array_equal(copied[...], own[...])
+        about: Any = zarr.open_group(out / "labels" / name, mode="r").attrs["ome"]
+        (multiscale,) = about["multiscales"]
+        (placed,) = multiscale["coordinateTransformations"]
+        assert placed["type"] == "identity" and placed["output"]["name"] == "global"
+        assert multiscale["datasets"][0]["coordinateTransformations"][0]["scale"] == [1, 1]
+        table = zarr.open_group(out / "tables" / f"{name}_table", mode="r")
+        assert table.attrs["region"] == name and table.attrs["instance_key"] == "CellID"
+        found: Any = read_elem(table)
+        assert list(found.obs["CellID"]) == [*range(1, len(found) + 1)] and len(found) > 20
+    cells = np.asarray(zarr.open_array(results / "labels.zarr/cells/0", mode="r"))
+    shapes = pq.read_table(out / "shapes" / "outlines" / "shapes.parquet")
+    geo = json.loads(shapes.schema.metadata[b"geo"])
+    assert geo["columns"][geo["primary_column"]]["encoding"] == "WKB"
+    index = json.loads(shapes.schema.metadata[b"pandas"])["index_columns"]
+    assert index == ["CellID"]
+    numbers, polygons = (shapes[name].to_pylist() for name in ("CellID", "geometry"))
+    areas = dict(zip(numbers, map(_area, polygons), strict=True))
+    counts = np.bincount(cells.reshape(-1))
+    assert areas == {n: counts[n] for n in range(1, len(counts))}
+
+
+def test_what_is_refused(results: Path, tmp_path: Path, command: Terapose) -> None:
+    (tmp_path / "sd.zarr").mkdir()
+    words = ("spatialdata", results, tmp_path / "sd.zarr")
+    assert "already exists" in command.refuses(*words)
+    assert "other than a Zarr group" in command.refuses(*words, "--overwrite")
+    assert "there are no results" in command.refuses("spatialdata", tmp_path, tmp_path / "b.zarr")
+    assert not (tmp_path / "b.zarr").exists()
