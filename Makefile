@@ -48,7 +48,7 @@ test: engine lint ## lint, then every test
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(DIST) $(TESTS)
 
 test-integration: setup engine ## SLURM, Charliecloud, Azure, Google and other programs, where they can be had; packages
-	@TERAPOSE_INTEGRATION=1 python -m pytest -v tests/integration
+	@TERAPOSE_INTEGRATION=1 python -m pytest -v tests/integration tests/apps/test_view_browser.py
 
 test-fast: setup ## the tests that are not marked slow or large and need no Nextflow
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(DIST) $(FAST) $(TESTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ from terapose.apps.view.results import open_results
 from terapose.apps.view.table import Cells
 
 pytestmark = [
+    # a browser without a graphics card takes longer than patience allows beside other tests
+    pytest.mark.skipif(
+        os.environ.get("TERAPOSE_INTEGRATION") != "1", reason="make test-integration"
+    ),
     pytest.mark.skipif(not browser.FOUND, reason="Chromium is missing"),
     pytest.mark.skipif(
         find_spec("neuroglancer") is None, reason="neuroglancer (terapose[view]) is missing"

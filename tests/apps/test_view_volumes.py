@@ -248,7 +248,7 @@ def test_a_folder_has_what_the_server_sends(viewed: Path, tmp_path: Path) -> Non
             assert found is not None, key
             content = found if isinstance(found, bytes) else found.read_bytes()
             assert (out / key).read_bytes() == content
-        assert (out / "data" / "cells" / "zarr.json").is_symlink() == links
+        assert (out / "data" / "cells" / ".zattrs").is_symlink() == links
         with pytest.raises(InputError, match="would be overwritten"):
             write_view(viewed / "plane", out, client="https://example.org")
 

@@ -64,7 +64,7 @@ def test_a_parameter_of_another_program(name: str) -> None:
         (("segment", "a", "out", "--expand-size", "3"), "mccellpose; here: expand, in pixels)"),
         (("train", "data", "--n_epochs", "3"), "--n_epochs (a name of Cellpose; here: --epochs)"),
         (("cellpose", "--dir", "a"), "No such command 'cellpose' (a name of Cellpose; here: seg"),
-        (("fetch-data", "--crops", "all"), "a name of CellMap's toolbox; here: none, segment"),
+        (("fetch-data", "--crops", "all"), "a name of CellMap's toolbox; here: crop, which"),
         (("cut_cells", "--what"), "; terapose cut_cells --help lists"),
         (("cut_tiles", "a.tif", "64", "b"), "a name of cellcutter; here: none"),
     ],

@@ -81,7 +81,7 @@ PARAMETERS = (
         ("gpu_device", "use_gpu, with the environment variable CUDA_VISIBLE_DEVICES"),
         ("mxnet mkldnn check_mkl", _FINDS_ITSELF),
         ("verbose", "not needed, progress is always shown"),
-        ("Zstack", "none, there is no window; terapose report shows results"),
+        ("Zstack", "none, there is no window; terapose view shows results"),
         ("train train_size", "the command terapose train"),
     ),
     *_of(
@@ -148,13 +148,13 @@ TRAINING = _of(
 
 COMMANDS = (
     *_of("cellcutter", ("cut_cells", "cut"), ("cut_tiles", "none, any reader of Zarr cuts tiles")),
-    *_of("Cellpose", ("cellpose", "segment"), ("gui", "report")),
+    *_of("Cellpose", ("cellpose", "segment"), ("gui", "view")),
     *_of(
         "CellMap's toolbox",
         ("predict", "segment"),
-        ("visualize", "report"),
-        ("pack-results", "none, the label image is labels.zarr"),
-        ("fetch-data", "none, segment reads remote images, and parts of them with --region"),
+        ("visualize", "view"),
+        ("pack-results", "pack"),
+        ("fetch-data", "crop, which copies a part of a remote image"),
     ),
 )
 """Commands."""
