@@ -163,7 +163,7 @@ def test_outlines_are_white(viewed: Path, page: browser.Browser) -> None:
 
         def is_right(picture: np.ndarray) -> bool:
             white = (picture[60:] == 255).all(2).mean()
-            return bool(0.02 < white < 0.5 and middle(picture).max() < 60)
+            return bool(0.02 < white < 0.5 and middle(picture).max() < 200)
 
         wait(page, is_right)
 
