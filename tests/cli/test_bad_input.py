@@ -233,7 +233,7 @@ def test_a_tile_that_is_found_damaged_on_the_way(
     data = bytearray(image.read_bytes())
     data[first + size // 2 : first + size] = bytes(size - size // 2)
     image.write_bytes(data)
-    said = refused(image, "--block-shape", "1,32,32", "--max-tasks", 4)
+    said = refused(image, "--block-shape", "1,32,32", "--max-tasks", 4, "--diameter", 17)
     assert said.startswith(
         "slide.tif: the region z 0:1, y 32:64, x 32:64 of channel 1 cannot be read; got "
     )

@@ -27,7 +27,7 @@ from terapose.io.images import Image
 from terapose.networks import identify_all
 from terapose.pipeline.checked import mode_of
 from terapose.pipeline.plan import DiameterPlan, Plan
-from terapose.pipeline.planning import make_plan
+from terapose.pipeline.planning import check_channels_of, make_plan
 from terapose.pipeline.sampling import Sample
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def plan_of(image: Image, model_files: Sequence[Path], params: Parameters) -> Pl
         If the image cannot be read or be segmented like this.
     """
     info = identify_all(model_files)
+    check_channels_of(info, params)
     if not is_sought(info, params):
         return make_plan(image, info, params)
     found = find_diameter(image, model_files, info, params)
