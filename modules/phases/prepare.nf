@@ -45,7 +45,7 @@ workflow PREPARE {
     PLAN(fetched.map { sample, row, given, network -> tuple(sample, row.plan, row.identity, given.image, network, given.beside) })
     // the diameter of cells, where it was looked for
     PLAN.out.said
-        .map { sample, text -> tuple(sample, text.trim()) }
+        .map { sample, said -> tuple(sample, said.text.trim()) }
         .filter { _sample, text -> text }
         .view { sample, text -> "${sample}: ${text}" }
     planned = fetched.join(PLAN.out.planned).map { sample, row, given, network, plan, store, left ->

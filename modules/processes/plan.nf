@@ -14,18 +14,18 @@ process PLAN {
 
     output:
     tuple val(sample), path('plan.json'), path('store'), path('tasks/*.csv'), emit: planned
-    tuple val(sample), stdout, emit: said
+    tuple val(sample), path('said.txt'), emit: said
 
     script:
     """
-    terapose.py --threads ${task.cpus} stage plan --model-file ${model} --store "\$PWD/store" --tasks tasks --output plan.json
+    terapose.py --threads ${task.cpus} stage plan --model-file ${model} --store "\$PWD/store" --tasks tasks --output plan.json > said.txt
     """
 
     stub:
     def cut = (scattered() - ['convert']).join(' ')
     """
     mkdir store tasks
-    touch plan.json
+    touch plan.json said.txt
     columns=task,first,stop,memory,seconds,cpus,gpus
     needs=100000000,60,1,0
     for stage in ${cut}; do
