@@ -277,6 +277,7 @@ def test_results_lie_where_the_region_lies(tmp_path: Path, tiny_model: Path) -> 
     common = {
         "model": str(tiny_model),
         "cellprob_threshold": -0.5,
+        "diameter": 30,
         "flow_threshold": 0,
         "table": "csv,geojson",
         "mask_tiff": "mask.ome.tif",
