@@ -23,7 +23,7 @@ ODD_NUMBERS: list[tuple[str, str, list[Any]]] = [
     ("measure", "all, shape", [True, [True]]),
 ]
 FAULTS: list[tuple[dict[str, Any], str]] = [
-    ({"diameter": 0}, "diameter: got 0, allowed: greater than 0"),
+    ({"diameter": -1}, "diameter: got -1, allowed: greater than or equal to 0"),
     ({"diameter": "wide"}, "diameter: got 'wide', allowed: a number"),
     *(
         ({name: odd}, f"{name}: got {odd!r}, allowed: {kind}")

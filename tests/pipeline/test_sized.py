@@ -38,7 +38,7 @@ def discs(edge: int, diameter: float, *, seed: int = 1) -> NDArray[np.uint16]:
 
 def planned(address: Path, **given: Any) -> Plan:
     """The plan of an image with the default network."""
-    params = check(given)
+    params = check({"diameter": "auto", **given})
     return plan_of(open_checked(str(address), params), [resolve("auto")], params)
 
 
@@ -59,14 +59,14 @@ def test_the_diameter_is_found_whatever_the_cut(
     assert planned(plane, block_shape=(1, 50, 60), max_tasks=3).diameter == plan.diameter
     # the same grid as if the number had been given
     given = planned(plane, diameter=plan.diameter.pixels)
-    assert given.diameter.origin == "given" and given.diameter.told == ""
+    assert given.diameter.origin == "given" and given.diameter.note == ""
     left_out = {"diameter"}
     assert given.model_dump(exclude=left_out) == plan.model_dump(exclude=left_out)
 
 
 @pytest.mark.slow
 def test_in_the_workflow_it_is_the_plan_that_finds_it(plane: Path) -> None:
-    params = check({"min_size": 20})
+    params = check({"min_size": 20, "diameter": "auto"})
     lines = check_stage.run("s", str(plane), params, None).lines.splitlines()
     handed = Handed.read(dict(zip(*(line.split("\t") for line in lines), strict=True))["plan"])
     assert isinstance(handed.work, Draft)
@@ -80,12 +80,12 @@ def test_what_cannot_be_told_is_a_warning(tmp_path: Path, caplog: pytest.LogCapt
         plan = planned(path)
     assert (plan.diameter.origin, plan.diameter.pixels, plan.rescale) == ("network", 17, 1)
     [record] = caplog.records
-    assert "noise.zarr: the size of cells cannot be told" in record.getMessage()
+    assert "noise.zarr: the size of cells cannot be found" in record.getMessage()
     assert "(--diameter)" in record.getMessage()
 
 
-def test_auto_is_the_default() -> None:
-    assert check({"diameter": "auto"}).diameter is check({}).diameter is None
+def test_auto_is_asked_for() -> None:
+    assert check({"diameter": "auto"}).diameter == 0 and check({}).diameter is None
 
 
 class Counting:

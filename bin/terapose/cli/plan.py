@@ -94,7 +94,7 @@ def stage(model_file: Path, output: Path, store: str, tasks: Path) -> None:
 
     plan = Handed.read(sys.stdin.read()).plan(model_file)
     _write(plan, output, store, tasks)
-    if plan.diameter.told:
+    if plan.diameter.note:
         click.echo(f"diameter  {plan.diameter.text}")
 
 

@@ -189,8 +189,8 @@ def _segment_one(
     model = record["model"]
     licence = model["licence"] or "not stated"
     click.echo(f"network: {model['name']} ({model['family']}), licence {licence}", err=True)
-    if (sought := record["diameter"])["told"]:
-        click.echo(f"diameter: {sought['pixels']:g} pixels ({sought['told']})", err=True)
+    if (sought := record["diameter"])["note"]:
+        click.echo(f"diameter: {sought['pixels']:g} pixels ({sought['note']})", err=True)
     click.echo(f"cells:  {record['cells']}", err=True)
     click.echo(f"labels: {out / 'labels.zarr'}")
     click.echo(f"table:  {out / 'cells.csv'}")

@@ -116,8 +116,8 @@ def as_list(value: object) -> object:
 
 
 def or_found(value: object) -> object:
-    """Accept "auto" as "not given", too."""
-    return None if value == "auto" else or_none(value)
+    """Accept "auto" as 0: to be found."""
+    return 0.0 if value == "auto" else or_none(value)
 
 
 Shape = Annotated[tuple[int, int, int] | None, BeforeValidator(as_list)]

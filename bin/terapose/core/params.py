@@ -54,10 +54,10 @@ class Parameters(ImageParameters):
     )
     diameter: Diameter = Field(
         None,
-        gt=0,
-        description="Typical diameter of a cell in pixels of Y and X; default, also for auto: "
-        "found in the image by the network; if that is not possible, and for Cellpose 4, the "
-        "diameter the network was trained on.",
+        ge=0,
+        description="Typical diameter of a cell in pixels of Y and X; auto (or 0): a U-Net finds "
+        "it in the image; default, and where it cannot be found: the diameter the network was "
+        "trained on.",
     )
     tile_overlap: float = Field(
         0.1, ge=0.05, le=0.5, description="Fraction by which neighbouring tiles overlap."

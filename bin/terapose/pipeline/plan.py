@@ -85,7 +85,7 @@ class DiameterPlan(BaseModel):
     origin
         Whether it was given, was found in the image (`terapose.pipeline.sized`), or is that of the
         network.
-    told
+    note
         How it was found, or why it was not; "" if nothing was looked for.
     """
 
@@ -93,13 +93,13 @@ class DiameterPlan(BaseModel):
 
     pixels: float
     origin: Literal["given", "found", "network"]
-    told: str = ""
+    note: str = ""
 
     @property
     def text(self) -> str:
         """For a person, in one line."""
         origins = {"given": "", "found": ", found in the image", "network": ", as of the network"}
-        about = f": {self.told}" if self.told else ""
+        about = f": {self.note}" if self.note else ""
         return f"{self.pixels:g} pixels{origins[self.origin]}{about}"
 
 

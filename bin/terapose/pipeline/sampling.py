@@ -1,4 +1,4 @@
-"""A fixed sample of an image: windows of its planes, scaled and normalised as a network takes them.
+"""A fixed sample of an image: windows of planes, scaled and normalised as a network takes them.
 
 1. *Probes* are small boxes of single planes, on a regular grid: of at most 8 x 8 places in a plane,
    or 4 x 4 in each of up to `PLANES` planes of a volume. Their voxels give the intensities that

@@ -1,11 +1,11 @@
 """A plan for cells whose size is not given: the network finds it first.
 
-A U-Net works at one size of cells. If no ``diameter`` is given, the network is run on a fixed
-sample of the image (`terapose.pipeline.sampling`) at several scales, until it finds cells of the
-size that was assumed (`terapose.algorithms.objects.sizing`). The plan then holds the number as if
-it had been given. It is found on the processor in float32 and rounded to three digits, so that
-tasks, devices and executors do not matter. If it cannot be told, the plan is made with the
-network's own diameter, and a warning says what to do.
+A U-Net works at one size of cells. With ``diameter`` auto, the network is run on a fixed sample of
+the image (`terapose.pipeline.sampling`) at several scales, until it finds cells of the size that
+was assumed (`terapose.algorithms.objects.sizing`). The plan then holds the number like one that was
+given. It is found on the processor in float32 and rounded to three digits, so that tasks, devices
+and executors do not matter. If it cannot be found, the plan is made with the network's own
+diameter, and a warning says what to do.
 
 Networks of Cellpose 4 need no diameter, and none is looked for.
 """
@@ -41,7 +41,7 @@ _RIM = 8
 
 def is_sought(info: ModelInfo, params: Parameters) -> bool:
     """Whether a diameter has to be found before a plan can be made."""
-    return params.diameter is None and info.family == "unet"
+    return params.diameter == 0 and info.family == "unet"
 
 
 def plan_of(image: Image, model_files: Sequence[Path], params: Parameters) -> Plan:
@@ -71,7 +71,7 @@ def plan_of(image: Image, model_files: Sequence[Path], params: Parameters) -> Pl
             "%s: %s; cells are taken to have the network's own diameter, %g pixels. Give the "
             "diameter of a typical cell in pixels (--diameter)",
             shown(image.address),
-            found.told,
+            found.note,
             found.pixels,
         )
     return make_plan(image, info, params.model_copy(update={"diameter": found.pixels}), found)
@@ -80,7 +80,7 @@ def plan_of(image: Image, model_files: Sequence[Path], params: Parameters) -> Pl
 def find_diameter(
     image: Image, model_files: Sequence[Path], info: ModelInfo, params: Parameters
 ) -> DiameterPlan:
-    """Find the diameter of cells in pixels of Y and X, or say that it cannot be told."""
+    """Find the diameter of cells in pixels of Y and X, or say that it cannot be found."""
     from terapose.networks import load_all
 
     network = load_all(model_files, device="cpu", precision="float32")
@@ -95,10 +95,10 @@ def find_diameter(
     last, windows = looks[-1], sum(found.windows for found in looks)
     if not last.settled:
         seen = f"in {windows} windows at {len(looks)} scales"
-        told = f"the size of cells cannot be told: too few were found {seen}, or of no one size"
-        return DiameterPlan(pixels=info.diam_mean, origin="network", told=told)
-    told = f"{last.cells} cells in {last.windows} windows at that scale, {windows} windows in all"
-    return DiameterPlan(pixels=float(f"{last.size:.3g}"), origin="found", told=told)
+        note = f"the size of cells cannot be found: too few were found {seen}, or of no one size"
+        return DiameterPlan(pixels=info.diam_mean, origin="network", note=note)
+    note = f"{last.cells} cells in {last.windows} windows at that scale, {windows} windows in all"
+    return DiameterPlan(pixels=float(f"{last.size:.3g}"), origin="found", note=note)
 
 
 def _look(network: Network, sample: Sample, diameter: float, *, solid: bool) -> Found:

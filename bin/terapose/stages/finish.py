@@ -210,7 +210,7 @@ def _notes(job: Job) -> list[str]:
     """What the user should know of results that are complete."""
     mixed = warning_of(of_steps(job.before.history))
     sought = job.plan.diameter
-    guessed = f"diameter: {sought.text}" if sought.told and sought.origin == "network" else ""
+    guessed = f"diameter: {sought.text}" if sought.note and sought.origin == "network" else ""
     return [*filter(None, (mixed, guessed)), *_notes_on_masks(job)]
 
 

@@ -4,18 +4,18 @@ A network finds cells that are about as large as those it knows, and not those t
 or larger. So the image is shown to it at several scales:
 
 1. *Rungs* are the diameters that are tried first, each twice the one before. At a rung, a few
-   windows of the image are scaled as if cells had that diameter; the network sees a tile of each.
+   windows of the image are scaled for cells of that diameter; the network sees a tile of each.
 2. In its output, pixels with a probability above one half are moved along the flows, from pixel to
    pixel. Pixels that end where several others end are a cell. It counts if its flows lead to its
    middle: if the mean over its pixels of the flow, times the direction of the middle, is `AGREES`
    or more. In noise, and where the scale is far off, it is not. Cells at the border of a window do
    not count either, for only a part of them is seen.
 3. The size that is found at a rung is the median of the diameters of circles as large as the cells.
-   A rung stands if it has `LEAST` cells or more and that size is within a factor of `NEAR` of the
-   rung. Of those that stand, the one counts whose cells cover most of its windows.
+   A rung is good if it has `LEAST` cells or more and that size is within a factor of `NEAR` of the
+   rung. Of the good ones, that one counts whose cells cover most of the windows.
 4. The size that was found is assumed next, until what is found has the size that was assumed,
-   within `ENOUGH`. If that does not happen in `ROUNDS` rounds, or no rung stands, the size cannot
-   be told.
+   within `ENOUGH`. If that does not happen in `ROUNDS` rounds, or no rung is good, the size is
+   not known.
 
 In a volume cells are seen in planes, and a plane cuts most of them beside their middle: spheres
 that are cut at random have a median diameter of sqrt(3/4) of their own, so what is found is divided
