@@ -76,7 +76,7 @@ def launch(launches: Launches, slide: Path, request: pytest.FixtureRequest) -> L
 
 
 def words(slide: Path) -> tuple[object, ...]:
-    return "--image", slide, "--network", ROOT / "assets" / "nuclei-small.pth"
+    return "--image", slide, "--network", ROOT / "assets" / "nuclei-large.pth"
 
 
 def test_stub(launch: Launch, slide: Path) -> None:
