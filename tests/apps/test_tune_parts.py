@@ -47,7 +47,7 @@ def test_usual_values_are_allowed_ones(mode: str) -> None:
         ("niter=1,2", "no parameter that can be tried"),
         ("min_sise=1", "did you mean min_size?"),
         ("diameter", "has no values"),
-        ("diameter=0", "greater than 0"),
+        ("diameter=-1", "greater than or equal to 0"),
         ("min_size=1.5", "a whole number"),
         ("flow3d_smooth=1", "mode 3d only"),
     ],

@@ -93,8 +93,8 @@ def test_fault_found_in_another_process_is_the_same_sentence(
             "level 0 is the full resolution",
         ),
         (
-            ("--diameter", "0"),
-            "parameters: diameter: got '0', allowed: greater than 0; "
+            ("--diameter", "-1"),
+            "parameters: diameter: got '-1', allowed: greater than or equal to 0; "
             "docs/parameters.md lists them all",
         ),
         (
@@ -275,7 +275,7 @@ def test_all_faults_of_a_params_file_in_one_message(
     path.write_text(json.dumps(faulty))
     assert command.refuses("check", good, "--params-file", path) == (
         "parameters: border: got 'cut', allowed: 'keep' or 'drop'; "
-        "diameter: got -3, allowed: greater than 0; "
+        "diameter: got -3, allowed: greater than or equal to 0; "
         "diametre: no such parameter (did you mean diameter?); "
         "min_size: got 'a', allowed: a whole number; "
         "nosuchthing: no such parameter; docs/parameters.md lists them all"
