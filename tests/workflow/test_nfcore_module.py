@@ -138,7 +138,7 @@ def test_the_module_gives_what_the_command_gives(
     assert len(pd.read_csv(grown / "grown_cells.csv")) == labels.max()
     assert (grown / "grown_cells.h5ad").exists()
     record = json.loads((grown / "grown_provenance.json").read_text())
-    assert record["model"]["name"] == "nuclei-small.pth"
+    assert record["model"]["name"] == "nuclei-large.pth"
 
 
 def test_meta_yml_is_in_step_with_the_module() -> None:
