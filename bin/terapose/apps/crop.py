@@ -84,10 +84,7 @@ class _Source:
 
     def read(self, box: Box, channel: int, pad: float) -> NDArray[Any]:
         """Voxels of a box of the result."""
-        place = Box(
-            zyx(a + b for a, b in zip(box.start, self.box.start, strict=True)),
-            zyx(a + b for a, b in zip(box.stop, self.box.start, strict=True)),
-        )
+        place = box.moved(self.box.start)
         inside = place.clip(self.image.shape)
         if inside == place:
             return self.image.read(place.slices, channel)
@@ -312,7 +309,7 @@ def _level(source: _Source) -> Level:
 
 def _computed(first: Level, factor: ZYX, itemsize: int, how: str) -> Level:
     shape = zyx(level_shape(first.shape, factor))
-    chunks = zyx(min(c, n) for c, n in zip(first.chunks, shape, strict=True))
+    chunks = zyx(map(min, first.chunks, shape))
     z, y, x = (s * f for s, f in zip(first.scale, factor, strict=True))
     # the middle of the voxels that a mean is of, and the first voxel where that is taken
     a, b, c = (

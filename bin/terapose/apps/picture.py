@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.apps.figures import save
 from terapose.core.errors import InputError
-from terapose.io import files
 from terapose.io.images.array_like import Voxels
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def three_views(
     _scale_bar(panels[0], extent[2], "µm" if voxel_size else "voxels")
     if confirm is not None:
         confirm()
-    _save(figure, Path(path))
+    save(figure, Path(path), dpi=_DPI, facecolor=_PAPER)
     return at
 
 
@@ -154,19 +154,6 @@ def _grays(image: Voxels, views: tuple[_View, ...], at: tuple[int, int, int]) ->
     planes = [_plane(image, view, at)[0] for view in views]
     low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), [1, 99.7])
     return [np.clip((plane - low) / max(high - low, 1e-9), 0, 1) ** 0.8 for plane in planes]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    try:
-        with files.written(path, "picture") as partial:
-            figure.savefig(partial, format="png", dpi=_DPI, facecolor=_PAPER)
-    except OSError as error:
-        raise InputError(
-            "the picture cannot be written",
-            where=path,
-            got=f"{type(error).__name__}: {error}",
-            remedy="choose a folder that exists and that you may write to",
-        ) from error
 
 
 def _fullest(labels: Voxels) -> tuple[int, int, int]:

@@ -235,11 +235,11 @@ def reduced(voxels: NDArray[Any], ratio: Sequence[int], how: How) -> NDArray[Any
 
 def chunks_for(shape: ZYX, source: ZYX, itemsize: int) -> ZYX:
     """Chunks of a level: those of the source, unless they are very small or large."""
-    edges = zyx(min(c, n) for c, n in zip(source, shape, strict=True))
+    edges = zyx(map(min, source, shape))
     whole = math.prod(source) * itemsize
     if not _FEW <= whole <= _MANY:
         usual = VOLUME_CHUNKS if shape[0] > 1 else FLAT_CHUNKS
-        edges = zyx(min(c, n) for c, n in zip(usual, shape, strict=True))
+        edges = zyx(map(min, usual, shape))
     return edges
 
 

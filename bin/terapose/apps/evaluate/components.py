@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.algorithms.objects.pieces import joined
 from terapose.io.images.array_like import Voxels
 
 SLAB = 1 << 25
@@ -83,7 +84,9 @@ def components_of(labels: Voxels, slab: int | None = None) -> Components:
         before = values[-1].copy(), pieces[-1].copy()
         firsts.append(total)
         total += count
-    return Components(labels, slab, tuple(firsts), _joined(np.concatenate(links), total))
+    # the background is a component of its own, and the first
+    numbers = joined(total, np.concatenate(links)).astype(np.int64)
+    return Components(labels, slab, tuple(firsts), numbers)
 
 
 def pieces_of(labels: NDArray[np.generic]) -> tuple[NDArray[np.int64], int]:
@@ -119,15 +122,3 @@ def _shifted(shape: tuple[int, ...], step: tuple[int, int]) -> tuple[slice, slic
     """The part of a plane from which a step leads to a pixel of the plane."""
     y, x = (slice(max(-d, 0), n - max(d, 0)) for d, n in zip(step, shape, strict=True))
     return y, x
-
-
-def _joined(links: NDArray[np.int64], total: int) -> NDArray[np.int64]:
-    """Component of each piece, numbered by the first piece of each."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    edges = (np.ones(len(links), np.bool_), (links[:, 0], links[:, 1]))
-    # the background is a component of its own, and the first
-    graph = coo_matrix(edges, shape=(total + 1, total + 1))
-    numbers = connected_components(graph, directed=False)[1]
-    return np.asarray(numbers, np.int64)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from terapose.apps.evaluate.evaluation import CURVE, Evaluation
 from terapose.apps.evaluate.groups import Found
-from terapose.core.errors import InputError, shown
-from terapose.io import files
+from terapose.apps.figures import save
+from terapose.core.errors import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,16 +53,7 @@ def draw(evaluations: Mapping[str, Evaluation], path: Path) -> None:
     _by_size(panels[2], found)
     if seams:
         _seams(panels[3], found)
-    try:
-        with files.written(path, "picture") as partial:
-            figure.savefig(partial, format="png", dpi=130)
-    except OSError as error:
-        raise InputError(
-            "the picture cannot be written",
-            where=path,
-            got=f"{type(error).__name__}: {error}",
-            remedy="choose a folder that exists and that you may write to",
-        ) from error
+    save(figure, path, dpi=130)
 
 
 def _curves(axes: Axes, evaluations: Mapping[str, Evaluation]) -> None:

@@ -24,6 +24,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from terapose.algorithms.objects.pieces import joined
 from terapose.apps.process import blocks
 from terapose.apps.process.blocks import Numbered, Objects, Setting
 from terapose.apps.pyramids import Level, Pyramid
@@ -157,7 +158,7 @@ def process(
 
 def default_block(shape: ZYX) -> ZYX:
     """Shape of a block where none is given."""
-    return zyx(min(b, n) for b, n in zip(BLOCK if shape[0] > 1 else FLAT_BLOCK, shape, strict=True))
+    return zyx(map(min, BLOCK if shape[0] > 1 else FLAT_BLOCK, shape))
 
 
 def _numbered(setting: Setting, work: Unfinished) -> _Final:
@@ -257,15 +258,12 @@ def _not_local(setting: Setting, number: int, other: int) -> InputError:
 
 def _final(keys: list[NDArray[np.uint64]], pairs: NDArray[np.int64]) -> _Final:
     """Final IDs: what is joined, or has the same key, in the order of keys."""
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.csgraph import connected_components
-
     counts = [len(part) for part in keys]
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     every = np.concatenate([np.zeros((0, 2), np.uint64), *keys])
     one, other = (starts[pairs[:, k]] + pairs[:, k + 1] - 1 for k in (0, 2))
-    graph = csr_matrix((np.ones(len(pairs), np.int8), (one, other)), shape=(len(every),) * 2)
-    _, group = connected_components(graph, directed=False) if len(every) else (0, np.arange(0))
+    last = len(every) - 1
+    group = joined(last, np.stack([one, other], axis=1)) if len(every) else np.arange(0)
     order = np.lexsort((every[:, 1], every[:, 0]))
     _, first = np.unique(group[order], return_index=True)
     least = every[order][first]  # the smallest key of each group
@@ -283,8 +281,7 @@ def _write(
     shape = setting.grid.shape
     size = image.voxel_size
     factors = pyramid_factors(shape, size)
-    chunks = zyx(min(c, n) for c, n in zip(CHUNKS if shape[0] > 1 else FLAT_CHUNKS, shape,
-                                           strict=True))  # fmt: skip
+    chunks = zyx(map(min, CHUNKS if shape[0] > 1 else FLAT_CHUNKS, shape))
     axes = "zyx" if "Z" in image.layout.read else "yx"
     unit = zyx(c * (_TOGETHER if c > 1 else 1) for c in chunks)
     levels = [zyx(level_shape(shape, f)) for f in factors]

@@ -46,7 +46,7 @@ def usual_size(shape: ZYX, diameter: float, anisotropy: float, mode: str) -> ZYX
     else:
         wide = min(max(round(_DIAMETERS * diameter), _LEAST), _MOST)
         size = (1 if mode == "2d" else min(shape[0], 8)), wide, wide
-    return zyx(min(s, n) for s, n in zip(size, shape, strict=True))
+    return zyx(map(min, size, shape))
 
 
 def sample(shape: ZYX, size: ZYX, count: int, content: Callable[[Box], float]) -> list[Box]:

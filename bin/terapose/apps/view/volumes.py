@@ -123,7 +123,7 @@ class Served:
     def _edges(self, level: int) -> ZYX:
         shape = self._volume.levels[level].shape
         edges = FLAT_CHUNK if shape[0] == 1 else CHUNK
-        return zyx(min(edge, n) for edge, n in zip(edges, shape, strict=True))
+        return zyx(map(min, edges, shape))
 
     def _chunk(self, level: int, index: Sequence[int]) -> bytes | None:
         volume, edges = self._volume, self._edges(level)
