@@ -221,8 +221,8 @@ def test_another_voxel_size_than_the_image_has(
 
 
 def test_a_region_begins_in_a_cell(viewed: Path, tmp_path: Path) -> None:
-    out = segmented(Path("nuclei-small"), viewed / "volume.zarr", tmp_path / "out", diameter=10,
-                    channels=(2,), region="1:6,10:58,20:66")  # fmt: skip
+    given = {"mode": "stitch", "channels": (2,), "diameter": 10, "region": "1:6,10:58,20:66"}
+    out = segmented(Path("nuclei-small"), viewed / "volume.zarr", tmp_path / "out", **given)
     results = open_results(out)
     made = site.make_site(results, client="x")
     position = made.state["position"][::-1]

@@ -102,6 +102,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             channel_names=[HOSTILE],
         )
         params: dict[str, Any] = {"model": "nuclei-small", "diameter": 10, "report": True}
+        # planes that are joined: views along Y and X would cost a hundred tiles
+        params["mode"] = "stitch" if name == "volume" else "auto"
         params["block_shape"] = (6, 24, 28) if name == "volume" else (1, 24, 28)
         segment_file(str(image), folder / name, check(params))
     return folder
@@ -239,7 +241,8 @@ def test_what_is_no_report_stays(volume: Path, made: Path, command: Terapose) ->
 
 
 def test_a_report_goes_with_its_results(volume: Path, made: Path, command: Terapose) -> None:
-    words = ("--model", "nuclei-small", "--diameter", 10, "--min-size", 30, "--jobs", 1)
+    network = ("--mode", "stitch", "--model", "nuclei-small", "--diameter", 10)
+    words = (*network, "--min-size", 30, "--jobs", 1)
     (volume / "report_mqc.json").write_text("{}")  # of somebody else
     said = command("segment", made / "volume <i>.zarr", volume, *words)
     assert said.code == 0, said.err
