@@ -148,6 +148,7 @@ def _property(given: Json) -> Json:
     found |= parts[0] if parts else {}
     if len(parts) > 1:  # a number or a word
         found["type"] = [part["type"] for part in parts]
+        found["pattern"] = "|".join(f"^{part['const']}$" for part in parts if "const" in part)
     if "ge" in given:
         found["minimum"] = given["ge"]
     if found["type"] == "array":
@@ -220,7 +221,8 @@ def _type(found: Json) -> str:
     if isinstance(found["type"], str):
         return words.get(found["type"], found["type"])
     if "items" not in found:
-        return " or ".join(words[t] for t in found["type"])
+        number, word = words.get(found["type"][0], found["type"][0]), found["pattern"].strip("^$")
+        return f"{number} or `{word}`"
     types = found["items"]["type"]
     types = [types] if isinstance(types, str) else types
     kind = " or ".join(words.get(t, t) + "s" for t in types).replace("texts", "names")
@@ -245,7 +247,7 @@ def _allowed(name: str, found: Json) -> str:
         return ", ".join(f"`{value}`" for value in values)
     signs = {"exclusiveMinimum": "> ", "minimum": "≥ ", "exclusiveMaximum": "< ", "maximum": "≤ "}
     bounds = [f"{sign}{found[key]:g}" for key, sign in signs.items() if key in found]
-    if "pattern" in found:
+    if "pattern" in found and name in IN_WORDS:
         bounds.append(IN_WORDS[name])
     return ", ".join(bounds) or "-"
 

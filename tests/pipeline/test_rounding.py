@@ -32,7 +32,13 @@ from terapose.stages import plan as plan_stage
 OLD = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
 """A processor that torch finds to be twenty years old."""
 OTHER_NUMPY = {"OPENBLAS_CORETYPE": "Nehalem"}
-GIVEN = {"block_shape": (3, 24, 28), "slab_planes": 2, "max_tasks": 3, "max_size_fraction": 1.0}
+GIVEN = {
+    "block_shape": (3, 24, 28),
+    "slab_planes": 2,
+    "max_tasks": 3,
+    "max_size_fraction": 1.0,
+    "diameter": 30,  # that of the network: none is looked for
+}
 SEVERAL = "machines of several kinds, which may round differently: "
 
 

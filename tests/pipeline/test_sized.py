@@ -84,8 +84,13 @@ def test_what_cannot_be_told_is_a_warning(tmp_path: Path, caplog: pytest.LogCapt
     assert "(--diameter)" in record.getMessage()
 
 
-def test_auto_is_asked_for() -> None:
-    assert check({"diameter": "auto"}).diameter == 0 and check({}).diameter is None
+@pytest.mark.slow
+def test_it_is_found_unless_it_is_given(plane: Path) -> None:
+    opened = open_checked(str(plane), check({}))
+    plans = [plan_of(opened, [resolve("auto")], check(given)) for given in ({}, {"diameter": 0})]
+    assert plans[0].diameter.origin == "found" and plans[0] == plans[1] == planned(plane)
+    own = plan_of(opened, [resolve("auto")], check({"diameter": 17}))
+    assert own.diameter.origin == "given" and own.rescale == 1
 
 
 class Counting:

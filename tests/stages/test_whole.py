@@ -26,6 +26,7 @@ GIVEN = {
     "block_shape": (3, 24, 28),
     "cellprob_threshold": -0.5,  # the network is a random one: something is found
     "max_size_fraction": 1.0,
+    "diameter": 30,  # that of the network: none is looked for
     "table": ("csv",),
 }
 

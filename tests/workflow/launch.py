@@ -77,9 +77,19 @@ def results(folder: Path) -> tuple[str, bytes]:
     return tree(folder / "labels.zarr"), (folder / "cells.csv").read_bytes()
 
 
+def with_diameter(words: tuple[object, ...]) -> tuple[object, ...]:
+    """Words with the diameter of the shipped network, if they have neither it nor a network.
+
+    Without one it would be looked for in each image, and the image be resized.
+    """
+    given = {"--diameter", "--model", "-params-file", "-profile"}
+    return words if given & {*words} else (*words, "--diameter", 17)
+
+
 def segment(image: Path, out: Path, *words: object) -> tuple[str, bytes]:
     """Run `terapose segment` on one process; returns `results`."""
-    command = [ROOT / "bin" / "terapose.py", "segment", image, out, "--jobs", 1, *words]
+    given = with_diameter(words)
+    command = [ROOT / "bin" / "terapose.py", "segment", image, out, "--jobs", 1, *given]
     done = subprocess.run([*map(str, command)], env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return results(out)
@@ -171,7 +181,7 @@ class Launch:
 
     def start(self, *words: object, terminal: bool = False) -> Run:
         """Start the workflow; `terminal` gives it a terminal, as a person has one."""
-        command = ["nextflow", "run", self.workflow, "--outdir", self.out, *words]
+        command = ["nextflow", "run", self.workflow, "--outdir", self.out, *with_diameter(words)]
         if not terminal:
             command += ["-ansi-log", "false"]
         log = self.path / f"run-{len(self.runs)}.log"

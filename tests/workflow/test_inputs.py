@@ -70,7 +70,7 @@ def test_columns_of_a_samplesheet_are_parameters_and_slides_do_not_wait(
     (sheets / "samples.csv").write_text(
         "sample,image,channels,diameter,channel_merge,markers,min_size,region\n"
         'large,large.zarr,"1,2",12.5,max,,,mask.tif\n'
-        "small,small.zarr,y,,,markers.csv,20,\n"
+        "small,small.zarr,y,auto,,markers.csv,20,\n"
     )
     gate = launch.path / "gate.config"
     gate.write_text(GATE.replace("FILE", str(launch.out / "small" / "provenance.json")))
@@ -84,13 +84,15 @@ def test_columns_of_a_samplesheet_are_parameters_and_slides_do_not_wait(
             *("--region", sheets / "mask.tif"),
         ),
         "small": (
-            *("--channels", 2, "--diameter", 14, "--min-size", 20),
+            *("--channels", 2, "--diameter", "auto", "--min-size", 20),
             *("--markers", launch.path / "markers.csv"),
         ),
     }
     for name, words in options.items():
         whole = segment(launch.path / f"{name}.zarr", tmp_path / name, *words)
         assert results(launch.out / name) == whole
+    record = json.loads((launch.out / "small" / "provenance.json").read_text())
+    assert record["diameter"]["origin"] == "found", record["diameter"]
 
 
 STOP = "process { withName: 'WHOLE' { beforeScript = 'exit 1' } }\n"

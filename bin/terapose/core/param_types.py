@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Any, get_args
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticKnownError
 
 
@@ -124,5 +124,17 @@ Shape = Annotated[tuple[int, int, int] | None, BeforeValidator(as_list)]
 Sizes = Annotated[tuple[float, float, float] | None, BeforeValidator(as_list)]
 Ends = Annotated[tuple[float, ...] | None, BeforeValidator(as_list)]
 Number = Annotated[float | None, BeforeValidator(or_none)]
-Diameter = Annotated[float | None, BeforeValidator(or_found)]
+Diameter = Annotated[
+    float | None,
+    BeforeValidator(or_found),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "const": "auto"},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
 Count = Annotated[int | None, BeforeValidator(or_none)]

@@ -55,9 +55,9 @@ class Parameters(ImageParameters):
     diameter: Diameter = Field(
         None,
         ge=0,
-        description="Typical diameter of a cell in pixels of Y and X; auto (or 0): a U-Net finds "
-        "it in the image; default, and where it cannot be found: the diameter the network was "
-        "trained on.",
+        description="Typical diameter of a cell in pixels of Y and X; default, also for auto or 0: "
+        "a U-Net finds it in the image, and takes the one it was trained on if it cannot; networks "
+        "of Cellpose 4 need none.",
     )
     tile_overlap: float = Field(
         0.1, ge=0.05, le=0.5, description="Fraction by which neighbouring tiles overlap."

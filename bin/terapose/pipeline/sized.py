@@ -1,6 +1,6 @@
 """A plan for cells whose size is not given: the network finds it first.
 
-A U-Net works at one size of cells. With ``diameter`` auto, the network is run on a fixed sample of
+A U-Net works at one size of cells. Without a ``diameter``, the network is run on a fixed sample of
 the image (`terapose.pipeline.sampling`) at several scales, until it finds cells of the size that
 was assumed (`terapose.algorithms.objects.sizing`). The plan then holds the number like one that was
 given. It is found on the processor in float32 and rounded to three digits, so that tasks, devices
@@ -41,7 +41,7 @@ _RIM = 8
 
 def is_sought(info: ModelInfo, params: Parameters) -> bool:
     """Whether a diameter has to be found before a plan can be made."""
-    return params.diameter == 0 and info.family == "unet"
+    return not params.diameter and info.family == "unet"
 
 
 def plan_of(image: Image, model_files: Sequence[Path], params: Parameters) -> Plan:
