@@ -7,7 +7,7 @@ import os
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.core.masking import masked
 from terapose.io.documents import MOST_BYTES, refuse_large, refuse_special, too_large
 from terapose.io.drivers import driver_of, object_store_options
@@ -96,6 +96,7 @@ def read_bytes(address: str, start: int | None = None, end: int | None = None) -
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except Exception as error:  # every driver has kinds of its own
+        pass_on(error)
         raise refused(address, error) from error
     if len(content) > MOST_BYTES:
         raise too_large(address, len(content), MOST_BYTES)
