@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -146,3 +148,31 @@ def local_only(what: str, address: str, files: str = "the file") -> InputError:
 def digest(*parts: object) -> str:
     """Hex SHA-256 of a sequence of parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def refuse_inputs(outputs: Iterable[Path | None], inputs: Iterable[str]) -> None:
+    """Refuse to write in the place of something that is read, inside it, or around it.
+
+    Parameters
+    ----------
+    outputs
+        What will be written, if it is asked for.
+    inputs
+        Addresses of what is read.
+
+    Raises
+    ------
+    InputError
+        If one of them would be.
+    """
+    read = {os.path.realpath(one): one for one in inputs if not is_url(one)}
+    for output in filter(None, outputs):
+        path = Path(os.path.realpath(output))
+        for real, given in read.items():
+            if path.is_relative_to(real) or Path(real).is_relative_to(path):
+                raise InputError(
+                    "the result would be in the place of an input, or inside it",
+                    where=output,
+                    got=given,
+                    remedy="choose another name",
+                )
