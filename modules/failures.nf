@@ -32,10 +32,15 @@ def sentence(folder, status, known) {
     def lines = lines_of(folder.resolve('.command.err'))
     def own = lines.findAll { line -> line.startsWith('terapose: ') }
     def noted = lines_of(folder.resolve('.command.log')).findAll { line -> line =~ schedulers() }
-    def killed = status in ['9', '137', '247'] ? 'was killed, most likely for lack of memory' : 'was killed, or stopped without a message'
+    def killed = is_full(folder) ? "${folder}: No space left on device; make room, and run again with -resume: finished work is kept" : status in ['9', '137', '247'] ? 'was killed, most likely for lack of memory' : 'was killed, or stopped without a message'
     def told = known =~ /^$|terminated (with an error exit status|for an unknown reason)/ ? [] : [known + remedy(known)]
     def last = ((status == '2' ? own : []) ?: noted ?: told ?: own ?: lines ?: [killed]).last()
     return last.toString() - 'terapose: '
+}
+
+// Whether the disk of a work folder is full: then a task cannot even say so.
+def is_full(folder) {
+    return folder.toUri().scheme == 'file' && folder.toFile().usableSpace < 65536
 }
 
 // What to do about what Nextflow says, where that is known.
@@ -67,8 +72,16 @@ def said_of_failures(finished) {
 // sentence.
 def said_of_stop() {
     def lines = failures().collectMany { name, end, said -> ["terapose: ${name}: ${end}", "terapose: ${said}"] }
-    def other = (workflow.errorMessage ?: '').readLines().findAll { line -> line.startsWith('terapose: ') }
+    def told = (workflow.errorMessage ?: '').readLines()
+    def other = told.findAll { line -> line.startsWith('terapose: ') } ?: told.collectMany { line -> said_of_copy(line) }
     return (lines ?: other.takeRight(1) ?: ['terapose: the run stopped: see .nextflow.log']).join('\n')
+}
+
+// Of a result that Nextflow itself could not copy to its folder: which, and why.
+def said_of_copy(line) {
+    def found = line =~ /FileSystemException: (?:.* -> )?(.+)/
+    def remedy = 'make room, or choose another outdir, and run again with -resume: finished work is kept'
+    return found ? ["terapose: results cannot be copied: ${found[0][1]}; ${remedy}".toString()] : []
 }
 
 // The number of cells in a record; a stub's is empty.

@@ -282,6 +282,28 @@ def _provenance(folder: Path) -> None:
     (folder / "input.json").write_text(json.dumps(record))
 
 
+def _outlines(folder: Path, *, several: bool = False) -> None:
+    square = [[[2, 2], [12, 2], [12, 12], [2, 12], [2, 2]], [[4, 4], [6, 4], [6, 6], [4, 4]]]
+    other = [[[20.5, 20], [30, 21], [25, 33.25]]]
+    shapes: list[dict[str, Any]] = [{"type": "Polygon", "coordinates": square}]
+    if several:
+        shapes.append({"type": "MultiPolygon", "coordinates": [other], "plane": {"z": 0}})
+    features = [
+        {"type": "Feature", "properties": {"name": str(n)}, "geometry": shape}
+        for n, shape in enumerate(shapes, 1)
+    ]
+    document = {"type": "FeatureCollection", "features": features}
+    (folder / "input.geojson").write_text(json.dumps(document))
+
+
+def _manifest(folder: Path) -> None:
+    lines = ["crop_name,dataset,class_label,voxel_size,translation,shape"]
+    lines += [
+        f"{n},jrc,{name},[4.0;4.0;4.0],[0;0;0],[1;40;48]" for n, name in ((1, "er"), (2, "a"))
+    ]
+    (folder / "input.csv").write_text("\n".join(lines) + "\n")
+
+
 WRITERS: dict[str, list[Callable[[Path], None]]] = {
     "tiff": [_plain_tiff, _tiled_tiff, _imagej_tiff, _ome_tiff, _lzw_tiff],
     "zarr": [lambda f: _ome_zarr(f, "0.4"), lambda f: _ome_zarr(f, "0.5"), _plain_zarr],
@@ -293,5 +315,7 @@ WRITERS: dict[str, list[Callable[[Path], None]]] = {
     "mask": [_mask, _mask_zarr],
     "table": [_table, _parquet],
     "provenance": [_provenance],
+    "outlines": [_outlines, lambda folder: _outlines(folder, several=True)],
+    "manifest": [_manifest],
 }
 """What writes the good inputs of each kind, into a folder, under the name ``input``."""

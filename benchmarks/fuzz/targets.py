@@ -171,6 +171,15 @@ def _provenance(name: str, common: str, rng: random.Random) -> list[_Command]:
     return [words, (*words, "--table", "csv", "--lines", "lines.tsv")]
 
 
+def _outlines(name: str, common: str, rng: random.Random) -> list[_Command]:
+    more = rng.choice(((), ("--renumber", "--allow-pieces")))
+    return [("measure", f"{common}/labels.tif", name, "out", "--jobs", "1", *more)]
+
+
+def _manifest(name: str, common: str, rng: random.Random) -> list[_Command]:
+    return [("pack", name, f"{common}/labels.tif", "out.zip", *rng.choice(((), ("--overwrite",))))]
+
+
 _COMMANDS: dict[str, Callable[[str, str, random.Random], list[_Command]]] = {
     "tiff": _image,
     "zarr": _image,
@@ -182,6 +191,8 @@ _COMMANDS: dict[str, Callable[[str, str, random.Random], list[_Command]]] = {
     "mask": _mask,
     "table": _table,
     "provenance": _provenance,
+    "outlines": _outlines,
+    "manifest": _manifest,
 }
 NAMES = {"provenance": "provenance.json"}
 """The name that a command looks for, where it is told only the folder."""

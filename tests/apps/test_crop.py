@@ -111,6 +111,8 @@ def test_what_is_refused(tmp_path: Path, command: Terapose) -> None:
         ("--region", "3:2,0:9,0:9"): "is not a region",
         ("--region", "0-2"): "is not a region",
         ("--pad", -1): "is no value of the image's voxels",
+        ("--pad", "nan"): "is no value of the image's voxels",
+        ("--pad", "1e400"): "is no value of the image's voxels",
         ("--pad", 0.5): "is no value of the image's voxels",
         ("--channels", "CD4"): "CD4",
         ("--level", 3): "no such pyramid level",

@@ -283,6 +283,8 @@ WRONG = {
     "HALO = -1\ndef process(labels, image, block):\n    return labels\n": "is not a halo",
     "def renumber(ids, sizes, options):\n    return ids[:2]\n": "a whole number from 0 for each",
     "def other():\n    pass\n": "defines no function",
+    "def process(labels, image, block):\n    exit(0)\n": "mine.py, line 2: the function fails",
+    "raise SystemExit(3)\n": "mine.py, line 1: the function fails",
     "import nothing_of_this_name\n": "mine.py, line 1: the function fails",
     "def process(:\n": "SyntaxError",
 }

@@ -278,9 +278,9 @@ def test_a_folder_lacks_nothing_behind_links(viewed: Path, tmp_path: Path, leave
 
 
 def test_several_samples_and_nothing_are_refused(viewed: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="results of several samples; got plane, volume"):
+    with pytest.raises(InputError, match="the results of several samples; got plane, volume"):
         open_results(viewed)
-    with pytest.raises(InputError, match="contains no complete results"):
+    with pytest.raises(InputError, match="there are no complete results"):
         open_results(tmp_path)
     with pytest.raises(InputError, match="does not have the shape of these results"):
         open_results(viewed / "volume", str(viewed / "plane.tif"))

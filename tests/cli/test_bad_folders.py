@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,29 +28,6 @@ def test_folder_that_cannot_be_made(
     assert refused(good, out=blocked / "out") == (
         f"{blocked / 'out'}: results cannot be written; got Not a directory; {remedy}"
     )
-
-
-@pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Make a file system in memory; skip where that is not permitted."""
-    made: list[Path] = []
-
-    def make(options: str) -> Path:
-        folder = tmp_path / "mounted"
-        folder.mkdir()
-        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        try:
-            done = subprocess.run(words, capture_output=True, text=True)
-        except FileNotFoundError:
-            pytest.skip("no mount command")
-        if done.returncode:
-            pytest.skip(f"may not mount: {done.stderr.strip()}")
-        made.append(folder)
-        return folder
-
-    yield make
-    for folder in made:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_folder_that_is_read_only(

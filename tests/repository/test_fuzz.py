@@ -29,7 +29,7 @@ def test_a_few_seeds_of_each_kind() -> None:
     done = _python(start, "--seeds", "0:12")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][2:]
-    assert len(rows) == 10 and all(row[1] == "12" for row in rows)
+    assert len(rows) == 12 and all(row[1] == "12" for row in rows)
     # some are harmless, most are refused
     assert sum(int(row[3]) for row in rows) > 40
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
+from tests.command import Terapose
 
+from terapose import measure, open_result
 from terapose.core.errors import InputError
-from terapose.io.checksums import sealed
+from terapose.io.checksums import read_sealed, sealed
 from terapose.results.earlier import RECORD
 from terapose.results.outputs import named
 from terapose.results.verify import faults
@@ -103,3 +110,98 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / RECORD)
     with pytest.raises(InputError, match="is not a regular file; got a pipe"):
         faults(tmp_path)
+
+
+ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "nothing in it": lambda r: [r.pop(name) for name in list(r)],
+    "image": lambda r: r.update(image="x"),
+    "stages": lambda r: r.update(stages=None),
+    "seconds": lambda r: r["stages"]["export"].update(seconds="x"),
+    "seconds that are none": lambda r: r["stages"]["export"].update(seconds=math.nan),
+    "tables": lambda r: r.update(tables=5),
+    "compartments": lambda r: r.update(compartments=["../../x"]),
+    "no compartments": lambda r: r.update(compartments=[]),
+    "selection": lambda r: r["output"].update(selection={"region": 5}),
+    "voxel size": lambda r: r["output"].update(voxel_size=["a", None, 1]),
+    "offset": lambda r: r["output"].update(offset=["q", 1, 2]),
+    "shape": lambda r: r["image"].update(shape=[10**30, 1, 1]),
+    "model": lambda r: r.update(model=7),
+    "name of the model": lambda r: r.update(model={"name": None}),
+    "cells": lambda r: r.update(cells="many"),
+    "channels": lambda r: r["image"].update(channels=["x", None]),
+}
+READERS: dict[str, tuple[object, ...]] = {
+    "profile": ("out",),
+    "view": ("out", "--static", "static", "--client", "https://server/client"),
+    "crate": ("out",),
+    "spatialdata": ("out", "store.zarr"),
+    "report": ("out",),
+}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results without a network."""
+    folder = tmp_path_factory.mktemp("measured")
+    labels = np.zeros((20, 24), np.uint8)
+    labels[3:9, 4:12] = 1
+    tifffile.imwrite(folder / "image.tif", labels * np.uint16(90) + 7)
+    tifffile.imwrite(folder / "labels.tif", labels)
+    image, given = folder / "image.tif", folder / "labels.tif"
+    measure(image, given, folder / "out", table="csv,h5ad", workers=1)
+    return folder
+
+
+@pytest.fixture
+def copied(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The record in a copy of them, which is here."""
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "out" / RECORD
+
+
+def spoil(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a record, and seal it again; what `verify` compares first stays right."""
+    record = read_sealed(path)
+    sums = record["checksums"]
+    change(record)
+    path.write_text(json.dumps(sealed({"tables": [], **record, "checksums": sums})))
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_record_is_one_sentence_for_every_reader(
+    copied: Path, odd: str, command: Terapose
+) -> None:
+    spoil(copied, ODD[odd])
+    for name, words in READERS.items():
+        said = command.refuses(name, *words)
+        assert "is no complete record of results" in said or "no checksums of results" in said
+    with pytest.raises(InputError, match="is no complete record of results"):
+        open_result("out")
+
+
+@pytest.mark.parametrize("odd", ["shape", "channels", "voxel size", "selection"])
+def test_who_can_do_without_a_record_does(copied: Path, odd: str, command: Terapose) -> None:
+    spoil(copied, ODD[odd])
+    assert command("evaluate", "out/labels.zarr", "labels.tif").code == 0
+    assert command("picture", "image.tif", "out/labels.zarr", "picture.png").code == 0
+
+
+def test_a_missing_and_a_changed_record_are_said_alike(copied: Path, command: Terapose) -> None:
+    copied.write_text(copied.read_text().replace('"cells": 1', '"cells": 7'))
+    for name in ("profile", "view", "report"):
+        said = command.refuses(name, *READERS[name])
+        assert said.startswith(f"out/{RECORD}: the record of the results is not as it was written")
+    copied.unlink()
+    for name in ("profile", "view", "report"):
+        said = command.refuses(name, *READERS[name])
+        assert said.startswith(f"out: there are no complete results; got no {RECORD}; give the ")
+
+
+def test_labels_that_were_given_have_no_network(copied: Path, command: Terapose) -> None:
+    assert command("crate", "out").code == 0
+    crate = json.loads(copied.with_name("ro-crate-metadata.json").read_text())["@graph"]
+    assert any(one.get("description", "").startswith("1 cells, measured") for one in crate)
+    assert not any(one["@id"].startswith("#network") for one in crate)
+    said = command("profile", "out")
+    assert said.code == 0 and "measure" in said.out

@@ -297,7 +297,8 @@ def test_odd_records_are_one_sentence(
         part = part[name]
     part[place[-1]] = value
     path.write_text(json.dumps(sealed(record)))
-    assert "does not hold what a report needs" in command.refuses("report", volume)
+    said = command.refuses("report", volume)
+    assert "does not hold what a report needs" in said or "is no complete record" in said
 
 
 def test_odd_numbers_of_others_are_one_sentence(

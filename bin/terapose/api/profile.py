@@ -14,9 +14,8 @@ from typing import Any
 
 from terapose.apps.profile import trace
 from terapose.apps.profile.steps import Group, Power, Step, groups
-from terapose.core.errors import InputError
 from terapose.core.version import __version__
-from terapose.results.earlier import RECORD, sealed_record_of
+from terapose.results.records import complete_record
 from terapose.results.report.writing import samples_in
 
 TRACE = Path("pipeline_info") / "trace.txt"
@@ -40,13 +39,7 @@ def steps_in(places: Sequence[Path]) -> list[Step]:
     folders = dict.fromkeys(one for place in places for one in samples_in(place) or [place])
     names = _names(list(folders))
     for folder in folders:
-        record = sealed_record_of(folder)
-        if not record:
-            raise InputError(
-                "there are no complete results" if record is None else "is not as it was written",
-                where=folder / RECORD,
-                allowed="a folder of results, or one with a folder for each sample",
-            )
+        record = complete_record(folder)
         steps += _with_trace(_own(names[folder], record), folder)
     return steps
 
@@ -60,7 +53,8 @@ def _names(folders: list[Path]) -> dict[Path, str]:
 
 def _own(result: str, record: Mapping[str, Any]) -> list[Step]:
     """The steps of a record."""
-    mode, network = record["mode"], Path(record["model"]["name"]).name
+    # labels that were given were found by no network
+    mode, network = record["mode"], Path(record.get("model", {"name": ""})["name"]).name
     return [
         Step(
             result,

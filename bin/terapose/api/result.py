@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from terapose.api.label_array import LabelArray
 from terapose.core.errors import InputError
 from terapose.io.remote import Remote, folder_of
-from terapose.results.earlier import RECORD, sealed_record_of
+from terapose.results.earlier import sealed_record_of
 from terapose.results.outputs import LABELS
 from terapose.results.places import place_of
+from terapose.results.records import complete_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -253,7 +254,7 @@ def open_result(folder: str | os.PathLike[str]) -> Result:
     Raises
     ------
     InputError
-        If there are no complete results.
+        As `complete_record`.
 
     Examples
     --------
@@ -261,22 +262,7 @@ def open_result(folder: str | os.PathLike[str]) -> Result:
     >>> result.labels[10, :512, :512]  # doctest: +SKIP
     """
     place = local(folder)
-    record = sealed_record_of(place)
-    if record is None:
-        raise InputError(
-            "there are no complete results",
-            where=place,
-            got=f"no {RECORD}",
-            remedy="give the folder of the results of one image; if its run was interrupted, "
-            "run again",
-        )
-    if not {"cells", "output", "stages", "tables", "compartments", "checksums"} <= record.keys():
-        raise InputError(
-            "the record of the results is not as it was written",
-            where=place / RECORD,
-            remedy="terapose verify lists what has changed since the run",
-        )
-    return Result(place, record)
+    return Result(place, complete_record(place))
 
 
 def local(folder: str | os.PathLike[str]) -> Path:

@@ -243,6 +243,8 @@ def checked(image: Image, wanted: Wanted) -> None:
 def _fits(value: float, dtype: np.dtype[Any]) -> bool:
     if dtype.kind == "f":
         return True
+    if not math.isfinite(value):
+        return False
     limits = np.iinfo(dtype)
     return value == math.floor(value) and limits.min <= value <= limits.max
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +47,8 @@ _SOURCE = 256
 _TIE = 1e-6
 _SHOWN = 5
 _NAME = ("crop", "label", "dataset")
+_NAME_OF_PART = re.compile(r"[\w-][\w .+()-]{0,199}")
+"""What every file system and every program that unpacks takes for the name of a folder."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def read_manifest(path: Path) -> list[Row]:
 
 def _row(path: Path, line: int, fields: dict[str, Any]) -> Row:
     names = [str(fields[name] or "").strip() for name in COLUMNS[:3]]
-    if any(not name or name.startswith(".") or "/" in name or "\\" in name for name in names):
+    if not all(map(_NAME_OF_PART.fullmatch, names)):
         raise _wrong(path, line, ", ".join(names))
     try:
         size, place, shape = (
@@ -175,6 +178,7 @@ def pack(
             "already exists", where=out, remedy="choose another name, or give --overwrite"
         )
     sources = {row: _address(pattern, row) for row in rows}
+    addresses.refuse_inputs([out], sources.values())
     missing = [
         row for row, at in sources.items() if not (addresses.is_url(at) or os.path.exists(at))
     ]

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from terapose.core.errors import InputError
 from terapose.io import files
-from terapose.io.images.address import digest, is_url
+from terapose.io.images.address import digest, refuse_inputs
 from terapose.io.images.watch import Watch
 from terapose.io.labels.files import of_path
 from terapose.io.lock import held
@@ -200,14 +200,7 @@ def check_destination(path: Path, inputs: Iterable[str], *, overwrite: bool) -> 
         If it holds an input or is inside one, exists and is not to be replaced, or is something
         other than a Zarr group.
     """
-    within = next((one for one in inputs if _overlap(path, one)), None)
-    if within is not None:
-        raise InputError(
-            "the result would be in the place of an input, or inside it",
-            where=path,
-            got=within,
-            remedy="choose another name",
-        )
+    refuse_inputs([path], inputs)
     if not os.path.lexists(path):
         return
     if not overwrite:
@@ -221,14 +214,6 @@ def check_destination(path: Path, inputs: Iterable[str], *, overwrite: bool) -> 
             got="something other than a Zarr group",
             remedy="choose another name",
         )
-
-
-def _overlap(path: Path, address: str) -> bool:
-    """Whether an input is in a folder, or the folder in an input."""
-    if is_url(address):
-        return False
-    one, other = Path(os.path.realpath(path)), Path(os.path.realpath(address))
-    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _each(

@@ -109,6 +109,7 @@ def command(
     check_thresholds(thresholds)
     found, are_several = chosen_pairs(reference, predicted, pairs)
     out = Files(**files)
+    out.refuse_inputs(found, pairs)
     if cellmap is not None or any(pair.kind for pair in found):
         score_cellmap(found, asked, out, cellmap)
     elif are_several:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,8 @@ def segmented(result: str, image: str) -> Known:
     image
         Address of the image.
     """
+    from pydantic import TypeAdapter
+
     from terapose.results.destination import is_same
     from terapose.results.earlier import record_of
 
@@ -57,13 +60,13 @@ def segmented(result: str, image: str) -> Known:
             return Known()
         # the results may have been brought to another level than the one that was segmented
         lie = found.get("output", about)
-        channels = about.get("channels", [None])
-        return Known(
-            Selection(**lie.get("selection", {})),
-            channels[0],
-            lie.get("voxel_size") or None,
-            found.get("mode"),
-        )
+        known = {
+            "selection": lie.get("selection", {}),
+            "channel": about.get("channels", [None])[0],
+            "voxel_size": lie.get("voxel_size") or None,
+            "mode": found.get("mode"),
+        }
+        return TypeAdapter(Known).validate_json(json.dumps(known, allow_nan=False), strict=True)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return Known()
 

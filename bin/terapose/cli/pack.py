@@ -30,7 +30,9 @@ def command(manifest: Path, labels: str, out: Path, skip_missing: bool, overwrit
     """
     from terapose.apps.pack import pack, read_manifest
     from terapose.cli.progress import progress
+    from terapose.io.images.address import refuse_inputs
 
+    refuse_inputs([out], [str(manifest)])
     rows = read_manifest(manifest)
     with progress("packing") as show:
         missing = pack(

@@ -43,7 +43,10 @@ def command(
     from terapose.api.profile import as_json, profile
     from terapose.apps.profile.plot import plot
     from terapose.io import files
+    from terapose.io.images.address import refuse_inputs
+    from terapose.results.earlier import RECORD
 
+    refuse_inputs((table, numbers, picture), [str(one / RECORD) for one in results])
     steps, found = profile(results)
     for group in found:
         _print(group)

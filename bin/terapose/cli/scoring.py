@@ -38,6 +38,14 @@ class Files:
     table: Path | None = None
     picture: Path | None = None
 
+    def refuse_inputs(self, pairs: Sequence[Pair], table: Path | None) -> None:
+        """Refuse to write over what is compared, or over the table that names it."""
+        from terapose.io.images.address import refuse_inputs
+
+        read = [address for pair in pairs for address in (pair.reference, pair.predicted)]
+        named = [] if table is None else [str(table)]
+        refuse_inputs((self.report, self.table, self.picture), (*read, *named))
+
 
 def chosen_pairs(reference: str, predicted: str, table: Path | None) -> tuple[list[Pair], bool]:
     """Pairs of images that a command line names, and whether they are several.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import unicodedata
 from collections.abc import Sequence
 
@@ -116,6 +117,21 @@ class StoreError(InputError):
 def lacks_memory(error: BaseException) -> bool:
     """Whether an error says that there is no memory left: each library has its own words for it."""
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY)
+
+
+def pass_on(error: BaseException) -> None:
+    """Raise an error again that says nothing of what was read: the machine lacks something.
+
+    For readers that take any error of a library for damage to a file.
+
+    Parameters
+    ----------
+    error
+        What a library raised: if memory, a thread or a file more could not be had, it is raised.
+    """
+    lacks_files = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+    if lacks_files or lacks_memory(error):
+        raise error
 
 
 _NO_MEMORY = (

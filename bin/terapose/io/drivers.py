@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 
 _NO_BUCKET = re.compile(
     r"(?i)no ?such ?bucket|bucket does not exist|container ?not ?found|container does not exist"
@@ -111,6 +111,7 @@ def asked(where: object, *, may_lack: bool = False) -> Iterator[None]:
             raise
         raise _no_bucket(where, error) from error
     except Exception as error:  # every driver has kinds of its own
+        pass_on(error)
         if _NO_BUCKET.search(str(error)):
             raise _no_bucket(where, error) from error
         raise RefusedError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.io.shipped import SHIPPED
 from terapose.networks.outline import DAMAGED, Array, outline
 from terapose.networks.weights import sha256, shipped
@@ -170,6 +170,7 @@ def _outline(path: Path) -> dict[str, Array]:
     except PermissionError:
         raise
     except DAMAGED as error:
+        pass_on(error)
         raise damaged(path) from error
     return {name.removeprefix("module."): array for name, array in arrays.items()}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.networks import cellpose4
 from terapose.networks.base import BATCHES, Average, Network, Tilewise, fill
 from terapose.networks.ensemble import identify_all
@@ -102,6 +102,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGED as error:
+        pass_on(error)
         raise damaged(path) from error
     if not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise damaged(path)

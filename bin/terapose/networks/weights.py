@@ -18,7 +18,7 @@ from typing import IO
 
 import fsspec
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.core.near import did_you_mean
 from terapose.core.plain import plain_name
 from terapose.io import files
@@ -134,6 +134,7 @@ def _download(url: str, sink: IO[bytes], target: Path) -> None:
         with fsspec.open(url, "rb") as source:
             shutil.copyfileobj(source, sink, 1 << 20)
     except Exception as error:  # each kind of storage raises its own errors
+        pass_on(error)
         raise InputError(
             "the model cannot be fetched",
             where=url,

@@ -18,12 +18,12 @@ from typing import Any
 
 from terapose.core.errors import InputError
 from terapose.io import files
-from terapose.io.checksums import read_sealed
 from terapose.io.images.address import is_url
 from terapose.io.images.folders import sample_name
 from terapose.io.remote import names_in
 from terapose.results.earlier import RECORD
 from terapose.results.outputs import LABELS, named
+from terapose.results.records import complete_record
 from terapose.results.report.own import CRATE, CRATE_SIGN, crate_in
 from terapose.results.verify import check
 
@@ -68,7 +68,7 @@ def write_crate(folder: Path, licence: str = "") -> Path:
             where=folder / CRATE,
             remedy="move it away",
         )
-    record = read_sealed(folder / RECORD)
+    record = complete_record(folder)
     document = {
         "@context": "https://w3id.org/ro/crate/1.1/context",
         "@graph": list(_entities(folder, record, licence)),
@@ -82,6 +82,9 @@ def _entities(folder: Path, record: Mapping[str, Any], licence: str) -> Iterator
     made = datetime.fromtimestamp(int((folder / RECORD).stat().st_mtime), UTC).isoformat()
     sample = sample_name(record["image"]["address"])
     version = record["terapose"]
+    how, action = (
+        ("segmented", "Segmentation") if "model" in record else ("measured", "Measurement")
+    )
     networks = list(_networks(record))
     parameters = list(_parameters(record))
     yield {
@@ -96,7 +99,7 @@ def _entities(folder: Path, record: Mapping[str, Any], licence: str) -> Iterator
         "@type": "Dataset",
         "conformsTo": {"@id": _PROFILE},
         "name": f"Cells of {sample}",
-        "description": f"{record['cells']} cells, segmented with Terapose {version} "
+        "description": f"{record['cells']} cells, {how} with Terapose {version} "
         f"in mode {record['mode']}",
         "datePublished": made,
         **({"license": {"@id": licence}} if licence else {}),
@@ -109,7 +112,7 @@ def _entities(folder: Path, record: Mapping[str, Any], licence: str) -> Iterator
     yield {
         "@id": "#run",
         "@type": "CreateAction",
-        "name": f"Segmentation of {sample}",
+        "name": f"{action} of {sample}",
         "endTime": made,
         "instrument": {"@id": "#terapose"},
         "object": _all([_image(record), *networks, *parameters]),
@@ -168,8 +171,9 @@ def _image(record: Mapping[str, Any]) -> Entity:
 
 
 def _networks(record: Mapping[str, Any]) -> Iterator[Entity]:
-    model = record["model"]
-    members = model.get("members") or [model]
+    # labels that were given were found by no network
+    model = record.get("model", {})
+    members = model.get("members") or ([model] if model else [])
     for number, member in enumerate(members, 1):
         licence = member.get("licence")
         yield {

@@ -26,10 +26,9 @@ import pyarrow as pa
 
 from terapose.core.errors import InputError
 from terapose.io import files
-from terapose.io.checksums import read_sealed
 from terapose.io.labels.files import copy_files
-from terapose.results.earlier import RECORD
 from terapose.results.outputs import LABELS
+from terapose.results.records import complete_record
 from terapose.results.verify import check
 
 _OUTLINES = "cells.geojson"
@@ -67,7 +66,7 @@ def write_spatial_data(results: Path, out: Path, *, overwrite: bool = False) -> 
         If the results are damaged or lack the table, or the store cannot be written.
     """
     check(results)
-    record = read_sealed(results / RECORD)
+    record = complete_record(results)
     names = record["compartments"]
     if lacking := [name for name in names if not (results / f"{name}.h5ad").is_file()]:
         raise InputError(

@@ -124,7 +124,7 @@ class Function:
             return np.asarray(self.call(*arguments))
         except (InputError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _failed(self.name, error) from error
 
     def _wrong(self, got: str, allowed: str) -> InputError:
@@ -222,12 +222,12 @@ def _run(path: Path, source: bytes) -> ModuleType:
     module.__file__ = str(path)
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(str(path), error) from error
     return module
 
 
-def _failed(name: str, error: Exception) -> InputError:
+def _failed(name: str, error: BaseException) -> InputError:
     """What to say of an error in a function: also the last line that was reached in it."""
     frames = traceback.extract_tb(error.__traceback__)
     line = next((f.lineno for f in reversed(frames) if f.filename == name), None)

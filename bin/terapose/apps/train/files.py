@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.apps.train.labels import as_numbers, check_all_read, one_channel, read_indexed
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.io.images import Image, open_image
 from terapose.io.images import address as addresses
 from terapose.io.images.array_like import open_labels
@@ -141,6 +141,7 @@ def _holds_label(path: Path) -> bool:
         with h5py.File(path, "r") as file:
             return "label" in file
     except (LookupError, OSError, RuntimeError, ValueError) as error:  # of h5py
+        pass_on(error)
         raise InputError("cannot be read as HDF5", where=path, got=str(error)) from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.io import files
 
 _BESIDE = (".checkpoint", ".md", ".png")
@@ -40,6 +40,7 @@ def read(path: Path, *, what: str, remedy: str) -> tuple[dict[str, Any], dict[st
         state = torch.load(path, map_location="cpu", weights_only=True)
         return state, json.loads(state["settings"])
     except _UNREADABLE as error:
+        pass_on(error)
         raise InputError(f"not {what}", where=path, remedy=remedy) from error
 
 

@@ -13,10 +13,8 @@ from terapose.core.geometry import ZYX, zyx
 from terapose.core.selection import Selection
 from terapose.io.images import Image, open_image
 from terapose.io.images import zarr_nodes as nodes
-from terapose.results.earlier import RECORD, record_of
 from terapose.results.outputs import LABELS
-
-_AGAIN = "segment the image again, or give the folder of other results"
+from terapose.results.records import complete_record
 
 
 @dataclass(frozen=True)
@@ -90,44 +88,27 @@ def open_results(folder: Path, address: str = "") -> Results:
         If the folder holds no complete results, or one of the images cannot be opened or is
         another one.
     """
-    record = _record(folder)
+    record = complete_record(folder)
+    output, about = record["output"], record["image"]
+    selection, size = Selection(**output["selection"]), output["voxel_size"]
+    names = record["compartments"]
+    labels = {name: _levels_of_labels(folder, name) for name in names}
     try:
-        output, about = record["output"], record["image"]
-        selection, size = Selection(**output["selection"]), output["voxel_size"]
-        names = [str(name) for name in record["compartments"]]
-        labels = {name: _levels_of_labels(folder, name) for name in names}
         levels, unit, dimensions = _placed(folder, labels[names[0]])
-        shown = address or str(about["address"])
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, ValueError) as error:
         raise InputError(
-            "is no record of results", where=folder / RECORD, got=str(error), remedy=_AGAIN
+            "its metadata are not those of label images of a run",
+            where=folder / LABELS / names[0],
+            got=f"{type(error).__name__}: {error}",
+            remedy="terapose verify lists what has changed since the run",
         ) from error
+    shown = address or str(about["address"])
     for name, found in labels.items():
         _compare(folder / LABELS / name, found[0].shape, output["shape"])
     images, own = _open_image(shown, selection, size, moved=bool(address))
     (level,) = (image for image in images if image.level == selection.level)
     _compare(shown, replace(level, selection=selection).shape, output["shape"])
     return Results(folder, record, labels, levels, unit, dimensions, images, own)
-
-
-def _record(folder: Path) -> Mapping[str, Any]:
-    record = record_of(folder)
-    if record:
-        return record
-    several = sorted(path.parent.name for path in folder.glob(f"*/{RECORD}"))
-    if several:
-        raise InputError(
-            "contains results of several samples",
-            where=folder,
-            got=", ".join(several[:5]),
-            remedy=f"name one of them: {folder / several[0]}",
-        )
-    raise InputError(
-        "contains no complete results",
-        where=folder,
-        got=f"no {RECORD} that can be read",
-        remedy="give the folder that terapose segment or the workflow has written",
-    )
 
 
 def _levels_of_labels(folder: Path, name: str) -> tuple[Image, ...]:

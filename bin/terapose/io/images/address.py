@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.core.masking import masked
 from terapose.io.documents import MOST_BYTES, refuse_large, refuse_special, too_large
 from terapose.io.drivers import driver_of, object_store_options
@@ -96,6 +98,7 @@ def read_bytes(address: str, start: int | None = None, end: int | None = None) -
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except Exception as error:  # every driver has kinds of its own
+        pass_on(error)
         raise refused(address, error) from error
     if len(content) > MOST_BYTES:
         raise too_large(address, len(content), MOST_BYTES)
@@ -145,3 +148,31 @@ def local_only(what: str, address: str, files: str = "the file") -> InputError:
 def digest(*parts: object) -> str:
     """Hex SHA-256 of a sequence of parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def refuse_inputs(outputs: Iterable[Path | None], inputs: Iterable[str]) -> None:
+    """Refuse to write in the place of something that is read, inside it, or around it.
+
+    Parameters
+    ----------
+    outputs
+        What will be written, if it is asked for.
+    inputs
+        Addresses of what is read.
+
+    Raises
+    ------
+    InputError
+        If one of them would be.
+    """
+    read = {os.path.realpath(one): one for one in inputs if not is_url(one)}
+    for output in filter(None, outputs):
+        path = Path(os.path.realpath(output))
+        for real, given in read.items():
+            if path.is_relative_to(real) or Path(real).is_relative_to(path):
+                raise InputError(
+                    "the result would be in the place of an input, or inside it",
+                    where=output,
+                    got=given,
+                    remedy="choose another name",
+                )

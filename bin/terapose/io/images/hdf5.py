@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.core.selection import Selection
 from terapose.io.images import address as addresses
 from terapose.io.images import bdv, bdv_xml, imaris
@@ -59,6 +59,7 @@ def open_hdf5(
         except InputError:
             raise
         except Exception as error:  # h5py raises whatever the damaged bytes lead to
+            pass_on(error)
             raise InputError(
                 "the HDF5 file is damaged or incomplete",
                 where=address,

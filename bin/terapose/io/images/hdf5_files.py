@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from itertools import chain, count
 from typing import Any, NamedTuple
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.io.images.hdf5_filters import check_filters
 
 _MAX_LINKS = 64
@@ -285,6 +285,7 @@ def open_file(file_name: str, address: str) -> Any:
     try:
         return h5py.File(file_name, "r", locking="best-effort")
     except OSError as error:
+        pass_on(error)
         raise _cannot_open(address, error) from error
 
 

@@ -36,7 +36,7 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.core.errors import InputError, few
+from terapose.core.errors import InputError, few, pass_on
 from terapose.io.images import address as addresses
 
 State = tuple[object, ...]
@@ -131,6 +131,7 @@ def _listed(folder: str) -> tuple[dict[str, State], bool]:
     except (FileNotFoundError, PermissionError, NotImplementedError):
         return {}, False
     except Exception as error:
+        pass_on(error)
         raise addresses.refused(folder, error) from error
     return {folder + name[len(path) :]: _remote(info) for name, info in listed.items()}, True
 
@@ -146,6 +147,7 @@ def state_of(file: str) -> State:
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except Exception as error:  # every driver has kinds of its own
+        pass_on(error)
         raise addresses.refused(file, error) from error
 
 
@@ -187,6 +189,7 @@ def _content(file: str) -> State:
             while data := stream.read(_BUFFER):
                 digest.update(data)
     except Exception as error:  # every driver has kinds of its own
+        pass_on(error)
         raise addresses.refused(file, error) from error
     return (digest.hexdigest(),)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.core.geometry import Box
 from terapose.core.levels import factor_between
 from terapose.core.region import parse_box
@@ -231,6 +231,7 @@ class Image:
         except (MemoryError, InputError):
             raise
         except Exception as error:  # each codec raises a kind of its own
+            pass_on(error)
             places = zip("zyx", wanted, strict=True)
             place = ", ".join(f"{axis} {s.start}:{s.stop}" for axis, s in places)
             raise InputError(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.io.images.joined import Index
 from terapose.io.images.pictures import PNG, jpeg_2000_header
 from terapose.io.images.tiff_files import is_tiff, said_by_tifffile
@@ -66,6 +66,7 @@ def header_of(path: str) -> Header:
     except InputError:
         raise
     except Exception as error:  # tifffile and struct raise whatever the bytes lead to
+        pass_on(error)
         raise _damaged(path, error) from error
     raise InputError(
         "cannot be part of a stack",
@@ -107,6 +108,7 @@ def read(path: str, expected: Header, index: Index) -> np.ndarray[Any, Any]:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # each codec raises a kind of its own
+        pass_on(error)
         raise _damaged(path, error) from error
     check_alike(Header(decoded.shape, decoded.dtype, expected.kind, path), expected)
     block: np.ndarray[Any, Any] = decoded[index]

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.io.images import address as addresses
 from terapose.io.images.tiff_pictures import tiff_file
 
@@ -98,6 +98,7 @@ def opened(file: TiffAddress) -> Iterator[TiffFile]:
     except (InputError, MemoryError):
         raise
     except Exception as error:
+        pass_on(error)
         raise damaged(file.path, f"{type(error).__name__}: {error}") from error
     finally:
         tiff.close()
@@ -128,6 +129,7 @@ def open_file(file: TiffAddress) -> TiffFile:
         except InputError:
             raise
         except Exception as error:  # struct, value, key and tifffile's own errors
+            pass_on(error)
             raise damaged(file.path, f"{type(error).__name__}: {error}") from error
 
 

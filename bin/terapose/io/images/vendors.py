@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.core.selection import Selection
 from terapose.io.images import address as addresses
 from terapose.io.images.identity import files_identity
@@ -112,6 +112,7 @@ def open_vendor(address: str, known: Format, chosen: Selection) -> Image:
     except InputError:
         raise
     except Exception as error:  # every plug-in has kinds of its own
+        pass_on(error)
         raise _unreadable(address, known, error) from error
     finest = layout_of(address, AXES, shapes[0], dtype, chosen)
     layout = finest.at(shapes[chosen.level])
@@ -173,6 +174,7 @@ def _opened(address: str, known: Format) -> Any:
             raise _unreadable(address, known, error) from error
         raise _missing(address, known) from error
     except Exception as error:  # every plug-in has kinds of its own
+        pass_on(error)
         raise _unreadable(address, known, error) from error
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from terapose.core.errors import InputError, lacks_memory
+from terapose.core.errors import InputError, pass_on
 from terapose.io.documents import parse_json
 from terapose.io.images import address as addresses
 from terapose.io.images import zips
@@ -63,8 +63,7 @@ def open_array(address: str, touched: set[str] | None = None) -> Any:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # zarr has many kinds, and every driver its own
-        if lacks_memory(error):
-            raise
+        pass_on(error)
         raise InputError(
             "the array cannot be opened",
             where=address,

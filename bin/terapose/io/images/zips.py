@@ -22,7 +22,7 @@ from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.io.documents import MOST_BYTES
 from terapose.io.images import address as addresses
 from terapose.io.images import unpack
@@ -99,6 +99,7 @@ class Archive:
                 "there is no such file", where=address, remedy="check the address"
             ) from error
         except Exception as error:  # of zipfile and of every driver
+            pass_on(error)
             raise self._damaged(f"{type(error).__name__}: {error}") from error
         self.members = {
             entry.filename.replace("\\", "/").lstrip("/"): Member(
@@ -159,6 +160,7 @@ class Archive:
         try:
             content = unpacked(packed, member.size)
         except Exception as error:  # each codec has kinds of its own
+            pass_on(error)
             raise self._damaged(f"{name}: {type(error).__name__}: {error}") from error
         if len(content) != member.size or zlib.crc32(content) != member.checksum:
             raise self._damaged(f"{name} does not have the checksum of the directory")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terapose.core.errors import StoreError
+from terapose.core.errors import StoreError, pass_on
 from terapose.core.geometry import Box
 from terapose.io import checksums
 
@@ -26,3 +26,19 @@ def named(fault: StoreError, name: str, box: Box | None = None) -> StoreError:
     if box is not None:
         fault.start, fault.stop = box.start, box.stop
     return fault
+
+
+def unreadable(where: str, error: Exception, name: str, box: Box | None = None) -> StoreError:
+    """The error for what cannot be read or decoded; what the machine lacks is raised as it is.
+
+    Parameters
+    ----------
+    where
+        What it is, in the message.
+    error
+        Of reading it.
+    name, box
+        As of `named`.
+    """
+    pass_on(error)
+    return named(checksums.damaged(where, str(error)), name, box)

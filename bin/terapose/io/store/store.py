@@ -39,7 +39,7 @@ from terapose.io.files import ASIDE, claim, written
 from terapose.io.own_files import OddEntryError, OwnFiles
 from terapose.io.store.arrays import FLOAT, TABLE, ArrayInfo, Codec, Packs, document_of
 from terapose.io.store.chunks import files_of, is_aligned
-from terapose.io.store.faults import gone, named
+from terapose.io.store.faults import gone, named, unreadable
 from terapose.io.store.local_arrays import LocalArray
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Store:
         except FileNotFoundError:
             raise gone(self.where(name), name) from None
         except OSError as error:
-            raise named(checksums.damaged(self.where(name), str(error)), name) from error
+            raise unreadable(self.where(name), error, name) from error
         except StoreError as error:
             raise named(error, name) from error.__cause__
 
@@ -198,7 +198,7 @@ class Store:
             with np.load(io.BytesIO(TABLE.decode(content))) as table:
                 return dict(table)
         except (RuntimeError, ValueError, zipfile.BadZipFile) as error:  # another kind of blob
-            raise named(checksums.damaged(self.where(name), str(error)), name) from error
+            raise unreadable(self.where(name), error, name) from error
 
     def put_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON document."""
@@ -350,8 +350,7 @@ class Store:
         except RefusedError:
             raise
         except _UNDECODABLE as error:
-            fault = checksums.damaged(self.where(f"{name}/{key}"), str(error))
-            raise named(fault, name, chunk) from error
+            raise unreadable(self.where(f"{name}/{key}"), error, name, chunk) from error
 
     def write(self, name: str, box: Box, values: NDArray[Any]) -> int:
         """Write a ZYX box of an array, whole files; returns the CRC-32 of the bytes.

@@ -121,6 +121,8 @@ def _outline(feature: dict[str, Any], position: int, faults: list[str]) -> Outli
         polygons = tuple(tuple(_ring(ring) for ring in rings) for rings in several)
         plane = geometry.get("plane") or {}
         z = int(plane.get("z", 0))
+        if not 0 <= z < 2**31:
+            raise ValueError("no plane")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         faults.append(f"{name} ({kind})")
         return None

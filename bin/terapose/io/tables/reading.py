@@ -8,6 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from terapose.core.errors import pass_on
+
 ROWS = 1 << 16
 """Rows that are read at a time, at most."""
 Columns = dict[str, NDArray[Any]]
@@ -30,6 +32,7 @@ def column_names(path: Path) -> list[str]:
             with path.open("rb") as file:
                 return list(pq.ParquetFile(file).schema_arrow.names)
         except pa.ArrowException as error:
+            pass_on(error)
             raise ValueError(str(error)) from error
     import pandas as pd
 
@@ -75,4 +78,5 @@ def _parquet(path: Path, names: Sequence[str]) -> Iterator[Columns]:
             for batch in pq.ParquetFile(file).iter_batches(ROWS, columns=list(names)):
                 yield {name: batch[name].to_numpy(zero_copy_only=False) for name in names}
     except pa.ArrowException as error:
+        pass_on(error)
         raise ValueError(str(error)) from error

@@ -6,26 +6,30 @@ does not read may be anything.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from terapose.core.errors import InputError
-from terapose.core.selection import Selection
 from terapose.io.documents import parse_json, read_document
-from terapose.results.earlier import RECORD, sealed_record_of
+from terapose.results.earlier import RECORD
+from terapose.results.records import (
+    MANY,
+    Amount,
+    Count,
+    Number,
+    Output,
+    Shape,
+    Share,
+    Size,
+    Stage,
+    complete_record,
+    refuse_unlike,
+)
 from terapose.results.report.numbers import FORMAT
 
-_MANY = 1000
-_Count = Annotated[int, Field(ge=0, le=2**62)]
-_Number = Annotated[int, Field(ge=1, le=2**53)]
-_Amount = Annotated[float, Field(ge=1e-9, le=1e9)]
-"""Of sizes and factors, in any unit that there is."""
-_Share = Annotated[float, Field(ge=-1e300, le=1e300)]
-_Shape = tuple[_Number, _Number, _Number]
-_Size = tuple[_Amount, _Amount, _Amount]
+_UNLIKE = "does not hold what a report needs"
 
 
 class _Params(BaseModel):
@@ -33,21 +37,17 @@ class _Params(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    min_size: _Share | None = None
-    cellprob_threshold: _Share | None = None
-    flow_threshold: _Share | None = None
+    min_size: Share | None = None
+    cellprob_threshold: Share | None = None
+    flow_threshold: Share | None = None
 
 
-class _Stage(BaseModel):
-    params: _Params
-    tasks: _Count | None = None
-    seconds: _Share
-    processor_seconds: _Share | None = None
-    peak_memory: _Count | None = None
+class _Stage(Stage):
+    params: _Params  # type: ignore[assignment]
     checksum: str = ""
-    ran_on: Annotated[dict[str, dict[str, Any]], Field(max_length=_MANY)] = {}
-    low: list[_Share] = []
-    high: list[_Share] = []
+    ran_on: dict[str, dict[str, Any]] = Field({}, max_length=MANY)
+    low: list[Share] = Field([])
+    high: list[Share] = Field([])
 
 
 class _Export(_Stage):
@@ -65,20 +65,12 @@ class _Image(BaseModel):
     address: str
     format: str
     identity: str
-    shape: _Shape
-    level: _Count
+    shape: Shape
+    level: Count
     dtype: str
-    voxel_size: _Size | None
-    channels: Annotated[list[_Number], Field(min_length=1)]
+    voxel_size: Size | None
+    channels: Annotated[list[Number], Field(min_length=1)]
     channel_names: list[str]
-
-
-class _Output(BaseModel):
-    selection: Selection
-    shape: _Shape
-    offset: tuple[_Count, _Count, _Count]
-    level: _Count
-    voxel_size: _Size | None
 
 
 class _Model(_Params):
@@ -86,7 +78,7 @@ class _Model(_Params):
     family: str
     licence: str | None
     digest: str
-    diam_mean: _Amount
+    diam_mean: Amount
     precision: str
     overlap: Any
     augment: Any
@@ -95,7 +87,7 @@ class _Model(_Params):
 
 class _Intensity(_Params):
     mode: str
-    percentiles: Annotated[list[_Share], Field(max_length=2)]
+    percentiles: Annotated[list[Share], Field(max_length=2)]
 
 
 class _Record(BaseModel):
@@ -103,18 +95,18 @@ class _Record(BaseModel):
     package_digest: str
     plan_digest: str
     mode: Literal["2d", "3d", "stitch"]
-    cells: _Count
+    cells: Count
     image: _Image
-    output: _Output
+    output: Output
     model: _Model
     intensity: _Intensity
-    rescale: _Amount
-    anisotropy: _Amount
-    block: _Shape | None = None
+    rescale: Amount
+    anisotropy: Amount
+    block: Shape | None = None
     flow_precision: str
-    expand: _Share
+    expand: Share
     tables: list[str]
-    notes: Annotated[list[str], Field(max_length=_MANY)]
+    notes: Annotated[list[str], Field(max_length=MANY)]
     stages: _Stages
 
 
@@ -124,47 +116,34 @@ def record_in(results: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there is none, it is damaged, or does not hold what a report needs.
+        As `complete_record`; or if it does not hold what a report needs.
     """
-    record = sealed_record_of(results)
-    if record is None:
-        raise InputError(
-            "there are no complete results",
-            where=results,
-            got=f"no {RECORD}",
-            remedy="give the folder of a sample that is finished",
-        )
-    if not record:
-        raise InputError(
-            "the record of the results is not as it was written",
-            where=results / RECORD,
-            remedy="terapose verify lists what has changed since the run",
-        )
+    record = complete_record(results)
     if "given_labels" in record:
         raise InputError(
             "reports are of runs, and these results were measured from labels that were given",
             where=results,
             remedy="look at them with terapose picture",
         )
-    for name in ("stages", "intensity"):
-        if len(part := record.get(name) or ()) > _MANY:
-            raise _unlike(results / RECORD, f"{name} with {len(part)} entries")
-    _check(_Record, record, results / RECORD)
+    known = {name: part for name, part in record.items() if name != "checksums"}
+    if len(part := known.get("intensity") or ()) > MANY:
+        known["intensity"] = f"{len(part)} entries"
+    refuse_unlike(_Record, known, results / RECORD, _UNLIKE)
     return record
 
 
 class _Median(BaseModel):
-    median: _Share | None = None
+    median: Share | None = None
 
 
 class _Statistics(BaseModel):
     size: _Median
     flow_error: _Median
-    touching_border: _Count | None
+    touching_border: Count | None
 
 
 class _Used(BaseModel):
-    used: _Share
+    used: Share
 
 
 class _Address(BaseModel):
@@ -177,12 +156,12 @@ class _Warning(BaseModel):
 
 class _Facts(BaseModel):
     sample: str
-    cells: _Count
+    cells: Count
     mode: str
     image: _Address
     diameter: _Used
     statistics: _Statistics | None
-    warnings: Annotated[list[_Warning], Field(max_length=2 * _MANY)]
+    warnings: Annotated[list[_Warning], Field(max_length=2 * MANY)]
 
 
 def facts_in(path: Path) -> dict[str, Any]:
@@ -203,25 +182,5 @@ def facts_in(path: Path) -> dict[str, Any]:
             where=path,
             remedy="make it again with this version: terapose report RESULTS",
         )
-    _check(_Facts, found, path)
+    refuse_unlike(_Facts, found, path, _UNLIKE)
     return found
-
-
-def _check(model: type[BaseModel], document: dict[str, Any], where: Path) -> None:
-    """Refuse a document that lacks something, or has another type of it, or NaN."""
-    try:
-        model.model_validate_json(json.dumps(document, allow_nan=False), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise _unlike(where, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except ValueError as error:
-        raise _unlike(where, error) from error
-
-
-def _unlike(where: Path, got: object) -> InputError:
-    return InputError(
-        "does not hold what a report needs",
-        where=where,
-        got=got,
-        remedy="run again, to write it anew",
-    )

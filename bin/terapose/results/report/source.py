@@ -165,7 +165,8 @@ def block_of(record: Mapping[str, Any]) -> tuple[float, float, float] | None:
         return None
     there, here = record["image"]["shape"], record["output"]["shape"]
     z, y, x = (b * h / t for b, t, h in zip(record["block"], there, here, strict=True))
-    return z, y, x
+    # a record of others: every voxel would be a seam
+    return (z, y, x) if min(z, y, x) >= 1 else None
 
 
 def _level(shapes: tuple[tuple[int, ...], ...], finest: int) -> int:

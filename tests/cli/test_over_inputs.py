@@ -1,0 +1,74 @@
+"""Nothing that is written takes the place of what is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.command import Terapose
+from tests.synthetic import voxels, write_tiff
+
+MANIFEST = """crop_name,dataset,class_label,voxel_size,translation,shape
+1,d,mito,[4;4;4],[0;0;0],[3;20;24]
+"""
+CASES: dict[str, tuple[str, ...]] = {
+    "pack, the labels": ("pack", "m.csv", "labels.tif", "labels.tif", "--overwrite"),
+    "pack, a link to the labels": ("pack", "m.csv", "labels.tif", "link.tif", "--overwrite"),
+    "pack, the manifest": ("pack", "m.csv", "labels.tif", "m.csv", "--overwrite"),
+    "evaluate, JSON": ("evaluate", "labels.tif", "labels.tif", "--json", "labels.tif"),
+    "evaluate, CSV": ("evaluate", "labels.tif", "labels.tif", "--csv", "./x/../labels.tif"),
+    "evaluate, picture": ("evaluate", "link.tif", "link.tif", "--picture", "labels.tif"),
+    "evaluate, the table": ("evaluate", "--pairs", "p.csv", "--csv", "p.csv"),
+    "evaluate, a pair": ("evaluate", "--pairs", "p.csv", "--json", "labels.tif"),
+    "picture, the image": ("picture", "image.tif", "labels.tif", "image.tif"),
+    "picture, the labels": ("picture", "image.tif", "labels.tif", "labels.tif"),
+    "picture, the reference": (
+        *("picture", "image.tif", "labels.tif", "link.tif", "--reference", "link.tif"),
+    ),
+    "profile": ("profile", ".", "--json", "provenance.json"),
+    "crop": ("crop", "image.tif", "image.tif", "--overwrite"),
+    "process": ("process", "labels.tif", "labels.tif", "--with", "components", "--overwrite"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_over_inputs_are_refused(
+    tmp_path: Path, command: Terapose, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tiff(tmp_path / "image.tif", voxels(3, 20, 24))
+    write_tiff(tmp_path / "labels.tif", voxels(3, 20, 24) % 7)
+    os.symlink("labels.tif", "link.tif")
+    os.mkdir("x")
+    Path("m.csv").write_text(MANIFEST)
+    Path("p.csv").write_text("reference,predicted\nlabels.tif,labels.tif\n")
+    Path("provenance.json").write_text("{}")
+    shutil.copytree(tmp_path, tmp_path / "before", symlinks=True)
+    said = command.refuses(*CASES[case])
+    assert "the result would be in the place of an input, or inside it" in said
+    for path in (tmp_path / "before").iterdir():
+        if path.is_file():
+            assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\0b", "C:evil", "..", "a/b", "x" * 300, "'$(x)'"])
+def test_names_of_a_manifest_are_plain(tmp_path: Path, command: Terapose, name: str) -> None:
+    (tmp_path / "m.csv").write_text(MANIFEST.replace("mito", f'"{name}"'), newline="")
+    said = command.refuses("pack", tmp_path / "m.csv", "labels.tif", tmp_path / "o.zip")
+    assert " is wrong; got " in said and not (tmp_path / "o.zip").exists()
+
+
+@pytest.mark.parametrize("z", [-1, 1e300, 2**31])
+def test_planes_of_outlines_are_those_of_an_image(
+    tmp_path: Path, command: Terapose, z: float
+) -> None:
+    write_tiff(tmp_path / "image.tif", voxels(1, 20, 24))
+    ring = [[2, 2], [9, 2], [9, 9]]
+    geometry = {"type": "Polygon", "coordinates": [ring], "plane": {"z": z}}
+    (tmp_path / "a.geojson").write_text(json.dumps([{"geometry": geometry}]))
+    words = ("measure", tmp_path / "image.tif", tmp_path / "a.geojson", tmp_path / "out")
+    said = command.refuses(*words, "--renumber", "--jobs", 1)
+    assert "has features that are no polygons" in said
