@@ -1,11 +1,13 @@
 """The memory that tasks take against what was projected for them, into docs/hpc.md.
 
-Volumes and slides of three sizes, in all modes, also on a network's grid of another size and from
-an image that is converted first:
+Volumes and slides of three sizes, in all modes, also on a network's grid of another size, from an
+image that is converted first, with several networks, with one of Cellpose 4 (of random weights), on
+a coarser level with results on the finest, and with all stages in one task:
 
 1. an image is made that is empty but for a corner, so that the network has little to compute (what
    it holds does not depend on that), and planned as it would be by default, with a task a stage;
-2. the stages up to the network's last pass run, each in a process of its own, as in the workflow;
+2. the stages up to the network's last pass run, each in a process of its own, as in the workflow,
+   or all in one, as a small image is done there;
 3. their sum is replaced by flows to the middles of cells 16 voxels wide that touch each other,
    more than there are in any real image, and the other stages run on that;
 4. a row of the table is a stage: the largest peak of its receipts, and the projection.
@@ -22,10 +24,8 @@ import math
 import multiprocessing
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,21 @@ from typing import Any
 import numpy as np
 import tifffile
 import zarr
+from benchmarks.speed import random_cellpose4
 from numpy.typing import NDArray
+from zarr.core.common import JSON
 
-from terapose.core.geometry import ZYX, Box
+from terapose.core.geometry import ZYX, Box, cut
 from terapose.core.params import Parameters, check
+from terapose.intermediates.flows import sums
 from terapose.io.store.store import Store
 from terapose.networks import identify_all
 from terapose.networks.ensemble import resolve_all
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.graph import GRAPH, memory_of
+from terapose.pipeline.graph import GRAPH, WHOLE, memory_of
 from terapose.pipeline.job import Receipt
 from terapose.pipeline.local import Runner, run_stages
+from terapose.pipeline.needs import needs_of_whole
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
 from terapose.stages import plan as plan_stage
@@ -53,6 +57,8 @@ CELL = 16
 """Edge of the cells, in voxels of the network's grid."""
 CORNER = 12
 """Edge of the part of the image that is not empty."""
+RANDOM = "cellpose4"
+"""As a model: Cellpose-SAM with random weights, in a file that is made for it."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +75,18 @@ class Case:
         All but the defaults.
     strips
         Whether it is a TIFF that has to be converted.
+    levels
+        How many levels it has, each half as fine as the one before along Y and X.
+    whole
+        Whether one task runs all stages.
     """
 
     name: str
     shape: ZYX
     params: dict[str, Any] = field(default_factory=dict)
     strips: bool = False
+    levels: int = 1
+    whole: bool = False
 
 
 CASES = (
@@ -90,6 +102,12 @@ CASES = (
     Case("slide, middle", (1, 3072, 3072), {"table": "csv,geojson"}),
     Case("slide, large", (1, 6144, 6144), {"table": "csv,geojson"}),
     Case("slide, resized", (1, 2048, 2048), {"diameter": 10.0, "table": "csv,geojson"}),
+    Case("slide, upscaled", (1, 6144, 6144), {"level": 1, "upscale": True}, levels=2),
+    Case("slide, two networks", (1, 1024, 1024), {"model": "nuclei-large,nuclei-small"}),
+    Case("slide, Cellpose 4", (1, 512, 512), {"model": RANDOM}),
+    Case("volume, one task", (64, 192, 192), whole=True),
+    Case("stitch, one task", (8, 512, 512), {"mode": "stitch"}, whole=True),
+    Case("slide, one task", (1, 2048, 2048), whole=True),
 )
 
 
@@ -120,14 +138,24 @@ def make_image(folder: Path, case: Case) -> str:
         values[box] = bright
         tifffile.imwrite(path, values, compression="zlib", metadata={"axes": "ZYX"})
         return str(path)
-    array = zarr.create_array(
-        str(path),
-        shape=case.shape,
-        chunks=tuple(min(n, 128) for n in case.shape),
-        dtype="uint16",
-        dimension_names=list("zyx"),
-    )
-    array[box] = bright
+    group = zarr.create_group(str(path))
+    scales = [(1, 2**n, 2**n) for n in range(case.levels)]
+    for n, scale in enumerate(scales):
+        shape = tuple(length // s for length, s in zip(case.shape, scale, strict=True))
+        array = group.create_array(
+            str(n),
+            shape=shape,
+            chunks=tuple(min(length, 128) for length in shape),
+            dtype="uint16",
+            dimension_names=list("zyx"),
+        )
+        array[box] = bright
+    levels: list[JSON] = [
+        {"path": str(n), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+        for n, scale in enumerate(scales)
+    ]
+    axes: list[JSON] = [{"name": name, "type": "space"} for name in "zyx"]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": levels}]}
     return str(path)
 
 
@@ -153,58 +181,37 @@ def flows(shape: ZYX, start: ZYX, components: int) -> NDArray[np.float32]:
 
 
 def write_flows(plan: Plan, store: Store) -> None:
-    """Put these flows in the place of the network's sum, slab by slab."""
-    name, grid = f"gradients-{plan.axes[-1]}", plan.network_shape
-    for first in range(0, grid[0], plan.slabs[0]):
-        stop = min(first + plan.slabs[0], grid[0])
-        box = Box((first, 0, 0), (stop, *grid[1:]))
-        store.write(name, box, flows(box.shape, box.start, plan.components))
+    """Put these flows in the place of the network's sum, file by file."""
+    last = len(plan.axes) - 1
+    for box in cut(Box((0, 0, 0), plan.network_shape), plan.sum_packs(last)):
+        store.write(sums(plan.axes[last]), box, flows(box.shape, box.start, plan.components))
 
 
-class Timed(ProcessPoolExecutor):
-    """Writes down the processor time of tasks, which other work on the machine changes little."""
-
-    folder: Path
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Submit a task of a stage (`terapose.pipeline.local`)."""
-        _, _, stage, *_ = args
-        return super().submit(timed, self.folder / f"{stage}.seconds", fn, *args, **kwargs)
-
-
-def timed(note: Path, work: Callable[..., Any], *args: Any) -> Any:
-    """Do work, and write the processor time that it took to a file."""
-    begin = time.process_time()
-    done = work(*args)
-    note.write_text(str(time.process_time() - begin))
-    return done
-
-
-@contextmanager
-def one_task_a_process(folder: Path) -> Iterator[ProcessPoolExecutor]:
-    """A pool of one process, which does one task: its peak is as in the workflow.
-
-    Parameters
-    ----------
-    folder
-        Where the seconds of each are written.
-    """
+def one_process() -> ProcessPoolExecutor:
+    """A pool of one process, which does one task: its peak is as in the workflow."""
     context = multiprocessing.get_context("spawn")
-    with Timed(1, mp_context=context, max_tasks_per_child=1) as pool:
-        pool.folder = folder
-        yield pool
+    return ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1)
 
 
 def measure(case: Case, folder: Path) -> list[Row]:
     """Run a case, and compare the peaks of its stages with their projections."""
-    given = {"max_tasks": 1, "percentiles": (0.0, 100.0), "model": "auto"}
-    params = check({**given, **case.params})
+    given = {"max_tasks": 1, "percentiles": (0.0, 100.0), "model": "auto", **case.params}
+    if given["model"] == RANDOM:
+        given["model"] = str(random_cellpose4(folder / RANDOM))
+    params = check(given)
     files = resolve_all(params.model)
     opened = open_checked(make_image(folder, case), params)
     plan = make_plan(opened, identify_all(files), params)
     store = Store(str(folder / "store"))
     plan_stage.run(plan, store)
-    receipts = run(plan, store, params, {"model_files": tuple(map(str, files))}, folder)
+    network = {"model_files": tuple(map(str, files))}
+    if case.whole:
+        with one_process() as pool:
+            receipt = pool.submit(run_whole, plan, store, params, network).result()
+        needs = needs_of_whole(plan).memory
+        return [Row(case, WHOLE.name, receipt["peak_memory"], needs, receipt["processor_seconds"])]
+    with one_process() as pool:
+        receipts = run(Runner(plan, store, pool), params, network)
     projected = memory_of(plan)
     return [
         Row(
@@ -212,25 +219,31 @@ def measure(case: Case, folder: Path) -> list[Row]:
             stage,
             receipt["peak_memory"],
             projected[stage],
-            float((folder / f"{stage}.seconds").read_text()),
+            receipt["processor_seconds"],
         )
         for stage, (receipt,) in receipts.items()
     ]
 
 
-def run(
-    plan: Plan, store: Store, params: Parameters, network: dict[str, Any], folder: Path
-) -> dict[str, list[Receipt]]:
-    """The receipts of each scattered stage, of one task each; their seconds go to a folder."""
+def run(runner: Runner, params: Parameters, network: dict[str, Any]) -> dict[str, list[Receipt]]:
+    """The receipts of each scattered stage, of one task each."""
     number = max(n for n, stage in enumerate(GRAPH) if stage.command == "gradients") + 1
     given = {"gradients": network}
-    with one_task_a_process(folder) as pool:
-        runner = Runner(plan, store, pool)
-        first = run_stages(runner, params, given, GRAPH[:number])
-        write_flows(plan, store)
-        # all but the last one, which lays results out
-        second = run_stages(runner, params, given, GRAPH[number:-1], first.state)
+    first = run_stages(runner, params, given, GRAPH[:number])
+    write_flows(runner.plan, runner.store)
+    # all but the last one, which lays results out
+    second = run_stages(runner, params, given, GRAPH[number:-1], first.state)
     return first.receipts | second.receipts
+
+
+def run_whole(plan: Plan, store: Store, params: Parameters, network: dict[str, Any]) -> Receipt:
+    """What one task takes that runs all stages: the largest peak, and the sum of the seconds."""
+    found = run(Runner(plan, store), params, network)
+    each = [receipt for (receipt,) in found.values()]
+    return {
+        "peak_memory": max(receipt["peak_memory"] for receipt in each),
+        "processor_seconds": sum(receipt["processor_seconds"] for receipt in each),
+    }
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_zarr
 
-from terapose.api.status import progress_of
+from terapose.api.status import StageProgress, progress_of
 from terapose.cli.status import duration
 from terapose.io.store.store import Store
 
@@ -52,6 +53,38 @@ def test_a_run_that_stopped_half_way(command: Terapose, tmp_path: Path, tiny_mod
     Store(str(store)).put_json("plan.json", {"mode": "3d"})
     said = command("status", out)
     assert said.code == 0 and "plan.json: is not a plan of this version" in said.out
+
+
+def test_a_pass_of_the_network_within_a_task(
+    command: Terapose, tmp_path: Path, tiny_model: Path
+) -> None:
+    image = write_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0].astype(np.uint16))
+    words = ("--model", tiny_model, "--slab-planes", 1, "--max-tasks", 2, "--jobs", 1)
+    assert command("segment", image, tmp_path / "out", *words).code == 0
+    (store,) = (tmp_path / "out" / ".terapose").iterdir()
+    for name in ("gradients-zx", "gradients-zy"):
+        for marker in store.glob(f"done/{name}-*/*.json"):
+            marker.unlink()
+    (folder,) = (path.parent for path in store.glob("done/gradients-yx-*/task-1.json"))
+    for name in ("task-1.json", "5.json", "4.json"):
+        (folder / name).unlink()
+
+    def pass_() -> StageProgress:
+        return next(s for s in progress_of(store).stages if s.name == "gradients-yx")
+
+    found = pass_()
+    assert (found.done, found.tasks, found.parts, found.of_parts) == (1, 2, 4, 6)
+    assert found.left == pytest.approx(found.seconds / 4 * 2) and found.seconds > 0
+    said = command("status", store)
+    assert re.search(r"\ngradients-yx +1 of 2 tasks, 4 of 6 parts, \d+ s, \d+ s left\n", said.out)
+    # none is done, and the first has begun long ago: the pace is that between parts
+    (folder / "task-0.json").unlink()
+    for number in range(4):
+        os.utime(folder / f"{number}.json", (0, 1000 * (number + 1)))
+    found = pass_()
+    assert (found.done, found.parts, found.seconds, found.left) == (0, 4, 3000, 2000)
+    said = command("status", store)
+    assert re.search(r"\ngradients-yx +0 of 2 tasks, 4 of 6 parts, 50 min, 33 min left\n", said.out)
 
 
 def test_seconds_in_words() -> None:

@@ -47,6 +47,17 @@ def test_identify(weights: Path, tmp_path: Path) -> None:
     assert identify(weights).licence is None
 
 
+def test_the_size_of_weights_in_half_precision_is_that_in_memory(tmp_path: Path) -> None:
+    state = random_unet().state_dict()
+    full, half = (
+        save({name: value.to(kind) for name, value in state.items()}, tmp_path / f"{kind}.pth")
+        for kind in (torch.float32, torch.float16)
+    )
+    numbers = sum(value.numel() for value in state.values())
+    assert half.stat().st_size < 4 * numbers < full.stat().st_size
+    assert identify(half).size == 4 * numbers
+
+
 @pytest.mark.parametrize("new", [True, False])
 def test_identify_needs_no_torch(new: bool, tmp_path: Path) -> None:
     weights = tmp_path / "lab.pth"

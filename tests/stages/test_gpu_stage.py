@@ -5,12 +5,14 @@ The CPU plays the device, with batches of one tile on one thread, as the CPU run
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.fields import prepared
 from tests.synthetic import nuclei, write_zarr
 
 from terapose.api.runner import segment_file
@@ -18,6 +20,8 @@ from terapose.core.devices import device_for
 from terapose.core.params import check
 from terapose.io.labels.ome_zarr import open_level
 from terapose.networks import base, on_device
+from terapose.pipeline.graph import GRAPH, STAGES
+from terapose.pipeline.local import Runner, pool_of, pools_of_gpus, run_stages
 from terapose.stages import gradients
 
 CASES: tuple[dict[str, Any], ...] = (
@@ -68,6 +72,27 @@ def test_the_labels_are_those_of_the_cpu(
     )
     assert expected.max() > 5
     np.testing.assert_array_equal(found, expected)
+
+
+def test_each_gpu_has_one_process_for_the_network(tmp_path: Path, tiny_model: Path) -> None:
+    image = nuclei((8, 24, 40))[0].astype(np.uint16)
+    plan, store = prepared(tmp_path, tiny_model, image, slab_planes=2, max_tasks=4)
+    params = check({"model": str(tiny_model)})
+    given = {"gradients": {"model_files": (str(tiny_model),)}}
+    number = next(n for n, stage in enumerate(GRAPH) if stage.axis)
+    before = run_stages(Runner(plan, store), params, given, GRAPH[:number]).state
+    assert len(plan.tasks["gradients-yx"]) > 2
+    with pool_of(2) as pool, pools_of_gpus(2) as gpus:
+        runner = Runner(plan, store, pool, gpus=gpus)
+        assert pool is not None
+        pool.shutdown()
+        done = run_stages(runner, params, given, GRAPH[number : number + 1], before)
+        assert len(done.receipts["gradients-yx"]) == len(plan.tasks["gradients-yx"])
+        # one after another in one process, and another one for the other GPU
+        ran = [{gpu.submit(os.getpid).result() for _ in range(4)} for gpu in gpus]
+        assert [len(each) for each in ran] == [1, 1] and ran[0] != ran[1]
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            run_stages(runner, params, given, [STAGES["follow"]], done.state)
 
 
 def test_tasks_share_the_gpus_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from terapose.api.home import Home, home_of, laid_out, local_cells
 from terapose.core.amounts import in_bytes
+from terapose.core.devices import how_many
 from terapose.core.errors import InputError
 from terapose.core.memory import memory_here
 from terapose.core.param_types import has_control
@@ -33,7 +34,15 @@ from terapose.io.remote_lock import Held
 from terapose.io.store.store import Store
 from terapose.pipeline.around import find_all, look_all
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.local import Report, Runner, pool_of, quiet, repairing, run_stages
+from terapose.pipeline.local import (
+    Report,
+    Runner,
+    pool_of,
+    pools_of_gpus,
+    quiet,
+    repairing,
+    run_stages,
+)
 from terapose.pipeline.upscale import full_image
 from terapose.results.destination import check_output, refuse_links, renew
 from terapose.results.earlier import record_of
@@ -208,13 +217,16 @@ def _segment(
         store = home.store(plan.digest)
         plan_stage.run(plan, store)
         pool = stack.enter_context(pool_of(workers))
-        if plan.model.device != "cpu":
-            # before hours of other work; another process holds the memory that it takes
-            if pool is None:
-                _confirm_device(plan.model.device)
-            else:
-                pool.submit(_confirm_device, plan.model.device).result()
         runner = Runner(plan, store, pool, report)
+        if (device := plan.model.device) != "cpu":
+            # before hours of other work
+            if pool is None:
+                _confirm_device(device)
+            else:
+                # where there is none, one process says so
+                number = max(1, how_many(device))
+                runner.gpus = stack.enter_context(pools_of_gpus(number))
+                runner.gpus[0].submit(_confirm_device, device).result()
         record = repairing(
             runner,
             lambda: run_all(runner, params, model_files, folder, cells, workers=workers, link=link),

@@ -1,9 +1,10 @@
 """How far runs are, by what their stores hold and what their tasks left: while they run, or later.
 
 A store has a marker for each task that is done (`terapose.pipeline.job`), with the seconds that it
-took, and the plan says how many tasks there are. The time left of a stage follows from when its
-markers were written, however many tasks run side by side. Nothing is written, so a run that is
-looked at does not notice.
+took, and the plan says how many tasks there are. A pass of the network also has a marker for each
+slab of planes, or rectangle, so that hours of a task do not go unseen. The time left of a stage
+follows from when its markers were written, however many tasks run side by side. Nothing is written,
+so a run that is looked at does not notice.
 
 In a work folder of Nextflow there is a folder for each attempt of a task, with its exit status once
 it has ended.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from terapose.pipeline.stage import always
 _STORES = (".terapose/*", "*/.terapose/*", "*/*/store", "work/*/*/store")
 """Where stores are in a folder of results, of several samples, of work, and of a launch."""
 _TASKS = ("*/*", "work/*/*")
+_MARKER = re.compile(r"(task-)?\d+\.json")
 _NAME = re.compile(r"^### name: '(.*)'$", re.MULTILINE)
 
 
@@ -39,8 +41,13 @@ class StageProgress:
         Of the stage.
     done, tasks
         How many tasks are done, and how many there are.
+    parts, of_parts
+        How many items of the tasks are done, and how many there are.
     seconds
-        Between the start of the first task and the end of the last one so far.
+        Between the start of the first task and the end of the last part so far; from the end of the
+        first part, if no task is done.
+    paced
+        How many parts were done in these seconds.
     needed
         Whether every run has this stage; others have it if a parameter asks for it.
     """
@@ -48,13 +55,16 @@ class StageProgress:
     name: str
     done: int
     tasks: int
+    parts: int
+    of_parts: int
     seconds: float
+    paced: int
     needed: bool
 
     @property
     def left(self) -> float | None:
-        """Seconds until all tasks are done at the same pace; None if nothing is known of it."""
-        return self.seconds / self.done * (self.tasks - self.done) if self.done else None
+        """Seconds until all is done at the same pace; None if nothing is known of it."""
+        return self.seconds / self.paced * (self.of_parts - self.parts) if self.paced else None
 
 
 @dataclass(frozen=True)
@@ -107,26 +117,42 @@ def progress_of(store: Path) -> Progress:
     """
     plan = plan_in(store)
     stages = [
-        _stage(store, stage.name, len(plan.tasks[stage.name]), needed=stage.asked is always)
+        _stage(store, stage.name, plan.tasks[stage.name], needed=stage.asked is always)
         for stage in GRAPH
         if stage.over and plan.tasks[stage.name]
     ]
     return Progress(store, plan.image.address, plan.mode, stages)
 
 
-def _stage(store: Path, name: str, tasks: int, *, needed: bool) -> StageProgress:
+def _stage(
+    store: Path, name: str, tasks: Sequence[tuple[int, int]], *, needed: bool
+) -> StageProgress:
     """The stage; of several keys, with the one that was worked on last."""
     latest: list[Path] = []
     for folder in store.glob(f"done/{name}-*"):
         # gradients-yx-KEY is a stage, gradients-KEY none
         if re.fullmatch(r"[0-9a-f]+", folder.name.removeprefix(f"{name}-")):
-            markers = sorted(folder.glob("task-*.json"), key=_ended)
+            found = [path for path in folder.glob("*.json") if _MARKER.fullmatch(path.name)]
+            markers = sorted(found, key=_ended)
             if markers and (not latest or _ended(markers[-1]) > _ended(latest[-1])):
                 latest = markers
-    if not latest:
-        return StageProgress(name, 0, tasks, 0.0, needed)
-    begin = min(_ended(path) - _seconds(path) for path in latest)
-    return StageProgress(name, len(latest), tasks, _ended(latest[-1]) - begin, needed)
+    ended = {path: n for path in latest if (n := _task(path)) is not None and n < len(tasks)}
+    # all of a task that is done, and of others those that have markers of their own
+    parts = {item for number in ended.values() for item in range(*tasks[number])}
+    parts |= {int(path.stem) for path in latest if path.stem.isdecimal()}
+    begin, paced = 0.0, len(parts)
+    if ended:
+        begin = min(_ended(path) - _seconds(path) for path in ended)
+    elif latest:
+        begin, paced = _ended(latest[0]), paced - 1
+    seconds = _ended(latest[-1]) - begin if latest else 0.0
+    of_parts = tasks[-1][1]
+    return StageProgress(name, len(ended), len(tasks), len(parts), of_parts, seconds, paced, needed)
+
+
+def _task(marker: Path) -> int | None:
+    """Number of the task that a marker is of; None if it is of an item."""
+    return int(marker.stem.removeprefix("task-")) if marker.stem.startswith("task-") else None
 
 
 def _ended(marker: Path) -> float:

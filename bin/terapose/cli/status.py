@@ -43,7 +43,7 @@ def command(place: Path) -> None:
 
     PLACE is a folder of results of terapose segment, a work folder of Nextflow, or the folder in
     which Nextflow was started. The run is not disturbed. The time left is an estimate for one
-    stage, from the tasks that are done.
+    stage, from the tasks that are done, or in passes of the network from parts of tasks.
     """
     from terapose.api.status import failures_in, find_stores, known
     from terapose.core.errors import StoreError
@@ -65,13 +65,15 @@ def described(found: Progress) -> str:
         f"store     {found.store}",
         f"mode      {found.mode}",
     ]
-    begun = [n for n, stage in enumerate(found.stages) if stage.done]
+    begun = [n for n, stage in enumerate(found.stages) if stage.parts]
     for number, stage in enumerate(found.stages):
         is_over = bool(begun) and number < begun[-1]
-        if not stage.done and (is_over or not stage.needed):
+        if not stage.parts and (is_over or not stage.needed):
             continue  # no parameter asks for it, or nobody knows yet
         line = f"{stage.name:<14} {stage.done:>6} of {stage.tasks} tasks"
-        if stage.done:
+        if stage.parts and stage.done < stage.tasks < stage.of_parts:
+            line += f", {stage.parts} of {stage.of_parts} parts"
+        if stage.paced:
             line += f", {duration(stage.seconds)}"
         if stage.left:
             line += f", {duration(stage.left)} left"

@@ -13,7 +13,12 @@ def device_for(kind: str, task: int) -> str:
     task
         Number of the task.
     """
+    count = how_many(kind)
+    return f"{kind}:{task % count}" if count > 1 else kind
+
+
+def how_many(kind: str) -> int:
+    """How many devices of a kind there are, not counting processors."""
     import torch  # slow, and only what works on a device needs it
 
-    count = torch.cuda.device_count() if kind == "cuda" else 0
-    return f"{kind}:{task % count}" if count > 1 else kind
+    return torch.cuda.device_count() if kind == "cuda" else 0

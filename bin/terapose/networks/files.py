@@ -8,6 +8,7 @@ pixels where they hold no diameter, others at 30. A renamed file is taken for th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ class ModelInfo:
     digest
         SHA-256 of the file, hexadecimal.
     size
-        Bytes.
+        Bytes of the weights: of the file, or in the 32 bits that they are computed with, where the
+        file holds them in half precision.
     channels
         Input channels.
     tile
@@ -87,14 +89,15 @@ def identify(path: str | Path) -> ModelInfo:
         The file is missing, damaged, or of a network Terapose cannot run.
     """
     path = Path(path)
-    family, backbone, channels, tile, diameter = _describe(_outline(path), path)
+    arrays = _outline(path)
+    family, backbone, channels, tile, diameter = _describe(arrays, path)
     digest = sha256(path)
     return ModelInfo(
         path=path,
         family=family,
         backbone=backbone,
         digest=digest,
-        size=path.stat().st_size,
+        size=max(path.stat().st_size, 4 * sum(math.prod(a.shape) for a in arrays.values())),
         channels=channels,
         tile=tile,
         diam_mean=diameter,

@@ -52,13 +52,17 @@ def of_counts(plan: Plan) -> int:
     return BASE + math.prod(plan.block) * (plan.image.itemsize + held)
 
 
+def of_network(plan: Plan) -> int:
+    """Memory of a process that has loaded the network: it keeps it for the stages that follow."""
+    # weights, and the file while they are read
+    return (GPU_BASE if plan.model.device != "cpu" else NETWORK_BASE) + 2 * plan.model.size
+
+
 def of_pass(axis: str) -> Memory:
     """Memory of a task of a pass of the network: its box and the tiles around it."""
     number = AXES.index(axis)
 
     def memory(plan: Plan) -> int:
-        # weights, and the file while they are read
-        base = (GPU_BASE if plan.model.device != "cpu" else NETWORK_BASE) + 2 * plan.model.size
         window = math.prod(
             n if i == number else min(n + 2 * plan.model.tile, whole)
             for i, (n, whole) in enumerate(
@@ -66,7 +70,9 @@ def of_pass(axis: str) -> Memory:
             )
         )
         inputs = plan.model.channels * 12 + plan.image.itemsize
-        return base + window * (inputs + (40 if plan.resized else 0) + (36 if plan.flat else 28))
+        return of_network(plan) + window * (
+            inputs + (40 if plan.resized else 0) + (36 if plan.flat else 28)
+        )
 
     return memory
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -74,6 +74,8 @@ class Runner:
         Called with the progress.
     order
         Of the numbers of so many tasks, in one process: it must not matter.
+    gpus
+        A pool for each GPU, of one process (`pools_of_gpus`): tasks of the network go there.
     """
 
     plan: Plan
@@ -81,6 +83,7 @@ class Runner:
     pool: ProcessPoolExecutor | None = None
     report: Report = quiet
     order: Callable[[int], Iterable[int]] = range
+    gpus: Sequence[ProcessPoolExecutor] = ()
 
     def job(self, stage: str, params: Mapping[str, Any], before: State, task: int = 0) -> Job:
         """A job of this plan."""
@@ -100,8 +103,10 @@ class Runner:
             return receipts
         text = self.plan.dump()
         place = self.store.address, self.store.run
+        pools = self.gpus if STAGES[stage].axis and self.gpus else [self.pool]
         futures = [
-            self.pool.submit(_work, text, place, stage, task, dict(params), before)
+            # as `terapose.core.devices.device_for` shares out tasks
+            pools[task % len(pools)].submit(_work, text, place, stage, task, dict(params), before)
             for task in range(total)
         ]
         for done, _ in enumerate(_completed(futures), 1):
@@ -185,6 +190,20 @@ def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
                 os.environ.pop(key, None)
             else:
                 os.environ[key] = value
+
+
+@contextmanager
+def pools_of_gpus(number: int) -> Iterator[list[ProcessPoolExecutor]]:
+    """A pool of one process for each GPU: its tasks take turns, and one process holds its memory.
+
+    To be used within `pool_of`, which limits the threads of processes.
+    """
+    with ExitStack() as stack:
+        pools = []
+        for _ in range(number):
+            pools.append(stack.enter_context(ProcessPoolExecutor(1, mp_context=_Apart())))
+            stack.enter_context(_ended_with(pools[-1]))
+        yield pools
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass, fields
 from terapose.core.amounts import in_bytes
 from terapose.core.geometry import AXES
 from terapose.networks.tiling import tile_grid
-from terapose.pipeline.estimate import BLOCKS_BASE, NETWORK_BASE
+from terapose.pipeline.estimate import BLOCKS_BASE, of_network
 from terapose.pipeline.graph import SCATTERED, STAGES
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.rates import TILES, VOXELS
@@ -20,8 +20,6 @@ LEAST = 500 * 10**6
 """Bytes that every task asks for: what little tasks need hangs on the system's libraries."""
 SLACK = 10
 """How much slower a node may be than the machine on which rates were measured."""
-HELD = NETWORK_BASE - BLOCKS_BASE
-"""Bytes that a task that runs all stages holds on to after the network's."""
 START = 1800
 """Seconds that a task is given beside: to start, to load a network, to wait for a disk."""
 
@@ -98,8 +96,10 @@ def needs_of_whole(plan: Plan) -> Needs:
     passes = [needs for stage, needs in each.items() if STAGES[stage].axis]
     # without the time of the network, that of the other stages would be far too little
     is_known = all(needs.seconds for needs in passes)
+    others = [needs for stage, needs in each.items() if not STAGES[stage].axis]
+    held = of_network(plan) - BLOCKS_BASE
     return Needs(
-        memory=max(needs.memory for needs in each.values()) + HELD,
+        memory=max([*(one.memory for one in passes), *(one.memory + held for one in others)]),
         seconds=sum(needs.seconds for needs in each.values()) if is_known else 0,
         cpus=max(needs.cpus for needs in each.values()),
         gpus=max(needs.gpus for needs in each.values()),

@@ -55,7 +55,7 @@ class MemberPlan(BaseModel):
 
 
 class ModelPlan(BaseModel):
-    """Which network runs; ``members`` are those of an ensemble, ``size`` the bytes of all files."""
+    """Which network runs; ``members``: those of an ensemble, ``size``: bytes of all weights."""
 
     model_config = ConfigDict(frozen=True)
 
