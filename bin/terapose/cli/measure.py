@@ -51,8 +51,8 @@ def command(
     exports them) that were corrected by hand or made by another program. They are checked: each
     cell is one piece, polygons do not overlap, and numbers are 1 to N. If LABELS are a result of
     `terapose segment` or the workflow, mode, voxel size, axes, series, time, level and region are
-    taken from the provenance.json beside them unless they are given. If IMAGE is -, its address is
-    read from standard input.
+    taken from the provenance.json beside them unless they are given. Measuring that was interrupted
+    starts over. If IMAGE is -, its address is read from standard input.
     """
     from terapose.api.measuring import measure_file
     from terapose.api.progress import stages
@@ -85,3 +85,5 @@ def command(
     click.echo(f"labels: {out / 'labels.zarr'}")
     for name in record["tables"]:
         click.echo(f"table:  {out / name}")
+    if options["report"]:
+        click.echo(f"report: {out / 'report.html'}")

@@ -98,7 +98,9 @@ class _Intensity(_Params):
     percentiles: Annotated[list[_Share], Field(max_length=2)]
 
 
-class _Record(BaseModel):
+class _Measured(BaseModel):
+    """A record of labels that were given."""
+
     terapose: str
     package_digest: str
     plan_digest: str
@@ -106,16 +108,21 @@ class _Record(BaseModel):
     cells: _Count
     image: _Image
     output: _Output
-    model: _Model
-    intensity: _Intensity
-    rescale: _Amount
     anisotropy: _Amount
     block: _Shape | None = None
-    flow_precision: str
     expand: _Share
     tables: list[str]
     notes: Annotated[list[str], Field(max_length=_MANY)]
     stages: _Stages
+
+
+class _Record(_Measured):
+    """A record of a run, which has a network."""
+
+    model: _Model
+    intensity: _Intensity
+    rescale: _Amount
+    flow_precision: str
 
 
 def record_in(results: Path) -> dict[str, Any]:
@@ -140,16 +147,10 @@ def record_in(results: Path) -> dict[str, Any]:
             where=results / RECORD,
             remedy="terapose verify lists what has changed since the run",
         )
-    if "given_labels" in record:
-        raise InputError(
-            "reports are of runs, and these results were measured from labels that were given",
-            where=results,
-            remedy="look at them with terapose picture",
-        )
     for name in ("stages", "intensity"):
         if len(part := record.get(name) or ()) > _MANY:
             raise _unlike(results / RECORD, f"{name} with {len(part)} entries")
-    _check(_Record, record, results / RECORD)
+    _check(_Measured if "given_labels" in record else _Record, record, results / RECORD)
     return record
 
 
@@ -164,7 +165,7 @@ class _Statistics(BaseModel):
 
 
 class _Used(BaseModel):
-    used: _Share
+    used: _Share | None
 
 
 class _Address(BaseModel):

@@ -90,16 +90,22 @@ def _tiles(facts: Mapping[str, Any]) -> Markup:
             "At the border": number(statistics["touching_border"]),
         }
     channels = ", ".join(f"{c['number']} ({c['name']})" for c in facts["image"]["channels"])
-    cells |= {
-        "Mode": facts["mode"],
-        "Diameter used": f"{number(facts['diameter']['used'])} px",
-        "Channel": channels or None,
-        "Network": facts["network"]["name"],
-    }
+    cells |= {"Mode": facts["mode"], **_origin(facts, channels or None)}
     rows = [
         element("div", element("dt", title), element("dd", value)) for title, value in cells.items()
     ]
     return element("dl", *rows, class_="facts")
+
+
+def _origin(facts: Mapping[str, Any], channels: str | None) -> dict[str, str | None]:
+    """What the cells were found with, or whose they are."""
+    if "given_labels" in facts:
+        return {"Channel": channels, "Labels": facts["given_labels"]["address"]}
+    return {
+        "Diameter used": f"{number(facts['diameter']['used'])} px",
+        "Channel": channels,
+        "Network": facts["network"]["name"],
+    }
 
 
 def _pictures(facts: Mapping[str, Any], shown: Sequence[View], unit: str) -> Markup:
@@ -245,19 +251,28 @@ def _scaling(facts: Mapping[str, Any]) -> Markup:
             ", ".join(f"{v:g}" for v in image["voxel_size"] or []) or None,
         ],
         ["Level of the pyramid", image["level"]],
-        ["Normalisation", intensity["mode"]],
-        ["Percentiles", ", ".join(f"{p:g}" for p in intensity["percentiles"])],
+        ["Normalisation", intensity.get("mode")],
+        ["Percentiles", ", ".join(f"{p:g}" for p in intensity.get("percentiles", [])) or None],
         ["Intensities that became 0 and 1", "; ".join(ends) or None],
         [
             "Voxels with the highest intensity, of those looked at",
             None if saturated is None else f"{100 * saturated:.3g} %",
         ],
-        ["Diameter of the network, in pixels", number(diameter["of_network"])],
-        ["Diameter that was used, in pixels", number(diameter["used"])],
+        *_of_network(diameter),
         ["Diameter of the median cell, in pixels", number(diameter["found"])],
     ]
     known = [row for row in rows if row[1] is not None]
     return joined(element("h2", "Input"), table(["", "value"], known))
+
+
+def _of_network(diameter: Mapping[str, Any]) -> list[list[Child]]:
+    """Diameters of the network, unless the labels were given."""
+    if diameter["used"] is None:
+        return []
+    return [
+        ["Diameter of the network, in pixels", number(diameter["of_network"])],
+        ["Diameter that was used, in pixels", number(diameter["used"])],
+    ]
 
 
 def _stages(facts: Mapping[str, Any]) -> Markup:
@@ -293,10 +308,13 @@ def _seconds(value: float | None) -> str:
 def _details(facts: Mapping[str, Any]) -> Markup:
     params: list[list[Child]] = [[name, _value(v)] for name, v in facts["parameters"].items()]
     network = facts["network"]
-    versions: list[list[Child]] = [
-        ["Terapose", facts["terapose"]],
+    used: list[list[Child]] = [
         ["Network", f"{network['name']} ({network['family']})"],
         ["Licence of the network", network["licence"] or "not stated"],
+    ]
+    versions: list[list[Child]] = [
+        ["Terapose", facts["terapose"]],
+        *([] if network["name"] is None else used),
         *([library, ", ".join(kinds)] for library, kinds in facts["ran_on"].items()),
     ]
     digests: list[list[Child]] = [
