@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import looking, parameters, selection
-from terapose.cli.values import LocalPath, from_input
+from terapose.cli.values import LocalPath, from_input, seconds_of
 from terapose.core.params import MEASURING
 
 _EPILOG = """\b
@@ -82,6 +82,7 @@ def command(
             report=report,
         )
     click.echo(f"cells:  {record['cells']}", err=True)
+    click.echo(f"seconds: {seconds_of(record)}", err=True)
     click.echo(f"labels: {out / 'labels.zarr'}")
     for name in record["tables"]:
         click.echo(f"table:  {out / name}")
