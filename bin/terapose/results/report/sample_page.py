@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,9 +67,16 @@ def warnings(some: Sequence[Finding]) -> Markup:
     if not some:
         return element("p", "No warnings.")
     rows = [
-        element("li", element("strong", one.said), " ", element("span", one.remedy)) for one in some
+        element("li", element("strong", one.said), " ", element("span", *_with_code(one.remedy)))
+        for one in some
     ]
     return joined(element("h2", "Warnings"), element("ul", *rows, class_="warnings"))
+
+
+def _with_code(text: str) -> list[Child]:
+    """A sentence in which options are code, so that a line does not end within one."""
+    parts = re.split(r"(--[a-z][a-z0-9-]*)", text)
+    return [element("code", part) if n % 2 else part for n, part in enumerate(parts)]
 
 
 def _tiles(facts: Mapping[str, Any]) -> Markup:
@@ -163,7 +171,9 @@ def _sections(some: Sequence[View], unit: str) -> Markup:
         )
         for view in some
     }
-    columns = f"grid-template-columns: {wide:.4g}fr {deep:.4g}fr"
+    # one below the other on a narrow screen, still to one scale
+    part = min(1.0, deep / wide)
+    columns = f"--wide: {wide:.4g}fr; --deep: {deep:.4g}fr; --part: {part:.2%}"
     order = (figures["YX"], figures["ZY"], figures["ZX"])
     return joined(
         element("h3", "Three sections"),
@@ -225,7 +235,15 @@ def _charts(facts: Mapping[str, Any], found: Summary) -> Markup:
         )
         if values["count"]
     ]
-    header: list[Child] = ["", "least", "5 %", "median", "95 %", "most", "mean"]
+    header: list[Child] = [
+        "",
+        "least",
+        "5\N{NO-BREAK SPACE}%",
+        "median",
+        "95\N{NO-BREAK SPACE}%",
+        "most",
+        "mean",
+    ]
     return joined(
         element("h2", "Cells"), element("div", *some, class_="charts"), table(header, rows)
     )
