@@ -1,6 +1,6 @@
 #!/usr/bin/env nextflow
 
-include { cells_in ; expect_samples ; say_end } from './modules/failures'
+include { expect_samples ; numbers_in ; say_end } from './modules/failures'
 include { help_text } from './modules/help'
 include { hold } from './modules/lock'
 include { LOOK } from './modules/phases/look'
@@ -51,11 +51,11 @@ workflow {
     LOOK(SEGMENT.out.results, reference)
 
     finished = Collections.synchronizedMap([:])
-    SEGMENT.out.cells.subscribe { name, _labels, record -> finished.put(name, cells_in(record)) }
+    SEGMENT.out.cells.subscribe { name, _labels, record -> finished.put(name, numbers_in(record)) }
     SEGMENT.out.notes.subscribe { note -> notes.add(note) }
     workflow.onComplete = {
         if (workflow.success && outdir) {
-            finished.each { name, _cells -> remove_note(outdir, name) }
+            finished.each { name, _numbers -> remove_note(outdir, name) }
         }
         release.call()
         say_end(outdir, finished, notes)

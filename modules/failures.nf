@@ -84,19 +84,24 @@ def said_of_copy(line) {
     return found ? ["terapose: results cannot be copied: ${found[0][1]}; ${remedy}".toString()] : []
 }
 
-// The number of cells in a record; a stub's is empty.
-def cells_in(record) {
-    def text = record.text
-    return text ? new groovy.json.JsonSlurper().parseText(text).cells : 0
+// Cells of a record, and the seconds of each stage; a stub has none.
+def numbers_in(record) {
+    def read = record.text ? new groovy.json.JsonSlurper().parseText(record.text) : [cells: 0, stages: [:]]
+    return [cells: read.cells, seconds: read.stages.collectEntries { stage, done -> [stage, done.seconds] }]
 }
 
 // Say how the run ended: where the results are and how many cells, with notes on them; or,
-// last, what failed. `finished` are the samples that are, with their numbers of cells.
+// last, what failed. `finished` are the samples that are, with what `numbers_in` says of them.
 def say_end(outdir, finished, notes) {
     def failed = said_of_failures(finished.size())
     if (workflow.success && (finished || !failed)) {
         println("\nResults: ${outdir ?: params.outdir}")
-        println("Cells: ${finished.values().sum() ?: 0} in ${finished.size()} sample${finished.size() == 1 ? '' : 's'}")
+        println("Cells: ${finished.values().sum { all -> all.cells } ?: 0} in ${finished.size()} sample${finished.size() == 1 ? '' : 's'}")
+        def stages = finished.values().collectMany { all -> all.seconds.keySet() }.unique()
+        def seconds = stages.collect { stage -> [stage, finished.values().sum { all -> all.seconds[stage] ?: 0 }] }
+        if (seconds) {
+            println("Seconds: ${seconds.collect { stage, sum -> String.format(Locale.ROOT, '%s %.1f', stage, sum as double) }.join(', ')}")
+        }
         notes.each { note -> println("WARNING: ${note}") }
     }
     if (failed || !workflow.success) {

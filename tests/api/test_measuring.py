@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,8 +97,13 @@ def test_the_own_labels_of_a_run_give_its_own_table(tmp_path: Path, kind: str) -
     record = measured.provenance
     assert record["given_labels"]["address"] == f"{given}/cells" and "model" not in record
     assert faults(measured.folder) == [] and not (measured.folder / ".terapose").exists()
-    with pytest.raises(InputError, match="reports are of runs"):
-        _ = measured.report
+    report = measured.report.read_text(encoding="utf-8")
+    facts = json.loads((measured.folder / "report.json").read_text())
+    assert facts["statistics"]["size"]["count"] == own.cells and facts["diameter"]["found"] > 5
+    assert facts["given_labels"]["address"] == f"{given}/cells" in report
+    assert "Largest cells" in report and "Corners of blocks" not in report
+    assert "Network" not in report
+    assert not {"diameter-of-network", "diameter-differs"} & {w["name"] for w in facts["warnings"]}
 
 
 def test_nuclei_are_expanded_as_in_a_run(tmp_path: Path) -> None:
@@ -325,9 +334,15 @@ def test_the_command(tmp_path: Path, command: Terapose) -> None:
     region = ("--region", "0:3,4:40,6:46")
     assert command("segment", image, tmp_path / "own", *words, *region).code == 0
     own = tmp_path / "own" / "labels.zarr"
-    said = command("measure", image, own, tmp_path / "m", "--allow-pieces", "--jobs", 1)
+    words = ("measure", image, own, tmp_path / "m", "--allow-pieces", "--jobs", 1)
+    said = command(*words, "--report")
     assert said.code == 0, said.err
     assert f"table:  {tmp_path / 'm' / 'cells.csv'}" in said.out
+    assert f"report: {tmp_path / 'm' / 'report.html'}" in said.out
+    facts = json.loads((tmp_path / "m" / "report.json").read_text())
+    assert facts["sample"] == "m" and facts["diameter"]["used"] is None
+    # the page of what was measured goes with it
+    assert command(*words).code == 0 and not (tmp_path / "m" / "report.html").exists()
     there, found = (pd.read_csv(tmp_path / n / "cells.csv") for n in ("own", "m"))
     # mode, region and voxel size are those of the run
     left = [name for name in _OF_NETWORK if name in there]
@@ -339,8 +354,35 @@ def test_the_command(tmp_path: Path, command: Terapose) -> None:
     sentence = command.refuses("measure", image, labels, tmp_path / "own", "--jobs", 1)
     assert "holds the results of a run, which would be replaced; choose another" in sentence
     # nothing is found in them, and nothing is wrong with that
-    assert command("measure", image, labels, tmp_path / "none", "--jobs", 1).code == 0
+    none = ("measure", image, labels, tmp_path / "none", "--jobs", 1, "--report")
+    assert command(*none).code == 0
+    (warning,) = json.loads((tmp_path / "none" / "report.json").read_text())["warnings"]
+    assert warning["name"] == "no-cells" and "labels" in warning["remedy"]
     assert len((tmp_path / "none" / "cells.csv").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("place", ["before the earlier ones go", "after labels.zarr is renamed"])
+def test_measuring_that_was_killed_starts_over(tmp_path: Path, place: str) -> None:
+    image = write_zarr(tmp_path / "image.zarr", IMAGE)
+    tifffile.imwrite(tmp_path / "labels.tif", LABELS)
+    words = image, tmp_path / "labels.tif"
+    script = (
+        "import os, signal, sys, terapose\n"
+        "from terapose.io import files\n"
+        f"files.at_point = lambda at: at == 'results: {place}' and os.kill(os.getpid(), 9)\n"
+        "terapose.measure(*sys.argv[1:], workers=1, progress=False)\n"
+    )
+    out = tmp_path / "out"
+    environment = {**os.environ, "PYTHONPATH": str(Path(terapose.__file__).parents[1])}
+    command = [sys.executable, "-c", script, *words, out]
+    killed = subprocess.run(command, env=environment, stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    assert (out / ".terapose").exists() and not (out / "provenance.json").exists()
+    found = terapose.measure(*words, out, workers=1, progress=False)
+    whole = terapose.measure(*words, tmp_path / "whole", workers=1, progress=False)
+    # also of what had been laid aside
+    assert content(found.folder) == content(whole.folder)
+    assert faults(found.folder) == []
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(

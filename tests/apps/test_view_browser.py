@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from importlib.util import find_spec
@@ -50,13 +50,13 @@ def page(tmp_path: Path) -> Iterator[browser.Browser]:
         yield opened
 
 
-def alone(viewer: Viewer, name: str, **changes: Any) -> str:
+def alone(viewer: Viewer, name: str, at: Mapping[str, Any] = {}, **changes: Any) -> str:
     """Address at which one layer is shown, and one view, without lines over it."""
     state = deepcopy(viewer.state)
     for layer in state["layers"]:
         layer["visible"] = layer["name"] == name
         layer |= changes if layer["visible"] else {}
-    state |= {"layout": "xy", "showAxisLines": False, "crossSectionScale": 0.1}
+    state |= {"layout": "xy", "showAxisLines": False, "crossSectionScale": 0.1, **at}
     return f"{viewer.url}{PAGE}#!{quote(json.dumps(state))}"
 
 
@@ -166,6 +166,34 @@ def test_outlines_are_white(viewed: Path, page: browser.Browser) -> None:
             return bool(0.02 < white < 0.5 and middle(picture).max() < 200)
 
         wait(page, is_right)
+
+
+def single_edges(labels: np.ndarray, axis: int) -> np.ndarray:
+    """(N, 3) voxels within cells that differ from a neighbour along one axis alone."""
+    found = np.zeros(labels.shape, bool)
+    found[1:-1, 1:-1, 1:-1] = labels[1:-1, 1:-1, 1:-1] > 0
+    for along in range(labels.ndim):
+        differ = sum(np.roll(labels, step, along) != labels for step in (1, -1)) > 0
+        found &= differ if along == axis else ~differ
+    return np.argwhere(found)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_outlines_are_those_of_the_section(viewed: Path, page: browser.Browser, axis: int) -> None:
+    """A voxel at the top of a cell is within it from above, and on its outline from the side."""
+    opened = open_results(viewed / "volume")
+    labels = opened.labels["cells"][0].read(tuple(slice(0, n) for n in opened.shape))
+    edges = single_edges(labels, axis)
+    level = opened.levels[0]
+    shifts = np.divide(level.origin, level.scale)
+    position = (edges[len(edges) // 2] + shifts)[::-1].tolist()
+    with open_view(viewed / "volume", browser=False) as viewer:
+        for across, layout in enumerate(("xy", "xz", "yz")):
+            page.call("Page.navigate", url="about:blank")
+            address = alone(viewer, "outlines", at={"position": position, "layout": layout})
+            page.call("Page.navigate", url=address)
+            picture = wait(page, lambda picture: (picture[60:] == 255).all(2).mean() > 0.01)
+            assert (middle(picture).min() == 255) == (across != axis), layout
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):

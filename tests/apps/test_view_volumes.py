@@ -16,7 +16,15 @@ from tests.in_image import segmented
 from tests.synthetic import nuclei, voxels, write_ome_zarr
 
 from terapose.apps.view import colors, site
-from terapose.apps.view.derived import MISSING, NOTHING, Outlines, Values
+from terapose.apps.view.derived import (
+    MISSING,
+    NOTHING,
+    OPACITY,
+    OPAQUE,
+    SECTIONS,
+    Outlines,
+    Values,
+)
 from terapose.apps.view.direct import plain_group
 from terapose.apps.view.folder import write_view
 from terapose.apps.view.pixels import Pixels
@@ -43,14 +51,15 @@ def level(group: zarr.Group, number: int) -> np.ndarray:
     return np.asarray(group[str(number)][...])  # type: ignore[index]
 
 
-def outlined(labels: np.ndarray) -> np.ndarray:
-    """Outlines, pixel by pixel."""
-    found = np.zeros(labels.shape, np.uint8)
-    for z, y, x in zip(*np.nonzero(labels), strict=True):
-        for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-            v, u = y + down, x + right
-            if 0 <= v < labels.shape[1] and 0 <= u < labels.shape[2]:
-                found[z, y, x] |= 255 * (labels[z, v, u] != labels[z, y, x])
+def outlined(labels: np.ndarray, across: int) -> np.ndarray:
+    """Outlines in sections across an axis, voxel by voxel."""
+    found = np.zeros(labels.shape, bool)
+    steps = [step for axis, step in enumerate(np.eye(3, dtype=int)) if axis != across]
+    for voxel in np.argwhere(labels):
+        for step in (*steps, *(-step for step in steps)):
+            other = tuple(voxel + step)
+            if all(0 <= n < m for n, m in zip(other, labels.shape, strict=True)):
+                found[tuple(voxel)] |= labels[other] != labels[tuple(voxel)]
     return found
 
 
@@ -108,7 +117,10 @@ def test_outlines_are_those_of_single_pixels(
     image = open_image(path)
     levels = Pixels((image,), 1, 3).levels[:1]
     group = written(Outlines((image,), levels, unit=False, dimensions=3), tmp_path / "served")
-    assert (level(group, 0) == outlined(labels)).all()
+    found = level(group, 0)
+    for across, bit in enumerate(SECTIONS):
+        assert ((found & bit > 0) == outlined(labels, across)).all()
+    assert set(np.unique(found >> OPACITY)) == {0, OPAQUE}
 
 
 def test_values_are_those_of_the_table(viewed: Path, tmp_path: Path) -> None:

@@ -141,6 +141,10 @@ def test_segment_says_where_the_results_are(
     cells = len(pd.read_csv(out / "cells.csv"))
     assert labels.max() == cells
     assert f"cells:  {cells}\n" in said.err
+    (took,) = (line for line in said.err.splitlines() if line.startswith("seconds: "))
+    stages = json.loads((out / "provenance.json").read_text())["stages"]
+    assert took.split()[1::2] == [*stages]
+    assert took.split()[2].rstrip(",") == f"{stages[took.split()[1]]['seconds']:.1f}"
     assert json.loads((out / "provenance.json").read_text())["cells"] == cells
 
 

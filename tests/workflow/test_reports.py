@@ -28,6 +28,8 @@ def test_reports(launches: Callable[[str], Launch], voxels: np.ndarray) -> None:
         cells[name] = json.loads((folder / "provenance.json").read_text())["cells"]
         assert [n for n in NAMES if (folder / n).exists()] == [*(NAMES if name != "none" else ())]
     assert f"Cells: {sum(cells.values())} in 3 samples" in run.said.splitlines()
+    took = next(line for line in run.said.splitlines() if line.startswith("Seconds: "))
+    assert {"gradients-yx", "masks", "export"} <= {*took.replace(",", "").split()[1::2]}
     samples = json.loads((launch.out / "report.json").read_text())["samples"]
     assert {one["sample"]: one["cells"] for one in samples} == {
         n: cells[n] for n in ("a b", "plane")

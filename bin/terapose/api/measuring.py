@@ -16,7 +16,7 @@ from typing import Any
 from terapose.api.home import home_of
 from terapose.api.progress import stages
 from terapose.api.result import Result, local, open_result
-from terapose.api.runner import check_workers, image_and_folder
+from terapose.api.runner import check_workers, image_and_folder, make_report
 from terapose.core.errors import InputError
 from terapose.core.params import MEASURING, SELECTION, Parameters, check
 from terapose.io.images import Image
@@ -142,6 +142,8 @@ def measure_file(
                 rules = Rules(renumber, allow_pieces, params.expand or 0)
                 _run(runner, params, labels, rules, folder, workers)
             remove_made(folder)
+            if params.report:
+                make_report(folder, folder, opened.address)
         finally:
             store.remove()
             with suppress(OSError):  # stores of other runs are in it

@@ -109,7 +109,7 @@ def segment_file(
             look_all(made.record["mode"], params, folder)
             remove_made(results)
             if params.report:
-                _report(folder, results, opened.address)
+                make_report(folder, results, opened.address)
         # not before results are where they should be: another run can go on from what is kept
         made.clear(home, params)
     return made.record
@@ -165,7 +165,7 @@ def image_and_folder(
             yield opened, lambda: None
 
 
-def _report(folder: Path, results: Path | Remote, address: str) -> None:
+def make_report(folder: Path, results: Path | Remote, address: str) -> None:
     """Make the report of results, under the name of the folder that they are for."""
     from terapose.results.report.writing import write_report
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from terapose.cli.options import looking, parameters, selection
-from terapose.cli.values import LocalPath, from_input
+from terapose.cli.values import LocalPath, from_input, seconds_of
 from terapose.core.params import MEASURING
 
 _EPILOG = """\b
@@ -51,8 +51,8 @@ def command(
     exports them) that were corrected by hand or made by another program. They are checked: each
     cell is one piece, polygons do not overlap, and numbers are 1 to N. If LABELS are a result of
     `terapose segment` or the workflow, mode, voxel size, axes, series, time, level and region are
-    taken from the provenance.json beside them unless they are given. If IMAGE is -, its address is
-    read from standard input.
+    taken from the provenance.json beside them unless they are given. Measuring that was interrupted
+    starts over. If IMAGE is -, its address is read from standard input.
     """
     from terapose.api.measuring import measure_file
     from terapose.api.progress import stages
@@ -82,6 +82,9 @@ def command(
             report=report,
         )
     click.echo(f"cells:  {record['cells']}", err=True)
+    click.echo(f"seconds: {seconds_of(record)}", err=True)
     click.echo(f"labels: {out / 'labels.zarr'}")
     for name in record["tables"]:
         click.echo(f"table:  {out / name}")
+    if options["report"]:
+        click.echo(f"report: {out / 'report.html'}")

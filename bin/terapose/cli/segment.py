@@ -11,6 +11,7 @@ import click
 
 from terapose.cli.options import Planning, parameters
 from terapose.cli.stopping import stopping
+from terapose.cli.values import seconds_of
 from terapose.core.errors import InputError, shown
 from terapose.core.masking import masked
 from terapose.core.params import Parameters
@@ -192,6 +193,7 @@ def _segment_one(
     if (sought := record["diameter"])["note"]:
         click.echo(f"diameter: {sought['pixels']:g} pixels ({sought['note']})", err=True)
     click.echo(f"cells:  {record['cells']}", err=True)
+    click.echo(f"seconds: {seconds_of(record)}", err=True)
     click.echo(f"labels: {out / 'labels.zarr'}")
     click.echo(f"table:  {out / 'cells.csv'}")
     if params.report:

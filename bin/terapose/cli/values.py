@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +103,15 @@ def join_numbers(words: Sequence[str], *flags: str) -> list[str]:
         else:
             joined.append(word)
     return joined
+
+
+def seconds_of(record: Mapping[str, Any]) -> str:
+    """Seconds of each stage, summed over its tasks, in a line.
+
+    Parameters
+    ----------
+    record
+        Of the results.
+    """
+    stages = record["stages"].items()
+    return ", ".join(f"{name} {done['seconds']:.1f}" for name, done in stages)

@@ -334,6 +334,7 @@ SECOND = ("cell_model", "cell_channels", "cell_diameter")
 MEASURING = (
     *("mode", "measure", "markers", "voxel_size", "pixel_size", "anisotropy", "expand"),
     *("table", "mask_tiff", "thumbnails", "ome_zarr_version", "block_shape", "max_memory"),
+    "report",
 )
 """Parameters of `terapose measure`, besides those that choose the image."""
 

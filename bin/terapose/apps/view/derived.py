@@ -1,8 +1,9 @@
 """Volumes that are made from labels: the outlines of cells, and the values of a column.
 
-Each level is made from the same level of the label image. A voxel is on an outline if
-one of the four neighbours in the plane is not of this cell; what is beyond the image does not
-count. So a chunk needs one voxel more on each side, and does not depend on how it was cut.
+Each level is made from the same level of the label image. A voxel is on an outline in a section if
+one of its four neighbours there is not of this cell; what is beyond the image does not count. A
+section can be across Z, Y or X, so there are three outlines. A chunk needs one voxel more on each
+side, and does not depend on how it was cut.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ NOTHING = -(2.0**127)
 """Value of the background; of 32 bits exactly, and no measurement."""
 MISSING = -(2.0**126)
 """Value of a cell that has none."""
+SECTIONS = (1, 2, 4)
+"""Bits of the outlines in sections across Z, Y and X."""
+OPACITY = 3
+"""Place of the bits that say how opaque an outline is."""
+OPAQUE = 31
+"""The largest number in them."""
 
 
 class _OfLabels:
@@ -48,9 +55,10 @@ class _OfLabels:
 
 
 class Outlines(_OfLabels):
-    """255 on the outlines of cells in the planes of Z, 0 elsewhere.
+    """Bits that say in which sections a voxel is on the outline of its cell; 0 elsewhere.
 
-    At coarser levels outlines cover more and more of the cells, so they are as much fainter.
+    The three lowest are those of `SECTIONS`. The others say how opaque it is, up to `OPAQUE`: at
+    coarser levels outlines cover more and more of the cells, so they are as much fainter.
     """
 
     dtype = np.dtype(np.uint8)
@@ -58,18 +66,29 @@ class Outlines(_OfLabels):
 
     def read(self, level: int, box: Box) -> NDArray[np.uint8]:
         """Voxels of a box."""
-        grown = box.grow((0, 1, 1)).clip(self.levels[level].shape)
+        around = (1, 1, 1) if self.dimensions == 3 else (0, 1, 1)
+        grown = box.grow(around).clip(self.levels[level].shape)
         labels = self._labels(level, grown)
-        edge = np.zeros(labels.shape, bool)
-        for axis in (1, 2):
-            before = (slice(None),) * axis + (slice(None, -1),)
-            after = (slice(None),) * axis + (slice(1, None),)
-            differ = labels[before] != labels[after]
-            edge[before] |= differ
-            edge[after] |= differ
-        edge &= labels > 0
+        edges = [_edge(labels, axis) for axis in range(3)]
+        found = np.zeros(labels.shape, np.uint8)
+        for across, bit in enumerate(SECTIONS):
+            one, other = (edge for axis, edge in enumerate(edges) if axis != across)
+            found |= (one | other) * np.uint8(bit)
+        found[labels == 0] = 0
         factor = self.levels[level].scale[-1] / self.levels[0].scale[-1]
-        return edge[box.within(grown)] * np.uint8(255 / factor)
+        found[found > 0] |= np.uint8(int(OPAQUE / factor) << OPACITY)
+        return found[box.within(grown)]
+
+
+def _edge(labels: NDArray[Any], axis: int) -> NDArray[np.bool_]:
+    """Voxels that differ from a neighbour along an axis."""
+    edge = np.zeros(labels.shape, bool)
+    before = (slice(None),) * axis + (slice(None, -1),)
+    after = (slice(None),) * axis + (slice(1, None),)
+    differ = labels[before] != labels[after]
+    edge[before] |= differ
+    edge[after] |= differ
+    return edge
 
 
 class Values(_OfLabels):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from terapose.apps.view import colors
-from terapose.apps.view.derived import MISSING
+from terapose.apps.view.derived import MISSING, OPACITY, OPAQUE, SECTIONS
 from terapose.apps.view.results import Results
 from terapose.apps.view.table import Column
 from terapose.io.images.model import Image
@@ -29,6 +29,20 @@ _WINDOW = (8, 384, 384)
 _CONTRAST = (1, 99.8)
 _VIEW = 700
 """Pixels of the screen that an image is shown in at first, about."""
+
+_OUTLINES = f"""#uicontrol vec3 color color(default="#ffffff")
+void main() {{
+  // the section that is looked at is across the axis along which no step to a neighbour leads
+  highp vec3 across = abs(cross(dFdx(vChunkPosition), dFdy(vChunkPosition)));
+  uint section = {SECTIONS[0]}u;
+  if (across.y > max(across.x, across.z)) section = {SECTIONS[1]}u;
+  if (across.x > max(across.y, across.z)) section = {SECTIONS[2]}u;
+  uint value = toRaw(getDataValue());
+  float opacity = float(value >> {OPACITY}u) / {float(OPAQUE)};
+  emitRGBA(vec4(color, (value & section) == 0u ? 0.0 : opacity));
+}}
+"""
+"""Draws the outlines of `terapose.apps.view.derived.Outlines`, in each section its own."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +217,7 @@ def _outlines() -> dict[str, Any]:
         "type": "image",
         "name": "outlines",
         "source": _zarr("data/outlines", 3),
-        "shader": '#uicontrol vec3 color color(default="#ffffff")\n'
-        "void main() { emitRGBA(vec4(color, toNormalized(getDataValue()))); }\n",
+        "shader": _OUTLINES,
         "opacity": 1,
     }
 

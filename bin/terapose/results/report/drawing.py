@@ -63,7 +63,7 @@ def drawn(view: View, alt: str, unit: str, *, bar: bool = True) -> Markup:
         )
         for axis, at in view.marks
     ]
-    scale = _scale_bar(right, wide, high, unit, 14 if view.place else 24) if bar else None
+    scale = _scale_bar(right, wide, high, unit, 20 if view.place else 30) if bar else None
     paper = element("rect", class_="paper", **whole)
     kind = "view sharp" if view.is_sharp else "view"
     return _svg(f"{wide:.1f} {high:.1f}", alt, kind, paper, *pictures, *lines, scale)

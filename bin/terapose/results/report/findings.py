@@ -55,26 +55,45 @@ def findings(
     saturated
         Share of the voxels that were looked at with the highest intensity, if it counts.
     """
-    several = [*_of_input(record, saturated), *_of_count(record, found)]
-    if found is not None and found.size.count:
-        several += _of_diameter(record, found)
+    used = diameter_used(record)
+    several = [] if used is None else _of_network(record, used)
+    several += [*_of_input(record, saturated), *_of_count(record, found)]
+    if used is not None and found is not None and found.size.count:
+        several += _of_diameter(record, found, used * factor(record))
     if found is not None and found.size.count >= _ENOUGH:
         several += [*_of_border(found), *_of_sizes(found), *_of_errors(record, found)]
+    if used is None:
+        several = [one._replace(remedy=_OF_GIVEN.get(one.name, one.remedy)) for one in several]
     notes = [Finding("note", str(note), "See the log of the run.") for note in record["notes"]]
     return [*several, *notes]
 
 
+_OF_GIVEN = {
+    "no-cells": "Check that the labels are those of this image.",
+    "few-cells": "Check that the labels are those of this image.",
+    "border": "Leave them out of measurements (the column TouchesBorder).",
+    "merged": "See the largest cells below, and divide those that are several.",
+    "pieces": "See the smallest cells below, and remove or join those that are no cells.",
+}
+"""What to try if no parameter of a network can be changed, because the labels were given."""
+
+
+def _of_network(record: Mapping[str, Any], used: float) -> list[Finding]:
+    origin = record.get("diameter", {}).get("origin", "network")
+    if origin != "network" or record["rescale"] != 1:
+        return []
+    return [
+        Finding(
+            "diameter-of-network",
+            f"The diameter is that of the network, {number(used)} pixels: no other one was given "
+            "or found.",
+            "Measure a typical cell in pixels and give its diameter: --diameter.",
+        )
+    ]
+
+
 def _of_input(record: Mapping[str, Any], saturated: Mapping[str, Any]) -> list[Finding]:
     some = []
-    if record.get("diameter", {}).get("origin", "network") == "network" and record["rescale"] == 1:
-        some.append(
-            Finding(
-                "diameter-of-network",
-                f"The diameter is that of the network, {number(diameter_used(record))} pixels: no "
-                "other one was given or found.",
-                "Measure a typical cell in pixels and give its diameter: --diameter.",
-            )
-        )
     if record["mode"] == "3d" and record["output"]["voxel_size"] is None:
         some.append(
             Finding(
@@ -118,9 +137,8 @@ def _of_count(record: Mapping[str, Any], found: Summary | None) -> list[Finding]
     ]
 
 
-def _of_diameter(record: Mapping[str, Any], found: Summary) -> list[Finding]:
+def _of_diameter(record: Mapping[str, Any], found: Summary, used: float) -> list[Finding]:
     mine = found_diameter(found, record)
-    used = diameter_used(record) * factor(record)
     if mine is None or used / _FAR <= mine <= used * _FAR:
         return []
     return [

@@ -90,7 +90,9 @@ class _Intensity(_Params):
     percentiles: Annotated[list[Share], Field(max_length=2)]
 
 
-class _Record(BaseModel):
+class _Measured(BaseModel):
+    """A record of labels that were given."""
+
     terapose: str
     package_digest: str
     plan_digest: str
@@ -98,16 +100,21 @@ class _Record(BaseModel):
     cells: Count
     image: _Image
     output: Output
-    model: _Model
-    intensity: _Intensity
-    rescale: Amount
     anisotropy: Amount
     block: Shape | None = None
-    flow_precision: str
     expand: Share
     tables: list[str]
     notes: Annotated[list[str], Field(max_length=MANY)]
     stages: _Stages
+
+
+class _Record(_Measured):
+    """A record of a run, which has a network."""
+
+    model: _Model
+    intensity: _Intensity
+    rescale: Amount
+    flow_precision: str
 
 
 def record_in(results: Path) -> dict[str, Any]:
@@ -119,16 +126,11 @@ def record_in(results: Path) -> dict[str, Any]:
         As `complete_record`; or if it does not hold what a report needs.
     """
     record = complete_record(results)
-    if "given_labels" in record:
-        raise InputError(
-            "reports are of runs, and these results were measured from labels that were given",
-            where=results,
-            remedy="look at them with terapose picture",
-        )
     known = {name: part for name, part in record.items() if name != "checksums"}
     if len(part := known.get("intensity") or ()) > MANY:
         known["intensity"] = f"{len(part)} entries"
-    refuse_unlike(_Record, known, results / RECORD, _UNLIKE)
+    shape = _Measured if "given_labels" in record else _Record
+    refuse_unlike(shape, known, results / RECORD, _UNLIKE)
     return record
 
 
@@ -143,7 +145,7 @@ class _Statistics(BaseModel):
 
 
 class _Used(BaseModel):
-    used: Share
+    used: Share | None
 
 
 class _Address(BaseModel):

@@ -14,8 +14,10 @@ FORMAT = 1
 _OF_STAGE = ("tasks", "seconds", "processor_seconds", "peak_memory")
 
 
-def diameter_used(record: Mapping[str, Any]) -> float:
-    """The diameter in pixels that the network was given."""
+def diameter_used(record: Mapping[str, Any]) -> float | None:
+    """The diameter in pixels that the network was given; None of labels that were given."""
+    if "model" not in record:
+        return None
     return float(record["model"]["diam_mean"]) / float(record["rescale"])
 
 
@@ -56,7 +58,8 @@ def numbers(
     saturated
         What is known of the voxels with the highest intensity.
     """
-    output, about, model = record["output"], record["image"], record["model"]
+    output, about, model = record["output"], record["image"], record.get("model", {})
+    used = diameter_used(record)
     return {
         "format": FORMAT,
         "sample": name,
@@ -73,13 +76,14 @@ def numbers(
             "channels": _channels(about),
         },
         "labels": {name: output[name] for name in ("shape", "level", "voxel_size")},
-        "network": {name: model[name] for name in ("name", "family", "licence", "precision")},
+        "network": {name: model.get(name) for name in ("name", "family", "licence", "precision")},
+        **({"given_labels": record["given_labels"]} if "given_labels" in record else {}),
         "diameter": {
-            "used": round(diameter_used(record), 3),
-            "of_network": model["diam_mean"],
+            "used": _rounded(used),
+            "of_network": model.get("diam_mean"),
             "found": None if found is None else _rounded(found_diameter(found, record)),
         },
-        "intensity": {**record["intensity"], **_scaled(record)},
+        "intensity": {**record.get("intensity", {}), **_scaled(record)},
         "saturated": dict(saturated),
         "statistics": None if found is None else _statistics(found, record),
         "parameters": parameters(record),
@@ -91,7 +95,7 @@ def numbers(
             "package": record["package_digest"],
             "plan": record["plan_digest"],
             "image": about["identity"],
-            "network": model["digest"],
+            **({"network": model["digest"]} if model else {}),
             "labels": record["stages"]["export"]["checksum"],
         },
         "ran_on": _ran_on(record),
@@ -104,13 +108,13 @@ def parameters(record: Mapping[str, Any]) -> dict[str, Any]:
     known = {
         key: value for done in record["stages"].values() for key, value in done["params"].items()
     }
-    known |= {
-        f"normalize_{key}" if key == "mode" else key: v for key, v in record["intensity"].items()
-    }
-    names = ("precision", "overlap", "augment", "skip_empty")
-    known |= {f"network {key}": record["model"][key] for key in names}
-    known |= {key: record[key] for key in ("anisotropy", "rescale", "flow_precision", "expand")}
-    known["block"] = record.get("block")
+    intensity = record.get("intensity", {})
+    known |= {f"normalize_{key}" if key == "mode" else key: v for key, v in intensity.items()}
+    if "model" in record:
+        names = ("precision", "overlap", "augment", "skip_empty")
+        known |= {f"network {key}": record["model"][key] for key in names}
+    names = ("anisotropy", "rescale", "flow_precision", "expand", "block")
+    known |= {key: record.get(key) for key in names}
     cleaned: dict[str, Any] = masked_all(known)
     return {key: cleaned[key] for key in sorted(cleaned) if cleaned[key] is not None}
 

@@ -101,7 +101,7 @@ def _row(facts: Facts, folder: str) -> list[Child]:
         number(row.get("median_size")),
         number(row.get("flow_error")),
         number(row.get("border")),
-        number(row["diameter"]),
+        number(row.get("diameter")),
         facts["mode"],
         ", ".join(one["name"] for one in facts["warnings"]) or "none",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,9 +67,16 @@ def warnings(some: Sequence[Finding]) -> Markup:
     if not some:
         return element("p", "No warnings.")
     rows = [
-        element("li", element("strong", one.said), " ", element("span", one.remedy)) for one in some
+        element("li", element("strong", one.said), " ", element("span", *_with_code(one.remedy)))
+        for one in some
     ]
     return joined(element("h2", "Warnings"), element("ul", *rows, class_="warnings"))
+
+
+def _with_code(text: str) -> list[Child]:
+    """A sentence in which options are code, so that a line does not end within one."""
+    parts = re.split(r"(--[a-z][a-z0-9-]*)", text)
+    return [element("code", part) if n % 2 else part for n, part in enumerate(parts)]
 
 
 def _tiles(facts: Mapping[str, Any]) -> Markup:
@@ -90,16 +98,22 @@ def _tiles(facts: Mapping[str, Any]) -> Markup:
             "At the border": number(statistics["touching_border"]),
         }
     channels = ", ".join(f"{c['number']} ({c['name']})" for c in facts["image"]["channels"])
-    cells |= {
-        "Mode": facts["mode"],
-        "Diameter used": f"{number(facts['diameter']['used'])} px",
-        "Channel": channels or None,
-        "Network": facts["network"]["name"],
-    }
+    cells |= {"Mode": facts["mode"], **_origin(facts, channels or None)}
     rows = [
         element("div", element("dt", title), element("dd", value)) for title, value in cells.items()
     ]
     return element("dl", *rows, class_="facts")
+
+
+def _origin(facts: Mapping[str, Any], channels: str | None) -> dict[str, str | None]:
+    """What the cells were found with, or whose they are."""
+    if "given_labels" in facts:
+        return {"Channel": channels, "Labels": facts["given_labels"]["address"]}
+    return {
+        "Diameter used": f"{number(facts['diameter']['used'])} px",
+        "Channel": channels,
+        "Network": facts["network"]["name"],
+    }
 
 
 def _pictures(facts: Mapping[str, Any], shown: Sequence[View], unit: str) -> Markup:
@@ -157,7 +171,9 @@ def _sections(some: Sequence[View], unit: str) -> Markup:
         )
         for view in some
     }
-    columns = f"grid-template-columns: {wide:.4g}fr {deep:.4g}fr"
+    # one below the other on a narrow screen, still to one scale
+    part = min(1.0, deep / wide)
+    columns = f"--wide: {wide:.4g}fr; --deep: {deep:.4g}fr; --part: {part:.2%}"
     order = (figures["YX"], figures["ZY"], figures["ZX"])
     return joined(
         element("h3", "Three sections"),
@@ -219,7 +235,15 @@ def _charts(facts: Mapping[str, Any], found: Summary) -> Markup:
         )
         if values["count"]
     ]
-    header: list[Child] = ["", "least", "5 %", "median", "95 %", "most", "mean"]
+    header: list[Child] = [
+        "",
+        "least",
+        "5\N{NO-BREAK SPACE}%",
+        "median",
+        "95\N{NO-BREAK SPACE}%",
+        "most",
+        "mean",
+    ]
     return joined(
         element("h2", "Cells"), element("div", *some, class_="charts"), table(header, rows)
     )
@@ -245,19 +269,28 @@ def _scaling(facts: Mapping[str, Any]) -> Markup:
             ", ".join(f"{v:g}" for v in image["voxel_size"] or []) or None,
         ],
         ["Level of the pyramid", image["level"]],
-        ["Normalisation", intensity["mode"]],
-        ["Percentiles", ", ".join(f"{p:g}" for p in intensity["percentiles"])],
+        ["Normalisation", intensity.get("mode")],
+        ["Percentiles", ", ".join(f"{p:g}" for p in intensity.get("percentiles", [])) or None],
         ["Intensities that became 0 and 1", "; ".join(ends) or None],
         [
             "Voxels with the highest intensity, of those looked at",
             None if saturated is None else f"{100 * saturated:.3g} %",
         ],
-        ["Diameter of the network, in pixels", number(diameter["of_network"])],
-        ["Diameter that was used, in pixels", number(diameter["used"])],
+        *_of_network(diameter),
         ["Diameter of the median cell, in pixels", number(diameter["found"])],
     ]
     known = [row for row in rows if row[1] is not None]
     return joined(element("h2", "Input"), table(["", "value"], known))
+
+
+def _of_network(diameter: Mapping[str, Any]) -> list[list[Child]]:
+    """Diameters of the network, unless the labels were given."""
+    if diameter["used"] is None:
+        return []
+    return [
+        ["Diameter of the network, in pixels", number(diameter["of_network"])],
+        ["Diameter that was used, in pixels", number(diameter["used"])],
+    ]
 
 
 def _stages(facts: Mapping[str, Any]) -> Markup:
@@ -293,10 +326,13 @@ def _seconds(value: float | None) -> str:
 def _details(facts: Mapping[str, Any]) -> Markup:
     params: list[list[Child]] = [[name, _value(v)] for name, v in facts["parameters"].items()]
     network = facts["network"]
-    versions: list[list[Child]] = [
-        ["Terapose", facts["terapose"]],
+    used: list[list[Child]] = [
         ["Network", f"{network['name']} ({network['family']})"],
         ["Licence of the network", network["licence"] or "not stated"],
+    ]
+    versions: list[list[Child]] = [
+        ["Terapose", facts["terapose"]],
+        *([] if network["name"] is None else used),
         *([library, ", ".join(kinds)] for library, kinds in facts["ran_on"].items()),
     ]
     digests: list[list[Child]] = [

@@ -21,8 +21,7 @@ h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; }
 p { max-width: 48rem; margin: .4rem 0; }
 a { color: var(--link); }
 .dim, figcaption, caption { color: var(--dim); font-size: .875rem; overflow-wrap: anywhere; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .6rem;
-  margin: 1rem 0; }
+.facts { display: grid; grid-template-columns: repeat(4, 1fr); gap: .6rem; margin: 1rem 0; }
 .facts div { background: var(--soft); border-radius: .4rem; padding: .5rem .7rem; }
 .facts dt { color: var(--dim); font-size: .8rem; }
 .facts dd { margin: 0; font-size: 1.15rem; font-weight: 600; overflow-wrap: anywhere; }
@@ -30,15 +29,17 @@ a { color: var(--link); }
 .warnings li { border-left: 4px solid var(--warn); background: var(--warn-paper);
   padding: .5rem .8rem; overflow-wrap: anywhere; }
 .warnings strong { font-weight: 600; }
+.warnings code { font-size: .9em; white-space: nowrap; }
 .views { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(11rem, 46%), 1fr));
   gap: .9rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr));
   gap: 1.2rem; }
-.sections { display: grid; gap: .9rem; align-items: start; max-width: 62rem; }
+.sections { display: grid; gap: .9rem; align-items: start; max-width: 62rem;
+  grid-template-columns: var(--wide) var(--deep); }
 figure { margin: 0; min-width: 0; }
 svg { display: block; width: 100%; height: auto; }
 svg.view { border-radius: .25rem; }
-.overview { max-width: 60rem; }
+.overview { max-width: 60rem; margin-bottom: .9rem; }
 .view .paper { fill: #101014; }
 .view.sharp image { image-rendering: pixelated; }
 .view .mark { stroke: #fff; stroke-opacity: .55; stroke-width: 1.5; stroke-dasharray: 7 6;
@@ -64,6 +65,9 @@ td { overflow-wrap: anywhere; }
 code { font-size: .85em; overflow-wrap: anywhere; }
 .switch { margin: .8rem 0; display: block; }
 body:has(#outlines:not(:checked)) image.outlines { display: none; }
+@media (max-width: 40rem) { .facts { grid-template-columns: 1fr 1fr; }
+  .sections { grid-template-columns: 1fr; } .sections figure:nth-child(2) { width: var(--part); }
+  table { font-size: .8rem; } th, td { padding-right: .45rem; } }
 @media print { .switch { display: none; } }
 """
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'"

@@ -1,0 +1,132 @@
+"""The pictures of a report and of the viewer in the documentation, made by a real browser.
+
+1. The volume of `make demo` is simulated (seeded) and segmented in a folder; a run that is there
+   goes on.
+2. A headless Chromium opens the report on a laptop and on a phone, in light and in dark, and the
+   viewer in both widths. All pictures go to the folder, to be looked at.
+3. Two of the report, side by side, and the viewer become docs/report.png and docs/view.png.
+
+`PYTHONPATH=bin:. python -m benchmarks.screenshots --folder /demo`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tests.browser import Browser
+
+import terapose
+from terapose.apps.view import open_view
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = {"laptop": (1280, 1400), "phone": (390, 844)}
+"""Width and height; the laptop's is that of two screens."""
+SHOWN = 0.62
+"""Of the laptop's report, beside that of the phone."""
+COLORS = 96
+_SECONDS = 120.0
+
+
+def demo(folder: Path) -> Path:
+    """Results of the simulated volume of `make demo`, with a report."""
+    given = json.loads((ROOT / "params.json").read_text())
+    image = folder / "nuclei.zarr"
+    if not image.exists():
+        words = ["simulate", image, "--shape", given["simulate"], "--seed", "7"]
+        subprocess.run([sys.executable, ROOT / "bin" / "terapose.py", *words], check=True)
+    return terapose.run(image, folder / "demo", diameter=given["diameter"], report=True).folder
+
+
+def resize(browser: Browser, size: str, scheme: str) -> None:
+    """Make a browser one of a laptop or a phone, in light or dark."""
+    width, height = SIZES[size]
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=width,
+        height=height,
+        deviceScaleFactor=1,
+        mobile=size == "phone",
+    )
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.call("Emulation.setEmulatedMedia", features=[feature])
+
+
+def report(browser: Browser, results: Path, folder: Path) -> dict[str, Image.Image]:
+    """Pictures of the top of the report, by size and scheme; no page is wider than its screen."""
+    found = {}
+    for size in SIZES:
+        for scheme in ("light", "dark"):
+            resize(browser, size, scheme)
+            browser.call("Page.navigate", url=(results / "report.html").as_uri())
+            browser.until("document.readyState == 'complete'")
+            wide = browser.evaluate("document.documentElement.scrollWidth")
+            assert wide <= SIZES[size][0], (size, wide)
+            name = f"report-{size}-{scheme}"
+            found[name] = Image.fromarray(browser.picture(folder / f"{name}.png"))
+    return found
+
+
+def viewer(browser: Browser, results: Path, folder: Path) -> dict[str, Image.Image]:
+    """Pictures of the viewer, by size, once they no longer change."""
+    found = {}
+    with open_view(results, browser=False) as opened:
+        for size in SIZES:
+            resize(browser, size, "dark")
+            browser.call("Page.navigate", url="about:blank")
+            browser.call("Page.navigate", url=opened.url)
+            before, end = np.zeros(0), time.monotonic() + _SECONDS
+            while True:
+                now = browser.picture(folder / f"view-{size}.png")
+                colors = np.ptp(now[60:].astype(int), axis=2) > 40
+                if colors.mean() > 0.05 and np.array_equal(now, before):
+                    break
+                assert time.monotonic() < end, browser.errors
+                before = now
+                time.sleep(2)
+            found[size] = Image.fromarray(now)
+    return found
+
+
+def beside(wide: Image.Image, narrow: Image.Image) -> Image.Image:
+    """Both in one picture, the first one smaller."""
+    shape = (round(wide.width * SHOWN), round(wide.height * SHOWN))
+    wide = wide.resize(shape, Image.Resampling.LANCZOS)
+    gap = 16
+    both = Image.new("RGB", (wide.width + gap + narrow.width, max(wide.height, narrow.height)))
+    both.paste("#8a8f99", (0, 0, *both.size))
+    both.paste(wide, (0, 0))
+    both.paste(narrow, (wide.width + gap, 0))
+    return both
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a small PNG."""
+    picture.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+def main() -> None:
+    """Make all pictures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True, help="for the run and all pictures")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    results = demo(options.folder)
+    with Browser(options.folder) as browser:
+        pages = report(browser, results, options.folder)
+        views = viewer(browser, results, options.folder)
+    both = beside(pages["report-laptop-light"], pages["report-phone-dark"])
+    save(both, options.output / "report.png")
+    save(views["laptop"], options.output / "view.png")
+
+
+if __name__ == "__main__":
+    main()
