@@ -1,8 +1,8 @@
 """Applies a function to a label image of any size: `process`.
 
 1. Functions of objects and of numbers: the objects of each block are **measured**.
-2. The function is **applied** to each block (`terapose.apps.process.blocks`). Files hold numbers of
-   new objects, the table of these, and what is known of borders.
+2. The function is **applied** to each block (`terapose.results.processing.blocks`). Files hold
+   numbers of new objects, the table of these, and what is known of borders.
 3. Pairs of objects that continue one another across borders are **joined**, block by block.
 4. What belongs together gets its final ID, and labels are **written** in units of whole chunks.
    Coarser levels take the first voxel of each group, as in all label images of Terapose.
@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from terapose.algorithms.objects.pieces import joined
-from terapose.apps.process import blocks
-from terapose.apps.process.blocks import Numbered, Objects, Setting
+from terapose.apps.process.setting import FileSetting
 from terapose.apps.pyramids import Level, Pyramid
 from terapose.apps.unfinished import Progress, Unfinished, check_destination, unfinished
 from terapose.core.errors import InputError
@@ -45,6 +44,8 @@ from terapose.io.labels.ome_zarr import (
     pyramid_factors,
 )
 from terapose.io.zarr_files import Noted, open_sparse
+from terapose.results.processing import blocks
+from terapose.results.processing.blocks import Numbered, Objects
 
 BLOCK = (256, 256, 256)
 FLAT_BLOCK = (1, 2048, 2048)
@@ -89,7 +90,7 @@ class _Final:
 
 
 def process(
-    setting: Setting,
+    setting: FileSetting,
     out: Path,
     *,
     version: str = "0.5",
@@ -161,7 +162,7 @@ def default_block(shape: ZYX) -> ZYX:
     return zyx(map(min, BLOCK if shape[0] > 1 else FLAT_BLOCK, shape))
 
 
-def _numbered(setting: Setting, work: Unfinished) -> _Final:
+def _numbered(setting: FileSetting, work: Unfinished) -> _Final:
     """What a function of numbers says."""
     objects = _measured(setting, work)
     new = setting.function.renumber(objects.ids, objects.sizes)
@@ -171,7 +172,7 @@ def _numbered(setting: Setting, work: Unfinished) -> _Final:
     return _Final(len(kept) - has_zero, old=objects.ids, new=dense)
 
 
-def _measured(setting: Setting, work: Unfinished) -> Objects:
+def _measured(setting: FileSetting, work: Unfinished) -> Objects:
     def measure(number: int) -> Noted:
         found = blocks.measured(setting, number)
         return _save(work, f"measured/{number}.npz", **vars(found))
@@ -181,7 +182,7 @@ def _measured(setting: Setting, work: Unfinished) -> Objects:
     return blocks.joined(Objects(**_load(work, f"measured/{number}.npz")) for number in every)
 
 
-def _applied(setting: Setting, work: Unfinished) -> _Final:
+def _applied(setting: FileSetting, work: Unfinished) -> _Final:
     """Apply the function to all blocks, and join what belongs together."""
     apply: Callable[[int], Numbered] = partial(blocks.by_block, setting)
     if setting.function.kind == "objects":
@@ -221,7 +222,7 @@ def _create_numbers(work: Unfinished, grid: Grid) -> None:
             )
 
 
-def _join(setting: Setting, work: Unfinished, number: int) -> Noted:
+def _join(setting: FileSetting, work: Unfinished, number: int) -> Noted:
     """Compare what a block and those before it think of their borders, and join their objects.
 
     The pairs have columns block, number, block, number.
@@ -246,7 +247,7 @@ def _join(setting: Setting, work: Unfinished, number: int) -> Noted:
     return _save(work, f"joined/{number}.npz", pairs=np.concatenate(pairs))
 
 
-def _not_local(setting: Setting, number: int, other: int) -> InputError:
+def _not_local(setting: FileSetting, number: int, other: int) -> InputError:
     halo = setting.function.halo
     return InputError(
         "the function is not local within its halo: two blocks disagree at their border",
@@ -274,7 +275,7 @@ def _final(keys: list[NDArray[np.uint64]], pairs: NDArray[np.int64]) -> _Final:
 
 
 def _write(
-    setting: Setting, work: Unfinished, final: _Final, version: str, own: dict[str, Any]
+    setting: FileSetting, work: Unfinished, final: _Final, version: str, own: dict[str, Any]
 ) -> Pyramid:
     """Write the label image."""
     image, dtype = setting.labels.image, np.dtype("uint32" if final.count < 2**32 else "uint64")
@@ -322,7 +323,7 @@ def _write(
 
 
 def _labels(
-    setting: Setting, work: Unfinished, final: _Final, box: Box, dtype: np.dtype[Any]
+    setting: FileSetting, work: Unfinished, final: _Final, box: Box, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Final labels of a box."""
     if final.old is not None and final.new is not None:
@@ -340,7 +341,7 @@ def _labels(
     return result
 
 
-def _record(setting: Setting) -> dict[str, Any]:
+def _record(setting: FileSetting) -> dict[str, Any]:
     """What the result says of how it was made."""
     function = setting.function
     known: dict[str, Any] = {

@@ -55,7 +55,7 @@ class Function:
     name
         Of the built-in function, or path of the file.
     kind
-        What it gets and returns (see `terapose.apps.process`).
+        What it gets and returns (see `terapose.results.processing`).
     call
         ``process(labels, image, block)``, or ``renumber(ids, sizes, options)``.
     halo
