@@ -8,9 +8,10 @@ def networks() {
     return ['model', 'cell_model']
 }
 
-// Names of the parameters that may be files beside the image: a table of markers, a mask of tissue.
+// Names of the parameters that may be files beside the image: a table of markers, a mask of tissue, a
+// function of cells.
 def beside() {
-    return ['markers', 'region']
+    return ['markers', 'region', 'process']
 }
 
 // Parameters whose files have absolute paths.

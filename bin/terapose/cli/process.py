@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -120,6 +120,7 @@ def _function(source: str, settings: tuple[str, ...], halo: tuple[int, ...] | No
     from terapose.core.near import did_you_mean
     from terapose.io.homes import expanded
     from terapose.results.processing.builtin import BUILTIN
+    from terapose.results.processing.chosen import options_of
     from terapose.results.processing.functions import as_halo, load
 
     if source in BUILTIN:
@@ -140,13 +141,7 @@ def _function(source: str, settings: tuple[str, ...], halo: tuple[int, ...] | No
                 "the function sees no voxels, so it has no halo", where="halo", got=halo
             )
         function = replace(function, halo=as_halo(halo, "halo"))
-    given: dict[str, Any] = {}
-    for one in settings:
-        name, mark, value = one.partition("=")
-        if not mark:
-            raise InputError("is no option", where="set", got=one, allowed="NAME=VALUE")
-        given[name.strip()] = value
-    return function.with_options(given)
+    return function.with_options(options_of(settings, "set"))
 
 
 def _image(

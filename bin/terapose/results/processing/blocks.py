@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,10 @@ class Objects:
     ids: NDArray[np.uint64]
     sizes: NDArray[np.int64]
     boxes: NDArray[np.int64]
+
+    def boxes_of(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Boxes of objects that are here."""
+        return self.boxes[np.searchsorted(self.ids, ids)]
 
 
 @dataclass(frozen=True)
@@ -268,16 +272,23 @@ def _inside(index: NDArray[Any], border: Box, box: Box) -> NDArray[np.int64]:
     return np.ravel_multi_index(moved, box.shape)
 
 
-def by_object(setting: Setting, number: int, objects: Objects) -> Numbered:
-    """Call a function of objects for all objects of a block."""
+def by_number(setting: Setting, number: int) -> Numbered:
+    """The objects of a block as they are, for a function of numbers."""
+    numbers, ids = _ranked(setting.read(setting.grid[number]).astype(np.uint64))
+    return Numbered(numbers, np.stack([np.zeros_like(ids), ids], 1), {}, {})
+
+
+def by_object(
+    setting: Setting, number: int, boxes_of: Callable[[NDArray[np.uint64]], NDArray[np.int64]]
+) -> Numbered:
+    """Call a function of objects for all objects of a block; ``boxes_of`` says where these are."""
     core = setting.grid[number]
     labels = setting.read(core)
     found = np.unique(labels[labels > 0])
-    rows = np.searchsorted(objects.ids, found.astype(np.uint64))
     halo = setting.function.halo
     boxes = [
         Box(zyx(row[:3]), zyx(row[3:])).grow(halo).intersect(setting.whole)
-        for row in objects.boxes[rows].tolist()
+        for row in boxes_of(found.astype(np.uint64)).tolist()
     ]
     window = _Window(setting, core, labels, boxes)
     result = np.zeros(core.shape, np.uint32)
