@@ -48,5 +48,5 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
     assert "mine.pth" in (folder / "results" / "provenance.json").read_text()
     for name in ("old", "new"):
         assert json.loads((folder / f"{name}.json").read_text())
-    names = ("mine.md", "mine.png", "new.png", "cells/slide1_seg.npy", "results/report.html")
+    names = ("mine.md", "mine.png", "new.png", "cells/a_seg.npy", "results/report.html")
     assert not [name for name in names if not (folder / name).exists()]

@@ -22,7 +22,7 @@ Examples:
 @click.option("--image", help="Image of the same shape, which becomes part of the file.")
 @click.option(
     "--channels",
-    help="Up to three of its channels, numbers from 1 or names  [default: the first three]",
+    help="Up to three channels of the image, numbers from 1 or names  [default: the first three]",
 )
 def command(labels: str, out: Path, image: str | None, channels: str | None) -> None:
     """Write the label image LABELS as OUT, NAME_seg.npy, for the window of Cellpose.

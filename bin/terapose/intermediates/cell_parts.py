@@ -34,7 +34,7 @@ def summed(parts: Table, row: NDArray[Any], count: int) -> Table:
     parts
         With the columns `WHOLE`.
     row
-        Of each part the row of its cell, from 0.
+        Of each part the row of the cell that it belongs to, from 0.
     count
         Of cells; each has a part.
     """

@@ -145,7 +145,7 @@ def named_labels(job: Job, box: Box) -> NDArray[Any]:
 
 
 def _processed(job: Job, box: Box) -> NDArray[Any]:
-    """Labels of a box after **process_cells**: each block has numbers and a lookup of its own."""
+    """Labels of a box after **process_cells**: numbers and lookups are those of blocks."""
     name = job.before.relabel
     numbers = job.store.read(job.before.numbers, box)
     labels = np.zeros(box.shape, job.before.label_type)

@@ -5,7 +5,7 @@ What functions are, and why the result does not depend on the blocks, is in
 
 1. the function gets the labels with its halo, and the channels that were segmented: what it returns
    are new objects of the block, which get numbers from 1;
-2. written are the numbers of its voxels, and a table: the key by which each new object is ordered,
+2. written are the numbers of voxels, and a table: the key by which each new object is ordered,
    its size, box and sums, and what is known of the border.
 
 The gather compares what blocks that meet think of their border, joins what continues across it, and

@@ -31,7 +31,7 @@ _RUN = ("components", "split", "size")
 
 
 def packed(params: Parameters) -> Parameters:
-    """Parameters with the content of the file in place of its path.
+    """Parameters with the content of a file in place of the path.
 
     Raises
     ------
@@ -114,6 +114,6 @@ def _function(source: str) -> Function:
 
 
 def name_of(source: str) -> str:
-    """What to call a function: the name of its file, without the content."""
+    """What to call a function: the name of the file, without the content."""
     found = _PACKED.fullmatch(source)
     return found.group(1) if found else Path(source).name
