@@ -12,7 +12,6 @@ import hashlib
 import re
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from terapose.core.errors import InputError
 from terapose.core.near import did_you_mean
@@ -111,9 +110,3 @@ def _function(source: str) -> Function:
         if source in BUILTIN
         else did_you_mean(source, _RUN),
     )
-
-
-def name_of(source: str) -> str:
-    """What to call a function: the name of the file, without the content."""
-    found = _PACKED.fullmatch(source)
-    return found.group(1) if found else Path(source).name
