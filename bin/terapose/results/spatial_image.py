@@ -70,6 +70,7 @@ def copy_image(results: Path, place: Path, record: Mapping[str, Any], axes: str)
     for channel in range(image.channels):
         for box in Grid(zyx(image.shape), block):
             values = image.read(box.slices, channel + 1)
-            array[(channel, *box.slices[-len(axes) :])] = values.reshape(box.shape[-len(axes) :])
+            where: Any = (channel, *box.slices[-len(axes) :])
+            array[where] = values.reshape(box.shape[-len(axes) :])
     source.watch.confirm()
     return list(record["image"]["channel_names"])
