@@ -2,7 +2,7 @@
 
 include { as_path ; in_order ; is_pattern ; is_url ; matching ; reachable ; staged } from './paths'
 include { folder_of } from './outdir'
-include { beside as beside_image ; networks } from './settings'
+include { beside as beside_image ; networks ; read_once } from './settings'
 include { refuse ; refuse_control ; shown } from './refusals'
 include { sheet_rows } from './sheet'
 
@@ -13,7 +13,7 @@ def own_parameters() {
 
 // Parameters that may be files.
 def file_parameters() {
-    return networks() + beside_image()
+    return networks() + beside_image() + read_once()
 }
 
 // Suffixes of the files that are images.

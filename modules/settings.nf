@@ -13,6 +13,11 @@ def beside() {
     return ['markers', 'region']
 }
 
+// Names of the parameters that may be files of which only CHECK reads the content.
+def read_once() {
+    return ['process']
+}
+
 // Parameters whose files have absolute paths.
 def absolute(values) {
     def files = networks()
@@ -20,7 +25,7 @@ def absolute(values) {
         .collectEntries { name ->
             [name, listed_networks(values[name]).collect { one -> local_file(one) ?: one }.join(',')]
         }
-    def tables = beside()
+    def tables = (beside() + read_once())
         .collectEntries { name -> [name, local_file(values[name])?.toString()] }
         .findAll { _name, path -> path }
     return values + files + tables
@@ -42,6 +47,11 @@ def own_networks(value) {
 // The local files beside the image, to be staged.
 def own_beside(values) {
     return beside().collect { name -> local_file(values[name]) }.findAll().collectMany { path -> staged(path) }
+}
+
+// The same of files that CHECK alone reads: to other processes they are no input.
+def own_read_once(values) {
+    return read_once().collect { name -> local_file(values[name]) }.findAll().collectMany { path -> staged(path) }
 }
 
 // Whether these parameters ask for the cells of a second network.

@@ -2,7 +2,7 @@
 
 include { as_path } from './paths'
 include { own_parameters ; is_true ; listed ; located_image ; refuse_doubled } from './samples'
-include { absolute ; has_second ; own_beside ; own_networks } from './settings'
+include { absolute ; has_second ; own_beside ; own_networks ; own_read_once } from './settings'
 include { refuse ; refuse_control ; refuse_folder } from './refusals'
 
 // Stop where the workflow's own parameters, or the folders it runs in, cannot be used.
@@ -63,5 +63,5 @@ def any_second(given, images) {
 def source(name, address, own, given, second) {
     def all = given + own
     def networks = second ? all.cell_model ?: all.model : all.model
-    return tuple(name, located_image(address) + [own: absolute(own), models: own_networks(networks), beside: own_beside(all)])
+    return tuple(name, located_image(address) + [own: absolute(own), models: own_networks(networks), beside: own_beside(all), read_once: own_read_once(all)])
 }

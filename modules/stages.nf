@@ -5,7 +5,7 @@
 def scattered() {
     return [
         'convert', 'intensities', 'gradients-yx', 'gradients-zx', 'gradients-zy', 'combine', 'follow', 'peaks',
-        'masks', 'flow_errors', 'overlaps', 'cell_holes', 'cell_overlaps', 'export', 'measure', 'outlines',
+        'masks', 'flow_errors', 'overlaps', 'cell_holes', 'process_cells', 'cell_overlaps', 'export', 'measure', 'outlines',
     ]
 }
 
@@ -16,7 +16,7 @@ def gathers() {
 
 // Stages of both kinds that read the image.
 def reading() {
-    return ['convert', 'intensities', 'percentiles', 'gradients-yx', 'gradients-zx', 'gradients-zy', 'measure', 'finish']
+    return ['convert', 'intensities', 'percentiles', 'gradients-yx', 'gradients-zx', 'gradients-zy', 'process_cells', 'measure', 'finish']
 }
 
 // Stages before the plan, and after the results.

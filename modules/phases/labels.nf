@@ -1,8 +1,8 @@
 // From objects to cells: which are joined, which stay, which belong to a nucleus, and their numbers.
 
-include { BLOCKS as OVERLAPS ; BLOCKS as CELL_HOLES } from '../processes/blocks'
+include { BLOCKS as OVERLAPS ; BLOCKS as CELL_HOLES ; BLOCKS as PROCESS_CELLS } from '../processes/blocks'
 include { DECIDE as MATCH ; DECIDE as FILTER_PLANES ; DECIDE as RELABEL ; DECIDE as STITCH } from '../processes/decide'
-include { GATHER as GATHER_CELL_HOLES } from '../processes/gather'
+include { GATHER as GATHER_CELL_HOLES ; GATHER as GATHER_PROCESS_CELLS } from '../processes/gather'
 include { CELL_OVERLAPS } from '../processes/cell_overlaps'
 include { after ; asking ; blocks ; decision ; gathering ; having ; nothing ; receipts ; scatter } from '../tasks'
 
@@ -25,15 +25,20 @@ workflow LABELS {
 
     RELABEL(decision(runs, 'relabel', after(runs, 'cell_holes', found, GATHER_CELL_HOLES.out), none))
 
+    // a function of the user's makes cells of them
+    PROCESS_CELLS(blocks(runs, 'process_cells', RELABEL.out))
+    GATHER_PROCESS_CELLS(gathering(runs, 'process_cells', RELABEL.out, PROCESS_CELLS.out))
+    numbered = after(runs, 'process_cells', RELABEL.out, GATHER_PROCESS_CELLS.out)
+
     // cells of a second network: which of them is whose
     matched = having(runs, 'cell_overlaps')
         .join(cells)
         .map { sample, run, labels, record -> tuple(sample, run + [cells: [labels, record]]) }
     CELL_OVERLAPS(
-        scatter(matched, 'cell_overlaps', RELABEL.out).map { run, job, summary -> tuple(job, run.plan, summary, run.cells) }
+        scatter(matched, 'cell_overlaps', numbered).map { run, job, summary -> tuple(job, run.plan, summary, run.cells) }
     )
-    MATCH(decision(matched, 'match', RELABEL.out, receipts(matched, 'cell_overlaps', CELL_OVERLAPS.out)))
-    named = after(runs, 'cell_overlaps', RELABEL.out, MATCH.out)
+    MATCH(decision(matched, 'match', numbered, receipts(matched, 'cell_overlaps', CELL_OVERLAPS.out)))
+    named = after(runs, 'cell_overlaps', numbered, MATCH.out)
 
     emit:
     named

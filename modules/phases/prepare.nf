@@ -17,7 +17,7 @@ workflow PREPARE {
     main:
     CHECK(
         sources.map { name, given ->
-            tuple(name, "${given.address}\n${groovy.json.JsonOutput.toJson(given.own)}".toString(), given.image, given.models, given.beside)
+            tuple(name, "${given.address}\n${groovy.json.JsonOutput.toJson(given.own)}".toString(), given.image, given.models, given.beside + given.read_once)
         },
         params_file,
         outdir,

@@ -16,13 +16,13 @@ from skimage.measure import label
 from tests.command import Said, Terapose, killed
 from tests.synthetic import nuclei, write_ome_zarr, write_tiff
 
-from terapose.apps.process.blocks import Setting
-from terapose.apps.process.builtin import BUILTIN
-from terapose.apps.process.functions import Function
 from terapose.apps.process.run import process
+from terapose.apps.process.setting import FileSetting
 from terapose.core.geometry import Grid, zyx
 from terapose.io.images.array_like import open_labels
 from terapose.io.images.watch import Watch
+from terapose.results.processing.builtin import BUILTIN
+from terapose.results.processing.functions import Function
 
 SIZE = (2.0, 0.5, 0.5)
 IMAGE, LABELS = nuclei((24, 60, 70), radius=6, spacing=11)
@@ -50,7 +50,7 @@ def _applied(folder: Path, function: Function, block: tuple[int, int, int]) -> n
     cells = watch.labels(folder / "labels.zarr")
     grid = Grid(zyx(cells.shape), block)
     out = folder / "out.zarr"
-    process(Setting(cells, None, (), function, grid), out, jobs=2, overwrite=True, watch=watch)
+    process(FileSetting(cells, None, (), function, grid), out, jobs=2, overwrite=True, watch=watch)
     return np.asarray(open_labels(out)[:, :, :])
 
 

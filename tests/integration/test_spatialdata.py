@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 from tests.command import Terapose
 from tests.results.test_spatial_data import segmented
+from tests.synthetic import nuclei, write_ome_zarr
+
+from terapose.api.runner import segment_file
+from terapose.core.params import check
 
 PYTHON = os.environ.get("SPATIALDATA_PYTHON")
 
@@ -38,6 +42,9 @@ assert table.uns["spatialdata_attrs"]["region"] == "cells"
 assert outlines.geometry.is_valid.all()
 counts = np.bincount(labels.reshape(-1))
 assert all(outlines.geometry.area.loc[n] == counts[n] for n in ids)
+image = store["image"]
+assert image.dims == ("c", "y", "x") and image.shape[1:] == labels.shape
+assert list(image.coords["c"].values) == ["nuclei", "cell bodies"]
 store.write(sys.argv[2])
 try:
     import squidpy
@@ -51,9 +58,37 @@ else:
 
 
 def test_spatialdata_opens_the_store(tmp_path: Path, command: Terapose) -> None:
-    assert command("spatialdata", segmented(tmp_path), tmp_path / "sd.zarr").code == 0
+    words = ("spatialdata", segmented(tmp_path), tmp_path / "sd.zarr", "--copy-image")
+    assert command(*words).code == 0
     stores = [str(tmp_path / name) for name in ("sd.zarr", "b.zarr")]
-    words = [str(PYTHON), "-W", "ignore", "-c", _OPENS, *stores]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    opens = [str(PYTHON), "-W", "ignore", "-c", _OPENS, *stores]
+    done = subprocess.run(opens, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     print(done.stdout)
+
+
+_VOLUME = """
+import sys
+import spatialdata
+store = spatialdata.read_zarr(sys.argv[1])
+labels, image = store["cells"], store["image"]
+if type(labels).__name__ == "DataTree":
+    labels = labels["scale0"]["image"]
+assert labels.dims == ("z", "y", "x") and image.dims == ("c", "z", "y", "x")
+assert image.shape[1:] == labels.shape == (10, 40, 44)
+moved = spatialdata.transformations.get_transformation(store["image"])
+assert list(moved.to_affine_matrix(("z", "y", "x"), ("z", "y", "x"))[:3, 3]) == [2, 5, 3]
+assert sorted(store.tables["cells_table"].obs["CellID"])
+"""
+
+
+def test_a_region_of_a_volume(tmp_path: Path, command: Terapose) -> None:
+    volume, _ = nuclei((14, 50, 60), spacing=12)
+    image = write_ome_zarr(tmp_path / "volume.zarr", volume)
+    params = check({"table": "csv,h5ad", "diameter": 12, "region": "2:12,5:45,3:47"})
+    segment_file(str(image), tmp_path / "out", params)
+    words = ("spatialdata", tmp_path / "out", tmp_path / "sd.zarr", "--copy-image")
+    assert command(*words).code == 0
+    opens = [str(PYTHON), "-W", "ignore", "-c", _VOLUME, str(tmp_path / "sd.zarr")]
+    done = subprocess.run(opens, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,7 @@
-"""The tutorials: every line that a reader types works, in order, on smaller images."""
+"""The tutorials: every line that a reader types works, in order, on smaller images.
+
+`test_tutorial_own_model.py` runs that of a network of one's own; that of SLURM needs a cluster.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import pytest
 from tests.command import Terapose
 
 ROOT = Path(__file__).parents[2]
-TUTORIALS = sorted((ROOT / "docs").glob("tutorial-*.md"))
+TUTORIALS = [ROOT / "docs" / f"tutorial-{name}.md" for name in ("judging", "slide", "volume")]
 SMALLER = {"32,128,128": "6,40,40", "768,768": "128,128", "200:500,200:500": "10:80,20:90"}
 """What is given in place of the sizes in the pages."""
 
@@ -28,9 +31,9 @@ def steps(page: Path) -> Iterator[tuple[str, str]]:
             yield kind, block
 
 
-def test_there_are_three() -> None:
-    names = [page.stem for page in TUTORIALS]
-    assert names == ["tutorial-judging", "tutorial-slide", "tutorial-volume"]
+def test_no_other_is_left_out() -> None:
+    others = {ROOT / "docs" / f"tutorial-{name}.md" for name in ("own-model", "slurm")}
+    assert {*(ROOT / "docs").glob("tutorial-*.md")} == {*TUTORIALS} | others
 
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 import zarr
 from anndata.io import read_elem
 from tests.command import Terapose
@@ -70,11 +71,19 @@ def _area(shape: bytes) -> float:
 
 def test_labels_tables_and_outlines(results: Path, tmp_path: Path, command: Terapose) -> None:
     out = tmp_path / "sd.zarr"
-    said = command("spatialdata", results, out)
+    said = command("spatialdata", results, out, "--copy-image")
     assert said.code == 0, said.err
     assert not [line for line in said.err.splitlines() if "Warning" in line]
     group = zarr.open_group(out, mode="r", zarr_format=3)
     assert group.attrs["spatialdata_attrs"] == {"version": "0.2"}
+    record: Any = group.attrs["terapose"]
+    image = Path(record["image"]["address"])
+    assert image == results.parent / "slide.ome.tif"
+    copied = zarr.open_array(out / "images" / "image" / "0", mode="r")
+    np.testing.assert_array_equal(copied[...], tifffile.imread(image))
+    written = json.loads((out / "images" / "image" / "zarr.json").read_text())
+    (placed,) = written["attributes"]["ome"]["multiscales"]
+    assert [axis["type"] for axis in placed["axes"]] == ["channel", "space", "space"]
     for name in ("cells", "nuclei", "cytoplasm"):
         own = zarr.open_array(results / "labels.zarr" / name / "0", mode="r")
         copied = zarr.open_array(out / "labels" / name / "0", mode="r")

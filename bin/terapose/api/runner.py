@@ -48,6 +48,7 @@ from terapose.results.destination import check_output, refuse_links, renew
 from terapose.results.earlier import record_of
 from terapose.results.in_image.attaching import check_image
 from terapose.results.outputs import result_names
+from terapose.results.processing.chosen import packed
 from terapose.results.report.own import refuse_others, remove_made
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ def segment_file(
     from terapose.stages.check import check_open_files
 
     check_open_files(workers)
+    params = packed(params)
     results = _folder_of(output)
     refuse_links(results, link=link)
     other = None if store is None else _folder_of(store)

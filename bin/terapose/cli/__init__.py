@@ -23,7 +23,7 @@ GROUPS = {
     "Look and judge": ("view", "report", "picture", "evaluate", "tune", "verify"),
     "Go on with results": (
         *("measure", "process", "cut", "attach"),
-        *("pack", "crate", "spatialdata"),
+        *("pack", "crate", "spatialdata", "npy"),
     ),
     "Data and networks": ("simulate", "crop", "train", "fetch"),
     "Cluster": ("profile", "clean", "stage"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +13,9 @@ from terapose.cli.values import LocalPath, Numbers, from_input
 from terapose.core.param_types import is_index
 
 if TYPE_CHECKING:
-    from terapose.apps.process.functions import Function
     from terapose.io.images import Image
     from terapose.io.images.watch import Watch
+    from terapose.results.processing.functions import Function
 
 _EPILOG = """\b
 Examples:
@@ -82,8 +82,8 @@ def command(
     continues.
     """
     from terapose.api.progress import stages
-    from terapose.apps.process.blocks import Setting
     from terapose.apps.process.run import default_block, process
+    from terapose.apps.process.setting import FileSetting
     from terapose.apps.unfinished import others
     from terapose.core.geometry import Grid, zyx
     from terapose.io.images.watch import Watch
@@ -96,7 +96,7 @@ def command(
     if block_shape is not None and min(block_shape) < 1:
         raise click.BadParameter("a block has at least 1 voxel along each axis")
     block = zyx(map(min, block_shape or default_block(shape), shape))
-    setting = Setting(cells, opened, numbers, function, Grid(shape, block))
+    setting = FileSetting(cells, opened, numbers, function, Grid(shape, block))
     with stages() as show:
         made = process(
             setting,
@@ -116,11 +116,12 @@ def _function(source: str, settings: tuple[str, ...], halo: tuple[int, ...] | No
     """The function that the options name."""
     from dataclasses import replace
 
-    from terapose.apps.process.builtin import BUILTIN
-    from terapose.apps.process.functions import as_halo, load
     from terapose.core.errors import InputError
     from terapose.core.near import did_you_mean
     from terapose.io.homes import expanded
+    from terapose.results.processing.builtin import BUILTIN
+    from terapose.results.processing.chosen import options_of
+    from terapose.results.processing.functions import as_halo, load
 
     if source in BUILTIN:
         function = BUILTIN[source]
@@ -140,13 +141,7 @@ def _function(source: str, settings: tuple[str, ...], halo: tuple[int, ...] | No
                 "the function sees no voxels, so it has no halo", where="halo", got=halo
             )
         function = replace(function, halo=as_halo(halo, "halo"))
-    given: dict[str, Any] = {}
-    for one in settings:
-        name, mark, value = one.partition("=")
-        if not mark:
-            raise InputError("is no option", where="set", got=one, allowed="NAME=VALUE")
-        given[name.strip()] = value
-    return function.with_options(given)
+    return function.with_options(options_of(settings, "set"))
 
 
 def _image(

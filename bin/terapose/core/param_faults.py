@@ -109,6 +109,10 @@ def across(params: Parameters) -> list[str]:
             faults.append(f"{name}: got {list(values)}, allowed: three numbers above 0")
     if params.expand and params.has_second:
         faults.append("expand: given, allowed: only without cell_model, cell_channels and so on")
+    if params.process and params.has_second:
+        faults.append("process: given, allowed: only without cell_model, cell_channels and so on")
+    if params.process_options and not params.process:
+        faults.append("process_options: given, allowed: only with process")
     if (params.expand or params.has_second) and params.measure == ("none",):
         faults.append("measure: none, allowed: shape or channels where there are nuclei and cells")
     if params.upscale and params.level and params.measure == ("none",):

@@ -169,6 +169,14 @@ class Parameters(ImageParameters):
         description="Treat the segmented objects as nuclei, and expand them by up to this many "
         "pixels to make cells (mode 2d).",
     )
+    process: str = Field(
+        "",
+        description="Apply a function to the cells before they are written: components, split or "
+        "size, or a Python file, whose code is run (docs/process.md).",
+    )
+    process_options: Annotated[tuple[str, ...], BeforeValidator(as_words)] = Field(
+        (), description="Options of that function, as in distance=8,min=3."
+    )
     cell_model: str = Field(
         "",
         description="Treat the segmented objects as nuclei, and match them to cells that are "
@@ -318,6 +326,7 @@ class Parameters(ImageParameters):
             **{"measure": ("none",), "table": ("csv",), "mask_tiff": "", "thumbnails": None},
             **dict.fromkeys(SECOND, None),
             **{"cell_model": "", "upscale": False, "labels_in": "results", "report": False},
+            **{"process": "", "process_options": ()},
         }
         return self.model_copy(update=changed)
 

@@ -3,7 +3,8 @@
 No gather rewrites the label image. It writes a *relabel map*: a lookup from provisional ID to new
 ID (0: the object is gone), and, sorted, the voxels that filling holes gave to an object, and its
 ID.
-A relabel map can be renamed: that is another lookup on top, and more voxels.
+A relabel map can be renamed: that is another lookup on top, and more voxels. Where cells were
+processed, each block has a lookup instead, for the numbers that **process_cells** wrote.
 """
 
 from __future__ import annotations
@@ -125,6 +126,8 @@ def get_relabel_map(job: Job) -> RelabelMap:
 
 def named_labels(job: Job, box: Box) -> NDArray[Any]:
     """Labels of a box under the relabel map of the stage before: (Z, Y, X)."""
+    if job.before.is_processed:
+        return _processed(job, box)
     name = job.before.relabel_map
     provisional = job.store.read(job.before.labels, box)
     low, high = int(provisional.min()), int(provisional.max())
@@ -139,3 +142,20 @@ def named_labels(job: Job, box: Box) -> NDArray[Any]:
         inside = ((at >= box.start) & (at < box.stop)).all(axis=1)
         labels[tuple((at[inside] - box.start).T)] = rows["patch_label"][inside]
     return labels
+
+
+def _processed(job: Job, box: Box) -> NDArray[Any]:
+    """Labels of a box after **process_cells**: numbers and lookups are those of blocks."""
+    name = job.before.relabel
+    numbers = job.store.read(job.before.numbers, box)
+    labels = np.zeros(box.shape, job.before.label_type)
+    for block in job.plan.grid.touching(box):
+        part = job.plan.grid[block].intersect(box)
+        ids = job.store.get_table(ids_of(name, block))["id"]
+        labels[part.within(box)] = ids[numbers[part.within(box)]]
+    return labels
+
+
+def ids_of(name: str, block: int) -> str:
+    """Name of the lookup of a block, for numbers from 1, with 0 in front."""
+    return f"{name}/ids/{block}.npz"

@@ -25,7 +25,7 @@ from terapose.io.text_tables import read_table
 _SHEET = re.compile(r"(?i).*\.(csv|tsv|txt)")
 _WORKBOOK = re.compile(r"(?i).*\.(xlsx?|ods)")
 _NEEDED = ("sample", "image")
-FILES = ("model", "cell_model", "markers", "region")
+FILES = ("model", "cell_model", "markers", "region", "process")
 """Parameters that may be files, which a samplesheet may name from its own folder."""
 _REMEDY = "name it in a samplesheet (columns sample and image)"
 _YES = re.compile(r"(?i)true|t|yes|y|on|1")

@@ -178,6 +178,18 @@ GRAPH = (
         ),
     ),
     Stage(
+        "process_cells",
+        "Apply a function to the cells of blocks.",
+        "blocks",
+        over="blocks",
+        memory=estimate.of_blocks(seen=104, flat=120),
+        requests=Traffic.processed,
+        reads_image=True,
+        rounds=("numpy",),
+        parameters=("process", "process_options", "strict"),
+        asked=when.processes,
+    ),
+    Stage(
         "cell_overlaps",
         "Count the pixels shared by nuclei and the cells of a second network.",
         "blocks",

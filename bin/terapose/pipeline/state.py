@@ -118,7 +118,8 @@ class State(BaseModel):
         Windows of the tables of objects and of the voxels of their holes (objects; then
         flow_errors, filter_planes and stitch write objects of their own, and cell_holes holes).
     last
-        Largest number in ``object_table`` (objects, filter_planes, stitch).
+        Largest number in ``object_table`` (objects, filter_planes, stitch), or in ``cell_table``
+        (process_cells).
     pieces
         Table of IDs that were too large, (N,) int64, and of the rounds of diffusion of each plane,
         (Z,) int64 (objects).
@@ -126,19 +127,23 @@ class State(BaseModel):
         Lookup from provisional ID to number, and how many voxels changed hands
         (filter_planes, stitch, relabel).
     relabel
-        Folder of the label images that are written (relabel, match).
+        Folder of the label images that are written (relabel, process_cells, match).
     cell_table
-        Windows of the table of cells, up to the number ``last`` (relabel).
+        Windows of the table of cells, up to the number ``last`` (relabel, process_cells).
     by_block
-        Columns of number and box of each cell, (N,) int64, sorted by block (relabel, match).
+        Columns of number and box of each cell, (N,) int64, sorted by block (relabel,
+        process_cells, match).
     cells
-        Number of cells (relabel).
+        Number of cells (relabel, process_cells).
     label_type
         Type of the label images: uint32 or uint64 (relabel).
     expand
         Pixels by which nuclei grow to cells (relabel).
     upscale
         Whether results are brought to level 0 (relabel).
+    numbers
+        Array of numbers of processed cells, (Z, Y, X) uint32, by block; ``relabel`` has a lookup of
+        each (process_cells).
     matched
         Lookups between nuclei and cells, ``cell_of`` and ``owner``, int64 (match).
     second_labels
@@ -180,6 +185,7 @@ class State(BaseModel):
     label_type: str = _UNWRITTEN
     expand: float = 0
     upscale: bool = False
+    numbers: str = _UNWRITTEN
     matched: str = _UNWRITTEN
     second_labels: str = _UNWRITTEN
     second: dict[str, Any] | None = None
@@ -206,6 +212,11 @@ class State(BaseModel):
     def is_named(self) -> bool:
         """Whether provisional labels have other numbers by now."""
         return "relabel_map" in self.model_fields_set
+
+    @property
+    def is_processed(self) -> bool:
+        """Whether cells were processed by a function of the user's."""
+        return "numbers" in self.model_fields_set
 
     @property
     def is_matched(self) -> bool:

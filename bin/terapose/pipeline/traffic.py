@@ -177,6 +177,12 @@ class Traffic:
         """Of the labels of blocks, and of the planes beside them."""
         return Requests(0, self.own(1))
 
+    def processed(self) -> Requests:
+        """Of the numbers of processed cells, and the labels and channels that they are made of."""
+        plan, margin = self.plan, self._margin(self.far)
+        image = self._image(plan.block, margin, len(plan.image.channels))
+        return Requests(self.blocks, self.own(self.far) + image)
+
     def pairs(self) -> Requests:
         """Of the labels of blocks, and as many of the second network."""
         return Requests(0, 2 * self.own(0))

@@ -26,6 +26,11 @@ def has_second(mode: str, params: Parameters) -> bool:
     return params.has_second
 
 
+def processes(mode: str, params: Parameters) -> bool:
+    """Whether a function of the user's is applied to the cells."""
+    return bool(params.process)
+
+
 def measures(mode: str, params: Parameters) -> bool:
     """Whether anything of the cells is measured."""
     return params.measure != ("none",)

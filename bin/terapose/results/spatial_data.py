@@ -2,6 +2,8 @@
 
 The store is in the format that SpatialData 0.7 writes, made without that library:
 
+- ``images/image``, on request (`terapose.results.spatial_image`); where the image is, is in the
+  attributes of the store, under ``terapose``;
 - ``labels/<name>``: the label images; their files are copied as they are, with the pyramid;
 - ``tables/<name>_table``: the AnnData table of each (``<name>.h5ad``); rows are regions of it;
 - ``shapes/outlines``: outlines of the cells as GeoParquet, with the numbers of the cells as index,
@@ -25,10 +27,12 @@ from typing import Any
 import pyarrow as pa
 
 from terapose.core.errors import InputError
+from terapose.core.masking import masked_all
 from terapose.io import files
 from terapose.io.labels.files import copy_files
 from terapose.results.outputs import LABELS
 from terapose.results.records import complete_record
+from terapose.results.spatial_image import NAME, copy_image, reference
 from terapose.results.verify import check
 
 _OUTLINES = "cells.geojson"
@@ -43,7 +47,9 @@ _GEO = {
 }
 
 
-def write_spatial_data(results: Path, out: Path, *, overwrite: bool = False) -> list[str]:
+def write_spatial_data(
+    results: Path, out: Path, *, overwrite: bool = False, with_image: bool = False
+) -> list[str]:
     """Write results as a SpatialData store.
 
     Parameters
@@ -54,6 +60,8 @@ def write_spatial_data(results: Path, out: Path, *, overwrite: bool = False) -> 
         Folder of the store.
     overwrite
         Whether a Zarr group with this name is replaced.
+    with_image
+        Whether the image is copied, too; the store says where it is anyway.
 
     Returns
     -------
@@ -79,13 +87,17 @@ def write_spatial_data(results: Path, out: Path, *, overwrite: bool = False) -> 
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.made(out, "SpatialData store") as place:
         place.mkdir()
-        _group(place, {"spatialdata_attrs": {"version": "0.2"}})
+        about = {"image": masked_all(reference(record))}
+        _group(place, {"spatialdata_attrs": {"version": "0.2"}, "terapose": about})
         _group(place / "labels", {"ome": {"labels": names}})
         for name in names:
             _labels(results / LABELS / name, place / "labels" / name, record)
         _tables(results, place / "tables", names)
         elements = [f"labels/{name}" for name in names]
         elements += [f"tables/{name}{_TABLE}" for name in names]
+        if with_image:
+            _image(results, place / "images", record)
+            elements.append(f"images/{NAME}")
         if (results / _OUTLINES).is_file() and record["output"]["level"] == 0:
             _shapes(results / _OUTLINES, place / "shapes")
             elements.append("shapes/outlines")
@@ -116,14 +128,65 @@ def _group(folder: Path, attributes: Mapping[str, Any]) -> None:
 
 
 def _space(axes: Sequence[str], name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "axes": [{"name": axis, "type": "space", "unit": "unit"} for axis in axes],
+    own = [_axis(axis) | ({} if axis == "c" else {"unit": "unit"}) for axis in axes]
+    return {"name": name, "axes": own}
+
+
+def _axis(name: str) -> dict[str, Any]:
+    return {"name": name, "type": "channel" if name == "c" else "space"}
+
+
+def _placed(axes: Sequence[str], offset: Sequence[float]) -> dict[str, Any]:
+    """Where the first voxel of an element is."""
+    where = {"input": _space(axes, "".join(axes)), "output": _space(axes, "global")}
+    if any(offset):
+        return {"type": "translation", "translation": list(map(float, offset)), **where}
+    return {"type": "identity", **where}
+
+
+def _image(results: Path, target: Path, record: Mapping[str, Any]) -> None:
+    """Copy the image, on the grid of the label image."""
+    multiscale = _multiscale(results / LABELS / record["compartments"][0])
+    axes = "".join(axis["name"] for axis in multiscale["axes"])
+    _group(target, {})
+    names = copy_image(results, target / NAME, record, axes)
+    offset = [0, *record["output"]["offset"][-len(axes) :]]
+    scale = {"type": "scale", "scale": [1.0] * len(offset)}
+    about = {
+        "name": NAME,
+        "axes": [_axis(axis) for axis in ("c", *axes)],
+        "datasets": [{"path": "0", "coordinateTransformations": [scale]}],
+        "coordinateTransformations": [_placed(["c", *axes], offset)],
     }
+    channels = {"channels": [{"label": name} for name in names]}
+    ome = {"version": "0.5-dev-spatialdata", "multiscales": [about], "omero": channels}
+    _group(target / NAME, {"ome": ome, "spatialdata_attrs": {"version": "0.3"}})
 
 
 def _labels(source: Path, target: Path, record: Mapping[str, Any]) -> None:
     """Copy a label image; its metadata place it in pixels."""
+    multiscale = _multiscale(source)
+    copy_files(source, target, files.copy)
+    axes = [axis["name"] for axis in multiscale["axes"]]
+    scales = [d["coordinateTransformations"][0]["scale"] for d in multiscale["datasets"]]
+    steps = [[a / b for a, b in zip(scale, scales[0], strict=True)] for scale in scales]
+    placed = _placed(axes, record["output"]["offset"][-len(axes) :])
+    datasets = [
+        {"path": dataset["path"], "coordinateTransformations": [{"type": "scale", "scale": step}]}
+        for dataset, step in zip(multiscale["datasets"], steps, strict=True)
+    ]
+    about = {
+        "name": source.name,
+        "axes": [_axis(axis) for axis in axes],
+        "datasets": datasets,
+        "coordinateTransformations": [placed],
+    }
+    ome = {"version": "0.5-dev-spatialdata", "multiscales": [about]}
+    _group(target, {"ome": ome, "spatialdata_attrs": {"version": "0.3"}})
+
+
+def _multiscale(source: Path) -> dict[str, Any]:
+    """What a label image says of its levels."""
     document = source / "zarr.json"
     if not document.is_file():
         raise InputError(
@@ -131,27 +194,8 @@ def _labels(source: Path, target: Path, record: Mapping[str, Any]) -> None:
             where=source,
             remedy="run again with --ome-zarr-version 0.5: only the label images are made anew",
         )
-    copy_files(source, target, files.copy)
-    (multiscale,) = json.loads(document.read_text())["attributes"]["ome"]["multiscales"]
-    axes = [axis["name"] for axis in multiscale["axes"]]
-    scales = [d["coordinateTransformations"][0]["scale"] for d in multiscale["datasets"]]
-    steps = [[a / b for a, b in zip(scale, scales[0], strict=True)] for scale in scales]
-    offset = [float(n) for n in record["output"]["offset"][-len(axes) :]]
-    where = {"input": _space(axes, "".join(axes)), "output": _space(axes, "global")}
-    moved = {"type": "translation", "translation": offset, **where}
-    placed = moved if any(offset) else {"type": "identity", **where}
-    datasets = [
-        {"path": dataset["path"], "coordinateTransformations": [{"type": "scale", "scale": step}]}
-        for dataset, step in zip(multiscale["datasets"], steps, strict=True)
-    ]
-    about = {
-        "name": source.name,
-        "axes": [{"name": axis, "type": "space"} for axis in axes],
-        "datasets": datasets,
-        "coordinateTransformations": [placed],
-    }
-    ome = {"version": "0.5-dev-spatialdata", "multiscales": [about]}
-    _group(target, {"ome": ome, "spatialdata_attrs": {"version": "0.3"}})
+    (found,) = json.loads(document.read_text())["attributes"]["ome"]["multiscales"]
+    return dict(found)
 
 
 def _tables(results: Path, target: Path, names: Sequence[str]) -> None:

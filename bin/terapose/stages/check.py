@@ -46,6 +46,7 @@ from terapose.results.destination import check_output
 from terapose.results.earlier import stale
 from terapose.results.in_image.attaching import check_image
 from terapose.results.outputs import result_names
+from terapose.results.processing.chosen import packed
 from terapose.results.report.own import crate_in, refuse_others, reports_in
 from terapose.results.thumbnails.files import MOST_BYTES
 
@@ -239,6 +240,7 @@ def run(
     for what, text in (("sample", sample), ("image", address)):
         if has_control(text):
             raise InputError("the name contains control characters", where=what, got=repr(text))
+    params = packed(params)
     rows, said = [], []
     network = None
     for suffix, own in samples_of(address, params.second if second else params):

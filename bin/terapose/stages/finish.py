@@ -111,7 +111,8 @@ def gather(job: Job, results: Mapping[str, list[Result]]) -> Added:
     for note in record["notes"]:
         log.warning(note)
     if job.params["keep_intermediates"] == "none":
-        for name in (job.before.flows, job.before.labels):
+        numbers = [job.before.numbers] if job.before.is_processed else []
+        for name in (job.before.flows, job.before.labels, *numbers):
             job.store.drop(name)
     return Added()
 

@@ -1,8 +1,8 @@
 """Applies a function to a label image of any size: `process`.
 
 1. Functions of objects and of numbers: the objects of each block are **measured**.
-2. The function is **applied** to each block (`terapose.apps.process.blocks`). Files hold numbers of
-   new objects, the table of these, and what is known of borders.
+2. The function is **applied** to each block (`terapose.results.processing.blocks`). Files hold
+   numbers of new objects, the table of these, and what is known of borders.
 3. Pairs of objects that continue one another across borders are **joined**, block by block.
 4. What belongs together gets its final ID, and labels are **written** in units of whole chunks.
    Coarser levels take the first voxel of each group, as in all label images of Terapose.
@@ -24,9 +24,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from terapose.algorithms.objects.pieces import joined
-from terapose.apps.process import blocks
-from terapose.apps.process.blocks import Numbered, Objects, Setting
+from terapose.apps.process.setting import FileSetting
 from terapose.apps.pyramids import Level, Pyramid
 from terapose.apps.unfinished import Progress, Unfinished, check_destination, unfinished
 from terapose.core.errors import InputError
@@ -45,6 +43,9 @@ from terapose.io.labels.ome_zarr import (
     pyramid_factors,
 )
 from terapose.io.zarr_files import Noted, open_sparse
+from terapose.results.processing import blocks
+from terapose.results.processing.blocks import Numbered, Objects
+from terapose.results.processing.joining import dense_ids, final_ids, not_local
 
 BLOCK = (256, 256, 256)
 FLAT_BLOCK = (1, 2048, 2048)
@@ -89,7 +90,7 @@ class _Final:
 
 
 def process(
-    setting: Setting,
+    setting: FileSetting,
     out: Path,
     *,
     version: str = "0.5",
@@ -161,17 +162,15 @@ def default_block(shape: ZYX) -> ZYX:
     return zyx(map(min, BLOCK if shape[0] > 1 else FLAT_BLOCK, shape))
 
 
-def _numbered(setting: Setting, work: Unfinished) -> _Final:
+def _numbered(setting: FileSetting, work: Unfinished) -> _Final:
     """What a function of numbers says."""
     objects = _measured(setting, work)
     new = setting.function.renumber(objects.ids, objects.sizes)
-    kept, rank = np.unique(new, return_inverse=True)
-    has_zero = bool(len(kept)) and kept[0] == 0
-    dense = rank.astype(np.uint64) + np.uint64(0 if has_zero else 1)
-    return _Final(len(kept) - has_zero, old=objects.ids, new=dense)
+    count, dense = dense_ids(new)
+    return _Final(count, old=objects.ids, new=dense)
 
 
-def _measured(setting: Setting, work: Unfinished) -> Objects:
+def _measured(setting: FileSetting, work: Unfinished) -> Objects:
     def measure(number: int) -> Noted:
         found = blocks.measured(setting, number)
         return _save(work, f"measured/{number}.npz", **vars(found))
@@ -181,11 +180,11 @@ def _measured(setting: Setting, work: Unfinished) -> Objects:
     return blocks.joined(Objects(**_load(work, f"measured/{number}.npz")) for number in every)
 
 
-def _applied(setting: Setting, work: Unfinished) -> _Final:
+def _applied(setting: FileSetting, work: Unfinished) -> _Final:
     """Apply the function to all blocks, and join what belongs together."""
     apply: Callable[[int], Numbered] = partial(blocks.by_block, setting)
     if setting.function.kind == "objects":
-        apply = partial(blocks.by_object, setting, objects=_measured(setting, work))
+        apply = partial(blocks.by_object, setting, boxes_of=_measured(setting, work).boxes_of)
     grid = setting.grid
     _create_numbers(work, grid)
 
@@ -204,7 +203,8 @@ def _applied(setting: Setting, work: Unfinished) -> _Final:
         work.run("joined", len(grid), lambda number: _join(setting, work, number))
         pairs += [_load(work, f"joined/{n}.npz")["pairs"] for n in range(len(grid))]
     keys = [_load(work, f"applied/{n}.npz")["keys"] for n in range(len(grid))]
-    return _final(keys, np.concatenate(pairs))
+    count, ids = final_ids(keys, np.concatenate(pairs))
+    return _Final(count, ids=ids)
 
 
 def _create_numbers(work: Unfinished, grid: Grid) -> None:
@@ -221,7 +221,7 @@ def _create_numbers(work: Unfinished, grid: Grid) -> None:
             )
 
 
-def _join(setting: Setting, work: Unfinished, number: int) -> Noted:
+def _join(setting: FileSetting, work: Unfinished, number: int) -> Noted:
     """Compare what a block and those before it think of their borders, and join their objects.
 
     The pairs have columns block, number, block, number.
@@ -232,7 +232,8 @@ def _join(setting: Setting, work: Unfinished, number: int) -> Noted:
     for other in (n for n in setting.around(number) if n < number):
         theirs = _load(work, f"applied/{other}.npz")
         if own[f"verdict{other}"] != theirs[f"verdict{number}"]:
-            raise _not_local(setting, number, other)
+            remedy = "give a larger halo (--halo), or make it a function of objects (EACH)"
+            raise not_local(setting.function, number, other, remedy)
         edges = theirs.get(f"edges{number}")
         if edges is None or not len(edges):
             continue
@@ -246,35 +247,8 @@ def _join(setting: Setting, work: Unfinished, number: int) -> Noted:
     return _save(work, f"joined/{number}.npz", pairs=np.concatenate(pairs))
 
 
-def _not_local(setting: Setting, number: int, other: int) -> InputError:
-    halo = setting.function.halo
-    return InputError(
-        "the function is not local within its halo: two blocks disagree at their border",
-        where=setting.function.name,
-        got=f"halo {', '.join(map(str, halo))}, blocks {other} and {number}",
-        remedy="give a larger halo (--halo), or make it a function of objects (EACH)",
-    )
-
-
-def _final(keys: list[NDArray[np.uint64]], pairs: NDArray[np.int64]) -> _Final:
-    """Final IDs: what is joined, or has the same key, in the order of keys."""
-    counts = [len(part) for part in keys]
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    every = np.concatenate([np.zeros((0, 2), np.uint64), *keys])
-    one, other = (starts[pairs[:, k]] + pairs[:, k + 1] - 1 for k in (0, 2))
-    last = len(every) - 1
-    group = joined(last, np.stack([one, other], axis=1)) if len(every) else np.arange(0)
-    order = np.lexsort((every[:, 1], every[:, 0]))
-    _, first = np.unique(group[order], return_index=True)
-    least = every[order][first]  # the smallest key of each group
-    ranked, rank = np.unique(least, axis=0, return_inverse=True)
-    ids = (rank.reshape(-1)[group] + 1).astype(np.uint64)
-    split = np.split(ids, starts[1:-1])
-    return _Final(len(ranked), ids=[np.concatenate([[np.uint64(0)], part]) for part in split])
-
-
 def _write(
-    setting: Setting, work: Unfinished, final: _Final, version: str, own: dict[str, Any]
+    setting: FileSetting, work: Unfinished, final: _Final, version: str, own: dict[str, Any]
 ) -> Pyramid:
     """Write the label image."""
     image, dtype = setting.labels.image, np.dtype("uint32" if final.count < 2**32 else "uint64")
@@ -322,7 +296,7 @@ def _write(
 
 
 def _labels(
-    setting: Setting, work: Unfinished, final: _Final, box: Box, dtype: np.dtype[Any]
+    setting: FileSetting, work: Unfinished, final: _Final, box: Box, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Final labels of a box."""
     if final.old is not None and final.new is not None:
@@ -340,7 +314,7 @@ def _labels(
     return result
 
 
-def _record(setting: Setting) -> dict[str, Any]:
+def _record(setting: FileSetting) -> dict[str, Any]:
     """What the result says of how it was made."""
     function = setting.function
     known: dict[str, Any] = {

@@ -23,16 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.algorithms.objects.filters import BOX
-from terapose.algorithms.objects.measure import COLUMNS, measure
+from terapose.algorithms.objects.measure import measure
 from terapose.algorithms.objects.pieces import across, joined, pieces_of
 from terapose.core.errors import InputError, few
 from terapose.core.geometry import ZYX, Box, zyx
 from terapose.core.tables import Table, merged, select
-from terapose.intermediates.cells import by_block, put_boxes
+from terapose.intermediates.cell_parts import WHOLE, at_border, no_parts, put_cell_tables, summed
 from terapose.intermediates.relabel_map import RelabelMap, put_relabel_map
 from terapose.io.store.arrays import INTEGER
-from terapose.io.store.long_tables import Sorter, blocks_together, put_whole
 from terapose.io.store.store import Store
 from terapose.pipeline.plan import Plan, key_of
 from terapose.pipeline.state import Added, State, Step, after
@@ -42,7 +40,6 @@ STAGE = "labels"
 """What the record calls this."""
 _PIECES = "labels/pieces"
 _LABELS = "labels/labels"
-_SUMMED = ("count", "sum_z", "sum_y", "sum_x")
 Show = Callable[[str, int, int], None]
 
 
@@ -107,7 +104,7 @@ def put_cells(
     number[order] = np.arange(1, len(order) + 1)
     _put_labels(plan, store, np.concatenate([[0], number[row]]), show)
     cells = select({**cells, "id": number}, order)
-    cells["border"] = _at_border(cells, plan.image.shape, flat)
+    cells["border"] = at_border(cells, plan.image.shape, flat=flat)
     state = _put_tables(plan, store, cells, rules.expand)
     params = {"renumber": rules.renumber, "allow_pieces": rules.pieces, "expand": rules.expand}
     step = Step(
@@ -126,22 +123,17 @@ def put_cells(
 def _put_pieces(plan: Plan, store: Store, source: Source, flat: bool, show: Show) -> Table:
     """Divide all blocks into pieces; returns a row for each, with its label as ``id``."""
     store.create(_PIECES, plan.image.shape, plan.chunk, "int64", INTEGER)
-    rows: list[Table] = [{"id": np.zeros(0, np.int64), **_none()}]
+    rows: list[Table] = [{"id": np.zeros(0, np.int64), **no_parts()}]
     count = 0
     for done, box in enumerate(plan.grid, 1):
         local, ids = pieces_of(source.read(box), flat=flat)
         nothing = np.zeros(box.shape, np.float32)
         found = measure(local, len(ids), box.start, plan.image.shape, nothing)
-        rows.append({"id": ids, **{name: found[name] for name in _none()}})
+        rows.append({"id": ids, **{name: found[name] for name in no_parts()}})
         store.write(_PIECES, box, np.where(local, local.astype(np.int64) + count, 0))
         count += len(ids)
         show("labels", done, len(plan.grid))
     return merged(rows)
-
-
-def _none() -> Table:
-    """Columns of pieces, without rows."""
-    return {name: np.zeros(0, dtype) for name, dtype in COLUMNS.items() if dtype is np.int64}
 
 
 def _cells_of(
@@ -160,19 +152,7 @@ def _cells_of(
     row = row.ravel()
     whole = np.unique(np.stack([row, one]), axis=1)[0] if len(row) else row
     cells: Table = {"id": labels, "pieces": np.bincount(whole, minlength=len(labels))}
-    if not len(labels):
-        return {**cells, **_none()}, row
-    order = np.argsort(row, kind="stable")
-    starts = np.searchsorted(row[order], np.arange(len(labels)))
-    for name in _none():
-        values = pieces[name][order]
-        add: Any = np.minimum
-        if name in _SUMMED:
-            add = np.add
-        elif name.endswith("1"):
-            add = np.maximum
-        cells[name] = add.reduceat(values, starts)
-    return cells, row
+    return cells | summed(pieces, row, len(labels)), row
 
 
 def _around_face(box: Box, axis: int, shape: ZYX, flat: bool) -> Box:
@@ -229,23 +209,10 @@ def _put_labels(plan: Plan, store: Store, numbers: NDArray[np.int64], show: Show
     store.drop(_PIECES)
 
 
-def _at_border(cells: Table, shape: ZYX, flat: bool) -> NDArray[np.bool_]:
-    """Which cells touch the border, as filters of a run see it."""
-    at = np.zeros(len(cells["id"]), bool)
-    for axis, length in zip("zyx", shape, strict=True):
-        if not flat or axis != "z":
-            at |= (cells[f"{axis}0"] == 0) | (cells[f"{axis}1"] == length)
-    return at
-
-
 def _put_tables(plan: Plan, store: Store, cells: Table, expand: float) -> State:
     """Write what stages after **relabel** read; returns where it is."""
     count = len(cells["id"])
-    columns = ("id", *_none(), "border")
-    put_whole(store, "labels/cells", {name: cells[name] for name in columns}, count)
-    boxes = Sorter(store, "labels/unsorted", "block", blocks_together(plan.grid))
-    boxes.add(by_block({name: cells[name] for name in ("id", *BOX)}, plan))
-    put_boxes(boxes, "labels/by_block")
+    put_cell_tables(store, plan, "labels", {name: cells[name] for name in ("id", *WHOLE, "border")})
     same = np.arange(count + 1, dtype=np.uint32)
     nothing = np.zeros(0, np.int64)
     put_relabel_map(store, "labels/relabel_map", RelabelMap(same, nothing, nothing))

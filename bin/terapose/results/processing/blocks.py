@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,11 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.algorithms.objects.boxes import box_table
-from terapose.apps.process.functions import Function
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box, Grid, zyx
-from terapose.io.images import Image
-from terapose.io.images.array_like import Lazy
+from terapose.results.processing.functions import Function
 
 _MOST = 2**28
 """Voxels that are read at once: of a block with its halo, or of an object in its box."""
@@ -50,6 +49,10 @@ class Objects:
     sizes: NDArray[np.int64]
     boxes: NDArray[np.int64]
 
+    def boxes_of(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Boxes of objects that are here."""
+        return self.boxes[np.searchsorted(self.ids, ids)]
+
 
 @dataclass(frozen=True)
 class Numbered:
@@ -75,27 +78,37 @@ class Numbered:
     edges: dict[int, NDArray[np.int64]]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(ABC):
     """What the work on a block needs.
 
-    Attributes
+    Parameters
     ----------
-    labels
-        The label image.
-    image, channels
-        The image of the same shape, or None, and numbers of channels that functions get.
     function
         What is applied.
     grid
         The blocks.
+    voxel_size
+        (z, y, x) in micrometres, or None.
+    where
+        Address of the labels, for messages.
     """
 
-    labels: Lazy
-    image: Image | None
-    channels: tuple[int, ...]
-    function: Function
-    grid: Grid
+    def __init__(
+        self,
+        function: Function,
+        grid: Grid,
+        voxel_size: tuple[float, float, float] | None,
+        where: str,
+    ) -> None:
+        self.function, self.grid, self.voxel_size, self.where = function, grid, voxel_size, where
+
+    @abstractmethod
+    def read_labels(self, box: Box) -> NDArray[Any]:
+        """Labels of a box: (Z, Y, X), which nobody else has."""
+
+    @abstractmethod
+    def pixels(self, box: Box) -> NDArray[Any] | None:
+        """The image of a box: (C, Z, Y, X), which nobody else has; None where there is none."""
 
     @cached_property
     def whole(self) -> Box:
@@ -104,26 +117,19 @@ class Setting:
 
     def read(self, box: Box) -> NDArray[Any]:
         """Labels of a box, as an array of the caller's own."""
-        found = np.array(self.labels[box.slices])
+        found = self.read_labels(box)
         if found.dtype.kind == "i" and found.min(initial=0) < 0:
             raise InputError(
                 "a label image must have whole numbers from 0 up",
-                where=self.labels.image.address,
+                where=self.where,
                 got=int(found.min()),
                 remedy="write 0 where there is no cell",
             )
         return found
 
-    def pixels(self, box: Box) -> NDArray[Any] | None:
-        """The image of a box, (C, Z, Y, X); None where there is none."""
-        if self.image is None:
-            return None
-        return np.stack([self.image.read(box.slices, c) for c in self.channels])
-
     def call(self, labels: NDArray[Any], pixels: NDArray[Any] | None, box: Box) -> NDArray[Any]:
         """What the function returns for labels of a box."""
-        voxel_size = self.labels.image.voxel_size
-        block = self.function.of(box, self.grid.shape, voxel_size)
+        block = self.function.of(box, self.grid.shape, self.voxel_size)
         return self.function.process(labels, pixels, block)
 
     def around(self, number: int) -> list[int]:
@@ -266,16 +272,23 @@ def _inside(index: NDArray[Any], border: Box, box: Box) -> NDArray[np.int64]:
     return np.ravel_multi_index(moved, box.shape)
 
 
-def by_object(setting: Setting, number: int, objects: Objects) -> Numbered:
-    """Call a function of objects for all objects of a block."""
+def by_number(setting: Setting, number: int) -> Numbered:
+    """The objects of a block as they are, for a function of numbers."""
+    numbers, ids = _ranked(setting.read(setting.grid[number]).astype(np.uint64))
+    return Numbered(numbers, np.stack([np.zeros_like(ids), ids], 1), {}, {})
+
+
+def by_object(
+    setting: Setting, number: int, boxes_of: Callable[[NDArray[np.uint64]], NDArray[np.int64]]
+) -> Numbered:
+    """Call a function of objects for all objects of a block; ``boxes_of`` says where these are."""
     core = setting.grid[number]
     labels = setting.read(core)
     found = np.unique(labels[labels > 0])
-    rows = np.searchsorted(objects.ids, found.astype(np.uint64))
     halo = setting.function.halo
     boxes = [
         Box(zyx(row[:3]), zyx(row[3:])).grow(halo).intersect(setting.whole)
-        for row in objects.boxes[rows].tolist()
+        for row in boxes_of(found.astype(np.uint64)).tolist()
     ]
     window = _Window(setting, core, labels, boxes)
     result = np.zeros(core.shape, np.uint32)

@@ -55,7 +55,7 @@ class Function:
     name
         Of the built-in function, or path of the file.
     kind
-        What it gets and returns (see `terapose.apps.process`).
+        What it gets and returns (see `terapose.results.processing`).
     call
         ``process(labels, image, block)``, or ``renumber(ids, sizes, options)``.
     halo
@@ -155,6 +155,17 @@ def load(path: Path) -> Function:
         raise InputError(
             "cannot be read", where=path, got=error.strerror or error, remedy="check the path"
         ) from error
+    return made_of(str(path), source)
+
+
+def made_of(path: str, source: bytes) -> Function:
+    """The function in the text of a Python file; ``path`` is what to call that.
+
+    Raises
+    ------
+    InputError
+        If it cannot be run, or what it defines is wrong.
+    """
     module = _run(path, source)
     process, renumber = (getattr(module, name, None) for name in ("process", "renumber"))
     if callable(process) == callable(renumber):
@@ -175,7 +186,7 @@ def load(path: Path) -> Function:
             allowed="a dictionary of names with a number, a text, True or False for each",
         )
     return Function(
-        name=str(path),
+        name=path,
         kind=_kind(path, module, is_process=callable(process)),
         call=cast(Callable[..., Any], process if callable(process) else renumber),
         halo=as_halo(getattr(module, "HALO", 0), f"{path}: HALO"),
@@ -202,7 +213,7 @@ def as_halo(value: Any, where: str) -> ZYX:
     return zyx(values)
 
 
-def _kind(path: Path, module: ModuleType, *, is_process: bool) -> Kind:
+def _kind(path: str, module: ModuleType, *, is_process: bool) -> Kind:
     if not is_process:
         return "numbers"
     returns, each = getattr(module, "RETURNS", "names"), getattr(module, "EACH", "block")
@@ -216,14 +227,14 @@ def _kind(path: Path, module: ModuleType, *, is_process: bool) -> Kind:
     return "ids" if returns == "ids" else "names"
 
 
-def _run(path: Path, source: bytes) -> ModuleType:
+def _run(path: str, source: bytes) -> ModuleType:
     """The module that a file makes; no compiled copy of it is left beside the file."""
     module = ModuleType("terapose_function")
-    module.__file__ = str(path)
+    module.__file__ = path
     try:
-        exec(compile(source, str(path), "exec"), module.__dict__)
+        exec(compile(source, path, "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
-        raise _failed(str(path), error) from error
+        raise _failed(path, error) from error
     return module
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.apps.process.functions import Block, Function
 from terapose.core.errors import InputError
 from terapose.io.homes import expanded
 from terapose.io.text_tables import read_table
+from terapose.results.processing.functions import Block, Function
 
 _COLUMNS = ("CellID", "NewID")
 

@@ -1,0 +1,137 @@
+"""Labels as the file that Cellpose's window opens, ``NAME_seg.npy``: `write_npy`.
+
+The file is a pickled dictionary with the labels, their outlines (the pixels of a cell that have a
+neighbour in the plane outside it) and, if it is given, the image: up to three channels, the last
+axis. All of it is in memory at once, there as here, so there is a limit to its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terapose.core.errors import InputError
+from terapose.io import files
+from terapose.io.images import Image
+from terapose.io.images.array_like import Voxels
+
+END = "_seg.npy"
+MOST = 100_000_000
+"""Voxels of a label image; the file and its reader take some 20 bytes for each."""
+_CHANNELS = 3
+_PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+"""Ends of the names of images that the window opens by itself."""
+
+
+def write_npy(
+    labels: Voxels, where: str, out: Path, image: Image | None = None, channels: Sequence[int] = ()
+) -> int:
+    """Write labels as ``NAME_seg.npy``.
+
+    Parameters
+    ----------
+    labels
+        (Z, Y, X), whole numbers from 0.
+    where
+        Their address, for messages.
+    out
+        The file; one of that name is replaced.
+    image, channels
+        The image of the same shape, and its channels from 1, up to three. Without it the image has
+        to be beside the file, as ``NAME.tif`` for example.
+
+    Returns
+    -------
+    int
+        Number of cells.
+
+    Raises
+    ------
+    InputError
+        If the labels are too large or are no labels, or there is no image.
+    """
+    voxels = int(np.prod(labels.shape))
+    if voxels > MOST:
+        raise InputError(
+            f"is too large for {END}, which is in memory as a whole",
+            where=where,
+            got=f"{' x '.join(map(str, labels.shape))} voxels",
+            allowed=f"{MOST:,} voxels",
+            remedy="cut out a part (terapose crop), or open the OME-Zarr in napari",
+        )
+    cells = dense(np.asarray(labels[:, :, :]), where)
+    flat = cells.shape[0] == 1
+    count = int(cells.max(initial=0))
+    kind = np.uint16 if count < 2**16 - 1 else np.uint32
+    content: dict[str, Any] = {
+        "masks": (cells[0] if flat else cells).astype(kind),
+        "outlines": np.where(edges(cells), cells, 0)[0 if flat else slice(None)].astype(kind),
+        "chan_choose": [0, 0],
+        "ismanual": np.zeros(count, bool),
+        "filename": str(_beside(out) if image is None else _stem(out)),
+        "diameter": np.nan,
+    }
+    if image is not None:
+        content["img"] = _pixels(image, channels, flat=flat)
+    with files.written(out, "labels") as place, place.open("wb") as file:
+        np.save(file, np.array(content, dtype=object), allow_pickle=True)
+    return count
+
+
+def _stem(out: Path) -> Path:
+    if not out.name.endswith(END) or out.name == END:
+        raise InputError(
+            "is not the name of a file that Cellpose opens",
+            where=out,
+            allowed=f"NAME{END}, where NAME is that of the image without its ending",
+        )
+    return out.with_name(out.name.removesuffix(END))
+
+
+def _beside(out: Path) -> Path:
+    """The image beside the file, which has its name."""
+    stem = _stem(out)
+    for end in _PICTURES:
+        path = stem.with_name(stem.name + end)
+        if path.is_file():
+            return path.absolute()
+    raise InputError(
+        "has no image beside it, which Cellpose needs to open it",
+        where=out,
+        allowed=f"{stem.name}.tif or .png in the same folder",
+        remedy="put it there, or give --image, which becomes part of the file",
+    )
+
+
+def dense(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """Labels numbered from 1 without gaps, in their order."""
+    if labels.dtype.kind not in "biu" or (labels.dtype.kind == "i" and labels.min(initial=0) < 0):
+        raise InputError(
+            "a label image must have whole numbers from 0 up", where=where, got=str(labels.dtype)
+        )
+    found, row = np.unique(labels, return_inverse=True)
+    first = 0 if len(found) and found[0] == 0 else 1
+    return np.asarray(row.reshape(labels.shape) + first, np.int64)
+
+
+def edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels of cells with one of four neighbours in the plane that is outside the cell."""
+    wide = np.pad(labels, ((0, 0), (1, 1), (1, 1)))
+    around = (wide[:, :-2, 1:-1], wide[:, 2:, 1:-1], wide[:, 1:-1, :-2], wide[:, 1:-1, 2:])
+    found = np.zeros(labels.shape, bool)
+    for neighbour in around:
+        found |= neighbour != labels
+    return found & (labels > 0)
+
+
+def _pixels(image: Image, channels: Sequence[int], *, flat: bool) -> NDArray[Any]:
+    """Three channels, those that are missing black: (Y, X, 3), or (Z, Y, X, 3)."""
+    whole = (slice(0, image.shape[0]), slice(0, image.shape[1]), slice(0, image.shape[2]))
+    pixels = np.zeros((*image.shape, _CHANNELS), image.dtype)
+    for n, channel in enumerate(channels):
+        pixels[..., n] = image.read(whole, channel)
+    return pixels[0] if flat else pixels

@@ -1,0 +1,67 @@
+"""`terapose npy`: labels as the file that Cellpose's window opens."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from terapose.cli.values import LocalPath, from_input
+
+_EPILOG = """\b
+Examples:
+  terapose npy results/labels.zarr images/slide_seg.npy
+  terapose npy results/labels.zarr slide_seg.npy --image slide.zarr --channels 2,1
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("labels", callback=from_input)
+@click.argument("out", type=LocalPath())
+@click.option("--image", help="Image of the same shape, which becomes part of the file.")
+@click.option(
+    "--channels",
+    help="Up to three channels of the image, numbers from 1 or names  [default: the first three]",
+)
+def command(labels: str, out: Path, image: str | None, channels: str | None) -> None:
+    """Write the label image LABELS as OUT, NAME_seg.npy, for the window of Cellpose.
+
+    NAME is the name of the image without its ending. The image is beside OUT, as a TIFF, PNG or
+    JPEG, or is given with --image. Cells are numbered from 1 without gaps. Label images of more
+    than 100 million voxels are refused, because the window holds all of them in memory.
+    """
+    from terapose.apps.cellpose_npy import write_npy
+    from terapose.cli.known import segmented, under
+    from terapose.core.errors import InputError, shown
+    from terapose.core.param_types import is_index
+    from terapose.io.images import open_image
+    from terapose.io.images.channels import channel_numbers
+    from terapose.io.images.watch import Watch
+
+    watch = Watch()
+    cells = watch.labels(labels)
+    opened, numbers = None, (1,)
+    if image is None and channels is not None:
+        raise InputError("there is no image", where="channels", remedy="give it with --image")
+    if image is not None:
+        known = segmented(labels, image)
+        opened = watch.open(partial(open_image, image, **known.selection.options))
+        opened = under(opened, cells.shape, known)
+        if opened.shape != tuple(cells.shape):
+            raise InputError(
+                "image and labels differ in shape",
+                where=image,
+                got=" x ".join(map(str, opened.shape)),
+                allowed=" x ".join(map(str, cells.shape)),
+                remedy="give the image, or a crop of it, that the labels belong to",
+            )
+        every = tuple(range(1, min(3, opened.channels) + 1))
+        words = [word.strip() for word in channels.split(",")] if channels else []
+        wanted = [int(word) if is_index(word) else word for word in words]
+        numbers = channel_numbers(opened, wanted)[0] if wanted else every
+        if len(numbers) > 3:
+            raise InputError("too many channels", where="channels", got=channels, allowed="three")
+    count = write_npy(cells, labels, out, opened, numbers)
+    watch.confirm()
+    click.echo(f"{shown(out)}: {count} cells")

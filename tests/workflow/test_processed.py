@@ -1,0 +1,45 @@
+"""A function of the user's in the workflow: the file is staged once, and read by no task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.workflow.conftest import Launches
+from tests.workflow.launch import results, segment
+
+pytestmark = pytest.mark.slow
+
+FILE = """
+import numpy as np
+EACH, HALO = "object", 1
+OPTIONS = {"parts": 1}
+def process(labels, image, block):
+    x = np.indices(labels.shape)[2]
+    middle = np.median(x[labels > 0])
+    return labels * np.where(x < middle, 1, block.options["parts"])
+"""
+
+
+def test_a_file_in_any_blocks(launches: Launches, image: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(FILE)
+    words = ("--process-options", "parts=2", "--process", file)
+    whole = segment(image, tmp_path / "whole", *words, "--block-shape", "999,999,999")
+    launch = launches("processed")
+    cut = ("--block_shape", "7,20,17", "--max_tasks", 2)
+    given = ("--input", image, "--process", file, "--process_options", "parts=2", *cut)
+    run = launch.done(*given)
+    assert run.submitted >= {"PROCESS_CELLS", "GATHER_PROCESS_CELLS"}
+    out = launch.out / image.stem
+    assert results(out) == whole
+    plain = json.loads((out / "provenance.json").read_text())["stages"]
+    assert plain["process_cells"]["cells"] > plain["relabel"]["cells"] > 5
+    # other content is another function: what precedes it is kept
+    file.write_text(FILE.replace("x < middle", "x <= middle"))
+    again = launch.done(*given, "-resume")
+    assert {"PROCESS_CELLS", "EXPORT", "FINISH"} <= again.submitted
+    assert not {"RELABEL", "MASKS", "FOLLOW", "PLAN"} & again.submitted
+    assert results(out) == segment(image, tmp_path / "other", *words)
+    assert results(out) != whole
