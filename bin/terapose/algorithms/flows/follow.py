@@ -58,7 +58,6 @@ from terapose.algorithms.flows.sampling import (
 )
 from terapose.algorithms.flows.sinks import (
     CENTRE,
-    LEVELS,
     NONE,
     SHRINK,
     Sinks,
@@ -76,8 +75,43 @@ SAMPLE, LEAST_SAMPLE = 64, 20
 
 
 @njit
+def _begin(starts, planar, hz, hy, hx, places):  # type: ignore[no-untyped-def]
+    """Positions in [-1, 1] of voxels; in a plane z is not followed: it stays 0."""
+    for i in range(len(starts)):
+        places[i, 0] = ZERO if planar else F(starts[i, 0]) / hz * TWO - ONE
+        places[i, 1] = F(starts[i, 1]) / hy * TWO - ONE
+        places[i, 2] = F(starts[i, 2]) / hx * TWO - ONE
+
+
+@njit
+def _finish(starts, planar, hz, hy, hx, rows, caught, places):  # type: ignore[no-untyped-def]
+    """Positions in voxels; of points in sinks the voxel's."""
+    for i in range(len(starts)):
+        if caught[i] >= 0:
+            for k in range(3):
+                places[i, k] = np.floor(rows[caught[i], CENTRE + k])
+            continue
+        places[i, 0] = F(starts[i, 0]) if planar else (places[i, 0] + ONE) * HALF * hz
+        places[i, 1] = (places[i, 1] + ONE) * HALF * hy
+        places[i, 2] = (places[i, 2] + ONE) * HALF * hx
+
+
+@njit
 def _walk(  # type: ignore[no-untyped-def]
-    field, origin, shape, starts, niter, planar, tolerance, rows, marks, places, far, lost, most
+    field,
+    origin,
+    shape,
+    starts,
+    niter,
+    planar,
+    tolerance,
+    rows,
+    marks,
+    decay,
+    places,
+    far,
+    lost,
+    most,
 ):
     """Follow a few points in turn, a step of each: no point waits for its own last step."""
     fz, fy, fx = F(shape[0]), F(shape[1]), F(shape[2])
@@ -89,20 +123,16 @@ def _walk(  # type: ignore[no-untyped-def]
     known_z = (0, nz - 1) if planar else known(origin[0], nz, shape[0])
     known_y, known_x = known(origin[1], ny, shape[1]), known(origin[2], nx, shape[2])
     moving = len(starts)
-    for i in range(moving):
-        # in a plane z is not followed: it stays 0 here
-        places[i, 0] = ZERO if planar else F(starts[i, 0]) / hz * TWO - ONE
-        places[i, 1] = F(starts[i, 1]) / hy * TWO - ONE
-        places[i, 2] = F(starts[i, 2]) / hx * TWO - ONE
+    _begin(starts, planar, hz, hy, hx, places)
     # of the points that move: which they are, where they are and where they were at the step that
     # is remembered, and after which step they stop
     who, now, past = np.arange(moving), places.copy(), np.full((moving, 3), F(9))
-    last, caught, decay = np.full(moving, niter), np.full(moving, -1), np.empty(LEVELS)
+    last, caught = np.full(moving, niter), np.full(moving, -1)
     remembered, next_time = 0, 1
     for t in range(1, niter + 1):
-        for k in range(LEVELS):
-            decay[k] = SHRINK[k] ** (2 * (niter - t + 1))
-        j = 0
+        if moving == 0:
+            break
+        left, j = decay[niter - t + 1], 0
         while j < moving:
             i = who[j]
             z, y, x = now[j, 0], now[j, 1], now[j, 2]
@@ -117,7 +147,7 @@ def _walk(  # type: ignore[no-untyped-def]
             lost[i] = stop and iz == iz and iy == iy and ix == ix
             if marks.size > 0 and not stop:
                 sink = marks[lz + 1, ly + 1, lx + 1]
-                if sink >= 0 and is_caught(rows[sink], z, y, x, shape, planar, decay):
+                if sink >= 0 and is_caught(rows[sink], z, y, x, shape, planar, left):
                     caught[i], stop = sink, True
                     most[i] = reach_of(rows[sink], starts[i], shape, planar)
             if not stop:
@@ -141,18 +171,25 @@ def _walk(  # type: ignore[no-untyped-def]
             remembered, next_time = t, t + (8 if t < 32 else 24)
     for i in range(len(starts)):
         most[i] = max(most[i], far[i])
-        if caught[i] >= 0:
-            for k in range(3):
-                places[i, k] = np.floor(rows[caught[i], CENTRE + k])
-            continue
-        places[i, 0] = F(starts[i, 0]) if planar else (places[i, 0] + ONE) * HALF * hz
-        places[i, 1] = (places[i, 1] + ONE) * HALF * hy
-        places[i, 2] = (places[i, 2] + ONE) * HALF * hx
+    _finish(starts, planar, hz, hy, hx, rows, caught, places)
 
 
 @njit(parallel=True)
 def _follow(  # type: ignore[no-untyped-def]
-    field, origin, shape, starts, niter, planar, tolerance, rows, marks, places, far, lost, most
+    field,
+    origin,
+    shape,
+    starts,
+    niter,
+    planar,
+    tolerance,
+    rows,
+    marks,
+    decay,
+    places,
+    far,
+    lost,
+    most,
 ):
     for group in numba.prange((len(starts) + GROUP - 1) // GROUP):
         at = slice(group * GROUP, (group + 1) * GROUP)
@@ -166,6 +203,7 @@ def _follow(  # type: ignore[no-untyped-def]
             tolerance,
             rows,
             marks,
+            decay,
             places[at],
             far[at],
             lost[at],
@@ -221,7 +259,9 @@ class _Walks:
         places, far, most = np.empty((n, 3), np.float32), *np.zeros((2, n), np.float32)
         lost = np.zeros(n, np.bool_)
         given = (self.field, self.origin, self.shape, starts, self.niter, self.planar)
-        _follow(*given, self.tolerance, *sinks, places, far, lost, most)
+        # of each factor, by how many steps are left
+        decay = np.array(SHRINK) ** (2 * np.arange(self.niter + 1)[:, None])
+        _follow(*given, self.tolerance, *sinks, decay, places, far, lost, most)
         return places, far, lost, most
 
     def sinks(self, starts: NDArray[np.int32]) -> Sinks:
@@ -266,7 +306,8 @@ def find_places(
 
     All excursions are those of the whole walk.
     """
-    return _walks(flows, origin, shape, niter, tolerance).run(starts)[:3]
+    places, far, lost, _ = _walks(flows, origin, shape, niter, tolerance).run(starts)
+    return places, far, lost
 
 
 def follow(

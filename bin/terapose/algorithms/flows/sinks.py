@@ -9,18 +9,13 @@ rest of them. Of a place where some points have ended, one of two things is prov
   norm that is made for the place. So a point that is in the ball stays in it, and after the steps
   that are left it is closer than the nearest face of the voxel.
 
-Steps are those of the kernel, whose rounding is allowed for: a bound on what it adds to a step,
-``_slack``, is taken from each margin. So the end *voxels* are those of all the steps, bit for bit,
-whatever sinks are known; only where within the voxel a point is remains unknown.
-
-Positions are in voxels of the whole image, ``v = (p + 1) / 2 * (L - 1)``, as truncated at the end.
-Flows are sampled at ``v * L / (L - 1) - 0.5``, so a voxel holds parts of up to four cells of the
-grid along each axis, in arrays with a rim of one voxel before.
+Steps are those of the kernel, whose rounding is allowed for: a bound on what it adds to a step
+(`proofs.slack`) is taken from each margin. So the end *voxels* are those of all the steps, bit for
+bit, whatever sinks are known; only where within the voxel a point is remains unknown.
 
 The norm is ``u' P u``, with ``P = sum of (J' ** k) (J ** k) / g ** 2k`` for the derivative ``J`` of
 a step at the place and ``g`` somewhat less than the factor: where that sum exists, a step shrinks
-it. Elsewhere in the ball the derivative is a mean of those at corners of the ball's box, and
-``J' P J`` is convex in ``J``, so it is enough to look at corners.
+it. `terapose.algorithms.flows.proofs` looks at the rest of the ball.
 """
 
 from __future__ import annotations
@@ -30,6 +25,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.algorithms.flows.proofs import (
+    UNIT,
+    index_of,
+    inspect,
+    length_of,
+    norm_of,
+    slack,
+    spread_of,
+    step,
+)
 from terapose.io.compiled import njit
 
 SHRINK = (0.985, 0.9, 0.6)
@@ -38,8 +43,6 @@ balls; rounding adds less where steps shrink more, so a face of the voxel may be
 LEVELS = len(SHRINK)
 _GOAL = (0.97, 0.85, 0.5)
 """The same at the middle, for which the norm is made."""
-_UNIT = 2.0**-24
-"""Relative error of a rounded float32."""
 _SIZES = np.array([1.2, 0.6, 0.3, 0.12, 0.04])
 """Half edges of the balls' boxes that are tried, in voxels."""
 BOX = 3.0
@@ -72,199 +75,14 @@ class Sinks(NamedTuple):
 NONE = Sinks(np.zeros((0, COLUMNS)), np.zeros((0, 0, 0), np.int32))
 
 
-@njit(inline="always")
-def _index(v, length):  # type: ignore[no-untyped-def]
-    return v * length / (length - 1.0) - 0.5
-
-
-@njit
-def _cuts(low, high, length, found):  # type: ignore[no-untyped-def]
-    """Where a range of positions is cut by cells of the grid, both ends included; how many."""
-    found[0], n = low, 1
-    k = np.floor(_index(low, length)) + 1.0
-    while n < len(found) - 1:
-        at = (k + 0.5) * (length - 1.0) / length
-        if not at < high:
-            break
-        if at > low:
-            found[n] = at
-            n += 1
-        k += 1.0
-    found[n] = high
-    return n + 1
-
-
-@njit
-def _step(field, shape, origin, planar, place, cell, moved, slopes):  # type: ignore[no-untyped-def]
-    """Where a step leads from a position in a cell, and its slopes: the derivative, less one."""
-    width = 2 if planar else 3
-    moved[:], slopes[:] = place, 0.0
-    z1 = 0.0 if planar else min(max(_index(place[0], shape[0]) - cell[0], 0.0), 1.0)
-    y1 = min(max(_index(place[1], shape[1]) - cell[1], 0.0), 1.0)
-    x1 = min(max(_index(place[2], shape[2]) - cell[2], 0.0), 1.0)
-    w = ((1.0 - z1, z1), (1.0 - y1, y1), (1.0 - x1, x1))
-    for dz in range(1 if planar else 2):
-        for dy in range(2):
-            for dx in range(2):
-                z, y, x = cell[0] - origin[0] + 1 + dz, cell[1] - origin[1] + 1 + dy, 0
-                x = cell[2] - origin[2] + 1 + dx
-                for c in range(width):
-                    a = c + 3 - width
-                    flow = field[z, y, x, c] * (shape[a] - 1.0) / 2.0
-                    moved[a] += w[0][dz] * w[1][dy] * w[2][dx] * flow
-                    if not planar:
-                        slopes[a, 0] += (2 * dz - 1) * w[1][dy] * w[2][dx] * flow
-                    slopes[a, 1] += (2 * dy - 1) * w[0][dz] * w[2][dx] * flow
-                    slopes[a, 2] += (2 * dx - 1) * w[0][dz] * w[1][dy] * flow
-    for a in range(3):
-        for b in range(3):
-            slopes[a, b] *= shape[b] / (shape[b] - 1.0) if shape[b] > 1 else 0.0
-
-
-@njit
-def _slack(shape, steep, fastest):  # type: ignore[no-untyped-def]
-    """How far the kernel's step may be from the real one, along any axis, in voxels.
-
-    An index is wrong by at most 2.5 L units: those of ``p + 1``, of the product and of the
-    difference. The flow there is wrong by that times its slope, by the rounding of weights and
-    sums, and the new position by another quarter.
-    """
-    longest = float(max(shape[0], shape[1], shape[2]))
-    return longest * _UNIT * (2.5 * steep + 0.5) + fastest * 32.0 * _UNIT
-
-
-@njit
-def _is_less(norm, slopes, factor):  # type: ignore[no-untyped-def]
-    """Whether ``J' P J`` is less than ``factor * P``, with ``J`` one more than the slopes."""
-    j = slopes.copy()
-    for a in range(3):
-        j[a, a] += 1.0
-    rest = np.zeros((3, 3))
-    for a in range(3):
-        for b in range(a + 1):
-            total = factor * norm[a, b]
-            for c in range(3):
-                for d in range(3):
-                    total -= j[c, a] * norm[c, d] * j[d, b]
-            rest[a, b] = total
-    # Cholesky's pivots
-    if not rest[0, 0] > 0.0:
-        return False
-    m, n = rest[1, 0] / rest[0, 0], rest[2, 0] / rest[0, 0]
-    second = rest[1, 1] - m * rest[1, 0]
-    if not second > 0.0:
-        return False
-    mixed = rest[2, 1] - n * rest[1, 0]
-    return rest[2, 2] - n * rest[2, 0] - mixed * mixed / second > 0.0
-
-
-@njit
-def _norm(slopes, planar, goal, norm):  # type: ignore[no-untyped-def]
-    """The sum of powers, by doubling; False if it does not exist."""
-    power = slopes / goal
-    for a in range(3):
-        power[a, a] += 1.0 / goal
-    if planar:
-        power[0, 0] = 0.0
-    norm[:] = 0.0
-    for a in range(3):
-        norm[a, a] = 1.0
-    more, square = np.zeros((3, 3)), np.zeros((3, 3))
-    for _ in range(8):
-        more[:], square[:] = 0.0, 0.0
-        for a in range(3):
-            for b in range(3):
-                for c in range(3):
-                    square[a, b] += power[a, c] * power[c, b]
-                    for d in range(3):
-                        more[a, b] += power[c, a] * norm[c, d] * power[d, b]
-        norm += more
-        power[:] = square
-        if not np.abs(power).max() < 1e6:
-            return False
-    return np.abs(power).max() < 1e-3
-
-
-@njit
-def _spread(norm, spread):  # type: ignore[no-untyped-def]
-    """How far the unit ball of a norm reaches along each axis: roots of the inverse's diagonal."""
-    minors = np.zeros(3)
-    for a in range(3):
-        b, c = (a + 1) % 3, (a + 2) % 3
-        minors[a] = norm[b, b] * norm[c, c] - norm[b, c] * norm[c, b]
-    whole = norm[0, 0] * minors[0]
-    whole -= norm[0, 1] * (norm[1, 0] * norm[2, 2] - norm[1, 2] * norm[2, 0])
-    whole += norm[0, 2] * (norm[1, 0] * norm[2, 1] - norm[1, 1] * norm[2, 0])
-    for a in range(3):
-        spread[a] = np.sqrt(minors[a] / whole)
-
-
-@njit
-def _length(norm, gap):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for a in range(3):
-        for b in range(3):
-            total += gap[a] * norm[a, b] * gap[b]
-    return np.sqrt(total)
-
-
-@njit
-def _inspect(  # type: ignore[no-untyped-def]
-    field, shape, origin, planar, known, low, high, norm, factor, inside
-):
-    """Look at all corners of a box; returns the steepest slope, or -1 where nothing is proved.
-
-    ``inside`` is how much nearer to the middle than the faces all have to get; without it,
-    ``norm`` has to shrink to its ``factor``.
-    """
-    cuts, count = np.zeros((3, 6)), np.ones(3, np.int64)
-    cell, place, moved = np.zeros(3, np.int64), np.zeros(3), np.zeros(3)
-    slopes, steepest = np.zeros((3, 3)), 0.0
-    for a in range(3):
-        if a == 0 and planar:
-            cell[0] = np.int64(low[0])
-            cuts[0, 0] = cuts[0, 1] = low[0]
-            count[0] = 2
-        else:
-            count[a] = _cuts(low[a], high[a], float(shape[a]), cuts[a])
-    for part in range((count[0] - 1) * (count[1] - 1) * (count[2] - 1)):
-        at = (
-            part // ((count[1] - 1) * (count[2] - 1)),
-            part // (count[2] - 1) % (count[1] - 1),
-            part % (count[2] - 1),
-        )
-        for a in range(3):
-            if not (a == 0 and planar):
-                middle = (cuts[a, at[a]] + cuts[a, at[a] + 1]) / 2.0
-                cell[a] = np.int64(np.floor(_index(middle, float(shape[a]))))
-            if not known[a, 0] <= cell[a] - origin[a] <= known[a, 1]:
-                return -1.0
-        for corner in range(4 if planar else 8):
-            for a in range(3):
-                place[a] = cuts[a, at[a] + (corner >> (2 - a) & 1)]
-            _step(field, shape, origin, planar, place, cell, moved, slopes)
-            for a in range(3):
-                steep = abs(slopes[a, 0]) + abs(slopes[a, 1]) + abs(slopes[a, 2])
-                steepest = max(steepest, steep)
-                is_inside = low[a] + inside <= moved[a] <= high[a] - inside
-                if inside >= 0.0 and not is_inside and not (a == 0 and planar):
-                    return -1.0
-            if inside < 0.0:
-                if planar:
-                    slopes[0, 0] = -1.0
-                if not _is_less(norm, slopes, factor):
-                    return -1.0
-    return steepest
-
-
 @njit
 def _box(field, shape, origin, planar, known, voxel, fastest, row):  # type: ignore[no-untyped-def]
     """Try a whole voxel."""
     low, high, steepest = voxel.copy(), voxel + 1.0, 8.0
     if planar:
         high[0] = low[0]
-    margin = 2.0 * _slack(shape, steepest, fastest)
-    found = _inspect(field, shape, origin, planar, known, low, high, np.zeros((3, 3)), 0.0, margin)
+    margin = 2.0 * slack(shape, steepest, fastest)
+    found = inspect(field, shape, origin, planar, known, low, high, np.zeros((3, 3)), 0.0, margin)
     if not 0.0 <= found <= steepest:
         return False
     row[_KIND] = BOX
@@ -280,14 +98,14 @@ def _ball(field, shape, origin, planar, known, place, fastest, row):  # type: ig
     norms, spreads = np.zeros((LEVELS, 3, 3)), np.zeros((LEVELS, 3))
     for a in range(3):
         is_held = a == 0 and planar
-        cell[a] = np.int64(place[a] if is_held else np.floor(_index(place[a], float(shape[a]))))
+        cell[a] = np.int64(place[a] if is_held else np.floor(index_of(place[a], float(shape[a]))))
         if not known[a, 0] <= cell[a] - origin[a] <= known[a, 1]:
             return False
-    _step(field, shape, origin, planar, place, cell, moved, slopes)
+    step(field, shape, origin, planar, place, cell, moved, slopes)
     gap = np.abs(moved - place).max()
     for level in range(LEVELS):
-        if _norm(slopes, planar, _GOAL[level], norms[level]):
-            _spread(norms[level], spreads[level])
+        if norm_of(slopes, planar, _GOAL[level], norms[level]):
+            spread_of(norms[level], spreads[level])
     for size in _SIZES:
         for level in range(LEVELS):
             if spreads[level, 2] > 0.0 and gap < size and _fits(
@@ -308,17 +126,17 @@ def _fits(  # type: ignore[no-untyped-def]
     radius, low, high = size / widest, place.copy(), place.copy()
     for a in range(first, 3):
         face = min(place[a] - np.floor(place[a]), np.floor(place[a]) + 1.0 - place[a])
-        room = min(room, (face - 2.0 * shape[a] * _UNIT) / spread[a])
+        room = min(room, (face - 2.0 * shape[a] * UNIT) / spread[a])
         low[a], high[a] = place[a] - radius * spread[a], place[a] + radius * spread[a]
         if not (low[a] >= 0.0 and high[a] <= shape[a] - 1.0):
             return False
     trace, rest = norm[0, 0] + norm[1, 1] + norm[2, 2], 1.0 - SHRINK[level]
-    off = _length(norm, moved - place)
+    off = length_of(norm, moved - place)
     if not off / rest < room:
         return False
     factor = SHRINK[level] ** 2
-    steepest = _inspect(field, shape, origin, planar, known, low, high, norm, factor, -1.0)
-    kept = (off + _slack(shape, steepest, fastest) * np.sqrt(3.0 * trace)) / rest
+    steepest = inspect(field, shape, origin, planar, known, low, high, norm, factor, -1.0)
+    kept = (off + slack(shape, steepest, fastest) * np.sqrt(3.0 * trace)) / rest
     if not (steepest >= 0.0 and kept < room and kept < radius):
         return False
     row[_KIND], row[_RADIUS], row[_ROOM] = level, radius * radius, (room - kept) ** 2
@@ -339,7 +157,10 @@ def _mark(row, number, shape, origin, planar, marks):  # type: ignore[no-untyped
             first[0] = last[0] = np.int64(centre) - origin[0] + 1
             continue
         half = 0.5 if row[_KIND] == BOX else np.sqrt(row[_RADIUS]) * row[_REACH]
-        low, high = _index(centre - half, float(shape[a])), _index(centre + half, float(shape[a]))
+        low, high = (
+            index_of(centre - half, float(shape[a])),
+            index_of(centre + half, float(shape[a])),
+        )
         first[a] = max(np.int64(np.floor(low)) - origin[a] + 1, 0)
         last[a] = min(np.int64(np.floor(high)) - origin[a] + 1, marks.shape[a] - 1)
     for z in range(first[0], last[0] + 1):
@@ -389,7 +210,7 @@ def _find(  # type: ignore[no-untyped-def]
 def is_caught(row, z, y, x, shape, planar, decay):  # type: ignore[no-untyped-def]
     """Whether a point ends in a sink's voxel, from its position in [-1, 1].
 
-    ``decay`` has each factor of `SHRINK` to twice the power of the steps that are left.
+    ``decay`` has, for each factor of `SHRINK`, its power of twice the steps that are left.
     """
     half_y, half_x = (shape[1] - 1.0) / 2.0, (shape[2] - 1.0) / 2.0
     dz, dy = 0.0, (np.float64(y) + 1.0) * half_y - row[CENTRE + 1]
@@ -413,8 +234,8 @@ def reach_of(row, start, shape, planar):  # type: ignore[no-untyped-def]
     most = 0.0
     for a in range(1 if planar else 0, 3):
         length = float(shape[a])
-        gap = abs(_index(row[CENTRE + a], length) - start[a]) + half * length / (length - 1.0)
-        most = max(most, gap + 0.01 + 4.0 * length * _UNIT)
+        gap = abs(index_of(row[CENTRE + a], length) - start[a]) + half * length / (length - 1.0)
+        most = max(most, gap + 0.01 + 4.0 * length * UNIT)
     return np.float32(most)
 
 
