@@ -293,7 +293,7 @@ FAULTS = (
     ),
     Fault(
         "a point that leaves what was read goes on with zeros",
-        "algorithms/flows/follow.py",
+        "algorithms/flows/sampling.py",
         "return (-1 if origin == 0 else 0), (size if origin + size == length else size - 2)",
         "return -1, size",
         ("tests/equivalence/test_kernels.py::test_a_box_gives_the_same_end_points_or_says_lost",),

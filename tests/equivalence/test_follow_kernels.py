@@ -10,7 +10,7 @@ from cellpose import dynamics
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from terapose.algorithms.flows import follow as kernel
+from terapose.algorithms.flows import sampling as kernel
 from terapose.algorithms.flows.follow import find_places, follow, scale_flows
 from terapose.core.geometry import ZYX, Box
 
@@ -79,14 +79,15 @@ def test_planes_of_a_stack_are_followed_by_themselves() -> None:
     flows = field(2, shape, 3)
     inside, starts = foreground(shape)
     ready = cropped(flows, inside, Box.whole(shape))
-    ends, far, lost = follow(ready, (0, 0, 0), shape, starts, 120)
+    ends, _, lost = follow(ready, (0, 0, 0), shape, starts, 120)
     np.testing.assert_array_equal(ends[:, 0], starts[:, 0])
     for z in range(shape[0]):
         here = starts[:, 0] == z
         alone = starts[here] * np.array([0, 1, 1], np.int32)
         found = follow(ready[:, z : z + 1], (0, 0, 0), (1, 40, 33), alone, 120)
         np.testing.assert_array_equal(found[0][:, 1:], ends[here, 1:])
-        np.testing.assert_array_equal(found[1], far[here])
+        exact = find_places(ready[:, z : z + 1], (0, 0, 0), (1, 40, 33), alone, 120)[1]
+        assert found[1].max() == exact.max() and (found[1] <= exact).all()
         assert not found[2].any()
     assert not lost.any()
 

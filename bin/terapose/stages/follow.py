@@ -65,9 +65,8 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     halo, excursion, refollowed = FIRST_HALO, 0.0, 0
     while len(todo):
         flows = scale_flows(field[:-1], within, plan.image.shape)
-        found, far, lost = follow(
-            flows, box.start, plan.image.shape, starts[todo], niter, tolerance
-        )
+        some = starts if len(todo) == len(starts) else starts[todo]
+        found, far, lost = follow(flows, box.start, plan.image.shape, some, niter, tolerance)
         ends[todo] = found
         excursion = max(excursion, float(far[~lost].max(initial=0)))
         todo = todo[lost]

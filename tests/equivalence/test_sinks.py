@@ -1,0 +1,109 @@
+"""Sinks end walks early: end voxels have to be those of all steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from terapose.algorithms.flows import follow as kernel
+from terapose.algorithms.flows.follow import find_places, follow, scale_flows
+from terapose.algorithms.flows.sinks import BOX
+from terapose.core.geometry import ZYX, Box
+
+SHAPES: dict[int, ZYX] = {2: (2, 96, 131), 3: (26, 34, 41)}
+EVERYTHING = (0, 0, 0)
+
+
+def field(components: int, seed: int, strength: float) -> NDArray[np.float32]:
+    """Flows to the nearest of some centres, ready to be followed.
+
+    With the strength 1 points come to rest, with 0.3 slowly; with more they circle.
+    """
+    shape, random = SHAPES[components], np.random.default_rng(seed)
+    grid = np.moveaxis(np.indices(shape[-components:]), 0, -1)
+    centres = random.uniform(
+        0, shape[-components:], (grid[..., 0].size // 9**components, components)
+    )
+    nearest = cKDTree(centres).query(grid)[1]
+    flows = np.moveaxis(centres[nearest] - grid, -1, 0)
+    flows = flows / np.maximum(np.sqrt((flows**2).sum(axis=0)), 1)
+    flows = np.stack([flows] * shape[0], axis=1) if components == 2 else flows
+    noise = random.normal(0, 0.3, flows.shape)
+    smooth = ndimage.gaussian_filter(flows + noise, (0, 0 if components == 2 else 1, 1, 1))
+    return scale_flows(
+        np.asarray(smooth * 5 * strength, np.float32), random.random(shape) < 0.99, shape
+    )
+
+
+def voxels(shape: ZYX) -> NDArray[np.int32]:
+    return np.argwhere(np.ones(shape, bool)).astype(np.int32)
+
+
+@pytest.mark.parametrize("components", [2, 3])
+@pytest.mark.parametrize("strength", [0.3, 1.0, 1.8])
+def test_ends_are_those_of_all_steps(components: int, strength: float) -> None:
+    shape, starts = SHAPES[components], voxels(SHAPES[components])
+    for seed in range(3):
+        flows = field(components, seed, strength)
+        for niter in (1, 2, 3, 8, 30, 77, 200, 201):
+            places, whole, _ = find_places(flows, EVERYTHING, shape, starts, niter)
+            ends, far, lost = follow(flows, EVERYTHING, shape, starts, niter)
+            np.testing.assert_array_equal(ends, places.astype(np.int32), err_msg=str(niter))
+            assert far.max() == whole.max() and (far <= whole).all()
+            assert not lost.any()
+
+
+@pytest.mark.parametrize("components", [2, 3])
+def test_points_that_stop_early_end_where_they_would(components: int) -> None:
+    shape, starts = SHAPES[components], voxels(SHAPES[components])
+    for tolerance in (1e-4, 0.05):
+        flows = field(components, 5, 0.6)
+        places, _, _ = find_places(flows, EVERYTHING, shape, starts, 200, tolerance)
+        ends, _, _ = follow(flows, EVERYTHING, shape, starts, 200, tolerance)
+        np.testing.assert_array_equal(ends, places.astype(np.int32))
+
+
+@pytest.mark.parametrize("components", [2, 3])
+def test_a_box_gives_the_same_ends_and_loses_the_same_points(components: int) -> None:
+    shape = SHAPES[components]
+    core = Box((0, 9, 8), (shape[0], 26, 30))
+    starts = voxels(core.shape) + np.array(core.start, np.int32)
+    flows = field(components, 2, 1.0)
+    whole, _, _ = follow(flows, EVERYTHING, shape, starts, 150)
+    for halo in (0, 1, 2):
+        box = core.grow((0, halo, halo)).clip(shape)
+        part = np.ascontiguousarray(flows[(slice(None), *box.slices)])
+        _, far, without = find_places(part, box.start, shape, starts, 150)
+        ends, near, lost = follow(part, box.start, shape, starts, 150)
+        np.testing.assert_array_equal(lost, without)
+        assert 0 < lost.sum() < len(starts)
+        np.testing.assert_array_equal(ends[~lost], whole[~lost])
+        assert near[~lost].max() == far[~lost].max()
+
+
+@pytest.mark.parametrize("components", [2, 3])
+def test_most_points_end_in_sinks_of_both_kinds(components: int) -> None:
+    shape, starts = SHAPES[components], voxels(SHAPES[components])
+    flows = field(components, 0, 1.0)
+    walks = kernel._walks(flows, EVERYTHING, shape, 200, 0.0)
+    sinks = walks.sinks(starts)
+    assert (sinks.rows[:, 0] == BOX).any() and (sinks.rows[:, 0] < BOX).any()
+    # places in sinks are known to a voxel
+    places = walks.run(starts, sinks)[0][:, -components:]
+    assert (places == places.round()).all(axis=1).mean() > 0.5
+    early = kernel._walks(flows, EVERYTHING, shape, 200, 1e-3).sinks(starts)
+    assert (early.rows[:, 0] == BOX).all()
+
+
+def test_flows_that_are_no_numbers_are_no_sinks() -> None:
+    shape = SHAPES[3]
+    flows, starts = field(3, 1, 1.0), voxels(shape)
+    flows[:, 10:12] = np.nan
+    places, _, _ = find_places(flows, EVERYTHING, shape, starts, 60)
+    ends, _, lost = follow(flows, EVERYTHING, shape, starts, 60)
+    known = np.isfinite(places).all(axis=1)
+    assert not lost.any() and 0 < known.sum() < len(starts)
+    np.testing.assert_array_equal(ends[known], places[known].astype(np.int32))
