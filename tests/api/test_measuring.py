@@ -334,15 +334,15 @@ def test_the_command(tmp_path: Path, command: Terapose) -> None:
     region = ("--region", "0:3,4:40,6:46")
     assert command("segment", image, tmp_path / "own", *words, *region).code == 0
     own = tmp_path / "own" / "labels.zarr"
-    words = ("measure", image, own, tmp_path / "m", "--allow-pieces", "--jobs", 1)
-    said = command(*words, "--report")
+    measured = ("measure", image, own, tmp_path / "m", "--allow-pieces", "--jobs", 1)
+    said = command(*measured, "--report")
     assert said.code == 0, said.err
     assert f"table:  {tmp_path / 'm' / 'cells.csv'}" in said.out
     assert f"report: {tmp_path / 'm' / 'report.html'}" in said.out
     facts = json.loads((tmp_path / "m" / "report.json").read_text())
     assert facts["sample"] == "m" and facts["diameter"]["used"] is None
     # the page of what was measured goes with it
-    assert command(*words).code == 0 and not (tmp_path / "m" / "report.html").exists()
+    assert command(*measured).code == 0 and not (tmp_path / "m" / "report.html").exists()
     there, found = (pd.read_csv(tmp_path / n / "cells.csv") for n in ("own", "m"))
     # mode, region and voxel size are those of the run
     left = [name for name in _OF_NETWORK if name in there]
@@ -374,7 +374,7 @@ def test_measuring_that_was_killed_starts_over(tmp_path: Path, place: str) -> No
     )
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": str(Path(terapose.__file__).parents[1])}
-    command = [sys.executable, "-c", script, *words, out]
+    command = [*map(str, (sys.executable, "-c", script, *words, out))]
     killed = subprocess.run(command, env=environment, stderr=subprocess.DEVNULL)
     assert killed.returncode == -signal.SIGKILL
     assert (out / ".terapose").exists() and not (out / "provenance.json").exists()

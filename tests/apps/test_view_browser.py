@@ -24,6 +24,7 @@ from terapose.apps.view import Viewer, colors, open_view
 from terapose.apps.view.derived import MISSING
 from terapose.apps.view.folder import write_view
 from terapose.apps.view.results import open_results
+from terapose.core.geometry import Box
 from terapose.apps.view.table import Cells
 
 pytestmark = [
@@ -182,7 +183,7 @@ def single_edges(labels: np.ndarray, axis: int) -> np.ndarray:
 def test_outlines_are_those_of_the_section(viewed: Path, page: browser.Browser, axis: int) -> None:
     """A voxel at the top of a cell is within it from above, and on its outline from the side."""
     opened = open_results(viewed / "volume")
-    labels = opened.labels["cells"][0].read(tuple(slice(0, n) for n in opened.shape))
+    labels = opened.labels["cells"][0].read(Box.whole(opened.shape).slices)
     edges = single_edges(labels, axis)
     level = opened.levels[0]
     shifts = np.divide(level.origin, level.scale)

@@ -41,7 +41,8 @@ def command(labels: str, out: Path, image: str | None, channels: str | None) -> 
 
     watch = Watch()
     cells = watch.labels(labels)
-    opened, numbers = None, (1,)
+    opened = None
+    numbers: tuple[int, ...] = (1,)
     if image is None and channels is not None:
         raise InputError("there is no image", where="channels", remedy="give it with --image")
     if image is not None:
