@@ -24,8 +24,8 @@ from terapose.apps.view import Viewer, colors, open_view
 from terapose.apps.view.derived import MISSING
 from terapose.apps.view.folder import write_view
 from terapose.apps.view.results import open_results
-from terapose.core.geometry import Box
 from terapose.apps.view.table import Cells
+from terapose.core.geometry import Box
 
 pytestmark = [
     # a browser without a graphics card takes longer than patience allows beside other tests
