@@ -82,3 +82,5 @@ def test_labels_that_are_a_pipe_are_not_waited_for(
     os.mkfifo(tmp_path / name)
     words = ("measure", tmp_path / "image.tif", tmp_path / name, tmp_path / "out")
     assert "is not a regular file; got a pipe" in command.refuses(*words, "--jobs", 1)
+    (tmp_path / name).unlink()
+    assert "there is no such file" in command.refuses(*words, "--jobs", 1)

@@ -145,7 +145,9 @@ class Polygons:
     """
 
     def __init__(self, path: Path, plan: Plan, *, renumber: bool) -> None:
-        refuse_special(path)
+        if not path.is_file():
+            refuse_special(path)
+            raise InputError("there is no such file", where=path, remedy="check the path")
         self._path, self._digest = path, of_file(path)
         if plan.mode != "2d":
             raise InputError(
