@@ -72,3 +72,15 @@ def test_planes_of_outlines_are_those_of_an_image(
     words = ("measure", tmp_path / "image.tif", tmp_path / "a.geojson", tmp_path / "out")
     said = command.refuses(*words, "--renumber", "--jobs", 1)
     assert "has features that are no polygons" in said
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.tif"])
+def test_labels_that_are_a_pipe_are_not_waited_for(
+    tmp_path: Path, command: Terapose, name: str
+) -> None:
+    write_tiff(tmp_path / "image.tif", voxels(1, 20, 24))
+    os.mkfifo(tmp_path / name)
+    words = ("measure", tmp_path / "image.tif", tmp_path / name, tmp_path / "out")
+    assert "is not a regular file; got a pipe" in command.refuses(*words, "--jobs", 1)
+    (tmp_path / name).unlink()
+    assert "there is no such file" in command.refuses(*words, "--jobs", 1)

@@ -24,8 +24,8 @@ from tests.reliability import page
 from tests.reliability.world import CUTS, KINDS, THRESHOLDS, Trouble, World
 
 STEPS = 20
-POINTS = 280
-"""About as many as a run passes."""
+POINTS = 440
+"""About as many as a run of the smallest blocks passes."""
 
 happened: Counter[str] = Counter()
 _truths: dict[tuple[int, float], dict[str, bytes]] = {}

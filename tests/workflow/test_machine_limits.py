@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.synthetic import nuclei, write_tiff
 from tests.workflow.conftest import Launches
-from tests.workflow.launch import Launch, Run, results, segment
+from tests.workflow.launch import Run, results, segment
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def failed(run: Run, process: str) -> str:
     return said[-1]
 
 
-def finished(launch: Launch, again: Run, wanted: tuple[str, bytes], out: Path) -> None:
+def finished(again: Run, wanted: tuple[str, bytes], out: Path) -> None:
     """The results are those of an undisturbed run."""
     assert "Results: " in again.said, again.said
     assert results(out / "image") == wanted
@@ -80,18 +80,18 @@ def test_a_disk_that_becomes_full_while_everything_is_computed(
     assert said.startswith(f"terapose: {disk}" if place == "work" else WANTED), run.said
     assert "No space left on device; make room" in said, run.said
     filler.unlink()
-    finished(launch, launch.done(*words, "-resume"), wanted, out)
+    finished(launch.done(*words, "-resume"), wanted, out)
 
 
-@pytest.mark.parametrize("name", ["EXPORT", "FINISH", "PUBLISH"])
 def test_memory_that_does_not_suffice_in_one_process(
-    launches: Launches, plane: Path, wanted: tuple[str, bytes], name: str
+    launches: Launches, plane: Path, wanted: tuple[str, bytes]
 ) -> None:
     launch = launches("limited")
     limits = launch.path / "limits.config"
-    limits.write_text(f"process {{ withName: '{name}' {{ beforeScript = 'ulimit -v 300000' }} }}\n")
+    # libraries do not fit into it, and the task is tried again with more, which is no more
+    limits.write_text("process { withName: 'EXPORT' { beforeScript = 'ulimit -v 130000' } }\n")
     words = ("--input", plane, *WORDS, "--single_task", "false")
     run = launch.run(*words, "-c", limits)
-    said = failed(run, name)
+    said = failed(run, "EXPORT")
     assert "there is not enough memory for this" in said, run.said
-    finished(launch, launch.done(*words, "-resume"), wanted, launch.out)
+    finished(launch.done(*words, "-resume"), wanted, launch.out)

@@ -127,7 +127,7 @@ def pass_on(error: BaseException) -> None:
     Parameters
     ----------
     error
-        What a library raised: if memory, a thread or a file more could not be had, it is raised.
+        What a library raised. If it says that memory, threads or open files ran out, it is raised.
     """
     lacks_files = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
     if lacks_files or lacks_memory(error):

@@ -96,7 +96,6 @@ class _AnnData:
     def close(self) -> None:
         with self._file:
             self._complete()
-            self._observations.clear()
             self._file.flush()
             self._path.write_bytes(self._file.id.get_file_image())
 
@@ -105,6 +104,8 @@ class _AnnData:
         from anndata.io import write_elem
 
         obs = pd.concat(self._observations, ignore_index=True)
+        # or there would be two of each row from here on
+        self._observations.clear()
         obs.index = pd.Index([f"{self._sample}_{n}" for n in obs["CellID"]])
         obs["imageid"] = pd.Categorical([self._sample] * len(obs))
         obs["region"] = pd.Categorical([self._region] * len(obs), categories=[self._region])

@@ -16,6 +16,7 @@ from terapose.algorithms.objects.polygons import bounds, filled
 from terapose.core.errors import InputError, few
 from terapose.core.geometry import ZYX, Box
 from terapose.io.checksums import of_file
+from terapose.io.documents import refuse_special
 from terapose.io.images import open_image
 from terapose.io.images.address import is_url
 from terapose.io.images.array_like import Lazy
@@ -144,6 +145,9 @@ class Polygons:
     """
 
     def __init__(self, path: Path, plan: Plan, *, renumber: bool) -> None:
+        if not path.is_file():
+            refuse_special(path)
+            raise InputError("there is no such file", where=path, remedy="check the path")
         self._path, self._digest = path, of_file(path)
         if plan.mode != "2d":
             raise InputError(
