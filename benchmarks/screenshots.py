@@ -17,8 +17,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from tests.browser import Browser
 
@@ -27,7 +30,9 @@ from terapose.apps.view import open_view
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"laptop": (1280, 1400), "phone": (390, 844)}
-"""Width and height; the laptop's is that of two screens."""
+"""Width and height of the report; the laptop's is that of two screens."""
+VIEWS = {"laptop": (1000, 700), "phone": (390, 700)}
+"""Width and height of the viewer."""
 SHOWN = 0.62
 """Of the laptop's report, beside that of the phone."""
 COLORS = 96
@@ -44,15 +49,14 @@ def demo(folder: Path) -> Path:
     return terapose.run(image, folder / "demo", diameter=given["diameter"], report=True).folder
 
 
-def resize(browser: Browser, size: str, scheme: str) -> None:
+def resize(browser: Browser, width: int, height: int, scheme: str, *, mobile: bool) -> None:
     """Make a browser one of a laptop or a phone, in light or dark."""
-    width, height = SIZES[size]
     browser.call(
         "Emulation.setDeviceMetricsOverride",
         width=width,
         height=height,
         deviceScaleFactor=1,
-        mobile=size == "phone",
+        mobile=mobile,
     )
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.call("Emulation.setEmulatedMedia", features=[feature])
@@ -63,7 +67,7 @@ def report(browser: Browser, results: Path, folder: Path) -> dict[str, Image.Ima
     found = {}
     for size in SIZES:
         for scheme in ("light", "dark"):
-            resize(browser, size, scheme)
+            resize(browser, *SIZES[size], scheme, mobile=size == "phone")
             browser.call("Page.navigate", url=(results / "report.html").as_uri())
             browser.until("document.readyState == 'complete'")
             wide = browser.evaluate("document.documentElement.scrollWidth")
@@ -73,25 +77,30 @@ def report(browser: Browser, results: Path, folder: Path) -> dict[str, Image.Ima
     return found
 
 
-def viewer(browser: Browser, results: Path, folder: Path) -> dict[str, Image.Image]:
+def viewer(results: Path, folder: Path) -> dict[str, Image.Image]:
     """Pictures of the viewer, by size, once they no longer change."""
     found = {}
     with open_view(results, browser=False) as opened:
-        for size in SIZES:
-            resize(browser, size, "dark")
-            browser.call("Page.navigate", url="about:blank")
-            browser.call("Page.navigate", url=opened.url)
-            before, end = np.zeros(0), time.monotonic() + _SECONDS
-            while True:
-                now = browser.picture(folder / f"view-{size}.png")
-                colors = np.ptp(now[60:].astype(int), axis=2) > 40
-                if colors.mean() > 0.05 and np.array_equal(now, before):
-                    break
-                assert time.monotonic() < end, browser.errors
-                before = now
-                time.sleep(2)
-            found[size] = Image.fromarray(now)
+        for size, shape in VIEWS.items():
+            # a window of that size: with an emulated screen, WebGL without a card does not end
+            with TemporaryDirectory() as profile, Browser(Path(profile), shape) as browser:
+                browser.call("Page.navigate", url=opened.url)
+                found[size] = Image.fromarray(_settled(browser, folder / f"view-{size}.png"))
     return found
+
+
+def _settled(browser: Browser, path: Path) -> NDArray[Any]:
+    """A picture with colours that is the same as the one before."""
+    before, end = np.zeros(0), time.monotonic() + _SECONDS
+    while True:
+        now = browser.picture(path)
+        if (np.ptp(now[60:].astype(int), axis=2) > 40).mean() > 0.05 and np.array_equal(
+            now, before
+        ):
+            return now
+        assert time.monotonic() < end, browser.errors
+        before = now
+        time.sleep(2)
 
 
 def beside(wide: Image.Image, narrow: Image.Image) -> Image.Image:
@@ -120,9 +129,9 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     results = demo(options.folder)
-    with Browser(options.folder) as browser:
+    with TemporaryDirectory() as profile, Browser(Path(profile)) as browser:
         pages = report(browser, results, options.folder)
-        views = viewer(browser, results, options.folder)
+    views = viewer(results, options.folder)
     both = beside(pages["report-laptop-light"], pages["report-phone-dark"])
     save(both, options.output / "report.png")
     save(views["laptop"], options.output / "view.png")
