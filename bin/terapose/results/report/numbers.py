@@ -111,8 +111,8 @@ def parameters(record: Mapping[str, Any]) -> dict[str, Any]:
     intensity = record.get("intensity", {})
     known |= {f"normalize_{key}" if key == "mode" else key: v for key, v in intensity.items()}
     if "model" in record:
-        names = ("precision", "overlap", "augment", "skip_empty")
-        known |= {f"network {key}": record["model"][key] for key in names}
+        of_network = ("precision", "overlap", "augment", "skip_empty")
+        known |= {f"network {key}": record["model"][key] for key in of_network}
     names = ("anisotropy", "rescale", "flow_precision", "expand", "block")
     known |= {key: record.get(key) for key in names}
     cleaned: dict[str, Any] = masked_all(known)
