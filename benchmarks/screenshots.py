@@ -1,10 +1,10 @@
-"""The pictures of a report and of the viewer in the documentation, made by a real browser.
+"""The picture of a report in the documentation, made by a real browser.
 
 1. The volume of `make demo` is simulated (seeded) and segmented in a folder; a run that is there
    goes on.
-2. A headless Chromium opens the report on a laptop and on a phone, in light and in dark, and the
-   viewer in both widths. All pictures go to the folder, to be looked at.
-3. Two of the report, side by side, and the viewer become docs/report.png and docs/view.png.
+2. A headless Chromium opens the report on a laptop and on a phone, in light and in dark. All
+   pictures go to the folder, to be looked at.
+3. Two of them, side by side, become docs/report.png.
 
 `PYTHONPATH=bin:. python -m benchmarks.screenshots --folder /demo`
 """
@@ -15,23 +15,20 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
 from PIL import Image
 from tests.browser import Browser
 
 import terapose
-from terapose.apps.view import open_view
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"laptop": (1280, 1400), "phone": (390, 844)}
-"""Width and height; the laptop's is that of two screens."""
+"""Width and height of the report; the laptop's is that of two screens."""
 SHOWN = 0.62
 """Of the laptop's report, beside that of the phone."""
 COLORS = 96
-_SECONDS = 120.0
 
 
 def demo(folder: Path) -> Path:
@@ -44,15 +41,14 @@ def demo(folder: Path) -> Path:
     return terapose.run(image, folder / "demo", diameter=given["diameter"], report=True).folder
 
 
-def resize(browser: Browser, size: str, scheme: str) -> None:
+def resize(browser: Browser, width: int, height: int, scheme: str, *, mobile: bool) -> None:
     """Make a browser one of a laptop or a phone, in light or dark."""
-    width, height = SIZES[size]
     browser.call(
         "Emulation.setDeviceMetricsOverride",
         width=width,
         height=height,
         deviceScaleFactor=1,
-        mobile=size == "phone",
+        mobile=mobile,
     )
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.call("Emulation.setEmulatedMedia", features=[feature])
@@ -63,34 +59,13 @@ def report(browser: Browser, results: Path, folder: Path) -> dict[str, Image.Ima
     found = {}
     for size in SIZES:
         for scheme in ("light", "dark"):
-            resize(browser, size, scheme)
+            resize(browser, *SIZES[size], scheme, mobile=size == "phone")
             browser.call("Page.navigate", url=(results / "report.html").as_uri())
             browser.until("document.readyState == 'complete'")
             wide = browser.evaluate("document.documentElement.scrollWidth")
             assert wide <= SIZES[size][0], (size, wide)
             name = f"report-{size}-{scheme}"
             found[name] = Image.fromarray(browser.picture(folder / f"{name}.png"))
-    return found
-
-
-def viewer(browser: Browser, results: Path, folder: Path) -> dict[str, Image.Image]:
-    """Pictures of the viewer, by size, once they no longer change."""
-    found = {}
-    with open_view(results, browser=False) as opened:
-        for size in SIZES:
-            resize(browser, size, "dark")
-            browser.call("Page.navigate", url="about:blank")
-            browser.call("Page.navigate", url=opened.url)
-            before, end = np.zeros(0), time.monotonic() + _SECONDS
-            while True:
-                now = browser.picture(folder / f"view-{size}.png")
-                colors = np.ptp(now[60:].astype(int), axis=2) > 40
-                if colors.mean() > 0.05 and np.array_equal(now, before):
-                    break
-                assert time.monotonic() < end, browser.errors
-                before = now
-                time.sleep(2)
-            found[size] = Image.fromarray(now)
     return found
 
 
@@ -120,12 +95,10 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     results = demo(options.folder)
-    with Browser(options.folder) as browser:
+    with TemporaryDirectory() as profile, Browser(Path(profile)) as browser:
         pages = report(browser, results, options.folder)
-        views = viewer(browser, results, options.folder)
     both = beside(pages["report-laptop-light"], pages["report-phone-dark"])
     save(both, options.output / "report.png")
-    save(views["laptop"], options.output / "view.png")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -359,30 +355,6 @@ def test_the_command(tmp_path: Path, command: Terapose) -> None:
     (warning,) = json.loads((tmp_path / "none" / "report.json").read_text())["warnings"]
     assert warning["name"] == "no-cells" and "labels" in warning["remedy"]
     assert len((tmp_path / "none" / "cells.csv").read_text().splitlines()) == 1
-
-
-@pytest.mark.parametrize("place", ["before the earlier ones go", "after labels.zarr is renamed"])
-def test_measuring_that_was_killed_starts_over(tmp_path: Path, place: str) -> None:
-    image = write_zarr(tmp_path / "image.zarr", IMAGE)
-    tifffile.imwrite(tmp_path / "labels.tif", LABELS)
-    words = image, tmp_path / "labels.tif"
-    script = (
-        "import os, signal, sys, terapose\n"
-        "from terapose.io import files\n"
-        f"files.at_point = lambda at: at == 'results: {place}' and os.kill(os.getpid(), 9)\n"
-        "terapose.measure(*sys.argv[1:], workers=1, progress=False)\n"
-    )
-    out = tmp_path / "out"
-    environment = {**os.environ, "PYTHONPATH": str(Path(terapose.__file__).parents[1])}
-    command = [*map(str, (sys.executable, "-c", script, *words, out))]
-    killed = subprocess.run(command, env=environment, stderr=subprocess.DEVNULL)
-    assert killed.returncode == -signal.SIGKILL
-    assert (out / ".terapose").exists() and not (out / "provenance.json").exists()
-    found = terapose.measure(*words, out, workers=1, progress=False)
-    whole = terapose.measure(*words, tmp_path / "whole", workers=1, progress=False)
-    # also of what had been laid aside
-    assert content(found.folder) == content(whole.folder)
-    assert faults(found.folder) == []
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(
