@@ -35,13 +35,13 @@ def command(labels: str, out: Path, image: str | None, channels: str | None) -> 
     from terapose.cli.known import segmented, under
     from terapose.core.errors import InputError, shown
     from terapose.core.param_types import is_index
-    from terapose.io.images import open_image
+    from terapose.io.images import Image, open_image
     from terapose.io.images.channels import channel_numbers
     from terapose.io.images.watch import Watch
 
     watch = Watch()
     cells = watch.labels(labels)
-    opened = None
+    opened: Image | None = None
     numbers: tuple[int, ...] = (1,)
     if image is None and channels is not None:
         raise InputError("there is no image", where="channels", remedy="give it with --image")

@@ -186,7 +186,7 @@ def _labels(source: Path, target: Path, record: Mapping[str, Any]) -> None:
 
 
 def _multiscale(source: Path) -> dict[str, Any]:
-    """What a label image says of its levels."""
+    """What a label image says of levels and axes."""
     document = source / "zarr.json"
     if not document.is_file():
         raise InputError(
