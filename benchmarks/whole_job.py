@@ -27,9 +27,12 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks import masks
 from benchmarks.profile import DIAMETER, simulate
+
+from terapose.pipeline.local import run_stages
 
 ROOT = Path(__file__).parents[1]
 SLIDE, SMALL, MANY, VOLUME = 2048, 512, 50, 160
@@ -95,19 +98,18 @@ def workflow(folder: Path, edge: int, many: int) -> None:
 
 def store(case: masks.Case, folder: Path) -> list[tuple[int, int]]:
     """Bytes read and written by the network's stages, and by those after it."""
-    counts = []
-    run_stages = masks.run_stages
+    counts: list[tuple[int, int]] = []
 
     def counted(*words: Any, **options: Any) -> Any:
-        before = _bytes()
+        read, written = _bytes()
         done = run_stages(*words, **options)
-        counts.append(tuple(b - a for a, b in zip(before, _bytes(), strict=True)))
+        after = _bytes()
+        counts.append((after[0] - read, after[1] - written))
         return done
 
-    masks.run_stages = counted
-    masks.prepare(case, folder)
-    masks.ours(case, folder)
-    masks.run_stages = run_stages
+    with patch("benchmarks.masks.run_stages", counted):
+        masks.prepare(case, folder)
+        masks.ours(case, folder)
     network, *others = counts
     return [network, (sum(c[0] for c in others), sum(c[1] for c in others))]
 
