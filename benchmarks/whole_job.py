@@ -1,0 +1,161 @@
+"""What a whole job takes beside its network: `python -m benchmarks.whole_job PART ...`.
+
+All images are simulated, with a seed: nuclei of 17 pixels, for which the shipped network is made.
+
+- ``slide``: `terapose segment` of a slide, with one process and with two. Wall time and processor
+  time of the whole command, and the wall time of its network stage as `provenance.json` has it.
+- ``workflow``: an empty workflow, then `nextflow run` of one slide of 512 pixels, then of 50 by a
+  samplesheet. Processor time of everything that was started, and for each slide what is left
+  without the empty workflow and without the stages' own, as `provenance.json` has it.
+- ``store``: bytes that the stages read and wrote, as the kernel counts them, for each voxel of the
+  network's grid: a plane and a volume. Those of the network include the file of weights.
+
+Wall times are for an idle machine; a busy one changes processor time little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks import masks
+from benchmarks.profile import DIAMETER, simulate
+
+from terapose.pipeline.local import run_stages
+
+ROOT = Path(__file__).parents[1]
+SLIDE, SMALL, MANY, VOLUME = 2048, 512, 50, 160
+
+
+def timed(words: Sequence[object], folder: Path) -> tuple[float, float]:
+    """Run a command; returns wall time and processor time, that of its children, too."""
+    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with (folder / "log.txt").open("wb") as log:
+        done = subprocess.run([*map(str, words)], cwd=folder, stdout=log, stderr=log)
+    wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise RuntimeError((folder / "log.txt").read_text())
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table."""
+    for row in (head, ["---", *["---:"] * (len(head) - 1)], *rows):
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
+
+
+def slide(folder: Path, edge: int) -> None:
+    """Part ``slide``."""
+    simulate((1, edge, edge), folder / "image.zarr")
+    rows = []
+    for jobs in (1, 2):
+        out = folder / f"out{jobs}"
+        words = [sys.executable, ROOT / "bin/terapose.py", "segment", folder / "image.zarr", out]
+        wall, processor = timed([*words, "--diameter", DIAMETER, "--jobs", jobs], folder)
+        stages = json.loads((out / "provenance.json").read_text())["stages"]
+        network = sum(s["seconds"] for name, s in stages.items() if name.startswith("gradients"))
+        times = (f"{seconds:.1f} s" for seconds in (wall, processor, network))
+        rows.append([f"{edge} x {edge}, `--jobs {jobs}`", *times, f"{wall / network:.2f}"])
+    table(("segment", "wall", "processor", "network's wall", "ratio of walls"), rows)
+
+
+def workflow(folder: Path, edge: int, many: int) -> None:
+    """Part ``workflow``."""
+    (folder / "empty.nf").write_text("workflow { }\n")
+    empty = timed(["nextflow", "run", "empty.nf"], folder)
+    rows = [["an empty workflow", *(f"{seconds:.1f} s" for seconds in empty), "-", "-"]]
+    for count in (1, many):
+        place = folder / str(count)
+        place.mkdir()
+        names = [f"slide{n}" for n in range(count)]
+        for name in names:
+            simulate((1, edge, edge), place / f"{name}.zarr")
+        sheet = ["sample,image", *(f"{name},{place / name}.zarr" for name in names)]
+        (place / "sheet.csv").write_text("\n".join(sheet) + "\n")
+        words = ["nextflow", "run", ROOT, "-ansi-log", "false", "--diameter", DIAMETER]
+        took = timed([*words, "--input", "sheet.csv", "--outdir", "out"], place)
+        records = [
+            json.loads((place / "out" / name / "provenance.json").read_text()) for name in names
+        ]
+        own = sum(s["processor_seconds"] for r in records for s in r["stages"].values())
+        beyond = [took[0] - empty[0], (took[1] - empty[1] - own) / count]
+        times = (f"{seconds:.1f} s" for seconds in (*took, *beyond))
+        rows.append([f"{count} of {edge} x {edge}", *times])
+    head = ("nextflow run", "wall", "processor", "wall beyond the empty one")
+    table((*head, "processor a slide beyond it and the stages' own"), rows)
+
+
+def store(case: masks.Case, folder: Path) -> list[tuple[int, int]]:
+    """Bytes read and written by the network's stages, and by those after it."""
+    counts: list[tuple[int, int]] = []
+
+    def counted(*words: Any, **options: Any) -> Any:
+        read, written = _bytes()
+        done = run_stages(*words, **options)
+        after = _bytes()
+        counts.append((after[0] - read, after[1] - written))
+        return done
+
+    with patch("benchmarks.masks.run_stages", counted):
+        masks.prepare(case, folder)
+        masks.ours(case, folder)
+    network, *others = counts
+    return [network, (sum(c[0] for c in others), sum(c[1] for c in others))]
+
+
+def _bytes() -> tuple[int, int]:
+    """That this process has read and written so far, from disk or from what is cached of it."""
+    lines = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(lines["rchar"]), int(lines["wchar"])
+
+
+def traffic(folder: Path, edges: tuple[int, int]) -> None:
+    """Part ``store``."""
+    rows = []
+    for case in (masks.Case((1, edges[0], edges[0]), 0.4), masks.Case((edges[1],) * 3)):
+        z, y, x = case.shape
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            for shape in (masks.SMALL[case.is_flat], case.shape):
+                # the small one imports and compiles
+                place = folder / "x".join(map(str, shape))
+                place.mkdir()
+                one = masks.Case(shape, case.flow_threshold)
+                found = pool.submit(store, one, place).result()
+        numbers = (f"{n / (z * y * x):.1f}" for pair in found for n in pair)
+        rows.append([case.name, *numbers])
+    parts = ("network: read", "written", "other stages: read", "written")
+    table(("bytes a voxel", *parts), rows)
+
+
+def main() -> None:
+    """Measure the parts that are named."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("parts", nargs="+", choices=("slide", "workflow", "store"))
+    parser.add_argument("--slide", type=int, default=SLIDE, help="Edge of the slide, in pixels.")
+    parser.add_argument("--small", type=int, default=SMALL, help="Edge of the workflow's slides.")
+    parser.add_argument("--many", type=int, default=MANY, help="How many of them.")
+    parser.add_argument("--volume", type=int, default=VOLUME, help="Edge of the volume, in voxels.")
+    given = parser.parse_args()
+    for part in given.parts:
+        with tempfile.TemporaryDirectory(prefix="whole-job-") as name:
+            if part == "slide":
+                slide(Path(name), given.slide)
+            elif part == "workflow":
+                workflow(Path(name), given.small, given.many)
+            else:
+                traffic(Path(name), (given.slide, given.volume))
+
+
+if __name__ == "__main__":
+    main()
