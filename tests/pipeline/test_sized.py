@@ -64,6 +64,20 @@ def test_the_diameter_is_found_whatever_the_cut(
     assert given.model_dump(exclude=left_out) == plan.model_dump(exclude=left_out)
 
 
+def test_it_is_not_looked_for_again_with_parameters_of_later_stages(plane: Path) -> None:
+    """What the workflow's PLAN is cached by is the same: its input and the code."""
+
+    def passed(**given: Any) -> dict[str, str]:
+        params = check({"diameter": "auto", **given})
+        lines = check_stage.run("s", str(plane), params, None).lines.splitlines()
+        columns = dict(zip(*(line.split("\t") for line in lines), strict=True))
+        return {name: columns[name] for name in ("plan", "identity")}
+
+    first = passed()
+    assert passed(cellprob_threshold=2, flow_threshold=0.7, min_size=20) == first
+    assert passed(percentiles=(2, 98))["plan"] != first["plan"]
+
+
 @pytest.mark.slow
 def test_in_the_workflow_it_is_the_plan_that_finds_it(plane: Path) -> None:
     params = check({"min_size": 20, "diameter": "auto"})
