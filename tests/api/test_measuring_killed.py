@@ -41,7 +41,7 @@ def test_measuring_that_was_killed_starts_over(tmp_path: Path, place: str) -> No
     )
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": str(Path(terapose.__file__).parents[1])}
-    command = [sys.executable, "-c", script, *words, out]
+    command = [*map(str, (sys.executable, "-c", script, *words, out))]
     killed = subprocess.run(command, env=environment, stderr=subprocess.DEVNULL)
     assert killed.returncode == -signal.SIGKILL
     assert (out / ".terapose").exists() and not (out / "provenance.json").exists()

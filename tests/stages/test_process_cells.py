@@ -231,6 +231,7 @@ def test_cells_of_several_planes_are_refused_in_mode_2d(
         "--flow-threshold",
         0,
     )
+    whole = ("--min-size", 0, "--max-size-fraction", 1)
     touching = ("--process", "components", "--process-options", "touching=true")
-    said = command("segment", image, tmp_path / "out", *words, "--min-size", 0, *touching)
+    said = command("segment", image, tmp_path / "out", *words, *whole, *touching)
     assert said.code == 2 and "several planes, which mode 2d has not" in said.err, said.err

@@ -97,23 +97,19 @@ def _finish(starts, planar, hz, hy, hx, rows, caught, places):  # type: ignore[n
 
 
 @njit
-def _walk(  # type: ignore[no-untyped-def]
-    field,
-    origin,
-    shape,
-    starts,
-    niter,
-    planar,
-    tolerance,
-    rows,
-    marks,
-    decay,
-    places,
-    far,
-    lost,
-    most,
-):
+def _forget(j, moving, who, last, now, past):  # type: ignore[no-untyped-def]
+    """Put the last of the points that move in the place of one that has stopped."""
+    who[j], last[j] = who[moving], last[moving]
+    for k in range(3):
+        now[j, k], past[j, k] = now[moving, k], past[moving, k]
+
+
+@njit
+def _walk(starts, walk, sinks, found):  # type: ignore[no-untyped-def]
     """Follow a few points in turn, a step of each: no point waits for its own last step."""
+    field, origin, shape, niter, planar, tolerance = walk
+    rows, marks, decay = sinks
+    places, far, lost, most = found
     fz, fy, fx = F(shape[0]), F(shape[1]), F(shape[2])
     hz, hy, hx = F(shape[0] - 1), F(shape[1] - 1), F(shape[2] - 1)
     # in units of positions; an axis that is not followed may have a single voxel
@@ -161,11 +157,9 @@ def _walk(  # type: ignore[no-untyped-def]
             if not stop:
                 j += 1
                 continue
+            places[i] = now[j]
             moving -= 1
-            who[j], last[j] = who[moving], last[moving]
-            for k in range(3):
-                places[i, k] = now[j, k]
-                now[j, k], past[j, k] = now[moving, k], past[moving, k]
+            _forget(j, moving, who, last, now, past)
         if t == next_time:
             past[:moving] = now[:moving]
             remembered, next_time = t, t + (8 if t < 32 else 24)
@@ -193,22 +187,8 @@ def _follow(  # type: ignore[no-untyped-def]
 ):
     for group in numba.prange((len(starts) + GROUP - 1) // GROUP):
         at = slice(group * GROUP, (group + 1) * GROUP)
-        _walk(
-            field,
-            origin,
-            shape,
-            starts[at],
-            niter,
-            planar,
-            tolerance,
-            rows,
-            marks,
-            decay,
-            places[at],
-            far[at],
-            lost[at],
-            most[at],
-        )
+        walk = (field, origin, shape, niter, planar, tolerance)
+        _walk(starts[at], walk, (rows, marks, decay), (places[at], far[at], lost[at], most[at]))
 
 
 @njit

@@ -1,7 +1,7 @@
 """Volumes that are made from labels: the outlines of cells, and the values of a column.
 
 Each level is made from the same level of the label image. A voxel is on an outline in a section if
-one of its four neighbours there is not of this cell; what is beyond the image does not count. A
+one of the four neighbours there is not of this cell; what is beyond the image does not count. A
 section can be across Z, Y or X, so there are three outlines. A chunk needs one voxel more on each
 side, and does not depend on how it was cut.
 """
@@ -55,7 +55,7 @@ class _OfLabels:
 
 
 class Outlines(_OfLabels):
-    """Bits that say in which sections a voxel is on the outline of its cell; 0 elsewhere.
+    """Bits that say in which sections a voxel is on the cell's outline; 0 elsewhere.
 
     The three lowest are those of `SECTIONS`. The others say how opaque it is, up to `OPAQUE`: at
     coarser levels outlines cover more and more of the cells, so they are as much fainter.
