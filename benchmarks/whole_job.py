@@ -30,7 +30,7 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks import masks
-from benchmarks.profile import DIAMETER, simulate
+from benchmarks.growth import DIAMETER, simulate
 
 from terapose.pipeline.local import run_stages
 

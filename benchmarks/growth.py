@@ -14,7 +14,7 @@ before it left.
 Rows are kept in a JSON file, so sizes can be measured one by one: a case that is measured again
 replaces its rows.
 
-    python -m benchmarks.profile --sizes 256 512 1024 2048 --volumes 64 96 --output docs/profile.md
+    python -m benchmarks.growth --sizes 256 512 1024 2048 --volumes 64 96 --output docs/profile.md
 """
 
 from __future__ import annotations
