@@ -78,11 +78,11 @@ def results(folder: Path) -> tuple[str, bytes]:
 
 
 def with_diameter(words: tuple[object, ...]) -> tuple[object, ...]:
-    """Words with the diameter of the shipped network, if they have neither it nor a network.
+    """Words with the diameter of the shipped network, if they have neither it nor a network, and are no stub's.
 
     Without one it would be looked for in each image, and the image be resized.
     """
-    given = {"--diameter", "--model", "-params-file", "-profile"}
+    given = {"--diameter", "--model", "-params-file", "-profile", "-stub-run"}
     return words if given & {*words} else (*words, "--diameter", 17)
 
 
