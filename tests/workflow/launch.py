@@ -78,7 +78,7 @@ def results(folder: Path) -> tuple[str, bytes]:
 
 
 def with_diameter(words: tuple[object, ...]) -> tuple[object, ...]:
-    """Words with the diameter of the shipped network, if they have neither it nor a network, and are no stub's.
+    """Words with the diameter of the shipped network, unless they say what is taken instead.
 
     Without one it would be looked for in each image, and the image be resized.
     """
