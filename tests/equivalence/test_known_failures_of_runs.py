@@ -206,7 +206,7 @@ def test_a_task_without_a_receipt_stops_the_run(
     plan, store = prepared(tmp_path, tiny_model, image, max_tasks=3, **PLANNED)
     params = check({"model": str(tiny_model), **CUT})
     out = tmp_path / "out"
-    asked_for = ("flow_errors", "cell_overlaps", "outlines")
+    asked_for = ("flow_errors", "cell_overlaps", "process_cells", "outlines")
     stages = [s for s in SCATTERED if len(plan.tasks[s]) > 1 and s not in asked_for]
     assert len(stages) == 10 - (len(plan.output.regions) == 1)
     for stage in stages:
