@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def test_the_bytes_and_the_store_of_a_run_on_one_machine(
 ) -> None:
     said = command(*words_of(tmp_path, tiny_model, "one"))
     assert said.code == 0, said.err
-    alone = ("--model", tiny_model, *arguments(check(GIVEN), GIVEN).split(), "--jobs", 1)
+    alone = ("--model", tiny_model, *shlex.split(arguments(check(GIVEN), GIVEN)), "--jobs", 1)
     said = command("segment", tmp_path / "image.zarr", tmp_path / "alone", *alone)
     assert said.code == 0, said.err
     assert results(tmp_path / "one") == results(tmp_path / "alone")
