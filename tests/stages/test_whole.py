@@ -50,7 +50,7 @@ def words_of(folder: Path, model: Path, name: str, **params: Any) -> list[object
     return [
         *("stage", "whole", "--plan", folder / "plan.json", "--store", folder / "store"),
         *("--model-file", model, "--output", folder / name, "--code", WHOLE.code),
-        *("--summary", folder / f"{name}.json", *given.split()),
+        *("--summary", folder / f"{name}.json", *shlex.split(given)),
     ]
 
 
