@@ -130,8 +130,9 @@ class Parameters(ImageParameters):
     follow_tolerance: Annotated[float, Field(ge=0, le=0.01)] = Field(
         0.0,
         description="Stop following the flows from a voxel when a step is shorter than this, in "
-        "voxels; 0: only where no further step changes anything, as in Cellpose. 3e-5 is faster in "
-        "volumes, but single voxels may then belong to other cells (2 of 4 million, in a test).",
+        "voxels; 0: only where it is certain in which voxel it ends, with Cellpose's result. 3e-5 "
+        "is faster where few flows come to rest, but single voxels may then belong to other cells "
+        "(2 of 4 million, in a test).",
     )
     flow_threshold: Annotated[Number, Field(ge=0)] = Field(
         None,
