@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -107,3 +112,31 @@ def test_flows_that_are_no_numbers_are_no_sinks() -> None:
     known = np.isfinite(places).all(axis=1)
     assert not lost.any() and 0 < known.sum() < len(starts)
     np.testing.assert_array_equal(ends[known], places[known].astype(np.int32))
+
+
+PAST_THE_BOX = """
+import numpy as np
+from terapose.algorithms.flows.follow import find_places, follow, scale_flows
+shape, size, origin = (1, 40000, 40000), (1, 64, 64), (0, 2000, 2000)
+for speed in (20, -20):
+    flows = np.zeros((2, *size), np.float32)
+    flows[0] = 5 * speed
+    flows = scale_flows(flows, np.ones(size, bool), shape)
+    starts = np.argwhere(np.ones(size, bool))
+    starts = (np.random.default_rng(0).permutation(starts) + origin).astype(np.int32)
+    ends, _, lost = follow(flows, origin, shape, starts, 1)
+    places, _, same = find_places(flows, origin, shape, starts, 1)
+    assert (lost == same).all() and (np.abs(ends[~lost, 1] - 2032) > 40).any()
+    assert (ends[~lost] == places[~lost].astype(np.int32)).all()
+"""
+
+
+@pytest.mark.slow
+def test_points_whose_last_step_leaves_the_box_are_no_sinks(tmp_path: Path) -> None:
+    # compiled anew, so that an index that is out of bounds is an error
+    path = str(Path(kernel.__file__).parents[3])
+    checked = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore", "-c", PAST_THE_BOX]
+    environment = {**os.environ, "PYTHONPATH": path, **checked}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

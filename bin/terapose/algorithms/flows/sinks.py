@@ -190,6 +190,12 @@ def _find(  # type: ignore[no-untyped-def]
         if not np.isfinite(place).all():
             continue
         voxel = np.floor(place)
+        # a point that is not lost may have left what was read by its last step
+        is_read = True
+        for a in range(3):
+            is_read &= known[a, 0] <= voxel[a] - origin[a] <= known[a, 1]
+        if not is_read:
+            continue
         z, y = np.int64(voxel[0]) - origin[0] + 1, np.int64(voxel[1]) - origin[1] + 1
         x = np.int64(voxel[2]) - origin[2] + 1
         if tries[z, y, x] >= _TRIES:
