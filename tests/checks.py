@@ -40,3 +40,13 @@ def assert_refused(message: str, address: str | Path, **options: Any) -> None:
         open_image(address, **options)
     assert "\n" not in str(caught.value)
     assert caught.value.remedy
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Bytes of the results, but of the record."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in files
+        if path.name != "provenance.json"
+    }

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from scipy import ndimage
+from tests.checks import content
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr, write_zarr
 
@@ -41,16 +42,6 @@ def measure(tmp_path: Path) -> Measure:
         return terapose.measure(image, labels, place / "out", workers=1, progress=False, **params)
 
     return run
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Bytes of the results, but of the record."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in files
-        if path.name != "provenance.json"
-    }
 
 
 def polygons(path: Path, features: list[Any]) -> Path:

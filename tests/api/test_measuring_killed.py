@@ -10,22 +10,13 @@ from pathlib import Path
 
 import pytest
 import tifffile
+from tests.checks import content
 from tests.synthetic import nuclei, write_zarr
 
 import terapose
 from terapose.results.verify import faults
 
 IMAGE, LABELS = nuclei((8, 44, 50))
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Bytes of the results, but of the record."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in files
-        if path.name != "provenance.json"
-    }
 
 
 @pytest.mark.parametrize("place", ["before the earlier ones go", "after labels.zarr is renamed"])

@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.algorithms.objects.edges import edges
 from terapose.core.errors import InputError
+from terapose.core.geometry import Box
 from terapose.io import files
 from terapose.io.images import Image
 from terapose.io.images.array_like import Voxels
+from terapose.results.processing.joining import dense_ids
 
 END = "_seg.npy"
 MOST = 100_000_000
@@ -69,7 +72,7 @@ def write_npy(
     kind = np.uint16 if count < 2**16 - 1 else np.uint32
     content: dict[str, Any] = {
         "masks": (cells[0] if flat else cells).astype(kind),
-        "outlines": np.where(edges(cells), cells, 0)[0 if flat else slice(None)].astype(kind),
+        "outlines": np.where(outlines(cells), cells, 0)[0 if flat else slice(None)].astype(kind),
         "chan_choose": [0, 0],
         "ismanual": np.zeros(count, bool),
         "filename": str(_beside(out) if image is None else _stem(out)),
@@ -113,25 +116,20 @@ def dense(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
         raise InputError(
             "a label image must have whole numbers from 0 up", where=where, got=str(labels.dtype)
         )
-    found, row = np.unique(labels, return_inverse=True)
-    first = 0 if len(found) and found[0] == 0 else 1
-    return np.asarray(row.reshape(labels.shape) + first, np.int64)
+    _, ids = dense_ids(labels)
+    return ids.reshape(labels.shape).astype(np.int64)
 
 
-def edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
+def outlines(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Pixels of cells with one of four neighbours in the plane that is outside the cell."""
     wide = np.pad(labels, ((0, 0), (1, 1), (1, 1)))
-    around = (wide[:, :-2, 1:-1], wide[:, 2:, 1:-1], wide[:, 1:-1, :-2], wide[:, 1:-1, 2:])
-    found = np.zeros(labels.shape, bool)
-    for neighbour in around:
-        found |= neighbour != labels
-    return found & (labels > 0)
+    found: NDArray[np.bool_] = (edges(wide, 1) | edges(wide, 2))[:, 1:-1, 1:-1] & (labels > 0)
+    return found
 
 
 def _pixels(image: Image, channels: Sequence[int], *, flat: bool) -> NDArray[Any]:
     """Three channels, those that are missing black: (Y, X, 3), or (Z, Y, X, 3)."""
-    whole = (slice(0, image.shape[0]), slice(0, image.shape[1]), slice(0, image.shape[2]))
     pixels = np.zeros((*image.shape, _CHANNELS), image.dtype)
     for n, channel in enumerate(channels):
-        pixels[..., n] = image.read(whole, channel)
+        pixels[..., n] = image.read(Box.whole(image.shape).slices, channel)
     return pixels[0] if flat else pixels

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from terapose.core.errors import InputError
+from terapose.core.param_types import is_index
 from terapose.io.images import Image, Selection
+
+if TYPE_CHECKING:
+    from terapose.io.images.watch import Watch
 
 
 class Known(NamedTuple):
@@ -88,3 +94,52 @@ def under(image: Image, shape: tuple[int, ...], known: Known) -> Image:
     from_record = known.selection.region and image.selection.region == known.selection.region
     fits = tuple(shape) != image.shape and tuple(shape) == image.whole.shape
     return image.whole if from_record and fits else image
+
+
+def image_with(
+    labels: str,
+    shape: tuple[int, ...],
+    address: str | None,
+    channels: str | None,
+    watch: Watch,
+) -> tuple[Image | None, tuple[int, ...]]:
+    """The image that belongs to labels, and numbers of channels.
+
+    Parameters
+    ----------
+    labels, shape
+        Address and (Z, Y, X) of the labels.
+    address
+        Of the image, if it is given.
+    channels
+        Numbers and names, separated by commas; None: all.
+    watch
+        Opens the image.
+
+    Raises
+    ------
+    InputError
+        If the image has another shape, or no such channel; or if there are channels of no image.
+    """
+    from terapose.io.images import open_image
+    from terapose.io.images.channels import channel_numbers
+
+    if address is None:
+        if channels is not None:
+            raise InputError("there is no image", where="channels", remedy="give it with --image")
+        return None, ()
+    known = segmented(labels, address)
+    opened = watch.open(partial(open_image, address, **known.selection.options))
+    opened = under(opened, shape, known)
+    if opened.shape != tuple(shape):
+        raise InputError(
+            "image and labels differ in shape",
+            where=address,
+            got=" x ".join(map(str, opened.shape)),
+            allowed=" x ".join(map(str, shape)),
+            remedy="give the image, or a crop of it, that the labels belong to",
+        )
+    words = [word.strip() for word in channels.split(",")] if channels else []
+    numbers = [int(word) if is_index(word) else word for word in words]
+    every = tuple(range(1, opened.channels + 1))
+    return opened, channel_numbers(opened, numbers)[0] if numbers else every

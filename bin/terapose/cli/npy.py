@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import click
@@ -32,37 +31,16 @@ def command(labels: str, out: Path, image: str | None, channels: str | None) -> 
     than 100 million voxels are refused, because the window holds all of them in memory.
     """
     from terapose.apps.cellpose_npy import write_npy
-    from terapose.cli.known import segmented, under
+    from terapose.cli.known import image_with
     from terapose.core.errors import InputError, shown
-    from terapose.core.param_types import is_index
-    from terapose.io.images import Image, open_image
-    from terapose.io.images.channels import channel_numbers
     from terapose.io.images.watch import Watch
 
     watch = Watch()
     cells = watch.labels(labels)
-    opened: Image | None = None
-    numbers: tuple[int, ...] = (1,)
-    if image is None and channels is not None:
-        raise InputError("there is no image", where="channels", remedy="give it with --image")
-    if image is not None:
-        known = segmented(labels, image)
-        opened = watch.open(partial(open_image, image, **known.selection.options))
-        opened = under(opened, cells.shape, known)
-        if opened.shape != tuple(cells.shape):
-            raise InputError(
-                "image and labels differ in shape",
-                where=image,
-                got=" x ".join(map(str, opened.shape)),
-                allowed=" x ".join(map(str, cells.shape)),
-                remedy="give the image, or a crop of it, that the labels belong to",
-            )
-        every = tuple(range(1, min(3, opened.channels) + 1))
-        words = [word.strip() for word in channels.split(",")] if channels else []
-        wanted = [int(word) if is_index(word) else word for word in words]
-        numbers = channel_numbers(opened, wanted)[0] if wanted else every
-        if len(numbers) > 3:
-            raise InputError("too many channels", where="channels", got=channels, allowed="three")
+    opened, numbers = image_with(labels, cells.shape, image, channels, watch)
+    if channels is not None and len(numbers) > 3:
+        raise InputError("too many channels", where="channels", got=channels, allowed="three")
+    numbers = numbers[:3]
     count = write_npy(cells, labels, out, opened, numbers)
     watch.confirm()
     click.echo(f"{shown(out)}: {count} cells")

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from terapose.cli.values import LocalPath, Numbers, from_input
-from terapose.core.param_types import is_index
 
 if TYPE_CHECKING:
-    from terapose.io.images import Image
-    from terapose.io.images.watch import Watch
     from terapose.results.processing.functions import Function
 
 _EPILOG = """\b
@@ -85,6 +81,7 @@ def command(
     from terapose.apps.process.run import default_block, process
     from terapose.apps.process.setting import FileSetting
     from terapose.apps.unfinished import others
+    from terapose.cli.known import image_with
     from terapose.core.geometry import Grid, zyx
     from terapose.io.images.watch import Watch
 
@@ -92,7 +89,7 @@ def command(
     function = _function(source, settings, halo)
     cells = watch.labels(labels)
     shape = zyx(cells.shape)
-    opened, numbers = _image(image, labels, channels, shape, watch)
+    opened, numbers = image_with(labels, shape, image, channels, watch)
     if block_shape is not None and min(block_shape) < 1:
         raise click.BadParameter("a block has at least 1 voxel along each axis")
     block = zyx(map(min, block_shape or default_block(shape), shape))
@@ -142,37 +139,3 @@ def _function(source: str, settings: tuple[str, ...], halo: tuple[int, ...] | No
             )
         function = replace(function, halo=as_halo(halo, "halo"))
     return function.with_options(options_of(settings, "set"))
-
-
-def _image(
-    address: str | None,
-    labels: str,
-    channels: str | None,
-    shape: tuple[int, int, int],
-    watch: Watch,
-) -> tuple[Image | None, tuple[int, ...]]:
-    """The image under the labels, and numbers of channels."""
-    from terapose.cli.known import segmented, under
-    from terapose.core.errors import InputError
-    from terapose.io.images import open_image
-    from terapose.io.images.channels import channel_numbers
-
-    if address is None:
-        if channels is not None:
-            raise InputError("there is no image", where="channels", remedy="give it with --image")
-        return None, ()
-    known = segmented(labels, address)
-    opened = watch.open(partial(open_image, address, **known.selection.options))
-    opened = under(opened, shape, known)
-    if opened.shape != shape:
-        raise InputError(
-            "image and labels differ in shape",
-            where=address,
-            got=" x ".join(map(str, opened.shape)),
-            allowed=" x ".join(map(str, shape)),
-            remedy="give the image, or a crop of it, that the labels belong to",
-        )
-    words = [word.strip() for word in channels.split(",")] if channels else []
-    numbers = [int(word) if is_index(word) else word for word in words]
-    every = tuple(range(1, opened.channels + 1))
-    return opened, channel_numbers(opened, numbers)[0] if numbers else every

@@ -44,7 +44,7 @@ from terapose.results.processing.blocks import Numbered, Setting
 from terapose.results.processing.builtin import BUILTIN
 from terapose.results.processing.chosen import chosen
 from terapose.results.processing.functions import Function
-from terapose.results.processing.joining import dense_ids, final_ids, not_local
+from terapose.results.processing.joining import dense_ids, final_ids, not_local, pairs_of
 
 _PARTS = "part_"
 """What precedes the columns of `WHOLE` in the table of a block."""
@@ -181,9 +181,7 @@ def _joined(job: Job, setting: Setting) -> NDArray[np.int64]:
                 raise not_local(setting.function, other, number, remedy)
             edges = theirs["edges"][theirs["edges"][:, 0] == number]
             here = own["border_number"][np.searchsorted(own["border_index"], edges[:, 2])]
-            found = np.unique(np.stack([edges[:, 1], here], axis=1), axis=0)
-            ends = np.tile(np.array([other, number]), (len(found), 1))
-            pairs.append(np.stack([ends[:, 0], found[:, 0], ends[:, 1], found[:, 1]], axis=1))
+            pairs.append(pairs_of(other, edges[:, 1], number, here))
     return np.concatenate(pairs)
 
 

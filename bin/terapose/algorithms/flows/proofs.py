@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from terapose.algorithms.flows.sampling import within
 from terapose.io.compiled import njit
 
 UNIT = 2.0**-24
@@ -185,7 +186,7 @@ def inspect(  # type: ignore[no-untyped-def]
             if not (a == 0 and planar):
                 middle = (cuts[a, at[a]] + cuts[a, at[a] + 1]) / 2.0
                 cell[a] = np.int64(np.floor(index_of(middle, float(shape[a]))))
-            if not known[a, 0] <= cell[a] - origin[a] <= known[a, 1]:
+            if not within(cell[a] - origin[a], known[a]):
                 return -1.0
         for corner in range(4 if planar else 8):
             for a in range(3):

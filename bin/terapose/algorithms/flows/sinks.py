@@ -35,6 +35,7 @@ from terapose.algorithms.flows.proofs import (
     spread_of,
     step,
 )
+from terapose.algorithms.flows.sampling import within
 from terapose.io.compiled import njit
 
 SHRINK = (0.985, 0.9, 0.6)
@@ -99,7 +100,7 @@ def _ball(field, shape, origin, planar, known, place, fastest, row):  # type: ig
     for a in range(3):
         is_held = a == 0 and planar
         cell[a] = np.int64(place[a] if is_held else np.floor(index_of(place[a], float(shape[a]))))
-        if not known[a, 0] <= cell[a] - origin[a] <= known[a, 1]:
+        if not within(cell[a] - origin[a], known[a]):
             return False
     step(field, shape, origin, planar, place, cell, moved, slopes)
     gap = np.abs(moved - place).max()
@@ -193,7 +194,7 @@ def _find(  # type: ignore[no-untyped-def]
         # a point that is not lost may have left what was read by its last step
         is_read = True
         for a in range(3):
-            is_read &= known[a, 0] <= voxel[a] - origin[a] <= known[a, 1]
+            is_read &= within(voxel[a] - origin[a], known[a])
         if not is_read:
             continue
         z, y = np.int64(voxel[0]) - origin[0] + 1, np.int64(voxel[1]) - origin[1] + 1

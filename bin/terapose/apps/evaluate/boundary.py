@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.algorithms.objects.edges import edges
 from terapose.apps.evaluate.numbers import ratio
 from terapose.core.errors import InputError
 
@@ -174,12 +175,7 @@ def _edges(labels: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Voxels of instances next to a voxel that is not of the same one."""
     found = np.zeros(labels.shape, np.bool_)
     for axis in range(labels.ndim):
-        before: list[slice] = [slice(None)] * labels.ndim
-        after = list(before)
-        before[axis], after[axis] = slice(None, -1), slice(1, None)
-        differ = labels[tuple(before)] != labels[tuple(after)]
-        found[tuple(before)] |= differ
-        found[tuple(after)] |= differ
+        found |= edges(labels, axis)
     found &= labels != 0
     return found
 

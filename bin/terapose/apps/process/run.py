@@ -45,7 +45,7 @@ from terapose.io.labels.ome_zarr import (
 from terapose.io.zarr_files import Noted, open_sparse
 from terapose.results.processing import blocks
 from terapose.results.processing.blocks import Numbered, Objects
-from terapose.results.processing.joining import dense_ids, final_ids, not_local
+from terapose.results.processing.joining import dense_ids, final_ids, not_local, pairs_of
 
 BLOCK = (256, 256, 256)
 FLAT_BLOCK = (1, 2048, 2048)
@@ -240,10 +240,7 @@ def _join(setting: FileSetting, work: Unfinished, number: int) -> Noted:
         if numbers is None:
             array = open_sparse(f"{work.folder / _NUMBERS}")
             numbers = np.asarray(array[setting.grid[number].slices]).reshape(-1)
-        found = np.stack([edges[:, 0], numbers[edges[:, 1]].astype(np.int64)], 1)
-        found = np.unique(found, axis=0)
-        column = np.ones((len(found), 1), np.int64)
-        pairs.append(np.hstack([other * column, found[:, :1], number * column, found[:, 1:]]))
+        pairs.append(pairs_of(other, edges[:, 0], number, numbers[edges[:, 1]]))
     return _save(work, f"joined/{number}.npz", pairs=np.concatenate(pairs))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.algorithms.objects.edges import edges
 from terapose.apps.view.volumes import Level
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box
@@ -69,26 +70,15 @@ class Outlines(_OfLabels):
         around = (1, 1, 1) if self.dimensions == 3 else (0, 1, 1)
         grown = box.grow(around).clip(self.levels[level].shape)
         labels = self._labels(level, grown)
-        edges = [_edge(labels, axis) for axis in range(3)]
+        along = [edges(labels, axis) for axis in range(3)]
         found = np.zeros(labels.shape, np.uint8)
         for across, bit in enumerate(SECTIONS):
-            one, other = (edge for axis, edge in enumerate(edges) if axis != across)
+            one, other = (edge for axis, edge in enumerate(along) if axis != across)
             found |= (one | other) * np.uint8(bit)
         found[labels == 0] = 0
         factor = self.levels[level].scale[-1] / self.levels[0].scale[-1]
         found[found > 0] |= np.uint8(int(OPAQUE / factor) << OPACITY)
         return found[box.within(grown)]
-
-
-def _edge(labels: NDArray[Any], axis: int) -> NDArray[np.bool_]:
-    """Voxels that differ from a neighbour along an axis."""
-    edge = np.zeros(labels.shape, bool)
-    before = (slice(None),) * axis + (slice(None, -1),)
-    after = (slice(None),) * axis + (slice(1, None),)
-    differ = labels[before] != labels[after]
-    edge[before] |= differ
-    edge[after] |= differ
-    return edge
 
 
 class Values(_OfLabels):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,21 @@ def not_local(function: Function, one: int, other: int, remedy: str) -> InputErr
         got=f"halo {', '.join(map(str, function.halo))}, blocks {one} and {other}",
         remedy=remedy,
     )
+
+
+def pairs_of(other: int, theirs: NDArray[Any], number: int, own: NDArray[Any]) -> NDArray[np.int64]:
+    """Pairs of objects that continue one another, each once, with the columns that `final_ids` has.
+
+    Parameters
+    ----------
+    other, number
+        The blocks.
+    theirs, own
+        (N,) whole numbers of the objects in them of each pair of voxels.
+    """
+    found = np.unique(np.stack([theirs, own], axis=1).astype(np.int64), axis=0)
+    column = np.ones((len(found), 1), np.int64)
+    return np.hstack([other * column, found[:, :1], number * column, found[:, 1:]])
 
 
 def final_ids(
