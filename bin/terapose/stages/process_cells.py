@@ -10,8 +10,8 @@ What functions are, and why the result does not depend on the blocks, is in
 
 The gather compares what blocks that meet think of their border, joins what continues across it, and
 gives dense IDs: the *IDs* of a block are a lookup from its numbers. Left is what **relabel** would
-leave (`terapose.intermediates.cell_parts`), so later stages are the same. In memory are about 200
-bytes for each new object of each block.
+leave (`terapose.intermediates.cell_parts`), so later stages are the same. In memory are up to
+430 bytes for each new object of each block.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Outlines(_OfLabels):
             found |= (one | other) * np.uint8(bit)
         found[labels == 0] = 0
         factor = self.levels[level].scale[-1] / self.levels[0].scale[-1]
-        found[found > 0] |= np.uint8(int(OPAQUE / factor) << OPACITY)
+        found[found > 0] |= np.uint8(max(1, int(OPAQUE / factor)) << OPACITY)
         return found[box.within(grown)]
 
 
