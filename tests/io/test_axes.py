@@ -39,7 +39,8 @@ def _write(path: Path, array: np.ndarray, kind: str) -> Path:
         write_zarr(path, array, dimension_names=(None,) * array.ndim)  # type: ignore[arg-type]
     elif kind == "hdf5":
         with h5py.File(path, "w") as file:
-            file.create_dataset("raw", data=array, chunks=(1,) * (array.ndim - 2) + (8, 2))
+            quarters = tuple(-(-length // 4) for length in array.shape[-2:])
+            file.create_dataset("raw", data=array, chunks=(1,) * (array.ndim - 2) + quarters)
     else:
         strips: dict[str, Any] = {"compression": "zlib", "rowsperstrip": 7}
         tiles: dict[str, Any] = {"compression": "zlib", "tile": (16, 16)}
