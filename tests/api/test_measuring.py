@@ -155,6 +155,13 @@ def test_without_measuring_the_table_says_the_same(measure: Measure) -> None:
     pd.testing.assert_frame_equal(bare, whole[list(bare.columns)])
 
 
+def test_a_mask_is_a_label_image_of_one_cell(measure: Measure) -> None:
+    mask = LABELS == 2
+    one = measure(mask.astype(np.uint16)).table()
+    assert len(one) == 1
+    pd.testing.assert_frame_equal(measure(mask).table(), one)
+
+
 def test_outlines_come_back_as_they_were(measure: Measure, tmp_path: Path) -> None:
     labels = LABELS[3].astype(np.uint16)
     labels[:6, :6] = 0
