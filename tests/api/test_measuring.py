@@ -155,6 +155,21 @@ def test_without_measuring_the_table_says_the_same(measure: Measure) -> None:
     pd.testing.assert_frame_equal(bare, whole[list(bare.columns)])
 
 
+def test_a_mask_is_a_label_image_of_one_cell(measure: Measure) -> None:
+    mask = LABELS == 2
+    one = measure(mask.astype(np.uint16)).table()
+    assert len(one) == 1
+    pd.testing.assert_frame_equal(measure(mask).table(), one)
+
+
+@pytest.mark.parametrize("which", ["image", "labels"])
+def test_arrays_are_refused(tmp_path: Path, which: str) -> None:
+    given: dict[str, Any] = {"image": "image.tif", "labels": "labels.tif", which: LABELS}
+    said = f"{which}: is not the path or URL of an image; got ndarray; save the array to a file"
+    with pytest.raises(InputError, match=said):
+        terapose.measure(given["image"], given["labels"], tmp_path / "out")
+
+
 def test_outlines_come_back_as_they_were(measure: Measure, tmp_path: Path) -> None:
     labels = LABELS[3].astype(np.uint16)
     labels[:6, :6] = 0

@@ -78,9 +78,15 @@ def test_what_is_refused(tmp_path: Path, command: Terapose) -> None:
     assert not out.exists()
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_labels_that_are_none(tmp_path: Path, command: Terapose, dtype: Any) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "sentence"),
+    [
+        (np.int32, "whole numbers from 0 up; got -1; write 0"),
+        (np.float32, "must have whole numbers; got float32; allowed: an integer type; save"),
+    ],
+)
+def test_labels_that_are_none(tmp_path: Path, command: Terapose, dtype: Any, sentence: str) -> None:
     zarr.create_array(str(tmp_path / "labels.zarr"), data=LABELS[3].astype(dtype) - 1)
     write_tiff(tmp_path / "a.tif", IMAGE[3])
     said = command.refuses("npy", tmp_path / "labels.zarr", tmp_path / "a_seg.npy")
-    assert "whole numbers from 0 up" in said
+    assert sentence in said

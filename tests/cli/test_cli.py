@@ -133,12 +133,13 @@ def test_segment_says_where_the_results_are(
 ) -> None:
     image = write_ome_zarr(tmp_path / "nuclei.zarr", nuclei((6, 24, 28))[0])
     out = tmp_path / "out"
-    said = command("segment", image, out, "--model", tiny_model, "--jobs", 1)
+    words = ("--model", tiny_model, "--jobs", 1, "--table", "parquet")
+    said = command("segment", image, out, *words)
     assert said.code == 0, said.err
-    assert said.out == f"labels: {out / 'labels.zarr'}\ntable:  {out / 'cells.csv'}\n"
+    assert said.out == f"labels: {out / 'labels.zarr'}\ntable:  {out / 'cells.parquet'}\n"
     assert "gradients-zy: 1 of 1\n" in said.err
     labels = np.asarray(open_level(str(out / "labels.zarr"), 0)[:])
-    cells = len(pd.read_csv(out / "cells.csv"))
+    cells = len(pd.read_parquet(out / "cells.parquet"))
     assert labels.max() == cells
     assert f"cells:  {cells}\n" in said.err
     (took,) = (line for line in said.err.splitlines() if line.startswith("seconds: "))

@@ -104,7 +104,8 @@ def test_image_store_and_results(
     ended = segment_apart(image, there, *words, "--jobs", 2)
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr and "Could not" not in ended.stderr, ended.stderr
-    assert ended.stdout == f"labels: {there}/labels.zarr\ntable:  {there}/cells.csv\n"
+    files = ("labels: {}/labels.zarr", "table:  {}/cells.csv", "table:  {}/cells.parquet")
+    assert ended.stdout.splitlines() == [line.format(there) for line in files]
     results = {k: v for k, v in content(there).items() if not k.startswith(".terapose/")}
     assert results == content(made / "out")
     # what is damaged in the store is computed again, and what is not kept is removed

@@ -202,6 +202,20 @@ def test_a_giant_cell_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert said.endswith("--window-size gives a smaller one")
 
 
+def test_a_mask_is_a_label_image_of_one_cell(tmp_path: Path) -> None:
+    slide = make(tmp_path)
+    mask, made = slide.ids == slide.ids.max(), {}
+    for dtype in (np.uint8, np.bool_):
+        address = str(tmp_path / f"{dtype.__name__}.zarr")
+        zarr.create_array(address, data=mask.astype(dtype), dimension_names=list("zyx"))
+        out = tmp_path / f"{dtype.__name__}-cells.zarr"
+        frame = table_of(mask.astype(np.uint8))
+        thumbnails = cut_cells(slide.image, address, frame, out, mask_cells=True)
+        made[dtype] = np.asarray(zarr.open_array(thumbnails.path, mode="r")[:])
+    assert made[np.uint8].any()
+    np.testing.assert_array_equal(made[np.bool_], made[np.uint8])
+
+
 def test_a_part_of_the_cells_and_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     slide = make(tmp_path)
     few = slide.frame.iloc[3:8]

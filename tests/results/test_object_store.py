@@ -102,7 +102,8 @@ def test_results_are_those_of_a_local_run(
     words += tuple(w for k, v in CUT.items() for w in (f"--{k.replace('_', '-')}", v))
     said = command("segment", made / "image.zarr", there, *words)
     assert said.code == 0, said.err
-    assert said.out == f"labels: {there}/labels.zarr\ntable:  {there}/cells.csv\n"
+    files = ("labels: {}/labels.zarr", "table:  {}/cells.csv", "table:  {}/cells.parquet")
+    assert said.out.splitlines() == [line.format(there) for line in files]
     # each object is sent once and read once, to compare it; the record comes last
     asked = server.asked()
     assert content(there) == content(made / "out")

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from terapose.api.home import home_of
-from terapose.api.progress import stages
-from terapose.api.result import Result, local, open_result
-from terapose.api.runner import check_workers, image_and_folder, make_report
+from terapose.api.into import address, results_in
+from terapose.api.result import Result
+from terapose.api.runner import image_and_folder, make_report
 from terapose.core.errors import InputError
 from terapose.core.params import MEASURING, SELECTION, Parameters, check
 from terapose.io.images import Image
 from terapose.networks.files import ModelInfo
 from terapose.pipeline.graph import GRAPH, STAGES
 from terapose.pipeline.image_plan import note_files
-from terapose.pipeline.local import Report, Runner, cores, pool_of, quiet, run_stages
+from terapose.pipeline.local import Report, Runner, pool_of, quiet, run_stages
 from terapose.pipeline.plan import Plan, key_of
 from terapose.pipeline.planning import make_plan
 from terapose.results.earlier import record_of
@@ -88,20 +88,25 @@ def measure(
             where=", ".join(strange),
             allowed=", ".join((*MEASURING, *SELECTION)),
         )
-    folder = local(out)
-    workers = cores() if workers is None else check_workers(workers)
-    with stages() if progress else nullcontext(quiet) as report:
+    pixels, cells = address(image, "image", _ARRAYS), address(labels, "labels", _ARRAYS)
+    checked = check(params)
+
+    def work(folder: Path, count: int, report: Report) -> None:
         measure_file(
-            os.fspath(image),
-            os.fspath(labels),
+            pixels,
+            cells,
             folder,
-            check(params),
+            checked,
             renumber=renumber,
             allow_pieces=allow_pieces,
-            workers=workers,
+            workers=count,
             report=report,
         )
-    return open_result(folder)
+
+    return results_in(out, work, workers=workers, progress=progress)
+
+
+_ARRAYS = "save the array to a file, such as a TIFF or a Zarr"
 
 
 def measure_file(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from terapose.api.progress import stages
-from terapose.api.result import Result, local, open_result
-from terapose.api.runner import check_workers, segment_file
+from terapose.api.into import address, results_in
+from terapose.api.result import Result
+from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
-from terapose.pipeline.local import cores, quiet
+from terapose.pipeline.local import Report
 
 
 def run(
@@ -60,31 +59,24 @@ def run(
     >>> result = terapose.run("brain.zarr", "results", diameter=14)  # doctest: +SKIP
     >>> result.labels[10]  # doctest: +SKIP
     """
-    checked = _checked(image, params)
-    workers = cores() if workers is None else check_workers(workers)
-    folder = local(out)
-    with stages() if progress else nullcontext(quiet) as report:
-        segment_file(
-            os.fspath(image),
-            folder,
-            checked,
-            workers=workers,
-            report=report,
-            store=None if store is None else Path(store),
-        )
-    return open_result(folder)
+    where = address(image, "image", _ARRAYS)
+    checked = _checked(params)
+
+    def work(folder: Path, count: int, report: Report) -> None:
+        place = None if store is None else Path(store)
+        segment_file(where, folder, checked, workers=count, report=report, store=place)
+
+    return results_in(out, work, workers=workers, progress=progress)
 
 
-def _checked(image: object, params: dict[str, Any]) -> Parameters:
-    """All parameters, of a single image with an address."""
-    if not isinstance(image, str | os.PathLike):
-        raise InputError(
-            "is not the path or URL of an image",
-            where="image",
-            got=type(image).__name__,
-            remedy="save the array to a file, which the results then name; or use "
-            "terapose.segment, which takes arrays and returns one",
-        )
+_ARRAYS = (
+    "save the array to a file, which the results then name; or use terapose.segment, which takes "
+    "arrays and returns one"
+)
+
+
+def _checked(params: dict[str, Any]) -> Parameters:
+    """All parameters, of a single image."""
     checked = check(params)
     if checked.time == "all":
         raise InputError(

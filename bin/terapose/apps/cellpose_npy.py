@@ -20,6 +20,7 @@ from terapose.core.geometry import Box
 from terapose.io import files
 from terapose.io.images import Image
 from terapose.io.images.array_like import Voxels
+from terapose.io.labels.values import check_signs, check_type
 from terapose.results.processing.joining import dense_ids
 
 END = "_seg.npy"
@@ -112,10 +113,8 @@ def _beside(out: Path) -> Path:
 
 def dense(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
     """Labels numbered from 1 without gaps, in their order."""
-    if labels.dtype.kind not in "biu" or (labels.dtype.kind == "i" and labels.min(initial=0) < 0):
-        raise InputError(
-            "a label image must have whole numbers from 0 up", where=where, got=str(labels.dtype)
-        )
+    check_type(labels.dtype, where)
+    check_signs(labels, where)
     _, ids = dense_ids(labels)
     return ids.reshape(labels.shape).astype(np.int64)
 

@@ -35,6 +35,7 @@ from terapose.io.images import Image
 from terapose.io.images import address as addresses
 from terapose.io.images.watch import Watch
 from terapose.io.labels.ome_zarr import create, open_level
+from terapose.io.labels.values import check_signs, check_type
 
 Place = tuple[float, float, float]
 
@@ -215,10 +216,7 @@ def _address(pattern: str, row: Row) -> str:
 
 def _write(group: zarr.Group, row: Row, image: Image) -> None:
     """Write the array of a row, chunk by chunk."""
-    if image.dtype.kind not in "biu":
-        raise InputError(
-            "a label image must have whole numbers", where=image.address, got=str(image.dtype)
-        )
+    check_type(image.dtype, image.address)
     indices = _indices(image, row)
     # what all readers of version 2 know
     codec: dict[str, Any] = {"id": "zlib", "level": 6}
@@ -239,12 +237,7 @@ def _write(group: zarr.Group, row: Row, image: Image) -> None:
     found_any = False
     for box in Grid(row.shape, (_CHUNK, _CHUNK, _CHUNK)):
         labels = _sampled(image, indices, box)
-        if labels.dtype.kind == "i" and labels.min() < 0:
-            raise InputError(
-                "a label image must have whole numbers from 0 up",
-                where=image.address,
-                got=int(labels.min()),
-            )
+        check_signs(labels, image.address)
         array[box.slices] = labels
         found_any = found_any or bool(labels.any())
     outside = any(not np.any((i >= 0) & (i < n)) for i, n in zip(indices, image.shape, strict=True))

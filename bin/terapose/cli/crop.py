@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from terapose.cli.ends import making, say_unfinished
 from terapose.cli.options import parameters, selection
 from terapose.cli.values import LocalPath, Numbers, from_input
 from terapose.core.param_types import is_index
@@ -32,7 +33,7 @@ _TEXTS = {"level": "Pyramid level that becomes level 0 of the result; 0 is the f
 @click.option(
     "--region",
     help="Part to copy: z0:z1,y0:y1,x0:x1 (or y0:y1,x0:x1) in voxels of the level, from 0; with "
-    "--pad also beyond the image (default: all).",
+    "--pad also beyond the image.  [default: all]",
 )
 @click.option(
     "--around",
@@ -55,16 +56,7 @@ _TEXTS = {"level": "Pyramid level that becomes level 0 of the result; 0 is the f
     help="Coarser levels: copied from the image, or computed (nearest for labels), or none.",
 )
 @parameters(("level", "axes", "series", "time", "stack"), _TEXTS)
-@click.option(
-    "--ome-zarr-version",
-    "version",
-    type=click.Choice(["0.4", "0.5"]),
-    help="OME-Zarr version (default: the image's, else 0.5).",
-)
-@click.option(
-    "-p", "--jobs", type=click.IntRange(1), help="Number of threads (default: all cores)."
-)
-@click.option("--overwrite", is_flag=True, help="Replace an existing OME-Zarr.")
+@making(None)
 def command(
     image: str,
     out: Path,
@@ -85,7 +77,6 @@ def command(
     """
     from terapose.api.progress import stages
     from terapose.apps.crop import Wanted, crop
-    from terapose.apps.unfinished import others
     from terapose.cli.known import Known, segmented
     from terapose.io.images import open_image
     from terapose.io.images.channels import channel_numbers
@@ -117,8 +108,7 @@ def command(
         )
     sizes = ", ".join(" x ".join(map(str, level.shape)) for level in made.levels)
     click.echo(f"{out}: {sizes}")
-    for name in others(out):
-        click.echo(f"unfinished work on another part is left in {out.parent / name}", err=True)
+    say_unfinished(out)
 
 
 def _box(

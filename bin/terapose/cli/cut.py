@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from terapose.cli.ends import threads
 from terapose.cli.options import looking, selection
 from terapose.cli.values import Numbers, join_numbers
 from terapose.core.amounts import in_bytes
@@ -84,9 +85,7 @@ class _Cut(click.Command):
     show_default=True,
     help="Memory in MB for thumbnails that are not yet written; the rest are kept on disk.",
 )
-@click.option(
-    "-p", "--jobs", type=click.IntRange(1), help="Number of threads.  [default: all cores]"
-)
+@threads
 def command(
     image: str,
     labels: str,

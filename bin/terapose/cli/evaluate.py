@@ -57,7 +57,7 @@ Examples:
 @click.option(
     "--sizes",
     type=Numbers(*range(1, 21), kind=float),
-    help="Edges between ranges of sizes in voxels (default: quartiles of the reference).",
+    help="Edges between ranges of sizes in voxels.  [default: quartiles of the reference]",
 )
 @click.option(
     "--diameters",
@@ -69,7 +69,7 @@ Examples:
     "--block",
     type=Numbers(3),
     help="Z,Y,X of the blocks by which PREDICTED was divided, to compare cells at their seams with "
-    "the others (default: those of the result).",
+    "the others.  [default: those of the result]",
 )
 @click.option(
     "--cellmap",

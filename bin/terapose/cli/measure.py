@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from terapose.cli.ends import processes, say_results
 from terapose.cli.options import looking, parameters, selection
-from terapose.cli.values import LocalPath, from_input, seconds_of
+from terapose.cli.values import LocalPath, from_input
 from terapose.core.params import MEASURING
 
 _EPILOG = """\b
@@ -31,9 +32,7 @@ _TEXTS = {
 @click.argument("out", type=LocalPath())
 @click.option("--renumber", is_flag=True, help="Number the cells 1 to N by position.")
 @click.option("--allow-pieces", is_flag=True, help="Accept cells in several pieces.")
-@click.option(
-    "--jobs", type=click.IntRange(1), help="Number of processes.  [default: one per core]"
-)
+@processes
 @parameters(MEASURING, _TEXTS)
 @looking
 def command(
@@ -70,21 +69,16 @@ def command(
     is_same_level = chosen.level == known.selection.level
     if known.voxel_size is not None and is_same_level and "pixel_size" not in given:
         given.setdefault("voxel_size", known.voxel_size)
+    params = check(given)
     with stopping(), stages() as report:
         record = measure_file(
             image,
             labels,
             out,
-            check(given),
+            params,
             renumber=renumber,
             allow_pieces=allow_pieces,
             workers=jobs or cores(),
             report=report,
         )
-    click.echo(f"cells:  {record['cells']}", err=True)
-    click.echo(f"seconds: {seconds_of(record)}", err=True)
-    click.echo(f"labels: {out / 'labels.zarr'}")
-    for name in record["tables"]:
-        click.echo(f"table:  {out / name}")
-    if options["report"]:
-        click.echo(f"report: {out / 'report.html'}")
+    say_results(record, out, report=params.report)

@@ -23,17 +23,17 @@ Examples:
 @click.argument("labels")
 @click.argument("out", type=LocalPath())
 @click.option(
-    "--channel", type=int, help="Channel, counted from 1 (default: that of the result, else 1)."
+    "--channel", type=int, help="Channel, counted from 1.  [default: that of the result, else 1]"
 )
 @click.option(
     "--at",
     type=Numbers(3),
-    help="Voxel Z,Y,X that the sections pass through (default: where most cells are).",
+    help="Voxel Z,Y,X that the sections pass through.  [default: where most cells are]",
 )
 @click.option(
     "--voxel-size",
     type=Numbers(3, kind=float),
-    help="Micrometres Z,Y,X (default: those of the result, else the image's own).",
+    help="Micrometres Z,Y,X.  [default: those of the result, else the image's own]",
 )
 @click.option("--reference", help="Reference labels, drawn in white.")
 @looking

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from terapose.cli.ends import making, say_unfinished
 from terapose.cli.values import LocalPath, Numbers, from_input
 
 if TYPE_CHECKING:
@@ -37,26 +38,15 @@ Examples:
 @click.option(
     "--halo",
     type=Numbers(1, 3),
-    help="Voxels Z,Y,X around a block or object that it gets (default: those that it declares).",
+    help="Voxels Z,Y,X around a block or object that it gets.  [default: those that it declares]",
 )
 @click.option(
     "--block-shape",
     type=Numbers(3),
-    help="Size of a block, Z,Y,X in voxels; does not affect the result (default: 256,256,256, or "
-    "1,2048,2048 for a plane).",
+    help="Size of a block, Z,Y,X in voxels; does not affect the result.  [default: 256,256,256, of "
+    "a plane 1,2048,2048]",
 )
-@click.option(
-    "--ome-zarr-version",
-    "version",
-    type=click.Choice(["0.4", "0.5"]),
-    default="0.5",
-    show_default=True,
-    help="OME-Zarr version.",
-)
-@click.option(
-    "-p", "--jobs", type=click.IntRange(1), help="Number of threads (default: all cores)."
-)
-@click.option("--overwrite", is_flag=True, help="Replace an existing OME-Zarr.")
+@making("0.5")
 def command(
     labels: str,
     out: Path,
@@ -80,7 +70,6 @@ def command(
     from terapose.api.progress import stages
     from terapose.apps.process.run import default_block, process
     from terapose.apps.process.setting import FileSetting
-    from terapose.apps.unfinished import others
     from terapose.cli.known import image_with
     from terapose.core.geometry import Grid, zyx
     from terapose.io.images.watch import Watch
@@ -105,8 +94,7 @@ def command(
             watch=watch,
         )
     click.echo(f"{out}: {made.objects} objects")
-    for name in others(out):
-        click.echo(f"unfinished work of another call is left in {out.parent / name}", err=True)
+    say_unfinished(out)
 
 
 def _function(source: str, settings: tuple[str, ...], halo: tuple[int, ...] | None) -> Function:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from terapose.cli.ends import processes, say_results
 from terapose.cli.options import Planning, parameters
 from terapose.cli.stopping import stopping
-from terapose.cli.values import seconds_of
 from terapose.core.errors import InputError, shown
 from terapose.core.masking import masked
 from terapose.core.params import Parameters
@@ -40,9 +40,7 @@ Examples:
     help="Folder for the intermediate results, local or on an object store, instead of "
     "OUT/.terapose; of several samples, each has its own folder in it.",
 )
-@click.option(
-    "--jobs", type=click.IntRange(1), help="Number of processes.  [default: one per core]"
-)
+@processes
 @click.option(
     "--publish-mode",
     type=click.Choice(["copy", "link"]),
@@ -192,9 +190,4 @@ def _segment_one(
     click.echo(f"network: {model['name']} ({model['family']}), licence {licence}", err=True)
     if (sought := record["diameter"])["note"]:
         click.echo(f"diameter: {sought['pixels']:g} pixels ({sought['note']})", err=True)
-    click.echo(f"cells:  {record['cells']}", err=True)
-    click.echo(f"seconds: {seconds_of(record)}", err=True)
-    click.echo(f"labels: {out / 'labels.zarr'}")
-    click.echo(f"table:  {out / 'cells.csv'}")
-    if params.report:
-        click.echo(f"report: {out / 'report.html'}")
+    say_results(record, out, report=params.report)

@@ -23,7 +23,8 @@ Examples:
 @click.option(
     "--shape",
     type=Numbers(2, 3),
-    help="Size in voxels: Z,Y,X of a volume (default 64,256,256), Y,X of a slide (2048,2048).",
+    help="Size in voxels: Z,Y,X of a volume, Y,X of a slide.  [default: 64,256,256, slide "
+    "2048,2048]",
 )
 @click.option(
     "--seed",
@@ -35,26 +36,26 @@ Examples:
 @click.option(
     "--voxel-size",
     type=Numbers(1, 3, kind=float),
-    help="Micrometres: Z,Y,X of a voxel (default 2,0.8,0.8), one number for a slide (0.5).",
+    help="Micrometres: Z,Y,X of a voxel, one number for a slide.  [default: 2,0.8,0.8, slide 0.5]",
 )
 @click.option(
     "--diameter",
     type=float,
-    help="Mean diameter of the nuclei in micrometres (default 12, slide 9).",
+    help="Mean diameter of the nuclei in micrometres.  [default: 12, slide 9]",
 )
 @click.option(
-    "--density", type=float, help="Density of the tissue, 0 to 1 (default 0.7, slide 0.9)."
+    "--density", type=float, help="Density of the tissue, 0 to 1.  [default: 0.7, slide 0.9]"
 )
 @click.option(
-    "--brightness", type=float, help="Brightness of an average nucleus, in counts (default 300)."
+    "--brightness", type=float, help="Brightness of an average nucleus, in counts.  [default: 300]"
 )
-@click.option("--gain", type=float, help="Counts per photon; higher is noisier (default 8).")
+@click.option("--gain", type=float, help="Counts per photon; higher is noisier.  [default: 8]")
 @click.option(
     "--channels",
     type=int,
-    help="Number of channels: nuclei, cell bodies, markers (default 1, slide 2).",
+    help="Number of channels: nuclei, cell bodies, markers.  [default: 1, slide 2]",
 )
-@click.option("--workers", type=click.IntRange(1), help="Number of threads (default: all cores).")
+@click.option("--workers", type=click.IntRange(1), help="Number of threads.  [default: all cores]")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def command(
     out: Path,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from terapose.core.errors import InputError
 from terapose.io.images.array_like import Voxels
+from terapose.io.labels.values import check_signs, check_type
 
 BLOCK = (64, 512, 512)
 """(Z, Y, X) voxels that are read at once."""
@@ -182,7 +183,8 @@ def runs(reference: NDArray[np.generic], predicted: NDArray[np.generic]) -> Runs
     if not a.size:
         nothing, none = np.empty(0, np.uint64), np.empty(0, np.int64)
         return Runs(nothing, nothing, none, none)
-    _check_signs(reference=a, predicted=b)
+    check_signs(a, "reference")
+    check_signs(b, "predicted")
     begins = np.ones(a.shape, np.bool_)
     begins[:, 1:] = (a[:, 1:] != a[:, :-1]) | (b[:, 1:] != b[:, :-1])
     first = np.flatnonzero(begins)
@@ -234,24 +236,7 @@ def check_labels(reference: Voxels, predicted: Voxels) -> None:
             "by position (--align position)",
         )
     for name, labels in (("reference", reference), ("predicted", predicted)):
-        if not np.issubdtype(labels.dtype, np.integer) and labels.dtype != np.bool_:
-            raise InputError(
-                "a label image must have whole numbers",
-                where=name,
-                got=str(labels.dtype),
-                allowed="an integer dtype",
-            )
-
-
-def _check_signs(**labels: NDArray[np.generic]) -> None:
-    for name, values in labels.items():
-        if values.dtype.kind == "i" and values.min() < 0:
-            raise InputError(
-                "a label image must have whole numbers from 0 up",
-                where=name,
-                got=int(values.min()),
-                remedy="write 0 where there is no cell",
-            )
+        check_type(labels.dtype, name)
 
 
 def _merge(a: Labels, b: Labels, counts: Whole) -> tuple[Labels, Labels, Whole]:

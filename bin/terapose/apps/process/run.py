@@ -27,7 +27,6 @@ from zarr.codecs import ZstdCodec
 from terapose.apps.process.setting import FileSetting
 from terapose.apps.pyramids import Level, Pyramid
 from terapose.apps.unfinished import Progress, Unfinished, check_destination, unfinished
-from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box, Grid, zyx
 from terapose.core.version import __version__
 from terapose.io import files
@@ -42,6 +41,7 @@ from terapose.io.labels.ome_zarr import (
     level_shape,
     pyramid_factors,
 )
+from terapose.io.labels.values import check_type
 from terapose.io.zarr_files import Noted, open_sparse
 from terapose.results.processing import blocks
 from terapose.results.processing.blocks import Numbered, Objects
@@ -129,13 +129,7 @@ def process(
         halo, or an image changes meanwhile.
     """
     labels, image, function = setting.labels.image, setting.image, setting.function
-    if labels.dtype.kind not in "biu":
-        raise InputError(
-            "a label image must have whole numbers",
-            where=labels.address,
-            got=str(labels.dtype),
-            allowed="an integer dtype",
-        )
+    check_type(labels.dtype, labels.address)
     inputs = [labels.address, *([] if image is None else [image.address])]
     check_destination(out, inputs, overwrite=overwrite)
     own = _record(setting)

@@ -21,6 +21,7 @@ from terapose.io.images import open_image
 from terapose.io.images.address import is_url
 from terapose.io.images.array_like import Lazy
 from terapose.io.images.watch import Watch
+from terapose.io.labels.values import check_type
 from terapose.io.tables.polygons import ENDS, Outline, read_outlines
 from terapose.pipeline.plan import Plan
 
@@ -66,13 +67,7 @@ class Voxels:
         self._address, self._renumber = address, renumber
         self._kept: tuple[tuple[int, int], NDArray[Any]] | None = None
         image = self._labels.image
-        if image.dtype.kind not in "ui":
-            raise InputError(
-                "a label image must have whole numbers",
-                where=address,
-                got=image.dtype,
-                allowed="an integer type",
-            )
+        check_type(image.dtype, address)
         if image.shape != shape:
             raise InputError(
                 "the label image does not have the shape of the image",

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from terapose.algorithms.objects.boxes import box_table
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box, Grid, zyx
+from terapose.io.labels.values import check_signs
 from terapose.results.processing.functions import Function
 
 _MOST = 2**28
@@ -118,13 +119,7 @@ class Setting(ABC):
     def read(self, box: Box) -> NDArray[Any]:
         """Labels of a box, as an array of the caller's own."""
         found = self.read_labels(box)
-        if found.dtype.kind == "i" and found.min(initial=0) < 0:
-            raise InputError(
-                "a label image must have whole numbers from 0 up",
-                where=self.where,
-                got=int(found.min()),
-                remedy="write 0 where there is no cell",
-            )
+        check_signs(found, self.where)
         return found
 
     def call(self, labels: NDArray[Any], pixels: NDArray[Any] | None, box: Box) -> NDArray[Any]:

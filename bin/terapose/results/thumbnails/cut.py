@@ -47,6 +47,7 @@ from terapose.io.images.array_like import Lazy
 from terapose.io.images.channels import channel_numbers
 from terapose.io.images.read_ahead import blocks_of, read_ahead
 from terapose.io.images.watch import Watch
+from terapose.io.labels.values import check_type
 from terapose.results.thumbnails.chosen_cells import (
     Cells,
     check_found,
@@ -388,10 +389,4 @@ def _check(
             if image.shape[0] > 1 and mask.shape[0] == 1
             else "give the label image of this image, at full resolution",
         )
-    if not np.issubdtype(mask.dtype, np.integer):
-        raise InputError(
-            "a label image must have whole numbers",
-            where=mask.image.address,
-            got=mask.dtype,
-            allowed="an integer type",
-        )
+    check_type(mask.dtype, mask.image.address)

@@ -1,0 +1,77 @@
+"""What several commands have in common: how many work, what is replaced, and their last lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from terapose.cli.values import seconds_of
+
+if TYPE_CHECKING:
+    from terapose.io.remote import Remote
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+threads = click.option(
+    "-p", "--jobs", type=click.IntRange(1), help="Number of threads.  [default: one per core]"
+)
+"""Option of commands whose threads share the work."""
+processes = click.option(
+    "--jobs", type=click.IntRange(1), help="Number of processes.  [default: one per core]"
+)
+"""Option of commands that run stages."""
+
+
+def making(version: str | None) -> Callable[[F], F]:
+    """Options of commands that make an OME-Zarr on a local disk, aside.
+
+    Parameters
+    ----------
+    version
+        Of OME-Zarr, if none is given; None: that of the image.
+    """
+    ome_zarr = click.option(
+        "--ome-zarr-version",
+        "version",
+        type=click.Choice(["0.4", "0.5"]),
+        default=version,
+        help=f"OME-Zarr version.  [default: {version or 'that of the image, else 0.5'}]",
+    )
+    overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing OME-Zarr.")
+
+    def decorate(function: F) -> F:
+        return ome_zarr(threads(overwrite(function)))
+
+    return decorate
+
+
+def say_unfinished(out: Path) -> None:
+    """Name the folders of unfinished work that other calls with this destination have left."""
+    from terapose.apps.unfinished import others
+
+    for name in others(out):
+        click.echo(f"unfinished work of another call is left in {out.parent / name}", err=True)
+
+
+def say_results(record: Mapping[str, Any], out: Path | Remote, *, report: bool) -> None:
+    """Say what a run found, how long it took, and where its files are.
+
+    Parameters
+    ----------
+    record
+        Of the results.
+    out
+        Their folder.
+    report
+        Whether there is one.
+    """
+    click.echo(f"cells:  {record['cells']}", err=True)
+    click.echo(f"seconds: {seconds_of(record)}", err=True)
+    click.echo(f"labels: {out / 'labels.zarr'}")
+    for name in record["tables"]:
+        click.echo(f"table:  {out / name}")
+    if report:
+        click.echo(f"report: {out / 'report.html'}")
