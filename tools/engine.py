@@ -93,7 +93,7 @@ for word in "$@"; do
         "true run -profile")
             for profile in $(echo "$word" | tr , ' '); do want "$word" "$profile"; done ;;
         "true run -params-file")
-            found=$(grep -Eo "outdir[\\"']? *: *[\\"']?[a-z0-9]+://" "$word" 2>/dev/null | tail -n 1)
+            found=$(grep -sEo "outdir[\\"']? *: *[\\"']?[a-z0-9]+://" "$word" | tail -n 1)
             want "the outdir in $word" "${{found##*[!a-z0-9:/]}}" ;;
     esac
     case "$NXF_OFFLINE $command $word" in
