@@ -21,7 +21,7 @@ def check_parameters() {
         refuse("simulate: got ${params.simulate}, allowed: Z,Y,X in voxels, such as 48,160,160")
     }
     // services run nothing without an image, and are no engine to Nextflow
-    def services = ['awsbatch', 'google_batch', 'google-batch', 'azurebatch', 'k8s']
+    def services = ['awsbatch', 'google_batch', 'google-batch', 'azurebatch', 'azure-batch', 'k8s']
     def engine = workflow.containerEngine ?: workflow.profile.tokenize(',').find { name -> name in services }
     if (engine && !workflow.container) {
         refuse("container: nothing given, allowed: an image that ${engine} can run (docs/hpc.md says how to make one)")

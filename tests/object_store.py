@@ -139,6 +139,7 @@ class _Passing(BaseHTTPRequestHandler):
 
     gateway: Gateway
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the body may wait 40 ms for the headers to be confirmed
 
     def handle_one_request(self) -> None:
         self.raw_requestline = self.rfile.readline(65537)

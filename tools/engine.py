@@ -68,26 +68,41 @@ export NXF_OFFLINE="${{NXF_OFFLINE:-true}}"
 [ "$NXF_OFFLINE" != true ] || unset TOWER_ACCESS_TOKEN
 export NXF_PLUGINS_MODE="${{NXF_PLUGINS_MODE:-prod}}"
 export NXF_PLUGINS_DIR="${{NXF_PLUGINS_DIR:-{engine}/plugins}}"
-command=
-before=
-for word in "$@"; do
-    case "$NXF_OFFLINE $command $before=$word" in
-        "true run "*"-outdir=s3://"* | "true run -w=s3://"* | \\
-            "true run -work-dir=s3://"* | "true run -profile="*awsbatch*) plugin=nf-amazon ;;
-        "true run "*"-outdir=gs://"* | "true run -w=gs://"* | \\
-            "true run -work-dir=gs://"* | "true run -profile="*google[-_]batch*) plugin=nf-google ;;
-        "true run "*"-outdir=az://"* | "true run -w=az://"* | \\
-            "true run -work-dir=az://"* | "true run -profile="*azurebatch*) plugin=nf-azure ;;
-        *) plugin= ;;
+# Stop where a plugin is needed that is not there: Nextflow would look for it, in vain.
+want() {{
+    case "$2" in
+        s3://* | awsbatch) plugin=nf-amazon ;;
+        gs://* | google[-_]batch) plugin=nf-google ;;
+        az://* | azurebatch | azure-batch) plugin=nf-azure ;;
+        *) return 0 ;;
     esac
-    if [ -n "$plugin" ] && ! ls -d "$NXF_PLUGINS_DIR/$plugin"-* >/dev/null 2>&1; then
-        echo "nextflow: $plugin is needed for $word and is not in $NXF_PLUGINS_DIR; set" \\
+    if ! ls -d "$NXF_PLUGINS_DIR/$plugin"-* >/dev/null 2>&1; then
+        echo "nextflow: $plugin is needed for $1 and is not in $NXF_PLUGINS_DIR; set" \\
             "NXF_OFFLINE=false, so that Nextflow fetches it (docs/cloud.md)" >&2
         exit 2
     fi
+}}
+command=
+before=
+for word in "$@"; do
+    case "$NXF_OFFLINE $command $before" in
+        "true run --outdir" | "true run -b" | "true run -bucket-dir") want "$word" "$word" ;;
+        "true run -w" | "true run -work-dir")
+            want "$word" "$word"
+            unset NXF_WORK ;;  # it has no effect
+        "true run -profile")
+            for profile in $(echo "$word" | tr , ' '); do want "$word" "$profile"; done ;;
+        "true run -params-file")
+            found=$(grep -sEo "outdir[\\"']? *: *[\\"']?[a-z0-9]+://" "$word" | tail -n 1)
+            want "the outdir in $word" "${{found##*[!a-z0-9:/]}}" ;;
+    esac
+    case "$NXF_OFFLINE $command $word" in
+        "true run --outdir="*) want "$word" "${{word#*=}}" ;;
+    esac
     [ "$word" != run ] || command=run
     before=$word
 done
+[ "$NXF_OFFLINE $command" != "true run" ] || want "NXF_WORK=${{NXF_WORK:-}}" "${{NXF_WORK:-}}"
 [ -n "${{HOME:-}}" ] || export NXF_HOME="${{NXF_HOME:-{engine}/home}}"
 [ -n "${{COLUMNS:-}}" ] || ! [ -t 1 ] || export COLUMNS="$(tput cols || echo 80)"
 exec "{java}" -Dfile.encoding=UTF-8 -Djava.awt.headless=true -XX:TieredStopAtLevel=1 \\

@@ -20,6 +20,14 @@ import common
 import engine
 
 ROOT = Path(__file__).parents[2]
+PLUGINS = {
+    "awsbatch": "nf-amazon",
+    "google_batch": "nf-google",
+    "google-batch": "nf-google",
+    "azurebatch": "nf-azure",
+    "azure-batch": "nf-azure",
+}
+"""What profiles of services need to be in the folder of Nextflow's plugins."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -203,34 +211,61 @@ def test_a_plugin_that_cannot_be_fetched_is_named(tmp_path: Path) -> None:
     script = tmp_path / "nextflow"
     script.write_text(text)
 
-    def run(
-        *words: str, offline: str = "true", command: str = "run"
-    ) -> subprocess.CompletedProcess[str]:
-        here = {"PATH": os.environ["PATH"], "HOME": "/", "NXF_OFFLINE": offline}
+    def run(*words: str, command: str = "run", **known: str) -> subprocess.CompletedProcess[str]:
+        here = {"PATH": os.environ["PATH"], "HOME": "/", **known}
         line = ["sh", str(script), command, ".", *words]
         return subprocess.run(line, capture_output=True, text=True, env=here)
 
-    for words, plugin in (
-        (("--outdir", "s3://b/out"), "nf-amazon"),
-        (("--outdir=gs://b/out",), "nf-google"),
-        (("-w", "az://b/work"), "nf-azure"),
-        (("-profile", "test,awsbatch"), "nf-amazon"),
-        (("-profile", "google-batch"), "nf-google"),
-        (("-profile", "google_batch"), "nf-google"),
-        (("-profile", "azurebatch,gpu"), "nf-azure"),
+    yaml, one_line, local = (tmp_path / name for name in ("p.yaml", "p.json", "local.json"))
+    yaml.write_text("input: a.tif\noutdir: 'gs://b/out'\n")
+    one_line.write_text('{"input": "a.tif", "outdir": "s3://b/out"}')
+    local.write_text('{"outdir": "out", "input": "s3://b/a.zarr"}')
+    for words, known, what, plugin in (
+        (("--outdir", "s3://b/out"), {}, "s3://b/out", "nf-amazon"),
+        (("--outdir=gs://b/out",), {}, "--outdir=gs://b/out", "nf-google"),
+        (("-w", "az://b/work"), {}, "az://b/work", "nf-azure"),
+        (("-bucket-dir", "s3://b/work"), {}, "s3://b/work", "nf-amazon"),
+        ((), {"NXF_WORK": "s3://b/work"}, "NXF_WORK=s3://b/work", "nf-amazon"),
+        (("-params-file", str(yaml)), {}, f"the outdir in {yaml}", "nf-google"),
+        (("-params-file", str(one_line)), {}, f"the outdir in {one_line}", "nf-amazon"),
+        *((("-profile", f"test,{p},gpu"), {}, f"test,{p},gpu", PLUGINS[p]) for p in PLUGINS),
     ):
-        said = run(*words)
-        assert said.returncode == 2 and not said.stdout
-        assert said.stderr.startswith(f"nextflow: {plugin} is needed for {words[-1]} and is not in")
-        assert "=false" in said.stderr
-        assert run(*words, offline="false").returncode == 0
+        said = run(*words, **known)
+        assert said.returncode == 2 and not said.stdout, words
+        assert said.stderr.startswith(f"nextflow: {plugin} is needed for {what} and is not in")
+        assert "=false" in said.stderr and said.stderr.count("\n") == 1
+        assert run(*words, NXF_OFFLINE="false", **known).returncode == 0
         place = tmp_path / "plugins" / f"{plugin}-1.0"
         place.mkdir(parents=True)
-        assert run(*words).returncode == 0
+        assert run(*words, **known).returncode == 0
         place.rmdir()
     assert run("--input", "s3://b/a.zarr", "--outdir", "out").returncode == 0
-    # what only resolves needs none
+    assert run("-params-file", str(local)).returncode == 0
+    assert run("-params-file", str(tmp_path / "none.json")).returncode == 0
+    assert run("-w", "work", NXF_WORK="s3://b/work").returncode == 0
+    # what only resolves needs none, nor does a cluster of pods
     assert run("-profile", "awsbatch", command="config").returncode == 0
+    assert run("-profile", "k8s").returncode == 0
+
+
+def test_services_that_start_machines_have_the_same_names_everywhere() -> None:
+    """Profiles, the question whether there is an image, and the plugins that they need."""
+    text = (ROOT / "nextflow.config").read_text()
+    services = {
+        name
+        for name, config in re.findall(
+            r"^    '?([\w-]+)'? \{\n        includeConfig 'conf/cluster.config'\n"
+            r"        includeConfig '(conf/\w+.config)'\n    \}",
+            text,
+            re.M,
+        )
+        if "executor " in (ROOT / config).read_text()
+    }
+    (listed,) = re.findall(r"def services = \[(.*)\]", (ROOT / "modules/sources.nf").read_text())
+    assert set(re.findall(r"'([^']+)'", listed)) == services
+    assert services == {*PLUGINS, "k8s"}
+    page = (ROOT / "docs" / "cloud.md").read_text()
+    assert {name for name in services if f"`{name}`" not in page} == set()
 
 
 def test_recipes_of_images_take_what_the_tested_one_takes() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import re
 import sys
 from hashlib import md5
 from pathlib import Path
@@ -23,6 +26,12 @@ from terapose.io.labels.ome_zarr import open_level
 pytestmark = pytest.mark.slow
 
 MODULE = ROOT / "contrib" / "nf-core" / "modules" / "nf-core" / "terapose" / "segment"
+FIELDS = (
+    Path(os.environ.get("TERAPOSE_DATA", ROOT / "../shared/data"))
+    / "slide_tonsil"
+    / "cycif-tonsil-cycle1.ome.tif"
+)
+"""The same file as nf-core's, nine fields of view."""
 # the topic is a preview in 24.10, and no more from 25.04 on
 SCRIPT = f"""
 nextflow.preview.topic = true
@@ -139,6 +148,25 @@ def test_the_module_gives_what_the_command_gives(
     assert (grown / "grown_cells.h5ad").exists()
     record = json.loads((grown / "grown_provenance.json").read_text())
     assert record["model"]["name"] == "nuclei-large.pth"
+
+
+@pytest.mark.skipif(not FIELDS.exists(), reason=f"no {FIELDS}")
+@pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="the snapshot is of x86-64: docs/exactness.md"
+)
+def test_the_snapshot_has_the_checksums_of_the_command(tmp_path: Path) -> None:
+    """What nf-test noted of mask and table, with the options of its tests."""
+    snapshot = json.loads((MODULE / "tests" / "main.nf.test.snap").read_text())
+    tests = (MODULE / "tests" / "main.nf.test").read_text()
+    assert FIELDS.name in tests
+    given = [text.split() for text in re.findall(r"module_args = '(.+)'", tests)]
+    files = ({"mask": "mask.ome.tif", "cells": "cells.csv"}, {"expanded mask": "mask.ome.tif"})
+    for words, kept in zip(given, files, strict=True):
+        out = tmp_path / str(len(words))
+        segment(FIELDS, out, "--mask-tiff", "mask.ome.tif", "--table", "csv", *words)
+        for name, file in kept.items():
+            noted = f"test_{file}:md5,{md5((out / file).read_bytes()).hexdigest()}"
+            assert snapshot[name]["content"] == [[[{"id": "test"}, noted]]], name
 
 
 def test_meta_yml_is_in_step_with_the_module() -> None:

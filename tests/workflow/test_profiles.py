@@ -60,6 +60,7 @@ SERVICES = {
     "google_batch": "google-batch",
     "google-batch": "google-batch",
     "azurebatch": "azurebatch",
+    "azure-batch": "azurebatch",
     "k8s": "k8s",
 }
 """Executors of services that start machines."""
