@@ -2,262 +2,75 @@
 
 Volumes and slides of three sizes, in all modes, also on a network's grid of another size, from an
 image that is converted first, with several networks, with one of Cellpose 4 (of random weights), on
-a coarser level with results on the finest, and with all stages in one task:
-
-1. an image is made that is empty but for a corner, so that the network has little to compute (what
-   it holds does not depend on that), and planned as it would be by default, with a task a stage;
-2. the stages up to the network's last pass run, each in a process of its own, as in the workflow,
-   or all in one, as a small image is done there;
-3. their sum is replaced by flows to the middles of cells 16 voxels wide that touch each other,
-   more than there are in any real image, and the other stages run on that;
-4. a row of the table is a stage: the largest peak of its receipts, and the projection.
+a coarser level with results on the finest, and with all stages in one task (`benchmarks.peaks`). A
+row of the table is a stage: the largest peak of its receipts, and the projection.
 
 The aim is that what is measured is below the projection, and that no less than two thirds of it.
+Where the projection is below what every task asks for, nobody asks for more than that.
 
     python -m benchmarks.projections --output docs/hpc.md
+    python -m benchmarks.projections --only slide stitch --output docs/hpc.md
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import tifffile
-import zarr
-from benchmarks.speed import random_cellpose4
-from numpy.typing import NDArray
-from zarr.core.common import JSON
-
-from terapose.core.geometry import ZYX, Box, cut
-from terapose.core.params import Parameters, check
-from terapose.intermediates.flows import sums
-from terapose.io.store.store import Store
-from terapose.networks import identify_all
-from terapose.networks.ensemble import resolve_all
-from terapose.pipeline.checked import open_checked
-from terapose.pipeline.graph import GRAPH, WHOLE, memory_of
-from terapose.pipeline.job import Receipt
-from terapose.pipeline.local import Runner, run_stages
-from terapose.pipeline.needs import needs_of_whole
-from terapose.pipeline.plan import Plan
-from terapose.pipeline.planning import make_plan
-from terapose.stages import plan as plan_stage
+if TYPE_CHECKING:
+    from benchmarks.peaks import Row
 
 BEGIN, END = "<!-- projections: begin -->", "<!-- projections: end -->"
-CELL = 16
-"""Edge of the cells, in voxels of the network's grid."""
-CORNER = 12
-"""Edge of the part of the image that is not empty."""
-RANDOM = "cellpose4"
-"""As a model: Cellpose-SAM with random weights, in a file that is made for it."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """An image and how it is segmented.
-
-    Attributes
-    ----------
-    name
-        As the table calls it.
-    shape
-        (Z, Y, X), uint16.
-    params
-        All but the defaults.
-    strips
-        Whether it is a TIFF that has to be converted.
-    levels
-        How many levels it has, each half as fine as the one before along Y and X.
-    whole
-        Whether one task runs all stages.
-    """
-
-    name: str
-    shape: ZYX
-    params: dict[str, Any] = field(default_factory=dict)
-    strips: bool = False
-    levels: int = 1
-    whole: bool = False
-
-
-CASES = (
-    Case("volume, small", (64, 192, 192)),
-    Case("volume, middle", (128, 320, 320)),
-    Case("volume, large", (256, 512, 512)),
-    Case("volume, resized", (96, 256, 256), {"diameter": 11.0, "anisotropy": 2.0}),
-    Case("volume, converted", (48, 1024, 1024), {"mode": "stitch"}, strips=True),
-    Case("stitch, small", (8, 512, 512), {"mode": "stitch"}),
-    Case("stitch, middle", (16, 1024, 1024), {"mode": "stitch"}),
-    Case("stitch, large", (32, 1536, 1536), {"mode": "stitch"}),
-    Case("slide, small", (1, 1024, 1024), {"table": "csv,geojson"}),
-    Case("slide, middle", (1, 3072, 3072), {"table": "csv,geojson"}),
-    Case("slide, large", (1, 6144, 6144), {"table": "csv,geojson"}),
-    Case("slide, resized", (1, 2048, 2048), {"diameter": 10.0, "table": "csv,geojson"}),
-    Case("slide, upscaled", (1, 6144, 6144), {"level": 1, "upscale": True}, levels=2),
-    Case("slide, two networks", (1, 1024, 1024), {"model": "nuclei-large,nuclei-small"}),
-    Case("slide, Cellpose 4", (1, 512, 512), {"model": RANDOM}),
-    Case("volume, one task", (64, 192, 192), whole=True),
-    Case("stitch, one task", (8, 512, 512), {"mode": "stitch"}, whole=True),
-    Case("slide, one task", (1, 2048, 2048), whole=True),
+_HEAD = (
+    "| image | shape | stage | measured | projected | ratio |",
+    "| --- | --- | --- | ---: | ---: | ---: |",
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One stage of a case: bytes measured and projected, and the processor time of its task."""
-
-    case: Case
-    stage: str
-    measured: int
-    projected: int
-    seconds: float
-
-    @property
-    def ratio(self) -> float:
-        """The projection over what was measured."""
-        return self.projected / self.measured
-
-
-def make_image(folder: Path, case: Case) -> str:
-    """Write the image of a case, and return its path."""
-    path = folder / ("image.tif" if case.strips else "image.zarr")
-    box = tuple(slice(0, min(CORNER, n)) for n in case.shape)
-    bright = np.arange(1, 1 + np.prod([s.stop for s in box]), dtype=np.uint16)
-    bright = bright.reshape([s.stop for s in box])
-    if case.strips:
-        values = np.zeros(case.shape, np.uint16)
-        values[box] = bright
-        tifffile.imwrite(path, values, compression="zlib", metadata={"axes": "ZYX"})
-        return str(path)
-    group = zarr.create_group(str(path))
-    scales = [(1, 2**n, 2**n) for n in range(case.levels)]
-    for n, scale in enumerate(scales):
-        shape = tuple(length // s for length, s in zip(case.shape, scale, strict=True))
-        array = group.create_array(
-            str(n),
-            shape=shape,
-            chunks=tuple(min(length, 128) for length in shape),
-            dtype="uint16",
-            dimension_names=list("zyx"),
-        )
-        array[box] = bright
-    levels: list[JSON] = [
-        {"path": str(n), "coordinateTransformations": [{"type": "scale", "scale": scale}]}
-        for n, scale in enumerate(scales)
-    ]
-    axes: list[JSON] = [{"name": name, "type": "space"} for name in "zyx"]
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": levels}]}
-    return str(path)
-
-
-def flows(shape: ZYX, start: ZYX, components: int) -> NDArray[np.float32]:
-    """Flows to the middles of cells on a grid, and their probability: (components, Z, Y, X).
-
-    Parameters
-    ----------
-    shape, start
-        (Z, Y, X) of a box, and where it begins.
-    components
-        4 of a volume, 3 of planes.
-    """
-    axes = range(4 - components, 3)
-    result = np.empty((components, *shape), np.float32)
-    for component, axis in enumerate(axes):
-        place = np.arange(start[axis], start[axis] + shape[axis])
-        line = (CELL - 1) / 2 - place % CELL
-        along = [-1 if i == axis else 1 for i in range(3)]
-        result[component] = (np.clip(line, -1, 1) * 5).reshape(along)
-    result[-1] = 5
-    return result
-
-
-def write_flows(plan: Plan, store: Store) -> None:
-    """Put these flows in the place of the network's sum, file by file."""
-    last = len(plan.axes) - 1
-    for box in cut(Box((0, 0, 0), plan.network_shape), plan.sum_packs(last)):
-        store.write(sums(plan.axes[last]), box, flows(box.shape, box.start, plan.components))
-
-
-def one_process() -> ProcessPoolExecutor:
-    """A pool of one process, which does one task: its peak is as in the workflow."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1)
-
-
-def measure(case: Case, folder: Path) -> list[Row]:
-    """Run a case, and compare the peaks of its stages with their projections."""
-    given = {"max_tasks": 1, "percentiles": (0.0, 100.0), "model": "auto", **case.params}
-    if given["model"] == RANDOM:
-        given["model"] = str(random_cellpose4(folder / RANDOM))
-    params = check(given)
-    files = resolve_all(params.model)
-    opened = open_checked(make_image(folder, case), params)
-    plan = make_plan(opened, identify_all(files), params)
-    store = Store(str(folder / "store"))
-    plan_stage.run(plan, store)
-    network = {"model_files": tuple(map(str, files))}
-    if case.whole:
-        with one_process() as pool:
-            receipt = pool.submit(run_whole, plan, store, params, network).result()
-        needs = needs_of_whole(plan).memory
-        return [Row(case, WHOLE.name, receipt["peak_memory"], needs, receipt["processor_seconds"])]
-    with one_process() as pool:
-        receipts = run(Runner(plan, store, pool), params, network)
-    projected = memory_of(plan)
-    return [
-        Row(
-            case,
-            stage,
-            receipt["peak_memory"],
-            projected[stage],
-            receipt["processor_seconds"],
-        )
-        for stage, (receipt,) in receipts.items()
-    ]
-
-
-def run(runner: Runner, params: Parameters, network: dict[str, Any]) -> dict[str, list[Receipt]]:
-    """The receipts of each scattered stage, of one task each."""
-    number = max(n for n, stage in enumerate(GRAPH) if stage.command == "gradients") + 1
-    given = {"gradients": network}
-    first = run_stages(runner, params, given, GRAPH[:number])
-    write_flows(runner.plan, runner.store)
-    # all but the last one, which lays results out
-    second = run_stages(runner, params, given, GRAPH[number:-1], first.state)
-    return first.receipts | second.receipts
-
-
-def run_whole(plan: Plan, store: Store, params: Parameters, network: dict[str, Any]) -> Receipt:
-    """What one task takes that runs all stages: the largest peak, and the sum of the seconds."""
-    found = run(Runner(plan, store), params, network)
-    each = [receipt for (receipt,) in found.values()]
-    return {
-        "peak_memory": max(receipt["peak_memory"] for receipt in each),
-        "processor_seconds": sum(receipt["processor_seconds"] for receipt in each),
-    }
-
-
-def table(rows: Sequence[Row]) -> str:
+def lines(rows: Sequence[Row]) -> list[str]:
     """The rows as Markdown: a line a case and stage."""
-    lines = [
-        "| image | shape | stage | measured | projected | ratio |",
-        "| --- | --- | --- | ---: | ---: | ---: |",
-    ]
+    found = []
     for row in rows:
         shape = " x ".join(map(str, row.case.shape))
         measured, projected = (f"{n / 1e6:,.0f} MB" for n in (row.measured, row.projected))
         cells = (row.case.name, shape, row.stage, measured, projected, f"{row.ratio:.2f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        found.append(f"| {' | '.join(cells)} |")
+    return found
+
+
+def table(body: Sequence[str]) -> str:
+    """Lines of rows below the names of their columns."""
+    return "\n".join((*_HEAD, *body))
+
+
+def merged(page: Path, names: Sequence[str], new: Sequence[str]) -> list[str]:
+    """New lines, and those of a page of the images that were not measured now, in the usual order.
+
+    Parameters
+    ----------
+    page
+        Has a table between its marks.
+    names
+        Of all images, in order: those of others go.
+    new
+        Lines of the images that were measured.
+    """
+    fresh = {_cells(line)[0] for line in new}
+    old = page.read_text().split(BEGIN)[1].split(END)[0].splitlines()
+    kept = [x for x in old if x.startswith("| ") and x not in _HEAD and _cells(x)[0] not in fresh]
+    every = [line for line in (*kept, *new) if _cells(line)[0] in names]
+    return sorted(every, key=lambda line: names.index(_cells(line)[0]))
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def rates(rows: Sequence[Row]) -> str:
@@ -278,12 +91,18 @@ def rates(rows: Sequence[Row]) -> str:
     )
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary(body: Sequence[str]) -> str:
     """How many projections are what they should be."""
-    low = sum(row.ratio < 1 for row in rows)
-    high = sum(row.ratio > 1.5 for row in rows)
+    from terapose.pipeline.needs import LEAST
+
+    found = [[float(n.split()[0].replace(",", "")) for n in _cells(line)[3:]] for line in body]
+    low = sum(ratio < 1 for _, _, ratio in found)
+    high = [projected for _, projected, ratio in found if ratio > 1.5]
+    large = sum(projected > LEAST / 1e6 for projected in high)
     return (
-        f"{len(rows)} tasks: {low} took more than was projected, {high} less than two thirds of it."
+        f"{len(found)} tasks: {low} took more than was projected, {large} less than two thirds of "
+        f"it. Of tasks that ask for {LEAST / 1e6:.0f} MB because less is projected, "
+        f"{len(high) - large} took less than two thirds of the projection."
     )
 
 
@@ -298,19 +117,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all cases, or those with one of these words in their names."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[""], help="Words in the names of cases.")
-    parser.add_argument("--output", type=Path, help="The page that has the table.")
+    parser.add_argument("--output", type=Path, help="The page whose rows of these are replaced.")
     given = parser.parse_args(arguments)
+    # processes of tasks import this module, and should not import the libraries of all stages
+    from benchmarks.peaks import CASES, measure
+
     rows: list[Row] = []
     for case in CASES:
         if any(word in case.name for word in given.only):
             with tempfile.TemporaryDirectory(prefix="projections-") as folder:
                 found = measure(case, Path(folder))
-            print(table(found), flush=True)
+            print(table(lines(found)), flush=True)
             rows += found
-    print(summary(rows))
+    print(summary(lines(rows)))
     print(rates(rows))
     if given.output is not None:
-        into(given.output, f"{summary(rows)}\n\n{table(rows)}")
+        body = merged(given.output, [case.name for case in CASES], lines(rows))
+        into(given.output, f"{summary(body)}\n\n{table(body)}")
 
 
 if __name__ == "__main__":

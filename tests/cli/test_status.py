@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_zarr
 
-from terapose.api.status import StageProgress, progress_of
+from terapose.api import status
+from terapose.api.status import StageProgress, _stage, failures_in, progress_of
 from terapose.cli.status import duration
 from terapose.io.store.store import Store
 
@@ -74,17 +76,80 @@ def test_a_pass_of_the_network_within_a_task(
 
     found = pass_()
     assert (found.done, found.tasks, found.parts, found.of_parts) == (1, 2, 4, 6)
-    assert found.left == pytest.approx(found.seconds / 4 * 2) and found.seconds > 0
+    # what the first part of a task has taken is not known before the task has ended
+    assert found.left == pytest.approx(found.seconds / 3 * 2) and found.seconds > 0
     said = command("status", store)
     assert re.search(r"\ngradients-yx +1 of 2 tasks, 4 of 6 parts, \d+ s, \d+ s left\n", said.out)
     # none is done, and the first has begun long ago: the pace is that between parts
     (folder / "task-0.json").unlink()
-    for number in range(4):
+    (folder / "4.json").write_bytes((folder / "3.json").read_bytes())
+    for number in range(5):
         os.utime(folder / f"{number}.json", (0, 1000 * (number + 1)))
     found = pass_()
-    assert (found.done, found.parts, found.seconds, found.left) == (0, 4, 3000, 2000)
+    assert (found.done, found.parts, found.seconds, found.left) == (0, 5, 3000, 1000)
     said = command("status", store)
-    assert re.search(r"\ngradients-yx +0 of 2 tasks, 4 of 6 parts, 50 min, 33 min left\n", said.out)
+    assert re.search(r"\ngradients-yx +0 of 2 tasks, 5 of 6 parts, 50 min, 17 min left\n", said.out)
+
+
+def marked(folder: Path, name: str, ended: float, seconds: float | None = None) -> None:
+    """Leave a marker of a task, or of an item, as at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"done": 1} if seconds is None else {"seconds": seconds}))
+    os.utime(path, (ended, ended))
+
+
+def test_time_in_which_a_run_stood_still_does_not_count(tmp_path: Path) -> None:
+    folder = tmp_path / "done" / "follow-abc"
+    tasks = [(n * 4, n * 4 + 4) for n in range(10)]
+    # two at a time, 100 s each, and the second pair a day later
+    for number, ended in enumerate((1100, 1100, 87_600, 87_650)):
+        marked(folder, f"task-{number}", ended, 100)
+    found = _stage(tmp_path, "follow", tasks, needed=True)
+    assert (found.done, found.parts, found.paced) == (4, 16, 16)
+    assert found.seconds == 100 + 150 and found.left == pytest.approx(250 / 16 * 24)
+    # so does that of a task that was interrupted
+    for item, ended in ((16, 87_660), (17, 87_690), (18, 187_000)):
+        marked(folder, f"{item}", ended)
+    found = _stage(tmp_path, "follow", tasks, needed=True)
+    assert (found.done, found.parts, found.paced) == (4, 19, 18)
+    steps = (30 + 187_000 - 87_690) / 2
+    assert found.seconds == pytest.approx(250 + 2 * steps)
+    marked(folder, "19", 187_030)
+    found = _stage(tmp_path, "follow", tasks, needed=True)
+    assert found.seconds == 250 + 3 * 30
+
+
+def test_few_markers_of_many_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "done" / "gradients-yx-abc"
+    tasks = [(n * 50, n * 50 + 50) for n in range(100)]
+    for number in range(60):
+        marked(folder, f"task-{number}", 10 * (number + 1), 10)
+        for item in range(*tasks[number]):
+            (folder / f"{item}.json").touch()
+    for item in range(3000, 3040):
+        marked(folder, f"{item}", 600 + (item - 3000) / 4)
+    seen = []
+    monkeypatch.setattr(status, "_LOOKED_AT", 10)
+    monkeypatch.setattr(status, "_ended", lambda path: seen.append(path) or path.stat().st_mtime)
+    found = _stage(tmp_path, "gradients-yx", tasks, needed=True)
+    assert (found.done, found.parts, found.of_parts) == (60, 3040, 5000)
+    # ten tasks, and the last ten parts of the one that has not ended; and the folder
+    assert len(seen) == 10 + 10 + 1
+    assert (found.seconds, found.paced) == (100 + 9 / 4, 10 * 50 + 9)
+
+
+def test_the_end_of_a_long_message_is_read(tmp_path: Path) -> None:
+    task = tmp_path / "ab" / "cdef"
+    task.mkdir(parents=True)
+    (task / ".exitcode").write_text("1")
+    (task / ".command.run").write_text("### name: 'MASKS (1)'\n")
+    with (task / ".command.err").open("wb") as file:
+        file.truncate(10**10)  # takes no space
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nterapose: no space is left\nlast line\n")
+    (failure,) = failures_in(tmp_path)
+    assert (failure.name, failure.said) == ("MASKS (1)", "terapose: no space is left")
 
 
 def test_seconds_in_words() -> None:

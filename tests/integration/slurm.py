@@ -100,7 +100,7 @@ class Cluster:
                 number = int((self.folder / f"{name}.pid").read_text())
                 os.kill(number, signal.SIGTERM)
                 end = time.monotonic() + 30
-                while Path(f"/proc/{number}").exists() and time.monotonic() < end:
+                while _is_running(number) and time.monotonic() < end:
                     time.sleep(0.1)
 
     def call(self, *words: str) -> str:
@@ -113,6 +113,15 @@ class Cluster:
     def jobs(self, state: str = "running") -> list[str]:
         """Numbers of the jobs in a state."""
         return self.call("squeue", "-h", "-o", "%A", "-t", state).split()
+
+
+def _is_running(number: int) -> bool:
+    """Whether a process runs; one that has ended stays listed where nothing waits for orphans."""
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def _free_port() -> int:

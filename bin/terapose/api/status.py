@@ -2,9 +2,13 @@
 
 A store has a marker for each task that is done (`terapose.pipeline.job`), with the seconds that it
 took, and the plan says how many tasks there are. A pass of the network also has a marker for each
-slab of planes, or rectangle, so that hours of a task do not go unseen. The time left of a stage
-follows from when its markers were written, however many tasks run side by side. Nothing is written,
-so a run that is looked at does not notice.
+slab of planes, or rectangle, so that hours of a task do not go unseen. Nothing is written, so a run
+that is looked at does not notice.
+
+The pace of a stage is how many parts were done while any of its tasks ran, however many ran side by
+side: time in which a run stood still does not count. Names of markers are listed, which is fast;
+what is read are markers of the last tasks and of tasks that have not ended (`_LOOKED_AT`), so a
+large run takes no longer to look at than a small one.
 
 In a work folder of Nextflow there is a folder for each attempt of a task, with its exit status once
 it has ended.
@@ -12,9 +16,14 @@ it has ended.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
+import os
 import re
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +36,11 @@ from terapose.pipeline.stage import always
 _STORES = (".terapose/*", "*/.terapose/*", "*/*/store", "work/*/*/store")
 """Where stores are in a folder of results, of several samples, of work, and of a launch."""
 _TASKS = ("*/*", "work/*/*")
-_MARKER = re.compile(r"(task-)?\d+\.json")
+_MARKER = re.compile(r"(task-)?(\d+)\.json")
+_LOOKED_AT = 1000
+"""Markers of a stage that are read: of the last tasks that are done, and of parts of others."""
+_END = 64 * 1024
+"""Bytes at the end of what a task wrote in which its message is looked for."""
 _NAME = re.compile(r"^### name: '(.*)'$", re.MULTILINE)
 
 
@@ -44,8 +57,7 @@ class StageProgress:
     parts, of_parts
         How many items of the tasks are done, and how many there are.
     seconds
-        Between the start of the first task and the end of the last part so far; from the end of the
-        first part, if no task is done.
+        In which at least one of the last tasks ran.
     paced
         How many parts were done in these seconds.
     needed
@@ -124,35 +136,81 @@ def progress_of(store: Path) -> Progress:
     return Progress(store, plan.image.address, plan.mode, stages)
 
 
+class _Markers:
+    """Numbers of the tasks and items that have a marker in a folder; nothing is read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tasks: set[int] = set()
+        self.items: set[int] = set()
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if found := _MARKER.fullmatch(entry.name):
+                    (self.tasks if found[1] else self.items).add(int(found[2]))
+
+    def ran(self, task: int) -> tuple[float, float]:
+        """When a task that is done began and ended."""
+        path = self.folder / f"task-{task}.json"
+        ended = _ended(path)
+        return ended - _seconds(path), ended
+
+    def runs(self, items: Collection[int]) -> tuple[float, float]:
+        """When a task worked on items after its first one, which is timed by nothing.
+
+        Where it was interrupted between two of them, that is not counted.
+        """
+        times = sorted(_ended(self.folder / f"{item}.json") for item in items)
+        steps = [after - before for before, after in itertools.pairwise(times)]
+        return times[-1] - (statistics.median(steps) * len(steps) if steps else 0.0), times[-1]
+
+
 def _stage(
     store: Path, name: str, tasks: Sequence[tuple[int, int]], *, needed: bool
 ) -> StageProgress:
     """The stage; of several keys, with the one that was worked on last."""
-    latest: list[Path] = []
-    for folder in store.glob(f"done/{name}-*"):
-        # gradients-yx-KEY is a stage, gradients-KEY none
-        if re.fullmatch(r"[0-9a-f]+", folder.name.removeprefix(f"{name}-")):
-            found = [path for path in folder.glob("*.json") if _MARKER.fullmatch(path.name)]
-            markers = sorted(found, key=_ended)
-            if markers and (not latest or _ended(markers[-1]) > _ended(latest[-1])):
-                latest = markers
-    ended = {path: n for path in latest if (n := _task(path)) is not None and n < len(tasks)}
+    # gradients-yx-KEY is a stage, gradients-KEY none
+    folders = [
+        folder
+        for folder in store.glob(f"done/{name}-*")
+        if re.fullmatch(r"[0-9a-f]+", folder.name.removeprefix(f"{name}-"))
+    ]
+    # a folder changes whenever a marker is written
+    left = _Markers(max(folders, key=_ended, default=store / "done" / name))
+    ended = [number for number, _ in enumerate(tasks) if number in left.tasks]
     # all of a task that is done, and of others those that have markers of their own
-    parts = {item for number in ended.values() for item in range(*tasks[number])}
-    parts |= {int(path.stem) for path in latest if path.stem.isdecimal()}
-    begin, paced = 0.0, len(parts)
-    if ended:
-        begin = min(_ended(path) - _seconds(path) for path in ended)
-    elif latest:
-        begin, paced = _ended(latest[0]), paced - 1
-    seconds = _ended(latest[-1]) - begin if latest else 0.0
-    of_parts = tasks[-1][1]
-    return StageProgress(name, len(ended), len(tasks), len(parts), of_parts, seconds, paced, needed)
+    begun = {n: left.items.intersection(range(*items)) for n, items in enumerate(tasks)}
+    for number in ended:
+        del begun[number]
+    parts = sum(len(range(*tasks[n])) for n in ended) + sum(map(len, begun.values()))
+    seconds, paced = _pace(left, ended, tasks, [items for items in begun.values() if items])
+    return StageProgress(name, len(ended), len(tasks), parts, tasks[-1][1], seconds, paced, needed)
 
 
-def _task(marker: Path) -> int | None:
-    """Number of the task that a marker is of; None if it is of an item."""
-    return int(marker.stem.removeprefix("task-")) if marker.stem.startswith("task-") else None
+def _pace(
+    left: _Markers,
+    ended: Sequence[int],
+    tasks: Sequence[tuple[int, int]],
+    begun: Sequence[Collection[int]],
+) -> tuple[float, int]:
+    """Seconds in which the last tasks of a stage ran, and how many parts were done in them."""
+    last = ended[-_LOOKED_AT:]
+    times = [left.ran(number) for number in last]
+    paced = sum(len(range(*tasks[number])) for number in last)
+    most = max(2, _LOOKED_AT // max(1, len(begun)))
+    for items in begun[-_LOOKED_AT:]:
+        seen = sorted(items)[-most:]
+        times.append(left.runs(seen))
+        paced += len(seen) - 1
+    return _covered(times), paced
+
+
+def _covered(times: Iterable[tuple[float, float]]) -> float:
+    """Seconds that are in at least one of these times."""
+    total, until = 0.0, -math.inf
+    for begin, end in sorted(times):
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total
 
 
 def _ended(marker: Path) -> float:
@@ -197,8 +255,11 @@ def _failures(folders: list[Path]) -> Iterator[Failure]:
 
 
 def _lines(path: Path) -> list[str]:
+    """The last lines of a file that are not empty."""
     try:
-        text = path.read_text(errors="replace")
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _END))
+            text = file.read().decode(errors="replace")
     except OSError:
         return []
     return [line for line in text.splitlines() if line.strip()]
