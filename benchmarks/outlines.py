@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--name", default="cells.geojson.gz")
     parser.add_argument("--folder", type=Path, required=True)
     given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
     path = given.folder / given.name
     start = time.monotonic()
     write_geojson(path, batches(given.cells), "sample", planes=1)

@@ -1,10 +1,10 @@
-"""The picture of a report in the documentation, made by a real browser.
+"""The pictures of a report and of the viewer in the documentation, made by a real browser.
 
 1. The volume of `make demo` is simulated (seeded) and segmented in a folder; a run that is there
    goes on.
-2. A headless Chromium opens the report on a laptop and on a phone, in light and in dark. All
-   pictures go to the folder, to be looked at.
-3. Two of them, side by side, become docs/report.png.
+2. A headless Chromium opens the report on a laptop and on a phone, in light and in dark, and the
+   viewer in both widths. All pictures go to the folder, to be looked at.
+3. Two of the report, side by side, become docs/report.png, and the viewer docs/view.png.
 
 `PYTHONPATH=bin:. python -m benchmarks.screenshots --folder /demo`
 """
@@ -15,20 +15,30 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from tests.browser import Browser
 
 import terapose
+from terapose.apps.view import open_view
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"laptop": (1280, 1400), "phone": (390, 844)}
 """Width and height of the report; the laptop's is that of two screens."""
+VIEWS = {"laptop": (1000, 700), "phone": (390, 700)}
+"""Width and height of the viewer's window."""
 SHOWN = 0.62
 """Of the laptop's report, beside that of the phone."""
 COLORS = 96
+COLORED = 40
+"""Difference between the parts of a colour that is no grey."""
+_SECONDS = 600.0
 
 
 def demo(folder: Path) -> Path:
@@ -69,6 +79,31 @@ def report(browser: Browser, results: Path, folder: Path) -> dict[str, Image.Ima
     return found
 
 
+def viewer(results: Path, folder: Path) -> dict[str, Image.Image]:
+    """Pictures of the viewer, by size, once they no longer change."""
+    found = {}
+    with open_view(results, browser=False) as opened:
+        for size, shape in VIEWS.items():
+            # a window of that size: with an emulated screen, WebGL without a card does not end
+            with TemporaryDirectory() as profile, Browser(Path(profile), shape) as browser:
+                browser.call("Page.navigate", url=opened.url)
+                found[size] = Image.fromarray(_settled(browser, folder / f"view-{size}.png"))
+    return found
+
+
+def _settled(browser: Browser, path: Path) -> NDArray[Any]:
+    """A picture with colours that is the same as the one before."""
+    before, end = np.zeros(0), time.monotonic() + _SECONDS
+    while True:
+        now = browser.picture(path)
+        colored = np.ptp(now[60:].astype(int), axis=2) > COLORED
+        if colored.mean() > 0.05 and np.array_equal(now, before):
+            return now
+        assert time.monotonic() < end, browser.errors
+        before = now
+        time.sleep(2)
+
+
 def beside(wide: Image.Image, narrow: Image.Image) -> Image.Image:
     """Both in one picture, the first one smaller."""
     shape = (round(wide.width * SHOWN), round(wide.height * SHOWN))
@@ -97,8 +132,10 @@ def main() -> None:
     results = demo(options.folder)
     with TemporaryDirectory() as profile, Browser(Path(profile)) as browser:
         pages = report(browser, results, options.folder)
+    views = viewer(results, options.folder)
     both = beside(pages["report-laptop-light"], pages["report-phone-dark"])
     save(both, options.output / "report.png")
+    save(views["laptop"], options.output / "view.png")
 
 
 if __name__ == "__main__":

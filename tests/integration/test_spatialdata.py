@@ -67,6 +67,30 @@ def test_spatialdata_opens_the_store(tmp_path: Path, command: Terapose) -> None:
     print(done.stdout)
 
 
+_REFERENCE = """
+import sys
+import spatialdata
+store = spatialdata.read_zarr(sys.argv[1])
+assert not store.images and set(store.labels) >= {"cells"} and "outlines" in store.shapes
+told = store.attrs["terapose"]["image"]
+labels = store["cells"]
+if type(labels).__name__ == "DataTree":
+    labels = labels["scale0"]["image"]
+assert told["address"] == sys.argv[2] and tuple(told["shape"])[1:] == labels.shape
+assert told["channels"] == ["nuclei", "cell bodies"]
+"""
+
+
+def test_without_a_copy_the_store_says_where_the_image_is(
+    tmp_path: Path, command: Terapose
+) -> None:
+    assert command("spatialdata", segmented(tmp_path), tmp_path / "sd.zarr").code == 0
+    words = [str(tmp_path / name) for name in ("sd.zarr", "slide.ome.tif")]
+    opens = [str(PYTHON), "-W", "ignore", "-c", _REFERENCE, *words]
+    done = subprocess.run(opens, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 _VOLUME = """
 import sys
 import spatialdata

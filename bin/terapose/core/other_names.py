@@ -149,8 +149,10 @@ TRAINING = _of(
 COMMANDS = (
     *_of("cellcutter", ("cut_cells", "cut"), ("cut_tiles", "none, any reader of Zarr cuts tiles")),
     *_of("Cellpose", ("cellpose", "segment"), ("gui", "view")),
+    *_of("mccellpose", ("mccellpose", "segment")),
     *_of(
         "CellMap's toolbox",
+        ("csc", "train, segment, process, evaluate, view, crop or pack, as the next word is"),
         ("predict", "segment"),
         ("visualize", "view"),
         ("pack-results", "pack"),
