@@ -1,4 +1,4 @@
-"""Memory and time of the gathers of a volume, at several numbers of cells.
+"""Memory and processor time of the gathers of a volume, at several numbers of cells.
 
 No image is segmented: the tables that the tasks of ``peaks`` and ``masks`` would leave are made up,
 for a cell at every 20th voxel along each axis; a tenth of them have a hole of three voxels. Then
@@ -148,13 +148,13 @@ def keyed(receipts: list[Receipt], before: State) -> list[Receipt]:
 
 
 def _measured(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, float, int]:
-    begin = time.perf_counter()
+    begin = time.process_time()
     result = function(*arguments)
-    return result, time.perf_counter() - begin, peak_memory()
+    return result, time.process_time() - begin, peak_memory()
 
 
 def measure(folder: Path, shape: ZYX) -> dict[str, Any]:
-    """Run the gathers of a volume; returns cells, and seconds and peak memory of each gather."""
+    """Run the gathers of a volume; returns cells, processor seconds and peak memory of each."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     made = Made(folder, shape)

@@ -101,9 +101,9 @@ def store(case: masks.Case, folder: Path) -> list[tuple[int, int]]:
     counts: list[tuple[int, int]] = []
 
     def counted(*words: Any, **options: Any) -> Any:
-        read, written = _bytes()
+        read, written = bytes_so_far()
         done = run_stages(*words, **options)
-        after = _bytes()
+        after = bytes_so_far()
         counts.append((after[0] - read, after[1] - written))
         return done
 
@@ -114,7 +114,7 @@ def store(case: masks.Case, folder: Path) -> list[tuple[int, int]]:
     return [network, (sum(c[0] for c in others), sum(c[1] for c in others))]
 
 
-def _bytes() -> tuple[int, int]:
+def bytes_so_far() -> tuple[int, int]:
     """That this process has read and written so far, from disk or from what is cached of it."""
     lines = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(lines["rchar"]), int(lines["wchar"])

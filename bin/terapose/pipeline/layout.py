@@ -102,14 +102,18 @@ def choose_passes(
 
 
 def choose_block(shape: ZYX, block: Sequence[int] | None, *, flat: bool = False) -> ZYX:
-    """Shape of a block: as given, else 256 voxels or less so that small images give some.
+    """Shape of a block: as given, else at most 256 voxels wide.
 
     Blocks of planes are 1024 pixels wide or less, and as many planes as make 8 million pixels.
+    Images that are larger give two or more along an axis, for as many tasks. Smaller ones, which
+    one task does anyway (`terapose.pipeline.planning`), are not cut: margins would be read twice.
     """
     if block is not None:
         return zyx(min(b, n) for b, n in zip(block, shape, strict=True))
-    if flat:
-        y, x = (min(1024, max(64, math.ceil(n / 2)), n) for n in shape[1:])
-        return (min(shape[0], max(1, 2**23 // (y * x))), y, x)
-    z, y, x = (min(256, max(64, math.ceil(n / 2))) for n in shape)
-    return (min(z, shape[0]), min(y, shape[1]), min(x, shape[2]))
+    whole, most = (_WHOLE_PLANE, 1024) if flat else (_WHOLE_VOLUME, 256)
+    z, y, x = (n if n <= whole else min(most, math.ceil(n / 2)) for n in shape)
+    return (min(shape[0], max(1, 2**23 // (y * x))), y, x) if flat else (z, y, x)
+
+
+_WHOLE_PLANE, _WHOLE_VOLUME = 1024, 192
+"""Axes up to which blocks are not cut along them."""
