@@ -35,6 +35,8 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         ({"series": f"a{sign}b"}, f"series: got {f'a{sign}b'!r}, allowed: no control characters")
         for sign in "\n\x7f\x85\u200b\u2028\u2029\u202e\u2066\ufeff"
     ),
+    ({"series": "a\udcff"}, "series: got 'a\\udcff', allowed: UTF-8"),
+    ({"channels": ["a", "\ud800"]}, "channels: got ['a', '\\ud800'], allowed: UTF-8"),
     ({"augment": "perhaps"}, "augment: got 'perhaps', allowed: true or false"),
     ({"region": "20-128,0-128"}, "region: got 20-128,0-128, allowed: z0:z1,y0:y1,x0:x1"),
     ({"region": "20,128"}, "region: got 20,128, allowed: z0:z1,y0:y1,x0:x1"),

@@ -14,6 +14,7 @@ from tests.synthetic import nuclei, write_ome_zarr, write_tiff
 
 from terapose.core.errors import InputError, shown
 from terapose.io.documents import parse_json
+from terapose.io.images.model import names_of
 
 DEEP = "[" * 200_000 + "]" * 200_000
 
@@ -198,7 +199,28 @@ def test_files_of_zarr(refused: Callable[..., str], tmp_path: Path, name: str, k
         assert str(image) in refused(*command)
 
 
-@pytest.mark.parametrize("text", [DEEP, "9" * 5000, "nul", "{", b"\xff"])
+def test_pairs_of_halves_are_characters() -> None:
+    assert parse_json('"\\ud83d\\ude00"') == parse_json('"😀"'.encode("utf-16")) == "😀"
+    assert parse_json(b'"\\\\ud800"') == "\\ud800"
+
+
+def test_halves_of_characters_are_no_names_of_channels(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    image = write_ome_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0])
+    document = image / "zarr.json"
+    content = json.loads(document.read_text())
+    content["attributes"]["ome"]["omero"] = {"channels": [{"label": "a\ud800"}]}
+    document.write_text(json.dumps(content))
+    assert "surrogates not allowed" in refused("check", image)
+    # HDF5 and TIFF have other texts
+    assert names_of(["a\udcff", None], 2) == ("a?", "channel 2")
+
+
+HALVES = ['{"\\uDC00": 1}', b'["\xed\xa0\x80"]', '"\udcff"']
+
+
+@pytest.mark.parametrize("text", [DEEP, "9" * 5000, "nul", "{", b"\xff", *HALVES])
 def test_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         parse_json(text)

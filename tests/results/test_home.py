@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.synthetic import nuclei, write_ome_zarr
+from tests.command import Terapose
+from tests.synthetic import nuclei, write_ome_zarr, write_tiff
 
 from terapose.api.home import Home, home_of, is_store, prepare
 from terapose.api.runner import segment_file
@@ -202,3 +203,24 @@ def test_control_characters_are_refused(tmp_path: Path, sign: str) -> None:
         ):
             segment_file(str(tmp_path / image), tmp_path / out, check({}))
     assert not [*tmp_path.iterdir()]
+
+
+def test_names_that_are_not_utf8_are_refused(
+    command: Terapose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the plan nor the record can hold them; the folder counts, too."""
+    odd = tmp_path / "o\udcff"
+    (odd / "folder").mkdir(parents=True)
+    monkeypatch.chdir(odd / "folder")
+    image = write_tiff(tmp_path / "image.tif", nuclei((5, 24, 28))[0])
+    shutil.copyfile(image, odd / "folder" / "image.tif")
+    for what, words in (
+        ("image", ("segment", "image.tif", tmp_path / "out")),
+        ("folder of results", ("segment", image, "out")),
+        ("labels", ("measure", image, "image.tif", tmp_path / "out")),
+        ("image", ("check", odd / "image.tif")),
+    ):
+        said = command.refuses(*words)
+        assert said.startswith(f"{what}: the name is not in UTF-8; got '"), said
+        assert said.endswith("; rename the file or folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["image.tif", "o\udcff"]

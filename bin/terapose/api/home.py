@@ -152,7 +152,7 @@ def shared_cells(results: Path | Remote) -> str:
 def _digest(results: Path | Remote) -> str:
     """What distinguishes the results of one run from those of others that share a folder."""
     address = str(results.resolve() if isinstance(results, Path) else results)
-    return hashlib.sha256(address.encode()).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode(address)).hexdigest()[:16]
 
 
 @contextmanager

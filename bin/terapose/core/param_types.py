@@ -8,6 +8,8 @@ from typing import Annotated, Any, get_args
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticKnownError
 
+from terapose.core.errors import InputError
+
 
 def is_plain(number: str) -> bool:
     """Whether a number is written in ASCII, without underscores: Python takes ``1_4`` for 14."""
@@ -92,6 +94,48 @@ def has_control(value: object) -> bool:
     return isinstance(value, str) and any(
         unicodedata.category(sign) in _CONTROL and sign not in _JOINERS for sign in value
     )
+
+
+def is_utf8(value: object) -> bool:
+    """Whether a text, or each one in a list, can be written in UTF-8, as documents are.
+
+    Of a name of a file, bytes that are not UTF-8 are halves of characters in Python; JSON of others
+    may have such halves, too.
+    """
+    if isinstance(value, list | tuple):
+        return all(map(is_utf8, value))
+    return not isinstance(value, str) or all(unicodedata.category(sign) != "Cs" for sign in value)
+
+
+def in_utf8(text: str) -> str:
+    """A text that documents can hold: with question marks for what is not UTF-8 in it."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def refuse_signs(text: str, where: object, what: str = "the name") -> None:
+    """Refuse a name that tables, logs and documents cannot hold.
+
+    Parameters
+    ----------
+    text
+        The name, path or URL.
+    where, what
+        For the message.
+
+    Raises
+    ------
+    InputError
+        If it has control characters (`has_control`), or is not in UTF-8.
+    """
+    if has_control(text):
+        raise InputError(f"{what} contains control characters", where=where, got=repr(text))
+    if not is_utf8(text):
+        raise InputError(
+            f"{what} is not in UTF-8",
+            where=where,
+            got=repr(text),
+            remedy="rename the file or folder",
+        )
 
 
 def or_none(value: object) -> object:

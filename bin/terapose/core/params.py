@@ -31,6 +31,7 @@ from terapose.core.param_types import (
     as_text,
     as_words,
     has_control,
+    is_utf8,
     refuse_odd_numbers,
 )
 from terapose.core.region import is_box
@@ -367,6 +368,8 @@ def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
     given = {k: v for k, v in values.items() if v is not None and v != ""}
     strange = [name for name, value in given.items() if has_control(value)]
     faults = [f"{n}: got {given.pop(n)!r}, allowed: no control characters" for n in strange]
+    halves = [name for name, value in given.items() if not is_utf8(value)]
+    faults += [f"{n}: got {given.pop(n)!r}, allowed: UTF-8" for n in halves]
     try:
         params = Parameters.model_validate(given)
     except ValidationError as error:

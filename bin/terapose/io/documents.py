@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable
@@ -128,15 +129,23 @@ def parse_json(content: bytes | str, as_object: Callable[[Pairs], Any] = dict) -
     ------
     ValueError
         If it is none, is not in UTF-8, or is too deep, has too many parts or too long numbers to be
-        read.
+        read; or if a text in it has half a character (an escape such as ``\\ud800`` alone), which
+        no document that is written of it could hold.
     """
-    signs: tuple[Any, ...] = ("[", "{") if isinstance(content, str) else (b"[", b"{")
-    if sum(map(content.count, signs)) > MOST_PARTS:
+    text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
+    if sum(map(text.count, "[{")) > MOST_PARTS:
         raise ValueError(f"more than {MOST_PARTS:,} lists and objects")
     try:
-        return json.loads(content, object_pairs_hook=as_object)
+        found = json.loads(text, object_pairs_hook=as_object)
+        if _HALF.search(text):
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    return found
+
+
+_HALF = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+"""What may be half a character: two of them in a row are a whole one."""
 
 
 def read_object(path: Path, what: str = "parameters") -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from terapose.core.errors import InputError
-from terapose.core.param_types import has_control
+from terapose.core.param_types import has_control, is_utf8
 from terapose.io.checksums import crc32c
 from terapose.io.documents import MOST_BYTES, too_large
 from terapose.io.drivers import asked, is_marker
@@ -113,7 +113,8 @@ def _refuse_odd(address: str, path: str) -> None:
             allowed=ALLOWED,
             remedy="put them into environment variables or a profile (docs/cloud.md)",
         )
-    wrong = has_control(path) or _SIGNS.search(path) or {"", ".", ".."} & {bucket, *parts}
+    is_text = is_utf8(path) and not has_control(path)
+    wrong = not is_text or _SIGNS.search(path) or {"", ".", ".."} & {bucket, *parts}
     if wrong:
         raise InputError(
             "is no folder on an object store",

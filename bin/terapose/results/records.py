@@ -7,6 +7,7 @@ may be anything.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -97,13 +98,26 @@ class Record(Part):
     stages: Annotated[dict[str, Stage], Field(max_length=MANY)]
 
 
-def complete_record(folder: Path | Remote) -> dict[str, Any]:
+def complete_record(
+    folder: Path | Remote,
+    shape_of: Callable[[dict[str, Any]], type[Record]] = lambda _record: Record,
+    what: str = "is no complete record of results",
+) -> dict[str, Any]:
     """The record of the complete results of one image.
+
+    Parameters
+    ----------
+    folder
+        Of the results.
+    shape_of
+        What a reader needs of such a record, if it needs more than all do.
+    what
+        What to say if the record lacks it.
 
     Raises
     ------
     InputError
-        If there is none, it is not as it was written, or lacks what readers use.
+        If there is none, it is not as it was written, or lacks what the reader uses.
     """
     record = sealed_record_of(folder)
     if record is None:
@@ -115,7 +129,7 @@ def complete_record(folder: Path | Remote) -> dict[str, Any]:
             remedy="terapose verify lists what has changed since the run",
         )
     known = {name: part for name, part in record.items() if name != "checksums"}
-    refuse_unlike(Record, known, folder / RECORD, "is no complete record of results")
+    refuse_unlike(shape_of(record), known, folder / RECORD, what)
     return record
 
 
@@ -156,7 +170,15 @@ def refuse_unlike(model: type[BaseModel], document: Any, where: object, what: st
         If it does not.
     """
     try:
-        model.model_validate_json(json.dumps(document, allow_nan=False), strict=True)
+        text = json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
+        model.model_validate_json(text, strict=True)
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "holds text that is not UTF-8",
+            where=where,
+            got=error.object[max(error.start - 20, 0) : error.end + 20],
+            remedy="if it is the name of a file or folder, rename it, and run again",
+        ) from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         got: object = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -14,6 +14,7 @@ import numpy as np
 from terapose.core.errors import InputError, pass_on
 from terapose.core.geometry import Box
 from terapose.core.levels import factor_between
+from terapose.core.param_types import in_utf8
 from terapose.core.region import parse_box
 from terapose.core.selection import Selection
 from terapose.io.images import address as addresses
@@ -372,9 +373,13 @@ def is_cut_in_planes(chunks: Shape, shape: Shape, dtype: np.dtype[Any]) -> bool:
 
 
 def names_of(found: Sequence[str | None], channels: int) -> tuple[str, ...]:
-    """Name every channel, with "channel N" where the file has no name for it."""
+    """Name every channel, with "channel N" where the file has no name for it.
+
+    What is not UTF-8 in a name becomes a question mark: tables and documents could not hold it.
+    """
     padded = [*found, *[None] * channels][:channels]
-    return tuple(name or f"channel {number}" for number, name in enumerate(padded, 1))
+    names = [name or f"channel {number}" for number, name in enumerate(padded, 1)]
+    return tuple(map(in_utf8, names))
 
 
 def _bounds(region: Region, shape: Shape) -> Region:

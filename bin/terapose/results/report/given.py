@@ -7,20 +7,20 @@ does not read may be anything.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from terapose.core.errors import InputError
 from terapose.io.documents import parse_json, read_document
-from terapose.results.earlier import RECORD
 from terapose.results.records import (
     MANY,
     Amount,
     Count,
-    Number,
-    Output,
-    Shape,
+    ImagePart,
+    Model,
+    Part,
+    Record,
     Share,
     Size,
     Stage,
@@ -32,10 +32,8 @@ from terapose.results.report.numbers import FORMAT
 _UNLIKE = "does not hold what a report needs"
 
 
-class _Params(BaseModel):
+class _Params(Part):
     """Parameters; those that a report draws are numbers."""
-
-    model_config = ConfigDict(extra="allow")
 
     min_size: Share | None = None
     cellprob_threshold: Share | None = None
@@ -61,23 +59,16 @@ class _Stages(BaseModel):
     export: _Export
 
 
-class _Image(BaseModel):
-    address: str
-    format: str
-    identity: str
-    shape: Shape
+class _Image(ImagePart):
     level: Count
     dtype: str
     voxel_size: Size | None
-    channels: Annotated[list[Number], Field(min_length=1)]
     channel_names: list[str]
 
 
-class _Model(_Params):
-    name: str
+class _Model(Model):
     family: str
     licence: str | None
-    digest: str
     diam_mean: Amount
     precision: str
     overlap: Any
@@ -85,34 +76,39 @@ class _Model(_Params):
     skip_empty: Any
 
 
+def _few(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MANY:
+        raise ValueError(f"has {len(value)} entries, allowed: up to {MANY}")
+    return value
+
+
+class _Diameter(Part):
+    origin: str = "network"
+
+
 class _Intensity(_Params):
     mode: str
     percentiles: Annotated[list[Share], Field(max_length=2)]
 
 
-class _Measured(BaseModel):
+class _Measured(Record):
     """A record of labels that were given."""
 
-    terapose: str
-    package_digest: str
     plan_digest: str
-    mode: Literal["2d", "3d", "stitch"]
-    cells: Count
     image: _Image
-    output: Output
+    intensity: Annotated[_Params, BeforeValidator(_few)] = _Params()
+    diameter: _Diameter = _Diameter()
     anisotropy: Amount
-    block: Shape | None = None
     expand: Share
-    tables: list[str]
     notes: Annotated[list[str], Field(max_length=MANY)]
-    stages: _Stages
+    stages: _Stages  # type: ignore[assignment]
 
 
-class _Record(_Measured):
+class _Run(_Measured):
     """A record of a run, which has a network."""
 
     model: _Model
-    intensity: _Intensity
+    intensity: Annotated[_Intensity, BeforeValidator(_few)]
     rescale: Amount
     flow_precision: str
 
@@ -123,15 +119,13 @@ def record_in(results: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        As `complete_record`; or if it does not hold what a report needs.
+        As `complete_record`; also if it does not hold what a report needs.
     """
-    record = complete_record(results)
-    known = {name: part for name, part in record.items() if name != "checksums"}
-    if len(part := known.get("intensity") or ()) > MANY:
-        known["intensity"] = f"{len(part)} entries"
-    shape = _Measured if "given_labels" in record else _Record
-    refuse_unlike(shape, known, results / RECORD, _UNLIKE)
-    return record
+    return complete_record(results, _shape_of, _UNLIKE)
+
+
+def _shape_of(record: dict[str, Any]) -> type[Record]:
+    return _Measured if "given_labels" in record and "model" not in record else _Run
 
 
 class _Median(BaseModel):

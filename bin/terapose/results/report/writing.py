@@ -19,6 +19,7 @@ import numpy as np
 
 from terapose.core.errors import InputError
 from terapose.core.geometry import zyx
+from terapose.core.param_types import in_utf8
 from terapose.io import files
 from terapose.results.earlier import RECORD
 from terapose.results.report.cells import summarise
@@ -73,7 +74,7 @@ def write_report(results: Path, output: Path, *, name: str = "", address: str = 
     some = findings(record, found, saturated)
     # before anything is written: what was read is what was opened
     source.watch.confirm()
-    title = name or Path(os.path.abspath(results)).name
+    title = in_utf8(name or Path(os.path.abspath(results)).name)
     facts = {
         **numbers(title, record, found, saturated),
         "warnings": [dict(one._asdict()) for one in some],
