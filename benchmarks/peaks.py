@@ -91,6 +91,8 @@ CASES = (
     Case("slide, large", (1, 6144, 6144), {"table": "csv,geojson"}),
     Case("slide, resized", (1, 2048, 2048), {"diameter": 10.0, "table": "csv,geojson"}),
     Case("slide, upscaled", (1, 6144, 6144), {"level": 1, "upscale": True}, levels=2),
+    Case("volume, processed", (64, 192, 192), {"process": "components"}),
+    Case("slide, processed", (1, 2048, 2048), {"process": "components"}),
     Case("slide, two networks", (1, 1024, 1024), {"model": "nuclei-large,nuclei-small"}),
     Case("slide, Cellpose 4", (1, 512, 512), {"model": RANDOM}),
     Case("volume, one task", (64, 192, 192), whole=True),
