@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +149,6 @@ def test_what_there_is_not_is_said(made: Result, tmp_path: Path) -> None:
         terapose.open_result(tmp_path)
     with pytest.raises(InputError, match="opened on a local disk only"):
         terapose.open_result("s3://bucket/folder")
-
-
-@pytest.mark.skipif(find_spec("terapose.apps.view") is not None, reason="there is a viewer")
-def test_without_a_viewer_it_is_said_what_to_open(made: Result) -> None:
-    with pytest.raises(
-        InputError, match=r"has no viewer; open labels\.zarr in napari, or the page"
-    ):
-        made.view()
 
 
 def test_what_has_changed_is_not_read(copy: Result) -> None:

@@ -49,6 +49,7 @@ def differences(command: Terapose, run: Path, labels: Path, *words: str) -> dict
     found: dict[str, Any] = json.loads(report.read_text())["seams"]
     assert found["only_seams"]["reference"] > 80
     assert found["only_halfway"]["reference"] > 80
+    assert found["difference_from_halfway"].keys() == {"recall", "average_precision"}
     return found
 
 

@@ -285,7 +285,8 @@ def test_recipe_on_tiny_data(tmp_path: Path) -> None:
     planar = sorted(i.name for i in pool.real if i.source == 0)
     assert planar == ["02.tif", "03.tif", "04.tif", "07.tif", "08.tif", "09.tif"]
     assert [i.name for i in pool.validation["2D"]] == ["06.tif"]
-    assert all("Emb08" in i.name for i in pool.validation["embryo planes"])
+    planes = pool.validation["embryo planes"]
+    assert planes and all("Emb08" in i.name for i in planes)
 
     def sources(*, composed: bool) -> set[int]:
         jobs = pool.jobs(amounts, 0, composed=composed)

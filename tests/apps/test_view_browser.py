@@ -214,5 +214,5 @@ def test_a_folder_on_a_plain_web_server(
         page.call("Page.navigate", url=url)
         wait(page, lambda picture: colored(picture).mean() > 0.05)
         requests = [one for one in page.requests if one.startswith("http")]
-        assert all(one.startswith(url) for one in requests)
+        assert requests and all(one.startswith(url) for one in requests)
         server.shutdown()

@@ -57,6 +57,7 @@ def check(made: Made, state: State) -> None:
 
 def test_memory_does_not_grow_with_the_number_of_cells(tmp_path: Path) -> None:
     small, large = (peaks_of(tmp_path / str(depth), depth) for depth in DEPTHS)
+    assert "relabel" in large and large.keys() == small.keys()
     more = STEP**-3 * 1000 * 1000 * (DEPTHS[1] - DEPTHS[0])
     for name, peak in large.items():
         assert (peak - small[name]) / more < MOST, name

@@ -310,7 +310,7 @@ def test_who_has_lost_the_folder_changes_nothing(there: Remote, made: Path) -> N
     def lost() -> None:
         raise InputError("another run is writing here")
 
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="another run is writing here"):
         upload(made / "other", there, lost)
     assert content(there) == before
 

@@ -30,7 +30,7 @@ def test_no_file_is_opened_to_try_a_folder(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="out: results cannot be written; got File exists"):
         check_output(tmp_path / "out", "image.tif", ["labels.zarr"])
 
 

@@ -55,7 +55,7 @@ def results_in(
     out
         Folder for the results, on a local disk.
     work
-        Gets the folder, the number of processes, and whom to tell of progress.
+        Gets the folder, the number of processes, and what reports progress.
     workers
         Processes; None: one for each core.
     progress

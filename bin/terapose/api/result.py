@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,8 @@ from terapose.results.records import complete_record
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from terapose.apps.view import Viewer
 
 _TABLES = ("parquet", "csv")
 """Tables that are read, the one that is read faster first."""
@@ -177,7 +177,7 @@ class Result:
 
         check(self.folder)
 
-    def view(self, *, color_by: str | None = None, port: int = 0, browser: bool = True) -> Any:
+    def view(self, *, color_by: str | None = None, port: int = 0, browser: bool = True) -> Viewer:
         """Show image and labels in a viewer, and return what serves it.
 
         Parameters
@@ -192,16 +192,11 @@ class Result:
         Raises
         ------
         InputError
-            If this installation has no viewer.
+            If the results or the image cannot be shown, or Neuroglancer is not installed.
         """
-        if find_spec("terapose.apps.view") is None:
-            raise InputError(
-                "this version of Terapose has no viewer",
-                where="view",
-                remedy="open labels.zarr in napari, or the page at Result.report in a browser",
-            )
-        viewer = import_module("terapose.apps.view")
-        return viewer.open_view(self.folder, port=port, browser=browser, color_by=color_by)
+        from terapose.apps.view import open_view
+
+        return open_view(self.folder, port=port, browser=browser, color_by=color_by)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))

@@ -1,4 +1,4 @@
-"""Labels as the file that Cellpose's window opens, ``NAME_seg.npy``: `write_npy`.
+"""Labels as the file ``NAME_seg.npy``, which Cellpose's graphical interface opens: `write_npy`.
 
 The file is a pickled dictionary with the labels, their outlines (the pixels of a cell that have a
 neighbour in the plane outside it) and, if it is given, the image: up to three channels, the last

@@ -21,7 +21,7 @@ from terapose.core.version import __version__
 GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
     "Look and judge": ("view", "report", "picture", "evaluate", "tune", "verify"),
-    "Go on with results": (
+    "Work with results": (
         *("measure", "process", "cut", "attach"),
         *("pack", "crate", "spatialdata", "npy"),
     ),

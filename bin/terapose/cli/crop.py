@@ -24,7 +24,10 @@ Examples:
   terapose crop slide.ome.tif part.zarr --region 20000:24000,31000:36000 --pyramid mean
   terapose crop image.zarr cells.zarr --around results/cells.csv --margin 0,50,50
 """
-_TEXTS = {"level": "Pyramid level that becomes level 0 of the result; 0 is the finest."}
+_TEXTS = {
+    "level": "Pyramid level that becomes level 0 of the result; 0 is the finest.",
+    "time": "Which time point to copy if there are several, counted from 1.",
+}
 
 
 @click.command(epilog=_EPILOG)
@@ -72,8 +75,8 @@ def command(
     """Copy part of IMAGE to the OME-Zarr OUT, on a local disk.
 
     IMAGE is in any format that Terapose reads, also on a server or an object store; if it is -, its
-    address is read from standard input. Scale, position, channels and pyramid levels are kept. If
-    the copy is interrupted, the same command continues it.
+    address is read from standard input. Scale, position, channels and pyramid levels are kept. To
+    continue a copy that was interrupted, repeat the command.
     """
     from terapose.api.progress import stages
     from terapose.apps.crop import Wanted, crop

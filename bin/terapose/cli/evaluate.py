@@ -45,7 +45,7 @@ Examples:
 @click.option(
     "--voxel-size",
     type=Numbers(3, kind=float),
-    help="Micrometres Z,Y,X, of images that do not say it.",
+    help="Voxel size Z,Y,X in micrometres, for images that do not specify it.",
 )
 @click.option(
     "--boundary-tolerance",

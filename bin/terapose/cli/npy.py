@@ -1,4 +1,4 @@
-"""`terapose npy`: labels as the file that Cellpose's window opens."""
+"""`terapose npy`: labels as the file that Cellpose's graphical interface opens."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Examples:
     help="Up to three channels of the image, numbers from 1 or names  [default: the first three]",
 )
 def command(labels: str, out: Path, image: str | None, channels: str | None) -> None:
-    """Write the label image LABELS as OUT, NAME_seg.npy, for the window of Cellpose.
+    """Write the label image LABELS as OUT, NAME_seg.npy, for Cellpose's graphical interface.
 
     NAME is the name of the image without its ending. The image is beside OUT, as a TIFF, PNG or
     JPEG, or is given with --image. Cells are numbered from 1 without gaps. Label images of more
-    than 100 million voxels are refused, because the window holds all of them in memory.
+    than 100 million voxels are refused, because the interface holds all of them in memory.
     """
     from terapose.apps.cellpose_npy import write_npy
     from terapose.cli.known import image_with

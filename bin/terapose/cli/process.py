@@ -32,19 +32,24 @@ Examples:
     metavar="NAME|FILE",
     help="components, split, size or merge; or a Python file with a function process or renumber.",
 )
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Option of it.")
-@click.option("--image", help="Image of the same shape, which the function also gets.")
-@click.option("--channels", help="Channels that it gets, numbers from 1 or names  [default: all]")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set an option of the function."
+)
+@click.option("--image", help="Image of the same shape, which is also passed to the function.")
+@click.option(
+    "--channels", help="Channels that are passed, numbers from 1 or names.  [default: all]"
+)
 @click.option(
     "--halo",
     type=Numbers(1, 3),
-    help="Voxels Z,Y,X around a block or object that it gets.  [default: those that it declares]",
+    help="Voxels Z,Y,X that are passed around a block or object.  [default: as the function "
+    "declares]",
 )
 @click.option(
     "--block-shape",
     type=Numbers(3),
-    help="Size of a block, Z,Y,X in voxels; does not affect the result.  [default: 256,256,256, of "
-    "a plane 1,2048,2048]",
+    help="Size of a block, Z,Y,X in voxels; does not affect the result.  [default: 256,256,256; "
+    "for a plane 1,2048,2048]",
 )
 @making("0.5")
 def command(
@@ -62,10 +67,10 @@ def command(
 ) -> None:
     """Apply a function to the label image LABELS, block by block, and write OUT.
 
-    OUT is a labels group (OME-Zarr) on a local disk, with dense IDs. Functions are split objects
-    (split), connected components (components), a filter by size (size), IDs merged by a table
-    (merge), or your own in a Python file, whose code is run. If it is interrupted, the same command
-    continues.
+    OUT is a labels group (OME-Zarr) on a local disk, with dense IDs. The function splits
+    objects (split), finds connected components (components), filters objects by size (size) or
+    merges IDs by a table (merge), or is your own, in a Python file whose code is run. To continue
+    work that was interrupted, repeat the command.
     """
     from terapose.api.progress import stages
     from terapose.apps.process.run import default_block, process

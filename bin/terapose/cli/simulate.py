@@ -55,7 +55,9 @@ Examples:
     type=int,
     help="Number of channels: nuclei, cell bodies, markers.  [default: 1, slide 2]",
 )
-@click.option("--workers", type=click.IntRange(1), help="Number of threads.  [default: all cores]")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Number of threads.  [default: one per core]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def command(
     out: Path,

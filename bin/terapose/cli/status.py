@@ -39,7 +39,7 @@ def _local(_context: click.Context, parameter: click.Parameter, value: str) -> P
 @click.command(epilog=_EPILOG)
 @click.argument("place", default=".", callback=_local)
 def command(place: Path) -> None:
-    """Show how far runs are: tasks done, time left, and tasks that have failed.
+    """Show the progress of runs: tasks done, time left, and tasks that have failed.
 
     PLACE is a folder of results of terapose segment, a work folder of Nextflow, or the folder in
     which Nextflow was started. The run is not disturbed. The time left is an estimate for one

@@ -110,7 +110,9 @@ Examples:
     help="Licence of all DATA, or one for each, for the model card.",
 )
 @click.option("--use-gpu", is_flag=True, help="Train on a CUDA device.")
-@click.option("--threads", type=click.IntRange(1), help="Number of threads.  [default: all cores]")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Number of threads.  [default: one per core]"
+)
 def command(
     data: tuple[Path, ...],
     output: Path,

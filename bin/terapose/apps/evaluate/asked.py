@@ -42,7 +42,7 @@ class Asked:
         "voxels": both images have one shape, voxels at the same position are compared; "position":
         the prediction is resampled to the voxels of the reference.
     voxel_size
-        (z, y, x) in micrometres of images that do not say it.
+        (z, y, x) in micrometres of images that do not specify it.
     tolerance
         How far boundaries may be apart, in pixels of Y or X.
     sizes, diameters
