@@ -70,6 +70,14 @@ ATTEMPTS = {
     "google-batch": ["google.batch.maxSpotAttempts"],
 }
 """Settings of those that have one for jobs whose machine was taken away."""
+PAGE = (ROOT / "docs" / "cloud.md").read_text()
+EXAMPLES = {
+    "aws": "awsbatch",
+    "google": "google_batch",
+    "azure": "azurebatch",
+    "k8s": "k8s",
+}
+"""Profiles of the examples of the page, by the beginning of the names of their files."""
 ENGINES = ("docker", "podman", "apptainer", "singularity", "charliecloud")
 
 
@@ -102,6 +110,31 @@ def test_every_profile_resolves(tmp_path: Path) -> None:
         # nothing of the environment that tasks have without containers
         (before,) = [x for x in lines if x.startswith(f"profiles.{name}.process.beforeScript")]
         assert "venv" not in before
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_of_the_page_resolves(name: str, tmp_path: Path) -> None:
+    """By the command of the page; every setting in it is there."""
+    (block,) = re.findall(rf"```groovy\n(// {name}.config\b.*?)```", PAGE, re.DOTALL)
+    (tmp_path / f"{name}.config").write_text(block)
+    (command,) = re.findall(r"`(nextflow -c aws.config config . -profile awsbatch)`", PAGE)
+    words = command.replace("aws.config", f"{name}.config").replace(" . ", f" {ROOT} ").split()
+    words[-1] = f"{EXAMPLES[name]},gpu"
+    path = f"{ROOT / '.engine'}{os.pathsep}{os.environ['PATH']}"
+    known = {**os.environ, "PATH": path, "AZURE_STORAGE_SAS_TOKEN": "sv=1"}
+    done = subprocess.run(
+        [*words, "-flat"], cwd=tmp_path, env=known, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"process.executor = '{SERVICES[EXAMPLES[name]]}'" in done.stdout
+    given = re.findall(r"^ *(\w+) += (?:'(.*?)'|(true|false)\b)", block, re.M)
+    assert len(given) >= 4
+    for setting, text, truth in given:
+        assert f"{setting} = {truth or repr(text)}" in done.stdout
+    if name == "azure":
+        assert "env.AZURE_STORAGE_SAS_TOKEN = 'sv=1'" in done.stdout
+    # the lines to type have the file and the profile
+    assert re.search(rf"nextflow run \. -profile {EXAMPLES[name]} -c {name}\.config ", PAGE)
 
 
 def test_help_lists_the_parameters(launches: Launches) -> None:
