@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,12 @@ def with_diameter(words: tuple[object, ...]) -> tuple[object, ...]:
 
     Without one it would be looked for in each image, and the image be resized.
     """
-    given = {"--diameter", "--model", "-params-file", "-profile", "-stub-run"}
-    return words if given & {*words} else (*words, "--diameter", 17)
+    given = {"--diameter", "--model", "-params-file", "-stub-run"} & {*words}
+    # the profile test has one of its own, those of clusters and containers have none
+    profiles = [str(value) for word, value in pairwise(words) if word == "-profile"]
+    if given or any(name.startswith("test") for names in profiles for name in names.split(",")):
+        return words
+    return (*words, "--diameter", 17)
 
 
 def segment(image: Path, out: Path, *words: object) -> tuple[str, bytes]:

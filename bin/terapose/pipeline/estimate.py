@@ -77,7 +77,9 @@ def of_pass(axis: str) -> Memory:
     return memory
 
 
-def of_blocks(*, seen: int = 0, flat: int = 0, halo: int | None = None) -> Memory:
+def of_blocks(
+    *, seen: int = 0, flat: int = 0, halo: int | None = None, resized: float = 1.0
+) -> Memory:
     """Memory of a task on blocks and what is around them.
 
     Parameters
@@ -87,12 +89,13 @@ def of_blocks(*, seen: int = 0, flat: int = 0, halo: int | None = None) -> Memor
         more points for their size.
     halo
         Voxels that it reads around a block; None: as far as points travel.
+    resized
+        How many times as much that is where flows were resized.
     """
 
     def memory(plan: Plan) -> int:
-        # flows that were resized are blurred between cells, and carry points farther
-        farther = 1.5 if plan.resized else 1.0
-        return BLOCKS_BASE + int(_seen(plan, halo) * (flat if plan.flat else seen) * farther)
+        times = resized if plan.resized else 1.0
+        return BLOCKS_BASE + int(_seen(plan, halo) * (flat if plan.flat else seen) * times)
 
     return memory
 

@@ -93,7 +93,8 @@ GRAPH = (
         "Follow the flows of blocks to their end points.",
         "blocks",
         over="blocks",
-        memory=estimate.of_blocks(seen=97, flat=155, halo=estimate.HALO),
+        # flows that were resized are blurred between cells, and carry points farther
+        memory=estimate.of_blocks(seen=97, flat=155, halo=estimate.HALO, resized=1.5),
         requests=Traffic.follow,
         rounds=("numba",),
         parameters=("cellprob_threshold", "niter", "follow_tolerance", "strict"),
