@@ -31,7 +31,7 @@ from terapose.apps.view import open_view
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"laptop": (1280, 1400), "phone": (390, 844)}
 """Width and height of the report; the laptop's is that of two screens."""
-VIEWS = {"laptop": (1000, 700), "phone": (390, 700)}
+VIEWS = {"laptop": (1000, 1000), "phone": (390, 844)}
 """Width and height of the viewer's window."""
 SHOWN = 0.62
 """Of the laptop's report, beside that of the phone."""
@@ -87,6 +87,8 @@ def viewer(results: Path, folder: Path) -> dict[str, Image.Image]:
             # a window of that size: with an emulated screen, WebGL without a card does not end
             with TemporaryDirectory() as profile, Browser(Path(profile), shape) as browser:
                 browser.call("Page.navigate", url=opened.url)
+                # a picture of a page that is being loaded may never come
+                browser.until("document.readyState == 'complete'")
                 found[size] = Image.fromarray(_settled(browser, folder / f"view-{size}.png"))
     return found
 

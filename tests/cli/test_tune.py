@@ -110,13 +110,33 @@ def test_labels_are_those_of_a_run_on_the_region(
     (region,) = numbers["regions"]
     first, stop = (int(n) for n in region.split(",")[1].split(":"))
     assert 10 <= first < stop <= 96
+    diameter = numbers["start"]["diameter"]
     for n, value in enumerate([-1, 0]):
-        params = {**scaling, "region": region, "cellprob_threshold": value}
+        params = {**scaling, "region": region, "cellprob_threshold": value, "diameter": diameter}
         labels = _labels(image, tmp_path / f"run{n}", max_size_fraction=1, **params)
         window = found[0].shown[0].place.window
         shown = found[0].shown[0].labels[n]
         np.testing.assert_array_equal(labels[window.slices[1:]] != 0, shown != 0)
         assert found[0].trials[n].cells == labels.max()
+
+
+def test_a_diameter_that_is_not_given_is_found_once_in_all_of_the_image(
+    tmp_path: Path, command: Terapose
+) -> None:
+    plane = nuclei((23, 200, 220), radius=14, spacing=36)[0][11]
+    image = write_zarr(tmp_path / "plane.zarr", plane)
+    record = segment_file(str(image), tmp_path / "whole", check({"measure": "none"}))
+    assert record["diameter"]["origin"] == "found"
+    found = record["diameter"]["pixels"]
+    assert found > 20  # that of the network is 17
+    words = ("--regions", "2", "--size", "90,90", "--sweep", "min_size=20")
+    said = command("tune", image, tmp_path / "out", *words)
+    assert said.code == 0 and f"diameter:   {found:g} pixels" in said.out, said
+    numbers = json.loads((tmp_path / "out/tune.json").read_text())
+    assert numbers["start"]["diameter"] == found
+    assert json.loads((tmp_path / "out/params.json").read_text())["diameter"] == found
+    plans = [json.loads(path.read_text()) for path in (tmp_path / "out").rglob("plan.json")]
+    assert plans and {plan["diameter"]["pixels"] for plan in plans} == {found}
 
 
 def test_a_reference_of_the_whole_image_is_cut_to_the_region(tmp_path: Path, image: Path) -> None:

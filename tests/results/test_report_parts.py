@@ -15,9 +15,10 @@ from terapose.io.images.watch import Watch
 from terapose.results.report.cells import Summary
 from terapose.results.report.drawing import bar_length
 from terapose.results.report.elements import element, number, text
-from terapose.results.report.findings import findings
+from terapose.results.report.findings import Finding, findings
 from terapose.results.report.pixels import outlined
 from terapose.results.report.places import fullest, places
+from terapose.results.report.sample_page import warnings
 from terapose.results.report.source import Source
 from terapose.results.report.spread import Spread, even_edges, size_edges
 from terapose.results.report.views import views
@@ -129,6 +130,13 @@ def test_text_is_escaped() -> None:
         "\N{EN DASH}",
     ]
     assert [bar_length(width) for width in (4, 9.9, 1000)] == [1, 2, 200]
+
+
+def test_options_are_code_with_their_values() -> None:
+    remedy = "Use --border drop; or --diameter 12.5. If not, --min-size or a higher --x."
+    page = warnings([Finding("name", "Said.", remedy)])
+    code = ("--border drop", "--diameter 12.5", "--min-size", "--x")
+    assert all(f"<code>{one}</code>" in page for one in code) and page.count("<code>") == 4
 
 
 RECORD = {

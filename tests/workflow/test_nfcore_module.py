@@ -51,10 +51,10 @@ process {
     cpus = 1
     memory = 3.GB
     withName: 'TERAPOSE_SEGMENT' {
-        ext.args = '--channels 2 --diameter 12'
+        ext.args = '--channels 2'
     }
     withName: 'EXPANDED' {
-        ext.args = '--channels 2 --diameter 12 --expand 2 --table csv,h5ad'
+        ext.args = '--channels 2 --expand 2 --table csv,h5ad'
         ext.prefix = 'grown'
     }
 }
@@ -128,7 +128,7 @@ def test_the_module_gives_what_the_command_gives(
     assert f"TERAPOSE_SEGMENT ran terapose {terapose.__version__}." in run.said
 
     out = launch.out / "TERAPOSE_SEGMENT"
-    _, table = segment(slide, tmp_path / "command", "--channels", 2, "--diameter", 12)
+    _, table = segment(slide, tmp_path / "command", "--channels", 2, "--diameter", "auto")
     labels = np.asarray(open_level(str(tmp_path / "command" / "labels.zarr"), 0)[:])
     mask = tifffile.imread(out / "slide_mask.ome.tif")
     assert mask.dtype == np.uint32
@@ -148,6 +148,8 @@ def test_the_module_gives_what_the_command_gives(
     assert (grown / "grown_cells.h5ad").exists()
     record = json.loads((grown / "grown_provenance.json").read_text())
     assert record["model"]["name"] == "nuclei-large.pth"
+    # none is given: it is found in the image, here as on the command line
+    assert record["diameter"]["origin"] == "found"
 
 
 @pytest.mark.skipif(not FIELDS.exists(), reason=f"no {FIELDS}")

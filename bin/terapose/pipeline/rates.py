@@ -41,6 +41,8 @@ WORK: dict[tuple[str, str], float] = {
     ("masks", "planes"): 3_510_000,
     ("flow_errors", "planes"): 1_910_000,
     ("overlaps", "planes"): 1_590_000,
+    ("process_cells", "volumes"): 1_830_000,
+    ("process_cells", "planes"): 2_600_000,
     ("cell_holes", "planes"): 11_000_000,
     ("export", "volumes"): 64_100_000,
     ("export", "planes"): 11_000_000,
@@ -52,4 +54,5 @@ WORK: dict[tuple[str, str], float] = {
 projected (`terapose.pipeline.price`); nothing is requested by them. They are those that ``python -m
 benchmarks.projections`` prints of the largest images on one busy core of an AMD EPYC, in processor
 time, where every voxel belongs to a cell; of passes of the network what they do beside the network,
-and of ``combine`` for images that are resized."""
+of ``combine`` for images that are resized, and of ``process_cells`` with ``components``, in images
+of 2 and 4 million voxels."""

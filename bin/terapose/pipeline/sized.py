@@ -65,6 +65,14 @@ def plan_of(image: Image, model_files: Sequence[Path], params: Parameters) -> Pl
     check_channels_of(info, params)
     if not is_sought(info, params):
         return make_plan(image, info, params)
+    found = diameter_of(image, model_files, info, params)
+    return make_plan(image, info, params.model_copy(update={"diameter": found.pixels}), found)
+
+
+def diameter_of(
+    image: Image, model_files: Sequence[Path], info: ModelInfo, params: Parameters
+) -> DiameterPlan:
+    """The diameter that is found, or the network's own with a warning, in pixels of Y and X."""
     found = find_diameter(image, model_files, info, params)
     if found.origin == "network":
         log.warning(
@@ -74,7 +82,7 @@ def plan_of(image: Image, model_files: Sequence[Path], params: Parameters) -> Pl
             found.note,
             found.pixels,
         )
-    return make_plan(image, info, params.model_copy(update={"diameter": found.pixels}), found)
+    return found
 
 
 def find_diameter(

@@ -3,9 +3,10 @@
 1. The image is opened and checked as for a run, and regions are chosen.
 2. Each value is a run of `segment_file` on each region, with one store in the folder of the
    results: what no stage has to compute again is reused, and a repeated call finds all of it.
-3. A region is segmented as a part of the image. Percentiles of the whole image (`normalize`
-   ``global``) are found once, and given to all runs (`lowhigh`): the same numbers, but the image is
-   read only once. `max_size_fraction` is that of the whole image, too.
+3. A region is segmented as a part of the image. The diameter is found once in all of it, if none is
+   given. Percentiles of the whole image (`normalize` ``global``) are found once, and given to all
+   runs (`lowhigh`): the same numbers, but the image is read only once. `max_size_fraction` is that
+   of the whole image, too.
 4. What is written comes last: the numbers, the sheet and its picture, then the parameters.
 """
 
@@ -100,7 +101,8 @@ def tune(
     outcomes
         What each sweep has shown.
     params
-        With the values that were chosen: the best by the reference; without one those given.
+        With the values that were chosen: the best by the reference; without one those given. If
+        no diameter was given, they have the one that was found.
 
     Raises
     ------
@@ -112,8 +114,9 @@ def tune(
     watch = Watch()
     opened = open_checked(image, params)
     watch.add(opened)
-    mode, diameter = mode_of(opened, params), _own_diameter(params)
-    start = starting(params, mode, diameter)
+    params, own = _sized(opened, params)
+    mode = mode_of(opened, params)
+    start = starting(params, mode, own)
     sweeps = sweeps_of(asked.sweeps, start, mode)
     channel = Lazy(opened, channel_numbers(opened, params.channels, params.markers)[0][0])
     reference = None
@@ -141,12 +144,23 @@ def _greys(channel: Lazy, boxes: Sequence[Box], outcome: Outcome) -> list[NDArra
     return [channel[place.slices][0] for place in places]
 
 
-def _own_diameter(params: Parameters) -> float:
-    """The diameter that the network was trained on."""
+def _sized(opened: Image, params: Parameters) -> tuple[Parameters, float]:
+    """Parameters with the diameter that is found where none is given, and the network's own.
+
+    It is found once, in all of the image, because each region would have another one.
+    """
     from terapose.networks import identify_all
     from terapose.networks.ensemble import resolve_all
+    from terapose.pipeline.planning import check_channels_of
+    from terapose.pipeline.sized import diameter_of, is_sought
 
-    return float(identify_all(resolve_all(params.model, digest=params.model_digest)).diam_mean)
+    files = resolve_all(params.model, digest=params.model_digest)
+    info = identify_all(files)
+    check_channels_of(info, params)
+    if is_sought(info, params):
+        found = diameter_of(opened, files, info, params)
+        params = params.model_copy(update={"diameter": found.pixels})
+    return params, float(info.diam_mean)
 
 
 def _size(given: ZYX | None, opened: Image, diameter: float, anisotropy: float, mode: str) -> ZYX:

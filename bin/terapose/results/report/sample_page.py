@@ -74,8 +74,8 @@ def warnings(some: Sequence[Finding]) -> Markup:
 
 
 def _with_code(text: str) -> list[Child]:
-    """A sentence in which options are code, so that a line does not end within one."""
-    parts = re.split(r"(--[a-z][a-z0-9-]*)", text)
+    """A sentence in which options are code, with their values; lines do not end within them."""
+    parts = re.split(r"(--[a-z][a-z0-9-]*(?: drop| \d+(?:\.\d+)?)?)", text)
     return [element("code", part) if n % 2 else part for n, part in enumerate(parts)]
 
 
