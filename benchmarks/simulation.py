@@ -31,7 +31,7 @@ import multiprocessing
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -95,13 +95,14 @@ def works_of(edge: int, folder: Path, *, max_tasks: int, use_gpu: bool) -> list[
     return [*works, Work("finish", [FINISH * voxels + GATHERS["finish"] * voxels / SPACING**3])]
 
 
-FREE: dict[str, dict[str, float]] = {
-    "rate of submission": {"submit": math.inf},
-    "jobs in the queue": {"queue": math.inf},
-    "starts of tasks": {"start": 0.0, "poll": 0.0},
-    "file system": {"bandwidth": math.inf},
+FREE: dict[str, Callable[[Site], Site]] = {
+    "rate of submission": lambda site: replace(site, submit=math.inf),
+    "jobs in the queue": lambda site: replace(site, queue=math.inf),
+    "starts of tasks": lambda site: replace(site, start=0.0, poll=0.0),
+    "file system": lambda site: replace(site, bandwidth=math.inf),
+    "workers": lambda site: replace(site, workers=2 * site.workers),
 }
-"""Limits of a site, and what it would be without them."""
+"""Limits of a site, and what it would be without them; of workers with twice as many."""
 SERIAL = ("gathers", "finish")
 
 
@@ -118,11 +119,10 @@ def limits(works: Sequence[Work], more: Sequence[Work], site: Site) -> dict[str,
         Where it runs.
     """
     wall = simulate(works, site)
-    found = {name: simulate(works, replace(site, **free)) for name, free in FREE.items()}
+    found = {name: simulate(works, free(site)) for name, free in FREE.items()}
     for name in SERIAL:
         found[name] = simulate([work for work in works if work.name != name], site)
     found["number of tasks"] = simulate(more, replace(site, queue=math.inf))
-    found["workers"] = simulate(works, replace(site, workers=2 * site.workers))
     return {"all": wall, **{name: 1 - seconds / wall for name, seconds in found.items()}}
 
 
@@ -196,7 +196,7 @@ def compare(edge: int) -> bool:
     return agree
 
 
-def taken(edge: int, folder: Path) -> list[tuple[str, float, float, float]]:
+def stages_of(edge: int, folder: Path) -> list[tuple[str, float, float, float]]:
     """Bytes read and written, and processor seconds, a voxel, of the stages of a volume.
 
     Gathers belong to the stage before them, but for ``finish``, of which there are only seconds.
@@ -220,10 +220,12 @@ def taken(edge: int, folder: Path) -> list[tuple[str, float, float, float]]:
 
     done = run_stages(Runner(plan, store, report=note), params, given)
     note("finish", 0, 0)
-    rows = [
-        (name, *((b - a) / edge**3 for a, b in zip(before, after, strict=True)))
-        for (name, *before), (_, *after) in itertools.pairwise(notes)
-    ]
+    rows = []
+    for before, after in itertools.pairwise(notes):
+        read, written, seconds = (
+            (b - a) / edge**3 for a, b in zip(before[1:], after[1:], strict=True)
+        )
+        rows.append((before[0], read, written, seconds))
     last, read, written, seconds = rows[-1]
     own = sum(receipt["processor_seconds"] for receipt in done.receipts[last]) / edge**3
     return [*rows[:-1], (last, read, written, own), ("finish", 0.0, 0.0, seconds - own)]
@@ -234,7 +236,7 @@ def measure(edge: int) -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         for size in (48, edge):
             with tempfile.TemporaryDirectory(prefix="simulation-") as name:
-                rows = pool.submit(taken, size, Path(name)).result()
+                rows = pool.submit(stages_of, size, Path(name)).result()
     print("| stage | read | written | voxels a second |\n| --- | ---: | ---: | ---: |")
     for name, read, written, seconds in rows:
         print(f"| {name} | {read:.1f} | {written:.1f} | {1 / seconds:,.0f} |")
