@@ -3,7 +3,8 @@
 1. Nuclei of 17 voxels are simulated, with a seed, and written as a Zarr array.
 2. Cellpose on the whole array, in memory, says which cells are right (`benchmarks.growth`).
 3. `distributed_eval` segments the array in blocks, with one worker of Dask; its model is Cellpose's
-   own around the network that Terapose loads, because it offers no other than Cellpose 4's.
+   own around the network that Terapose loads, because it offers no other than Cellpose 4's. It was
+   written for Zarr 2, whose `open` took the mode as its second argument: here it does so, too.
 4. Terapose segments it as `terapose segment` does, with one process, in blocks of the same shape.
 
 Each has a process of its own, with one thread, after a smaller volume, so that compiling is not
@@ -39,7 +40,7 @@ from terapose.networks import load
 from terapose.networks.weights import resolve
 
 Shape = tuple[int, int, int]
-SMALL: Shape = (32, 48, 48)
+SMALL: Shape = (8, 24, 24)
 OPTIONS: dict[str, Any] = {"do_3D": True, "z_axis": 0, "flow_threshold": 0.0}
 
 
@@ -71,11 +72,13 @@ def distributed(folder: Path, block: Shape) -> NDArray[Any]:
     """`distributed_eval` with a worker in this process."""
     from cellpose.contrib import distributed_segmentation as contrib
 
+    opened = zarr.open
     workers = {"ncpus": 1, "n_workers": 1, "threads_per_worker": 1, "processes": False}
     # it leaves logs and its configuration in the folder in which it runs
     os.chdir(folder)
     with (
         patch("cellpose.models.CellposeModel", _Model),
+        patch("zarr.open", lambda path, mode="a", **given: opened(path, mode=mode, **given)),
         contrib.myLocalCluster(**workers, dashboard_address=None) as cluster,
     ):
         contrib.distributed_eval(
