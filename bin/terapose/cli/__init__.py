@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import logging
 import os
 import sys
@@ -115,6 +116,9 @@ def main() -> None:
     if not sys.stderr.isatty():
         # one line a message in a log, whatever its width
         os.environ.setdefault("COLUMNS", "10000")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # names of files may be no text, and other encodings lack signs
+        sys.stdout.reconfigure(errors="backslashreplace")
     called: list[str | None] = []
     try:
         group(prog_name="terapose", standalone_mode=False, obj=called)
