@@ -268,7 +268,7 @@ FAULTS = (
     ),
     Fault(
         "tiles are added column by column",
-        "networks/tiling.py",
+        "networks/tile_grid.py",
         "[(y, x) for y in self.starts[0] for x in self.starts[1]]",
         "[(y, x) for x in self.starts[1] for y in self.starts[0]]",
         ("tests/equivalence/test_tiles.py::test_the_network_over_planes",),

@@ -32,7 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from terapose.networks import Network, load
 from terapose.networks.on_device import run_on_device
-from terapose.networks.tiling import run_planes, tile_grid
+from terapose.networks.tile_grid import tile_grid
+from terapose.networks.tiling import run_planes
 from terapose.networks.weights import resolve
 
 Rows = list[tuple[str, str]]

@@ -60,7 +60,8 @@ def run_side(side: str, model: Path, planes: NDArray[np.float32], device: str) -
     import torch
 
     from terapose.networks import load
-    from terapose.networks.tiling import run_planes, tile_grid
+    from terapose.networks.tile_grid import tile_grid
+    from terapose.networks.tiling import run_planes
     from terapose.pipeline.peak import peak_memory
 
     ours = side.startswith("terapose")

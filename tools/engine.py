@@ -105,7 +105,9 @@ done
 [ "$NXF_OFFLINE $command" != "true run" ] || want "NXF_WORK=${{NXF_WORK:-}}" "${{NXF_WORK:-}}"
 [ -n "${{HOME:-}}" ] || export NXF_HOME="${{NXF_HOME:-{engine}/home}}"
 [ -n "${{COLUMNS:-}}" ] || ! [ -t 1 ] || export COLUMNS="$(tput cols || echo 80)"
+# Groovy would forget what it has learnt of its grammar after 64 scripts: this workflow has more.
 exec "{java}" -Dfile.encoding=UTF-8 -Djava.awt.headless=true -XX:TieredStopAtLevel=1 \\
+    -Dgroovy.antlr4.cache.threshold=1000000 \\
     {opens} \\
     ${{NXF_OPTS:-}} ${{NXF_JVM_ARGS:-}} -cp "{jars}/*" nextflow.cli.Launcher {arguments}
 """

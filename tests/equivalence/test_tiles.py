@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from tests.unets import random_unet
 
 from terapose.networks.base import Network, Tilewise
-from terapose.networks.tiling import run_planes, taper, tile_grid, window
+from terapose.networks.tile_grid import tile_grid
+from terapose.networks.tiling import run_planes, taper, window
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def test_the_workflow_gives_the_bytes_of_this_machine(
     work: Path, folder: Path, tmp_path: Path
 ) -> None:
     volume = folder / "out" / "simulated" / "16x80x80" / "nuclei.zarr"
-    expected = segment(volume, tmp_path / "out", "--diameter", 15)
+    expected = segment(volume, tmp_path / "out", "--diameter", 15, "--model", "auto")
     found = folder / "out" / "nuclei"
     assert results(found) == expected
     table = "cells.parquet"

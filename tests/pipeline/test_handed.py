@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.command import EXECUTABLE
 from tests.synthetic import write_zarr
 
 from terapose.core.errors import InputError
@@ -72,3 +76,13 @@ def test_what_other_code_has_checked_is_not_planned(image: Path, tiny_model: Pat
             other.plan(tiny_model)
         with pytest.raises(InputError, match=r"^stage plan: the code has changed since .*1-abc"):
             other.found(STAGES["seeds"], tiny_model)
+
+
+def test_what_only_checks_or_plans_loads_no_kernels() -> None:
+    """A run does both for each sample, mostly to load what it needs."""
+    script = (
+        "import sys, terapose.stages.check, terapose.pipeline.handover\n"
+        "assert not {'numba', 'scipy', 'torch'} & {*sys.modules}"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(EXECUTABLE.parent)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from terapose.pipeline.checked import open_checked
 from terapose.pipeline.code import modules_of
 from terapose.pipeline.graph import GRAPH, STAGES
 from terapose.pipeline.machine import kind_here, mixture, of_receipts, refuse_other, together
-from terapose.pipeline.plan import Plan
+from terapose.pipeline.plan import Plan, load
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.stage import Stage
 from terapose.stages import plan as plan_stage
@@ -59,26 +59,36 @@ def done(*words: object, **environment: str) -> str:
     return process.stderr
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    return write_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0].astype(np.uint16))
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few nuclei."""
+    path = tmp_path_factory.mktemp("image") / "image.zarr"
+    return write_zarr(path, nuclei((6, 24, 28))[0].astype(np.uint16))
 
 
-@pytest.fixture
-def planned(tmp_path: Path, image: Path, tiny_model: Path) -> Iterator[Plan]:
+@pytest.fixture(scope="module")
+def begun(image: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plan beside its store, and the summary from which the network starts."""
+    folder = tmp_path_factory.mktemp("begun")
     params = check({"model": str(tiny_model), **GIVEN})
     plan = make_plan(open_checked(str(image), params), identify(tiny_model), params)
-    plan_stage.run(plan, Store(str(tmp_path / "store"), plan.digest))
-    (tmp_path / "plan.json").write_text(plan.dump())
+    plan_stage.run(plan, Store(str(folder / "store"), plan.digest))
+    (folder / "plan.json").write_text(plan.dump())
     assert len(plan.tasks["gradients-yx"]) > 2
-    first, *others = range(len(plan.tasks["intensities"]))
-    for task in (first, *others):
-        done(*words_of(tmp_path, "intensities", task))
-    receipts = [tmp_path / f"intensities-{task}.json" for task in (first, *others)]
-    summary = tmp_path / "before.json"
-    done("stage", "percentiles", *of_plan(tmp_path), "--output", summary, *receipts)
-    yield plan
+    tasks = range(len(plan.tasks["intensities"]))
+    for task in tasks:
+        done(*words_of(folder, "intensities", task))
+    receipts = [folder / f"intensities-{task}.json" for task in tasks]
+    summary = folder / "before.json"
+    done("stage", "percentiles", *of_plan(folder), "--output", summary, *receipts)
+    return folder
+
+
+@pytest.fixture
+def planned(begun: Path, tmp_path: Path) -> Plan:
+    """The plan; its store and the summary are copied into the folder of the test."""
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
+    return load(begun / "plan.json")
 
 
 def of_plan(folder: Path) -> list[object]:

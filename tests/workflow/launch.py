@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import random
@@ -10,14 +11,17 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unets import gradient_unet, save
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 1500.0 if os.environ.get("TERAPOSE_LARGE") == "1" else 400.0
@@ -78,22 +82,63 @@ def results(folder: Path) -> tuple[str, bytes]:
     return tree(folder / "labels.zarr"), (folder / "cells.csv").read_bytes()
 
 
-def with_diameter(words: tuple[object, ...]) -> tuple[object, ...]:
-    """Words with the diameter of the shipped network, unless they say what is taken instead.
+SHIPPED = ("--model", "auto", "--diameter", 17)
+"""The shipped network, at the diameter that it was trained for."""
 
-    Without one it would be looked for in each image, and the image be resized.
+
+@cache
+def network() -> Path:
+    """A weight file of a network that costs little and finds nuclei."""
+    folder = Path(tempfile.mkdtemp(prefix="terapose-network-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return save(gradient_unet().state_dict(), folder / "gradient.pth")
+
+
+def with_network(words: tuple[object, ...]) -> tuple[object, ...]:
+    """Words with `network` and its diameter, unless they say what is taken instead.
+
+    Without a diameter it would be looked for in each image, and the image be resized.
     """
-    given = {"--diameter", "--model", "-params-file", "-stub-run"} & {*words}
-    # the profile test has one of its own, those of clusters and containers have none
+    given = {"--model", "-params-file", "-stub-run"} & {*words}
+    # the profile test has both, those of clusters and containers have neither
     profiles = [str(value) for word, value in pairwise(words) if word == "-profile"]
     if given or any(name.startswith("test") for names in profiles for name in names.split(",")):
         return words
-    return (*words, "--diameter", 17)
+    diameter = () if "--diameter" in words else ("--diameter", 17)
+    return (*words, *diameter, "--model", network())
+
+
+def copy_of_workflow(folder: Path) -> Path:
+    """The workflow in another folder, with the environment of this one.
+
+    numba takes its kernels for others, as they are in another folder; what it has compiled of them
+    is copied as well.
+    """
+    folder.mkdir(parents=True)
+    for name in ("main.nf", "nextflow.config", "nextflow_schema.json"):
+        shutil.copy2(ROOT / name, folder / name)
+    for name in ("conf", "modules", "bin", "assets"):
+        ignored = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    if (ROOT / ".venv").exists():
+        (folder / ".venv").symlink_to((ROOT / ".venv").resolve())
+    kept = environment().get("NUMBA_CACHE_DIR")
+    for package in (ROOT / "bin" / "terapose").rglob("*/"):
+        copy = folder / package.relative_to(ROOT)
+        here, there = (Path(kept or folder, _compiled_in(path)) for path in (package, copy))
+        if here.is_dir():
+            shutil.copytree(here, there)
+    return folder
+
+
+def _compiled_in(package: Path) -> str:
+    """Name of the folder in which numba keeps what it compiles of a package's modules."""
+    return f"{package.name}_{hashlib.sha1(str(package).encode()).hexdigest()}"
 
 
 def segment(image: Path, out: Path, *words: object) -> tuple[str, bytes]:
     """Run `terapose segment` on one process; returns `results`."""
-    given = with_diameter(words)
+    given = with_network(words)
     command = [ROOT / "bin" / "terapose.py", "segment", image, out, "--jobs", 1, *given]
     done = subprocess.run([*map(str, command)], env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -186,7 +231,7 @@ class Launch:
 
     def start(self, *words: object, terminal: bool = False) -> Run:
         """Start the workflow; `terminal` gives it a terminal, as a person has one."""
-        command = ["nextflow", "run", self.workflow, "--outdir", self.out, *with_diameter(words)]
+        command = ["nextflow", "run", self.workflow, "--outdir", self.out, *with_network(words)]
         if not terminal:
             command += ["-ansi-log", "false"]
         log = self.path / f"run-{len(self.runs)}.log"

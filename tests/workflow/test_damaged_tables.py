@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.workflow.conftest import Launches
-from tests.workflow.test_hostile import copy_of_workflow
+from tests.workflow.launch import copy_of_workflow
 
 pytestmark = pytest.mark.slow
 

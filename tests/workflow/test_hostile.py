@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tests.synthetic import nuclei, write_tiff
 from tests.workflow.conftest import Launches
-from tests.workflow.launch import ROOT, Launch, results, segment
+from tests.workflow.launch import Launch, copy_of_workflow, network, results, segment
 
 from terapose.io.checksums import sealed, unsealed
 
@@ -31,19 +31,6 @@ def plane() -> np.ndarray:
     """A plane with a few nuclei."""
     volume = nuclei((9, 40, 44), spacing=12, seed=5)[0]
     return np.asarray(volume[4])
-
-
-def copy_of_workflow(folder: Path) -> Path:
-    """The workflow in another folder, with the environment of this one."""
-    folder.mkdir(parents=True)
-    for name in ("main.nf", "nextflow.config", "nextflow_schema.json"):
-        shutil.copy2(ROOT / name, folder / name)
-    for name in ("conf", "modules", "bin", "assets"):
-        ignored = shutil.ignore_patterns("__pycache__", ".*")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    if (ROOT / ".venv").exists():
-        (folder / ".venv").symlink_to((ROOT / ".venv").resolve())
-    return folder
 
 
 def in_quotes(cell: object) -> str:
@@ -85,7 +72,7 @@ def test_files_folders_and_values_of_every_kind(
     monkeypatch.setenv("TERAPOSE_CACHE", str(tmp_path / "cache"))
     launch = launches("hostile")
     launch.workflow = copy_of_workflow(launch.path / "a work'flow [1] & {a,b}")
-    shutil.copy2(ROOT / "assets" / "nuclei-small.pth", tmp_path / "net.pth")
+    shutil.copy2(network(), tmp_path / "net.pth")
     mask = launch.path / f"images {EVIL}" / "mask '$(touch X)'.tif"
     cells = sample_of(mask, plane, server)
     sheet = launch.path / "samples.csv"

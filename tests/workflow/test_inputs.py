@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import tifffile
 from tests.command import finished
 from tests.synthetic import nuclei, write_ome_zarr
 from tests.workflow.conftest import Launches
-from tests.workflow.launch import ROOT, Launch, results, segment
+from tests.workflow.launch import Launch, copy_of_workflow, results, segment
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +73,8 @@ def test_columns_of_a_samplesheet_are_parameters_and_slides_do_not_wait(
     )
     gate = launch.path / "gate.config"
     gate.write_text(GATE.replace("FILE", str(launch.out / "small" / "provenance.json")))
-    sheet = ("--input", "sheets/samples.csv", "--diameter", 14)
+    network = ("--model", "auto")
+    sheet = ("--input", "sheets/samples.csv", "--diameter", 14, *network)
     run = launch.done(*sheet, "--single_task", "false", "-c", gate)
     # they have one network
     assert run.said.count("FETCH (auto-") == 1
@@ -89,7 +89,7 @@ def test_columns_of_a_samplesheet_are_parameters_and_slides_do_not_wait(
         ),
     }
     for name, words in options.items():
-        whole = segment(launch.path / f"{name}.zarr", tmp_path / name, *words)
+        whole = segment(launch.path / f"{name}.zarr", tmp_path / name, *words, *network)
         assert results(launch.out / name) == whole
     record = json.loads((launch.out / "small" / "provenance.json").read_text())
     assert record["diameter"]["origin"] == "found", record["diameter"]
@@ -104,14 +104,7 @@ def test_edited_code_invalidates_what_it_computed_and_no_more(
     launches: Launches, image: Path
 ) -> None:
     launch = launches("edited")
-    launch.workflow = launch.path / "workflow"
-    for name in ("main.nf", "nextflow.config", "conf", "modules", "bin", "assets"):
-        source, target = ROOT / name, launch.workflow / name
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        else:
-            target.parent.mkdir(exist_ok=True)
-            shutil.copy2(source, target)
+    launch.workflow = copy_of_workflow(launch.path / "workflow")
 
     def edit(*path: str, code: str) -> None:
         with launch.workflow.joinpath("bin", "terapose", *path).open("a") as module:

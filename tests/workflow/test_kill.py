@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.workflow.conftest import Launches
-from tests.workflow.launch import PATIENCE, ROOT, Launch, Run, environment, results, with_diameter
+from tests.workflow.launch import PATIENCE, ROOT, Launch, Run, environment, results, with_network
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,7 @@ def test_killed_command_goes_on_to_the_same_bytes(
     rng = random.Random(SEED + turn)
     out = tmp_path / "out"
     words = [ROOT / "bin" / "terapose.py", "segment", image, out, "--jobs", 2]
-    words += ["--block-shape", "7,20,24", "--slab-planes", "24", *with_diameter(())]
+    words += ["--block-shape", "7,20,24", "--slab-planes", "24", *with_network(())]
     command = [str(word) for word in words]
     killed = 0
     for _ in range(3):

@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from tests.synthetic import nuclei, write_ome_zarr
 from tests.workflow.conftest import Launches
-from tests.workflow.launch import Launch, results, segment
+from tests.workflow.launch import SHIPPED, Launch, results, segment
 
 from terapose.results.verify import check as verify
 
@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
     "plane": (
         (
-            *("--mode", "2d", "--normalize", "tile", "--normalize_tile", 40, "--diameter", 14),
+            *("--mode", "2d", "--normalize", "tile", "--normalize_tile", 40),
+            *("--diameter", 14, "--model", "auto"),
             *("--mask_tiff", "cell.ome.tif", "--expand", 3, "--table", "csv,h5ad,geojson"),
         ),
         (
@@ -28,12 +29,15 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
         ),
     ),
     "cells": (
-        ("--cell_channels", 2, "--cell_diameter", 20, "--diameter", 14, "--measure", "2,1"),
+        (
+            *("--cell_channels", 2, "--cell_diameter", 20, "--diameter", 14, "--measure", "2,1"),
+            *("--model", "auto"),
+        ),
         # those of the second network in one task, the nuclei never
         (("--block_shape", "1,19,33"),),
     ),
     "stitch": (
-        ("--mode", "stitch", "--normalize", "plane", "--stitch_threshold", 0.2),
+        (*SHIPPED, "--mode", "stitch", "--normalize", "plane", "--stitch_threshold", 0.2),
         (("--block_shape", "3,14,50", "--slab_planes", 2, "--max_tasks", 2),),
     ),
     "volume": (

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from tests.synthetic import write_tiff
 from tests.workflow.conftest import SHAPE, Launches
-from tests.workflow.launch import ROOT
+from tests.workflow.launch import copy_of_workflow, environment, network
 
 from terapose.io.labels.ome_zarr import open_level
 
@@ -167,15 +167,7 @@ EDITS = {
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy with the stage."""
-    copy = tmp_path_factory.mktemp("copy") / "workflow"
-    own = ("main.nf", "nextflow.config", "nextflow_schema.json", "conf", "modules", "bin", "assets")
-    for name in own:
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", ".*")
-            shutil.copytree(ROOT / name, copy / name, ignore=ignored)
-        else:
-            copy.mkdir(exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
+    copy = copy_of_workflow(tmp_path_factory.mktemp("copy") / "workflow")
     for file, text in NEW.items():
         (copy / file).write_text(text)
     for file, edits in EDITS.items():
@@ -206,14 +198,16 @@ def test_on_one_machine(copy: Path, image: Path, tmp_path: Path) -> None:
 
     def run(*more: object) -> str:
         command = [*map(str, [*words, *more])]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            command, env=environment(), capture_output=True, text=True, check=True
+        ).stdout
 
     said = run("stage", "--help")
     helps = dict(line.split(maxsplit=1) for line in said.splitlines() if len(line.split()) > 1)
     assert helps["sizes"] == "Count the voxels of cells."
     assert helps["diameter"] == "Find the diameter."
     assert helps["contents"] == "List the results."
-    given = (image, "--model", "nuclei-small")
+    given = (image, "--model", network())
     assert "\nsizes " in run("plan", *given)
     run("segment", image, tmp_path / "out", *given[1:], "--jobs", 1)
     cells = np.asarray(open_level(str(tmp_path / "out" / "labels.zarr"), 0)[:])

@@ -33,7 +33,8 @@ from torch import Tensor
 
 from terapose.io.compiled import njit
 from terapose.networks.base import Network, enough_memory
-from terapose.networks.tiling import Layout, Rectangle, run_planes, taper
+from terapose.networks.tile_grid import Rectangle
+from terapose.networks.tiling import Layout, run_planes, taper
 
 RUN, BLANK, UNUSED = range(3)
 """What is done with a tile: it is run; its output is that for zeros; its output is not used."""

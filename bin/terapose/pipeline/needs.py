@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, fields
 
 from terapose.core.amounts import in_bytes
 from terapose.core.geometry import AXES
-from terapose.networks.tiling import tile_grid
+from terapose.networks.tile_grid import tile_grid
 from terapose.pipeline.estimate import BLOCKS_BASE, of_network
 from terapose.pipeline.graph import SCATTERED, STAGES
 from terapose.pipeline.plan import Plan

@@ -30,7 +30,7 @@ from terapose.io.images.channels import channel_numbers
 from terapose.io.labels.files import REGION_FACTOR
 from terapose.io.labels.ome_zarr import CHUNKS, FLAT_CHUNKS, pyramid_factors
 from terapose.io.shipped import SHIPPED
-from terapose.networks.tiling import TileGrid, tile_grid
+from terapose.networks.tile_grid import TileGrid, tile_grid
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import anisotropy_of, mode_of
 from terapose.pipeline.fitting import fitted

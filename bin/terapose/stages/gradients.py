@@ -42,7 +42,8 @@ from terapose.core.errors import InputError
 from terapose.core.geometry import AXES, Box, cut, zyx
 from terapose.intermediates.flows import sums
 from terapose.io.store.store import Store
-from terapose.networks.tiling import Rectangle, window
+from terapose.networks.tile_grid import Rectangle
+from terapose.networks.tiling import window
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.state import Added

@@ -33,7 +33,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 RUNGS = (6.0, 12.0, 24.0, 48.0, 96.0)
 """Diameters in pixels that are tried first."""
@@ -97,6 +96,8 @@ def areas_of(output: Output) -> NDArray[np.int64]:
     output
         The network's, for all of the window.
     """
+    from scipy import ndimage
+
     nothing = np.zeros(0, np.int64)
     inside = output[2] > 0
     if not inside.any() or not np.isfinite(output).all():
