@@ -133,9 +133,14 @@ def test_few_markers_of_many_are_read(tmp_path: Path, monkeypatch: pytest.Monkey
             (folder / f"{item}.json").touch()
     for item in range(3000, 3040):
         marked(folder, f"{item}", 600 + (item - 3000) / 4)
-    seen = []
+    seen: list[Path] = []
+
+    def ended(path: Path) -> float:
+        seen.append(path)
+        return path.stat().st_mtime
+
     monkeypatch.setattr(status, "_LOOKED_AT", 10)
-    monkeypatch.setattr(status, "_ended", lambda path: seen.append(path) or path.stat().st_mtime)
+    monkeypatch.setattr(status, "_ended", ended)
     found = _stage(tmp_path, "gradients-yx", tasks, needed=True)
     assert (found.done, found.parts, found.of_parts) == (60, 3040, 5000)
     # ten tasks, and the last ten parts of the one that has not ended; and the folder
