@@ -103,7 +103,7 @@ def marked(folder: Path, name: str, ended: float, seconds: float | None = None) 
     os.utime(path, (ended, ended))
 
 
-def test_time_in_which_a_run_stood_still_does_not_count(tmp_path: Path) -> None:
+def test_time_in_which_a_run_was_interrupted_does_not_count(tmp_path: Path) -> None:
     folder = tmp_path / "done" / "follow-abc"
     tasks = [(n * 4, n * 4 + 4) for n in range(10)]
     # two at a time, 100 s each, and the second pair a day later

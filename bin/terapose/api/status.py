@@ -5,10 +5,10 @@ took, and the plan says how many tasks there are. A pass of the network also has
 slab of planes, or rectangle, so that hours of a task do not go unseen. Nothing is written, so a run
 that is looked at does not notice.
 
-The pace of a stage is how many parts were done while any of its tasks ran, however many ran side by
-side: time in which a run stood still does not count. Names of markers are listed, which is fast;
-what is read are markers of the last tasks and of tasks that have not ended (`_LOOKED_AT`), so a
-large run takes no longer to look at than a small one.
+The pace of a stage is the number of parts done while one or more tasks were running: time in which
+the run was interrupted does not count. Names of markers are listed, which is fast; the only markers
+that are read are those of the last tasks and of tasks that have not ended (`_LOOKED_AT`), so large
+runs take no longer to look at than small ones.
 
 In a work folder of Nextflow there is a folder for each attempt of a task, with its exit status once
 it has ended.
@@ -57,7 +57,7 @@ class StageProgress:
     parts, of_parts
         How many items of the tasks are done, and how many there are.
     seconds
-        In which at least one of the last tasks ran.
+        In which one or more of the last tasks were running.
     paced
         How many parts were done in these seconds.
     needed
