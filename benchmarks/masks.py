@@ -35,7 +35,7 @@ from benchmarks.oracle import differing, stable_sort
 from cellpose import dynamics
 
 from terapose.apps.simulate import slide, volume
-from terapose.core.geometry import ZYX, Box
+from terapose.core.geometry import ZYX, Box, zyx
 from terapose.core.params import Parameters, check
 from terapose.intermediates import label_store
 from terapose.intermediates.flows import sums
@@ -70,11 +70,15 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """An image, the threshold of flow errors (0: none, as in volumes), and `follow_tolerance`."""
+    """An image, the threshold of flow errors (0: none, as in volumes), and `follow_tolerance`.
+
+    Blocks are those of the plan, unless others are given.
+    """
 
     shape: ZYX
     flow_threshold: float = 0.0
     tolerance: float = 0.0
+    block: ZYX | None = None
 
     @property
     def is_flat(self) -> bool:
@@ -92,6 +96,7 @@ class Case:
 CASES = (
     Case((1, 2048, 2048), 0.4),
     Case((1, 2048, 2048)),
+    Case((1, 1024, 1024), 0.4),
     Case((96, 96, 96)),
     Case((160, 160, 160)),
     Case((256, 256, 256)),
@@ -123,6 +128,7 @@ def parameters(case: Case) -> Parameters:
         "flow_threshold": case.flow_threshold,
         "follow_tolerance": case.tolerance,
         "anisotropy": 1.0,
+        "block_shape": case.block,
     }
     return check({"model": "auto", "mode": "2d" if case.is_flat else "3d", **given})
 
@@ -234,13 +240,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, of all cases or of those with one of these words in their names."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[""], help="Words in the names of cases.")
+    parser.add_argument("--block", type=int, nargs=3, help="Z Y X of blocks, not the plan's.")
     given = parser.parse_args(arguments)
+    block = None if given.block is None else zyx(given.block)
     sides = ("Cellpose", "ratio", "memory", "Cellpose's memory")
     names = ("image", "cells", "voxels that differ", *PARTS, *sides)
     print(f"| {' | '.join(names)} |\n| --- |{' ---: |' * (len(names) - 1)}", flush=True)
     for case in CASES:
         if any(word in case.name for word in given.only):
-            print(measure(case), flush=True)
+            print(measure(replace(case, block=block)), flush=True)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ def test_metadata_are_those_of_zarr(dtype: str, codec: Codec, lead: tuple[int, .
         shape=(*lead, *SHAPE),
         chunks=(*lead, *CHUNK),
         dtype=dtype,
-        compressors=BloscCodec(cname="zstd", clevel=codec.level, shuffle=cast(Any, codec.shuffle)),
+        compressors=BloscCodec(
+            cname=cast(Any, codec.name), clevel=codec.level, shuffle=cast(Any, codec.shuffle)
+        ),
         fill_value=0,
     )
     theirs = json.loads(made["zarr.json"].to_bytes())

@@ -180,6 +180,22 @@ def test_no_size_makes_many_tasks_or_large_ones(plan_of: MakePlan, mode: str, sh
         assert math.prod(box) <= (MOST_PIXELS if flat else MOST_VOXELS)
 
 
+@pytest.mark.parametrize(
+    ("shape", "flat", "block"),
+    [
+        ((160, 160, 160), False, (160, 160, 160)),
+        ((16, 1024, 512), False, (16, 1024, 512)),
+        ((256, 256, 256), False, (128, 256, 256)),
+        ((257, 256, 256), False, (129, 128, 128)),
+        ((20, 1000, 9000), False, (20, 256, 256)),
+        ((1, 1024, 1024), True, (1, 1024, 1024)),
+        ((30, 1030, 900), True, (18, 515, 900)),
+    ],
+)
+def test_what_a_task_does_anyway_is_not_cut(shape: ZYX, flat: bool, block: ZYX) -> None:
+    assert choose_block(shape, None, flat=flat) == block
+
+
 def test_tasks_are_worth_the_minutes_that_are_asked_for(plan_of: MakePlan) -> None:
     given = {"block_shape": (4, 8, 8), "slab_planes": 4}
     counts = []

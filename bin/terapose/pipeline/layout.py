@@ -17,6 +17,8 @@ MOST_PIXELS = 2**23
 """Voxels (of planes by themselves: pixels) that a task gives to the network between two writes: at
 40 and 80 bytes each, 1.4 and 0.7 GB beside the network (a plane alone is also padded, added up and
 divided as a whole)."""
+TASK_VOXELS = 2**23
+"""Voxels of blocks that a task does at least."""
 LEAST_SLAB = 16
 """Slabs of planes that fit uncut only by being thinner than this are cut into rectangles instead:
 thin slabs make many small files."""
@@ -102,18 +104,21 @@ def choose_passes(
 
 
 def choose_block(shape: ZYX, block: Sequence[int] | None, *, flat: bool = False) -> ZYX:
-    """Shape of a block: as given, else at most 256 voxels wide.
+    """Shape of a block: as given, else at most 256 voxels wide, and as many blocks as make sense.
 
-    Blocks of planes are 1024 pixels wide or less, and as many planes as make 8 million pixels.
-    Images that are larger give two or more along an axis, for as many tasks. Smaller ones, which
-    one task does anyway (`terapose.pipeline.planning`), are not cut: margins would be read twice.
+    Blocks of planes are 1024 pixels wide or less, and as many planes as make 8 million pixels. What
+    is large gives two or more along each axis. A volume that one or two tasks do anyway is not cut
+    for them: margins would be read, and worked on, several times.
     """
     if block is not None:
         return zyx(min(b, n) for b, n in zip(block, shape, strict=True))
-    whole, most = (_WHOLE_PLANE, 1024) if flat else (_WHOLE_VOLUME, 256)
-    z, y, x = (n if n <= whole else min(most, math.ceil(n / 2)) for n in shape)
-    return (min(shape[0], max(1, 2**23 // (y * x))), y, x) if flat else (z, y, x)
-
-
-_WHOLE_PLANE, _WHOLE_VOLUME = 1024, 192
-"""Axes up to which blocks are not cut along them."""
+    if flat:
+        y, x = (n if n <= 1024 else min(1024, math.ceil(n / 2)) for n in shape[1:])
+        return (min(shape[0], max(1, 2**23 // (y * x))), y, x)
+    if math.prod(shape) > 2 * TASK_VOXELS:
+        return zyx(min(256, max(64, math.ceil(n / 2)), n) for n in shape)
+    whole = list(shape)
+    while math.prod(whole) > TASK_VOXELS:
+        axis = whole.index(max(whole))
+        whole[axis] = math.ceil(whole[axis] / 2)
+    return zyx(whole)

@@ -37,6 +37,7 @@ from terapose.pipeline.fitting import fitted
 from terapose.pipeline.graph import PLAN, SCATTERED, STAGES
 from terapose.pipeline.image_plan import ImagePlan, identity_of, reader_of
 from terapose.pipeline.layout import (
+    TASK_VOXELS,
     choose_block,
     choose_flat_slabs,
     choose_passes,
@@ -119,9 +120,6 @@ MOST_TASKS = 2000
 _TASK_TILES = 256
 
 
-_TASK_VOXELS = 2**23
-
-
 _TILES_A_MINUTE = {
     ("unet", "cpu"): 1_400,
     ("unet", "cuda"): 60_000,
@@ -140,7 +138,7 @@ def _tasks(plan: Plan, stage: str, params: Parameters) -> tuple[tuple[int, int],
         return ()
     if params.max_tasks is not None:
         return tuple(batches(count, params.max_tasks))
-    some_tiles, some_voxels = float(_TASK_TILES), float(_TASK_VOXELS)
+    some_tiles, some_voxels = float(_TASK_TILES), float(TASK_VOXELS)
     if params.task_minutes is not None:
         network = plan.model.family, plan.model.device
         some_tiles = params.task_minutes * _TILES_A_MINUTE.get(network, some_tiles)

@@ -164,9 +164,10 @@ RANGES = 1000
 
 
 def voxels_together(grid: Grid) -> int:
-    """Width of a range of linear indices: a layer of blocks, or a row of them in a single layer."""
+    """Width of a range of linear indices: as many as in a layer of blocks, in a single layer as in
+    a row of them."""
     (_, height, width), (deep, high, _) = grid.shape, grid.block
-    layer = deep * height * width if grid.counts[0] > 1 else high * width
+    layer = deep * (height if grid.counts[0] > 1 else high) * width
     return max(layer, math.ceil(math.prod(grid.shape) / RANGES))
 
 
