@@ -13,6 +13,7 @@ MASKING = "tests/core/test_masking.py::test_"
 JOB = "tests/pipeline/test_job.py::test_"
 LOCK = "tests/io/test_lock.py::test_"
 DAMAGE = "tests/results/test_damage.py::test_"
+SINKS = "tests/equivalence/test_sinks.py::test_"
 MARGINS = "tests/pipeline/test_margins.py::test_"
 
 
@@ -297,6 +298,27 @@ FAULTS = (
         "return (-1 if origin == 0 else 0), (size if origin + size == length else size - 2)",
         "return -1, size",
         ("tests/equivalence/test_kernels.py::test_a_box_gives_the_same_end_points_or_says_lost",),
+    ),
+    Fault(
+        "a voxel that steps leave is a sink",
+        "algorithms/flows/proofs.py",
+        "low[a] + inside <= moved[a] <= high[a] - inside",
+        "low[a] - 1.0 <= moved[a] <= high[a] + 1.0",
+        (f"{SINKS}ends_are_those_of_all_steps",),
+    ),
+    Fault(
+        "a sink takes points that may not reach its voxel in time",
+        "algorithms/flows/sinks.py",
+        " and square * decay[np.int64(row[_KIND])] <= row[_ROOM]",
+        "",
+        (f"{SINKS}ends_are_those_of_all_steps",),
+    ),
+    Fault(
+        "places outside of what was read are sinks",
+        "algorithms/flows/sinks.py",
+        "if not is_read:",
+        "if is_read is None:",
+        (f"{SINKS}points_whose_last_step_leaves_the_box_are_no_sinks",),
     ),
     Fault(
         "the margin of end points is one too small",

@@ -11,9 +11,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from tests.command import EXECUTABLE, Terapose, finished, segment_apart
 from tests.synthetic import nuclei, write_ome_zarr
+
+from terapose import measure
 
 
 def test_folder_that_cannot_be_made(
@@ -143,3 +147,17 @@ def test_memory_that_does_not_suffice(
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert "there is not enough memory for this" in done.stderr.splitlines()[-1]
     assert not finished(out)
+
+
+def test_memory_that_does_not_suffice_to_compare_results(tmp_path: Path) -> None:
+    """As in PUBLISH: what cannot be read for lack of memory is not what has changed."""
+    image = write_ome_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0])
+    tifffile.imwrite(tmp_path / "labels.tif", nuclei((6, 24, 28))[1].astype(np.uint16))
+    given = image, tmp_path / "labels.tif", tmp_path / "out"
+    measure(*given, table="csv", workers=1, progress=False)
+    command = shlex.join([sys.executable, str(EXECUTABLE), "verify", str(tmp_path / "out")])
+    for kilobytes in (60_000, 160_000, 200_000):
+        limited = f"ulimit -v {kilobytes}; exec {command}"
+        done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        assert "there is not enough memory for this" in done.stderr.splitlines()[-1]
