@@ -128,8 +128,8 @@ def test_the_module_gives_what_the_command_gives(
     assert f"TERAPOSE_SEGMENT ran terapose {terapose.__version__}." in run.said
 
     out = launch.out / "TERAPOSE_SEGMENT"
-    words = ("--channels", 2, "--diameter", "auto", "--model", "auto")
-    _, table = segment(slide, tmp_path / "command", *words)
+    given = ("--channels", 2, "--diameter", "auto", "--model", "auto")
+    _, table = segment(slide, tmp_path / "command", *given)
     labels = np.asarray(open_level(str(tmp_path / "command" / "labels.zarr"), 0)[:])
     mask = tifffile.imread(out / "slide_mask.ome.tif")
     assert mask.dtype == np.uint32
