@@ -161,6 +161,18 @@ def test_the_end_of_a_long_message_is_read(tmp_path: Path) -> None:
     assert (failure.name, failure.said) == ("MASKS (1)", "terapose: no space is left")
 
 
+def test_why_a_scheduler_ended_a_task_is_said(tmp_path: Path) -> None:
+    task = tmp_path / "ab" / "cdef"
+    task.mkdir(parents=True)
+    (task / ".exitcode").write_text("143")
+    (task / ".command.run").write_text("### name: 'MASKS (1)'\n")
+    assert [failure.said for failure in failures_in(tmp_path)] == ["stopped without a message"]
+    (task / ".command.err").touch()
+    reason = "slurmstepd: error: *** JOB 7 ON vm CANCELLED AT 2026-11-28T10:00:00 ***"
+    (task / ".command.log").write_text(f"{reason}\n")
+    assert [failure.said for failure in failures_in(tmp_path)] == [reason]
+
+
 def test_seconds_in_words() -> None:
     given = (0.4, 99.4, 100, 3000, 3590, 12_000, 400_000)
     wanted = ["0 s", "99 s", "2 min", "50 min", "1 h 0 min", "3 h 20 min", "4 d 15 h"]

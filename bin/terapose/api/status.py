@@ -250,7 +250,9 @@ def _failures(folders: list[Path]) -> Iterator[Failure]:
         if status:
             lines = _lines(folder / ".command.err")
             own = [line for line in lines if line.startswith("terapose: ")]
-            said = (own or lines or ["stopped without a message"])[-1]
+            # schedulers write why they ended a task to its log
+            told = own or lines or _lines(folder / ".command.log")
+            said = (told or ["stopped without a message"])[-1]
             yield Failure(name[1] if name else folder.name, folder, status, said)
 
 
