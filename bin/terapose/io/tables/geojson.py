@@ -8,6 +8,7 @@ became cells, the nucleus is QuPath's ``nucleusGeometry``. Measurements are the 
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from terapose.core.tables import Table, select
 
 PACKED = ".gz"
 _LEVEL = 6
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _NOT_MEASURED = ("CellID", "BoundingBox")
 
 
@@ -53,31 +55,33 @@ def write_geojson(
         separator = "\n"
         for batch, outlines in batches:
             for feature in _features(batch, outlines, sample, planes):
-                file.write(separator + json.dumps(feature, separators=(",", ":")))
+                file.write(separator + _encode(feature))
                 separator = ",\n"
         file.write("\n]}\n")
 
 
 def _features(batch: Table, rings: Table, sample: str, planes: int) -> Iterator[dict[str, Any]]:
     """Features of the cells of a batch that have an outline."""
-    names = [n for n in batch if not n.startswith(_NOT_MEASURED)]
-    starts = np.concatenate([[0], rings["end"]])
-    first = np.searchsorted(rings["id"], batch["CellID"])
-    stop = np.searchsorted(rings["id"], batch["CellID"], side="right")
+    # lists, because a number of an array takes several times as long to get
+    columns = {n: v.tolist() for n, v in batch.items() if not n.startswith(_NOT_MEASURED)}
+    kinds, polygons_of, plane_of = (rings[n].tolist() for n in ("kind", "polygon", "plane"))
+    ends = [0, *rings["end"].tolist()]
+    first = np.searchsorted(rings["id"], batch["CellID"]).tolist()
+    stop = np.searchsorted(rings["id"], batch["CellID"], side="right").tolist()
     for row, number in enumerate(batch["CellID"].tolist()):
         geometry: dict[int, dict[str, Any]] = {}
         for kind in (0, 1):
-            mine = [n for n in range(first[row], stop[row]) if rings["kind"][n] == kind]
+            mine = [n for n in range(first[row], stop[row]) if kinds[n] == kind]
             polygons: dict[int, list[list[list[int]]]] = {}
             for n in mine:
-                ring = rings["corner"][starts[n] : starts[n + 1], ::-1].tolist()
-                polygons.setdefault(int(rings["polygon"][n]), []).append([*ring, ring[0]])
+                ring = rings["corner"][ends[n] : ends[n + 1], ::-1].tolist()
+                polygons.setdefault(polygons_of[n], []).append([*ring, ring[0]])
             if polygons:
-                plane = int(rings["plane"][mine[0]]) if planes > 1 else None
+                plane = plane_of[mine[0]] if planes > 1 else None
                 geometry[kind] = _geometry(list(polygons.values()), plane)
         if 0 not in geometry:
             continue
-        values = ((name, _number(batch[name][row])) for name in names)
+        values = ((name, _number(column[row])) for name, column in columns.items())
         yield {
             "type": "Feature",
             "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{sample} {number}")),
@@ -100,11 +104,11 @@ def _geometry(polygons: list[list[list[list[int]]]], plane: int | None) -> dict[
     return {"type": "MultiPolygon", "coordinates": polygons, **where}
 
 
-def _number(value: Any) -> float | int | None:
+def _number(value: float) -> float | int | None:
     """A measurement to six digits; None for what is none."""
-    if isinstance(value, np.integer | np.bool_):
-        return int(value)
-    return float(f"{value:.6g}") if np.isfinite(value) else None
+    if isinstance(value, int):
+        return int(value)  # true and false, too
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def rings_in(table: Table, first: int, stop: int) -> Table:
