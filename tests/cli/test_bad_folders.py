@@ -149,6 +149,7 @@ def test_memory_that_does_not_suffice(
     assert not finished(out)
 
 
+@pytest.mark.slow
 def test_memory_that_does_not_suffice_to_compare_results(tmp_path: Path) -> None:
     """As in PUBLISH: what cannot be read for lack of memory is not what has changed."""
     image = write_ome_zarr(tmp_path / "image.zarr", nuclei((6, 24, 28))[0])

@@ -206,6 +206,7 @@ def place(inputs: Path, tmp_path: Path) -> Callable[[str], Path]:
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_and_twice(forks: Forks, place: Callable[[str], Path], name: str) -> None:
     line, out = COMMANDS[name]
