@@ -314,13 +314,6 @@ FAULTS = (
         (f"{SINKS}ends_are_those_of_all_steps",),
     ),
     Fault(
-        "places outside of what was read are sinks",
-        "algorithms/flows/sinks.py",
-        "if not is_read:",
-        "if is_read is None:",
-        (f"{SINKS}points_whose_last_step_leaves_the_box_are_no_sinks",),
-    ),
-    Fault(
         "the margin of end points is one too small",
         "stages/peaks.py",
         "margin = reach(plan.grid, farthest, core, PEAK)",

@@ -193,27 +193,30 @@ def refused(done: Done) -> bool:
 
 @pytest.fixture
 def place(inputs: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """Copies of the inputs."""
+    """A new copy of the inputs for a command, always in the same place: files name it."""
 
     def copy(name: str) -> Path:
-        folder = shutil.copytree(inputs, tmp_path / name)
-        if "evaluate" in str(tmp_path):
+        folder = tmp_path / "here"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(inputs, folder)
+        if name == "evaluate":
             (folder / "OUT").mkdir()
         return folder
 
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_and_twice(forks: Forks, place: Callable[[str], Path], name: str) -> None:
     line, out = COMMANDS[name]
-    whole = place("whole")
+    whole = place(name)
     (done,) = forks(whole, *line.split())
     assert done.code == 0 and done.points >= 2, done.said
     known: Any = contents(whole / out)
     assert known
     for die_at in sorted({2, done.points // 2, done.points - 1}):
-        folder = place(f"killed{die_at}")
+        folder = place(name)
         (end,) = forks(folder, *line.split(), die_at=die_at)
         assert end.code == -9, end.said
         left = contents(folder / out) if (folder / out).exists() else {}
@@ -222,7 +225,7 @@ def test_killed_and_twice(forks: Forks, place: Callable[[str], Path], name: str)
         # what was complete already is not replaced unless it is asked for
         assert again.code == 0 or (left == known and refused(again)), again.said
         assert contents(folder / out) == known
-    both = place("both")
+    both = place(name)
     ends = forks(both, *line.split(), count=2)
     assert any(end.code == 0 for end in ends), ends
     assert all(end.code == 0 or refused(end) for end in ends), ends

@@ -104,6 +104,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     """A million rows of 60 bytes, beside which the index alone has 30 MB."""
     words = [sys.executable, "-c", _PEAK, str(tmp_path / "a.h5ad"), "16"]
