@@ -122,13 +122,21 @@ def copy_of_workflow(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     if (ROOT / ".venv").exists():
         (folder / ".venv").symlink_to((ROOT / ".venv").resolve())
+    _take_compiled(folder)
+    return folder
+
+
+def _take_compiled(folder: Path) -> None:
+    """Copy what numba has compiled for a copy of the workflow, until the tests end."""
     kept = environment().get("NUMBA_CACHE_DIR")
+    if kept is None:
+        return
     for package in (ROOT / "bin" / "terapose").rglob("*/"):
         copy = folder / package.relative_to(ROOT)
-        here, there = (Path(kept or folder, _compiled_in(path)) for path in (package, copy))
+        here, there = (Path(kept, _compiled_in(path)) for path in (package, copy))
         if here.is_dir():
-            shutil.copytree(here, there)
-    return folder
+            shutil.copytree(here, there, dirs_exist_ok=True)
+            atexit.register(shutil.rmtree, there, ignore_errors=True)
 
 
 def _compiled_in(package: Path) -> str:
