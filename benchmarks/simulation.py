@@ -1,8 +1,7 @@
 """What limits large runs: 1 to 10,000 workers on images of 0.1 to 100 TB, simulated.
 
 The plan is that of Terapose for an image of this shape, without data. Its stages run one after
-another, as in the workflow, as discrete events
-(`benchmarks.events`):
+another, as in the workflow, as discrete events (`benchmarks.events`):
 
 1. Nextflow submits the tasks of a stage one by one, ``submit`` a second, while fewer than ``queue``
    of them wait or run;

@@ -16,7 +16,7 @@ number of threads). Rounds end early only where a round changes no bit.
 
 Halos: none beyond objects that are whole. Memory: at most 48 bytes for each voxel of the padded box
 of the largest object, next to an int32 for each voxel of the box of labels; in 2D, where planes are
-worked on one after another, next to 32 bytes for each pixel of a plane.
+worked on one after another, next to 24 bytes for each pixel of a plane.
 """
 
 from __future__ import annotations
@@ -165,16 +165,6 @@ def _squares_2d(heat, local, number, box, flows, plane, length):  # type: ignore
 
 
 @njit
-def _all_squares_2d(heat, local, numbers, boxes, flows, plane, length, squares):  # type: ignore[no-untyped-def]
-    """The same of several objects, one after another."""
-    end = 0
-    for number in numbers:
-        own = _squares_2d(heat, local, number, boxes[number - 1], flows, plane, length)
-        squares[end : end + len(own)] = own
-        end += len(own)
-
-
-@njit
 def _squares_3d(local, number, box, flows, length):  # type: ignore[no-untyped-def]
     """Squared distance at each voxel of an object of a volume, in C order."""
     inside, places, row, plane = cut_out(local, number, box, 1)
@@ -256,20 +246,16 @@ def flow_errors_2d(
     found = np.zeros(len(wanted), np.bool_)
     for z, (plane, turns) in enumerate(zip(labels, rounds, strict=True)):
         local = numbered(plane, wanted)
-        sizes = np.bincount(local.ravel())[1:]
-        rows = np.flatnonzero(sizes)
+        rows = np.flatnonzero(np.bincount(local.ravel())[1:])
         if not len(rows):
             continue
         ids = np.union1d(wanted[rows], _touching(plane, local))
         local = numbered(plane, ids)
         boxes, own = box_table(local), local[np.newaxis]
         heat = _heat_of_plane(local, boxes, int(turns), single=single)
-        numbers = np.searchsorted(ids, wanted[rows]) + 1
-        squares = np.empty(sizes[rows].sum())
-        _all_squares_2d(heat, own, numbers, boxes, flows, z, np.float32(5), squares)
-        # each mean by NumPy, in whose order Cellpose sums
-        ends = np.cumsum(sizes[rows])[:-1]
-        errors[rows] = [one.mean() for one in np.split(squares, ends)]
+        for row, at in zip(rows, np.searchsorted(ids, wanted[rows]).tolist(), strict=True):
+            squares = _squares_2d(heat, own, at + 1, boxes[at], flows, z, np.float32(5))
+            errors[row] = squares.mean()
         found[rows] = True
     _check_found(found, wanted)
     return errors

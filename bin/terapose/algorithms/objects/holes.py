@@ -8,6 +8,8 @@ plane holes are just the pixels that cannot be reached from outside through edge
 
 from __future__ import annotations
 
+from typing import Any
+
 import fill_voids
 import numpy as np
 from numpy.typing import NDArray
@@ -38,26 +40,6 @@ def _enclosed(local, number, box):  # type: ignore[no-untyped-def]
         y, x = places[i] // row - 1, places[i] % row - 1
         places[i] = (box[0] * height + box[1] + y) * width + box[2] + x
     return places
-
-
-@njit
-def _all_enclosed(local, boxes):  # type: ignore[no-untyped-def]
-    """The same of all objects, one after another, and how many there are of each."""
-    counts = np.zeros(len(boxes), np.int64)
-    found = np.empty(64, np.int64)
-    total = 0
-    for n in range(len(boxes)):
-        if boxes[n, 3] == 0:
-            continue
-        places = _enclosed(local, n + 1, boxes[n])
-        counts[n] = len(places)
-        if total + len(places) > len(found):
-            longer = np.empty(2 * (total + len(places)), np.int64)
-            longer[:total] = found[:total]
-            found = longer
-        found[total : total + len(places)] = places
-        total += len(places)
-    return counts, found[:total]
 
 
 def _filled(local: NDArray[np.int32], number: int, box: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -95,14 +77,12 @@ def find_holes(
     voxels : (H, 3) int64
         ZYX in ``local``; a voxel of a nested object is named for each that encloses it.
     """
-    boxes = box_table(local, count)
-    if flat:
-        counts, places = _all_enclosed(local, boxes)
-    else:
-        nothing = np.zeros(0, np.int64)
-        found = [
-            _filled(local, n, box) if box[3] else nothing for n, box in enumerate(boxes, start=1)
-        ]
-        counts, places = [len(one) for one in found], np.concatenate([nothing, *found])
-    rows = np.repeat(np.arange(count), counts)
+    enclosed: Any = _enclosed if flat else _filled
+    nothing = np.zeros(0, np.int64)
+    found = [
+        enclosed(local, n, box) if box[3] else nothing
+        for n, box in enumerate(box_table(local, count), start=1)
+    ]
+    rows = np.repeat(np.arange(count), [len(places) for places in found])
+    places = np.concatenate([nothing, *found])
     return rows, np.stack(np.unravel_index(places, local.shape), axis=1).astype(np.int64)

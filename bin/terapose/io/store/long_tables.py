@@ -164,8 +164,10 @@ RANGES = 1000
 
 
 def voxels_together(grid: Grid) -> int:
-    """Width of a range of linear indices: as many as in a layer of blocks, in a single layer as in
-    a row of them."""
+    """Width of a range of linear indices.
+
+    That of a layer of blocks, or of a row of blocks if there is a single layer.
+    """
     (_, height, width), (deep, high, _) = grid.shape, grid.block
     layer = deep * (height if grid.counts[0] > 1 else high) * width
     return max(layer, math.ceil(math.prod(grid.shape) / RANGES))
