@@ -38,8 +38,12 @@ def child(words, die_at, together):
         if passed == 1 and together:
             # both have begun before either of them writes
             os.write(together[1], b"x")
+            latest = time.monotonic() + 120
             while os.stat(together[0]).st_size < 2:
                 time.sleep(0.01)
+                if time.monotonic() > latest:
+                    print("the other one has not begun", file=sys.stderr, flush=True)
+                    os._exit(3)
         if passed == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
     files.at_point = at_point
@@ -128,7 +132,7 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """What commands read: an image, labels, a function's place, results and a manifest."""
+    """What commands need: an image, labels, results, weights, a manifest and an empty folder."""
     folder = tmp_path_factory.mktemp("inputs")
     image, labels = (np.asarray(part[4:5]) for part in nuclei((9, 40, 44), spacing=12, seed=5))
     write_ome_zarr(folder / "image.zarr", image[0], axes="yx", chunks=(20, 22))
@@ -138,6 +142,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     given = folder / "image.zarr", folder / "labels.tif", folder / "results"
     measure(*given, table="csv,h5ad", workers=1, progress=False)
     shutil.copyfile(tiny_model, folder / "tiny.pth")
+    (folder / "scores").mkdir()
     (folder / "manifest.csv").write_text(
         "crop_name,dataset,class_label,voxel_size,translation,shape\n"
         "1,a,volume,[1;1;1],[0;0;0],[9;20;20]\n"
@@ -160,9 +165,9 @@ COMMANDS = {
         "OUT",
     ),
     "evaluate": (
-        "evaluate labels.tif results/labels.zarr --json OUT/a.json --csv OUT/a.csv "
-        "--picture OUT/a.png",
-        "OUT",
+        "evaluate labels.tif results/labels.zarr --json scores/a.json --csv scores/a.csv "
+        "--picture scores/a.png",
+        "scores",
     ),
 }
 TIMES = {"provenance.json", "ro-crate-metadata.json", "tune.json"}
@@ -192,15 +197,13 @@ def refused(done: Done) -> bool:
 
 
 @pytest.fixture
-def place(inputs: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """A new copy of the inputs for a command, always in the same place: files name it."""
+def place(inputs: Path, tmp_path: Path) -> Callable[[], Path]:
+    """A new copy of the inputs, always in the same place: files name it."""
 
-    def copy(name: str) -> Path:
+    def copy() -> Path:
         folder = tmp_path / "here"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(inputs, folder)
-        if name == "evaluate":
-            (folder / "OUT").mkdir()
         return folder
 
     return copy
@@ -208,15 +211,15 @@ def place(inputs: Path, tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_killed_and_twice(forks: Forks, place: Callable[[str], Path], name: str) -> None:
+def test_killed_and_twice(forks: Forks, place: Callable[[], Path], name: str) -> None:
     line, out = COMMANDS[name]
-    whole = place(name)
+    whole = place()
     (done,) = forks(whole, *line.split())
     assert done.code == 0 and done.points >= 2, done.said
     known: Any = contents(whole / out)
     assert known
     for die_at in sorted({2, done.points // 2, done.points - 1}):
-        folder = place(name)
+        folder = place()
         (end,) = forks(folder, *line.split(), die_at=die_at)
         assert end.code == -9, end.said
         left = contents(folder / out) if (folder / out).exists() else {}
@@ -225,7 +228,7 @@ def test_killed_and_twice(forks: Forks, place: Callable[[str], Path], name: str)
         # what was complete already is not replaced unless it is asked for
         assert again.code == 0 or (left == known and refused(again)), again.said
         assert contents(folder / out) == known
-    both = place(name)
+    both = place()
     ends = forks(both, *line.split(), count=2)
     assert any(end.code == 0 for end in ends), ends
     assert all(end.code == 0 or refused(end) for end in ends), ends

@@ -186,5 +186,5 @@ def test_control_characters_are_refused(
         "docs/parameters.md lists them all"
     )
     assert command.refuses("check", image, "--sample", value) == (
-        f"sample: the name contains control characters; got {value!r}"
+        f"sample: the name contains control characters; got {value!r}; rename the file or folder"
     )

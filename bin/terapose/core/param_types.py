@@ -127,15 +127,14 @@ def refuse_signs(text: str, where: object, what: str = "the name") -> None:
     InputError
         If it has control characters (`has_control`), or is not in UTF-8.
     """
+    fault = None
     if has_control(text):
-        raise InputError(f"{what} contains control characters", where=where, got=repr(text))
-    if not is_utf8(text):
-        raise InputError(
-            f"{what} is not in UTF-8",
-            where=where,
-            got=repr(text),
-            remedy="rename the file or folder",
-        )
+        fault = "contains control characters"
+    elif not is_utf8(text):
+        fault = "is not in UTF-8"
+    if fault is not None:
+        remedy = "rename the file or folder"
+        raise InputError(f"{what} {fault}", where=where, got=repr(text), remedy=remedy)
 
 
 def or_none(value: object) -> object:

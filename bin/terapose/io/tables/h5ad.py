@@ -14,6 +14,7 @@ Encoding: https://anndata.readthedocs.io/en/stable/fileformat-prose.html.
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,10 @@ import pyarrow as pa
 from numpy.typing import DTypeLike, NDArray
 
 _ROWS = 8192
-"""Of a chunk of each array, and how many are written at once."""
+"""Of a chunk of each array, if it is not too wide, and how many are written at once."""
+_CACHE = 2**20
+"""What HDF5 keeps of each array, in bytes. It compresses a chunk that is larger anew each time some
+rows are added to it."""
 
 
 class _Patient(io.RawIOBase):
@@ -120,10 +124,10 @@ class AnnDataFile:
         self._axes = [name for a in "XYZ" if (name := f"{a}_centroid") in schema.names]
         types = {name: schema.field(name).type.to_pandas_dtype() for name in self._rest}
         self._raw = _Patient(path)
-        self._file = h5py.File(self._raw, "w", rdcc_nbytes=2**20)
+        self._file = h5py.File(self._raw, "w", rdcc_nbytes=_CACHE)
         self._obs = self._file.create_group("obs")
         self._file.create_group("obsm")
-        self._matrix = self._array("X", np.float32, len(self._markers), compression="gzip")
+        self._matrix = self._array("X", np.float32, len(self._markers))
         self._index = self._array("obs/_index", h5py.string_dtype(), kind="string-array")
         self._columns = [self._array(f"obs/{name}", types[name]) for name in self._rest]
         self._codes = [self._array(f"obs/{name}/codes", np.int8) for name in ("imageid", "region")]
@@ -131,17 +135,18 @@ class AnnDataFile:
         self._spatial = self._array("obsm/spatial", centre, len(self._axes))
 
     def _array(
-        self, name: str, dtype: DTypeLike, width: int | None = None, kind: str = "array", **how: Any
+        self, name: str, dtype: DTypeLike, width: int | None = None, kind: str = "array"
     ) -> h5py.Dataset:
         """An array without rows, and with as many columns."""
         row = () if width is None else (width,)
+        most = _CACHE // (np.dtype(dtype).itemsize * math.prod(row))
         array = self._file.create_dataset(
             name,
             shape=(0, *row),
             maxshape=(None, *row),
             dtype=dtype,
-            chunks=(_ROWS, *row),
-            **how,
+            chunks=(max(1, min(_ROWS, most)), *row),
+            compression="gzip",  # or the chunk of a few cells would take the place of a whole one
         )
         _encoded(array, kind, "0.2.0")
         return array
