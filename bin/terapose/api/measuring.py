@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from terapose.api.home import home_of
-from terapose.api.into import address, results_in
 from terapose.api.result import Result
+from terapose.api.results_in import address, results_in
 from terapose.api.runner import image_and_folder, make_report
 from terapose.core.errors import InputError
 from terapose.core.param_types import refuse_signs

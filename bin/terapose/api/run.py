@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from terapose.api.into import address, results_in
 from terapose.api.result import Result
+from terapose.api.results_in import address, results_in
 from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terapose.cli.ends import making, say_unfinished
 from terapose.cli.options import parameters, selection
+from terapose.cli.shared import ome_zarr_options, say_unfinished
 from terapose.cli.values import LocalPath, Numbers, from_input
 from terapose.core.param_types import is_index
 
@@ -59,7 +59,7 @@ _TEXTS = {
     help="Coarser levels: copied from the image, or computed (nearest for labels), or none.",
 )
 @parameters(("level", "axes", "series", "time", "stack"), _TEXTS)
-@making(None)
+@ome_zarr_options(None)
 def command(
     image: str,
     out: Path,

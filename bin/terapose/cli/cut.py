@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terapose.cli.ends import threads
 from terapose.cli.options import looking, selection
+from terapose.cli.shared import threads
 from terapose.cli.values import Numbers, join_numbers
 from terapose.core.amounts import in_bytes
 from terapose.core.param_types import is_index

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from terapose.cli.ends import processes, say_results
 from terapose.cli.options import looking, parameters, selection
+from terapose.cli.shared import processes, say_results
 from terapose.cli.values import LocalPath, from_input
 from terapose.core.params import MEASURING
 

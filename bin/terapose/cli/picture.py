@@ -33,7 +33,7 @@ Examples:
 @click.option(
     "--voxel-size",
     type=Numbers(3, kind=float),
-    help="Voxel size Z,Y,X in micrometres.  [default: those of the result, else the image's own]",
+    help="Voxel size Z,Y,X in micrometres.  [default: that of the result, else the image's own]",
 )
 @click.option("--reference", help="Reference labels, drawn in white.")
 @looking

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from terapose.cli.ends import making, say_unfinished
+from terapose.cli.shared import ome_zarr_options, say_unfinished
 from terapose.cli.values import LocalPath, Numbers, from_input
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ Examples:
 @click.option(
     "--halo",
     type=Numbers(1, 3),
-    help="Voxels Z,Y,X that are passed around a block or object.  [default: as the function "
-    "declares]",
+    help="Voxels Z,Y,X that are passed around a block or object.  [default: what the "
+    "function declares]",
 )
 @click.option(
     "--block-shape",
@@ -51,7 +51,7 @@ Examples:
     help="Size of a block, Z,Y,X in voxels; does not affect the result.  [default: 256,256,256; "
     "for a plane 1,2048,2048]",
 )
-@making("0.5")
+@ome_zarr_options("0.5")
 def command(
     labels: str,
     out: Path,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terapose.cli.ends import processes, say_results
 from terapose.cli.options import Planning, parameters
+from terapose.cli.shared import processes, say_results
 from terapose.cli.stopping import stopping
 from terapose.core.errors import InputError, shown
 from terapose.core.masking import masked

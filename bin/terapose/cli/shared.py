@@ -1,4 +1,4 @@
-"""What several commands have in common: how many work, what is replaced, and their last lines."""
+"""Options that several commands share, and the lines that several print when they are done."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ processes = click.option(
 """Option of commands that run stages."""
 
 
-def making(version: str | None) -> Callable[[F], F]:
-    """Options of commands that make an OME-Zarr on a local disk, aside.
+def ome_zarr_options(version: str | None) -> Callable[[F], F]:
+    """Options of commands that write an OME-Zarr on a local disk.
 
     Parameters
     ----------
     version
-        Of OME-Zarr, if none is given; None: that of the image.
+        Default of --ome-zarr-version; None: the version of the image, or else 0.5.
     """
     ome_zarr = click.option(
         "--ome-zarr-version",
