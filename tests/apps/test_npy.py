@@ -76,6 +76,11 @@ def test_what_is_refused(tmp_path: Path, command: Terapose) -> None:
         said = command.refuses("npy", *words)
         assert sentence in said, said
     assert not out.exists()
+    out.mkdir()
+    said = command.refuses("npy", labels, out, "--image", labels)
+    assert "a folder in place of a file" in said and not list(out.iterdir())
+    said = command.refuses("npy", labels, labels / "a_seg.npy", "--image", labels)
+    assert "inside it" in said and not (labels / "a_seg.npy").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,19 @@ def test_a_changed_record_is_refused(runs: Path, tmp_path: Path, command: Terapo
     record = (runs / "t/provenance.json").read_text()
     (tmp_path / "provenance.json").write_text(record.replace('"seconds": ', '"seconds": 1', 1))
     assert "is not as it was written" in command.refuses("profile", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["[", "[red]", "[bold", "=1+1", "@x", "a\x1b[31m"])
+def test_names_are_text(runs: Path, tmp_path: Path, command: Terapose, name: str) -> None:
+    shutil.copytree(runs / "s", tmp_path / name)
+    said = command("profile", tmp_path / name, "--csv", tmp_path / "a.csv")
+    assert said.code == 0 and "\x1b" not in said.out
+    assert f" {name}, ".replace("\x1b", "\\x1b") in said.out
+    rows = list(csv.DictReader((tmp_path / "a.csv").open()))
+    assert {row["result"] for row in rows} == {f"'{name}" if name[0] in "=@" else name}
+
+
+def test_markup_in_a_name_is_text(runs: Path, tmp_path: Path, command: Terapose) -> None:
+    (tmp_path / "a[").mkdir()
+    shutil.copytree(runs, tmp_path / "a[" / "b]")
+    assert command("profile", tmp_path / "a[/b]").code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.command import Terapose
 from terapose.api.runner import segment_file
 from terapose.apps.simulate import slide_scene, write
 from terapose.core.params import check
+from terapose.results.earlier import RECORD
 
 
 def segmented(folder: Path) -> Path:
@@ -107,6 +109,29 @@ def test_labels_tables_and_outlines(results: Path, tmp_path: Path, command: Tera
     areas = dict(zip(numbers, map(_area, polygons), strict=True))
     counts = np.bincount(cells.reshape(-1))
     assert areas == {n: counts[n] for n in range(1, len(counts))}
+
+
+@pytest.mark.parametrize("name", ["labels.zarr", "labels.zarr/cells", "labels.zarr/new", "."])
+def test_results_are_not_replaced(
+    results: Path, tmp_path: Path, command: Terapose, name: str
+) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(results, copied)
+    said = command.refuses("spatialdata", copied, copied / name, "--overwrite")
+    assert "in the place of an input, or inside it" in said
+    assert command("verify", copied).code == 0
+
+
+def test_the_image_is_not_replaced(results: Path, command: Terapose) -> None:
+    image = json.loads((results / RECORD).read_text())["image"]["address"]
+    said = command.refuses("spatialdata", results, image, "--overwrite")
+    assert "in the place of an input" in said and Path(image).exists()
+
+
+def test_a_file_where_a_folder_should_be(results: Path, tmp_path: Path, command: Terapose) -> None:
+    (tmp_path / "file").touch()
+    said = command.refuses("spatialdata", results, tmp_path / "file" / "store.zarr")
+    assert said.endswith("choose another name")
 
 
 def test_what_is_refused(results: Path, tmp_path: Path, command: Terapose) -> None:

@@ -177,6 +177,9 @@ _KILLED = 137
 _ROOM = "make room or choose another folder, and run again: finished work is kept"
 _FILES = "allow more open files (ulimit -n 1024), and run again"
 _DISK = "make sure that the disk, or the server that it is on, works, and run again"
+_NAME = (
+    "there is a file where a folder should be, or a folder in place of a file: choose another name"
+)
 _REMEDIES = {
     errno.ENOSPC: _ROOM,
     errno.EROFS: _ROOM,
@@ -187,6 +190,9 @@ _REMEDIES = {
     errno.EMFILE: _FILES,
     errno.ENFILE: _FILES,
     errno.ENAMETOOLONG: "no file has such a name: check what was given",
+    errno.EEXIST: _NAME,
+    errno.EISDIR: _NAME,
+    errno.ENOTDIR: _NAME,
     errno.ELOOP: "a link leads to itself: make it lead to a file, or remove it",
 }
 """Faults of the system that a person can put right, by what to do."""

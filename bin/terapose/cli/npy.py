@@ -33,6 +33,7 @@ def command(labels: str, out: Path, image: str | None, channels: str | None) -> 
     from terapose.apps.cellpose_npy import write_npy
     from terapose.cli.known import image_with
     from terapose.core.errors import InputError, shown
+    from terapose.io.images.address import refuse_inputs
     from terapose.io.images.watch import Watch
 
     watch = Watch()
@@ -41,6 +42,7 @@ def command(labels: str, out: Path, image: str | None, channels: str | None) -> 
     if channels is not None and len(numbers) > 3:
         raise InputError("too many channels", where="channels", got=channels, allowed="three")
     numbers = numbers[:3]
+    refuse_inputs([out], [labels] if image is None else [labels, image])
     count = write_npy(cells, labels, out, opened, numbers)
     watch.confirm()
     click.echo(f"{shown(out)}: {count} cells")

@@ -63,19 +63,25 @@ def command(
 
 def _write_csv(steps: Sequence[Step], path: Path) -> None:
     """A line for each step of each run."""
+    from terapose.io.text_tables import as_cell
+
     columns = ("tasks", "seconds", "processor_seconds", "memory", "task_seconds", "task_memory")
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["result", "step", "mode", "network", "z", "y", "x", "voxels", *columns])
         for s in steps:
             values = (getattr(s, column) for column in columns)
-            rows.writerow([s.result, s.name, s.mode, s.network, *s.shape, s.voxels, *values])
+            texts = map(as_cell, (s.result, s.name, s.mode, s.network))
+            rows.writerow([*texts, *s.shape, s.voxels, *values])
 
 
 def _print(group: Group) -> None:
     """A table of the largest run, with the exponents of all."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+
+    from terapose.core.errors import shown
 
     largest = group.growth[-1].step
     shape = " x ".join(map(str, largest.shape))
@@ -86,13 +92,15 @@ def _print(group: Group) -> None:
     table = Table(*columns, *(("time ~ n^", "memory ~ n^") if powers else ()))
     for one in group.growth:
         last = one is group.growth[-2] if len(group.growth) > 1 else False
-        table.add_row(*_row(one, traced=traced, powers=powers), end_section=last)
+        row = _row(one, traced=traced, powers=powers)
+        table.add_row(*(escape(shown(cell)) for cell in row), end_section=last)
     console = Console()
     console.print(
-        f"mode {group.mode}, network {group.network}: {largest.result}, {shape} voxels"
-        + (f", the largest of {group.runs}" if powers else ""),
+        f"mode {group.mode}, network {shown(group.network)}: {shown(largest.result)}, "
+        f"{shape} voxels" + (f", the largest of {group.runs}" if powers else ""),
         highlight=False,
         soft_wrap=True,
+        markup=False,
     )
     console.print(table)
 

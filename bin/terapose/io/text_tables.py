@@ -196,3 +196,8 @@ def _dialect(text: str, encoding: str, known: Sequence[str]) -> Dialect:
         return sum(plain(field) in names for field in fields), len(fields)
 
     return Dialect(encoding, max(_SEPARATORS, key=fit))
+
+
+def as_cell(text: str) -> str:
+    """A text as a cell of a CSV file: a spreadsheet would evaluate what begins like a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

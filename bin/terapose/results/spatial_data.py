@@ -29,8 +29,9 @@ import pyarrow as pa
 from terapose.core.errors import InputError
 from terapose.core.masking import masked_all
 from terapose.io import files
+from terapose.io.images.address import refuse_inputs
 from terapose.io.labels.files import copy_files
-from terapose.results.outputs import LABELS
+from terapose.results.outputs import LABELS, named
 from terapose.results.records import complete_record
 from terapose.results.spatial_image import NAME, copy_image, reference
 from terapose.results.verify import check
@@ -71,7 +72,8 @@ def write_spatial_data(
     Raises
     ------
     InputError
-        If the results are damaged or lack the table, or the store cannot be written.
+        If the results are damaged or lack the table, or the store cannot be written or would be in
+        the place of the image or of results.
     """
     check(results)
     record = complete_record(results)
@@ -83,6 +85,8 @@ def write_spatial_data(
             got=f"no {lacking[0]}.h5ad",
             remedy="run again with --table csv,parquet,h5ad: only the tables are made anew",
         )
+    own = [str(results / name) for name in (LABELS, *named(record))]
+    refuse_inputs([out], [*own, record["image"]["address"]])
     _check_destination(out, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.made(out, "SpatialData store") as place:

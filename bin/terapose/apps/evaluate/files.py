@@ -12,6 +12,7 @@ from typing import Any
 
 from terapose.core.errors import InputError
 from terapose.io import files
+from terapose.io.text_tables import as_cell
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
@@ -43,9 +44,7 @@ def write_csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]], path: Pa
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}" if math.isfinite(value) else ""
-    # a spreadsheet would evaluate what begins with one of these
-    text = str(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return as_cell(str(value))
 
 
 def _write(text: str, path: Path) -> None:

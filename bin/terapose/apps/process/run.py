@@ -13,6 +13,7 @@ Each step goes on after an interruption (`terapose.apps.unfinished`).
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -132,6 +133,8 @@ def process(
     check_type(labels.dtype, labels.address)
     inputs = [labels.address, *([] if image is None else [image.address])]
     check_destination(out, inputs, overwrite=overwrite)
+    # the function is code of the user's, and may change the working folder in another thread
+    out = Path(os.path.abspath(out))
     own = _record(setting)
     request = (
         __version__,

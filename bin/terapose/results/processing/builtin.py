@@ -23,6 +23,8 @@ from terapose.io.text_tables import read_table
 from terapose.results.processing.functions import Block, Function
 
 _COLUMNS = ("CellID", "NewID")
+_DIGITS = 100
+"""Fewer than this is all that a number in a table has."""
 
 
 def _components(labels: NDArray[Any], _image: NDArray[Any] | None, block: Block) -> NDArray[Any]:
@@ -38,7 +40,7 @@ def _split(labels: NDArray[Any], _image: NDArray[Any] | None, block: Block) -> N
     z, y, x = block.voxel_size or (1.0, 1.0, 1.0)
     mask = labels > 0
     depth = distance_transform_edt(mask, sampling=(z / x, y / x, 1.0))
-    least = block.options["distance"]
+    least = _from_zero(block.options, "distance")
     places = peak_local_max(depth, footprint=np.ones((3, 3, 3)), exclude_border=False)
     seeds = np.zeros(mask.shape, np.int32)
     # of a plateau, and of peaks that are nearer than that, the first one stays
@@ -55,10 +57,18 @@ def _split(labels: NDArray[Any], _image: NDArray[Any] | None, block: Block) -> N
 def _size(
     ids: NDArray[np.uint64], sizes: NDArray[np.int64], options: Mapping[str, Any]
 ) -> NDArray[np.uint64]:
-    kept = sizes >= options["min"]
-    if options["max"]:
-        kept &= sizes <= options["max"]
+    least, most = (_from_zero(options, name) for name in ("min", "max"))
+    kept = sizes >= least
+    if most:
+        kept &= sizes <= most
     return np.where(kept, ids, np.uint64(0))
+
+
+def _from_zero(options: Mapping[str, Any], name: str) -> Any:
+    """An option that is a length or a number of voxels."""
+    if options[name] < 0:
+        raise InputError("is negative", where=name, got=options[name], allowed="numbers from 0")
+    return options[name]
 
 
 def _merge(
@@ -97,15 +107,20 @@ def _pairs(path: Path) -> dict[int, int]:
     for number, row in zip(table.numbers[1:], rows, strict=True):
         fields = dict(zip(header, row, strict=False))
         texts = [fields.get(name, "") for name in _COLUMNS]
-        if not all(text.isdecimal() and text.isascii() for text in texts) or int(texts[0]) in pairs:
+        if not all(map(_is_id, texts)) or int(texts[0]) in pairs:
             raise InputError(
                 f"line {number} is wrong",
                 where=path,
                 got=", ".join(row),
-                allowed="whole numbers, and each CellID once",
+                allowed="whole numbers of up to 64 bits, and each CellID once",
             )
         pairs[int(texts[0])] = int(texts[1])
     return pairs
+
+
+def _is_id(text: str) -> bool:
+    is_short = text.isdecimal() and text.isascii() and len(text) < _DIGITS
+    return is_short and int(text) < 2**64
 
 
 BUILTIN = {

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from terapose.core.errors import InputError
 from terapose.core.near import did_you_mean
 from terapose.core.params import Parameters
-from terapose.io.documents import refuse_special
+from terapose.io.documents import read_document
 from terapose.io.homes import expanded
 from terapose.results.processing.builtin import BUILTIN
 from terapose.results.processing.functions import Function, load, made_of
@@ -43,7 +43,7 @@ def packed(params: Parameters) -> Parameters:
     if function.name in BUILTIN or _PACKED.fullmatch(params.process):
         return params
     path = expanded(params.process)
-    data = path.read_bytes()
+    data = read_document(path)
     if hashlib.sha256(data).hexdigest() != function.digest:
         raise InputError("changes while it is read", where=path, remedy="run again")
     name = re.sub(r"[^\w.-]", "_", path.name, flags=re.ASCII)
@@ -78,12 +78,17 @@ def options_of(settings: Sequence[str], where: str) -> dict[str, str]:
     InputError
         If one is something else.
     """
-    given = {}
+    given: dict[str, str] = {}
     for one in settings:
         name, mark, value = one.partition("=")
+        name = name.strip()
         if not mark:
             raise InputError("is no option", where=where, got=one, allowed="NAME=VALUE")
-        given[name.strip()] = value
+        if name in given:
+            raise InputError(
+                "is given twice", where=where, got=name, allowed="one value for each option"
+            )
+        given[name] = value
     return given
 
 
@@ -98,9 +103,7 @@ def _function(source: str) -> Function:
             raise InputError("is damaged", where="process", got=name, remedy="run again") from error
         return made_of(name, data)
     if source.endswith(".py"):
-        path = expanded(source)
-        refuse_special(path)
-        return load(path)
+        return load(expanded(source))
     raise InputError(
         "there is no such function",
         where="process",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
+import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -16,11 +20,15 @@ from numpy.typing import NDArray
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box, zyx
 from terapose.core.near import did_you_mean
+from terapose.io.documents import read_document
 
 Labels = NDArray[Any]
 Kind = Literal["ids", "names", "objects", "numbers"]
 _RETURNS = ("names", "ids")
 _EACH = ("block", "object")
+_CALLS = ("process", "renumber")
+_LARGEST = 2**64
+"""Of whole numbers in options: all that readers of JSON and arrays know is smaller."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,8 @@ class Function:
         With values of the type of their defaults.
     digest
         Of the source of a file.
+    folder
+        Working folder when a file was loaded.
     """
 
     name: str
@@ -72,6 +82,7 @@ class Function:
     halo: ZYX = (0, 0, 0)
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     digest: str = ""
+    folder: str = ""
 
     def with_options(self, given: Mapping[str, str]) -> Function:
         """The function with other values of options, given as text.
@@ -120,12 +131,12 @@ class Function:
         return found.astype(np.uint64)
 
     def _called(self, *arguments: Any) -> Labels:
-        try:
-            return np.asarray(self.call(*arguments))
-        except (InputError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:
-            raise _failed(self.name, error) from error
+        with _guarded(self.name, self.folder):
+            found = self.call(*arguments)
+            if not isinstance(found, np.ma.MaskedArray):
+                return np.asarray(found)
+        # what is below the mask would count
+        raise self._wrong("an array with a mask", "an array without one (its method filled)")
 
     def _wrong(self, got: str, allowed: str) -> InputError:
         return InputError(
@@ -149,13 +160,7 @@ def load(path: Path) -> Function:
     InputError
         If it cannot be read or run, or what it defines is wrong.
     """
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            "cannot be read", where=path, got=error.strerror or error, remedy="check the path"
-        ) from error
-    return made_of(str(path), source)
+    return made_of(str(path), read_document(path))
 
 
 def made_of(path: str, source: bytes) -> Function:
@@ -166,33 +171,41 @@ def made_of(path: str, source: bytes) -> Function:
     InputError
         If it cannot be run, or what it defines is wrong.
     """
-    module = _run(path, source)
-    process, renumber = (getattr(module, name, None) for name in ("process", "renumber"))
-    if callable(process) == callable(renumber):
+    digest = hashlib.sha256(source).hexdigest()
+    folder = _working_folder()
+    defined = vars(_run(path, source, digest, folder))
+    calls = [defined[name] for name in _CALLS if callable(defined.get(name))]
+    if len(calls) != 1:
         raise InputError(
-            "defines no function, or both" if process is None else "defines both functions",
+            "defines both functions" if calls else "defines no function",
             where=path,
             allowed="process(labels, image, block), or renumber(ids, sizes, options)",
         )
-    options = getattr(module, "OPTIONS", {})
-    if not isinstance(options, dict) or not all(
-        isinstance(name, str) and isinstance(value, (bool, int, float, str))
-        for name, value in options.items()
-    ):
+    options = defined.get("OPTIONS", {})
+    if not isinstance(options, dict) or not all(map(_is_option, options.items())):
         raise InputError(
             "OPTIONS is wrong",
             where=path,
-            got=options,
+            got=_written(options),
             allowed="a dictionary of names with a number, a text, True or False for each",
         )
     return Function(
         name=path,
-        kind=_kind(path, module, is_process=callable(process)),
-        call=cast(Callable[..., Any], process if callable(process) else renumber),
-        halo=as_halo(getattr(module, "HALO", 0), f"{path}: HALO"),
+        kind=_kind(path, defined, is_process=callable(defined.get(_CALLS[0]))),
+        call=cast(Callable[..., Any], calls[0]),
+        halo=as_halo(defined.get("HALO", 0), f"{path}: HALO"),
         options=options,
-        digest=hashlib.sha256(source).hexdigest(),
+        digest=digest,
+        folder=folder,
     )
+
+
+def _is_option(one: tuple[Any, Any]) -> bool:
+    """Whether a name and a value can be written into a record, and be given as a text."""
+    name, value = one
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return False
+    return isinstance(name, str) and isinstance(value, (bool, int, float, str))
 
 
 def as_halo(value: Any, where: str) -> ZYX:
@@ -208,34 +221,73 @@ def as_halo(value: Any, where: str) -> ZYX:
         values *= 3
     if len(values) != 3 or not all(type(v) is int and v >= 0 for v in values):
         raise InputError(
-            "is not a halo", where=where, got=value, allowed="voxels from 0: one number, or Z, Y, X"
+            "is not a halo",
+            where=where,
+            got=_written(value),
+            allowed="voxels from 0: one number, or Z, Y, X",
         )
     return zyx(values)
 
 
-def _kind(path: str, module: ModuleType, *, is_process: bool) -> Kind:
+def _kind(path: str, defined: Mapping[str, Any], *, is_process: bool) -> Kind:
     if not is_process:
         return "numbers"
-    returns, each = getattr(module, "RETURNS", "names"), getattr(module, "EACH", "block")
+    returns, each = defined.get("RETURNS", "names"), defined.get("EACH", "block")
     for name, value, allowed in (("RETURNS", returns, _RETURNS), ("EACH", each, _EACH)):
-        if value not in allowed:
+        # of arrays, whether they are in a tuple is no question
+        if not isinstance(value, str) or value not in allowed:
             raise InputError(
-                f"{name} is wrong", where=path, got=repr(value), allowed=" or ".join(allowed)
+                f"{name} is wrong", where=path, got=_written(value), allowed=" or ".join(allowed)
             )
     if each == "object":
         return "objects"
     return "ids" if returns == "ids" else "names"
 
 
-def _run(path: str, source: bytes) -> ModuleType:
+def _run(path: str, source: bytes, digest: str, folder: str) -> ModuleType:
     """The module that a file makes; no compiled copy of it is left beside the file."""
-    module = ModuleType("terapose_function")
+    module = ModuleType(f"terapose_function_{digest[:16]}")
     module.__file__ = path
-    try:
-        exec(compile(source, path, "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:
-        raise _failed(path, error) from error
+    # dataclasses look for the module of their class there
+    sys.modules[module.__name__] = module
+    with _guarded(path, folder):
+        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     return module
+
+
+@contextmanager
+def _guarded(name: str, folder: str) -> Iterator[None]:
+    """Run code of the user's: whatever it raises is one sentence.
+
+    A process that it forks ends here, because there is one that goes on with the work. A working
+    folder that it changes is changed back and refused: relative paths would lead elsewhere.
+    """
+    process = os.getpid()
+    try:
+        yield
+    except (InputError, MemoryError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise _failed(name, error) from error
+    finally:
+        if os.getpid() != process:
+            os._exit(0)
+        is_moved = bool(folder) and _working_folder() != folder
+        if is_moved:
+            os.chdir(folder)
+    if is_moved:
+        raise InputError(
+            "the function changes the working folder",
+            where=name,
+            remedy="use whole paths in it (os.path.abspath), and run again",
+        )
+
+
+def _working_folder() -> str:
+    """The working folder; nothing if it has been removed."""
+    with suppress(OSError):
+        return os.getcwd()
+    return ""
 
 
 def _failed(name: str, error: BaseException) -> InputError:
@@ -245,9 +297,17 @@ def _failed(name: str, error: BaseException) -> InputError:
     return InputError(
         "the function fails",
         where=name if line is None else f"{name}, line {line}",
-        got=f"{type(error).__name__}: {error}",
+        got=f"{type(error).__name__}: {_written(error, str)}",
         remedy="correct it, and run again",
     )
+
+
+def _written(value: Any, write: Callable[[Any], str] = repr) -> str:
+    """A value of the user's as text, if it has one: writing it is code of the user's, too."""
+    try:
+        return write(value)
+    except Exception as error:
+        return f"{type(value).__name__}, which cannot be shown ({type(error).__name__})"
 
 
 def _parsed(name: str, text: str, default: Any) -> Any:
@@ -256,7 +316,10 @@ def _parsed(name: str, text: str, default: Any) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
-        return kind(text)
+        value = kind(text)
+        if not _is_option((name, value)) or (kind is float and math.isnan(value)):
+            raise ValueError(text)
+        return value
     except (ValueError, KeyError) as error:
         raise InputError(
             "is of another type", where=name, got=text, allowed=f"a value like {default!r}"
