@@ -84,24 +84,36 @@ want() {{
 }}
 command=
 before=
+outdir=
+file=
 for word in "$@"; do
     case "$NXF_OFFLINE $command $before" in
-        "true run --outdir" | "true run -b" | "true run -bucket-dir") want "$word" "$word" ;;
+        "true run -b" | "true run -bucket-dir") want "$word" "$word" ;;
+        "true run --outdir")
+            outdir=$word
+            want "$word" "$word" ;;
         "true run -w" | "true run -work-dir")
             want "$word" "$word"
             unset NXF_WORK ;;  # it has no effect
         "true run -profile")
             for profile in $(echo "$word" | tr , ' '); do want "$word" "$profile"; done ;;
-        "true run -params-file")
-            found=$(grep -sEo "outdir[\\"']? *: *[\\"']?[a-z0-9]+://" "$word" | tail -n 1)
-            want "the outdir in $word" "${{found##*[!a-z0-9:/]}}" ;;
+        "true run -params-file") file=$word ;;
     esac
     case "$NXF_OFFLINE $command $word" in
-        "true run --outdir="*) want "$word" "${{word#*=}}" ;;
+        "true run --outdir="*)
+            outdir=${{word#*=}}
+            want "$word" "$outdir" ;;
     esac
     [ "$word" != run ] || command=run
     before=$word
 done
+# The command line comes before the file, of which only YAML has comments.
+if [ -n "$file" ] && [ -z "$outdir" ]; then
+    case "$file" in *.json) comment='^$' ;; *) comment='(^|[[:space:]])#.*' ;; esac
+    found=$(sed -E "s/$comment//" "$file" 2>/dev/null |
+        grep -Eo "(^|[{{, \\"'])outdir[\\"']? *: *[\\"']?[a-z0-9]+://" | tail -n 1)
+    want "the outdir in $file" "${{found##*[!a-z0-9:/]}}"
+fi
 [ "$NXF_OFFLINE $command" != "true run" ] || want "NXF_WORK=${{NXF_WORK:-}}" "${{NXF_WORK:-}}"
 [ -n "${{HOME:-}}" ] || export NXF_HOME="${{NXF_HOME:-{engine}/home}}"
 [ -n "${{COLUMNS:-}}" ] || ! [ -t 1 ] || export COLUMNS="$(tput cols || echo 80)"

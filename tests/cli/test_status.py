@@ -133,19 +133,60 @@ def test_few_markers_of_many_are_read(tmp_path: Path, monkeypatch: pytest.Monkey
             (folder / f"{item}.json").touch()
     for item in range(3000, 3040):
         marked(folder, f"{item}", 600 + (item - 3000) / 4)
-    seen: list[Path] = []
+    timed: list[str] = []
+    read: list[str] = []
+    time_of, seconds_of = status._ended, status._seconds
 
-    def ended(path: Path) -> float:
-        seen.append(path)
-        return path.stat().st_mtime
+    def ended(marker: Path | os.DirEntry[str]) -> float:
+        timed.append(marker.name)
+        return time_of(marker)
+
+    def seconds(marker: Path) -> float:
+        read.append(marker.name)
+        return seconds_of(marker)
 
     monkeypatch.setattr(status, "_LOOKED_AT", 10)
     monkeypatch.setattr(status, "_ended", ended)
+    monkeypatch.setattr(status, "_seconds", seconds)
     found = _stage(tmp_path, "gradients-yx", tasks, needed=True)
     assert (found.done, found.parts, found.of_parts) == (60, 3040, 5000)
     # ten tasks, and the last ten parts of the one that has not ended; and the folder
-    assert len(seen) == 10 + 10 + 1
+    assert sorted(read) == [f"task-{number}.json" for number in range(50, 60)]
+    assert len(timed) == 60 + 10 + 1
     assert (found.seconds, found.paced) == (100 + 9 / 4, 10 * 50 + 9)
+
+
+@pytest.mark.parametrize("in_waves", [True, False])
+def test_more_tasks_at_once_than_are_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_waves: bool
+) -> None:
+    """All that ran meanwhile count, whatever their numbers; a standstill does not."""
+    monkeypatch.setattr(status, "_LOOKED_AT", 20)
+    folder = tmp_path / "done" / "follow-abc"
+    tasks = [(n * 3, n * 3 + 3) for n in range(800)]
+    workers, seconds = 80, 100.0
+    order = np.random.default_rng(3).permutation(400)
+    for nth, number in enumerate(order):
+        begun = nth // workers * seconds + (0 if in_waves else nth % workers * seconds / workers)
+        # a day without workers, after which the last waves come
+        marked(folder, f"task-{number}", begun + seconds + 86_400 * (nth >= 240), seconds)
+    found = _stage(tmp_path, "follow", tasks, needed=True)
+    assert (found.done, found.parts) == (400, 1200) and found.seconds < 400
+    # 400 tasks are left, 80 at a time
+    assert found.left == pytest.approx(400 / workers * seconds, rel=0.02)
+
+
+def test_more_tasks_that_have_begun_than_are_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "_LOOKED_AT", 10)
+    folder = tmp_path / "done" / "gradients-yx-abc"
+    tasks = [(n * 10, n * 10 + 10) for n in range(40)]
+    for first, _ in tasks:
+        for part in range(5):
+            marked(folder, f"{first + part}", 30.0 * (part + 1))
+    found = _stage(tmp_path, "gradients-yx", tasks, needed=True)
+    assert (found.done, found.parts, found.left) == (0, 200, 5 * 30)
 
 
 def test_the_end_of_a_long_message_is_read(tmp_path: Path) -> None:

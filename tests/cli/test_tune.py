@@ -79,8 +79,8 @@ def test_the_network_runs_once_for_each_diameter_and_region(
     params, out = check({"diameter": 30, "model": str(tiny_model)}), tmp_path / "out"
 
     def run(*sweeps: str) -> list[Outcome]:
-        outcomes, best = tune(path, out, params, Asked(sweeps, "", 2, (6, 24, 24)))
-        assert best == params
+        outcomes, best, sought = tune(path, out, params, Asked(sweeps, "", 2, (6, 24, 24)))
+        assert best == params and sought is None
         return outcomes
 
     outcomes = run("flow3d_smooth=1", "cellprob_threshold=-0.2")
@@ -105,7 +105,7 @@ def test_labels_are_those_of_a_run_on_the_region(
     found: list[Outcome]
     asked = Asked(["cellprob_threshold=-1"], "", 1, (1, 48, 60))
     given = {"region": "10:96,0:100", **scaling}
-    found, _ = tune(str(image), tmp_path / "out", check(given), asked)
+    found, *_ = tune(str(image), tmp_path / "out", check(given), asked)
     numbers = json.loads((tmp_path / "out/tune.json").read_text())
     (region,) = numbers["regions"]
     first, stop = (int(n) for n in region.split(",")[1].split(":"))
@@ -131,7 +131,7 @@ def test_a_diameter_that_is_not_given_is_found_once_in_all_of_the_image(
     assert found > 20  # that of the network is 17
     words = ("--regions", "2", "--size", "90,90", "--sweep", "min_size=20")
     said = command("tune", image, tmp_path / "out", *words)
-    assert said.code == 0 and f"diameter:   {found:g} pixels" in said.out, said
+    assert said.code == 0 and f"\ndiameter:   {found:g} pixels (found in " in said.out, said
     numbers = json.loads((tmp_path / "out/tune.json").read_text())
     assert numbers["start"]["diameter"] == found
     assert json.loads((tmp_path / "out/params.json").read_text())["diameter"] == found
@@ -139,12 +139,33 @@ def test_a_diameter_that_is_not_given_is_found_once_in_all_of_the_image(
     assert plans and {plan["diameter"]["pixels"] for plan in plans} == {found}
 
 
+def test_the_diameter_that_was_found_is_not_the_one_that_was_best(
+    tmp_path: Path, image: Path, command: Terapose
+) -> None:
+    found = segment_file(str(image), tmp_path / "whole", check({"measure": "none"}))["diameter"]
+    assert found["origin"] == "found"
+    other = round(2 * found["pixels"])
+    truth = _labels(image, tmp_path / "truth", diameter=other)
+    assert truth.any()
+    reference = write_zarr(tmp_path / "reference.zarr", truth)
+    words = ("--reference", reference, "--size", "96,120", "--border", "keep")
+    said = command("tune", image, tmp_path / "out", *words, "--sweep", f"diameter={other}")
+    assert said.code == 0, said.err
+    assert json.loads((tmp_path / "out/params.json").read_text())["diameter"] == other
+    line = f"diameter:   {found['pixels']:g} pixels (found in the image, as none was given)"
+    assert line in said.out.splitlines()
+    # of one that was given, nothing is said, whatever was best
+    words = (*words, "--diameter", str(found["pixels"]))
+    said = command("tune", image, tmp_path / "out", *words, "--sweep", f"diameter={other}")
+    assert said.code == 0 and "\ndiameter: " not in said.out
+
+
 def test_a_reference_of_the_whole_image_is_cut_to_the_region(tmp_path: Path, image: Path) -> None:
     truth = np.zeros(PLANE[1:], np.uint16)
     truth[60:70, 80:95] = 5
     reference = write_zarr(tmp_path / "reference.zarr", truth)
     asked = Asked(["min_size=20"], str(reference), 1, (1, 40, 40))
-    found, _ = tune(str(image), tmp_path / "out", check({"region": "50:90,70:110"}), asked)
+    found, *_ = tune(str(image), tmp_path / "out", check({"region": "50:90,70:110"}), asked)
     shown = found[0].shown[0]
     window = shown.place.window.moved((0, 50, 70))
     assert shown.reference is not None

@@ -216,9 +216,13 @@ def test_a_plugin_that_cannot_be_fetched_is_named(tmp_path: Path) -> None:
         line = ["sh", str(script), command, ".", *words]
         return subprocess.run(line, capture_output=True, text=True, env=here)
 
-    yaml, one_line, local = (tmp_path / name for name in ("p.yaml", "p.json", "local.json"))
+    names = ("p.yaml", "p.json", "local.json", "comment.yaml")
+    yaml, one_line, local, comment = (tmp_path / name for name in names)
     yaml.write_text("input: a.tif\noutdir: 'gs://b/out'\n")
-    one_line.write_text('{"input": "a.tif", "outdir": "s3://b/out"}')
+    one_line.write_text('{"input": "a #1.tif", "outdir": "s3://b/out"}')
+    comment.write_text(
+        "outdir: out # not outdir: s3://b/1\n# outdir: s3://b/out\n#outdir: s3://b\n"
+    )
     local.write_text('{"outdir": "out", "input": "s3://b/a.zarr"}')
     for words, known, what, plugin in (
         (("--outdir", "s3://b/out"), {}, "s3://b/out", "nf-amazon"),
@@ -241,6 +245,10 @@ def test_a_plugin_that_cannot_be_fetched_is_named(tmp_path: Path) -> None:
         place.rmdir()
     assert run("--input", "s3://b/a.zarr", "--outdir", "out").returncode == 0
     assert run("-params-file", str(local)).returncode == 0
+    assert run("-params-file", str(comment)).returncode == 0
+    for words in (("--outdir", "out"), ("--outdir=out",)):
+        assert run("-params-file", str(one_line), *words).returncode == 0
+        assert run(*words, "-params-file", str(one_line)).returncode == 0
     assert run("-params-file", str(tmp_path / "none.json")).returncode == 0
     assert run("-w", "work", NXF_WORK="s3://b/work").returncode == 0
     # what only resolves needs none, nor does a cluster of pods

@@ -6,9 +6,9 @@ slab of planes, or rectangle, so that hours of a task do not go unseen. Nothing 
 that is looked at does not notice.
 
 The pace of a stage is the number of parts done while one or more tasks were running: time in which
-the run was interrupted does not count. Names of markers are listed, which is fast; the only markers
-that are read are those of the last tasks and of tasks that have not ended (`_LOOKED_AT`), so large
-runs take no longer to look at than small ones.
+the run was interrupted does not count. It is that of the time since the first of the last tasks
+began (`_LOOKED_AT`), in which all tasks count, however many ran at once. Markers of tasks are
+listed with their times; only those of the last tasks are read.
 
 In a work folder of Nextflow there is a folder for each attempt of a task, with its exit status once
 it has ended.
@@ -38,7 +38,9 @@ _STORES = (".terapose/*", "*/.terapose/*", "*/*/store", "work/*/*/store")
 _TASKS = ("*/*", "work/*/*")
 _MARKER = re.compile(r"(task-)?(\d+)\.json")
 _LOOKED_AT = 1000
-"""Markers of a stage that are read: of the last tasks that are done, and of parts of others."""
+"""Tasks of a stage that are looked into: the last that are done, whose markers are read, and as
+many of those that have only begun, of which the times of the last parts are looked up: as many in
+all, but two for each task."""
 _END = 64 * 1024
 """Bytes at the end of what a task wrote in which its message is looked for."""
 _NAME = re.compile(r"^### name: '(.*)'$", re.MULTILINE)
@@ -137,22 +139,24 @@ def progress_of(store: Path) -> Progress:
 
 
 class _Markers:
-    """Numbers of the tasks and items that have a marker in a folder; nothing is read."""
+    """The tasks that have a marker in a folder, with their ends, and the items; nothing is read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.tasks: set[int] = set()
+        self.tasks: dict[int, float] = {}
         self.items: set[int] = set()
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                if found := _MARKER.fullmatch(entry.name):
-                    (self.tasks if found[1] else self.items).add(int(found[2]))
+                found = _MARKER.fullmatch(entry.name)
+                if found and found[1]:
+                    self.tasks[int(found[2])] = _ended(entry)
+                elif found:
+                    self.items.add(int(found[2]))
 
     def ran(self, task: int) -> tuple[float, float]:
         """When a task that is done began and ended."""
-        path = self.folder / f"task-{task}.json"
-        ended = _ended(path)
-        return ended - _seconds(path), ended
+        ended = self.tasks[task]
+        return ended - _seconds(self.folder / f"task-{task}.json"), ended
 
     def runs(self, items: Collection[int]) -> tuple[float, float]:
         """When a task worked on items after its first one, which is timed by nothing.
@@ -192,15 +196,23 @@ def _pace(
     tasks: Sequence[tuple[int, int]],
     begun: Sequence[Collection[int]],
 ) -> tuple[float, int]:
-    """Seconds in which the last tasks of a stage ran, and how many parts were done in them."""
-    last = ended[-_LOOKED_AT:]
+    """Seconds in which the last tasks of a stage ran, and how many parts were done in them.
+
+    Tasks are the last by their ends, not by their numbers: no other task ran in a gap between them.
+    Others that ended after the first of them began count, too, but their markers are not read.
+    """
+    by_end = sorted(ended, key=left.tasks.__getitem__)
+    last, earlier = by_end[-_LOOKED_AT:], by_end[:-_LOOKED_AT]
     times = [left.ran(number) for number in last]
-    paced = sum(len(range(*tasks[number])) for number in last)
+    since = min(times, default=(0.0, 0.0))[0]
+    counted = last + [number for number in earlier if left.tasks[number] > since]
+    paced = sum(len(range(*tasks[number])) for number in counted)
     most = max(2, _LOOKED_AT // max(1, len(begun)))
-    for items in begun[-_LOOKED_AT:]:
-        seen = sorted(items)[-most:]
-        times.append(left.runs(seen))
-        paced += len(seen) - 1
+    seen = [sorted(items)[-most:] for items in begun[-_LOOKED_AT:]]
+    times += [left.runs(items) for items in seen]
+    if seen:
+        # those that are not looked into run at the same time
+        paced += round(sum(len(items) - 1 for items in seen) * len(begun) / len(seen))
     return _covered(times), paced
 
 
@@ -213,7 +225,7 @@ def _covered(times: Iterable[tuple[float, float]]) -> float:
     return total
 
 
-def _ended(marker: Path) -> float:
+def _ended(marker: Path | os.DirEntry[str]) -> float:
     """When a task ended; a marker may be removed meanwhile."""
     try:
         return marker.stat().st_mtime

@@ -81,10 +81,10 @@ def command(
         )
     asked = Asked(sweeps, reference, regions, zyx((1, *size)[-3:]) if size else None)
     with stopping(), progress("tuning") as show:
-        outcomes, best = tune(image, out, params, asked, show)
+        outcomes, _, found = tune(image, out, params, asked, show)
     _print(outcomes, scored=bool(reference))
-    if best.diameter and not params.diameter:
-        click.echo(f"diameter:   {best.diameter:g} pixels, of which none was given")
+    if found and found.origin == "found":
+        click.echo(f"diameter:   {found.pixels:g} pixels (found in the image, as none was given)")
     click.echo(f"sheet:      {out / 'tune.html'}")
     click.echo(f"parameters: {out / 'params.json'}")
 

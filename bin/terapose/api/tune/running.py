@@ -39,6 +39,7 @@ from terapose.io.images.channels import channel_numbers
 from terapose.io.images.watch import Watch
 from terapose.io.labels.ome_zarr import open_level
 from terapose.pipeline.checked import anisotropy_of, mode_of, open_checked
+from terapose.pipeline.plan import DiameterPlan
 
 Report = Callable[[int, int], None]
 REGIONS = 3
@@ -80,7 +81,7 @@ def tune(
     params: Parameters,
     asked: Asked,
     report: Report = lambda done, total: None,
-) -> tuple[list[Outcome], Parameters]:
+) -> tuple[list[Outcome], Parameters, DiameterPlan | None]:
     """Try values of parameters, and write what came out.
 
     Parameters
@@ -102,7 +103,10 @@ def tune(
         What each sweep has shown.
     params
         With the values that were chosen: the best by the reference; without one those given. If
-        no diameter was given, they have the one that was found.
+        no diameter was given, they have the one that was found, or the best one tried.
+    found
+        The diameter that was looked for in the image, with its origin; None if one was given, or
+        if the network needs none.
 
     Raises
     ------
@@ -114,7 +118,7 @@ def tune(
     watch = Watch()
     opened = open_checked(image, params)
     watch.add(opened)
-    params, own = _sized(opened, params)
+    params, own, found = _sized(opened, params)
     mode = mode_of(opened, params)
     start = starting(params, mode, own)
     sweeps = sweeps_of(asked.sweeps, start, mode)
@@ -135,7 +139,7 @@ def tune(
         greys = [_greys(channel, boxes, outcome) for outcome in outcomes]
         watch.confirm()
         write(output, facts, outcomes, greys, best)
-    return outcomes, best
+    return outcomes, best, found
 
 
 def _greys(channel: Lazy, boxes: Sequence[Box], outcome: Outcome) -> list[NDArray[Any]]:
@@ -144,8 +148,8 @@ def _greys(channel: Lazy, boxes: Sequence[Box], outcome: Outcome) -> list[NDArra
     return [channel[place.slices][0] for place in places]
 
 
-def _sized(opened: Image, params: Parameters) -> tuple[Parameters, float]:
-    """Parameters with the diameter that is found where none is given, and the network's own.
+def _sized(opened: Image, params: Parameters) -> tuple[Parameters, float, DiameterPlan | None]:
+    """Parameters with a diameter, the network's own, and the one that was found if none is given.
 
     It is found once, in all of the image, because each region would have another one.
     """
@@ -157,10 +161,11 @@ def _sized(opened: Image, params: Parameters) -> tuple[Parameters, float]:
     files = resolve_all(params.model, digest=params.model_digest)
     info = identify_all(files)
     check_channels_of(info, params)
-    if is_sought(info, params):
-        found = diameter_of(opened, files, info, params)
-        params = params.model_copy(update={"diameter": found.pixels})
-    return params, float(info.diam_mean)
+    own = float(info.diam_mean)
+    if not is_sought(info, params):
+        return params, own, None
+    found = diameter_of(opened, files, info, params)
+    return params.model_copy(update={"diameter": found.pixels}), own, found
 
 
 def _size(given: ZYX | None, opened: Image, diameter: float, anisotropy: float, mode: str) -> ZYX:
