@@ -148,7 +148,7 @@ def test_the_diameter_that_was_found_is_not_the_one_that_was_best(
     truth = _labels(image, tmp_path / "truth", diameter=other)
     assert truth.any()
     reference = write_zarr(tmp_path / "reference.zarr", truth)
-    words = ("--reference", reference, "--size", "96,120", "--border", "keep")
+    words: tuple[object, ...] = ("--reference", reference, "--size", "96,120", "--border", "keep")
     said = command("tune", image, tmp_path / "out", *words, "--sweep", f"diameter={other}")
     assert said.code == 0, said.err
     assert json.loads((tmp_path / "out/params.json").read_text())["diameter"] == other

@@ -196,6 +196,13 @@ def test_what_a_task_does_anyway_is_not_cut(shape: ZYX, flat: bool, block: ZYX) 
     assert choose_block(shape, None, flat=flat) == block
 
 
+def test_a_volume_that_is_large_for_the_network_is_cut() -> None:
+    shape, finer = (64, 200, 200), (128, 400, 400)
+    assert choose_block(shape, None, grid=shape) == shape
+    assert choose_block(shape, None, grid=finer) == (64, 100, 100)
+    assert choose_block(shape, None, grid=(96, 300, 300)) == (64, 100, 200)
+
+
 def test_tasks_are_worth_the_minutes_that_are_asked_for(plan_of: MakePlan) -> None:
     given = {"block_shape": (4, 8, 8), "slab_planes": 4}
     counts = []

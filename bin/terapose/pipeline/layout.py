@@ -103,22 +103,26 @@ def choose_passes(
     return tuple(passes)
 
 
-def choose_block(shape: ZYX, block: Sequence[int] | None, *, flat: bool = False) -> ZYX:
+def choose_block(
+    shape: ZYX, block: Sequence[int] | None, *, flat: bool = False, grid: ZYX | None = None
+) -> ZYX:
     """Shape of a block: as given, else at most 256 voxels wide, and as many blocks as make sense.
 
     Blocks of planes are 1024 pixels wide or less, and as many planes as make 8 million pixels. What
     is large gives two or more along each axis. A volume that one or two tasks do anyway is not cut
-    for them: margins would be read, and worked on, several times.
+    for them: margins would be read, and worked on, several times. How large it is, its voxels say,
+    or those of the network's grid if they are more: flows are resized from there block by block.
     """
     if block is not None:
         return zyx(min(b, n) for b, n in zip(block, shape, strict=True))
     if flat:
         y, x = (n if n <= 1024 else min(1024, math.ceil(n / 2)) for n in shape[1:])
         return (min(shape[0], max(1, 2**23 // (y * x))), y, x)
-    if math.prod(shape) > 2 * TASK_VOXELS:
+    finer = max(1.0, math.prod(grid or shape) / math.prod(shape))
+    if math.prod(shape) * finer > 2 * TASK_VOXELS:
         return zyx(min(256, max(64, math.ceil(n / 2)), n) for n in shape)
     whole = list(shape)
-    while math.prod(whole) > TASK_VOXELS:
+    while math.prod(whole) * finer > TASK_VOXELS:
         axis = whole.index(max(whole))
         whole[axis] = math.ceil(whole[axis] / 2)
     return zyx(whole)

@@ -99,7 +99,7 @@ def make_plan(
         "network_shape": grid,
         "rescale": rescale,
         "anisotropy": anisotropy,
-        "block": choose_block(image.shape, params.block_shape, flat=flat),
+        "block": choose_block(image.shape, params.block_shape, flat=flat, grid=grid),
         "slabs": slabs,
         "passes": choose_passes(grid, slabs, 1 if flat else len(AXES), params.rectangle),
         "flow_precision": params.flow_precision,
