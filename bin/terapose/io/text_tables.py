@@ -199,5 +199,8 @@ def _dialect(text: str, encoding: str, known: Sequence[str]) -> Dialect:
 
 
 def as_cell(text: str) -> str:
-    """A text as a cell of a CSV file: a spreadsheet would evaluate what begins like a formula."""
+    """A text as a cell of a CSV file, or a heading.
+
+    A spreadsheet would evaluate what begins like a formula: an apostrophe makes it text.
+    """
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -16,8 +16,8 @@ import pyarrow.parquet
 
 from terapose.core.tables import Table
 from terapose.io.tables.h5ad import AnnDataFile
+from terapose.io.text_tables import as_cell
 
-_FORMULA = ("=", "+", "-", "@")
 FORMATS = ("csv", "parquet", "h5ad")
 
 
@@ -31,9 +31,7 @@ class _Writer(Protocol):
 
 class _Csv:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        # a cell that begins like a formula is one for a spreadsheet: an apostrophe makes it text
-        names = [f"'{name}" if name.startswith(_FORMULA) else name for name in schema.names]
-        fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
+        fields = [field.with_name(as_cell(field.name)) for field in schema]
         self._schema = pa.schema(fields)
         options = pa.csv.WriteOptions(quoting_style="needed", quoting_header="needed")
         self._file = pa.csv.CSVWriter(path.absolute(), self._schema, write_options=options)
