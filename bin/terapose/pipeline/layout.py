@@ -117,7 +117,7 @@ def choose_block(
         return zyx(min(b, n) for b, n in zip(block, shape, strict=True))
     if flat:
         y, x = (n if n <= 1024 else min(1024, math.ceil(n / 2)) for n in shape[1:])
-        return (min(shape[0], max(1, 2**23 // (y * x))), y, x)
+        return (min(shape[0], max(1, TASK_VOXELS // (y * x))), y, x)
     finer = max(1.0, math.prod(grid or shape) / math.prod(shape))
     if math.prod(shape) * finer > 2 * TASK_VOXELS:
         return zyx(min(256, max(64, math.ceil(n / 2)), n) for n in shape)

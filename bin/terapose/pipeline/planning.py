@@ -115,11 +115,7 @@ def make_plan(
 
 
 MOST_TASKS = 2000
-
-
 _TASK_TILES = 256
-
-
 _TILES_A_MINUTE = {
     ("unet", "cpu"): 1_400,
     ("unet", "cuda"): 60_000,
