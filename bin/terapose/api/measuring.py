@@ -18,7 +18,7 @@ from terapose.api.result import Result
 from terapose.api.results_in import address, results_in
 from terapose.api.runner import image_and_folder, make_report
 from terapose.core.errors import InputError
-from terapose.core.param_types import refuse_signs
+from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import MEASURING, SELECTION, Parameters, check
 from terapose.io.images import Image
 from terapose.networks.files import ModelInfo
@@ -133,7 +133,7 @@ def measure_file(
             "only one image can be measured", where="time", got="all", allowed="a number"
         )
     labels = labels if "://" in labels else os.path.abspath(os.path.expanduser(labels))
-    refuse_signs(labels, "labels")
+    refuse_odd_name(labels, "labels")
     # nothing is normalised, and values need not be looked at for it
     params = params.model_copy(update={"normalize": "none"})
     with image_and_folder(image, folder, params, [labels]) as (opened, _):

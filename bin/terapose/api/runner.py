@@ -24,7 +24,7 @@ from terapose.core.amounts import in_bytes
 from terapose.core.devices import how_many
 from terapose.core.errors import InputError
 from terapose.core.memory import memory_here
-from terapose.core.param_types import refuse_signs
+from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import Parameters, check
 from terapose.io import files, remote_lock
 from terapose.io.images import Image
@@ -144,7 +144,7 @@ def image_and_folder(
     image = image if "://" in image else os.path.abspath(os.path.expanduser(image))
     place = str(folder) if isinstance(folder, Remote) else os.path.abspath(folder)
     for what, text in (("image", image), ("folder of results", place)):
-        refuse_signs(text, what)
+        refuse_odd_name(text, what)
     opened = open_checked(image, params)
     # the voxels of the results
     result = full_image(opened, params) if params.upscale else opened

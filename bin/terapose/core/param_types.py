@@ -112,7 +112,7 @@ def in_utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def refuse_signs(text: str, where: object, what: str = "the name") -> None:
+def refuse_odd_name(text: str, where: object, what: str = "the name") -> None:
     """Refuse a name that tables, logs and documents cannot hold.
 
     Parameters

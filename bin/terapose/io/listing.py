@@ -16,7 +16,7 @@ from typing import NamedTuple
 from terapose.core.errors import InputError
 from terapose.core.near import as_file, did_you_mean, plain
 from terapose.core.other_names import elsewhere
-from terapose.core.param_types import refuse_signs
+from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import Parameters
 from terapose.io.images import folders, patterns
 from terapose.io.images.address import is_url, localise
@@ -125,7 +125,7 @@ def _named(address: str) -> Listed:
 def _check_names(given: str, samples: list[Listed]) -> None:
     """Refuse names that cannot be those of folders, or that several samples have."""
     for name, address, _ in samples:
-        refuse_signs(f"{name} {address}", given, "a name")
+        refuse_odd_name(f"{name} {address}", given, "a name")
         if (
             len(name) > _LONGEST
             or re.search(r"""['"`$/\\]""", name)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from terapose.core.amounts import in_bytes
 from terapose.core.errors import InputError, shown
 from terapose.core.masking import has_credentials, masked
-from terapose.core.param_types import refuse_signs
+from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import Parameters
 from terapose.core.plain import plain_name
 from terapose.io.images import Image
@@ -238,7 +238,7 @@ def run(
     """
     check_open_files()
     for what, text in (("sample", sample), ("image", address)):
-        refuse_signs(text, what)
+        refuse_odd_name(text, what)
     params = packed(params)
     rows, said = [], []
     network = None
