@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests import browser
+from tests.asked import only_if_asked
 
 from terapose.apps.view import Viewer, colors, open_view
 from terapose.apps.view.derived import MISSING
@@ -29,9 +29,7 @@ from terapose.core.geometry import Box
 
 pytestmark = [
     # a browser without a graphics card takes longer than patience allows beside other tests
-    pytest.mark.skipif(
-        os.environ.get("TERAPOSE_INTEGRATION") != "1", reason="make test-integration"
-    ),
+    only_if_asked,
     pytest.mark.skipif(not browser.FOUND, reason="Chromium is missing"),
     pytest.mark.skipif(
         find_spec("neuroglancer") is None, reason="neuroglancer (terapose[view]) is missing"

@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.asked import ASKED, only_if_asked
 from tests.integration import charliecloud
 from tests.integration.charliecloud import USER, missing, run_as_user, run_in
 from tests.workflow.launch import PATIENCE, ROOT, environment, needs_engine, results, segment
 
-ASKED = os.environ.get("TERAPOSE_INTEGRATION") == "1"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not ASKED, reason="make test-integration"),
+    only_if_asked,
     pytest.mark.skipif(ASKED and bool(missing()), reason=missing() if ASKED else ""),
 ]
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.asked import only_if_asked
 from tests.command import Terapose, segment_apart
 from tests.integration.emulators import ACCOUNT, CLOUDS, KEY, Cloud, at, connection, serving
 from tests.object_store import Server, passing
@@ -47,9 +48,7 @@ __all__ = [
 ]
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("TERAPOSE_INTEGRATION") != "1", reason="make test-integration"
-    ),
+    only_if_asked,
 ]
 
 NO_BUCKET = "there is no such bucket, or it cannot be seen"

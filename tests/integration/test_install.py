@@ -12,15 +12,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.asked import only_if_asked
 from tests.workflow.launch import results
 
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("TERAPOSE_INTEGRATION") != "1", reason="make test-integration"
-    ),
+    only_if_asked,
     pytest.mark.skipif(shutil.which("uv") is None, reason="no uv (make setup)"),
 ]
 

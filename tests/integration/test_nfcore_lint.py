@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.asked import only_if_asked
 from tests.workflow.launch import PATIENCE, ROOT, environment, needs_engine
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("TERAPOSE_INTEGRATION") != "1", reason="make test-integration"
-    ),
+    only_if_asked,
     pytest.mark.skipif(shutil.which("git") is None, reason="no git"),
 ]
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 import time
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.asked import only_if_asked
 from tests.integration.slurm import Cluster, missing
 from tests.workflow.conftest import (  # noqa: F401
     Launches,
@@ -25,9 +25,7 @@ from tests.workflow.conftest import (  # noqa: F401
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("TERAPOSE_INTEGRATION") != "1", reason="make test-integration"
-    ),
+    only_if_asked,
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 

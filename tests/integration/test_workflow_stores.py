@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests import object_store
+from tests.asked import only_if_asked
 from tests.integration import emulators
 from tests.integration.emulators import CLOUDS, KEY
 from tests.object_store import SECRET, client_of
@@ -32,9 +33,7 @@ from terapose.io.remote import Remote
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("TERAPOSE_INTEGRATION") != "1", reason="make test-integration"
-    ),
+    only_if_asked,
 ]
 CUT = ("--block_shape", "14,40,24", "--max_tasks", 2)
 
