@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tests.browser import Browser
+from tests.browser import Browser, is_colored
 
 import terapose
 from terapose.apps.view import open_view
@@ -36,8 +36,6 @@ VIEWS = {"laptop": (1000, 1000), "phone": (500, 844)}
 SHOWN = 0.62
 """Of the laptop's report, beside that of the phone."""
 COLORS = 96
-COLORED = 40
-"""Difference between the parts of a colour that is no grey."""
 _SECONDS = 600.0
 
 
@@ -98,8 +96,7 @@ def _settled(browser: Browser, path: Path) -> NDArray[Any]:
     before, end = np.zeros(0), time.monotonic() + _SECONDS
     while True:
         now = browser.picture(path)
-        colored = np.ptp(now[60:].astype(int), axis=2) > COLORED
-        if colored.mean() > 0.05 and np.array_equal(now, before):
+        if is_colored(now) and np.array_equal(now, before):
             return now
         assert time.monotonic() < end, browser.errors
         before = now

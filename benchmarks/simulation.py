@@ -34,6 +34,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import zarr
 from benchmarks.events import Site, Work, simulate
@@ -48,6 +49,7 @@ from terapose.networks.ensemble import resolve_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.local import Done, Runner, pool_of, run_stages
+from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.price import Prices, bill_of
 from terapose.stages import plan as plan_stage
@@ -154,6 +156,16 @@ def hours(seconds: float) -> str:
     return f"{float(f'{seconds / 3600:.2g}'):,g} h"
 
 
+def planned(folder: Path, params: Parameters) -> tuple[Plan, Store, dict[str, dict[str, Any]]]:
+    """Plan the image in a folder; also the store beside it, and what stages are given."""
+    files = resolve_all(params.model)
+    opened = open_checked(str(folder / "image.zarr"), params)
+    plan = make_plan(opened, identify_all(files), params)
+    store = Store(str(folder / "store"), plan.digest)
+    plan_stage.run(plan, store)
+    return plan, store, {"gradients": {"model_files": tuple(map(str, files))}}
+
+
 def ran(folder: Path, edge: int, jobs: int) -> tuple[Done, float]:
     """Run the stages of a slide up to the labels; returns what they left, and seconds of wall time.
 
@@ -165,12 +177,7 @@ def ran(folder: Path, edge: int, jobs: int) -> tuple[Done, float]:
             place.mkdir()
             write_image((1, size, size), place / "image.zarr")
             params = parameters(block_shape=(1, block, block), rectangle=4 * block, max_tasks=16)
-            files = resolve_all(params.model)
-            opened = open_checked(str(place / "image.zarr"), params)
-            plan = make_plan(opened, identify_all(files), params)
-            store = Store(str(place / "store"), plan.digest)
-            plan_stage.run(plan, store)
-            given = {"gradients": {"model_files": tuple(map(str, files))}}
+            plan, store, given = planned(place, params)
             stages = [stage for stage in GRAPH if not stage.results]
             begun = time.perf_counter()
             done = run_stages(Runner(plan, store, pool), params, given, stages)
@@ -207,15 +214,8 @@ def stages_of(edge: int, folder: Path) -> list[tuple[str, float, float, float]]:
     """
     write_image((edge,) * 3, folder / "image.zarr")
     params = parameters(table="csv")
-    files = resolve_all(params.model)
-    opened = open_checked(str(folder / "image.zarr"), params)
-    plan = make_plan(opened, identify_all(files), params)
-    store = Store(str(folder / "store"), plan.digest)
-    plan_stage.run(plan, store)
-    given = {
-        "gradients": {"model_files": tuple(map(str, files))},
-        "finish": placed(folder / "out"),
-    }
+    plan, store, given = planned(folder, params)
+    given |= {"finish": placed(folder / "out")}
     notes: list[tuple[str, int, int, float]] = []
 
     def note(stage: str, finished: int, _total: int) -> None:

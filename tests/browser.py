@@ -21,6 +21,10 @@ FOUND = (
 )
 
 
+COLORED = 40
+"""Difference between the strongest and the weakest part of a colour that is no grey."""
+
+
 class BrowserError(Exception):
     """The browser has refused a call."""
 
@@ -157,3 +161,9 @@ class Browser:
             self._process.wait()
         os.close(self._read)
         os.close(self._write)
+
+
+def is_colored(picture: np.ndarray) -> bool:
+    """Whether a twentieth of the pixels below the bars of the viewer is no grey."""
+    parts = picture[60:].astype(int)
+    return bool((parts.max(2) - parts.min(2) > COLORED).mean() > 0.05)

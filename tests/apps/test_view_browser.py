@@ -36,8 +36,6 @@ pytestmark = [
     ),
 ]
 PAGE = "v/view/index.html"
-COLORED = 40
-"""Difference between the strongest and the weakest part of a colour that is no grey."""
 NEAR = 6
 _SECONDS = 180.0
 
@@ -64,13 +62,6 @@ def middle(picture: np.ndarray) -> np.ndarray:
     top = 49
     at = top + (len(picture) - top) // 2 + 3, picture.shape[1] // 2 + 3
     return np.asarray(picture[at], int)
-
-
-def colored(picture: np.ndarray) -> np.ndarray:
-    """Which pixels of the views are no greys."""
-    part = picture[60:].astype(int)
-    found: np.ndarray = part.max(2) - part.min(2) > COLORED
-    return found
 
 
 def wait(page: browser.Browser, is_right: Any) -> np.ndarray:
@@ -114,7 +105,7 @@ def test_cells_have_the_colors_of_their_values(
         assert cells["segmentColors"][str(number)] == color
         page.call("Page.navigate", url=viewer.url)
         # cells over the image, in all views
-        wait(page, lambda picture: colored(picture).mean() > 0.05)
+        wait(page, lambda picture: browser.is_colored(picture))
         assert any(request.endswith("data/table/info") for request in page.requests)
         page.call("Page.navigate", url="about:blank")
         page.call("Page.navigate", url=alone(viewer, "cells", selectedAlpha=1))
@@ -210,7 +201,7 @@ def test_a_folder_on_a_plain_web_server(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/brain/"
         page.call("Page.navigate", url=url)
-        wait(page, lambda picture: colored(picture).mean() > 0.05)
+        wait(page, lambda picture: browser.is_colored(picture))
         requests = [one for one in page.requests if one.startswith("http")]
         assert requests and all(one.startswith(url) for one in requests)
         server.shutdown()
