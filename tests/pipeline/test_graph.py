@@ -53,15 +53,6 @@ def gather_of(name: str) -> str:
     return f"GATHER_{name.removeprefix('gradients-').upper()}"
 
 
-def test_every_stage_is_on_the_page_and_in_its_diagram() -> None:
-    page, diagram = ((ROOT / f"docs/architecture.{kind}").read_text() for kind in ("md", "svg"))
-    drawn = re.findall('class="name"[^>]*>([^<]+)<', diagram)
-    names = [stage.name for stage in (*GRAPH, PLAN)]
-    assert {name.lower().replace(" ", "-") for name in drawn} == {*names, "check", "fetch"}
-    described = set(re.findall(r"\*\*(\w+)\*\*", page))
-    assert {name.partition("-")[0] for name in names} <= described
-
-
 def test_no_stage_has_the_name_of_another_column_of_the_lines_of_check() -> None:
     """There each stage has a column of its name, with its code and parameters."""
     (header,) = re.findall(r"printf '(sample.*)\\\\n' >", (PROCESSES / "check.nf").read_text())

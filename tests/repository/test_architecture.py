@@ -11,8 +11,10 @@ import pytest
 from tests.sources import parsed
 
 import terapose
+from terapose.pipeline.graph import GRAPH, PLAN
 
 PACKAGE = Path(terapose.__file__).parent
+DOCS = PACKAGE.parents[1] / "docs"
 ROOMS = {
     "core": (),
     "io": ("core",),
@@ -59,7 +61,7 @@ def modules(room: str) -> dict[str, Path]:
 
 
 def test_the_page_says_what_rooms_import() -> None:
-    page = (PACKAGE.parents[1] / "docs" / "architecture.md").read_text()
+    page = (DOCS / "architecture.md").read_text()
     lines = page.partition("| layer | content | imports |\n")[2].splitlines()[1:]
     rows = [line.strip("| ").split(" | ") for line in lines[: len(ROOMS)]]
     assert [row[0].strip("`") for row in rows] == list(ROOMS)
@@ -68,6 +70,15 @@ def test_the_page_says_what_rooms_import() -> None:
         if imports.startswith("those above"):
             named = {*ROOMS} & {row[0].strip("`") for row in rows[:place]} - named
         assert named == set(ROOMS[name.strip("`")]), name
+
+
+def test_every_stage_is_on_the_page_and_in_its_diagram() -> None:
+    page, diagram = ((DOCS / f"architecture.{kind}").read_text() for kind in ("md", "svg"))
+    drawn = re.findall('class="name"[^>]*>([^<]+)<', diagram)
+    names = [stage.name for stage in (*GRAPH, PLAN)]
+    assert {name.lower().replace(" ", "-") for name in drawn} == {*names, "check", "fetch"}
+    described = set(re.findall(r"\*\*(\w+)\*\*", page))
+    assert {name.partition("-")[0] for name in names} <= described
 
 
 def test_all_code_is_in_a_room() -> None:
