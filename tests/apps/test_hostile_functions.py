@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.command import Terapose
+from tests.command import EXECUTABLE, Terapose
 from tests.synthetic import write_ome_zarr
 
 from terapose.core.errors import InputError
@@ -85,6 +89,34 @@ def test_a_process_that_a_function_forks_does_no_work(command: Terapose) -> None
     assert os.getpid() == here
     assert said.code == 0 and said.out == "b.zarr: 2 objects\n"
     assert np.array_equal(open_labels("b.zarr")[:, :, :], LABELS)
+
+
+ENDLESS = f"""
+import time
+from pathlib import Path
+
+{PROCESS}Path("entered").touch()
+    while Path("entered").exists():
+        time.sleep(0.1)
+    return labels
+"""
+
+
+def test_one_interruption_ends_a_function_that_does_not_return(
+    inputs: Path, command: Terapose
+) -> None:
+    Path("mine.py").write_text(ENDLESS)
+    words = ["process", "labels.zarr", "b.zarr", "--with", "mine.py"]
+    running = subprocess.Popen([sys.executable, EXECUTABLE, *words], stderr=subprocess.PIPE)
+    while not Path("entered").exists():
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130 and b"Traceback" not in said
+    Path("entered").unlink()
+    Path("mine.py").write_text(SAME)
+    assert command(*words).out == "b.zarr: 2 objects\n"
 
 
 @pytest.mark.usefixtures("inputs")

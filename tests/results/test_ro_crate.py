@@ -55,7 +55,8 @@ def test_a_crate_describes_what_is_there(results: Path, command: Terapose) -> No
     # paths on this disk are nobody else's business
     assert str(results.parent) not in (results / NAME).read_text()
     assert root["license"] == {"@id": licence}
-    assert "is no URL" in command.refuses("crate", results, "--license", "CC-BY")
+    for odd in ("CC-BY", "s3://bucket/a", "file://a", "https://", "https://a b", "http://a\n"):
+        assert "is no URL" in command.refuses("crate", results, "--license", odd)
 
 
 def test_damaged_results_and_crates_of_others(results: Path, command: Terapose) -> None:

@@ -220,18 +220,22 @@ def _each(
     todo: Iterable[int], work: Callable[[int], Noted], jobs: int
 ) -> Iterator[tuple[int, Noted]]:
     """Do units in threads, a few ahead; each with what it returned, as they become ready."""
-    with ThreadPoolExecutor(jobs) as pool:
+    pool = ThreadPoolExecutor(jobs)
+    waits = True
+    try:
         waiting: dict[Future[Noted], int] = {}
-        try:
-            for unit in todo:
-                waiting[pool.submit(work, unit)] = unit
-                if len(waiting) >= 2 * jobs:
-                    yield from _ready(waiting)
-            while waiting:
+        for unit in todo:
+            waiting[pool.submit(work, unit)] = unit
+            if len(waiting) >= 2 * jobs:
                 yield from _ready(waiting)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        while waiting:
+            yield from _ready(waiting)
+    except KeyboardInterrupt:
+        # a function of the user's may never return
+        waits = False
+        raise
+    finally:
+        pool.shutdown(waits, cancel_futures=True)
 
 
 def _ready(waiting: dict[Future[Noted], int]) -> Iterator[tuple[int, Noted]]:

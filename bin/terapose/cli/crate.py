@@ -29,16 +29,18 @@ def command(results: Path, licence: str) -> None:
     RESULTS is the folder of one sample, or contains a folder for each. Results are first compared
     with their checksums; damaged ones are refused.
     """
+    import re
+
     from terapose.core.errors import InputError, shown
-    from terapose.io.images.address import is_url
     from terapose.results.ro_crate import write_crate
     from terapose.results.verify import folders_in
 
-    if licence and not is_url(licence):
+    if licence and not re.fullmatch(r"https?://[!-~]+", licence):
         raise InputError(
-            "is no URL",
+            "is no URL of a page",
             where="license",
             got=licence,
+            allowed="http:// or https://, and signs of ASCII other than spaces",
             remedy="for example https://creativecommons.org/licenses/by/4.0/",
         )
     for folder in folders_in(results):

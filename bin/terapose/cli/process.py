@@ -76,6 +76,7 @@ def command(
     from terapose.apps.process.run import default_block, process
     from terapose.apps.process.setting import FileSetting
     from terapose.cli.known import image_with
+    from terapose.cli.stopping import at_once
     from terapose.core.geometry import Grid, zyx
     from terapose.io.images.watch import Watch
 
@@ -88,7 +89,7 @@ def command(
         raise click.BadParameter("a block has at least 1 voxel along each axis")
     block = zyx(map(min, block_shape or default_block(shape), shape))
     setting = FileSetting(cells, opened, numbers, function, Grid(shape, block))
-    with stages() as show:
+    with at_once(), stages() as show:
         made = process(
             setting,
             out,

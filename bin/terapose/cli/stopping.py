@@ -1,14 +1,17 @@
-"""SIGTERM, which schedulers and ``kill`` send, ends a command as Ctrl-C does."""
+"""SIGTERM, which schedulers and ``kill`` send, ends a command as Ctrl-C does, and that at once."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 STOPPED = 128 + signal.SIGTERM
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 @contextmanager
@@ -26,6 +29,20 @@ def stopping() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """End the process on Ctrl-C, whatever its threads do: code of the user's may never return.
+
+    Only for a block that leaves nothing to remove.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_INTERRUPTED)
 
 
 def _stop(number: int, frame: object) -> NoReturn:
