@@ -144,3 +144,13 @@ def test_what_is_passed_on() -> None:
     for harmless in (ValueError("bad"), OSError(errno.EIO, "x"), InputError("wrong")):
         assert not lacks_memory(harmless)
         pass_on(harmless)
+
+
+def test_memory_that_an_error_before_it_lacked() -> None:
+    # as llvmlite says it: in words of its own, without those of what loads libraries
+    with pytest.raises(OSError) as caught:
+        try:
+            raise OSError("libllvmlite.so: failed to map segment from shared object")
+        except OSError:
+            raise OSError("could not find libllvmlite.so")  # noqa: B904
+    assert lacks_memory(caught.value)

@@ -115,8 +115,14 @@ class StoreError(InputError):
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an error says that there is no memory left: each library has its own words for it."""
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY)
+    """Whether an error, or one behind it, says that there is no memory left.
+
+    Each library has its own words for it, and some raise one without them.
+    """
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
+        return True
+    behind = error.__cause__ or error.__context__
+    return behind is not None and lacks_memory(behind)
 
 
 def pass_on(error: BaseException) -> None:
