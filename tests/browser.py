@@ -164,6 +164,6 @@ class Browser:
 
 
 def is_colored(picture: np.ndarray) -> bool:
-    """Whether a twentieth of the pixels below the bars of the viewer is no grey."""
+    """Whether a fiftieth of the pixels below the bars of the viewer is no grey."""
     parts = picture[60:].astype(int)
-    return bool((parts.max(2) - parts.min(2) > COLORED).mean() > 0.05)
+    return bool((parts.max(2) - parts.min(2) > COLORED).mean() > 0.02)
