@@ -4,7 +4,7 @@
    the source of cellpose 2.2.3; pinned by hash in requirements/.
 2. There (`--worker`), each network of `CASES` is filled with seeded numbers, written with its own
    `CPnet.save_model`, read back with `load_model` and run by cellpose 3's `run_net`.
-3. Here, the same file and image go through `terapose.networks.load` and `tiles.run_planes`.
+3. Here, the same file and image go through `terapose.networks.loading.load` and `tiles.run_planes`.
 4. The table has the largest difference and the time of each; one above 1e-5 is a failure. `itself`
    is how far cellpose 3 is from itself without oneDNN's layout of memory: what rounding does. The
    image is larger than a tile; smaller ones Terapose pads to a tile as Cellpose 4 does, Cellpose 3
@@ -297,7 +297,7 @@ def _output(run_net: Any, net: Runnable, image: NDArray[np.float32]) -> NDArray[
 
 def ours(path: Path, image: NDArray[np.float32], repeats: int) -> tuple[Any, float]:
     """Terapose's result for a file and an image (1, Y, X, C): (Y, X, 3), and its time (s)."""
-    from terapose.networks import load
+    from terapose.networks.loading import load
     from terapose.networks.tiling import run_planes
 
     network = load(path)

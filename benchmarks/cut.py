@@ -82,7 +82,7 @@ def make_slides(folder: Path, edges: Sequence[int]) -> None:
     import tifffile
     from scipy.ndimage import center_of_mass
 
-    from terapose.apps.simulate import slide_scene
+    from terapose.apps.simulate.scene import slide_scene
 
     whole = (slice(0, 1), slice(0, FIELD), slice(0, FIELD))
     pixels, labels = slide_scene((FIELD, FIELD), channels=CHANNELS, seed=SEED).read(whole)

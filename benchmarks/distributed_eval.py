@@ -36,7 +36,7 @@ from benchmarks.growth import DIAMETER, simulate
 from benchmarks.oracle import model_of, stable_sort
 from numpy.typing import NDArray
 
-from terapose.networks import load
+from terapose.networks.loading import load
 from terapose.networks.weights import resolve
 
 Shape = tuple[int, int, int]

@@ -82,7 +82,7 @@ def run_case(case: Case, networks: Mapping[str, Path]) -> Row:
     from benchmarks.oracle import cellpose_labels, differing, is_defined, terapose_results
 
     from terapose.core.params import check
-    from terapose.networks import load
+    from terapose.networks.loading import load
 
     begin = time.process_time()
     image, model = make_image(case), networks[case.network]

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from terapose.networks import Network, load
+from terapose.networks.base import Network
+from terapose.networks.loading import load
 from terapose.networks.on_device import run_on_device
 from terapose.networks.tile_grid import tile_grid
 from terapose.networks.tiling import run_planes

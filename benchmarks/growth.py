@@ -48,7 +48,7 @@ Rows = list[dict[str, Any]]
 
 def simulate(shape: Shape, path: Path) -> None:
     """Write an image."""
-    from terapose.apps.simulate import slide, volume
+    from terapose.apps.simulate.scene import slide, volume
 
     if shape[0] == 1:
         size = shape[1], shape[2]
@@ -82,7 +82,7 @@ def cellposes(shape: Shape, folder: Path) -> Rows:
     import tifffile
     from benchmarks.oracle import model_of, stable_sort
 
-    from terapose.networks import load
+    from terapose.networks.loading import load
     from terapose.networks.weights import resolve
     from terapose.pipeline.peak import forget_peak, peak_memory
 

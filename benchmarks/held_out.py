@@ -29,7 +29,8 @@ from terapose.apps.train.data import Item, items_of
 from terapose.apps.train.files import find_pairs, split
 from terapose.apps.train.score import segment
 from terapose.core.params import check
-from terapose.networks import identify_all, load
+from terapose.networks.ensemble import identify_all
+from terapose.networks.loading import load
 from terapose.networks.weights import resolve
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.sized import find_diameter

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from terapose.io.images import open_image
 from terapose.io.images.identity import compare, table_of
+from terapose.io.images.opening import open_image
 from terapose.io.store.store import Store
 from terapose.pipeline.peak import peak_memory
 

@@ -27,7 +27,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from terapose.apps.simulate import slide, volume
+from terapose.apps.simulate.scene import slide, volume
 from terapose.core.geometry import Box, zyx
 from terapose.io.labels.ome_zarr import open_level
 from terapose.io.store.store import Store

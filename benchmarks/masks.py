@@ -34,15 +34,14 @@ import zarr
 from benchmarks.oracle import differing, stable_sort
 from cellpose import dynamics
 
-from terapose.apps.simulate import slide, volume
+from terapose.apps.simulate.scene import slide, volume
 from terapose.core.geometry import ZYX, Box, zyx
 from terapose.core.params import Parameters, check
 from terapose.intermediates import label_store
 from terapose.intermediates.flows import sums
 from terapose.io.labels.ome_zarr import open_level
 from terapose.io.store.store import Store
-from terapose.networks import identify_all
-from terapose.networks.ensemble import resolve_all
+from terapose.networks.ensemble import identify_all, resolve_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.job import Job

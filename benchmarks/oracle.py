@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from terapose.api.runner import segment_file
 from terapose.core.params import Parameters
 from terapose.io.labels.ome_zarr import open_level
-from terapose.networks import Network
+from terapose.networks.base import Network
 
 UNKNOWN = ("skip_empty", "foreground_min", "min_median_fraction", "border")
 """Parameters that Cellpose lacks: it has no result for another value than the default."""
@@ -84,8 +84,8 @@ def cellpose_labels(
     image
         (C, Z, Y, X), the channels that the network gets.
     network
-        As `terapose.networks.load` returns it; made for objects of 30 pixels, the only diameter
-        that Cellpose scales to.
+        As `terapose.networks.loading.load` returns it; made for objects of 30 pixels, the only
+        diameter that Cellpose scales to.
     params
         Terapose's parameters.
     mode

@@ -30,8 +30,7 @@ from terapose.core.geometry import ZYX, Box, cut
 from terapose.core.params import Parameters, check
 from terapose.intermediates.flows import sums
 from terapose.io.store.store import Store
-from terapose.networks import identify_all
-from terapose.networks.ensemble import resolve_all
+from terapose.networks.ensemble import identify_all, resolve_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import GRAPH, WHOLE, memory_of
 from terapose.pipeline.job import Receipt

@@ -25,8 +25,8 @@ import zarr
 from numpy.typing import NDArray
 
 from terapose.api.runner import segment_file
-from terapose.apps.evaluate import average_precision
-from terapose.apps.simulate import slide, volume
+from terapose.apps.evaluate.scores import average_precision
+from terapose.apps.simulate.scene import slide, volume
 from terapose.core.params import check
 from terapose.io.labels.ome_zarr import open_level
 

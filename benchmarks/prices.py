@@ -25,8 +25,7 @@ from terapose.cli.price import EXAMPLES, WORKERS
 from terapose.core.amounts import in_bytes
 from terapose.core.params import check
 from terapose.io.shipped import shipped_file
-from terapose.networks import identify_all
-from terapose.networks.ensemble import resolve_all
+from terapose.networks.ensemble import identify_all, resolve_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.price import Bill, bill_of, read_prices

@@ -202,7 +202,7 @@ def score(volume: Volume, output: Path, scaling: str = SCALING) -> tuple[Row, di
         The network, as in ``provenance.json``.
     """
     from terapose.api.runner import segment_file
-    from terapose.apps.evaluate import compare
+    from terapose.apps.evaluate.scores import compare
     from terapose.io.images.array_like import open_labels
     from terapose.pipeline.peak import peak_memory
 

@@ -26,7 +26,7 @@ from PIL import Image
 from tests.browser import Browser, is_colored
 
 import terapose
-from terapose.apps.view import open_view
+from terapose.apps.view.opening import open_view
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"laptop": (1280, 1400), "phone": (390, 844)}

@@ -44,8 +44,7 @@ from benchmarks.whole_job import bytes_so_far
 
 from terapose.core.params import Parameters, check
 from terapose.io.store.store import Store
-from terapose.networks import identify_all
-from terapose.networks.ensemble import resolve_all
+from terapose.networks.ensemble import identify_all, resolve_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.local import Done, Runner, pool_of, run_stages

@@ -29,7 +29,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from terapose.apps.simulate import slide_scene, write
+from terapose.apps.simulate.scene import slide_scene
+from terapose.apps.simulate.write import write
 
 ROOT = Path(__file__).resolve().parents[1]
 PIXEL = 0.5

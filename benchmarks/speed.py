@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from terapose.networks import Network
+    from terapose.networks.base import Network
 
 SIDES = ("terapose", "terapose compiled", "cellpose", "cellpose float32")
 
@@ -39,7 +39,7 @@ def planes_of(count: int, edge: int) -> NDArray[np.float32]:
     """Normalised planes of simulated nuclei, (P, Y, X)."""
     from cellpose.transforms import normalize99
 
-    from terapose.apps.simulate import slide
+    from terapose.apps.simulate.scene import slide
 
     images = [slide((edge, edge), seed=n, channels=1, pixel_size=0.35)[0][0] for n in range(count)]
     return np.stack([normalize99(image.astype(np.float32)) for image in images])
@@ -59,7 +59,7 @@ def run_side(side: str, model: Path, planes: NDArray[np.float32], device: str) -
     """Run one side in this process; returns seconds, memory and where the output is."""
     import torch
 
-    from terapose.networks import load
+    from terapose.networks.loading import load
     from terapose.networks.tile_grid import tile_grid
     from terapose.networks.tiling import run_planes
     from terapose.pipeline.peak import peak_memory
@@ -125,7 +125,7 @@ def profile(model: Path, precision: str) -> str:
     """Share of the operators in the time of one tile on one thread, as Markdown."""
     import torch
 
-    from terapose.networks import load
+    from terapose.networks.loading import load
 
     network = load(model, precision=precision)
     torch.set_num_threads(1)

@@ -29,7 +29,7 @@ from terapose.intermediates.cell_table import batches
 from terapose.io.store.long_tables import put_rows
 from terapose.io.store.store import Store
 from terapose.io.tables.writers import write_table
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.networks.weights import resolve
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.job import Job, Receipt, stage_key

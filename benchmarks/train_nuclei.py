@@ -39,7 +39,7 @@ from terapose.apps.train.settings import Settings
 from terapose.apps.train.small import restore_small, save_small, small_of
 from terapose.core.errors import InputError
 from terapose.io.files import written
-from terapose.networks import load
+from terapose.networks.loading import load
 from terapose.networks.unet import UNet
 from terapose.networks.weights import resolve
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from terapose.core.errors import InputError
-from terapose.io.images import Image, open_image
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 
 REGION = (slice(1, 4), slice(3, 30), slice(10, 41))
 """Where `same` reads; images need 5 planes of 33 x 47 at least, or one plane."""

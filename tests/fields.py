@@ -25,7 +25,7 @@ from terapose.intermediates import label_store
 from terapose.intermediates.cell_table import RESERVED, batches, markers
 from terapose.io.labels.ome_zarr import open_level
 from terapose.io.store.store import Store
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline import local
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import GRAPH, STAGES

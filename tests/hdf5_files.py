@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 from tests.synthetic import voxels
 
-from terapose.io.images import Image, open_image
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 
 VOLUME = voxels(5, 33, 47)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 _ROOM = 400 * 2**20
 

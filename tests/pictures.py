@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 NOISE = np.random.default_rng(1).integers(0, 200, (100, 90), dtype=np.uint16)
 

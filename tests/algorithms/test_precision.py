@@ -21,7 +21,7 @@ from terapose.algorithms.normalize.precision import (
     loss_of,
 )
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.pipeline.constant import refuse_constant
 
 SHAPE = (2, 40, 44)

@@ -14,8 +14,8 @@ from tests.command import Terapose, killed
 from tests.synthetic import voxels, write_ome_zarr, write_tiff
 
 from terapose.apps.pyramids import reduced, unit_for
-from terapose.io.images import open_image
 from terapose.io.images.array_like import open_labels
+from terapose.io.images.opening import open_image
 
 SIZE = (2.0, 0.5, 0.25)
 CHANNELS = voxels(3, 7, 90, 80) + np.uint16(1)

@@ -14,7 +14,7 @@ import zarr
 from click.testing import CliRunner
 from scipy.ndimage import zoom
 
-from terapose.apps.evaluate import average_precision, compare
+from terapose.apps.evaluate.scores import average_precision, compare
 from terapose.cli.evaluate import command
 from terapose.core.errors import InputError
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tests.label_pairs import blobs
 from tests.synthetic import write_ome_zarr
 
-from terapose.apps.evaluate import evaluate
 from terapose.apps.evaluate.align import Grid, aligned, fitting
 from terapose.apps.evaluate.asked import Asked, answer
+from terapose.apps.evaluate.evaluation import evaluate
 from terapose.core.errors import InputError
 
 BY_POSITION = Asked(align="position")

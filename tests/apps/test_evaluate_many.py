@@ -15,7 +15,7 @@ from PIL import Image
 from tests.command import Terapose
 from tests.label_pairs import blobs
 
-from terapose.apps.evaluate import evaluate
+from terapose.apps.evaluate.evaluation import evaluate
 from terapose.apps.evaluate.pairs import pairs_in_folders, pairs_in_table
 from terapose.apps.evaluate.summary import HEADER, summary
 from terapose.core.errors import InputError

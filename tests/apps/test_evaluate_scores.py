@@ -13,9 +13,9 @@ from scipy import ndimage
 from skimage.metrics import adapted_rand_error, variation_of_information
 from tests.label_pairs import blobs
 
-from terapose.apps.evaluate import Settings, counts, evaluate
+from terapose.apps.evaluate import counts
 from terapose.apps.evaluate.boundary import Reach
-from terapose.apps.evaluate.evaluation import CURVE
+from terapose.apps.evaluate.evaluation import CURVE, Settings, evaluate
 from terapose.apps.evaluate.intervals import bootstrap, difference, wilson
 from terapose.apps.evaluate.seams import planes_of
 from terapose.apps.evaluate.sizes import Scale

@@ -12,7 +12,7 @@ import tifffile
 import zarr
 from tests.command import Terapose
 
-from terapose.apps import simulate
+from terapose.apps.simulate.scene import slide
 
 SIDE, BLOCK = 512, 64
 
@@ -24,7 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from terapose.core.params import check
 
     folder = tmp_path_factory.mktemp("seams")
-    image, nuclei = simulate.slide((SIDE, SIDE), seed=5, diameter=7)  # 14 pixels
+    image, nuclei = slide((SIDE, SIDE), seed=5, diameter=7)  # 14 pixels
     tifffile.imwrite(folder / "slide.tif", image[0])
     tifffile.imwrite(folder / "reference.tif", nuclei.astype(np.uint16))
     params = check(

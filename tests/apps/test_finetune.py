@@ -24,7 +24,8 @@ from terapose.apps.train.settings import Settings
 from terapose.apps.train.start import begin
 from terapose.cli.train import command
 from terapose.core.errors import InputError
-from terapose.networks import identify, load
+from terapose.networks.files import identify
+from terapose.networks.loading import load
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -17,7 +17,8 @@ from terapose.apps.train.cellpose4 import Recipe, arguments, finetune
 from terapose.apps.train.data import Item
 from terapose.cli.train import command
 from terapose.core.errors import InputError
-from terapose.networks import identify, load
+from terapose.networks.files import identify
+from terapose.networks.loading import load
 from terapose.networks.unet import UNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,7 +13,8 @@ import tifffile
 from click.testing import CliRunner
 
 from terapose.apps.picture import three_views
-from terapose.apps.simulate import Scene, write
+from terapose.apps.simulate.scene import Scene
+from terapose.apps.simulate.write import write
 from terapose.cli.picture import command
 from terapose.core.errors import InputError
 

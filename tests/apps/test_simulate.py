@@ -12,11 +12,12 @@ import tifffile
 from click.testing import CliRunner
 from scipy import ndimage
 
-from terapose.apps.simulate import Scene, labels_path, slide, slide_scene, volume, write
+from terapose.apps.simulate.scene import Scene, slide, slide_scene, volume
+from terapose.apps.simulate.write import labels_path, write
 from terapose.cli.simulate import command
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
 from terapose.io.images.array_like import open_labels
+from terapose.io.images.opening import open_image
 
 SMALL = Scene((30, 60, 56), seed=3, diameter=10)
 SCENES = {

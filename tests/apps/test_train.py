@@ -36,7 +36,8 @@ from terapose.apps.train.simulated import simulated_items, simulated_slides
 from terapose.apps.train.step import loss_of
 from terapose.cli.train import command
 from terapose.core.errors import InputError
-from terapose.networks import identify, load
+from terapose.networks.files import identify
+from terapose.networks.loading import load
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -26,7 +26,7 @@ from terapose.apps.train.settings import Settings
 from terapose.apps.train.small import restore_small, save_small, small_of
 from terapose.apps.train.step import loss_of
 from terapose.core.errors import InputError
-from terapose.networks import identify
+from terapose.networks.files import identify
 
 SMALL = Settings(epochs=4, steps=3, batch=2, edge=32, widths=(1, 4, 6, 8), diameter=10.0)
 AVERAGED = replace(SMALL, average=0.9)

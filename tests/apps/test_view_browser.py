@@ -20,9 +20,10 @@ import pytest
 from tests import browser
 from tests.asked import only_if_asked
 
-from terapose.apps.view import Viewer, colors, open_view
+from terapose.apps.view import colors
 from terapose.apps.view.derived import MISSING
 from terapose.apps.view.folder import write_view
+from terapose.apps.view.opening import Viewer, open_view
 from terapose.apps.view.results import open_results
 from terapose.apps.view.table import Cells
 from terapose.core.geometry import Box

@@ -14,7 +14,7 @@ import yaml
 import terapose
 from terapose.apps.view.napari_layers import get_reader, read_results
 from terapose.core.geometry import Box
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 MANIFEST = Path(terapose.__file__).parent / "apps" / "view" / "napari.yaml"
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.command import EXECUTABLE, Terapose
 
-from terapose.apps.view import Viewer, open_view
+from terapose.apps.view.opening import Viewer, open_view
 from terapose.core.errors import InputError
 
 CLIENT = "https://example.org/client"

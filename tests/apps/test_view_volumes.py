@@ -33,7 +33,7 @@ from terapose.apps.view.table import Cells
 from terapose.apps.view.volumes import Served
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 
 def written(volume: Any, folder: Path) -> zarr.Group:

@@ -16,7 +16,7 @@ from cellpose import transforms, utils
 from numpy.typing import NDArray
 
 from terapose.core.params import Parameters, check
-from terapose.networks import load
+from terapose.networks.loading import load
 from terapose.stages.stitch import join
 
 CASES = make_cases()

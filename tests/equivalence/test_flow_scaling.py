@@ -24,10 +24,10 @@ from tests.fields import (
 )
 from tests.synthetic import nuclei
 
-from terapose.apps.evaluate import compare
+from terapose.apps.evaluate.scores import compare
 from terapose.core.geometry import ZYX, Box
 from terapose.core.params import check
-from terapose.networks import load
+from terapose.networks.loading import load
 
 SETTINGS = ("anisotropy", "cellpose")
 

@@ -68,7 +68,7 @@ from terapose.core.params import check
 from terapose.intermediates.ends import read_ends
 from terapose.intermediates.seeds import seeds_in
 from terapose.io.store.store import Store
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.estimate import of_store
 from terapose.pipeline.job import Job

@@ -21,12 +21,12 @@ from tests.command import Terapose, finished
 from tests.fields import prepared
 from tests.synthetic import nuclei, write_zarr
 
-from terapose import networks
 from terapose.api.runner import run_all, segment_file
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box, zyx
 from terapose.core.params import check
 from terapose.io.store.store import Store
+from terapose.networks.loading import load
 from terapose.pipeline.arguments import as_option
 from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.job import Receipt
@@ -54,7 +54,7 @@ def test_the_last_planes_of_each_axis_are_predicted(tmp_path: Path, tiny_model: 
     assert all(n % 5 for n in image.shape)
     segment_file(str(tmp_path / "image.zarr"), tmp_path / "out", params)
     (store,) = (tmp_path / "out" / ".terapose").iterdir()
-    network = networks.load(tiny_model)
+    network = load(tiny_model)
     x = transforms.normalize_img(image[..., np.newaxis].astype(np.float32))
     flows, _ = core.run_3D(network.module, x, bsize=network.tile)
     expected = np.ascontiguousarray(np.moveaxis(flows, -1, 0))
@@ -168,7 +168,7 @@ def test_no_tile_of_the_network_wins_at_a_seam(tmp_path: Path, tiny_model: Path)
     (store,) = (tmp_path / "out" / ".terapose").iterdir()
     plan = Plan.model_validate(Store(str(store)).get_json("plan.json"))
     assert len(plan.tasks["gradients-yx"]) == 2
-    network = networks.load(tiny_model)
+    network = load(tiny_model)
     x = transforms.normalize_img(image[..., np.newaxis].astype(np.float32))
     expected, _ = core.run_net(network.module, x, bsize=network.tile)
     found = whole(Store(str(store), store.name), "gradients-yx")

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.networks import identify, load
+from terapose.networks.files import identify
+from terapose.networks.loading import load
 from terapose.networks.unet import UNet
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.planning import make_plan

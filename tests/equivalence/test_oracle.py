@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tests.fields import Field, cellpose_masks, same_partition
 from tests.synthetic import write_zarr
 
-from terapose import networks
 from terapose.api.runner import segment_file
-from terapose.apps.simulate import volume
+from terapose.apps.simulate.scene import volume
 from terapose.core.params import check
 from terapose.io.labels.ome_zarr import open_level
+from terapose.networks.loading import load
 from terapose.networks.weights import resolve
 
 SHAPE = (12, 30, 34)
@@ -31,7 +31,7 @@ def image() -> NDArray[np.uint16]:
 @pytest.fixture(scope="session")
 def field(image: NDArray[np.uint16]) -> Field:
     """What `CellposeModel.eval(do_3D=True)` hands to its masks, with our network."""
-    network = networks.load(resolve("auto"))
+    network = load(resolve("auto"))
     x = transforms.normalize_img(image[..., np.newaxis].astype(np.float32))
     flows, _ = core.run_3D(network.module, x, bsize=network.tile)
     return np.ascontiguousarray(np.moveaxis(flows, -1, 0))

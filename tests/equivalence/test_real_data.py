@@ -17,7 +17,7 @@ import tifffile
 from benchmarks.real_data import Row, find_volumes, page, score
 
 from terapose.api.runner import segment_file
-from terapose.apps.simulate import volume as volume_of
+from terapose.apps.simulate.scene import volume as volume_of
 from terapose.core.params import check
 from terapose.io.labels.ome_zarr import open_level
 

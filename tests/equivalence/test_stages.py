@@ -35,9 +35,9 @@ from tests.fields import (
     towards,
 )
 
-from terapose import networks
 from terapose.core.geometry import ZYX, Box, Grid
 from terapose.intermediates.seeds import seeds_in
+from terapose.networks.loading import load
 from terapose.pipeline.job import Job
 from terapose.pipeline.running import run_gather
 from terapose.pipeline.sizes import FIRST_HALO
@@ -296,7 +296,7 @@ def test_every_plane_of_every_pass_is_predicted(
     tmp_path: Path, tiny_model: Path, noisy_image: NDArray[np.uint16], slabs: int
 ) -> None:
     plan, store = prepared(tmp_path, tiny_model, noisy_image, slab_planes=slabs, max_tasks=2)
-    network = networks.load(tiny_model)
+    network = load(tiny_model)
     x = transforms.normalize_img(noisy_image[..., np.newaxis].astype(np.float32))
     expected, _ = core.run_3D(network.module, x, bsize=network.tile)
     low, high = np.percentile(noisy_image.astype(np.float32), (1, 99))

@@ -14,8 +14,9 @@ from tests.command import Terapose
 from tests.synthetic import nuclei, voxels, write_ome_zarr, write_tiff, write_zarr
 
 from terapose.core.params import check
-from terapose.io.images import Image, open_image
 from terapose.io.images.describe import describe
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.samples import samples_of
 
 

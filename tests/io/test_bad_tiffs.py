@@ -12,7 +12,7 @@ from tests.command import Terapose
 
 from terapose.apps.train.files import read_pair
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 
 def _circle(path: Path, *, pages: int, back_to: int, big: bool) -> None:

@@ -12,8 +12,9 @@ from tests.checks import assert_refused, same
 from tests.hdf5_files import linked, opens_again, whole
 from tests.synthetic import voxels
 
-from terapose.io.images import Image, open_image
 from terapose.io.images.describe import describe
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 
 FACTORS = ((1, 1, 1), (1, 2, 2), (2, 4, 4))
 SHAPE = (5, 33, 47)

@@ -26,7 +26,7 @@ import zarr
 from tests.memory import said
 
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.io.images.unpack import most_of
 
 _PART = 2**24

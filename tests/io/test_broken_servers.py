@@ -12,7 +12,7 @@ from tests.command import Terapose
 from tests.object_store import Fault, Gateway, before, serving
 from tests.synthetic import voxels, write_ome_zarr
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.io.remote import Remote
 
 ARRAY = voxels(2, 24, 40)

@@ -10,8 +10,9 @@ from tests.synthetic import write_ome_zarr
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.io.images import Image, open_image
 from terapose.io.images.channels import channel_numbers, measured_channels
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 
 NAMES = ("DNA 1", "CD3", "DNA 2", "CD3")
 

@@ -12,7 +12,8 @@ import pytest
 from tests.formats import EXAMPLES, REFUSED, Example
 
 from terapose.core.errors import InputError
-from terapose.io.images import Image, open_image
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 READ = (

@@ -14,7 +14,7 @@ from tests.checks import assert_refused, same
 from tests.hdf5_files import VOLUME, opens_again, write
 from tests.synthetic import voxels
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 LENGTHS = {"T": 3, "C": 2, "Z": 5, "Y": 33, "X": 47}
 

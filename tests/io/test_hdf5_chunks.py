@@ -14,7 +14,7 @@ from tests.checks import same
 from tests.synthetic import voxels
 
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 SHAPE = (4, 24, 40)
 CHUNK = (2, 24, 40)

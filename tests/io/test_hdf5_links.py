@@ -15,7 +15,7 @@ from tests.hdf5_files import VOLUME, linked, opens_again, whole, write
 from tests.io.test_bdv import write as bdv
 from tests.io.test_imaris import write as imaris
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 # -- links ------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from tests.checks import assert_refused, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff, write_zarr
 
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 KINDS: tuple[TiffKind, ...] = ("tiled", "strips", "contiguous", "ome", "imagej")

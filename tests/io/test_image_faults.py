@@ -17,8 +17,9 @@ from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff, write_
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.io.images import check_channels, open_image
 from terapose.io.images.array_like import open_labels
+from terapose.io.images.model import check_channels
+from terapose.io.images.opening import open_image
 from terapose.pipeline.checked import open_checked
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)

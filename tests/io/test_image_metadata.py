@@ -18,7 +18,7 @@ from tests import ome
 from tests.checks import REGION, assert_refused, same
 from tests.synthetic import TiffKind, voxels, write_ome_zarr, write_tiff
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.io.images.units import micrometres
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)

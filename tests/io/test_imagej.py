@@ -13,7 +13,7 @@ from tests.checks import assert_refused, same
 from tests.raw_tiff import RawTiff, text
 from tests.synthetic import voxels
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 LENGTHS = {"T": 2, "Z": 5, "C": 3}
 

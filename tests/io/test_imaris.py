@@ -12,8 +12,8 @@ from tests.checks import assert_refused, same
 from tests.hdf5_files import opens_again, whole
 from tests.synthetic import voxels
 
-from terapose.io.images import open_image
 from terapose.io.images.describe import describe
+from terapose.io.images.opening import open_image
 
 SHAPE = (5, 33, 47)
 FACTORS = ((1, 1, 1), (1, 2, 2), (2, 4, 4))

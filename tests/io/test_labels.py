@@ -25,7 +25,7 @@ from ome_zarr_models import open_ome_zarr
 from tests.synthetic import nuclei, write_ome_zarr
 
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.io.labels import ome_zarr as labels
 
 SHAPE = (20, 150, 130)

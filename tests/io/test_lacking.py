@@ -23,7 +23,7 @@ from tests.synthetic import write_ome_zarr, write_tiff
 
 from terapose.core.errors import InputError, lacks_memory, pass_on
 from terapose.core.geometry import Box
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.io.store.arrays import INTEGER
 from terapose.io.store.store import Store
 

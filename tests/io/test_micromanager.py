@@ -13,7 +13,7 @@ from tests.checks import assert_refused, same
 from tests.raw_tiff import RawTiff, text
 from tests.synthetic import voxels
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 
 def _array(positions: int, frames: int, channels: int, slices: int = 5) -> np.ndarray:

@@ -29,8 +29,8 @@ from tests.io.test_bdv import write_xml
 from tests.synthetic import voxels, write_zarr
 
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
 from terapose.io.images.describe import describe
+from terapose.io.images.opening import open_image
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("n5.json").read_text())
 

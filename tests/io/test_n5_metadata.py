@@ -12,7 +12,7 @@ from tests.io.test_bdv import write_xml
 from tests.io.test_n5 import group, write_bigdataviewer, write_n5
 from tests.synthetic import voxels
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 
 def test_paintera_and_levels_of_any_factor(tmp_path: Path) -> None:

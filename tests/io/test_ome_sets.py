@@ -13,8 +13,8 @@ from tests import ome
 from tests.checks import assert_refused, same
 from tests.synthetic import voxels
 
-from terapose.io.images import open_image
 from terapose.io.images.describe import describe
+from terapose.io.images.opening import open_image
 
 TILES: dict[str, Any] = {"tile": (16, 16), "compression": "zlib"}
 STRIPS: dict[str, Any] = {"rowsperstrip": 7, "compression": "lzw"}

@@ -13,7 +13,7 @@ from tests import ome
 from tests.checks import assert_refused, same
 from tests.synthetic import voxels
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 
 def _write(path: Path, planes: np.ndarray, description: bytes, kind: int = 2) -> Path:

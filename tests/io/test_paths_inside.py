@@ -12,8 +12,8 @@ import zarr
 from tests.synthetic import write_ome_zarr
 
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
 from terapose.io.images.array_like import open_labels
+from terapose.io.images.opening import open_image
 
 OUTSIDE = "lead to an array outside the image's own folder, which is not followed; got "
 

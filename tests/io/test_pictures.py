@@ -22,7 +22,7 @@ from tests.pictures import NOISE, read_picture, write_picture
 from terapose.apps.train.files import _read_png
 from terapose.apps.train.labels import read_indexed
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.io.images.pictures import jpeg_2000_header, jpeg_pixels, refuse_no_png
 
 _SMALL = np.zeros((601, 703), np.uint8)

@@ -14,7 +14,7 @@ import zarr
 from zarr.codecs import BytesCodec, ShardingCodec, ZstdCodec
 
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 _VALUES = np.random.default_rng(4).integers(1, 999, (4, 8, 8)).astype(np.uint16)
 _MOST = 2**64 - 1

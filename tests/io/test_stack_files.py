@@ -18,7 +18,7 @@ from tests.synthetic import voxels
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.stages.check import check_readable
 
 

@@ -19,8 +19,8 @@ from tests.synthetic import voxels, write_tiff, write_zarr
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.io.images import open_image
 from terapose.io.images.describe import describe
+from terapose.io.images.opening import open_image
 from terapose.io.images.patterns import matches
 from terapose.stages.check import check_readable
 

@@ -12,7 +12,7 @@ from tests import makers
 from tests.checks import assert_refused, same
 from tests.synthetic import voxels
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 NAMES = [("DAPI", ""), ("Opal 520", "CD3"), ("", "CD8")]
 

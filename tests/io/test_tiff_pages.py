@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from tests.checks import assert_refused
 
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 
 PLANES = np.random.default_rng(0).integers(0, 60000, (4, 64, 70)).astype(np.uint16)
 WHOLE = (slice(0, 4), slice(0, 64), slice(0, 70))

@@ -15,8 +15,9 @@ from tests.synthetic import nuclei, voxels, write_zarr
 from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.io.images import open_image, vendors
+from terapose.io.images import vendors
 from terapose.io.images.describe import describe
+from terapose.io.images.opening import open_image
 from terapose.io.images.series import pick
 from terapose.io.labels.ome_zarr import open_level
 

@@ -18,7 +18,8 @@ from tests.results.test_image_swapped import SHAPE, noise, swap, write
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.io.images import Image, open_image
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.images.watch import Watch, settled
 from terapose.pipeline import checked
 from terapose.pipeline.checked import open_checked

@@ -19,8 +19,9 @@ from zarr.core.buffer import default_buffer_prototype
 
 from terapose.core.errors import InputError
 from terapose.io.images import address as addresses
-from terapose.io.images import open_image, zarrs
+from terapose.io.images import zarrs
 from terapose.io.images.noted_store import Noted
+from terapose.io.images.opening import open_image
 
 _PART = bytes(2**20)
 _ENDLESS = 2000

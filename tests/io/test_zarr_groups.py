@@ -16,9 +16,9 @@ from tests.io.test_zips import pack
 from tests.synthetic import voxels, write_ome_zarr, write_zarr
 
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
 from terapose.io.images.array_like import open_labels
 from terapose.io.images.describe import describe
+from terapose.io.images.opening import open_image
 
 VOXEL_SIZE = (2.0, 0.5, 0.25)
 LEVELS: dict[str, Any] = {

@@ -16,9 +16,9 @@ from terapose.api.runner import segment_file
 from terapose.cli.fetch import command as fetch
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.networks import identify, identify_all, load, load_all
-from terapose.networks.ensemble import named, resolve_all, weight_files
-from terapose.networks.files import ModelInfo
+from terapose.networks.ensemble import identify_all, named, resolve_all, weight_files
+from terapose.networks.files import ModelInfo, identify
+from terapose.networks.loading import load, load_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.planning import make_plan
 from terapose.stages.check import run as check_run

@@ -19,8 +19,8 @@ from tests.unets import WIDTHS, State, random_unet, save, tiles
 from terapose.cli.fetch import command as fetch
 from terapose.core.errors import InputError
 from terapose.io.shipped import SHIPPED, shipped_file
-from terapose.networks import identify, load
-from terapose.networks.files import UNetShape, unet_shape
+from terapose.networks.files import UNetShape, identify, unet_shape
+from terapose.networks.loading import load
 from terapose.networks.outline import outline
 from terapose.networks.unet import UNet
 from terapose.networks.weights import copy, resolve, weight_file
@@ -64,7 +64,7 @@ def test_identify_needs_no_torch(new: bool, tmp_path: Path) -> None:
     state = random_unet(diameter=19.5).state_dict()
     torch.save(state, weights, _use_new_zipfile_serialization=new)
     code = (
-        "import sys; from terapose.networks import identify;"
+        "import sys; from terapose.networks.files import identify;"
         "assert identify(sys.argv[1]).diam_mean == 19.5;"
         "from terapose.networks.weights import resolve; resolve('auto');"
         "assert 'torch' not in sys.modules and 'cellpose' not in sys.modules"

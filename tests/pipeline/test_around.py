@@ -17,7 +17,7 @@ from tests.synthetic import voxels, write_ome_zarr
 
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline import around
 from terapose.pipeline.arguments import arguments
 from terapose.pipeline.checked import open_checked

@@ -20,7 +20,7 @@ from tests.synthetic import write_zarr
 
 import terapose
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.pipeline import code
 from terapose.pipeline.code import modules_of
 from terapose.pipeline.graph import GRAPH, PLAN, STAGES

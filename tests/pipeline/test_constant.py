@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tests.command import Terapose
 
 from terapose.core.errors import InputError
-from terapose.io.images import Image, open_image
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.pipeline import constant
 from terapose.pipeline.constant import refuse_constant
 

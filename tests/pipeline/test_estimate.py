@@ -10,7 +10,7 @@ import pytest
 from tests.synthetic import write_tiff
 
 from terapose.core.params import check
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.estimate import of_store
 from terapose.pipeline.graph import STAGES, memory_of

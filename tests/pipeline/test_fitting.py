@@ -12,7 +12,7 @@ import zarr
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import memory_of
 from terapose.pipeline.needs import LEAST, NOTHING, needs_of

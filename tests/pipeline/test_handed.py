@@ -14,7 +14,7 @@ from tests.synthetic import write_zarr
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline import planning
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import PLAN, STAGES

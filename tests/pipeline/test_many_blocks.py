@@ -28,7 +28,7 @@ from terapose.core.params import check
 from terapose.intermediates.seeds import seeds_in
 from terapose.io.store.arrays import INTEGER
 from terapose.io.store.store import Store
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.job import Job, Receipt, Result
 from terapose.pipeline.local import stage_params

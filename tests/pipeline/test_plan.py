@@ -19,7 +19,7 @@ from terapose.core.errors import InputError
 from terapose.core.geometry import AXES, ZYX, Grid
 from terapose.core.params import check
 from terapose.io.store.store import Store
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import SCATTERED
 from terapose.pipeline.layout import (

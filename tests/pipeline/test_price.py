@@ -15,7 +15,7 @@ from tests.command import Terapose
 from terapose.cli.price import bill_lines
 from terapose.core.params import check
 from terapose.io.shipped import shipped_file
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline import price as price_module
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.estimate import of_store

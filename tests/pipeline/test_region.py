@@ -21,7 +21,8 @@ from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box
 from terapose.core.params import check
-from terapose.io.images import Image, open_image
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.labels.ome_tiff import Placed
 from terapose.io.labels.ome_zarr import open_level
 from terapose.networks import on_device

@@ -18,7 +18,7 @@ from tests.synthetic import nuclei, write_zarr
 from terapose.core.errors import InputError
 from terapose.core.params import check
 from terapose.io.store.store import Store
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline.arguments import arguments
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.code import modules_of

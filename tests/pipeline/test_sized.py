@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.synthetic import write_ome_zarr, write_zarr
 
 from terapose.core.params import check
-from terapose.io.images import Image
+from terapose.io.images.model import Image
 from terapose.networks.weights import resolve
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.handover import Draft, Handed

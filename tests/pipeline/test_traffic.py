@@ -13,7 +13,7 @@ from tests.synthetic import nuclei, write_zarr
 from terapose.api.runner import segment_file
 from terapose.core.params import check
 from terapose.io.remote import Remote
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.price import requests_of

@@ -18,8 +18,8 @@ from tests.command import Terapose
 from tests.slides import largest, make, naive, table_of
 
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
 from terapose.io.images.model import Source
+from terapose.io.images.opening import open_image
 from terapose.io.images.read_ahead import blocks_of
 from terapose.results.thumbnails.cut import cut_cells
 from terapose.results.thumbnails.files import Layout

@@ -22,10 +22,11 @@ from tests.synthetic import write_ome_zarr
 from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.params import check
-from terapose.io.images import Image, open_image
 from terapose.io.images.identity import compare, table_of
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.store.store import Store
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.handover import Handed
 from terapose.pipeline.plan import Plan

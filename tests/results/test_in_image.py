@@ -37,7 +37,7 @@ from tests.synthetic import write_ome_zarr
 from terapose.core.errors import InputError
 from terapose.core.params import check
 from terapose.io import files, lock
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.results.in_image.attaching import attach
 from terapose.results.verify import faults
 

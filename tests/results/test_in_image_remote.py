@@ -16,7 +16,7 @@ from tests.object_store import Server, serving
 
 from terapose.core.errors import InputError
 from terapose.io import files, remote_lock
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.io.remote import Remote, at_once
 from terapose.results.in_image.attaching import attach
 from terapose.results.in_image.on_store import NOTE

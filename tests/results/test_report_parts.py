@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import zarr
 
-from terapose.io.images import open_image
 from terapose.io.images.array_like import Lazy
+from terapose.io.images.opening import open_image
 from terapose.io.images.watch import Watch
 from terapose.results.report.cells import Summary
 from terapose.results.report.drawing import bar_length

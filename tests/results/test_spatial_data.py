@@ -17,7 +17,8 @@ from anndata.io import read_elem
 from tests.command import Terapose
 
 from terapose.api.runner import segment_file
-from terapose.apps.simulate import slide_scene, write
+from terapose.apps.simulate.scene import slide_scene
+from terapose.apps.simulate.write import write
 from terapose.core.params import check
 from terapose.results.earlier import RECORD
 

@@ -15,7 +15,7 @@ import zarr
 from tests.workflow.launch import ROOT, environment, needs_engine
 
 from terapose.core.params import check
-from terapose.networks import identify
+from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import memory_of
 from terapose.pipeline.needs import LEAST, needs_of

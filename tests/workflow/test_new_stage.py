@@ -47,7 +47,7 @@ from pathlib import Path
 from typing import Any
 
 from terapose.core.params import Parameters
-from terapose.io.images import Image
+from terapose.io.images.model import Image
 
 
 def find(image: Image, params: Parameters, model_files: Sequence[Path]) -> dict[str, Any]:

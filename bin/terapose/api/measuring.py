@@ -20,7 +20,7 @@ from terapose.api.runner import image_and_folder, make_report
 from terapose.core.errors import InputError
 from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import MEASURING, SELECTION, Parameters, check
-from terapose.io.images import Image
+from terapose.io.images.model import Image
 from terapose.networks.files import ModelInfo
 from terapose.pipeline.graph import GRAPH, STAGES
 from terapose.pipeline.image_plan import note_files

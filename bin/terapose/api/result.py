@@ -20,7 +20,7 @@ from terapose.results.records import complete_record
 if TYPE_CHECKING:
     import pandas as pd
 
-    from terapose.apps.view import Viewer
+    from terapose.apps.view.opening import Viewer
 
 _TABLES = ("parquet", "csv")
 """Tables that are read, the one that is read faster first."""
@@ -194,7 +194,7 @@ class Result:
         InputError
             If the results or the image cannot be shown, or Neuroglancer is not installed.
         """
-        from terapose.apps.view import open_view
+        from terapose.apps.view.opening import open_view
 
         return open_view(self.folder, port=port, browser=browser, color_by=color_by)
 

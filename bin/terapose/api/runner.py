@@ -27,7 +27,7 @@ from terapose.core.memory import memory_here
 from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import Parameters, check
 from terapose.io import files, remote_lock
-from terapose.io.images import Image
+from terapose.io.images.model import Image
 from terapose.io.lock import held
 from terapose.io.remote import Remote, folder_of
 from terapose.io.remote_lock import Held

@@ -18,8 +18,8 @@ from terapose.algorithms.objects.edges import edges
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box
 from terapose.io import files
-from terapose.io.images import Image
 from terapose.io.images.array_like import Voxels
+from terapose.io.images.model import Image
 from terapose.io.labels.values import check_signs, check_type
 from terapose.results.processing.joining import dense_ids
 

@@ -34,9 +34,10 @@ from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box, zyx
 from terapose.core.region import box_text
 from terapose.core.version import __version__
-from terapose.io.images import Image, open_image
 from terapose.io.images import address as addresses
 from terapose.io.images import zarr_nodes as nodes
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.images.watch import Watch
 from terapose.io.labels.of_image import group_of
 from terapose.io.labels.ome_zarr import level_shape, pyramid_factors

@@ -31,8 +31,8 @@ from terapose.core.errors import InputError, few
 from terapose.core.geometry import ZYX, Box, Grid, zyx
 from terapose.io import files
 from terapose.io.documents import refuse_special
-from terapose.io.images import Image
 from terapose.io.images import address as addresses
+from terapose.io.images.model import Image
 from terapose.io.images.watch import Watch
 from terapose.io.labels.ome_zarr import create, open_level
 from terapose.io.labels.values import check_signs, check_type

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from terapose.apps.picture import LARGEST
 from terapose.core.errors import InputError
-from terapose.io.images import open_image
 from terapose.io.images.array_like import Lazy
+from terapose.io.images.opening import open_image
 
 _SCAN = 1 << 27  # labels that are read to find the window
 

@@ -16,7 +16,7 @@ from terapose.core.param_types import is_index
 
 if TYPE_CHECKING:
     from terapose.core.geometry import Box
-    from terapose.io.images import Image
+    from terapose.io.images.model import Image
 
 _EPILOG = """\b
 Examples:
@@ -81,8 +81,8 @@ def command(
     from terapose.api.progress import stages
     from terapose.apps.crop import Wanted, crop
     from terapose.cli.known import Known, segmented
-    from terapose.io.images import open_image
     from terapose.io.images.channels import channel_numbers
+    from terapose.io.images.opening import open_image
     from terapose.io.images.watch import Watch
 
     watch, pad, pyramid = Watch(), options.pop("pad"), options.pop("pyramid")

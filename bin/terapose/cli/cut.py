@@ -15,8 +15,8 @@ from terapose.core.amounts import in_bytes
 from terapose.core.param_types import is_index
 
 if TYPE_CHECKING:
-    from terapose.io.images import Image
     from terapose.io.images.array_like import Lazy
+    from terapose.io.images.model import Image
     from terapose.io.images.watch import Watch
     from terapose.results.thumbnails.cut import Thumbnails
 
@@ -170,7 +170,7 @@ def _opened(
         Opens them.
     """
     from terapose.cli.known import segmented, under
-    from terapose.io.images import open_image
+    from terapose.io.images.opening import open_image
 
     region = options.get("region")
     known = segmented(table if labels is None else labels, image)

@@ -28,8 +28,7 @@ def command(model: str, digest: str | None, output: str | None) -> None:
     is read from standard input.
     """
     from terapose.io.remote import local_path
-    from terapose.networks import identify_all
-    from terapose.networks.ensemble import copy_all, resolve_all
+    from terapose.networks.ensemble import copy_all, identify_all, resolve_all
 
     # before anything is downloaded
     place = None if output is None else local_path(output)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from terapose.core.errors import InputError
 from terapose.core.param_types import is_index
-from terapose.io.images import Image, Selection
+from terapose.core.selection import Selection
+from terapose.io.images.model import Image
 
 if TYPE_CHECKING:
     from terapose.io.images.watch import Watch
@@ -121,8 +122,8 @@ def image_with(
     InputError
         If the image has another shape, or no such channel; or if there are channels of no image.
     """
-    from terapose.io.images import open_image
     from terapose.io.images.channels import channel_numbers
+    from terapose.io.images.opening import open_image
 
     if address is None:
         if channels is not None:

@@ -16,8 +16,8 @@ from typing import Any
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters
 from terapose.io import files
-from terapose.io.images import open_image
 from terapose.io.images.folders import sample_name
+from terapose.io.images.opening import open_image
 from terapose.io.remote import Remote
 
 MASK = "cell.ome.tif"

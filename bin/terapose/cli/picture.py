@@ -59,9 +59,10 @@ def command(
     from terapose.apps.picture import three_views
     from terapose.apps.zoom_window import fullest
     from terapose.cli.known import segmented, under
-    from terapose.io.images import check_channels, open_image
     from terapose.io.images.address import refuse_inputs
     from terapose.io.images.array_like import Lazy
+    from terapose.io.images.model import check_channels
+    from terapose.io.images.opening import open_image
     from terapose.io.images.watch import Watch
 
     refuse_inputs([out], [one for one in (image, labels, reference) if one is not None])

@@ -11,7 +11,7 @@ from terapose.core.errors import shown
 
 if TYPE_CHECKING:
     from terapose.core.params import Parameters
-    from terapose.io.images import Image
+    from terapose.io.images.model import Image
     from terapose.pipeline.plan import Plan
     from terapose.pipeline.price import Bill
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from terapose.core.errors import shown
 
 if TYPE_CHECKING:
-    from terapose.apps.evaluate import Evaluation, Scores
     from terapose.apps.evaluate.cellmap import Instances, Semantic
+    from terapose.apps.evaluate.evaluation import Evaluation
     from terapose.apps.evaluate.groups import Found
     from terapose.apps.evaluate.pairs import Pair
+    from terapose.apps.evaluate.scores import Scores
 
 CELLMAP = (
     *("name", "class", "kind", "true_positives", "false_positives", "false_negatives"),

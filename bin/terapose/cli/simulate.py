@@ -73,7 +73,7 @@ def command(
     OUT ends in .zarr (OME-Zarr) or .ome.tif (OME-TIFF); the labels are written beside it, to
     NAME.labels.zarr/nuclei or NAME-labels.ome.tif.
     """
-    from terapose.apps.simulate import write
+    from terapose.apps.simulate.write import write
     from terapose.cli.progress import progress
 
     given = {name: value for name, value in options.items() if value is not None}
@@ -93,7 +93,7 @@ def _scene(
     options: dict[str, Any],
 ) -> Any:
     """Make the scene that the options describe."""
-    from terapose.apps.simulate import Scene, slide_scene
+    from terapose.apps.simulate.scene import Scene, slide_scene
     from terapose.core.errors import InputError
 
     dimensions = 3 if kind == "volume" else 2

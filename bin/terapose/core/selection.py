@@ -41,5 +41,5 @@ class Selection:
 
     @property
     def options(self) -> dict[str, Any]:
-        """As keyword arguments of `terapose.io.images.open_image`."""
+        """As keyword arguments of `terapose.io.images.opening.open_image`."""
         return dict(vars(self))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
-from terapose.io.images import open_image
+from terapose.io.images.opening import open_image
 from terapose.io.listing import Listing
 
 _OF_TIME = re.compile(r"-t\d{3,}$")

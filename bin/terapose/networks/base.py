@@ -178,7 +178,7 @@ class Network:
     family
         "unet" (Cellpose 1 to 3 and our own) or "cellpose4".
     digest
-        Of the file, or files (`terapose.networks.ModelInfo`).
+        Of the file, or files (`terapose.networks.files.ModelInfo`).
     tile
         Edge in pixels of the tiles it is run on.
     channels

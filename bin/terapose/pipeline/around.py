@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from terapose.core.params import Parameters, check
-from terapose.io.images import Image
+from terapose.io.images.model import Image
 from terapose.pipeline.checked import mode_of, open_checked
 from terapose.pipeline.graph import AFTER, BEFORE, GRAPH, PLAN
 from terapose.pipeline.stage import Stage

@@ -9,8 +9,9 @@ from functools import partial
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters
 from terapose.core.region import box_text
-from terapose.io.images import Image, check_type, open_image
 from terapose.io.images.channels import channel_numbers, measured_channels
+from terapose.io.images.model import Image, check_type
+from terapose.io.images.opening import open_image
 from terapose.io.images.watch import settled
 from terapose.pipeline import tissue
 from terapose.pipeline.upscale import check_cover

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from terapose.algorithms.normalize.precision import check_held
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box, zyx
-from terapose.io.images import Image
+from terapose.io.images.model import Image
 from terapose.io.images.read_ahead import blocks_of
 
 SMALL = 2**22

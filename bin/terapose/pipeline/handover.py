@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
-from terapose.io.images import Image
 from terapose.io.images.identity import changed_image
+from terapose.io.images.model import Image
 from terapose.networks.ensemble import weight_files
 from terapose.pipeline.around import before_plan, find
 from terapose.pipeline.checked import open_checked

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box
 from terapose.core.selection import Selection
-from terapose.io.images import Image, open_image
 from terapose.io.images.identity import changed_image, compare, table_of
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.store.store import Store
 from terapose.pipeline.code import code_of
 

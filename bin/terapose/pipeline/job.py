@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.core.levels import Cover
-from terapose.io.images import Image
+from terapose.io.images.model import Image
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import STAGES
 from terapose.pipeline.image_plan import same_content, unchanged

@@ -25,8 +25,8 @@ from terapose.algorithms.normalize.precision import check_held
 from terapose.core.errors import InputError
 from terapose.core.geometry import AXES, Box, Grid, batches, zyx
 from terapose.core.params import Parameters
-from terapose.io.images import Image
 from terapose.io.images.channels import channel_numbers
+from terapose.io.images.model import Image
 from terapose.io.labels.files import REGION_FACTOR
 from terapose.io.labels.ome_zarr import CHUNKS, FLAT_CHUNKS, pyramid_factors
 from terapose.io.shipped import SHIPPED
@@ -57,7 +57,7 @@ from terapose.pipeline.sizes import CONVERT_PLANES, STATISTICS_PLANES
 from terapose.pipeline.upscale import cover_of, full_image
 
 if TYPE_CHECKING:
-    from terapose.networks import ModelInfo
+    from terapose.networks.files import ModelInfo
 
 
 def make_plan(
@@ -70,7 +70,7 @@ def make_plan(
     image
         From `open_checked`.
     info
-        What the network's file is, or files are (`terapose.networks.identify_all`).
+        What the network's file is, or files are (`terapose.networks.ensemble.identify_all`).
     params
         All parameters; only those of the plan stage are looked at.
     diameter

@@ -30,8 +30,9 @@ from terapose.algorithms.resize import resize
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box, zyx
 from terapose.core.params import Parameters
-from terapose.io.images import Image, open_image
 from terapose.io.images.channels import channel_numbers
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 
 PLANES = 6
 PROBE = 128

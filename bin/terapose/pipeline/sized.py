@@ -23,15 +23,16 @@ from numpy.typing import NDArray
 from terapose.algorithms.objects.sizing import RUNGS, Found, found_in, search
 from terapose.core.errors import shown
 from terapose.core.params import Parameters
-from terapose.io.images import Image
-from terapose.networks import identify_all
+from terapose.io.images.model import Image
+from terapose.networks.ensemble import identify_all
 from terapose.pipeline.checked import mode_of
 from terapose.pipeline.plan import DiameterPlan, Plan
 from terapose.pipeline.planning import check_channels_of, make_plan
 from terapose.pipeline.sampling import Sample
 
 if TYPE_CHECKING:
-    from terapose.networks import ModelInfo, Network
+    from terapose.networks.base import Network
+    from terapose.networks.files import ModelInfo
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def find_diameter(
     image: Image, model_files: Sequence[Path], info: ModelInfo, params: Parameters
 ) -> DiameterPlan:
     """Find the diameter of cells in pixels of Y and X, or say that it cannot be found."""
-    from terapose.networks import load_all
+    from terapose.networks.loading import load_all
 
     network = load_all(model_files, device="cpu", precision="float32")
     sample = Sample(image, params, info.tile - 2 * _RIM)

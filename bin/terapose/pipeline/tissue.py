@@ -33,7 +33,7 @@ from terapose.pipeline.image_plan import ImagePlan, TissuePlan, identity_of, rea
 from terapose.pipeline.plan import Plan
 
 if TYPE_CHECKING:
-    from terapose.io.images import Image
+    from terapose.io.images.model import Image
     from terapose.io.images.units import VoxelSize
 
 NAME = "tissue"

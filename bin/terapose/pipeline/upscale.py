@@ -10,7 +10,8 @@ from terapose.core.geometry import zyx
 from terapose.core.levels import Cover, moved_by
 from terapose.core.params import Parameters
 from terapose.core.region import box_text
-from terapose.io.images import Image, open_image
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.images.watch import settled
 
 

@@ -25,9 +25,9 @@ from terapose.core.masking import has_credentials, masked
 from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import Parameters
 from terapose.core.plain import plain_name
-from terapose.io.images import Image
 from terapose.io.images.channels import channel_numbers
 from terapose.io.images.describe import describe
+from terapose.io.images.model import Image
 from terapose.io.listing import FILES
 from terapose.io.remote import Remote
 from terapose.io.samples import samples_of
@@ -51,7 +51,7 @@ from terapose.results.report.own import crate_in, refuse_others, reports_in
 from terapose.results.thumbnails.files import MOST_BYTES
 
 if TYPE_CHECKING:
-    from terapose.networks import ModelInfo
+    from terapose.networks.files import ModelInfo
 
 
 _OPEN, _OF_PROCESS = 64, 2
@@ -188,8 +188,7 @@ def _find_network(params: Parameters) -> _Network:
 
     A URL is downloaded only once, later: then it is **plan** that checks the file.
     """
-    from terapose.networks import identify_all
-    from terapose.networks.ensemble import named, resolve_all
+    from terapose.networks.ensemble import identify_all, named, resolve_all
     from terapose.networks.weights import resolve, sha256
 
     names = named(params.model)

@@ -50,7 +50,7 @@ from terapose.pipeline.state import Added
 from terapose.pipeline.tissue import needed_tissue
 
 if TYPE_CHECKING:
-    from terapose.networks import Network
+    from terapose.networks.base import Network
 
 _ADDS = ((0, 1, 2), (0, 2, 3), (0, 1, 3))
 """Components of the sum to which a pass adds its three outputs; the first sum has no dZ."""
@@ -68,7 +68,7 @@ def prepare(plan: Plan, store: Store) -> None:
 @lru_cache(maxsize=1)
 def _network(paths: tuple[str, ...], device: str, precision: str) -> Network:
     """A loaded network."""
-    from terapose.networks import load_all
+    from terapose.networks.loading import load_all
 
     return load_all([Path(path) for path in paths], device=device, precision=precision)
 

@@ -33,9 +33,9 @@ from terapose.apps.tune.sweeps import changed, starting, sweeps_of
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box
 from terapose.core.params import SECOND, Parameters
-from terapose.io.images import Image
 from terapose.io.images.array_like import Lazy
 from terapose.io.images.channels import channel_numbers
+from terapose.io.images.model import Image
 from terapose.io.images.watch import Watch
 from terapose.io.labels.ome_zarr import open_level
 from terapose.pipeline.checked import anisotropy_of, mode_of, open_checked
@@ -153,8 +153,7 @@ def _sized(opened: Image, params: Parameters) -> tuple[Parameters, float, Diamet
 
     It is found once, in all of the image, because each region would have another one.
     """
-    from terapose.networks import identify_all
-    from terapose.networks.ensemble import resolve_all
+    from terapose.networks.ensemble import identify_all, resolve_all
     from terapose.pipeline.planning import check_channels_of
     from terapose.pipeline.sized import diameter_of, is_sought
 

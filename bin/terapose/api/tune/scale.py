@@ -32,8 +32,7 @@ def scale_of(image: str, params: Parameters, output: Path) -> dict[str, Any]:
         Empty where there is no single pair for each channel (`normalize` other than ``global``), or
         it is not given by percentiles (`channel_merge` ``gmm``).
     """
-    from terapose.networks import identify_all
-    from terapose.networks.ensemble import resolve_all
+    from terapose.networks.ensemble import identify_all, resolve_all
     from terapose.pipeline.planning import make_plan
     from terapose.stages import plan as plan_stage
 

@@ -22,7 +22,7 @@ from terapose.core.params import Parameters
 from terapose.core.region import box_text
 from terapose.core.version import __version__
 from terapose.io import files
-from terapose.io.images import Image
+from terapose.io.images.model import Image
 
 
 @dataclass(frozen=True)

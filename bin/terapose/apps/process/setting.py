@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.geometry import Box, Grid
-from terapose.io.images import Image
 from terapose.io.images.array_like import Lazy
+from terapose.io.images.model import Image
 from terapose.results.processing.blocks import Setting
 from terapose.results.processing.functions import Function
 

@@ -13,7 +13,7 @@ from terapose.apps.train.cellpose4 import Recipe
 from terapose.apps.train.curve import curve_of
 from terapose.apps.train.settings import Settings
 from terapose.core.version import __version__
-from terapose.networks import identify
+from terapose.networks.files import identify
 
 
 def write_card(

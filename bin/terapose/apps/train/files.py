@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from terapose.apps.train.labels import as_numbers, check_all_read, one_channel, read_indexed
 from terapose.core.errors import InputError, pass_on
-from terapose.io.images import Image, open_image
 from terapose.io.images import address as addresses
 from terapose.io.images.array_like import open_labels
 from terapose.io.images.identity import State, changed_image, folder_states, states_of
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.images.pictures import refuse_no_png
 from terapose.io.images.tiff_files import TiffAddress, is_tiff, opened
 

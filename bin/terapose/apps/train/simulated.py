@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from terapose.apps.simulate import slide, volume
+from terapose.apps.simulate.scene import slide, volume
 from terapose.apps.train.data import Item, make_item, median_diameter, normalise, planes_of
 
 _EDGE_UM = 96.0

@@ -21,7 +21,8 @@ from terapose.apps.train.loop import Trainer, fit, prepare
 from terapose.apps.train.saving import claim
 from terapose.apps.train.settings import Settings
 from terapose.core.errors import InputError
-from terapose.networks import ModelInfo, identify, load
+from terapose.networks.files import ModelInfo, identify
+from terapose.networks.loading import load
 from terapose.networks.unet import UNet
 
 Report = Callable[[str], None]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.apps.evaluate import Scores, average_precision
+from terapose.apps.evaluate.scores import Scores, average_precision
 from terapose.core.geometry import ZYX, Box, zyx
 
 ALIKE = 0.75

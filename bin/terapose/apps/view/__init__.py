@@ -4,7 +4,3 @@
 (`volumes`). `server` serves it on this machine, and `folder` writes it to a folder that any web
 server can hold. The same paths lead to the same bytes in both.
 """
-
-from terapose.apps.view.opening import Viewer, open_view
-
-__all__ = ["Viewer", "open_view"]

@@ -18,7 +18,7 @@ from terapose.algorithms.objects.edges import edges
 from terapose.apps.view.volumes import Level
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box
-from terapose.io.images import Image
+from terapose.io.images.model import Image
 
 NOTHING = -(2.0**127)
 """Value of the background; of 32 bits exactly, and no measurement."""

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from terapose.apps.view.sources import Folder
-from terapose.io.images import Image, zarr_groups, zips
 from terapose.io.images import address as addresses
+from terapose.io.images import zarr_groups, zips
 from terapose.io.images import zarr_nodes as nodes
+from terapose.io.images.model import Image
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 _PACKED_V2 = (None, "blosc", "zlib", "gzip", "zstd")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from terapose.apps.view.volumes import Level, chunk_voxels
 from terapose.core.geometry import ZYX, Box, zyx
-from terapose.io.images import Image
+from terapose.io.images.model import Image
 from terapose.io.labels.ome_zarr import level_shape, pyramid_factors
 
 _MOST = 1 << 26

@@ -11,8 +11,9 @@ from terapose.apps.view.volumes import Level
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, zyx
 from terapose.core.selection import Selection
-from terapose.io.images import Image, open_image
 from terapose.io.images import zarr_nodes as nodes
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.results.outputs import LABELS
 from terapose.results.records import complete_record
 

@@ -11,7 +11,7 @@ import numpy as np
 from terapose.core.errors import InputError
 
 if TYPE_CHECKING:
-    from terapose.io.images import Image
+    from terapose.io.images.model import Image
 
 Slices = tuple[slice, slice, slice]
 
@@ -40,7 +40,7 @@ class Lazy:
     Parameters
     ----------
     image
-        From `terapose.io.images.open_image`.
+        From `terapose.io.images.opening.open_image`.
     channel
         From 1.
     """
@@ -62,8 +62,8 @@ def open_labels(address: str | os.PathLike[str], *, boolean: bool = True) -> Laz
     Parameters
     ----------
     address
-        As for `terapose.io.images.open_image`, or an OME-Zarr labels group with a single label
-        image, or with one that is called ``cells``; on a disk also a grey PNG.
+        As for `terapose.io.images.opening.open_image`; or an OME-Zarr labels group with a single
+        label image, or with one that is called ``cells``; on a disk also a grey PNG.
     boolean
         Whether true and false are read, too.
 
@@ -77,7 +77,8 @@ def open_labels(address: str | os.PathLike[str], *, boolean: bool = True) -> Laz
         If there is none, the group holds several, or it has several channels.
     """
     from terapose.io.images import address as addresses
-    from terapose.io.images import open_image, zarr_nodes
+    from terapose.io.images import zarr_nodes
+    from terapose.io.images.opening import open_image
     from terapose.io.images.zarr_groups import inside
 
     place = addresses.localise(os.fspath(address))

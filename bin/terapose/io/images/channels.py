@@ -17,7 +17,7 @@ from pathlib import Path
 from terapose.core.errors import InputError
 from terapose.core.near import did_you_mean
 from terapose.io.homes import expanded
-from terapose.io.images import Image, check_channels
+from terapose.io.images.model import Image, check_channels
 from terapose.io.markers import read_markers
 
 

@@ -29,9 +29,11 @@ import zarr
 
 from terapose.core.errors import InputError
 from terapose.core.geometry import zyx
-from terapose.io.images import Image, open_image, zarr_groups, zips
 from terapose.io.images import address as addresses
+from terapose.io.images import zarr_groups, zips
 from terapose.io.images import zarr_nodes as nodes
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.images.units import VoxelSize, micrometres
 from terapose.io.labels.ome_zarr import (
     CHUNKS,

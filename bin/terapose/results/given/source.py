@@ -17,9 +17,9 @@ from terapose.core.errors import InputError, few
 from terapose.core.geometry import ZYX, Box
 from terapose.io.checksums import of_file
 from terapose.io.documents import refuse_special
-from terapose.io.images import open_image
 from terapose.io.images.address import is_url
 from terapose.io.images.array_like import Lazy
+from terapose.io.images.opening import open_image
 from terapose.io.images.watch import Watch
 from terapose.io.labels.values import check_type
 from terapose.io.tables.polygons import ENDS, Outline, read_outlines

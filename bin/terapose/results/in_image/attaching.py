@@ -21,7 +21,8 @@ from pathlib import Path
 from terapose.core.errors import InputError, shown
 from terapose.core.params import Parameters
 from terapose.io.drivers import Driver
-from terapose.io.images import Image, open_image
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.images.units import VoxelSize
 from terapose.io.labels.of_image import home_of
 from terapose.io.remote import Remote

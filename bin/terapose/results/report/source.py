@@ -20,8 +20,8 @@ from pydantic import TypeAdapter
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, zyx
 from terapose.core.selection import Selection
-from terapose.io.images import open_image
 from terapose.io.images.array_like import Lazy
+from terapose.io.images.opening import open_image
 from terapose.io.images.watch import Watch
 from terapose.results.outputs import LABELS
 

@@ -42,9 +42,10 @@ from numpy.typing import NDArray
 from terapose.algorithms.windows import copy_windows, mark_windows
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box, Grid
-from terapose.io.images import Image, open_image
 from terapose.io.images.array_like import Lazy
 from terapose.io.images.channels import channel_numbers
+from terapose.io.images.model import Image
+from terapose.io.images.opening import open_image
 from terapose.io.images.read_ahead import blocks_of, read_ahead
 from terapose.io.images.watch import Watch
 from terapose.io.labels.values import check_type
@@ -110,8 +111,8 @@ def cut_cells(
     Parameters
     ----------
     image
-        Whatever `terapose.io.images.open_image` opens, or an opened image; of a region the label
-        image is as large as that, and the table has positions in the whole image.
+        Whatever `terapose.io.images.opening.open_image` opens, or an opened image; of a region the
+        label image is as large as that, and the table has positions in the whole image.
     labels
         Label image of the same shape: an address that `array_like.open_labels` opens,
         or what it returns. None takes the window from `window` or from the table's columns

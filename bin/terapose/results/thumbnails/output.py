@@ -18,8 +18,8 @@ from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX
 from terapose.io import files
 from terapose.io.homes import expanded
-from terapose.io.images import Image
 from terapose.io.images.address import is_url
+from terapose.io.images.model import Image
 from terapose.results.thumbnails.files import Layout, create_array
 
 
