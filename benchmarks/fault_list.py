@@ -84,7 +84,21 @@ FAULTS = (
         ),
     ),
     Fault(
-        "chunks have no checksum",
+        "chunks on a disk have no checksum",
+        "io/store/local_arrays.py",
+        'return unframed(data, f"{self.place}/{key}", f"{self.address}/{file.key}")',
+        "return data[:-4]",
+        (f"{STORE}a_damaged_chunk_is_named",),
+    ),
+    Fault(
+        "the table of a pack of chunks has no checksum",
+        "io/store/local_arrays.py",
+        'np.frombuffer(unframed(content, f"{self.place}/{file.key}#", where), _PLACE)',
+        "np.frombuffer(content[:-4], _PLACE)",
+        ("tests/io/test_packs.py::test_one_changed_bit_is_found",),
+    ),
+    Fault(
+        "chunks on an object store have no checksum",
         "io/zarr_files.py",
         'content = unframed(found.to_bytes(), f"{self._name}/{key}", f"{self._address}/{key}")',
         "content = found.to_bytes()[:-4]",

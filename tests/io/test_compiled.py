@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 import sys
@@ -104,6 +105,50 @@ def test_what_was_compiled_before_is_taken_along(
     assert compiled._is_kept()
     other = Path(os.environ["NUMBA_CACHE_DIR"])
     assert other != folder and (other / "flows_1a" / "code.nbc").read_bytes() == b"other code"
+
+
+CALLED = """
+from terapose.core.step import STEP
+from terapose.io.compiled import njit
+
+@njit
+def add(number):
+    return number + STEP
+"""
+CALLING = """
+from terapose.algorithms import (
+    called,
+)
+from terapose.io.compiled import njit
+
+add = called.add
+
+@njit
+def twice(number):
+    return add(add(number))
+
+print(twice(0), sum(twice.stats.cache_hits.values()))
+"""
+
+
+def test_kernels_that_call_others_are_compiled_again_if_these_change(tmp_path: Path) -> None:
+    package = tmp_path / "terapose"
+    shutil.copytree(BIN / "terapose", package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "algorithms/called.py").write_text(CALLED)
+    (package / "algorithms/calling.py").write_text(CALLING)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+
+    def said(step: int, add: str = CALLED) -> str:
+        (package / "core/step.py").write_text(f"STEP = {step}\n")
+        (package / "algorithms/called.py").write_text(add)
+        command = [sys.executable, "-c", "import terapose.algorithms.calling"]
+        return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+
+    assert said(1) == "2 0\n"
+    assert said(1) == "2 1\n"
+    assert said(3) == "6 0\n"
+    assert said(3, CALLED.replace("+", "-")) == "-6 0\n"
+    assert said(3, CALLED.replace("+", "-")) == "-6 1\n"
 
 
 def test_folders_of_kernels_are_known() -> None:

@@ -10,6 +10,9 @@
    there, without a warning: numba reads from no folder that it may not write to. The
    name of such a folder depends on what it was filled with: another container may have left one.
 4. Where there is no temporary folder either, nothing is kept: each process compiles for itself.
+5. What is kept is of one state of the source. numba compares the file of a kernel, but not those
+   whose kernels and constants it was compiled with. So the modules of this package that a kernel's
+   module imports, directly or not, are compared as well (`_sources`).
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -34,6 +39,8 @@ log = logging.getLogger(__name__)
 _VARIABLE = "NUMBA_CACHE_DIR"
 _OURS = ("algorithms_", "flows_", "objects_", "networks_", "simulate_")
 """What numba's folders for the folders of this package begin with."""
+_PACKAGE = Path(__file__).parents[1]
+_IMPORT = re.compile(r"^ *from (terapose[\w.]*) import (?:\(([^)]*)\)|(.*))", re.MULTILINE)
 
 
 def njit(function: Any = None, **options: Any) -> Any:
@@ -41,8 +48,44 @@ def njit(function: Any = None, **options: Any) -> Any:
 
     It lets other threads run, and its code is kept for the next process.
     """
-    decorate = numba.njit(**{"nogil": True, "cache": _is_kept(), **options})
+    options = {"nogil": True, "cache": _is_kept(), **options}
+
+    def decorate(function: Any) -> Any:
+        kernel = numba.njit(**options)(function)
+        if options["cache"]:
+            file = kernel._cache._cache_file
+            file._source_stamp = file._source_stamp, _sources(function.__module__)
+        return kernel
+
     return decorate if function is None else decorate(function)
+
+
+@cache
+def _sources(module: str) -> str:
+    """SHA-256 of a module of this package and of all that it imports of it."""
+    seen, waiting, digest = {__name__}, [module], hashlib.sha256()
+    while waiting:
+        name = waiting.pop()
+        path = _path_of(name)
+        if name not in seen and path is not None:
+            seen.add(name)
+            source = path.read_bytes()
+            digest.update(hashlib.sha256(source).digest())
+            waiting += _imports(source.decode())
+    return digest.hexdigest()
+
+
+def _path_of(module: str) -> Path | None:
+    """The file of a module of this package; None of a package, and of what is none."""
+    path = _PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    return path if path.is_file() else None
+
+
+def _imports(source: str) -> Iterator[str]:
+    """What may be modules of this package among what a source imports."""
+    for package, together, names in _IMPORT.findall(source):
+        yield package
+        yield from (f"{package}.{name}" for name in re.findall(r"\w+", together or names))
 
 
 @cache

@@ -9,8 +9,7 @@ The readers of image formats, which `terapose.io.images.opening` chooses, are le
 names the reader that it needs (`reader_of`), so a mended reader of another format changes nothing.
 
 What is imported by name at run time alone is not seen, so a stage that looks others' modules up
-(`Stage.implementation`) names them (`Stage.includes`). `terapose.networks`, which imports late,
-names what it imports for type checkers.
+(`Stage.implementation`) names them (`Stage.includes`).
 """
 
 from __future__ import annotations
