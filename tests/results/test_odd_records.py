@@ -251,3 +251,26 @@ def test_labels_that_were_given_have_no_network(copied: Path, command: Terapose)
     assert not any(one["@id"].startswith("#network") for one in crate)
     said = command("profile", "out")
     assert said.code == 0 and "measure" in said.out
+
+
+@pytest.mark.parametrize("name", ["report", "view"])
+@pytest.mark.parametrize("column", ["X_centroid", "BoundingBox_y1"])
+def test_text_where_numbers_should_be(
+    copied: Path, name: str, column: str, command: Terapose
+) -> None:
+    table = copied.parent / "cells.csv"
+    header, row = (line.split(",") for line in table.read_text().splitlines())
+    row[header.index(f'"{column}"')] = "7;5"
+    table.write_text("".join(f"{','.join(line)}\n" for line in (header, row)))
+    if (name, column) == ("view", "BoundingBox_y1"):
+        # a viewer leaves columns of text out
+        assert command(name, *READERS[name]).code == 0
+    else:
+        said = command.refuses(name, *READERS[name])
+        assert said.startswith("out/cells.csv: ") and f"{column} is not a column of numbers" in said
+
+
+def test_folders_where_nothing_can_be_made(copied: Path, command: Terapose) -> None:
+    assert "choose another folder" in command.refuses("report", "out", "--output", "/proc/x")
+    words = ("view", "out", "--client", "https://server/client", "--static", "/proc/x")
+    assert "choose another folder" in command.refuses(*words)

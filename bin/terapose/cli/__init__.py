@@ -190,6 +190,8 @@ _REMEDIES = {
     errno.EMFILE: _FILES,
     errno.ENFILE: _FILES,
     errno.ENAMETOOLONG: "no file has such a name: check what was given",
+    errno.ENOENT: "it was removed in the meantime, or nothing can be made there: choose another "
+    "folder, or run again",
     errno.EEXIST: _NAME,
     errno.EISDIR: _NAME,
     errno.ENOTDIR: _NAME,

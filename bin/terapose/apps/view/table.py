@@ -7,7 +7,7 @@ so there are none of more than `MOST_PROPERTIES` cells.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from terapose.apps.view.derived import MISSING, NOTHING
 from terapose.core.errors import InputError
 from terapose.core.near import did_you_mean
-from terapose.io.tables.reading import Columns, column_names, rows_of
+from terapose.io.tables.reading import Columns, column_names, numbers_of, rows_of
 
 NUMBER = "CellID"
 MOST_PROPERTIES = 200_000
@@ -130,7 +130,7 @@ class Cells:
         best, found = np.inf, None
         names = [f"{axis}_centroid" for axis in "ZYX" if f"{axis}_centroid" in self.names]
         lead = [0.0] * (3 - len(names))
-        for rows in self.rows(names) if names else ():
+        for rows in self.rows(names, numbers_of) if names else ():
             at = np.stack([rows[name] for name in names], 1).astype(np.float64)
             away = ((at - np.asarray(place)[-len(names) :]) ** 2).sum(1)
             if away.size and away.min() < best:
@@ -140,8 +140,12 @@ class Cells:
                 found = (z, y, x)
         return found
 
-    def rows(self, names: Sequence[str]) -> Iterator[Columns]:
-        """Go through the table.
+    def rows(
+        self,
+        names: Sequence[str],
+        read: Callable[[Path, Sequence[str]], Iterator[Columns]] = rows_of,
+    ) -> Iterator[Columns]:
+        """Go through the table, in columns of any type or of those that ``read`` takes.
 
         Raises
         ------
@@ -149,7 +153,7 @@ class Cells:
             If it cannot be read, or does not have the cells of the run.
         """
         count = 0
-        reading = rows_of(self.path, list(dict.fromkeys(names)))
+        reading = read(self.path, list(dict.fromkeys(names)))
         while (rows := self._reading(lambda: next(reading, None))) is not None:
             count += len(next(iter(rows.values())))
             if count > self.number or (NUMBER in rows and not self._are_cells(rows[NUMBER])):

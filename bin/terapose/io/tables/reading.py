@@ -69,6 +69,21 @@ def rows_of(path: Path, names: Sequence[str]) -> Iterator[Columns]:
         yield {name: part[name].to_numpy() for name in names}
 
 
+def numbers_of(path: Path, names: Sequence[str]) -> Iterator[Columns]:
+    """Go through a CSV or Parquet file, as `rows_of` does, in columns of numbers.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read, or something else than numbers is in one of them.
+    """
+    for rows in rows_of(path, names):
+        for name, values in rows.items():
+            if values.dtype.kind not in "biuf":
+                raise ValueError(f"{name} is not a column of numbers")
+        yield rows
+
+
 def _parquet(path: Path, names: Sequence[str]) -> Iterator[Columns]:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX
-from terapose.io.tables.reading import Columns, column_names, rows_of
+from terapose.io.tables.reading import Columns, column_names, numbers_of
 from terapose.results.report.spread import Spread, even_edges, size_edges
 
 _PARTS, _PART = 32, 8
@@ -230,7 +230,7 @@ def _names(present: Sequence[str], size: str) -> list[str]:
 def _rows(path: Path, size: str) -> Iterator[Columns]:
     """The columns that are read, some rows at a time; sizes also as ``size``."""
     names = _names(column_names(path), size)
-    for rows in rows_of(path, names):
+    for rows in numbers_of(path, names):
         yield {**rows, "size": rows[size]}
 
 
