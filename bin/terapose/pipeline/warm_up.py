@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from terapose.algorithms.flows.flow_error import flow_errors_2d, flow_errors_3d
-from terapose.algorithms.flows.follow import follow, scale_flows
+from terapose.algorithms.flows.follow import LEAST_SAMPLE, SAMPLE, follow, scale_flows
 from terapose.algorithms.flows.points import displaced, places_of, points_in
 from terapose.algorithms.objects.expand import expand
 from terapose.algorithms.objects.holes import find_holes
@@ -45,13 +45,18 @@ def main() -> None:
     cells = places_of(np.ones(shape, bool))
     starts, _ = points_in(displaced(cells, cells, shape), (0, 0, 0))
     planar = scale_flows(np.zeros((2, *shape), np.float32), np.ones(shape, bool), shape)
-    follow(planar, (0, 0, 0), shape, starts, 2)
+    # sinks are looked for where there are many points
+    many = np.repeat(starts, SAMPLE * LEAST_SAMPLE // len(starts) + 1, axis=0)
+    for points in (starts, many):
+        follow(planar, (0, 0, 0), shape, points, 2)
     flows = scale_flows(np.zeros((3, *shape), np.float32), np.ones(shape, bool), shape)
+    follow(flows, (0, 0, 0), shape, many, 2)
     ends, _, _ = follow(flows, (0, 0, 0), shape, starts, 2)
     counts = count_ends(ends, (0, 0, 0), shape) + np.int32(20)
     seeds = np.ascontiguousarray(find_seeds(counts))
     owner = grow_seeds(counts, seeds, np.arange(len(seeds)))
     rounds, wanted = np.full(4, 2), np.array([1])
+    numbered(np.ones(shape, np.int64), wanted)
     for dtype in (np.uint32, np.uint64):
         ones = np.ones(shape, dtype)
         flow_errors_3d(ones, flows, wanted)
