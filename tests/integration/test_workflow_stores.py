@@ -26,7 +26,7 @@ from tests.workflow.conftest import (  # noqa: F401
     undisturbed,
     voxels,
 )
-from tests.workflow.launch import ROOT, results
+from tests.workflow.launch import network, results
 
 from terapose.io.labels.ome_zarr import open_level
 from terapose.io.remote import Remote
@@ -81,7 +81,7 @@ def test_image_network_and_labels_in_the_image(
                 public(server, key)
         if name == "s3":
             rows.append(f"web,{server.address}/cells/image.zarr,,1")
-        bucket.send("own.pth", ROOT / "assets" / "nuclei-large.pth")
+        bucket.send("own.pth", network())
         sheet = tmp_path / "samples.csv"
         sheet.write_text("\n".join(["sample,image,labels_in,max_tasks", *rows, ""]))
         words = ("--input", sheet, "--model", f"{bucket}/own.pth", "--diameter", 17)
