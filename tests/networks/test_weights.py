@@ -23,7 +23,7 @@ from terapose.networks.files import UNetShape, identify, unet_shape
 from terapose.networks.loading import load
 from terapose.networks.outline import outline
 from terapose.networks.unet import UNet
-from terapose.networks.weights import copy, resolve, weight_file
+from terapose.networks.weights import copy, known_of, resolve, weight_file
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +306,10 @@ def test_unknown_name() -> None:
 
 
 def test_url_is_fetched_once(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("TERAPOSE_CACHE", str(tmp_path / "cache"))
     source = tmp_path / "source.pth"
@@ -314,9 +317,30 @@ def test_url_is_fetched_once(
     url = f"file://{source}"
     fetched = resolve(url)
     assert fetched.parent == tmp_path / "cache" and _sha(fetched) == _sha(weights)
+    before = fetched.stat()
+    assert resolve(url) == fetched and fetched.stat() == before
     source.unlink()
-    assert resolve(url) == resolve(f"{url}#sha256={_sha(weights)}") == fetched
-    assert list(fetched.parent.iterdir()) == [fetched]
+    assert resolve(f"{url}#sha256={_sha(weights)}") == fetched and not caplog.text
+    assert resolve(url) == fetched and "what was fetched before is used" in caplog.text
+    assert fetched.stat() == before
+    names = {path.name for path in fetched.parent.iterdir()}
+    assert names == {fetched.name, f"{fetched.name}.version"}
+
+
+@pytest.mark.parametrize("kind", ["file", "http"])
+def test_another_file_under_the_same_url_is_fetched(
+    kind: str, weights: Path, tmp_path: Path, server: str
+) -> None:
+    source, cache = tmp_path / "net.pth", tmp_path / "cache"
+    url = f"file://{source}" if kind == "file" else f"{server}/net.pth"
+    source.write_bytes(weights.read_bytes())
+    name = known_of(url)
+    assert known_of(url) == name and _sha(resolve(url, cache=cache)) == _sha(weights)
+    # of the same size; servers give times in seconds
+    source.write_bytes(weights.read_bytes()[::-1])
+    os.utime(source, (1e9, 1e9))
+    assert known_of(url) != name and known_of(url, "00") == url
+    assert _sha(resolve(url, cache=cache)) == _sha(source) != _sha(weights)
 
 
 def test_wrong_digest_leaves_nothing(weights: Path, tmp_path: Path) -> None:

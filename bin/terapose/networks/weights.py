@@ -2,7 +2,10 @@
 
 1. The name of a network that comes with Terapose (``nuclei-large``, ``nuclei-small``), or ``auto``
    for the first of them.
-2. A URL: fetched once into a cache, in one piece, and checked against its digest.
+2. A URL: fetched into a cache, in one piece, and checked against its digest. Without a digest, the
+   server is asked whether the file is still the one that was fetched (`version_of`): another
+   network under the same address must not be taken for it. If it cannot be asked, the fetched file
+   is used, with a warning.
 3. A path.
 4. The name of a model that Cellpose has fetched before (``cpsam``, ``cyto3``).
 """
@@ -10,6 +13,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import os
 import re
 import shutil
@@ -23,8 +28,13 @@ from terapose.core.near import did_you_mean
 from terapose.core.plain import plain_name
 from terapose.io import files
 from terapose.io.homes import expanded
+from terapose.io.images.identity import state_of
 from terapose.io.shipped import SHIPPED, shipped_file
 
+log = logging.getLogger(__name__)
+
+_VERSION = ".version"
+"""What ends the name of the file that says which version of another one was fetched."""
 _CELLPOSE_NAMES = {"cyto": "cytotorch_0", "cyto2": "cyto2torch_0", "nuclei": "nucleitorch_0"}
 """Files of Cellpose 1 to 3 that have another name than their model."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -101,7 +111,7 @@ def _known_names() -> list[str]:
 
 
 def _fetched(url: str, digest: str | None, cache: Path) -> Path:
-    """The cached file of a URL, fetched now if it is not there.
+    """The cached file of a URL, fetched now if it is not there, or is another one there now.
 
     The file's own name comes last, so that what is in the cache can be recognised; the hash of the
     address before it keeps equal names of different places apart.
@@ -110,8 +120,12 @@ def _fetched(url: str, digest: str | None, cache: Path) -> Path:
     path = re.split("[?#]", url)[0]
     base = plain_name(path) or "model"
     target = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{base}"
-    if target.is_file() and (digest is None or sha256(target) == digest.lower()):
+    version = "" if digest else version_of(url)
+    if target.is_file() and (
+        sha256(target) == digest.lower() if digest else _is_current(url, target, version)
+    ):
         return target
+    noted = target.with_name(target.name + _VERSION)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with files.written(target, "weights") as partial:
@@ -119,6 +133,10 @@ def _fetched(url: str, digest: str | None, cache: Path) -> Path:
                 _download(url, sink, target)
             if digest is not None:
                 _check(partial, digest, url)
+            # none at all, rather than that of the file before
+            files.remove(noted)
+        if version:
+            files.write_text(noted, version, "version of weights")
     except OSError as error:
         raise InputError(
             "the model cache cannot be written",
@@ -127,6 +145,39 @@ def _fetched(url: str, digest: str | None, cache: Path) -> Path:
             remedy="set TERAPOSE_CACHE to a writable folder",
         ) from error
     return target
+
+
+def known_of(name: str, digest: str = "") -> str:
+    """What identifies one model, of a URL without fetching it.
+
+    Parameters
+    ----------
+    name
+        As for `resolve`.
+    digest
+        Expected SHA-256, or nothing.
+    """
+    if not _URL.match(name):
+        return sha256(resolve(name))
+    return name if digest or "#sha256=" in name else f"{name} {version_of(name)}"
+
+
+def version_of(url: str) -> str:
+    """What a server says of a file without sending it; empty if it cannot be asked, or has none."""
+    try:
+        state = state_of(url)
+    except InputError:
+        return ""
+    return json.dumps(state, default=str) if state else ""
+
+
+def _is_current(url: str, target: Path, version: str) -> bool:
+    """Whether a fetched file is the one that the server has; as far as that is known."""
+    if not version:
+        log.warning("%s cannot be asked for, so what was fetched before is used: %s", url, target)
+        return True
+    noted = target.with_name(target.name + _VERSION)
+    return noted.is_file() and noted.read_text(encoding="utf-8") == version
 
 
 def _download(url: str, sink: IO[bytes], target: Path) -> None:

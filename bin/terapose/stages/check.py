@@ -189,11 +189,11 @@ def _find_network(params: Parameters) -> _Network:
     A URL is downloaded only once, later: then it is **plan** that checks the file.
     """
     from terapose.networks.ensemble import identify_all, named, resolve_all
-    from terapose.networks.weights import resolve, sha256
+    from terapose.networks.weights import known_of
 
     names = named(params.model)
     if any("://" in name for name in names):
-        known = [name if "://" in name else sha256(resolve(name)) for name in names]
+        known = [known_of(name, params.model_digest) for name in names]
         return _Network(",".join(known) + params.model_digest, None)
     info = identify_all(resolve_all(params.model, digest=params.model_digest))
     return _Network(info.digest, info)
