@@ -23,7 +23,7 @@ from terapose.networks.files import UNetShape, identify, unet_shape
 from terapose.networks.loading import load
 from terapose.networks.outline import outline
 from terapose.networks.unet import UNet
-from terapose.networks.weights import copy, known_of, resolve, weight_file
+from terapose.networks.weights import copy, mark_of, resolve, weight_file
 
 
 @pytest.fixture(scope="module")
@@ -321,10 +321,9 @@ def test_url_is_fetched_once(
     assert resolve(url) == fetched and fetched.stat() == before
     source.unlink()
     assert resolve(f"{url}#sha256={_sha(weights)}") == fetched and not caplog.text
-    assert resolve(url) == fetched and "what was fetched before is used" in caplog.text
+    assert resolve(url) == fetched and "was fetched before is used" in caplog.text
     assert fetched.stat() == before
-    names = {path.name for path in fetched.parent.iterdir()}
-    assert names == {fetched.name, f"{fetched.name}.version"}
+    assert list(fetched.parent.iterdir()) == [fetched]
 
 
 @pytest.mark.parametrize("kind", ["file", "http"])
@@ -334,13 +333,27 @@ def test_another_file_under_the_same_url_is_fetched(
     source, cache = tmp_path / "net.pth", tmp_path / "cache"
     url = f"file://{source}" if kind == "file" else f"{server}/net.pth"
     source.write_bytes(weights.read_bytes())
-    name = known_of(url)
-    assert known_of(url) == name and _sha(resolve(url, cache=cache)) == _sha(weights)
+    mark = mark_of(url, cache=cache)
+    first = resolve(url, cache=cache)
+    assert mark_of(url, cache=cache) == mark and _sha(first) == _sha(weights)
     # of the same size; servers give times in seconds
     source.write_bytes(weights.read_bytes()[::-1])
     os.utime(source, (1e9, 1e9))
-    assert known_of(url) != name and known_of(url, "00") == url
-    assert _sha(resolve(url, cache=cache)) == _sha(source) != _sha(weights)
+    other = mark_of(url, cache=cache)
+    assert other not in ("", mark) and not mark_of(url, "00") and not mark_of(f"{url}#sha256=00")
+    second = resolve(url, cache=cache)
+    # who reads the first one goes on to do so
+    assert _sha(second) == _sha(source) != _sha(first) == _sha(weights)
+    # the one that is meant, whatever there is by now
+    assert resolve(url, mark=mark, cache=cache) == first
+    source.unlink()
+    assert resolve(url, mark=mark, cache=cache) == first
+    assert mark_of(url, cache=cache) == other and resolve(url, cache=cache) == second
+    with pytest.raises(InputError, match="cannot be fetched"):
+        resolve(url, mark="0123abcd", cache=cache)
+    source.write_bytes(weights.read_bytes())
+    with pytest.raises(InputError, match="has changed, or the server cannot be asked"):
+        resolve(url, mark="0123abcd", cache=cache)
 
 
 def test_wrong_digest_leaves_nothing(weights: Path, tmp_path: Path) -> None:

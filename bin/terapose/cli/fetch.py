@@ -19,9 +19,14 @@ Examples:
 @click.argument("model", callback=from_input)
 @click.option("--digest", help="Expected SHA-256 of the file; for several, separated by commas.")
 @click.option(
+    "--mark",
+    help="Which file of the URL is meant, as `terapose check` prints it; for several, separated by "
+    "commas.",
+)
+@click.option(
     "--output", help="Copy the file here, or into this folder/; default: keep it in the cache."
 )
-def command(model: str, digest: str | None, output: str | None) -> None:
+def command(model: str, digest: str | None, mark: str | None, output: str | None) -> None:
     """Fetch the weight file of MODEL, a name, path or URL, and print where it is and what it is.
 
     Separate several models with commas; each is put into a numbered subfolder. If MODEL is -, it
@@ -32,7 +37,7 @@ def command(model: str, digest: str | None, output: str | None) -> None:
 
     # before anything is downloaded
     place = None if output is None else local_path(output)
-    files = resolve_all(model, digest=digest or "")
+    files = resolve_all(model, digest=digest or "", marks=mark or "")
     # before copying: a file that is not a network must not replace one
     info = identify_all(files)
     if output is not None and place is not None:

@@ -51,7 +51,7 @@ def named(model: str) -> list[str]:
     return names
 
 
-def resolve_all(model: str, *, digest: str = "") -> list[Path]:
+def resolve_all(model: str, *, digest: str = "", marks: str = "") -> list[Path]:
     """Find the weight files of a model, fetching them if need be.
 
     Parameters
@@ -60,16 +60,18 @@ def resolve_all(model: str, *, digest: str = "") -> list[Path]:
         See `named` and `terapose.networks.weights.resolve`.
     digest
         SHA-256 of each file, in their order, with commas between them; "" for any.
+    marks
+        Likewise which file of each URL is meant (`terapose.networks.weights.mark_of`).
 
     Raises
     ------
     InputError
         A file cannot be found, or digests do not match the networks.
     """
-    return _resolved(named(model), digest)
+    return _resolved(named(model), digest, marks)
 
 
-def _resolved(names: Sequence[str | Path], digest: str) -> list[Path]:
+def _resolved(names: Sequence[str | Path], digest: str, marks: str) -> list[Path]:
     digests = digest.split(",") if digest else [""] * len(names)
     if len(digests) != len(names):
         raise InputError(
@@ -78,8 +80,11 @@ def _resolved(names: Sequence[str | Path], digest: str) -> list[Path]:
             got=f"{len(digests)} for {len(names)} networks",
             allowed="one for each network, in their order",
         )
-    pairs = zip(names, digests, strict=True)
-    return [resolve(name, digest=wanted or None) for name, wanted in pairs]
+    meant = dict(enumerate(marks.split(",")))
+    return [
+        resolve(name, digest=wanted or None, mark=meant.get(number))
+        for number, (name, wanted) in enumerate(zip(names, digests, strict=True))
+    ]
 
 
 def identify_all(paths: Sequence[Path]) -> ModelInfo:
@@ -161,4 +166,4 @@ def weight_files(path: Path, *, digest: str = "") -> list[Path]:
     if path.is_dir():
         folders = [p for p in path.iterdir() if p.is_dir() and p.name.isdecimal()]
     files = [weight_file(p) for p in sorted(folders, key=lambda p: int(p.name)) or [path]]
-    return _resolved(files, digest) if digest else files
+    return _resolved(files, digest, "") if digest else files

@@ -3,9 +3,11 @@
 1. The name of a network that comes with Terapose (``nuclei-large``, ``nuclei-small``), or ``auto``
    for the first of them.
 2. A URL: fetched into a cache, in one piece, and checked against its digest. Without a digest, the
-   server is asked whether the file is still the one that was fetched (`version_of`): another
-   network under the same address must not be taken for it. If it cannot be asked, the fetched file
-   is used, with a warning.
+   server is asked for the file's size, and its entity tag or time (`mark_of`): another network
+   under the same address must not be taken for one that was fetched before. Each has a file of its
+   own in the cache, which never changes: other runs may be reading it. If the server cannot be
+   asked, the newest one is used, with a warning. Not noticed is another file of the same size on a
+   server that gives neither tag nor time.
 3. A path.
 4. The name of a model that Cellpose has fetched before (``cpsam``, ``cyto3``).
 """
@@ -13,7 +15,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -23,7 +24,7 @@ from typing import IO
 
 import fsspec
 
-from terapose.core.errors import InputError, pass_on
+from terapose.core.errors import InputError, pass_on, shown
 from terapose.core.near import did_you_mean
 from terapose.core.plain import plain_name
 from terapose.io import files
@@ -33,14 +34,21 @@ from terapose.io.shipped import SHIPPED, shipped_file
 
 log = logging.getLogger(__name__)
 
-_VERSION = ".version"
-"""What ends the name of the file that says which version of another one was fetched."""
 _CELLPOSE_NAMES = {"cyto": "cytotorch_0", "cyto2": "cyto2torch_0", "nuclei": "nucleitorch_0"}
 """Files of Cellpose 1 to 3 that have another name than their model."""
+_MARK = 8
+_IS_MARK = re.compile(f"[0-9a-f]{{{_MARK}}}")
+"""What tells files under one URL apart: so many signs."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None = None) -> Path:
+def resolve(
+    model: str | Path,
+    *,
+    digest: str | None = None,
+    mark: str | None = None,
+    cache: Path | None = None,
+) -> Path:
     """Find a model's weight file, fetching it if it has to be.
 
     Parameters
@@ -51,6 +59,8 @@ def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None 
         ``#sha256=...``.
     digest
         Expected SHA-256 of the file, hexadecimal; a file that has another is refused.
+    mark
+        Which file of a URL without a digest is meant (`mark_of`); default: the one there is now.
     cache
         Folder for fetched files; default ``$TERAPOSE_CACHE``, else ``~/.cache/terapose``.
 
@@ -67,7 +77,7 @@ def resolve(model: str | Path, *, digest: str | None = None, cache: Path | None 
     name = str(model)
     if _URL.match(name):
         url, _, given = name.partition("#sha256=")
-        return _fetched(url, digest or given or None, cache or _cache())
+        return _fetched(url, (digest or given).lower(), mark or "", cache or _cache())
     path = shipped(name) if name in (*SHIPPED, "auto") else expanded(name)
     if not path.is_file():
         path = _cellpose_folder() / _CELLPOSE_NAMES.get(name, name)
@@ -110,33 +120,46 @@ def _known_names() -> list[str]:
     return [*SHIPPED, *there, *(name for name, file in _CELLPOSE_NAMES.items() if file in there)]
 
 
-def _fetched(url: str, digest: str | None, cache: Path) -> Path:
-    """The cached file of a URL, fetched now if it is not there, or is another one there now.
+def _fetched(url: str, digest: str, mark: str, cache: Path) -> Path:
+    """The cached file of a URL, fetched now if it is not there.
 
     The file's own name comes last, so that what is in the cache can be recognised; the hash of the
     address before it keeps equal names of different places apart.
     """
+    start, there = _in_cache(url, cache)
     # what signs an address is no part of the name
-    path = re.split("[?#]", url)[0]
-    base = plain_name(path) or "model"
-    target = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{base}"
-    version = "" if digest else version_of(url)
-    if target.is_file() and (
-        sha256(target) == digest.lower() if digest else _is_current(url, target, version)
-    ):
+    base = plain_name(re.split("[?#]", url)[0]) or "model"
+    if digest:
+        target = next((path for path in there if sha256(path) == digest), None)
+        mark = ""
+    else:
+        mark = mark or _mark_now(url)
+        named = f"{start}{mark}-{base}"
+        target = next((path for path in there if mark and path.name == named), None)
+        if not mark and there:
+            target = there[-1]
+            log.warning(
+                "%s: the server cannot be asked whether there is another file by now; the one that "
+                "was fetched before is used",
+                shown(url),
+            )
+    if target is not None:
         return target
-    noted = target.with_name(target.name + _VERSION)
+    which = digest[:_MARK] or mark
+    target = cache / (f"{start}{which}-{base}" if which else f"{start}{base}")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with files.written(target, "weights") as partial:
             with partial.open("wb") as sink:
                 _download(url, sink, target)
-            if digest is not None:
+            if digest:
                 _check(partial, digest, url)
-            # none at all, rather than that of the file before
-            files.remove(noted)
-        if version:
-            files.write_text(noted, version, "version of weights")
+            elif mark and _mark_now(url) != mark:
+                raise InputError(
+                    "the file of the network has changed, or the server cannot be asked any more",
+                    where=url,
+                    remedy="run again",
+                )
     except OSError as error:
         raise InputError(
             "the model cache cannot be written",
@@ -147,8 +170,15 @@ def _fetched(url: str, digest: str | None, cache: Path) -> Path:
     return target
 
 
-def known_of(name: str, digest: str = "") -> str:
-    """What identifies one model, of a URL without fetching it.
+def _in_cache(url: str, cache: Path) -> tuple[str, list[Path]]:
+    """How the names of a URL's files in the cache begin, and those there are, the newest last."""
+    start = f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-"
+    there = [path for path in cache.glob(f"{start}*") if path.is_file()]
+    return start, sorted(there, key=lambda path: path.stat().st_mtime_ns)
+
+
+def mark_of(name: str, digest: str = "", cache: Path | None = None) -> str:
+    """Which file a URL leads to, without fetching it.
 
     Parameters
     ----------
@@ -156,28 +186,29 @@ def known_of(name: str, digest: str = "") -> str:
         As for `resolve`.
     digest
         Expected SHA-256, or nothing.
+    cache
+        As for `resolve`.
+
+    Returns
+    -------
+    str
+        Of what the server says; of the newest file that was fetched if it cannot be asked. Empty
+        if there is none, and of what a digest identifies or is no URL.
     """
-    if not _URL.match(name):
-        return sha256(resolve(name))
-    return name if digest or "#sha256=" in name else f"{name} {version_of(name)}"
+    if not _URL.match(name) or digest or "#sha256=" in name:
+        return ""
+    _, there = _in_cache(name, cache or _cache())
+    parts = there[-1].name.split("-") if there else []
+    return _mark_now(name) or (parts[1] if len(parts) > 2 and _IS_MARK.fullmatch(parts[1]) else "")
 
 
-def version_of(url: str) -> str:
-    """What a server says of a file without sending it; empty if it cannot be asked, or has none."""
+def _mark_now(url: str) -> str:
+    """What a server says of a file, in short; empty if it cannot be asked, or says nothing."""
     try:
         state = state_of(url)
     except InputError:
         return ""
-    return json.dumps(state, default=str) if state else ""
-
-
-def _is_current(url: str, target: Path, version: str) -> bool:
-    """Whether a fetched file is the one that the server has; as far as that is known."""
-    if not version:
-        log.warning("%s cannot be asked for, so what was fetched before is used: %s", url, target)
-        return True
-    noted = target.with_name(target.name + _VERSION)
-    return noted.is_file() and noted.read_text(encoding="utf-8") == version
+    return hashlib.sha256(repr(state).encode()).hexdigest()[:_MARK] if any(state) else ""
 
 
 def _download(url: str, sink: IO[bytes], target: Path) -> None:

@@ -177,10 +177,14 @@ def check_room(folder: Path, voxels: int) -> None:
 
 
 class _Network(NamedTuple):
-    """What identifies a network's file, and what it is; None: not fetched yet."""
+    """What identifies a network's file, and what it is; None: not fetched yet.
+
+    Of URLs also which of their files are meant.
+    """
 
     identity: str
     info: ModelInfo | None
+    marks: str = ""
 
 
 def _find_network(params: Parameters) -> _Network:
@@ -189,18 +193,21 @@ def _find_network(params: Parameters) -> _Network:
     A URL is downloaded only once, later: then it is **plan** that checks the file.
     """
     from terapose.networks.ensemble import identify_all, named, resolve_all
-    from terapose.networks.weights import known_of
+    from terapose.networks.weights import mark_of, resolve, sha256
 
     names = named(params.model)
     if any("://" in name for name in names):
-        known = [known_of(name, params.model_digest) for name in names]
-        return _Network(",".join(known) + params.model_digest, None)
+        marks = [mark_of(name, params.model_digest) for name in names]
+        known = [name if "://" in name else sha256(resolve(name)) for name in names]
+        identity = ",".join((*known, *marks, params.model_digest))
+        return _Network(identity, None, ",".join(marks) if any(marks) else "")
     info = identify_all(resolve_all(params.model, digest=params.model_digest))
     return _Network(info.digest, info)
 
 
-def _digest_option(params: Parameters) -> list[str]:
-    return ["--digest", params.model_digest] if params.model_digest else []
+def _fetch_options(params: Parameters, network: _Network) -> list[str]:
+    given = {"--digest": params.model_digest, "--mark": network.marks}
+    return [word for name, value in given.items() if value for word in (name, value)]
 
 
 class Checked(NamedTuple):
@@ -303,7 +310,7 @@ def _check_one(
     # the networks' files are fetched by then: their addresses are but names
     shown_as = {name: masked(getattr(params, name)) for name in ("model", "cell_model")}
     told = params.model_copy(update=shown_as)
-    fetch = shlex.join([params.model, *_digest_option(params)])
+    fetch = shlex.join([params.model, *_fetch_options(params, network)])
     row = {
         "address": address,
         "identity": key_of(*seen, network.identity, channels),
