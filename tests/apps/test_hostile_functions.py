@@ -107,12 +107,20 @@ def test_one_interruption_ends_a_function_that_does_not_return(
 ) -> None:
     Path("mine.py").write_text(ENDLESS)
     words = ["process", "labels.zarr", "b.zarr", "--with", "mine.py"]
-    running = subprocess.Popen([sys.executable, EXECUTABLE, *words], stderr=subprocess.PIPE)
-    while not Path("entered").exists():
-        assert running.poll() is None
-        time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    running = subprocess.Popen(
+        [sys.executable, EXECUTABLE, *words],
+        stderr=subprocess.PIPE,
+        # it may be ignored where tests run in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        while not Path("entered").exists():
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    finally:
+        running.kill()
     assert running.returncode == 130 and b"Traceback" not in said
     Path("entered").unlink()
     Path("mine.py").write_text(SAME)

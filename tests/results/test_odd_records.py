@@ -274,3 +274,14 @@ def test_folders_where_nothing_can_be_made(copied: Path, command: Terapose) -> N
     assert "choose another folder" in command.refuses("report", "out", "--output", "/proc/x")
     words = ("view", "out", "--client", "https://server/client", "--static", "/proc/x")
     assert "choose another folder" in command.refuses(*words)
+
+
+def test_a_table_without_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Terapose
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("image.tif", np.arange(480, dtype=np.uint16).reshape(20, 24))
+    tifffile.imwrite("labels.tif", np.zeros((20, 24), np.uint8))
+    measure("image.tif", "labels.tif", "out", table="csv", workers=1)
+    assert command("report", "out").code == 0
+    assert command("view", *READERS["view"]).code == 0

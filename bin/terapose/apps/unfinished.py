@@ -61,7 +61,15 @@ class Unfinished:
         """What becomes the result."""
         return self.folder / "result"
 
-    def run(self, step: str, units: int, work: Callable[[int], Noted], key: str = "") -> None:
+    def run(
+        self,
+        step: str,
+        units: int,
+        work: Callable[[int], Noted],
+        key: str = "",
+        *,
+        waits: bool = True,
+    ) -> None:
         """Do the units of a step that are not done.
 
         Parameters
@@ -75,13 +83,16 @@ class Unfinished:
             and None for those that it removed.
         key
             What the files depend on beside the request; with another one all units are done again.
+        waits
+            Whether units that have begun are waited for when the user interrupts the work. Others
+            may work in the folder from then on.
         """
         name = f"{step} {key}".strip()
         done = self._done(name)
         todo = [unit for unit in range(units) if unit not in done]
         self._show(step, units - len(todo), units)
         with (self.folder / _RECEIPTS).open("a", encoding="utf-8") as receipts:
-            finished = _each(todo, work, self.jobs)
+            finished = _each(todo, work, self.jobs, waits=waits)
             for count, (unit, noted) in enumerate(finished, units - len(todo) + 1):
                 line = json.dumps({"step": name, "unit": unit, "files": noted})
                 receipts.write(f"{line}\n")
@@ -217,11 +228,11 @@ def check_destination(path: Path, inputs: Iterable[str], *, overwrite: bool) -> 
 
 
 def _each(
-    todo: Iterable[int], work: Callable[[int], Noted], jobs: int
+    todo: Iterable[int], work: Callable[[int], Noted], jobs: int, *, waits: bool
 ) -> Iterator[tuple[int, Noted]]:
     """Do units in threads, a few ahead; each with what it returned, as they become ready."""
     pool = ThreadPoolExecutor(jobs)
-    waits = True
+    is_waited_for = True
     try:
         waiting: dict[Future[Noted], int] = {}
         for unit in todo:
@@ -231,11 +242,10 @@ def _each(
         while waiting:
             yield from _ready(waiting)
     except KeyboardInterrupt:
-        # a function of the user's may never return
-        waits = False
+        is_waited_for = waits
         raise
     finally:
-        pool.shutdown(waits, cancel_futures=True)
+        pool.shutdown(is_waited_for, cancel_futures=True)
 
 
 def _ready(waiting: dict[Future[Noted], int]) -> Iterator[tuple[int, Noted]]:

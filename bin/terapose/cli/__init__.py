@@ -133,7 +133,7 @@ def main() -> None:
         sys.exit(130)
     except PermissionError as error:
         fault = _system_fault(error, "make sure that you may read it, or write there")
-    except (MemoryError, RuntimeError, ImportError, OSError) as error:
+    except Exception as error:
         if isinstance(error, OSError) and error.errno in _REMEDIES:
             click.echo(f"terapose: {_system_fault(error, _REMEDIES[error.errno])}", err=True)
             sys.exit(2)
@@ -148,8 +148,6 @@ def main() -> None:
         if called == ["stage"]:
             click.echo(f"terapose: {fault}", err=True)
             sys.exit(_KILLED)
-    except Exception:
-        _tell_where()
     else:
         return
     click.echo(f"terapose: {fault}", err=True)

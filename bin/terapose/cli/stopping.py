@@ -1,4 +1,7 @@
-"""SIGTERM, which schedulers and ``kill`` send, ends a command as Ctrl-C does, and that at once."""
+"""SIGTERM, which schedulers and ``kill`` send, ends a command as Ctrl-C does.
+
+Ctrl-C ends one that runs code of the user's at once.
+"""
 
 from __future__ import annotations
 

@@ -119,10 +119,14 @@ def lacks_memory(error: BaseException) -> bool:
 
     Each library has its own words for it, and some raise one without them.
     """
-    if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
-        return True
-    behind = error.__cause__ or error.__context__
-    return behind is not None and lacks_memory(behind)
+    seen = set[int]()
+    behind: BaseException | None = error
+    while behind is not None and id(behind) not in seen:
+        if isinstance(behind, MemoryError) or any(sign in str(behind) for sign in _NO_MEMORY):
+            return True
+        seen.add(id(behind))
+        behind = behind.__cause__ or behind.__context__
+    return False
 
 
 def pass_on(error: BaseException) -> None:

@@ -52,7 +52,8 @@ def njit(function: Any = None, **options: Any) -> Any:
 
     def decorate(function: Any) -> Any:
         kernel = numba.njit(**options)(function)
-        if options["cache"]:
+        # where NUMBA_DISABLE_JIT is set it is the function as it was
+        if options["cache"] and kernel is not function:
             file = kernel._cache._cache_file
             file._source_stamp = file._source_stamp, _sources(function.__module__)
         return kernel
@@ -63,7 +64,8 @@ def njit(function: Any = None, **options: Any) -> Any:
 @cache
 def _sources(module: str) -> str:
     """SHA-256 of a module of this package and of all that it imports of it."""
-    seen, waiting, digest = {__name__}, [module], hashlib.sha256()
+    # of this module itself only the options above count
+    seen, waiting, digest = {__name__}, [module], hashlib.sha256(Path(__file__).read_bytes())
     while waiting:
         name = waiting.pop()
         path = _path_of(name)

@@ -38,7 +38,7 @@ _CELLPOSE_NAMES = {"cyto": "cytotorch_0", "cyto2": "cyto2torch_0", "nuclei": "nu
 """Files of Cellpose 1 to 3 that have another name than their model."""
 _MARK = 8
 _IS_MARK = re.compile(f"[0-9a-f]{{{_MARK}}}")
-"""What tells files under one URL apart: so many signs."""
+"""What distinguishes the files under one URL: so many signs."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 

@@ -194,7 +194,8 @@ def _applied(setting: FileSetting, work: Unfinished) -> _Final:
         tables = _save(work, f"applied/{number}.npz", keys=found.keys, **verdicts, **edges)
         return {**{f"{_NUMBERS}/{key}": crc for key, crc in noted.items()}, **tables}
 
-    work.run("applied", len(grid), unit)
+    # a function of the user's may never return
+    work.run("applied", len(grid), unit, waits=False)
     pairs = [np.zeros((0, 4), np.int64)]
     if setting.function.kind != "objects":
         work.run("joined", len(grid), lambda number: _join(setting, work, number))

@@ -66,7 +66,9 @@ def rows_of(path: Path, names: Sequence[str]) -> Iterator[Columns]:
 
     read = pd.read_csv(path, usecols=names, chunksize=ROWS, float_precision="round_trip")
     for part in read:
-        yield {name: part[name].to_numpy() for name in names}
+        # columns without rows have no type
+        if len(part):
+            yield {name: part[name].to_numpy() for name in names}
 
 
 def numbers_of(path: Path, names: Sequence[str]) -> Iterator[Columns]:
