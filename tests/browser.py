@@ -163,7 +163,7 @@ class Browser:
         os.close(self._write)
 
 
-def is_colored(picture: np.ndarray) -> bool:
-    """Whether a fiftieth of the pixels below the bars of the viewer is no grey."""
+def is_colored(picture: np.ndarray, part: float = 0.05) -> bool:
+    """Whether a part of the pixels below the bars of the viewer is no grey."""
     parts = picture[60:].astype(int)
-    return bool((parts.max(2) - parts.min(2) > COLORED).mean() > 0.02)
+    return bool((parts.max(2) - parts.min(2) > COLORED).mean() > part)

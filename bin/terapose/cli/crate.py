@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -29,8 +30,6 @@ def command(results: Path, licence: str) -> None:
     RESULTS is the folder of one sample, or contains a folder for each. Results are first compared
     with their checksums; damaged ones are refused.
     """
-    import re
-
     from terapose.core.errors import InputError, shown
     from terapose.results.ro_crate import write_crate
     from terapose.results.verify import folders_in

@@ -129,24 +129,20 @@ def _fetched(url: str, digest: str, mark: str, cache: Path) -> Path:
     start, there = _in_cache(url, cache)
     # what signs an address is no part of the name
     base = plain_name(re.split("[?#]", url)[0]) or "model"
-    if digest:
-        target = next((path for path in there if sha256(path) == digest), None)
-        mark = ""
-    else:
-        mark = mark or _mark_now(url)
-        named = f"{start}{mark}-{base}"
-        target = next((path for path in there if mark and path.name == named), None)
-        if not mark and there:
-            target = there[-1]
-            log.warning(
-                "%s: the server cannot be asked whether there is another file by now; the one that "
-                "was fetched before is used",
-                shown(url),
-            )
-    if target is not None:
-        return target
-    which = digest[:_MARK] or mark
+    which = digest[:_MARK] or mark or _mark_now(url)
     target = cache / (f"{start}{which}-{base}" if which else f"{start}{base}")
+    if digest:
+        there = [path for path in there if sha256(path) == digest]
+    elif which:
+        there = [path for path in there if path == target]
+    elif there:
+        log.warning(
+            "%s: the server cannot be asked whether there is another file by now; the one that was "
+            "fetched before is used",
+            shown(url),
+        )
+    if there:
+        return there[-1]
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with files.written(target, "weights") as partial:
@@ -154,7 +150,7 @@ def _fetched(url: str, digest: str, mark: str, cache: Path) -> Path:
                 _download(url, sink, target)
             if digest:
                 _check(partial, digest, url)
-            elif mark and _mark_now(url) != mark:
+            elif which and _mark_now(url) != which:
                 raise InputError(
                     "the file of the network has changed, or the server cannot be asked any more",
                     where=url,
