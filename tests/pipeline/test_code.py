@@ -20,6 +20,7 @@ from tests.synthetic import write_zarr
 
 import terapose
 from terapose.core.errors import InputError
+from terapose.core.imports import path_of
 from terapose.io.images.opening import open_image
 from terapose.pipeline import code
 from terapose.pipeline.code import modules_of
@@ -225,7 +226,7 @@ def test_imports_are_those_of_pythons_parser() -> None:
                 names |= {alias.name for alias in node.names}
         wanted = (name.removeprefix("terapose.") for name in names if name.startswith("terapose."))
         found = code._read(module.removesuffix(".__init__")).imports
-        assert {n for n in wanted if code._path_of(n).is_file()} <= found, module
+        assert {n for n in wanted if path_of(n, code._ROOT).is_file()} <= found, module
 
 
 def test_a_version_is_a_key_of_its_own() -> None:

@@ -8,7 +8,8 @@ import time
 import pytest
 from tests.sources import parsed
 
-from terapose.pipeline.code import _path_of, modules_of
+from terapose.core.imports import path_of
+from terapose.pipeline.code import _ROOT, modules_of
 from terapose.pipeline.graph import GRAPH, PLAN
 from terapose.pipeline.normal_form import normal_form
 
@@ -59,7 +60,7 @@ def completed(source: str) -> str:
 @pytest.mark.parametrize("module", MODULES)
 def test_it_has_the_syntax_tree_of_the_source(module: str) -> None:
     """So code of one form does the same."""
-    path = _path_of(module)
+    path = path_of(module, _ROOT)
     form = normal_form(path.read_text(encoding="utf-8"))
     assert stripped(ast.parse(completed(form))) == stripped(parsed(path))
     assert normal_form(form) == form
@@ -118,7 +119,9 @@ def test_lines_of_a_statement_need_no_bracket() -> None:
 
 def test_it_takes_a_moment() -> None:
     """Each task waits for it, with all that its stage imports: 35 ms on a small server."""
-    sources = [_path_of(m).read_text(encoding="utf-8") for m in modules_of("stages.gradients")]
+    sources = [
+        path_of(m, _ROOT).read_text(encoding="utf-8") for m in modules_of("stages.gradients")
+    ]
     begin = time.process_time()
     for source in sources:
         normal_form(source)

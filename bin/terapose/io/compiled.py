@@ -20,11 +20,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -32,6 +30,7 @@ from typing import Any
 
 import numba
 
+from terapose.core.imports import imported, path_of
 from terapose.io import files
 
 log = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ _VARIABLE = "NUMBA_CACHE_DIR"
 _OURS = ("algorithms_", "flows_", "objects_", "networks_", "simulate_")
 """What numba's folders for the folders of this package begin with."""
 _PACKAGE = Path(__file__).parents[1]
-_IMPORT = re.compile(r"^ *from (terapose[\w.]*) import (?:\(([^)]*)\)|(.*))", re.MULTILINE)
+_PREFIX = "terapose."
 
 
 def njit(function: Any = None, **options: Any) -> Any:
@@ -65,29 +64,17 @@ def njit(function: Any = None, **options: Any) -> Any:
 def _sources(module: str) -> str:
     """SHA-256 of a module of this package and of all that it imports of it."""
     # of this module itself only the options above count
-    seen, waiting, digest = {__name__}, [module], hashlib.sha256(Path(__file__).read_bytes())
+    seen, digest = {__name__.removeprefix(_PREFIX)}, hashlib.sha256(Path(__file__).read_bytes())
+    waiting = [module.removeprefix(_PREFIX)]
     while waiting:
         name = waiting.pop()
-        path = _path_of(name)
-        if name not in seen and path is not None:
+        path = path_of(name, _PACKAGE)
+        if name not in seen and path.is_file():
             seen.add(name)
             source = path.read_bytes()
             digest.update(hashlib.sha256(source).digest())
-            waiting += _imports(source.decode())
+            waiting += sorted(imported(source.decode(), _PACKAGE))
     return digest.hexdigest()
-
-
-def _path_of(module: str) -> Path | None:
-    """The file of a module of this package; None of a package, and of what is none."""
-    path = _PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    return path if path.is_file() else None
-
-
-def _imports(source: str) -> Iterator[str]:
-    """What may be modules of this package among what a source imports."""
-    for package, together, names in _IMPORT.findall(source):
-        yield package
-        yield from (f"{package}.{name}" for name in re.findall(r"\w+", together or names))
 
 
 @cache

@@ -15,19 +15,15 @@ What is imported by name at run time alone is not seen, so a stage that looks ot
 from __future__ import annotations
 
 import hashlib
-import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from terapose.core.errors import InputError
+from terapose.core.imports import imported, path_of
 from terapose.pipeline.normal_form import normal_form
 
 _ROOT = Path(__file__).parents[1]
-_IMPORT = re.compile(
-    r"^ *(?:from (terapose[\w.]*) import ([^\n]*)|import (terapose\.[\w.]+))", re.M
-)
-_NAME = re.compile(r"(?<!as )\b[A-Za-z_]\w*")
 _SILENT = frozenset(
     {
         *("core.errors", "core.masking", "core.param_faults", "core.param_types"),
@@ -90,23 +86,5 @@ class _Module(NamedTuple):
 
 @cache
 def _read(module: str) -> _Module:
-    form = normal_form(_path_of(module).read_text(encoding="utf-8"))
-    return _Module(hashlib.sha256(form.encode()).hexdigest(), _imports(form))
-
-
-def _path_of(module: str) -> Path:
-    """Where a module is, or a package."""
-    path = _ROOT.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _imports(form: str) -> frozenset[str]:
-    found = set[str]()
-    for package, names, whole in _IMPORT.findall(form):
-        found |= {whole} if whole else {f"{package}.{n}" for n in _NAME.findall(names)} | {package}
-    parents = {
-        ".".join(parts[1:n])
-        for parts in (name.split(".") for name in found)
-        for n in range(2, len(parts) + 1)
-    }
-    return frozenset(name for name in parents if _path_of(name).is_file())
+    form = normal_form(path_of(module, _ROOT).read_text(encoding="utf-8"))
+    return _Module(hashlib.sha256(form.encode()).hexdigest(), imported(form, _ROOT))
