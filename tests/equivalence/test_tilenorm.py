@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -131,3 +132,27 @@ def test_a_range_that_is_rounded_away_is_refused() -> None:
     maps = maps_of(image, 16, 1)
     with pytest.raises(InputError, match="low and high percentiles of the tiles coincide"):
         normalize_tiles(image, Box.whole((4, 8, 8)), (4, 8, 8), *maps)
+
+
+@pytest.mark.parametrize("pairs", [1, 37, 1000])
+def test_nearest_tiles_are_found_a_part_at_a_time(
+    pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MouseLand/cellpose has no such limit: of a slide half of whose tiles are flat, all pairs of
+    tiles would not fit into memory."""
+    image = image_of("a flat corner", np.random.default_rng(1))
+    whole = maps_of(image, 20, 1)
+    monkeypatch.setattr("terapose.algorithms.normalize.tiled._PAIRS", pairs)
+    for found, known in zip(maps_of(image, 20, 1), whole, strict=True):
+        np.testing.assert_array_equal(found, known)
+
+
+def test_memory_of_nearest_tiles_is_bounded() -> None:
+    low = np.zeros((1, 90, 90), np.float32)
+    high = np.where(np.indices((90, 90)).sum(0) % 2, 1, 0).astype(np.float32)[None]
+    tracemalloc.start()
+    tile_maps(low, high)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # of all pairs of 4,050 flat tiles and 4,050 others it would be 400 MB
+    assert peak < 120e6

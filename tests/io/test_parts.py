@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from terapose.algorithms.objects.filters import Windows, resolve
-from terapose.core.geometry import Box, Grid
+from terapose.core.errors import StoreError
+from terapose.core.geometry import Box, Grid, zyx
 from terapose.core.tables import ROWS, Table, windows
 from terapose.io.store.long_tables import (
     ByNumber,
@@ -23,7 +24,7 @@ from terapose.io.store.long_tables import (
     put_whole,
     voxels_together,
 )
-from terapose.io.store.sorted_columns import columns_in
+from terapose.io.store.sorted_columns import columns_in, looked_up, put_column, span_of
 from terapose.io.store.store import Store
 
 RNG = np.random.default_rng(0)
@@ -127,3 +128,48 @@ def test_the_median_of_all_windows(sizes: list[int], rows: int) -> None:
     found = resolve(Windows.of(objects, holes, rows), (100, 100, 100), rules, read)
     kept = np.concatenate([objects["id"] for objects, _ in found])
     np.testing.assert_array_equal(kept, ids[count >= np.median(count)])
+
+
+def test_only_the_numbers_that_occur_are_looked_up(store: Store) -> None:
+    """Background is in nearly every block: it must not mean all numbers from 0 on."""
+    values = np.concatenate([[0], RNG.integers(0, 10**6, 3 * 2**18)])
+    put_column(store, "names", values)
+    ids = RNG.integers(2**18 + 5, 2**19 - 5, (3, 4, 5))
+    ids[0] = 0
+    Path(store.where("names/c/0/0/0")).unlink()
+    np.testing.assert_array_equal(looked_up(store, "names", ids), values[ids])
+    nothing = looked_up(store, "names", np.zeros((2, 2), np.uint32))
+    assert not nothing.any() and nothing.dtype == values.dtype
+    with pytest.raises(StoreError):
+        looked_up(store, "names", np.array([1]))
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_all_of_a_box_is_within_its_span(data: st.DataObject) -> None:
+    shape = zyx(data.draw(st.tuples(*[st.integers(1, 6)] * 3)))
+    start = zyx(data.draw(st.integers(0, n - 1)) for n in shape)
+    stop = zyx(data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True))
+    inside = np.arange(np.prod(shape)).reshape(shape)[Box(start, stop).slices]
+    assert span_of(Box(start, stop), shape) == (inside.min(), inside.max() + 1)
+
+
+def test_rows_that_were_looked_at_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find a part of a long column takes a few reads the first time, and two afterwards."""
+    values = np.cumsum(RNG.integers(0, 3, 9 * 2**18))
+    put_column(store, "t/key", values)
+    reads: list[Box] = []
+    read = Store.read
+
+    def counted(self: Store, name: str, box: Box) -> NDArray[Any]:
+        reads.append(box)
+        return read(self, name, box)
+
+    monkeypatch.setattr(Store, "read", counted)
+    for n, span in enumerate([(5, 900), (800_000, 800_400), (799_000, 799_500)]):
+        found = columns_in(store, "t", ("key",), len(values), span)["key"]
+        np.testing.assert_array_equal(found, values[(values >= span[0]) & (values < span[1])])
+        if n == 2:
+            # the ends of the span, and what is there
+            assert len(reads) <= 4
+        reads.clear()

@@ -9,13 +9,19 @@ import numpy as np
 import pytest
 from tests.synthetic import write_tiff
 
+from terapose.core.geometry import Box
 from terapose.core.params import check
+from terapose.io.store.store import Store
 from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.estimate import of_store
 from terapose.pipeline.graph import STAGES, memory_of
+from terapose.pipeline.job import Job
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
+from terapose.pipeline.running import run
+from terapose.pipeline.state import State
+from terapose.stages import plan as plan_stage
 
 SHAPE = (20, 60, 70)
 REGION = {"region": "3:13,11:41,8:58"}
@@ -57,3 +63,38 @@ def test_the_copy_of_the_whole_image_is_in_the_store(image: Path, tiny_model: Pa
     for more in ({}, REGION):
         plan = planned(image, tiny_model, **more)
         assert of_store(plan) - of_store(unconverted(plan)) == CHANNEL
+
+
+def test_channels_that_are_only_measured_are_copied_too(tmp_path: Path, tiny_model: Path) -> None:
+    """Strips are decoded as a whole for each block that reads them: once is enough."""
+    values = np.random.default_rng(0).integers(0, 900, (3, *SHAPE)).astype(np.uint16)
+    path = write_tiff(tmp_path / "a.tif", values, kind="strips", axes="CZYX")
+    plan = planned(path, tiny_model, channels=2)
+    assert of_store(plan) - of_store(unconverted(plan)) == 3 * CHANNEL
+    store = Store(str(tmp_path / "store"), plan.digest)
+    plan_stage.run(plan, store)
+    for task in range(len(plan.tasks["convert"])):
+        run(Job(plan, store, "convert", task, {}, State()))
+    path.unlink()
+    job = Job(plan, store, "measure", 0, {}, State())
+    for channel in (1, 2, 3):
+        found = job.read_image(Box.whole(SHAPE), channel)
+        np.testing.assert_array_equal(found, values[channel - 1])
+
+
+def test_tiles_that_begin_in_a_block_are_counted_with_it(tmp_path: Path, tiny_model: Path) -> None:
+    """Intensities of tiles: all channels of a block, and as far as its last tiles reach."""
+    values = np.zeros((2, 4, 3000, 3000), np.uint16)
+    values[:, ::2, ::2, ::2] = 900
+    path = write_tiff(tmp_path / "a.tif", values, axes="CZYX")
+    memory = STAGES["intensities"].memory
+    assert memory is not None
+
+    def needed(**params: Any) -> int:
+        checked = check({"model": str(tiny_model), "block_shape": (4, 256, 256), **params})
+        return memory(make_plan(open_checked(str(path), checked), identify(tiny_model), checked))
+
+    tiles = {"normalize": "tile", "normalize_tile": 1000}
+    more = needed(**tiles, channels=(1, 2)) - needed()
+    # 18 bytes were counted for each voxel of a block of one channel: now 20, and of the tiles
+    assert more == 20 * 4 * 1256**2 - 18 * 4 * 256**2

@@ -26,7 +26,7 @@ from terapose.pipeline.plan import Plan
 from terapose.pipeline.repair import read_receipts
 from terapose.pipeline.running import run, sum_up
 from terapose.pipeline.state import State
-from terapose.stages import combine
+from terapose.stages import combine, intensities
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (20, 21, 22)).astype(np.uint16)
 
@@ -213,6 +213,24 @@ def test_a_twin_that_lost_its_input_does_not_write(tmp_path: Path, tiny_model: P
         result.store.drop(job.item_marker(item))
     with pytest.raises(StoreError, match="is no longer in the store"):
         run(job)
+
+
+def test_a_twin_whose_input_was_dropped_takes_the_receipt_of_the_faster_one(
+    planned: tuple[Plan, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that is done is forgotten for one that comes too late, in stages without markers
+    of items, too."""
+    job = Job(*planned, "intensities", 0, {}, State())
+    done = run(job)
+    receipt = job.store.get_json(job.marker)
+    job.store.drop(job.marker)
+
+    def overtaken(late: Job) -> dict[str, Any]:
+        late.store.put_json(late.marker, receipt)
+        raise StoreError("is no longer in the store", where="ends")
+
+    monkeypatch.setattr(intensities, "run", overtaken)
+    assert run(job)["result"] == done["result"]
 
 
 def test_keys_follow_what_shapes_a_result() -> None:

@@ -14,7 +14,10 @@ import numpy as np
 import pandas as pd
 from benchmarks.tables import BEFORE, STEP, Made, gathers, keyed
 from numpy.typing import NDArray
+from tests.fields import prepared, scatter
 
+from terapose.pipeline.job import Job
+from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import State
 
 DEPTHS = (800, 6400)
@@ -61,3 +64,23 @@ def test_memory_does_not_grow_with_the_number_of_cells(tmp_path: Path) -> None:
     more = STEP**-3 * 1000 * 1000 * (DEPTHS[1] - DEPTHS[0])
     for name, peak in large.items():
         assert (peak - small[name]) / more < MOST, name
+
+
+def test_histograms_are_added_up_one_by_one(tmp_path: Path, tiny_model: Path) -> None:
+    """Of numbers with more than 16 bits each task counts megabytes, and there may be thousands."""
+    values = np.random.default_rng(0).gamma(2, 300, (8, 64, 64)).astype(np.float32)
+    params = {"block_shape": (2, 16, 16), "max_tasks": 64}
+    plan, store = prepared(tmp_path, tiny_model, values, **params)
+    receipts = scatter(plan, store, "intensities", {}, State())
+    sizes = [
+        sum(c.nbytes for c in store.get_table(r["result"]["table"]).values()) for r in receipts
+    ]
+    assert len(sizes) == 64 and min(sizes) > 2**20
+    tracemalloc.start()
+    state = run_gather(Job(plan, store, "percentiles", 0, {}, State()), receipts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # that of a task, decoded, packed and added to the sum; never those of all tasks
+    assert peak < 6 * max(sizes) < sum(sizes) / 8
+    expected = np.percentile(values, [1, 99])
+    np.testing.assert_allclose([state.low[0], state.high[0]], expected, rtol=1e-6)

@@ -12,6 +12,7 @@ from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.pipeline.job import Job
 from terapose.pipeline.repair import forgetting
+from terapose.pipeline.running import run
 from terapose.pipeline.state import State
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (8, 8, 600)).astype(np.uint16)
@@ -92,3 +93,23 @@ def test_sums_of_all_passes_are_made_again_at_once(
     with pytest.raises(StoreError), forgetting(plan, store):
         store.read(flows, plan.grid[0])
     assert store.of("").get_json("again/gradients-zx.0")["times"] == 2
+
+
+@pytest.mark.parametrize("fault", ["damaged", "missing"])
+def test_what_is_known_of_the_images_files_is_made_again(
+    fault: str, tmp_path: Path, tiny_model: Path
+) -> None:
+    """Each task that opens the image compares its files with it; only the plan has written it."""
+    plan, store = prepared(tmp_path, tiny_model, IMAGE)
+    path = Path(store.where("image/level-0.npz"))
+    whole = path.read_bytes()
+    if fault == "damaged":
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    else:
+        path.unlink()
+    job = Job(plan, store, "intensities", 0, {}, State())
+    with pytest.raises(StoreError) as caught, forgetting(plan, store, job):
+        run(job)
+    assert caught.value.is_forgotten
+    assert path.read_bytes() == whole
+    assert run(job)["result"]["extremes"]

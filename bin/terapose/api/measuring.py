@@ -23,7 +23,7 @@ from terapose.core.params import MEASURING, SELECTION, Parameters, check
 from terapose.io.images.model import Image
 from terapose.networks.files import ModelInfo
 from terapose.pipeline.graph import GRAPH, STAGES
-from terapose.pipeline.image_plan import note_files
+from terapose.pipeline.image_plan import note_planned
 from terapose.pipeline.local import Report, Runner, pool_of, quiet, run_stages
 from terapose.pipeline.plan import Plan, key_of
 from terapose.pipeline.planning import make_plan
@@ -167,8 +167,7 @@ def _run(
     from terapose.stages import finish
 
     plan, store = runner.plan, runner.store
-    image = plan.image
-    note_files(image.open(), image.identity, image.identified_by, store)
+    note_planned(plan.image, None, store)
     STAGES["convert"].implementation.prepare(plan, store)
     source = open_given(labels, plan, renumber=rules.renumber)
     copied = run_stages(runner, params, {}, _of(["convert"])).state

@@ -27,6 +27,7 @@ from terapose.core.geometry import Box
 from terapose.core.params import OUTLINES
 from terapose.intermediates.relabel_map import named_labels
 from terapose.io.labels.ome_zarr import NAME
+from terapose.io.store.sorted_columns import looked_up
 from terapose.pipeline.job import Job
 from terapose.pipeline.state import State
 
@@ -92,16 +93,9 @@ def _matched(job: Job, box: Box) -> tuple[NDArray[Any], NDArray[Any]]:
     found = named_labels(job, box)
     second = job.store.read(job.before.second_labels, box)
     name = job.before.matched
-    cell_of = _looked_up(job, f"{name}/cell_of", found)
-    owner = _looked_up(job, f"{name}/owner", second).astype(found.dtype)
+    cell_of = looked_up(job.store, f"{name}/cell_of", found)
+    owner = looked_up(job.store, f"{name}/owner", second).astype(found.dtype)
     # of a nucleus with a cell, what lies in it; of one without, all
     kept = (found > 0) & ((cell_of == 0) | (cell_of == second))
     nuclei = np.where(kept, found, 0)
     return nuclei, np.where(kept, found, owner)
-
-
-def _looked_up(job: Job, name: str, ids: NDArray[Any]) -> NDArray[np.int64]:
-    """Values of a column by number, of which only what is needed is read."""
-    low, high = int(ids.min()), int(ids.max())
-    values = job.store.read(name, Box((0, 0, low), (1, 1, high + 1)))[0, 0]
-    return np.asarray(values[ids - low])

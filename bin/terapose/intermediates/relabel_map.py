@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from terapose.core.geometry import Box
 from terapose.core.tables import ROWS, Table
 from terapose.io.store.long_tables import Sorter, voxels_together
-from terapose.io.store.sorted_columns import ColumnWriter, pieces, put_column
+from terapose.io.store.sorted_columns import ColumnWriter, looked_up, pieces, put_column, span_of
 from terapose.io.store.store import Store
 from terapose.pipeline.job import Job
 
@@ -130,14 +130,9 @@ def named_labels(job: Job, box: Box) -> NDArray[Any]:
         return _processed(job, box)
     name = job.before.relabel_map
     provisional = job.store.read(job.before.labels, box)
-    low, high = int(provisional.min()), int(provisional.max())
-    lookup = job.store.read(f"{name}/lookup", Box((0, 0, low), (1, 1, high + 1)))
-    labels: NDArray[Any] = lookup[0, 0][provisional - low]
-    shape = job.plan.image.shape
-    plane = shape[1] * shape[2]
-    span = (box.start[0] * plane, box.stop[0] * plane)
-    columns = ("patch_voxel", "patch_label")
-    for _, rows in pieces(job.store, name, columns, job.before.patches, span):
+    labels = looked_up(job.store, f"{name}/lookup", provisional)
+    shape, columns = job.plan.image.shape, ("patch_voxel", "patch_label")
+    for _, rows in pieces(job.store, name, columns, job.before.patches, span_of(box, shape)):
         at = np.stack(np.unravel_index(rows["patch_voxel"], shape), axis=1)
         inside = ((at >= box.start) & (at < box.stop)).all(axis=1)
         labels[tuple((at[inside] - box.start).T)] = rows["patch_label"][inside]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.geometry import ZYX, Box
-from terapose.io.store.sorted_columns import pieces
+from terapose.io.store.sorted_columns import pieces, span_of
 from terapose.io.store.store import Store
 from terapose.pipeline.state import State
 
@@ -15,12 +15,10 @@ def seeds_in(
     store: Store, before: State, box: Box, shape: ZYX
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Seeds in a box: voxels (N, 3) int64 ZYX, end points each holds, and provisional IDs."""
-    plane = shape[1] * shape[2]
-    span = (box.start[0] * plane, box.stop[0] * plane)
     found = [(np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))]
     columns = ("position", "count")
     # most seeds of these planes lie elsewhere: of many, a part is in memory at a time
-    for first, rows in pieces(store, before.seeds, columns, before.found, span):
+    for first, rows in pieces(store, before.seeds, columns, before.found, span_of(box, shape)):
         voxels = np.stack(np.unravel_index(rows["position"], shape), axis=1)
         inside = np.flatnonzero(((voxels >= box.start) & (voxels < box.stop)).all(axis=1))
         found.append((voxels[inside], rows["count"][inside], first + 1 + inside))

@@ -35,6 +35,8 @@ NETWORK_BASE = 950 * MB
 """The same with torch, and a batch of tiles of a U-Net."""
 GPU_BASE = 2_300 * MB
 """The same with the libraries of a GPU (CUDA 13)."""
+_BIN = 2**16 * 8
+"""Of the counts of all values of a bin."""
 HALO = 2 * FIRST_HALO
 """Voxels that ``follow`` reads around a block where the first ones do not suffice."""
 
@@ -47,9 +49,15 @@ def of_planes(plan: Plan) -> int:
 
 def of_counts(plan: Plan) -> int:
     """Memory of a task that counts intensities."""
-    # integers of 16 bits are counted as they are
-    held = 16 if plan.image.itemsize <= 2 else 40
-    return BASE + math.prod(plan.block) * (plan.image.itemsize + held)
+    rules, image = plan.intensity, plan.image
+    # integers of 16 bits are counted as they are, of others some bins value by value
+    held, fine = (16, 0) if image.itemsize <= 2 else (40, sum(map(len, rules.windows)))
+    if rules.mode != "tile":
+        return BASE + math.prod(plan.block) * (image.itemsize + held) + 3 * _BIN * fine
+    # tiles that begin in a block are read whole, of all channels
+    edges = (min(b + rules.tile, n) for b, n in zip(plan.block[1:], image.whole[1:], strict=True))
+    channels = len(image.channels)
+    return BASE + plan.block[0] * math.prod(edges) * (image.itemsize * channels + held)
 
 
 def of_network(plan: Plan) -> int:
@@ -150,7 +158,7 @@ def of_store(plan: Plan) -> int:
     store += voxels * 14 * plan.flat
     if plan.image.convert:
         # all of the image, whatever is segmented of it
-        store += math.prod(plan.image.whole) * plan.image.itemsize * len(plan.image.channels)
+        store += math.prod(plan.image.whole) * plan.image.itemsize * len(plan.image.all_channels)
     return int(store)
 
 

@@ -16,6 +16,9 @@ from terapose.io.images.opening import open_image
 from terapose.io.store.store import Store
 from terapose.pipeline.code import code_of
 
+FILES = "image"
+"""Folder of the store for what is known of the image's files."""
+
 
 class TissuePlan(BaseModel):
     """A mask of tissue and what of it is used.
@@ -84,6 +87,11 @@ class ImagePlan(BaseModel):
     def itemsize(self) -> int:
         """Bytes of a voxel of a channel."""
         return np.dtype(self.dtype).itemsize
+
+    @property
+    def all_channels(self) -> range:
+        """Numbers of the channels of the image, of which some are segmented and others measured."""
+        return range(1, len(self.channel_names) + 1)
 
     def open(self, other: Selection | None = None) -> Image:
         """Open the image again, as the one that was planned, or with another selection.
@@ -161,6 +169,28 @@ def note_files(image: Image, planned: str, by: str, store: Store) -> None:
     store.put_table(_table(image), table_of(known, content))
 
 
+def note_planned(planned: ImagePlan, full: Selection | None, store: Store) -> None:
+    """Keep what is known of the files of a planned image, and of its level 0 if that is read.
+
+    Parameters
+    ----------
+    planned
+        The image.
+    full
+        Of level 0, where results are brought there.
+    store
+        The store.
+
+    Raises
+    ------
+    InputError
+        If it is another image than was planned.
+    """
+    note_files(planned.open(), planned.identity, planned.identified_by, store)
+    if full is not None:
+        note_files(planned.open(full), planned.full_identity, planned.identified_by, store)
+
+
 def unchanged(image: Image, store: Store) -> None:
     """Refuse an image of which a file was read that is not as it was when the run was planned.
 
@@ -185,4 +215,4 @@ def same_content(image: Image, planned: str) -> None:
 
 
 def _table(image: Image) -> str:
-    return f"image/level-{image.level}.npz"
+    return f"{FILES}/level-{image.level}.npz"

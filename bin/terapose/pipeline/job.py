@@ -208,7 +208,7 @@ class Job:
 
     def read_whole(self, box: Box, channel: int) -> NDArray[Any]:
         """Read a box of a channel of the whole image, or of the converted copy in the store."""
-        if self.plan.image.convert and channel in self.plan.image.channels:
+        if self.plan.image.convert:
             return self.store.read(source(channel), box)
         return self.image.read(box.slices, channel)
 

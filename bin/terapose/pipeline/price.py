@@ -312,7 +312,7 @@ def _voxels(plan: Plan, params: Mapping[str, Any], stage: str) -> int:
     if described.axis:
         return math.prod(plan.network_shape)
     if described.over == "planes":
-        return math.prod(image.whole) * len(image.channels)
+        return math.prod(image.whole) * len(image.all_channels)
     if described.over == "counted":
         return plan.counted.size * len(image.channels)
     shape = plan.result(params["upscale"]).shape

@@ -30,6 +30,7 @@ from terapose.io.checksums import damaged, read_sealed
 from terapose.io.store.store import Store
 from terapose.pipeline import tissue
 from terapose.pipeline.graph import PLANNED, SCATTERED, STAGES
+from terapose.pipeline.image_plan import FILES, note_planned
 from terapose.pipeline.job import Job, Receipt
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.sizes import CONVERT_PLANES
@@ -77,6 +78,9 @@ def forget(plan: Plan, store: Store, fault: StoreError, job: Job | None = None) 
     folder = fault.name.partition("/")[0]
     if folder == tissue.NAME:
         tissue.prepare(plan, store)
+        return True
+    if folder == FILES:
+        note_planned(plan.image, plan.full.selection if plan.full else None, store)
         return True
     if folder in PLANNED:
         stage, key = PLANNED[folder], ""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from terapose.core.geometry import AXES
+from terapose.core.geometry import AXES, ZYX
 from terapose.pipeline.estimate import travel
 from terapose.pipeline.sizes import CONVERT_EDGE, CONVERT_PLANES, FIRST_HALO
 
@@ -116,25 +116,38 @@ class Traffic:
         plan = self.plan
         return reads_of(plan.image.shape, plan.slabs, plan.block, self._margin(margin))
 
-    def _image(self, block: Sequence[float], margin: Sequence[int], channels: int) -> int:
-        """Requests for chunks of the image, or of the copy in the store, read by blocks."""
-        plan = self.plan
-        if plan.image.convert:
-            return channels * reads_of(plan.image.shape, COPY, block, margin)
+    def _image(
+        self,
+        block: Sequence[float],
+        margin: Sequence[int],
+        channels: int,
+        shape: ZYX | None = None,
+    ) -> int:
+        """Requests for chunks of the image, or of the copy in the store, read by blocks.
+
+        ``shape`` is that of what is read, where it is not what is segmented.
+        """
+        image = self.plan.image
+        shape = shape or image.shape
+        if image.convert:
+            return channels * reads_of(shape, COPY, block, margin)
         if self.image_chunk is None:
             return 0
-        return OF_IMAGE * channels * reads_of(plan.image.shape, self.image_chunk, block, margin)
+        return OF_IMAGE * channels * reads_of(shape, self.image_chunk, block, margin)
 
     def convert(self) -> Requests:
         """Of the copy of an image."""
         image = self.plan.image
-        written = len(image.channels) * chunks_of(image.whole, COPY)
+        channels = len(image.all_channels)
+        written = channels * chunks_of(image.whole, COPY)
         read = chunks_of(image.whole, self.image_chunk) if self.image_chunk else 0
-        return Requests(written, OF_IMAGE * len(image.channels) * read)
+        return Requests(written, OF_IMAGE * channels * read)
 
     def intensities(self) -> Requests:
         """Of the counts of intensities."""
-        return Requests(0, self._image(self.plan.block, (0, 0, 0), len(self.plan.image.channels)))
+        plan = self.plan
+        channels = len(plan.image.channels)
+        return Requests(0, self._image(plan.block, (0, 0, 0), channels, plan.counted.shape))
 
     def network(self, number: int) -> Requests:
         """Of a pass of the network: its sum, the one before, and the image."""

@@ -14,28 +14,39 @@ from numpy.typing import NDArray
 
 from terapose.algorithms.objects.filters import HOLES, box_of, together
 from terapose.algorithms.objects.numbered import numbered
-from terapose.core.tables import Table, empty, select, windows
+from terapose.core.tables import Table, empty, merged, select, windows
 from terapose.intermediates.flows import read_flows
 from terapose.intermediates.objects import holes_of
 from terapose.intermediates.relabel_map import named_labels
-from terapose.io.store.long_tables import ByNumber, get_whole, put_rows, put_window
+from terapose.io.store.long_tables import ByNumber, get_window, put_rows, put_window
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
 
 
 def run(job: Job) -> dict[str, Any]:
     """Find the holes of one task's cells; they go to the store as a table."""
-    objects = get_whole(job.store, job.before.object_table, job.before.last)
-    shape = job.plan.image.shape
-    first = np.stack(np.unravel_index(objects["first"], shape), axis=1)
+    objects, block = _cells_of(job)
     tables = []
     for item in job.items:
         core = job.plan.grid[item]
-        mine = np.all((first >= core.start) & (first < core.stop), axis=1)
         near = core.grow(core.shape)
-        tables += [_holes(job, cells) for cells in together(select(objects, mine), near)]
+        tables += [_holes(job, cells) for cells in together(select(objects, block == item), near)]
     name = job.name(f"{job.task}.npz")
     return {"holes": name, **put_rows(job.store, name, [empty(HOLES), *tables])}
+
+
+def _cells_of(job: Job) -> tuple[Table, NDArray[np.int64]]:
+    """The cells of a task, by rising ID, and the block of each; others are not kept in memory."""
+    plan, found = job.plan, []
+    for number in range(len(windows(job.before.last))):
+        objects = get_window(job.store, job.before.object_table, number)
+        first = np.unravel_index(objects["first"], plan.image.shape)
+        index = tuple(at // edge for at, edge in zip(first, plan.block, strict=True))
+        block = np.ravel_multi_index(index, plan.grid.counts)
+        mine = (block >= job.items.start) & (block < job.items.stop)
+        found.append({**select(objects, mine), "block": block[mine]})
+    cells = merged(found)
+    return cells, cells.pop("block")
 
 
 def _holes(job: Job, objects: Table) -> dict[str, NDArray[Any]]:

@@ -106,8 +106,12 @@ def drop(job: Job, item: int) -> None:
     A block leaves its marker before it looks for those of the others: the last one sees them all.
     """
     name = sums(job.plan.axes[-1])
+    # files share their readers, and to ask for a marker is a request
+    done: dict[int, bool] = {}
     for box in job.store.boxes(name, _needed(job, item)[1]):
-        if all(job.left(reader) is not None for reader in _readers(job, box)):
+        readers = _readers(job, box)
+        done |= {n: job.left(n) is not None for n in readers if n not in done}
+        if all(done[reader] for reader in readers):
             job.store.drop_box(name, box)
 
 

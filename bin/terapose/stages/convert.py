@@ -2,7 +2,8 @@
 
 A striped or compressed TIFF can only be decoded by whole planes: passes across Y and X would
 decode all of it again for every slab. Each item decodes ``CONVERT_PLANES`` planes once and writes
-them as chunks that any pass can read. Images that are stored in tiles or chunks are not copied.
+them as chunks that any pass can read, of all channels: those that are not segmented may be measured
+block by block. Images that are stored in tiles or chunks are not copied.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def prepare(plan: Plan, store: Store) -> None:
     if plan.image.convert:
         shape, chunk = plan.image.whole, (CONVERT_PLANES, CONVERT_EDGE, CONVERT_EDGE)
         packs = choose_packs(shape, chunk, plan.image.itemsize, (CONVERT_PLANES, *shape[1:]))
-        for channel in plan.image.channels:
+        for channel in plan.image.all_channels:
             store.create(source(channel), shape, chunk, plan.image.dtype, INTEGER, packs)
 
 
@@ -37,7 +38,7 @@ def run(job: Job) -> dict[str, Any]:
     for item in job.items:
         first = item * CONVERT_PLANES
         box = Box((first, 0, 0), (min(first + CONVERT_PLANES, depth), height, width))
-        for channel in job.plan.image.channels:
+        for channel in job.plan.image.all_channels:
             planes = job.image.read(box.slices, channel)
             checksums.append(job.store.write(source(channel), box, planes))
     return {"checksums": checksums}

@@ -48,15 +48,16 @@ def gather(job: Job, results: list[Result]) -> Added:
         # a part may well be constant where all of the image is not
         if least == most and job.plan.counted.shape == planned.whole:
             raise constant(planned.address, channel, least)
-    tables = [job.store.get_table(r["table"]) for r in results]
     if rules.mode in ("plane", "tile"):
+        tables = [job.store.get_table(r["table"]) for r in results]
         merged = {c: np.concatenate([t[c] for t in tables]) for c in tables[0]}
         for n in range(len(planned.channels)):
             _check(job, results, n, merged["low"][:, n], merged["high"][:, n])
         name = job.name("scale.npz")
         job.store.put_table(name, merged if rules.mode == "plane" else _maps(job, merged))
         return Added(State(scale=name), {"mode": rules.mode})
-    ends = [_ends(job, tables, n) for n in range(len(planned.channels))]
+    histograms = _merged(job, results)
+    ends = [_ends(job, histogram, n) for n, histogram in enumerate(histograms)]
     for n, (low, high) in enumerate(ends):
         _check(job, results, n, low, high)
     lows, highs = (tuple(e[i] for e in ends) for i in range(2))
@@ -102,8 +103,21 @@ def _maps(job: Job, tiles: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.floa
     return {"low": stacked[:, :, 0], "high": stacked[:, :, 1]}
 
 
-def _ends(job: Job, tables: list[dict[str, NDArray[Any]]], n: int) -> tuple[float, float]:
-    """What becomes 0 and 1 in the ``n``-th channel in use."""
+def _merged(job: Job, results: list[Result]) -> list[Histogram]:
+    """Histograms of the channels in use, with the table of one task in memory at a time."""
+    planned = job.plan.image
+    merged = [Histogram.empty(np.dtype(planned.dtype)) for _ in planned.channels]
+    if job.plan.intensity.lowhigh is not None or job.plan.intensity.mode == "none":
+        return merged
+    for result in results:
+        found = unpack(job.store.get_table(result["table"]), planned.dtype, len(merged))
+        for histogram, part in zip(merged, found, strict=True):
+            histogram.merge(part)
+    return merged
+
+
+def _ends(job: Job, histogram: Histogram, n: int) -> tuple[float, float]:
+    """What becomes 0 and 1 in the ``n``-th channel in use, which has this histogram."""
     planned, rules = job.plan.image, job.plan.intensity
     channel = planned.channels[n]
     if rules.mode == "none":
@@ -112,9 +126,6 @@ def _ends(job: Job, tables: list[dict[str, NDArray[Any]]], n: int) -> tuple[floa
         # one pair for all channels, or a pair for each
         first = 2 * n % len(rules.lowhigh)
         return rules.lowhigh[first], rules.lowhigh[first + 1]
-    histogram = Histogram.empty(np.dtype(planned.dtype))
-    for table in tables:
-        histogram.merge(unpack(table, planned.dtype, len(planned.channels))[n])
     if not histogram.count:
         raise InputError(
             "no voxel reaches foreground_min",

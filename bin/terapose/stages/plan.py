@@ -15,7 +15,7 @@ from terapose.io.store.store import Store
 from terapose.pipeline import tissue
 from terapose.pipeline.estimate import of_store
 from terapose.pipeline.graph import PLAN
-from terapose.pipeline.image_plan import note_files
+from terapose.pipeline.image_plan import note_planned
 from terapose.pipeline.plan import KEPT, Plan
 
 
@@ -41,10 +41,7 @@ def run(plan: Plan, store: Store) -> None:
                 allowed=f"{in_bytes(needed)} or more",
                 remedy="choose a work folder on a larger disk",
             )
-    note_files(image.open(), image.identity, image.identified_by, store)
-    if plan.full is not None:
-        full = image.open(plan.full.selection)
-        note_files(full, image.full_identity, image.identified_by, store)
+    note_planned(image, plan.full.selection if plan.full else None, store)
     tissue.prepare(plan, store)
     for implementation in dict.fromkeys(stage.implementation for stage in PLAN.includes):
         implementation.prepare(plan, store)

@@ -79,21 +79,25 @@ def join(
     above = slice(0, 0)
     for first, stop in itertools.pairwise(edges):
         span = slice(*np.searchsorted(lower, [first, stop]))
-        area = np.bincount(cell[above], count[above], cells + 1)
+        # numbered from 0 in this plane: as many as all so far would be too many for each plane
+        names, number = np.unique(cell[above], return_inverse=True)
+        area = np.bincount(number, count[above], len(names))
         key, inverse = np.unique(
-            np.stack([lower[span], cell[upper[span]]]), axis=1, return_inverse=True
+            np.stack([lower[span], np.searchsorted(names, cell[upper[span]])]),
+            axis=1,
+            return_inverse=True,
         )
         below, one = key
         both = np.bincount(inverse.ravel(), shared[span], key.shape[1])
         iou = both / (area[one] + count[below] - both)
         iou[iou < threshold] = 0
-        best = np.zeros(cells + 1)
+        best = np.zeros(len(names))
         np.maximum.at(best, one, iou)
         iou[iou < best[one]] = 0
         order = np.lexsort((one, -iou, below))
         order = order[iou[order] > 0]
         taken, at = np.unique(below[order], return_index=True)
-        cell[taken] = one[order][at]
+        cell[taken] = names[one[order][at]]
         new = first + np.flatnonzero(cell[first:stop] == 0)
         cell[new] = np.arange(cells + 1, cells + len(new) + 1)
         cells += len(new)

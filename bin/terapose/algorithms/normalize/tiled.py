@@ -25,6 +25,7 @@ from terapose.core.geometry import ZYX, Box
 
 OVERLAP = 0.1
 FLAT = np.float32(1e-3)  # tiles with less between their percentiles have no contrast
+_PAIRS = 2**21  # of tiles that are compared at a time
 
 
 def tile_starts(length: int, edge: int) -> NDArray[np.int64]:
@@ -95,8 +96,13 @@ def _fill(
     if not flat.any():
         return low, high
     to, source = np.argwhere(flat), np.argwhere(~flat)
-    squares = ((to[None] - source[:, None]) ** 2).sum(axis=-1)
-    nearest = source[squares.argmin(axis=0)]
+    nearest = np.empty_like(to)
+    # a slide has 100,000 tiles, and half of all pairs of them do not fit into memory
+    step = max(1, _PAIRS // len(source))
+    for first in range(0, len(to), step):
+        part = slice(first, first + step)
+        squares = ((to[None, part] - source[:, None]) ** 2).sum(axis=-1)
+        nearest[part] = source[squares.argmin(axis=0)]
     low, high = low.copy(), high.copy()
     for tiles in (low, high):
         tiles[tuple(to.T)] = tiles[tuple(nearest.T)]

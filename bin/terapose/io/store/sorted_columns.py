@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.core.geometry import Box
+from terapose.core.geometry import ZYX, Box
 from terapose.io.store.arrays import INTEGER
 from terapose.io.store.store import Store
 
@@ -88,6 +88,34 @@ def pieces(
         first = end
 
 
+def looked_up(store: Store, name: str, ids: NDArray[Any]) -> NDArray[Any]:
+    """Values of a column by number, of which only those of the numbers that occur are read.
+
+    Parameters
+    ----------
+    store, name
+        Where the column is; its entry 0 is 0.
+    ids
+        Numbers of any shape, with 0 for background.
+    """
+    high = int(ids.max(initial=0))
+    if not high:
+        return np.zeros(ids.shape, store.info(name).dtype)
+    # background is nearly everywhere: from 0 on, it would be all of the column before these
+    low = int(ids.min(where=ids > 0, initial=high))
+    values = store.read(name, Box((0, 0, low), (1, 1, high + 1)))[0, 0]
+    found: NDArray[Any] = np.concatenate([np.zeros(1, values.dtype), values])
+    return found[np.where(ids > 0, ids - (low - 1), 0)]
+
+
+def span_of(box: Box, shape: ZYX) -> tuple[int, int]:
+    """First linear index in a box of an array, and the one after its last."""
+    return (
+        int(np.ravel_multi_index(box.start, shape)),
+        int(np.ravel_multi_index([end - 1 for end in box.stop], shape)) + 1,
+    )
+
+
 def columns_in(
     store: Store, name: str, columns: Sequence[str], total: int, span: tuple[int, int]
 ) -> dict[str, NDArray[np.int64]]:
@@ -98,12 +126,18 @@ def columns_in(
 
 
 def _bisect(store: Store, name: str, total: int, value: int) -> int:
-    """First row of a sorted column that is at least ``value``, reading a chunk at a time."""
+    """First row of a sorted column that is at least ``value``, reading a chunk at a time.
+
+    The first rows that are looked at are the same ones for any value, and are kept.
+    """
     low, high = 0, total
     while high - low > _CHUNK:
         middle = (low + high) // 2
-        at = store.read(name, Box((0, 0, middle), (1, 1, middle + 1)))[0, 0, 0]
-        low, high = (middle, high) if at < value else (low, middle + 1)
+        if (name, middle) not in store.probed:
+            one = Box((0, 0, middle), (1, 1, middle + 1))
+            store.probed[name, middle] = int(store.read(name, one)[0, 0, 0])
+        is_before = store.probed[name, middle] < value
+        low, high = (middle, high) if is_before else (low, middle + 1)
     if low == high:
         return low
     rows = store.read(name, Box((0, 0, low), (1, 1, high)))[0, 0]
