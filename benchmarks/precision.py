@@ -47,7 +47,7 @@ TEXT = (
     "intended for GPUs, where it is fast. On a CPU the speed depends on the processor (see "
     "[benchmarks](benchmarks.md)): U-Nets are about as fast; Cellpose 4 networks are more than "
     "twice as fast with bfloat16 instructions, and many times slower without.",
-    "Their cost with the shipped network:",
+    "The table shows their cost with the shipped network.",
 )
 
 

@@ -80,7 +80,7 @@ WORKFLOW: dict[str, Json] = {
 }
 """Parameters of main.nf that `terapose` does not know."""
 _RERUN = {
-    "input": "fetch",
+    "input": "plan",
     "outdir": "publish",
     "publish_layout": of_layout(),
     "publish_mode": "publish",
@@ -116,13 +116,14 @@ message.
 The last column gives the first stage that runs again when a parameter is changed and the workflow
 is run with `-resume`; all later stages run again too
 ([the stages in order](architecture.md#the-stages)), and the results of earlier stages are reused.
-**check** and **publish** run every time, and **fetch** whenever the image, the channels or the
-network have changed; none of them takes long. "Nothing" means that the parameter does not change
+**check** and **publish** run every time, and **fetch** whenever the network has changed; none of
+them takes long. "Nothing" means that the parameter does not change
 the result: tasks that use it may be started again, but find their work done and exit at once.
 
 Intermediate results that an earlier run has deleted must be computed again. With
-`keep_intermediates` `flows`, the default, every parameter from `cellprob_threshold` down can be
-changed without running the network. A new `flow_scaling` or `flow3d_smooth` may need `all`, because
+`keep_intermediates` `flows`, the default, every parameter whose last column has **follow** or a
+later stage can be changed without running the network again (`cell_model`, `cell_channels` and
+`cell_diameter` run the second one). A new `flow_scaling` or `flow3d_smooth` may need `all`, because
 the sum of flows that they are applied to is deleted once it has been read; with `none`, every
 change runs the network again. `terapose segment` recomputes what is missing automatically. The
 workflow stops, reports what is missing, and computes it when it is run again with `-resume`, once
@@ -205,7 +206,7 @@ def _row(name: str, found: Json) -> str:
     columns = (
         f"`{name}`",
         _type(found),
-        f"`{_text(found['default'])}`" if "default" in found else "-",
+        f"`{_text(found['default'])}`" if found.get("default") not in (None, [], "") else "-",
         _allowed(name, found),
         found["description"],
         _RERUN[name] if name in WORKFLOW else rerun(name),

@@ -76,7 +76,8 @@ def client_folder() -> Path:
     raise InputError(
         "Neuroglancer is not installed",
         where="viewer",
-        remedy=f"install terapose[view], or give the address of a client: --client {PUBLIC}",
+        remedy="install Terapose from its folder with pip install '/path/to/terapose[view]', or "
+        f"give the address of a client: --client {PUBLIC}",
     )
 
 

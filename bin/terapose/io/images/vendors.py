@@ -195,7 +195,7 @@ def _missing(address: str, known: Format) -> InputError:
         f"{known.name} is read by an optional package that is not installed",
         where=address,
         got=f"no {known.plugin}",
-        remedy="pip install 'terapose[formats]'"
+        remedy="install Terapose from its folder with pip install '/path/to/terapose[formats]'"
         if shipped
         else f"pip install bioio {known.plugin}, or convert the image with bioformats2raw",
     )
