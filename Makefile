@@ -80,7 +80,7 @@ faults: setup ## put faults into the code, one after another: do the tests notic
 	@python -m benchmarks.faults
 
 real-data: engine ## score every volume of DATA=../shared/data into docs/results.md
-	@python benchmarks/real_data.py --data "$(DATA)"
+	@python -m benchmarks.real_data --data "$(DATA)"
 
 projections: setup ## memory of tasks against what is projected, into docs/hpc.md
 	@python -m benchmarks.projections --output docs/hpc.md

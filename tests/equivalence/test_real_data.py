@@ -6,24 +6,25 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import tifffile
-from benchmarks.real_data import Row, find_volumes, page, score
+from benchmarks.real_data import SCALING, score, works
+from benchmarks.real_page import FOUND, GIVEN, Row, page
+from benchmarks.real_sets import DATA_SETS, DataSet, find_samples, size_edges
 
 from terapose.api.runner import segment_file
+from terapose.apps.evaluate.evaluation import Settings, evaluate
+from terapose.apps.evaluate.sizes import Scale
 from terapose.apps.simulate.scene import volume as volume_of
 from terapose.core.params import check
 from terapose.io.labels.ome_zarr import open_level
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("TERAPOSE_DATA", ROOT / "../shared/data"))
-SCRIPT = ROOT / "benchmarks/real_data.py"
 EMBRYO = "Emb09_t301.tif"
 # The box of its seven nuclei and a little around them: two thirds of the network's work.
 BOX = (slice(0, 37), slice(14, 105), slice(20, 92))
@@ -54,100 +55,154 @@ def embryo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
-def row(name: str = "nuclei3d_embryo", volume: str = "Emb09_t301", **changes: Any) -> Row:
-    """A row of scores as a page gets it."""
-    base = Row(name, volume, "held out", (9, 8, 7), 10, 9, 0.5, 0.25, 0.6, 0.7, 30.0, 2**30)
-    return replace(base, **changes)
+EMBRYOS, PLANT, ORGANOIDS = (
+    next(one for one in DATA_SETS if one.name == f"nuclei3d_{name}")
+    for name in ("embryo", "plant", "organoids")
+)
+
+
+def row(
+    data_set: DataSet = EMBRYOS,
+    image: str = "Emb09_t301",
+    way: str = GIVEN,
+    hits: int = 3,
+    origin: str = "given",
+) -> Row:
+    """What an image gives with four cells, of which some are found, and one cell too much."""
+    reference = np.zeros((1, 10, 10), np.int32)
+    for number in range(4):
+        reference[0, 2 * number, : 2 + 2 * number] = number + 1
+    predicted = np.where(reference <= hits, reference, 0)
+    predicted[0, 9, 9] = 9
+    found = evaluate(reference, predicted, Settings(scale=Scale(edges=(3.0, 5.0))))
+    ratios = np.full(hits, 0.9)
+    return Row(data_set, image, way, 14.0, origin, found, ratios, 30.0, 2**30)
 
 
 def script(data: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the script as make does."""
-    words = [sys.executable, str(SCRIPT), "--data", str(data), "--output", str(output), *options]
+    words = [sys.executable, "-m", "benchmarks.real_data", "--data", str(data)]
+    words += ["--output", str(output), *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "bin")}
-    return subprocess.run(words, capture_output=True, text=True, env=environment)
+    return subprocess.run(words, capture_output=True, text=True, env=environment, cwd=ROOT)
 
 
 @pytest.mark.slow
 def test_a_held_out_embryo_whatever_the_blocks(embryo: Path, tmp_path: Path) -> None:
-    [volume] = find_volumes(embryo, ["nuclei3d_embryo"])
-    assert volume.use == "held out"
-    scored, model = score(volume, tmp_path / "one")
+    samples = find_samples(embryo, [EMBRYOS.name])
+    work = next(works(samples, SCALING))
+    [sample] = samples
+    scored, model = score(sample, tmp_path / "one", work)
     assert model["name"] == "nuclei-large"
     record = json.loads((tmp_path / "one/provenance.json").read_text())
     assert record["anisotropy"] == pytest.approx(1.75 / 0.8)
     assert record["rescale"] == pytest.approx(model["diam_mean"] / 14)
-    assert (scored.reference, scored.shape) == (7, (37, 91, 72))
-    assert scored.ap50 is not None
-    assert scored.ap50 >= FLOOR
+    numbers = scored.as_dict()
+    assert (numbers["reference"], numbers["diameter"]) == (7, 14)
+    assert numbers["average_precision_50"] >= FLOOR
+    assert len(scored.ratios) == numbers["true_positives"]
     one = np.asarray(open_level(str(tmp_path / "one/labels.zarr"), 0)[:])
-    assert one.max() == scored.predicted
+    assert one.max() == numbers["predicted"]
 
     # Blocks smaller than a nucleus, the last ones along Y and X thinner than it.
-    params = check({"diameter": volume.data_set.diameter, "block_shape": (9, 30, 35)})
-    segment_file(volume.image, tmp_path / "many", params)
+    params = check({"diameter": sample.diameter, "block_shape": (9, 30, 35)})
+    segment_file(sample.image, tmp_path / "many", params)
     many = open_level(str(tmp_path / "many/labels.zarr"), 0)[:]
     np.testing.assert_array_equal(many, one)
 
 
 @pytest.mark.slow
-def test_the_script_scores_every_volume_of_a_folder(tmp_path: Path) -> None:
+def test_the_script_scores_every_volume_of_a_folder_both_ways(tmp_path: Path) -> None:
     folder = tmp_path / "data/nuclei3d_plant"
     folder.mkdir(parents=True)
-    image, labels = volume_of((10, 60, 60), seed=3, voxel_size=(1.0, 1.0, 1.0), diameter=36)
+    image, labels = volume_of((60, 60, 60), seed=3, voxel_size=(1.0, 1.0, 1.0), diameter=36)
     for name in ("b", "a"):
         with h5py.File(folder / f"{name}.h5", "w") as file:
             file["raw"], file["label"] = image, labels
     output = tmp_path / "docs/results.md"
-    words = ["--only", folder.name, "--workers", "2"]
-    assert script(folder.parent, output, *words).returncode == 0
-    rows = json.loads(output.with_suffix(".json").read_text())["volumes"]
-    assert [r["volume"] for r in rows] == ["a", "b"]
-    assert [r["reference"] for r in rows] == [1, 1]
-    assert rows[0]["ap50"] == rows[1]["ap50"] is not None
-    assert rows[0]["seconds"] > 0
+    told = script(folder.parent, output, "--only", folder.name, "--workers", "2")
+    assert told.returncode == 0, told.stderr
+    rows = json.loads(output.with_suffix(".json").read_text())["images"]
+    assert [(r["image"], r["diameter_is"]) for r in rows] == [
+        *(("a", GIVEN), ("b", GIVEN)),
+        *(("a", FOUND), ("b", FOUND)),
+    ]
+    # of the planes that were not trained on
+    assert {r["reference"] for r in rows} == {len(np.unique(labels[50:])) - 1}
+    assert [r["diameter"] for r in rows[:2]] == [36, 36]
+    assert all(r["seconds"] > 0 for r in rows)
     text = output.read_text()
     assert str(tmp_path) not in text
-    assert "| mean of 2 volumes | held out |" in text
+    assert "| images | 2 | 2 |" in text
 
 
-def test_a_folder_without_volumes_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
     told = script(tmp_path, tmp_path / "results.md")
     assert told.returncode == 2
-    assert told.stderr.startswith(f"real_data: {tmp_path}/nuclei3d_embryo: there are no volumes")
+    assert told.stderr.startswith(f"real_data: {tmp_path}/nuclei2d_dsb2018: there are no images")
     assert told.stderr.count("\n") == 1
     assert not (tmp_path / "results.md").exists()
 
 
-def test_embryos_that_were_trained_on_are_told_apart(tmp_path: Path) -> None:
-    folder = tmp_path / "nuclei3d_embryo/images"
+def test_only_what_was_not_trained_on_is_scored(tmp_path: Path) -> None:
+    folder = tmp_path / EMBRYOS.name / "images"
     folder.mkdir(parents=True)
     for embryo in (8, 9, 11):
         for time in (301, 401, 501):
             (folder / f"Emb{embryo:02d}_t{time}.tif").touch()
-    volumes = find_volumes(tmp_path, ["nuclei3d_embryo"])
-    assert [v.use for v in volumes] == ["training"] * 3 + ["held out"] * 6
-    quick = find_volumes(tmp_path, ["nuclei3d_embryo"], quick=True)
-    assert [v.name for v in quick] == ["Emb08_t401", "Emb09_t401", "Emb11_t401"]
+    found = [one.name for one in find_samples(tmp_path, [EMBRYOS.name])]
+    assert found == [f"Emb{n}_t{time}" for n in ("09", "11") for time in (301, 401, 501)]
+
+    planes = DATA_SETS[0]
+    for kind in ("images", "labels"):
+        (tmp_path / planes.name / kind).mkdir(parents=True)
+        for number in range(12):
+            labels = np.zeros((20, 20), np.uint8)
+            labels[: number + 2, : number + 2] = 1
+            tifffile.imwrite(tmp_path / planes.name / kind / f"{number:02d}.tif", labels)
+    (tmp_path / planes.name / planes.excluded).write_text('["05.tif"]')
+    samples = find_samples(tmp_path, [planes.name])
+    assert [one.name for one in samples] == ["00", "10"]
+    # each has the diameter of its own nuclei
+    assert [one.diameter for one in samples] == pytest.approx([4 / np.pi**0.5, 24 / np.pi**0.5])
+    assert size_edges(samples) == (39.0, 74.0, 109.0)
+    assert [len(work.samples) for work in works(samples, SCALING)] == [2, 2]
 
 
-def test_means_of_what_was_held_out_and_of_what_was_not() -> None:
-    rows = [row(volume=f"Emb09_t{n}", ap50=0.1 * n, seconds=n) for n in range(1, 9)]
-    rows += [row(volume=f"Emb01_t{n}", use="training", ap50=1.0) for n in range(2)]
-    text = page(rows, {"Machine": "one"}, "python x")
-    means, folded = text.split("<details>")
-    assert "| mean of 8 volumes | held out | 80 | 72 | 0.450 | 0.250 |" in means
-    assert "| mean of 2 volumes | training | 20 | 18 | 1.000 | 0.250 |" in means
-    assert means.index("held out | 80") < means.index("training | 20")
-    assert folded.count("| Emb") == 10
-    assert "- Machine: one" in text
-    assert "flow_scaling" not in text
-    assert "`flow_scaling: cellpose`" in page(rows, {}, "python x", "cellpose")
+def test_scores_are_means_of_volumes_and_pooled_in_planes() -> None:
+    rows = [row(image=f"Emb09_t{n}", hits=hits) for n, hits in ((301, 4), (401, 2), (501, 0))]
+    # 4 of 5, 2 of 5 and 0 of 5 in the union of annotated and found
+    volumes = page(rows, {"Machine": "one"}, "python x")
+    assert "| AP 0.5 | 0.400 (0.000-0.800) |" in volumes
+    assert "- Machine: one" in volumes
+    last = volumes.split("Images of the last time:")[1]
+    assert "| AP 0.5 | 0.000 |" in last
+    assert "| volume of matches, quartiles | - |" in last
+    assert "| up to 3 | 3 | 0.667 |" in volumes
+    assert "| from 5 | 6 | 0.333 |" in volumes
+    assert volumes.count("| Emb") == 3
+    planes = page([row(DATA_SETS[0], f"{n}", hits=n) for n in (4, 0)], {}, "python x")
+    # 4 of 9 of both images together
+    assert "| recall | 0.500 (0.000-1.000) |" in planes
+    assert "| AP 0.5 | 0.400 (0.000-0.800) |" in planes
+    assert "| found | 6 |" in planes
+
+
+def test_each_way_to_get_the_diameter_has_a_column() -> None:
+    rows = [row(), row(way=FOUND, hits=2, origin="network")]
+    text = page(rows, {}, "python x", " and `flow_scaling: cellpose`")
+    assert (
+        "|  | diameter given: 14 pixels "
+        "| diameter found: 14 pixels; not found in 1, which have the network's |"
+    ) in text
+    assert "| recall | 0.750 | 0.500 |" in text
+    assert "network above and `flow_scaling: cellpose`, and scored" in text
 
 
 def test_no_average_precision_where_the_annotation_is_sparse() -> None:
-    sparse = row("nuclei3d_organoids", "EGFP", ap50=None, ap75=None, mean_iou=None)
-    first, second = page([row(), sparse], {}, "python x").split("nuclei3d_organoids")
+    first, second = page([row(), row(ORGANOIDS, "EGFP")], {}, "python x").split(ORGANOIDS.name)
     assert "AP 0.5" in first
     assert "AP 0.5" not in second
-    assert "| EGFP | held out | 10 | 9 | 0.600 | - | 30 | 1.0 GiB |" in second
-    assert "nuclei3d_plant" not in first + second
+    assert "F1" not in second
+    assert "| recall | 0.750 |" in second
+    assert PLANT.name not in first + second
