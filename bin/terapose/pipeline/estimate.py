@@ -29,8 +29,10 @@ Memory = Callable[["Plan"], int]
 MB = 10**6
 BASE = 160 * MB
 """Python with numba and zarr."""
+KERNELS_BASE = 220 * MB
+"""The same with the kernels of stages on blocks."""
 BLOCKS_BASE = 260 * MB
-"""The same with the kernels and tables of most stages."""
+"""The same with tables of cells."""
 NETWORK_BASE = 950 * MB
 """The same with torch, and a batch of tiles of a U-Net."""
 GPU_BASE = 2_300 * MB
@@ -103,7 +105,7 @@ def of_blocks(
 
     def memory(plan: Plan) -> int:
         times = resized if plan.resized else 1.0
-        return BLOCKS_BASE + int(_seen(plan, halo) * (flat if plan.flat else seen) * times)
+        return KERNELS_BASE + int(_seen(plan, halo) * (flat if plan.flat else seen) * times)
 
     return memory
 
@@ -131,8 +133,16 @@ def of_bands(plan: Plan) -> int:
 
 
 def of_outlines(plan: Plan) -> int:
-    """Memory of a task that traces cells, always on the level that is segmented."""
-    return BLOCKS_BASE + min(_seen(plan, HALO), 3 * BAND) * 40
+    """Memory of a task that traces cells, always on the level that is segmented.
+
+    The outlines of all its cells are in memory, and once more while they are compressed: a cell has
+    about two corners, of 8 bytes, for each pixel of its diameter, and columns of 40 bytes.
+    """
+    largest = max((stop - first for first, stop in plan.tasks.get("outlines", ())), default=1)
+    voxels = min(largest * math.prod(plan.block), math.prod(plan.image.shape))
+    diameter = max(plan.diameter.pixels, 1.0)
+    outlines = voxels * 4 * (15 / diameter + 40 / diameter**2)
+    return BLOCKS_BASE + min(_seen(plan, HALO), 3 * BAND) * 40 + int(outlines)
 
 
 def of_regions(plan: Plan) -> int:

@@ -24,7 +24,7 @@ from terapose.algorithms.objects.filters import box_of
 from terapose.algorithms.objects.numbered import numbered
 from terapose.algorithms.objects.outlines import polygons
 from terapose.core.levels import Cover
-from terapose.core.tables import Table
+from terapose.core.tables import Table, merged
 from terapose.intermediates import compartments
 from terapose.intermediates.cells import groups
 from terapose.io.store.long_tables import span
@@ -35,14 +35,15 @@ def run(job: Job) -> dict[str, Any]:
     """Trace the cells of one task."""
     # the cytoplasm is what lies between the other two
     names = compartments.compartments(job.before)[:2]
-    rings: list[tuple[int, int, int, int, NDArray[np.int64]]] = []
-    ids = []
+    # a list of rings takes several times as much memory as their columns
+    parts, ids = [_columns([])], [np.zeros(0, np.int64)]
     for cells in groups(job):
         ids.append(cells["id"])
-        rings += _rings(job, cells, names)
-    name = job.name(f"{job.task}.npz")
-    job.store.put_table(name, _table(rings))
-    return {"rings": name, **span(np.concatenate([np.zeros(0, np.int64), *ids]))}
+        parts.append(_columns(_rings(job, cells, names)))
+    name, rings = job.name(f"{job.task}.npz"), _sorted(merged(parts))
+    parts.clear()
+    job.store.put_table(name, rings)
+    return {"rings": name, **span(np.concatenate(ids))}
 
 
 def _rings(
@@ -80,13 +81,27 @@ def _on_level_0(
     return int(first + stop - 1) // 2, at
 
 
-def _table(rings: list[tuple[int, int, int, int, NDArray[np.int64]]]) -> Table:
-    """Rings as columns."""
+def _columns(rings: list[tuple[int, int, int, int, NDArray[np.int64]]]) -> Table:
+    """Rings as columns, with the number of corners of each."""
     columns = np.array([ring[:4] for ring in rings], np.int64).reshape(-1, 4)
-    order = np.lexsort((np.arange(len(rings)), columns[:, 1], columns[:, 0]))
-    corners = [rings[n][4] for n in order]
+    corners = [ring[4] for ring in rings]
     return {
-        **dict(zip(("id", "kind", "plane", "polygon"), columns[order].T, strict=True)),
-        "end": np.cumsum([len(c) for c in corners], dtype=np.int64),
+        **dict(zip(("id", "kind", "plane", "polygon"), columns.T, strict=True)),
+        "corners": np.array([len(c) for c in corners], np.int64),
         "corner": np.concatenate([np.zeros((0, 2), np.int64), *corners]).astype(np.int32),
+    }
+
+
+def _sorted(rings: Table) -> Table:
+    """Rings by number and compartment, with the end of each among all corners."""
+    order = np.lexsort((rings["kind"], rings["id"]))
+    corners = rings["corners"][order]
+    end = np.cumsum(corners)
+    first = (np.cumsum(rings["corners"]) - rings["corners"])[order]
+    # corners of the n-th ring follow those of the one before
+    source = np.arange(end[-1] if len(end) else 0) + np.repeat(first - (end - corners), corners)
+    return {
+        **{name: rings[name][order] for name in ("id", "kind", "plane", "polygon")},
+        "end": end,
+        "corner": rings["corner"][source],
     }
