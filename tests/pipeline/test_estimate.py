@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.synthetic import write_tiff
+from tests.synthetic import write_tiff, write_zarr
 
 from terapose.core.geometry import Box
 from terapose.core.params import check
@@ -97,3 +97,23 @@ def test_tiles_that_begin_in_a_block_are_counted_with_it(tmp_path: Path, tiny_mo
     tiles = {"normalize": "tile", "normalize_tile": 1000}
     # 18 bytes for each voxel, but of more voxels
     assert needed(**tiles) - needed() == 18 * 4 * (1256**2 - 256**2)
+
+
+@pytest.mark.parametrize("stage", ["measure", "outlines"])
+def test_cells_of_a_task_are_counted(stage: str, tmp_path: Path, tiny_model: Path) -> None:
+    """What a task has found of all its cells is in memory, and how many there are follows from how
+    much of the image it does."""
+    path = write_zarr(
+        tmp_path / "a.zarr", np.zeros((1, 8000, 8000), np.uint8), chunks=(1, 2000, 2000)
+    )
+    memory = STAGES[stage].memory
+    assert memory is not None
+
+    def needed(**params: Any) -> int:
+        checked = check({"model": str(tiny_model), "block_shape": (1, 500, 500), **params})
+        return memory(make_plan(open_checked(str(path), checked), identify(tiny_model), checked))
+
+    few, one = needed(max_tasks=256, diameter=17), needed(max_tasks=1, diameter=17)
+    cells = (8000**2 - 500**2) / 17**2
+    assert 300 < (one - few) / cells < 1500
+    assert needed(max_tasks=1, diameter=9) > one > needed(max_tasks=1, diameter=30)

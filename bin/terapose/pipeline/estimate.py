@@ -125,24 +125,36 @@ def of_resized(plan: Plan) -> int:
 
 
 def of_bands(plan: Plan) -> int:
-    """Memory of a task that goes through the boxes of cells in bands of planes or rows."""
+    """Memory of a task that goes through the boxes of cells in bands of planes or rows.
+
+    The rows of all its cells are in memory as well, and several times while they are sorted and
+    compressed.
+    """
     # upscaled or not is decided later
     finer = math.ceil(_largest_output(plan) / math.prod(plan.image.shape))
     voxels = min(finer * _seen(plan, HALO), 3 * BAND)
-    return BLOCKS_BASE + voxels * (36 if plan.flat else 24)
+    rows = _cells(plan, "measure") * 5 * (130 + 4 * len(plan.image.all_channels))
+    return BLOCKS_BASE + voxels * (36 if plan.flat else 24) + int(rows)
 
 
 def of_outlines(plan: Plan) -> int:
     """Memory of a task that traces cells, always on the level that is segmented.
 
-    The outlines of all its cells are in memory, and once more while they are compressed: a cell has
-    about two corners, of 8 bytes, for each pixel of its diameter, and columns of 40 bytes.
+    The outlines of all its cells are in memory as well, and more than once while they are sorted
+    and compressed: about two corners, of 8 bytes, for each pixel of a diameter, and columns of 40
+    bytes.
     """
-    largest = max((stop - first for first, stop in plan.tasks.get("outlines", ())), default=1)
+    rings = _cells(plan, "outlines") * 3.2 * (15 * plan.diameter.pixels + 40)
+    return BLOCKS_BASE + min(_seen(plan, HALO), 3 * BAND) * 40 + int(rings)
+
+
+def _cells(plan: Plan, stage: str) -> float:
+    """Cells of the largest task of a stage on blocks, if they fill it."""
+    largest = max((stop - first for first, stop in plan.tasks.get(stage, ())), default=1)
     voxels = min(largest * math.prod(plan.block), math.prod(plan.image.shape))
     diameter = max(plan.diameter.pixels, 1.0)
-    outlines = voxels * 4 * (15 / diameter + 40 / diameter**2)
-    return BLOCKS_BASE + min(_seen(plan, HALO), 3 * BAND) * 40 + int(outlines)
+    area, volume = 0.8 * diameter**2, 0.5 * diameter**3 / max(plan.anisotropy, 1.0)
+    return voxels / (area if plan.flat else volume)
 
 
 def of_regions(plan: Plan) -> int:
