@@ -154,7 +154,7 @@ def _cells(plan: Plan, stage: str) -> float:
     voxels = min(largest * math.prod(plan.block), math.prod(plan.image.shape))
     diameter = max(plan.diameter.pixels, 1.0)
     area, volume = 0.8 * diameter**2, 0.5 * diameter**3 / max(plan.anisotropy, 1.0)
-    return voxels / (area if plan.flat else volume)
+    return voxels / (area if plan.mode == "2d" else volume)
 
 
 def of_regions(plan: Plan) -> int:
