@@ -80,14 +80,14 @@ def command(
     """
     from terapose.api.progress import stages
     from terapose.apps.crop import Wanted, crop
-    from terapose.cli.known import Known, segmented
+    from terapose.cli.known import segmented
     from terapose.io.images.channels import channel_numbers
     from terapose.io.images.opening import open_image
     from terapose.io.images.watch import Watch
 
     watch, pad, pyramid = Watch(), options.pop("pad"), options.pop("pyramid")
-    known = Known() if around is None else segmented(around, image)
-    chosen = selection(image, options, known.chosen(options))
+    known = None if around is None else segmented(around, image).of_positions(options, around)
+    chosen = selection(image, options, known)
     opened = watch.open(partial(open_image, image, **chosen.options)).whole
     words = [word.strip() for word in channels.split(",")] if channels else []
     numbers = [int(word) if is_index(word) else word for word in words]

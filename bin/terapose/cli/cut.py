@@ -174,7 +174,8 @@ def _opened(
 
     region = options.get("region")
     known = segmented(table if labels is None else labels, image)
-    chosen = selection(image, options, known.chosen(options))
+    default = known.of_positions(options, table) if labels is None else known.chosen(options)
+    chosen = selection(image, options, default)
     opened = watch.open(partial(open_image, image, **chosen.options))
     if labels is not None:
         cells = watch.labels(labels)

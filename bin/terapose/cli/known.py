@@ -31,18 +31,49 @@ class Known(NamedTuple):
         (z, y, x) in micrometres, if known.
     mode
         Of the run; None where nothing says so.
+    placed
+        Whether the record says where in the image the results are.
     """
 
     selection: Selection = Selection()
     channel: int | None = None
     voxel_size: tuple[float, float, float] | None = None
     mode: str | None = None
+    placed: bool = False
 
     def chosen(self, options: Mapping[str, Any]) -> Selection:
         """The selection, for options of a command: a region is in voxels of this level."""
         level = options.get("level")
         moved = level is not None and str(level) != str(self.selection.level)
         return replace(self.selection, region="") if moved else self.selection
+
+    def of_positions(self, options: Mapping[str, Any], table: str) -> Selection:
+        """The selection for a table of positions, which are in voxels of the level of the record.
+
+        With a label image its shape shows a wrong level; nothing shows it of positions alone.
+
+        Parameters
+        ----------
+        options
+            Of a command.
+        table
+            Its address, for the message.
+
+        Raises
+        ------
+        InputError
+            If the options choose another level.
+        """
+        chosen, level = self.chosen(options), options.get("level")
+        if self.placed and level is not None and str(level) != str(self.selection.level):
+            raise InputError(
+                "its positions are in voxels of another level of the image",
+                where=table,
+                got=f"level {level}",
+                allowed=f"level {self.selection.level}, which provenance.json beside it names",
+                remedy="leave out --level, or copy a table that is not of this run elsewhere",
+            )
+        return chosen
 
 
 def segmented(result: str, image: str) -> Known:
@@ -72,6 +103,7 @@ def segmented(result: str, image: str) -> Known:
             "channel": about.get("channels", [None])[0],
             "voxel_size": lie.get("voxel_size") or None,
             "mode": found.get("mode"),
+            "placed": "selection" in lie,
         }
         return TypeAdapter(Known).validate_json(json.dumps(known, allow_nan=False), strict=True)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
