@@ -135,6 +135,19 @@ def test_of_a_large_slide_a_window_is_read(tmp_path: Path) -> None:
     assert np.ptp(pixels(tmp_path / "q.png"), axis=-1).max() > 0.5
 
 
+def test_voxels_that_are_no_numbers_do_not_hide_the_others(tmp_path: Path) -> None:
+    image, labels = box_volume()
+    whole, some = tmp_path / "whole.png", tmp_path / "some.png"
+    three_views(image, np.zeros_like(labels), whole, at=(3, 10, 40))
+    for wrong in (np.nan, np.inf, -np.inf):
+        spoilt = image.astype(np.float32)
+        spoilt[3, 2, 2] = wrong
+        three_views(spoilt, np.zeros_like(labels), some, at=(3, 10, 40))
+        assert (np.abs(pixels(some) - pixels(whole)) > 0.02).mean() < 0.02
+    three_views(np.full_like(spoilt, np.nan), np.zeros_like(labels), some, at=(3, 10, 40))
+    assert pixels(some).std() < 0.1
+
+
 def test_bad_input_is_named(tmp_path: Path) -> None:
     image, labels = box_volume()
     with pytest.raises(InputError, match="labels: not the shape of the image"):
@@ -178,6 +191,9 @@ def test_a_result_tells_what_was_segmented(tmp_path: Path) -> None:
     record.write_text(json.dumps({"image": {"address": str(image), **known}}))
     assert brightness() == pytest.approx(second, rel=0.05)
     assert brightness("--channel", "1") == pytest.approx(first, rel=0.05)
+    words = [str(image), str(tmp_path / "labels.tif"), str(out), "--channel", "0"]
+    refused = CliRunner().invoke(command, words).exception
+    assert isinstance(refused, InputError) and "there is no such channel; got 0" in str(refused)
     for other in ("another", json.dumps({"image": {"address": "other.tif", **known}})):
         record.write_text(other)
         assert brightness() == first

@@ -164,10 +164,16 @@ def _show(
 
 
 def _grays(image: Voxels, views: tuple[_View, ...], at: tuple[int, int, int]) -> list[NDArray[Any]]:
-    """The sections of an image, from 0 to 1, all to one scale of brightness."""
+    """The sections of an image, from 0 to 1, all to one scale of brightness.
+
+    Voxels without a value (NaN) are black.
+    """
     planes = [_plane(image, view, at) for view in views]
-    low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), [1, 99.7])
-    return [np.clip((plane - low) / max(high - low, 1e-9), 0, 1) ** 0.8 for plane in planes]
+    values = np.concatenate([plane.ravel() for plane in planes])
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, [1, 99.7]) if finite.size else (0.0, 1.0)
+    scaled = [(plane - low) / max(high - low, 1e-9) for plane in planes]
+    return [np.clip(np.nan_to_num(plane), 0, 1) ** 0.8 for plane in scaled]
 
 
 def _fullest(labels: Voxels) -> tuple[int, int, int]:
