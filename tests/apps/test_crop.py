@@ -274,6 +274,29 @@ def test_an_image_that_changes_meanwhile_is_refused(
     assert not list(tmp_path.glob(".b.zarr.*.unfinished/receipts"))
 
 
+def test_what_appears_meanwhile_is_not_replaced(
+    tmp_path: Path, command: Terapose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two parts are copied to one name at the same time."""
+    image, out = _image(tmp_path), tmp_path / "b.zarr"
+
+    def at_point(name: str) -> None:
+        if name == "receipt: after it is written" and not out.exists():
+            write_ome_zarr(out, CHANNELS[0])
+
+    monkeypatch.setattr("terapose.io.files.at_point", at_point)
+    words = ("crop", image, out, "--channels", 1)
+    said = command(*words)
+    assert said.code == 2 and "already exists; choose another name, or give --over" in said.err
+    assert open_image(out).shape == CHANNELS[0].shape and open_image(out).voxel_size is None
+    # with another answer nothing is computed again
+    written: list[str] = []
+    monkeypatch.setattr("terapose.io.files.at_point", written.append)
+    assert command(*words, "--overwrite").code == 0
+    assert "receipt: after it is written" not in written
+    assert open_image(out).voxel_size == SIZE and _only(tmp_path, "a.zarr", "b.zarr")
+
+
 def test_units_are_whole_chunks_and_as_large_as_those_of_the_source() -> None:
     assert unit_for((9, 100, 100), (9, 64, 64), (9, 64, 64), 2) == (9, 128, 128)
     assert unit_for((500, 5000, 5000), (64, 256, 256), (64, 256, 256), 2) == (64, 256, 512)

@@ -147,7 +147,7 @@ def crop(
             step = f"level {number}"
             work.run(step, made.units(number), partial(_unit, work, made, sources, wanted, number))
         work.confirm(watch)
-        work.publish(out)
+        work.publish(out, overwrite=overwrite)
     return made
 
 

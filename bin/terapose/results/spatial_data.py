@@ -105,6 +105,8 @@ def write_spatial_data(
         if (results / _OUTLINES).is_file() and record["output"]["level"] == 0:
             _shapes(results / _OUTLINES, place / "shapes")
             elements.append("shapes/outlines")
+        # another process may have written it meanwhile
+        _check_destination(out, overwrite=overwrite)
     return elements
 
 
