@@ -47,6 +47,20 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_diameters_need_one_unit(folders: tuple[Path, Path], command: Terapose) -> None:
+    """Micrometres and pixels are no sizes of one range, and are refused before the first pair."""
+    path = folders[0] / "im2_labels.tif"
+    metadata = {"axes": "ZYX", "spacing": 1.0, "unit": "um"}
+    labels = tifffile.imread(path)
+    tifffile.imwrite(path, labels, imagej=True, resolution=(1, 1), metadata=metadata)
+    said = command("evaluate", *folders, "--diameters", "10,13")
+    assert said.code == 2 and said.err.count("\n") == 1 and not said.out
+    assert "diameters: are in micrometres for some images and in pixels for others" in said.err
+    assert "im2_labels.tif, and none of" in said.err and "give voxel_size" in said.err
+    for more in (("--voxel-size", "1,1,1", "--diameters", "10,13"), ("--sizes", "600,1200")):
+        assert command("evaluate", *folders, *more).code == 0
+
+
 def test_folders_are_matched_by_name(
     folders: tuple[Path, Path], command: Terapose, tmp_path: Path
 ) -> None:

@@ -31,8 +31,8 @@ from terapose.apps.train.data import (
 from terapose.apps.train.dataset import Dataset, read_dataset
 from terapose.apps.train.files import find_pairs, split
 from terapose.apps.train.loop import Trainer, fit, prepare
-from terapose.apps.train.score import average_precision, segment
 from terapose.apps.train.saving import checkpoint_of
+from terapose.apps.train.score import average_precision, segment
 from terapose.apps.train.settings import Settings
 from terapose.apps.train.simulated import simulated_items, simulated_slides
 from terapose.apps.train.small import small_of
