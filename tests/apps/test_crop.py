@@ -195,6 +195,23 @@ def test_around_the_cells_of_a_table(tmp_path: Path, command: Terapose) -> None:
     np.testing.assert_array_equal(found, CHANNELS[:, 1:5, 6:15, 38:44])
 
 
+def test_the_working_folder_itself(
+    tmp_path: Path, command: Terapose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, out = _image(tmp_path), write_ome_zarr(tmp_path / "b.zarr", CHANNELS[0])
+    monkeypatch.chdir(out)
+    assert "already exists" in command.refuses("crop", image, ".")
+    assert command("crop", image, ".", "--overwrite").code == 0
+    assert open_image(out).voxel_size == SIZE and _only(tmp_path, "a.zarr", "b.zarr")
+
+
+def test_around_no_cells(tmp_path: Path, command: Terapose) -> None:
+    image, table = _image(tmp_path), tmp_path / "cells.csv"
+    table.write_text("CellID,X_centroid,Y_centroid,Z_centroid\n")
+    said = command.refuses("crop", image, tmp_path / "b.zarr", "--around", table)
+    assert "cells.csv: contains no cells" in said and _only(tmp_path, "a.zarr", "cells.csv")
+
+
 def test_from_a_web_server(tmp_path: Path, command: Terapose, server: str) -> None:
     _image(tmp_path)
     words = ("--region", "1:6,10:70,9:77", "--pyramid", "none")

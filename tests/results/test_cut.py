@@ -280,6 +280,18 @@ def test_what_appears_meanwhile_is_kept(
     assert len([*tmp_path.glob("*cells*.zarr")]) == 1
 
 
+@pytest.mark.parametrize("name", [".", "..", "here/.."])
+def test_the_working_folder_is_not_replaced(
+    tmp_path: Path, command: Terapose, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    slide = make(tmp_path)
+    (tmp_path / "here/here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    words = ("cut", slide.image, slide.labels, slide.table, name, "--mask-cells")
+    assert "already exists" in command.refuses(*words)
+    assert "is not replaced" in command.refuses(*words, "--force")
+
+
 def test_the_command(tmp_path: Path, command: Terapose) -> None:
     slide = make(tmp_path)
     words = ("cut", slide.image, slide.labels, slide.table)

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from terapose.cli.values import channel_names
 from terapose.core.errors import InputError
-from terapose.core.param_types import is_index
 from terapose.core.selection import Selection
 from terapose.io.images.model import Image
 
@@ -172,7 +172,6 @@ def image_with(
             allowed=" x ".join(map(str, shape)),
             remedy="give the image, or a crop of it, that the labels belong to",
         )
-    words = [word.strip() for word in channels.split(",")] if channels else []
-    numbers = [int(word) if is_index(word) else word for word in words]
+    numbers = channel_names(channels)
     every = tuple(range(1, opened.channels + 1))
     return opened, channel_numbers(opened, numbers)[0] if numbers else every

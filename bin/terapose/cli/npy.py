@@ -17,7 +17,7 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("labels", callback=from_input)
-@click.argument("out", type=LocalPath())
+@click.argument("out", type=LocalPath(is_file=True))
 @click.option("--image", help="Image of the same shape, which becomes part of the file.")
 @click.option(
     "--channels",

@@ -21,7 +21,7 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("image", callback=from_input)
 @click.argument("labels")
-@click.argument("out", type=LocalPath())
+@click.argument("out", type=LocalPath(is_file=True))
 @click.option(
     "--channel", type=int, help="Channel, counted from 1.  [default: that of the result, else 1]"
 )

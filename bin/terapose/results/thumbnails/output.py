@@ -51,8 +51,10 @@ class Destination:
                 remedy="give a local path, and copy the result",
             )
         path = expanded(address)
+        if path.name in ("", ".."):  # the working folder, as . for example
+            path = Path(os.path.realpath(path))
         self.path = path
-        self.mask_path = path.with_name(f"{path.stem}_mask{path.suffix}") if with_masks else None
+        self.mask_path = path.parent / f"{path.stem}_mask{path.suffix}" if with_masks else None
         self._layout = layout
         self._partial = files.aside(path)
         self._overwrite = False
