@@ -290,6 +290,13 @@ def test_resumed_training_is_bit_identical(tmp_path: Path) -> None:
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+def test_levels_have_channels() -> None:
+    with pytest.raises(
+        InputError, match=r"widths: a level of the network has no channel; got 16,-4"
+    ):
+        Settings(widths=(1, 16, -4))
+
+
 def test_nothing_is_overwritten_or_mixed_up(tmp_path: Path) -> None:
     output = tmp_path / "net.pth"
     for content in (None, b"", b"no checkpoint"):
