@@ -264,7 +264,8 @@ def _failures(folders: list[Path]) -> Iterator[Failure]:
     for folder in folders:
         try:
             status = int((folder / ".exitcode").read_text())
-            name = _NAME.search((folder / ".command.run").read_text()) if status else None
+            script = (folder / ".command.run").read_bytes().decode(errors="replace")
+            name = _NAME.search(script) if status else None
         except (OSError, ValueError):
             continue
         if status:

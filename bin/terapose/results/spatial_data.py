@@ -200,7 +200,7 @@ def _multiscale(source: Path) -> dict[str, Any]:
             where=source,
             remedy="run again with --ome-zarr-version 0.5: only the label images are made anew",
         )
-    (found,) = json.loads(document.read_text())["attributes"]["ome"]["multiscales"]
+    (found,) = json.loads(document.read_text(encoding="utf-8"))["attributes"]["ome"]["multiscales"]
     return dict(found)
 
 
