@@ -368,7 +368,14 @@ def test_no_cells_is_an_empty_result_and_a_warning(
         ("evaluate", "a.tif", "b.tif", "--boundary-tolerance"),
     ],
 )
-def test_numbers_are_finite(command: Terapose, words: tuple[str, ...], number: str) -> None:
+def test_numbers_are_finite(
+    tmp_path: Path,
+    command: Terapose,
+    words: tuple[str, ...],
+    number: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
     said = command.refuses(*words, number)
     assert words[-1] in said and ("is not a finite number" in said or "is not in the range" in said)
 
