@@ -298,3 +298,14 @@ def test_lists_that_are_none(tmp_path: Path, text: str) -> None:
         _lines(listed)
     listed.write_text('["a.tif ", "", "b.tif"]')
     assert _lines(listed) == ["a.tif", "b.tif"]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_voxels_that_are_no_numbers_are_refused(tmp_path: Path, wrong: float) -> None:
+    """Not after hours, as a training that has diverged."""
+    image = np.ones((20, 24), np.float32)
+    image[3, 4] = wrong
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    tifffile.imwrite(tmp_path / "a_masks.tif", np.eye(20, 24, dtype=np.uint16))
+    with pytest.raises(InputError, match=r"a\.tif: the image has voxels that are not finite"):
+        items_of((tmp_path / "a.tif", tmp_path / "a_masks.tif"), 0)
