@@ -195,6 +195,23 @@ def test_around_the_cells_of_a_table(tmp_path: Path, command: Terapose) -> None:
     np.testing.assert_array_equal(found, CHANNELS[:, 1:5, 6:15, 38:44])
 
 
+def test_the_working_folder_itself(
+    tmp_path: Path, command: Terapose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, out = _image(tmp_path), write_ome_zarr(tmp_path / "b.zarr", CHANNELS[0])
+    monkeypatch.chdir(out)
+    assert "already exists" in command.refuses("crop", image, ".")
+    assert command("crop", image, ".", "--overwrite").code == 0
+    assert open_image(out).voxel_size == SIZE and _only(tmp_path, "a.zarr", "b.zarr")
+
+
+def test_around_no_cells(tmp_path: Path, command: Terapose) -> None:
+    image, table = _image(tmp_path), tmp_path / "cells.csv"
+    table.write_text("CellID,X_centroid,Y_centroid,Z_centroid\n")
+    said = command.refuses("crop", image, tmp_path / "b.zarr", "--around", table)
+    assert "cells.csv: contains no cells" in said and _only(tmp_path, "a.zarr", "cells.csv")
+
+
 def test_from_a_web_server(tmp_path: Path, command: Terapose, server: str) -> None:
     _image(tmp_path)
     words = ("--region", "1:6,10:70,9:77", "--pyramid", "none")
@@ -272,6 +289,29 @@ def test_an_image_that_changes_meanwhile_is_refused(
     assert said.code == 2 and "the image has changed" in said.err and not out.exists()
     # what was read of it counts for nothing
     assert not list(tmp_path.glob(".b.zarr.*.unfinished/receipts"))
+
+
+def test_what_appears_meanwhile_is_not_replaced(
+    tmp_path: Path, command: Terapose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two parts are copied to one name at the same time."""
+    image, out = _image(tmp_path), tmp_path / "b.zarr"
+
+    def at_point(name: str) -> None:
+        if name == "receipt: after it is written" and not out.exists():
+            write_ome_zarr(out, CHANNELS[0])
+
+    monkeypatch.setattr("terapose.io.files.at_point", at_point)
+    words = ("crop", image, out, "--channels", 1)
+    said = command(*words)
+    assert said.code == 2 and "already exists; choose another name, or give --over" in said.err
+    assert open_image(out).shape == CHANNELS[0].shape and open_image(out).voxel_size is None
+    # with another answer nothing is computed again
+    written: list[str] = []
+    monkeypatch.setattr("terapose.io.files.at_point", written.append)
+    assert command(*words, "--overwrite").code == 0
+    assert "receipt: after it is written" not in written
+    assert open_image(out).voxel_size == SIZE and _only(tmp_path, "a.zarr", "b.zarr")
 
 
 def test_units_are_whole_chunks_and_as_large_as_those_of_the_source() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from tests.synthetic import write_ome_zarr
 
+from terapose.apps.evaluate.asked import Asked, cellmap_answer
 from terapose.apps.evaluate.cellmap import (
+    SCORED,
     SKIPPED,
     Instances,
     Semantic,
@@ -22,6 +26,7 @@ from terapose.apps.evaluate.cellmap import (
 )
 from terapose.apps.evaluate.components import components_of, pieces_of
 from terapose.apps.evaluate.counts import Pairs, runs
+from terapose.io.images.model import Image
 
 VOXEL = (4.0, 4.0, 4.0)
 
@@ -72,6 +77,35 @@ def test_too_many_pieces_are_skipped() -> None:
     predicted[::6, ::6, ::6] = 1  # 343 voxels apart, one label: as many pieces
     found = score_instances(reference, predicted, VOXEL)
     assert (found.status, found.count, found.false_positives) == (SKIPPED, 0, 0)
+    # so is a class of which nothing else is there
+    scored = Instances(1, 0, 0, 1.0, 1)
+    assert (found + found).status == SKIPPED
+    assert (found + scored).status == (scored + found).status == SCORED
+
+
+def test_of_a_finer_prediction_no_more_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.zeros((16, 16, 16), np.uint8)
+    labels[4:8, 4:8, 4:8], labels[8:12, 8:12, 10:14] = 1, 2
+    fine = labels.repeat(4, 0).repeat(4, 1).repeat(4, 2)
+    half = 1.5 / 4  # voxels cover the same place: the centre of the first is not that of the other
+    here = write_ome_zarr(tmp_path / "here.zarr", labels, voxel_size=(1, 1, 1),
+                          translations=[(half, half, half)])  # fmt: skip
+    there = write_ome_zarr(tmp_path / "there.zarr", fine, voxel_size=(0.25, 0.25, 0.25))
+    sizes: list[int] = []
+    read = Image.read
+
+    def noting(self: Image, *given: Any) -> Any:
+        found = read(self, *given)
+        sizes.append(found.size)
+        return found
+
+    monkeypatch.setattr(Image, "read", noting)
+    monkeypatch.setattr("terapose.apps.evaluate.components.SLAB", 20_000)
+    asked = Asked(align="position")
+    found = cellmap_answer(str(here), str(there), "instance", asked)
+    assert found.score == 1 and max(sizes) <= 20_000
 
 
 def crowd(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

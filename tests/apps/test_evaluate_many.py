@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,32 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Terapose:
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_diameters_need_one_unit(folders: tuple[Path, Path], command: Terapose) -> None:
+    """Micrometres and pixels are no sizes of one range, and are refused before the first pair."""
+    path = folders[0] / "im2_labels.tif"
+    metadata = {"axes": "ZYX", "spacing": 1.0, "unit": "um"}
+    labels = tifffile.imread(path)
+    tifffile.imwrite(path, labels, imagej=True, resolution=(1, 1), metadata=metadata)
+    said = command("evaluate", *folders, "--diameters", "10,13")
+    assert said.code == 2 and said.err.count("\n") == 1 and not said.out
+    assert "diameters: are in micrometres for some images and in pixels for others" in said.err
+    assert "im2_labels.tif, and none of" in said.err and "give voxel_size" in said.err
+    for more in (("--voxel-size", "1,1,1", "--diameters", "10,13"), ("--sizes", "600,1200")):
+        assert command("evaluate", *folders, *more).code == 0
+
+
+def test_names_of_any_bytes(folders: tuple[Path, Path], command: Terapose, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 \xc3\xa9")
+    (folders[0] / "im2_labels.tif").rename(folders[0] / f"{name}_labels.tif")
+    (folders[1] / "im2").rename(folders[1] / name)
+    report, table = tmp_path / "a.json", tmp_path / "a.csv"
+    said = command("evaluate", *folders, "--json", report, "--csv", table)
+    assert said.code == 0, said.err
+    shown = "caf? \u00e9"
+    assert shown in json.loads(report.read_bytes().decode())["pairs"]
+    assert [line for line in table.read_bytes().decode().splitlines() if line.startswith(shown)]
 
 
 def test_folders_are_matched_by_name(

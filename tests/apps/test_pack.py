@@ -96,6 +96,17 @@ def test_missing_label_images(tmp_path: Path, command: Terapose) -> None:
     assert "crop234/mito" not in group
 
 
+def test_a_file_that_appears_meanwhile_is_kept(
+    tmp_path: Path, command: Terapose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiff(tmp_path / "er.tif", FINE, axes="ZYX")
+    out = tmp_path / "s.zip"
+    monkeypatch.setattr("terapose.apps.pack.Watch.confirm", lambda _: out.write_text("mine"))
+    words = ("pack", _manifest(tmp_path), f"{tmp_path}/{{label}}.tif", out, "--skip-missing")
+    said = command(*words)
+    assert said.code == 2 and "already exists" in said.err and out.read_text() == "mine"
+
+
 def test_what_does_not_fit(tmp_path: Path, command: Terapose) -> None:
     text = MANIFEST.partition("234,jrc_ctl-id8-1,mito")[0]
     words = ("pack", _manifest(tmp_path, text), tmp_path / "a.zarr", tmp_path / "s.zip")

@@ -89,6 +89,30 @@ def test_large_volumes_are_read_by_planes(tmp_path: Path) -> None:
     assert image.read == labels.read == 400 * 3200 + 400 * 3000 + 3200 * 3000
 
 
+def test_sections_of_a_thin_wide_volume_are_thinned_along_their_long_side_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape, size, drawn = (5, 40, 20_009), (400.0, 2.0, 1.0), []
+    labels = np.zeros(shape, np.uint32)
+    labels[2:4, 10:30, 7_000:12_000] = 3
+    monkeypatch.setattr("terapose.apps.picture.save", lambda figure, *_, **__: drawn.append(figure))
+    three_views(labels, labels, tmp_path / "p.png", voxel_size=size, at=(3, 20, 9_000))
+    yx, zx, zy = drawn[0].axes
+    assert [axes.images[0].get_size() for axes in (yx, zx, zy)] == [(40, 1430), (5, 1430), (40, 5)]
+    # the limits are those of the volume, the pixels have the size that they stand for
+    assert (zx.get_xlim(), zx.get_ylim()) == ((0, 20_009), (2_000, 0))
+    assert zx.images[0].get_extent() == [0, 1430 * 14, 2_000, 0]
+    for axes, low, high in (
+        (yx, (7_000, 20), (12_000, 60)),
+        (zx, (7_000, 800), (12_000, 1_600)),
+        (zy, (800, 20), (1_600, 60)),
+    ):
+        points = np.concatenate(axes.collections[0].get_segments())
+        widest = 14 if axes is not zy else 400
+        assert points.min(0) == pytest.approx(low, abs=widest)
+        assert points.max(0) == pytest.approx(high, abs=widest)
+
+
 def test_single_planes_have_one_panel(tmp_path: Path) -> None:
     image, labels = box_volume()
     three_views(image[3:4], labels[3:4], tmp_path / "p.png", title="A slide\nwith nuclei")
@@ -109,6 +133,19 @@ def test_of_a_large_slide_a_window_is_read(tmp_path: Path) -> None:
     # what lies at the position is seen, in its colour
     three_views(whole, whole, tmp_path / "q.png", at=(0, 1995, 3))
     assert np.ptp(pixels(tmp_path / "q.png"), axis=-1).max() > 0.5
+
+
+def test_voxels_that_are_no_numbers_do_not_hide_the_others(tmp_path: Path) -> None:
+    image, labels = box_volume()
+    whole, some = tmp_path / "whole.png", tmp_path / "some.png"
+    three_views(image, np.zeros_like(labels), whole, at=(3, 10, 40))
+    for wrong in (np.nan, np.inf, -np.inf):
+        spoilt = image.astype(np.float32)
+        spoilt[3, 2, 2] = wrong
+        three_views(spoilt, np.zeros_like(labels), some, at=(3, 10, 40))
+        assert (np.abs(pixels(some) - pixels(whole)) > 0.02).mean() < 0.02
+    three_views(np.full_like(spoilt, np.nan), np.zeros_like(labels), some, at=(3, 10, 40))
+    assert pixels(some).std() < 0.1
 
 
 def test_bad_input_is_named(tmp_path: Path) -> None:
@@ -154,6 +191,9 @@ def test_a_result_tells_what_was_segmented(tmp_path: Path) -> None:
     record.write_text(json.dumps({"image": {"address": str(image), **known}}))
     assert brightness() == pytest.approx(second, rel=0.05)
     assert brightness("--channel", "1") == pytest.approx(first, rel=0.05)
+    words = [str(image), str(tmp_path / "labels.tif"), str(out), "--channel", "0"]
+    refused = CliRunner().invoke(command, words).exception
+    assert isinstance(refused, InputError) and "there is no such channel; got 0" in str(refused)
     for other in ("another", json.dumps({"image": {"address": "other.tif", **known}})):
         record.write_text(other)
         assert brightness() == first

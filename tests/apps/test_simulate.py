@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -139,6 +140,9 @@ def test_slide_markers_differ() -> None:
             "shape: out of range; got (0, 5, 5); allowed: three numbers above 0",
         ),
         ({"diameter": 0.0}, "diameter: out of range; got 0.0; allowed: above 0"),
+        ({"diameter": math.inf}, "diameter: out of range; got inf; allowed: above 0"),
+        ({"brightness": math.inf}, "brightness: out of range"),
+        ({"voxel_size": (1.0, math.inf, 1.0)}, "voxel_size: out of range"),
         ({"density": 2.0}, "density: out of range"),
         ({"seed": -1}, "seed: out of range"),
         ({"planar": True}, "shape: a planar scene has one plane"),

@@ -19,6 +19,7 @@ from tests.unets import random_unet, save
 
 from terapose.apps.train.augment import crop
 from terapose.apps.train.batches import Steps, batch_of, draw
+from terapose.apps.train.curve import curve_of
 from terapose.apps.train.data import (
     Item,
     items_of,
@@ -30,9 +31,11 @@ from terapose.apps.train.data import (
 from terapose.apps.train.dataset import Dataset, read_dataset
 from terapose.apps.train.files import find_pairs, split
 from terapose.apps.train.loop import Trainer, fit, prepare
+from terapose.apps.train.saving import checkpoint_of
 from terapose.apps.train.score import average_precision, segment
 from terapose.apps.train.settings import Settings
 from terapose.apps.train.simulated import simulated_items, simulated_slides
+from terapose.apps.train.small import small_of
 from terapose.apps.train.step import loss_of
 from terapose.cli.train import command
 from terapose.core.errors import InputError
@@ -287,6 +290,13 @@ def test_resumed_training_is_bit_identical(tmp_path: Path) -> None:
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+def test_levels_have_channels() -> None:
+    with pytest.raises(
+        InputError, match=r"widths: a level of the network has no channel; got 16,-4"
+    ):
+        Settings(widths=(1, 16, -4))
+
+
 def test_nothing_is_overwritten_or_mixed_up(tmp_path: Path) -> None:
     output = tmp_path / "net.pth"
     for content in (None, b"", b"no checkpoint"):
@@ -302,6 +312,21 @@ def test_nothing_is_overwritten_or_mixed_up(tmp_path: Path) -> None:
         prepare(Trainer(other), output, resume=True, overwrite=False)
     prepare(Trainer(SMALL), output, resume=False, overwrite=True)
     assert not (tmp_path / "net.checkpoint").exists()
+    # what a training writes beside its weights may be somebody's
+    for name in ("net.md", "net.png"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(InputError, match=rf"{name}: would be replaced by what a training"):
+            prepare(Trainer(SMALL), output, resume=False, overwrite=False)
+        prepare(Trainer(SMALL), output, resume=False, overwrite=True)
+        assert not (tmp_path / name).exists()
+
+
+def test_names_with_dots_are_names_of_their_own() -> None:
+    for end, of in ((".checkpoint", checkpoint_of), (".png", curve_of), (".small", small_of)):
+        for name in ("cyto.pth", "cyto.PT", "cyto"):
+            assert of(Path("runs") / name) == Path("runs") / f"cyto{end}"
+        for name in ("cyto.fold1", "cyto.fold2", "cyto.fold2.pth", "unet_1.5"):
+            assert of(Path(name)) == Path(f"{name.removesuffix('.pth')}{end}")
 
 
 def test_learning_rate_rises_and_falls() -> None:

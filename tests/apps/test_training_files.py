@@ -18,7 +18,7 @@ from ome_zarr.writer import write_image
 
 from terapose.apps.train import files
 from terapose.apps.train.data import Item, items_of
-from terapose.apps.train.dataset import read_dataset
+from terapose.apps.train.dataset import _lines, read_dataset
 from terapose.apps.train.files import find_pairs, read_pair
 from terapose.core.errors import InputError
 
@@ -286,3 +286,26 @@ def test_a_folder_named_twice_is_drawn_from_twice_as_often(tmp_path: Path) -> No
     # but what is held out is scored once
     assert len(twice.held_out) == len(once.held_out) == 1
     assert [source["held out"] for source in twice.sources] == [1, 0]
+
+
+@pytest.mark.parametrize("text", ["null", "3", '"a.tif"', '{"a.tif": 1}', "[null]", "[1, 2]"])
+def test_lists_that_are_none(tmp_path: Path, text: str) -> None:
+    listed = tmp_path / "held.json"
+    listed.write_text(text)
+    with pytest.raises(
+        InputError, match=r"held\.json: no list of file names; got .*allowed: as in"
+    ):
+        _lines(listed)
+    listed.write_text('["a.tif ", "", "b.tif"]')
+    assert _lines(listed) == ["a.tif", "b.tif"]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_voxels_that_are_no_numbers_are_refused(tmp_path: Path, wrong: float) -> None:
+    """Not after hours, as a training that has diverged."""
+    image = np.ones((20, 24), np.float32)
+    image[3, 4] = wrong
+    tifffile.imwrite(tmp_path / "a.tif", image)
+    tifffile.imwrite(tmp_path / "a_masks.tif", np.eye(20, 24, dtype=np.uint16))
+    with pytest.raises(InputError, match=r"a\.tif: the image has voxels that are not finite"):
+        items_of((tmp_path / "a.tif", tmp_path / "a_masks.tif"), 0)

@@ -173,6 +173,18 @@ def test_a_table_of_other_cells_is_refused(tmp_path: Path, rows: list[float]) ->
         Cells(path, 3).column("Volume")
 
 
+def test_channels_that_are_left_out_are_named(
+    viewed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site, "_CHANNELS", 0)
+    made = site.make_site(open_results(viewed / "volume"), client="https://example.org")
+    assert made.notes == (
+        "channel 1 of the image cannot be chosen: besides those that were segmented, 0 are shown",
+    )
+    names = [layer["name"] for layer in made.state["layers"]]
+    assert "DNA" in names and "actin" not in names
+
+
 def test_an_ome_zarr_is_served_as_it_is_and_others_are_computed(
     viewed: Path, tmp_path: Path
 ) -> None:

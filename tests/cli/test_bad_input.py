@@ -15,6 +15,7 @@ import torch
 from tests.command import Terapose, finished, segment_apart
 from tests.synthetic import nuclei, write_ome_zarr, write_zarr
 
+from terapose import cli
 from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.params import check
@@ -356,3 +357,32 @@ def test_no_cells_is_an_empty_result_and_a_warning(
         "CellID", "channel 1", "X_centroid", "Y_centroid", "Z_centroid",
     ]  # fmt: skip
     assert json.loads((out / "provenance.json").read_text())["cells"] == 0
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "NaN"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("simulate", "a.zarr", f"--{n}") for n in ("diameter", "density", "brightness", "gain")),
+        *(("train", ".", "--output", "a.pth", f"--{name}") for name in ("rate", "diameter")),
+        ("evaluate", "a.tif", "b.tif", "--boundary-tolerance"),
+    ],
+)
+def test_numbers_are_finite(
+    tmp_path: Path,
+    command: Terapose,
+    words: tuple[str, ...],
+    number: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = command.refuses(*words, number)
+    assert words[-1] in said and ("is not a finite number" in said or "is not in the range" in said)
+
+
+def test_no_option_takes_a_number_that_is_none() -> None:
+    """Ranges of click let ``nan`` through."""
+    names = {path.stem: path.read_text() for path in Path(cli.__file__).parent.glob("*.py")}
+    assert [name for name, text in names.items() if "click.FloatRange" in text] == ["values"]
+    # of padding it may be meant
+    assert [name for name, text in names.items() if "type=float" in text] == ["crop"]

@@ -58,10 +58,29 @@ def test_thumbnails_are_of_the_level_of_the_table(
         assert said.code == 0, said.err
 
 
+def test_positions_are_not_taken_at_another_level(tmp_path: Path, command: Terapose) -> None:
+    image = write_ome_zarr(tmp_path / "a.zarr", PLANE, axes="yx", factors=(1, 2))
+    _result(tmp_path / "out", image, {"level": 1, "region": "0:1,4:16,5:19"}, (20, 22))
+    table, out = tmp_path / "out/cells.csv", tmp_path / "t.zarr"
+    for words in (
+        ("cut", image, "-", table, out, "--window-size", 4),
+        ("crop", image, out, "--around", table, "--margin", 2),
+    ):
+        said = command.refuses(*words, "--level", 0)
+        assert f"{table}: its positions are in voxels of another level of the image" in said
+        assert "level 1, which provenance.json beside it names" in said and not out.exists()
+    assert command("crop", image, out, "--around", table, "--level", 1, "--margin", 2).code == 0
+    pixels = np.asarray(zarr.open_array(image / "1", mode="r"))
+    found = np.asarray(zarr.open_array(out / "0", mode="r"))
+    np.testing.assert_array_equal(np.squeeze(found), pixels[18:23, 20:25])
+
+
 def test_a_level_that_is_given_comes_first(tmp_path: Path, command: Terapose) -> None:
+    """Where nothing says of which level the positions of a table are."""
     image = write_ome_zarr(tmp_path / "a.zarr", PLANE, axes="yx", factors=(1, 2))
     _result(tmp_path / "out", image, {"level": 1, "region": "0:1,4:16,5:19"}, (60, 70))
-    words = ("-", tmp_path / "out/cells.csv", tmp_path / "t.zarr", "--window-size", 4)
+    (tmp_path / "out/cells.csv").rename(tmp_path / "cells.csv")
+    words = ("-", tmp_path / "cells.csv", tmp_path / "t.zarr", "--window-size", 4)
     assert command("cut", image, *words, "--level", 0).code == 0
     found = np.asarray(zarr.open_array(tmp_path / "t.zarr", mode="r"))
     np.testing.assert_array_equal(found[0, 0], PLANE[58:62, 68:72])

@@ -54,6 +54,32 @@ def test_outputs_over_inputs_are_refused(
             assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
+FILES: dict[str, tuple[str, ...]] = {
+    "evaluate, JSON": ("evaluate", "labels.tif", "labels.tif", "--json"),
+    "evaluate, CSV": ("evaluate", "labels.tif", "labels.tif", "--csv"),
+    "evaluate, picture": ("evaluate", "labels.tif", "labels.tif", "--picture"),
+    "picture": ("picture", "image.tif", "labels.tif"),
+    "npy": ("npy", "labels.tif", "--image", "image.tif"),
+    "pack": ("pack", "m.csv", "labels.tif", "--overwrite"),
+    "train": ("train", "data", "--output"),
+    "plan": ("plan", "image.tif", "--output"),
+}
+
+
+@pytest.mark.parametrize("name", [".", "..", "data", "data/.."])
+@pytest.mark.parametrize("case", FILES)
+def test_folders_in_place_of_files_are_refused(
+    tmp_path: Path, command: Terapose, case: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "data").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    write_tiff(tmp_path / "here" / "image.tif", voxels(3, 20, 24))
+    write_tiff(tmp_path / "here" / "labels.tif", voxels(3, 20, 24) % 7)
+    Path("m.csv").write_text(MANIFEST)
+    said = command.refuses(*FILES[case], name)
+    assert f"'{name}': there is a folder in place of a file" in said
+
+
 @pytest.mark.parametrize("name", ["a\nb", "a\0b", "C:evil", "..", "a/b", "x" * 300, "'$(x)'"])
 def test_names_of_a_manifest_are_plain(tmp_path: Path, command: Terapose, name: str) -> None:
     (tmp_path / "m.csv").write_text(MANIFEST.replace("mito", f'"{name}"'), newline="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,29 @@ def test_a_run_that_stopped_half_way(command: Terapose, tmp_path: Path, tiny_mod
     Store(str(store)).put_json("plan.json", {"mode": "3d"})
     said = command("status", out)
     assert said.code == 0 and "plan.json: is not a plan of this version" in said.out
+
+
+@pytest.mark.parametrize("store", ["", "shared"])
+def test_runs_of_a_second_network(
+    command: Terapose, tmp_path: Path, tiny_model: Path, store: str
+) -> None:
+    """It runs first: while it does, there is nothing else to see."""
+    image = write_zarr(tmp_path / "image.zarr", nuclei((5, 24, 28))[0][2:3].astype(np.uint16))
+    words = ("--model", tiny_model, "--cell-model", tiny_model, "--cell-diameter", 12)
+    out, shared = tmp_path / "out", tmp_path / store if store else None
+    more = () if shared is None else ("--store", shared)
+    said = command("segment", image, out, *words, "--jobs", 1, *more)
+    assert said.code == 0, said.err
+    place = out if shared is None else shared
+    (cells,) = (place / ".terapose").glob("cells*")
+    assert cells.name == "cells" if shared is None else cells.name.startswith("cells-")
+    assert command("status", place).out.count("\nstore ") == 2
+    (own,) = (one for one in (place / ".terapose").iterdir() if one != cells)
+    shutil.rmtree(own)
+    for folder in (place, tmp_path):
+        said = command("status", folder)
+        assert said.code == 0 and said.out.count("\nstore ") == 1, said.err
+        assert f"store     {cells}/.terapose/" in said.out and "\nfollow " in said.out
 
 
 def test_a_pass_of_the_network_within_a_task(

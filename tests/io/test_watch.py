@@ -118,6 +118,8 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
         ("evaluate", "reference"),
         ("cut", "image"),
         ("cut", "labels"),
+        ("npy", "image"),
+        ("npy", "labels"),
     ],
 )
 def test_swapped_while_a_program_reads_it(
@@ -131,8 +133,9 @@ def test_swapped_while_a_program_reads_it(
 ) -> None:
     """Whether it has read nothing yet, or a part; earlier results stay as they are."""
     image, labels, reference, table = (inputs[n] for n in ("image", "labels", "reference", "table"))
-    out = tmp_path / "out"
+    out = tmp_path / ("a_seg.npy" if program == "npy" else "out")
     words = {
+        "npy": ("npy", labels, out, "--image", image),
         "picture": ("picture", image, labels, out, "--reference", reference),
         "evaluate": ("evaluate", reference, labels, "--json", out),
         "cut": ("cut", image, labels, table, out, "--mask-cells", "--force", "--zip"),

@@ -81,6 +81,22 @@ def test_every_stage_is_on_the_page_and_in_its_diagram() -> None:
     assert {name.partition("-")[0] for name in names} <= described
 
 
+def test_pictures_are_written_in_one_place() -> None:
+    """There a disk that is full is one sentence, and a picture is there whole or not at all."""
+    saving = [path for path in PACKAGE.rglob("*.py") if ".savefig(" in path.read_text()]
+    assert [path.relative_to(PACKAGE).as_posix() for path in saving] == ["apps/figures.py"]
+
+
+def test_text_is_written_in_utf_8() -> None:
+    """Whatever the locale is: files go from one machine to another."""
+    for path in PACKAGE.rglob("*.py"):
+        calls = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call))
+        for call in calls:
+            name, given = ast.unparse(call.func), [keyword.arg for keyword in call.keywords]
+            if name.endswith(".write_text") and name != "files.write_text":
+                assert "encoding" in given, f"{path}:{call.lineno}"
+
+
 def test_all_code_is_in_a_room() -> None:
     # a folder that has moved leaves its bytecode behind
     found = {path.name for path in PACKAGE.iterdir() if path.is_file() or any(path.glob("**/*.py"))}

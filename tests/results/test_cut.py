@@ -268,6 +268,30 @@ def test_faults_of_the_table(
     assert not list((tmp_path / "out").glob("*"))
 
 
+@pytest.mark.parametrize("name", ["cells.zarr", "cells_mask.zarr"])
+def test_what_appears_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    slide, there = make(tmp_path), tmp_path / name
+    monkeypatch.setattr("terapose.io.images.watch.Watch.confirm", lambda _: there.mkdir())
+    with pytest.raises(InputError, match=rf"{name}: already exists"):
+        slide.cut(tmp_path / "cells.zarr", window=9, mask_cells=True)
+    assert not any(there.iterdir())
+    assert len([*tmp_path.glob("*cells*.zarr")]) == 1
+
+
+@pytest.mark.parametrize("name", [".", "..", "here/.."])
+def test_the_working_folder_is_not_replaced(
+    tmp_path: Path, command: Terapose, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    slide = make(tmp_path)
+    (tmp_path / "here/here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    words = ("cut", slide.image, slide.labels, slide.table, name, "--mask-cells")
+    assert "already exists" in command.refuses(*words)
+    assert "is not replaced" in command.refuses(*words, "--force")
+
+
 def test_the_command(tmp_path: Path, command: Terapose) -> None:
     slide = make(tmp_path)
     words = ("cut", slide.image, slide.labels, slide.table)

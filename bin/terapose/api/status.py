@@ -27,14 +27,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from terapose.api.home import plan_in
+from terapose.api.home import CELLS, NAME, plan_in
 from terapose.core.errors import InputError, StoreError
 from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.plan import KEPT
 from terapose.pipeline.stage import always
 
-_STORES = (".terapose/*", "*/.terapose/*", "*/*/store", "work/*/*/store")
-"""Where stores are in a folder of results, of several samples, of work, and of a launch."""
+_HOMES = (NAME, f"*/{NAME}")
+_CELLS = (CELLS, f"{CELLS}-*")
+_STORES = (
+    *(f"{home}/*" for home in _HOMES),
+    *(f"{home}/{cells}/{NAME}/*" for home in _HOMES for cells in _CELLS),
+    "*/*/store",
+    "work/*/*/store",
+)
+"""Where stores are in a folder of results, of several samples (of each also those of a second
+network, which runs first), of work, and of a launch."""
 _TASKS = ("*/*", "work/*/*")
 _MARKER = re.compile(r"(task-)?(\d+)\.json")
 _LOOKED_AT = 1000
@@ -256,7 +264,8 @@ def _failures(folders: list[Path]) -> Iterator[Failure]:
     for folder in folders:
         try:
             status = int((folder / ".exitcode").read_text())
-            name = _NAME.search((folder / ".command.run").read_text()) if status else None
+            script = (folder / ".command.run").read_bytes().decode(errors="replace")
+            name = _NAME.search(script) if status else None
         except (OSError, ValueError):
             continue
         if status:

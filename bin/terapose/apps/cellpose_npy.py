@@ -7,7 +7,7 @@ axis. All of it is in memory at once, there as here, so there is a limit to its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,13 @@ _PICTURES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 
 def write_npy(
-    labels: Voxels, where: str, out: Path, image: Image | None = None, channels: Sequence[int] = ()
+    labels: Voxels,
+    where: str,
+    out: Path,
+    image: Image | None = None,
+    channels: Sequence[int] = (),
+    *,
+    confirm: Callable[[], None] | None = None,
 ) -> int:
     """Write labels as ``NAME_seg.npy``.
 
@@ -47,6 +53,8 @@ def write_npy(
     image, channels
         The image of the same shape, and its channels from 1, up to three. Without it the image has
         to be beside the file, as ``NAME.tif`` for example.
+    confirm
+        Called when all has been read, before the file is written: raises what speaks against it.
 
     Returns
     -------
@@ -81,6 +89,8 @@ def write_npy(
     }
     if image is not None:
         content["img"] = _pixels(image, channels, flat=flat)
+    if confirm is not None:
+        confirm()
     with files.written(out, "labels") as place, place.open("wb") as file:
         np.save(file, np.array(content, dtype=object), allow_pickle=True)
     return count

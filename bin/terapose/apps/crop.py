@@ -18,6 +18,7 @@ image was opened.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -136,6 +137,7 @@ def crop(
         changes meanwhile.
     """
     check_destination(out, [image.address], overwrite=overwrite)
+    out = Path(os.path.abspath(out))  # the working folder has no name beside which to work
     checked(image, wanted)
     sources = _sources(image, wanted, watch)
     made = _pyramid(sources, wanted)
@@ -147,7 +149,7 @@ def crop(
             step = f"level {number}"
             work.run(step, made.units(number), partial(_unit, work, made, sources, wanted, number))
         work.confirm(watch)
-        work.publish(out)
+        work.publish(out, overwrite=overwrite)
     return made
 
 

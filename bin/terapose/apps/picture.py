@@ -125,8 +125,7 @@ def three_views(
     extent = [n * v for n, v in zip(image.shape, size, strict=True)]
     figure, panels = _lay_out(extent, views, title)
     for view, axes, gray in zip(views, panels, _grays(image, views, at), strict=True):
-        box = (0, extent[view.right], extent[view.down], 0)
-        axes.imshow(gray, cmap="gray", vmin=0, vmax=1, extent=box, interpolation="bilinear")
+        _show(axes, gray, view, image.shape, size)
         if reference is not None:
             _outline(axes, reference, view, at, size, "white")
         _outline(axes, labels, view, at, size, None)
@@ -149,11 +148,32 @@ def _inside(at: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[int, int,
     return z, y, x
 
 
+def _show(
+    axes: Axes,
+    gray: NDArray[Any],
+    view: _View,
+    shape: tuple[int, ...],
+    size: tuple[float, float, float],
+) -> None:
+    """Show a section, in um: the last pixel of one that is thinned may go beyond the image."""
+    pixel, samples = _pixel(view, shape, size), gray.shape
+    box = (0, samples[1] * pixel[1], samples[0] * pixel[0], 0)
+    axes.imshow(gray, cmap="gray", vmin=0, vmax=1, extent=box, interpolation="bilinear")
+    axes.set_xlim(0, shape[view.right] * size[view.right])
+    axes.set_ylim(shape[view.down] * size[view.down], 0)
+
+
 def _grays(image: Voxels, views: tuple[_View, ...], at: tuple[int, int, int]) -> list[NDArray[Any]]:
-    """The sections of an image, from 0 to 1, all to one scale of brightness."""
-    planes = [_plane(image, view, at)[0] for view in views]
-    low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), [1, 99.7])
-    return [np.clip((plane - low) / max(high - low, 1e-9), 0, 1) ** 0.8 for plane in planes]
+    """The sections of an image, from 0 to 1, all to one scale of brightness.
+
+    Voxels without a value (NaN) are black.
+    """
+    planes = [_plane(image, view, at) for view in views]
+    values = np.concatenate([plane.ravel() for plane in planes])
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, [1, 99.7]) if finite.size else (0.0, 1.0)
+    scaled = [(plane - low) / max(high - low, 1e-9) for plane in planes]
+    return [np.clip(np.nan_to_num(plane), 0, 1) ** 0.8 for plane in scaled]
 
 
 def _fullest(labels: Voxels) -> tuple[int, int, int]:
@@ -184,11 +204,24 @@ def _everything(shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(0, n) for n in shape)
 
 
-def _plane(source: Voxels, view: _View, at: tuple[int, int, int]) -> tuple[NDArray[Any], int]:
-    """Read a section, (down, right), thinned to at most `LARGEST` pixels a side, and the step."""
+def _steps(view: _View, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Every how manieth voxel (down, right) is shown: each side has at most `LARGEST` pixels."""
+    return -(-shape[view.down] // LARGEST), -(-shape[view.right] // LARGEST)
+
+
+def _pixel(
+    view: _View, shape: tuple[int, ...], size: tuple[float, float, float]
+) -> tuple[float, float]:
+    """Size (down, right) of a pixel of a section, in um."""
+    down, right = _steps(view, shape)
+    return down * size[view.down], right * size[view.right]
+
+
+def _plane(source: Voxels, view: _View, at: tuple[int, int, int]) -> NDArray[Any]:
+    """Read a section, (down, right), thinned by `_steps`."""
     down, right = source.shape[view.down], source.shape[view.right]
-    step = -(-max(down, right) // LARGEST)
-    band = max(step, _BAND // right // step * step)
+    below, beside = _steps(view, source.shape)
+    band = max(below, _BAND // right // below * below)
     parts = []
     for start in range(0, down, band):
         region = [slice(0, 1)] * 3
@@ -197,8 +230,8 @@ def _plane(source: Voxels, view: _View, at: tuple[int, int, int]) -> tuple[NDArr
         region[view.right] = slice(0, right)
         part = np.asarray(source[tuple(region)]).squeeze(view.cut)
         # a copy, or all of each band would stay in memory
-        parts.append((part if view.down < view.right else part.T)[::step, ::step].copy())
-    return np.concatenate(parts), step
+        parts.append((part if view.down < view.right else part.T)[::below, ::beside].copy())
+    return np.concatenate(parts)
 
 
 def _outline(
@@ -212,8 +245,7 @@ def _outline(
     """Draw the outline of every instance in a section; without a colour, each has its own."""
     from matplotlib.collections import LineCollection
 
-    plane, step = _plane(labels, view, at)
-    pixel = (size[view.down] * step, size[view.right] * step)
+    plane, pixel = _plane(labels, view, at), _pixel(view, labels.shape, size)
     lines, colours = [], []
     for label, outline in _contours(plane, pixel):
         lines.append(outline[:, ::-1])

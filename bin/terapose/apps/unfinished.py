@@ -141,8 +141,23 @@ class Unfinished:
             files.remove(self.folder / _RECEIPTS)
             raise
 
-    def publish(self, path: Path) -> None:
-        """Give the result its name; what has that name is replaced."""
+    def publish(self, path: Path, *, overwrite: bool) -> None:
+        """Give the result its name.
+
+        Parameters
+        ----------
+        path
+            The destination.
+        overwrite
+            Whether a Zarr group that has the name is replaced.
+
+        Raises
+        ------
+        InputError
+            If something has the name meanwhile that is not to be replaced. The work is kept: with
+            another answer the same request is finished at once.
+        """
+        _check_there(path, overwrite=overwrite)
         files.move(self.result, path, "result")
 
 
@@ -212,6 +227,11 @@ def check_destination(path: Path, inputs: Iterable[str], *, overwrite: bool) -> 
         other than a Zarr group.
     """
     refuse_inputs([path], inputs)
+    _check_there(path, overwrite=overwrite)
+
+
+def _check_there(path: Path, *, overwrite: bool) -> None:
+    """Raise InputError if something has the name that is not to be replaced."""
     if not os.path.lexists(path):
         return
     if not overwrite:

@@ -17,7 +17,6 @@ from terapose.pipeline.stage import Stage
 _CODE = click.option(
     "--code", help="Expected digest of the stage's code, as printed by terapose check."
 )
-_OUTPUT = LocalPath()
 
 
 def _before(described: Stage) -> click.Command:
@@ -37,7 +36,10 @@ Example:
         help="The network's file, or a folder written by terapose fetch.",
     )
     @click.option(
-        "--output", type=_OUTPUT, required=True, help="Write the output that is passed on here."
+        "--output",
+        type=LocalPath(is_file=True),
+        required=True,
+        help="Write the output that is passed on here.",
     )
     @_CODE
     @parameters(PLACING)
@@ -65,7 +67,7 @@ Example:
     )
     @click.argument("results", type=click.Path(path_type=Path, exists=True, file_okay=False))
     @click.option(
-        "--output", type=_OUTPUT, required=True, help="Folder for the files that are written."
+        "--output", type=LocalPath(), required=True, help="Folder for the files that are written."
     )
     @_CODE
     def command(results: Path, output: Path, code: str | None) -> None:

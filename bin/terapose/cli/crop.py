@@ -11,8 +11,7 @@ import click
 
 from terapose.cli.options import parameters, selection
 from terapose.cli.shared import ome_zarr_options, say_unfinished
-from terapose.cli.values import LocalPath, Numbers, from_input
-from terapose.core.param_types import is_index
+from terapose.cli.values import LocalPath, Numbers, channel_names, from_input
 
 if TYPE_CHECKING:
     from terapose.core.geometry import Box
@@ -80,17 +79,16 @@ def command(
     """
     from terapose.api.progress import stages
     from terapose.apps.crop import Wanted, crop
-    from terapose.cli.known import Known, segmented
+    from terapose.cli.known import segmented
     from terapose.io.images.channels import channel_numbers
     from terapose.io.images.opening import open_image
     from terapose.io.images.watch import Watch
 
     watch, pad, pyramid = Watch(), options.pop("pad"), options.pop("pyramid")
-    known = Known() if around is None else segmented(around, image)
-    chosen = selection(image, options, known.chosen(options))
+    known = None if around is None else segmented(around, image).of_positions(options, around)
+    chosen = selection(image, options, known)
     opened = watch.open(partial(open_image, image, **chosen.options)).whole
-    words = [word.strip() for word in channels.split(",")] if channels else []
-    numbers = [int(word) if is_index(word) else word for word in words]
+    numbers = channel_names(channels)
     every = range(1, opened.channels + 1)
     wanted = Wanted(
         box=_box(opened, region, around, margin, is_padded=pad is not None),
@@ -158,10 +156,17 @@ def _box(
 
 def _around(image: Image, table: str) -> Box:
     """The box of all cells of a table: of their bounding boxes, or else of their centroids."""
+    from terapose.core.errors import InputError
     from terapose.core.geometry import Box, zyx
     from terapose.results.thumbnails.chosen_cells import read_cells
 
     cells = read_cells(table, image.shape)
+    if not len(cells):
+        raise InputError(
+            "contains no cells, so there is nothing to copy",
+            where=table,
+            remedy="give a table with cells, or --region",
+        )
     if cells.boxes is None:
         low, high = cells.centers.min(0), cells.centers.max(0) + 1
     else:

@@ -10,9 +10,8 @@ import click
 
 from terapose.cli.options import looking, selection
 from terapose.cli.shared import threads
-from terapose.cli.values import Numbers, join_numbers
+from terapose.cli.values import Numbers, channel_names, join_numbers
 from terapose.core.amounts import in_bytes
-from terapose.core.param_types import is_index
 
 if TYPE_CHECKING:
     from terapose.io.images.array_like import Lazy
@@ -133,7 +132,7 @@ def command(
             table,
             destination,
             window=edges,
-            channels=_channels(channels),
+            channels=channel_names(channels),
             mask_cells=options["mask_cells"],
             layout=layout,
             overwrite=force,
@@ -174,15 +173,11 @@ def _opened(
 
     region = options.get("region")
     known = segmented(table if labels is None else labels, image)
-    chosen = selection(image, options, known.chosen(options))
+    default = known.of_positions(options, table) if labels is None else known.chosen(options)
+    chosen = selection(image, options, default)
     opened = watch.open(partial(open_image, image, **chosen.options))
     if labels is not None:
         cells = watch.labels(labels)
         return under(opened, cells.shape, known), cells
     # positions are in all of the image
     return (opened if region else opened.whole), None
-
-
-def _channels(text: str | None) -> list[int | str]:
-    words = [] if text is None else [word.strip() for word in text.split(",")]
-    return [int(word) if is_index(word) else word for word in words]

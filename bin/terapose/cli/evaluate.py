@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import click
 
-from terapose.cli.values import LocalPath, Numbers
+from terapose.cli.values import LocalPath, Numbers, Real
 
 _EPILOG = """\b
 Examples:
@@ -24,7 +24,7 @@ Examples:
 @click.argument("predicted", required=False, default="")
 @click.option(
     "--pairs",
-    type=LocalPath(),
+    type=LocalPath(is_file=True),
     help="Table of pairs: columns reference and predicted, optionally name, class and kind.",
 )
 @click.option(
@@ -49,7 +49,7 @@ Examples:
 )
 @click.option(
     "--boundary-tolerance",
-    type=click.FloatRange(0, 20),
+    type=Real(0, 20),
     default=2.0,
     show_default=True,
     help="Distance in pixels up to which boundaries agree.",
@@ -76,9 +76,13 @@ Examples:
     type=click.Choice(["instance", "semantic"]),
     help="Score as the CellMap segmentation challenge does instead.",
 )
-@click.option("--json", "report", type=LocalPath(), help="Also write the scores to a file.")
-@click.option("--csv", "table", type=LocalPath(), help="Also write a line for each pair.")
-@click.option("--picture", type=LocalPath(), help="Also draw the scores as a PNG.")
+@click.option(
+    "--json", "report", type=LocalPath(is_file=True), help="Also write the scores to a file."
+)
+@click.option(
+    "--csv", "table", type=LocalPath(is_file=True), help="Also write a line for each pair."
+)
+@click.option("--picture", type=LocalPath(is_file=True), help="Also draw the scores as a PNG.")
 def command(
     reference: str,
     predicted: str,

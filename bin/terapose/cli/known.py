@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from terapose.cli.values import channel_names
 from terapose.core.errors import InputError
-from terapose.core.param_types import is_index
 from terapose.core.selection import Selection
 from terapose.io.images.model import Image
 
@@ -31,18 +31,49 @@ class Known(NamedTuple):
         (z, y, x) in micrometres, if known.
     mode
         Of the run; None where nothing says so.
+    placed
+        Whether the record says where in the image the results are.
     """
 
     selection: Selection = Selection()
     channel: int | None = None
     voxel_size: tuple[float, float, float] | None = None
     mode: str | None = None
+    placed: bool = False
 
     def chosen(self, options: Mapping[str, Any]) -> Selection:
         """The selection, for options of a command: a region is in voxels of this level."""
         level = options.get("level")
         moved = level is not None and str(level) != str(self.selection.level)
         return replace(self.selection, region="") if moved else self.selection
+
+    def of_positions(self, options: Mapping[str, Any], table: str) -> Selection:
+        """The selection for a table of positions, which are in voxels of the level of the record.
+
+        With a label image its shape shows a wrong level; nothing shows it of positions alone.
+
+        Parameters
+        ----------
+        options
+            Of a command.
+        table
+            Its address, for the message.
+
+        Raises
+        ------
+        InputError
+            If the options choose another level.
+        """
+        chosen, level = self.chosen(options), options.get("level")
+        if self.placed and level is not None and str(level) != str(self.selection.level):
+            raise InputError(
+                "its positions are in voxels of another level of the image",
+                where=table,
+                got=f"level {level}",
+                allowed=f"level {self.selection.level}, which provenance.json beside it names",
+                remedy="leave out --level, or copy a table that is not of this run elsewhere",
+            )
+        return chosen
 
 
 def segmented(result: str, image: str) -> Known:
@@ -72,6 +103,7 @@ def segmented(result: str, image: str) -> Known:
             "channel": about.get("channels", [None])[0],
             "voxel_size": lie.get("voxel_size") or None,
             "mode": found.get("mode"),
+            "placed": "selection" in lie,
         }
         return TypeAdapter(Known).validate_json(json.dumps(known, allow_nan=False), strict=True)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
@@ -140,7 +172,6 @@ def image_with(
             allowed=" x ".join(map(str, shape)),
             remedy="give the image, or a crop of it, that the labels belong to",
         )
-    words = [word.strip() for word in channels.split(",")] if channels else []
-    numbers = [int(word) if is_index(word) else word for word in words]
+    numbers = channel_names(channels)
     every = tuple(range(1, opened.channels + 1))
     return opened, channel_numbers(opened, numbers)[0] if numbers else every

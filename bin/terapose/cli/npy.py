@@ -17,7 +17,7 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("labels", callback=from_input)
-@click.argument("out", type=LocalPath())
+@click.argument("out", type=LocalPath(is_file=True))
 @click.option("--image", help="Image of the same shape, which becomes part of the file.")
 @click.option(
     "--channels",
@@ -43,6 +43,5 @@ def command(labels: str, out: Path, image: str | None, channels: str | None) -> 
         raise InputError("too many channels", where="channels", got=channels, allowed="three")
     numbers = numbers[:3]
     refuse_inputs([out], [labels] if image is None else [labels, image])
-    count = write_npy(cells, labels, out, opened, numbers)
-    watch.confirm()
+    count = write_npy(cells, labels, out, opened, numbers, confirm=watch.confirm)
     click.echo(f"{shown(out)}: {count} cells")

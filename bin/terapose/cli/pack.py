@@ -18,7 +18,7 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("manifest", type=LocalPath(is_file=True))
 @click.argument("labels")
-@click.argument("out", type=LocalPath())
+@click.argument("out", type=LocalPath(is_file=True))
 @click.option("--skip-missing", is_flag=True, help="Leave out crops that have no label image.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def command(manifest: Path, labels: str, out: Path, skip_missing: bool, overwrite: bool) -> None:

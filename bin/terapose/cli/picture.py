@@ -21,7 +21,7 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("image", callback=from_input)
 @click.argument("labels")
-@click.argument("out", type=LocalPath())
+@click.argument("out", type=LocalPath(is_file=True))
 @click.option(
     "--channel", type=int, help="Channel, counted from 1.  [default: that of the result, else 1]"
 )
@@ -67,7 +67,8 @@ def command(
 
     refuse_inputs([out], [one for one in (image, labels, reference) if one is not None])
     known = segmented(labels, image)
-    channel = channel or known.channel or 1
+    if channel is None:
+        channel = 1 if known.channel is None else known.channel
     chosen = selection(image, options, known.chosen(options))
     watch, size = Watch(), voxel_size or known.voxel_size
     opened = watch.open(partial(open_image, image, **chosen.options, voxel_size=size))

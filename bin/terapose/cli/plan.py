@@ -36,9 +36,9 @@ _MODEL_FILE = "The network's file, or a folder written by terapose fetch."
 
 def _places(required: bool) -> Callable[[F], F]:
     """The options that say where plan, store and tasks go."""
-    path = LocalPath()
+    file = LocalPath(is_file=True)
     options = (
-        click.option("--output", type=path, required=required, help="Write the plan here (JSON)."),
+        click.option("--output", type=file, required=required, help="Write the plan here (JSON)."),
         click.option(
             "--store",
             required=required,
@@ -47,7 +47,7 @@ def _places(required: bool) -> Callable[[F], F]:
         ),
         click.option(
             "--tasks",
-            type=path,
+            type=LocalPath(),
             required=required,
             help="Folder for the tables of tasks, one CSV file for each stage.",
         ),

@@ -55,10 +55,9 @@ def command(
             _write_csv(steps, place)
     if numbers is not None:
         with files.written(numbers, "numbers") as place:
-            place.write_text(as_json(steps, found))
+            place.write_text(as_json(steps, found), encoding="utf-8")
     if picture is not None:
-        with files.written(picture, "picture") as place:
-            plot(steps, found, place)
+        plot(steps, found, picture)
 
 
 def _write_csv(steps: Sequence[Step], path: Path) -> None:
@@ -66,7 +65,8 @@ def _write_csv(steps: Sequence[Step], path: Path) -> None:
     from terapose.io.text_tables import as_cell
 
     columns = ("tasks", "seconds", "processor_seconds", "memory", "task_seconds", "task_memory")
-    with path.open("w", newline="") as file:
+    # names of folders may be of bytes that are not UTF-8
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         rows = csv.writer(file)
         rows.writerow(["result", "step", "mode", "network", "z", "y", "x", "voxels", *columns])
         for s in steps:

@@ -171,7 +171,7 @@ def _make(described: Stage) -> click.Command:
     @click.option("--task", type=click.IntRange(0), required=True, help="Index of the task.")
     @click.option(
         "--output",
-        type=LocalPath(),
+        type=LocalPath(is_file=True),
         required=True,
         help="Write the receipt here (JSON).",
     )

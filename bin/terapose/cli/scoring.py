@@ -91,11 +91,13 @@ def score_one(pair: Pair, asked: Asked, out: Files) -> None:
 
 def score_all(pairs: Sequence[Pair], asked: Asked, out: Files) -> None:
     """Score several pairs, and all of them together."""
+    from terapose.apps.evaluate.asked import check_units
     from terapose.apps.evaluate.drawing import draw
     from terapose.apps.evaluate.files import write_csv, write_json
     from terapose.apps.evaluate.summary import HEADER, row_of, summary
     from terapose.cli.score_tables import print_summary
 
+    check_units([pair.reference for pair in pairs], asked)
     answers = {pair.title: _answer(pair, asked, shown(pair.title, 40)) for pair in pairs}
     evaluations = {name: one.evaluation for name, one in answers.items()}
     rows = {name: row_of(one) for name, one in evaluations.items()}

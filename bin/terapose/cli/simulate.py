@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from terapose.cli.values import LocalPath, Numbers
+from terapose.cli.values import LocalPath, Numbers, Real
 
 _EPILOG = """\b
 Examples:
@@ -40,16 +40,16 @@ Examples:
 )
 @click.option(
     "--diameter",
-    type=float,
+    type=Real(),
     help="Mean diameter of the nuclei in micrometres.  [default: 12, slide 9]",
 )
 @click.option(
-    "--density", type=float, help="Density of the tissue, 0 to 1.  [default: 0.7, slide 0.9]"
+    "--density", type=Real(), help="Density of the tissue, 0 to 1.  [default: 0.7, slide 0.9]"
 )
 @click.option(
-    "--brightness", type=float, help="Brightness of an average nucleus, in counts.  [default: 300]"
+    "--brightness", type=Real(), help="Brightness of an average nucleus, in counts.  [default: 300]"
 )
-@click.option("--gain", type=float, help="Counts per photon; higher is noisier.  [default: 8]")
+@click.option("--gain", type=Real(), help="Counts per photon; higher is noisier.  [default: 8]")
 @click.option(
     "--channels",
     type=int,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terapose.cli.values import LocalPath, Numbers
+from terapose.cli.values import LocalPath, Numbers, Real
 
 if TYPE_CHECKING:
     from terapose.apps.train.dataset import Dataset
@@ -28,7 +28,7 @@ Examples:
 @click.argument(
     "data", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False)
 )
-@click.option("--output", type=LocalPath(), required=True, help="Weight file.")
+@click.option("--output", type=LocalPath(is_file=True), required=True, help="Weight file.")
 @click.option(
     "--init",
     metavar="MODEL",
@@ -61,12 +61,12 @@ Examples:
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, min_open=True),
+    type=Real(0, min_open=True),
     help="Peak learning rate.  [default: 2e-3; fine-tuning: 2e-4; Cellpose 4: 1e-5]",
 )
 @click.option(
     "--diameter",
-    type=click.FloatRange(4, 200),
+    type=Real(4, 200),
     help="Diameter in pixels to which objects are scaled; smaller is faster, larger is finer.  "
     "[default: 17; fine-tuning: the file's]",
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from terapose.core.param_types import is_plain
+from terapose.core.param_types import is_index, is_plain
 
 
 def from_input(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -35,13 +35,26 @@ def store_address(
     return f"{folder_of(address)}{mark}{times}"
 
 
+def channel_names(text: str | None) -> list[int | str]:
+    """Numbers and names of channels, with commas between; none for no text."""
+    words = [word.strip() for word in text.split(",")] if text else []
+    return [int(word) if is_index(word) else word for word in words]
+
+
 class LocalPath(click.Path):
-    """The path of what is written to a local disk; a URL is refused, other than ``file://``."""
+    """The path of what is written to a local disk; a URL is refused, other than ``file://``.
+
+    Parameters
+    ----------
+    is_file
+        Whether a folder is refused.
+    """
 
     name = "path"
 
     def __init__(self, *, is_file: bool = False) -> None:
-        super().__init__(path_type=Path, dir_okay=not is_file)
+        super().__init__(path_type=Path)
+        self.is_file = is_file
 
     def convert(
         self,
@@ -54,7 +67,26 @@ class LocalPath(click.Path):
             from terapose.io.remote import local_path
 
             value = local_path(value)
+        if self.is_file and os.path.isdir(value):
+            self.fail(
+                f"{os.fspath(value)!r}: there is a folder in place of a file; choose another name",
+                param,
+                ctx,
+            )
         return super().convert(value, param, ctx)
+
+
+class Real(click.FloatRange):
+    """A number, in a range if there is one. Of ``nan`` click does not see that it is in none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Turn the text into a number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]

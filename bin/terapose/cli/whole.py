@@ -26,7 +26,7 @@ Example:
 @click.option("--output", type=LocalPath(), required=True, help="Folder for the results.")
 @click.option(
     "--summary",
-    type=LocalPath(),
+    type=LocalPath(is_file=True),
     required=True,
     help="Write the summary here that the results are compared with.",
 )

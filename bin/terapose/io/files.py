@@ -43,7 +43,9 @@ def point(name: str) -> None:
 
 def aside(path: Path) -> Path:
     """A name beside a path that nothing else has."""
-    return path.with_name(f".{uuid.uuid4().hex}{ASIDE}")
+    if path.name in ("", ".."):  # of the working folder, the one above it, or all of the disk
+        path = Path(os.path.realpath(path))
+    return path.parent / f".{uuid.uuid4().hex}{ASIDE}"
 
 
 def clear_aside(folder: Path) -> None:

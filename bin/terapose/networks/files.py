@@ -18,7 +18,7 @@ from typing import Any
 from terapose.core.errors import InputError, pass_on
 from terapose.io.shipped import SHIPPED
 from terapose.networks.outline import DAMAGED, Array, outline
-from terapose.networks.weights import sha256, shipped
+from terapose.networks.weights import beside, sha256, shipped
 
 _LICENCES = {"cellpose4": "CC-BY-NC-4.0"}
 ALLOWED = "a network of Cellpose 1 to 3 or of terapose train, or one of Cellpose 4"
@@ -238,12 +238,12 @@ def _unet_diameter(arrays: Mapping[str, Array], path: Path) -> float:
 
 def _card(path: Path, digest: str) -> Path:
     """The model card beside a file; a copy of a shipped network has that of the original."""
-    beside = path.with_suffix(".md")
-    if beside.is_file():
-        return beside
+    found = beside(path, ".md")
+    if found.is_file():
+        return found
     originals = (file for name in SHIPPED if (file := shipped(name)).is_file())
     same = (file.with_suffix(".md") for file in originals if sha256(file) == digest)
-    return next(same, beside)
+    return next(same, found)
 
 
 def _licence(card: Path) -> str | None:

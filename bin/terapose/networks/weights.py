@@ -39,6 +39,7 @@ _CELLPOSE_NAMES = {"cyto": "cytotorch_0", "cyto2": "cyto2torch_0", "nuclei": "nu
 _MARK = 8
 _IS_MARK = re.compile(f"[0-9a-f]{{{_MARK}}}")
 """What distinguishes the files under one URL: so many signs."""
+_ENDS = (".pth", ".pt")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -234,6 +235,23 @@ def _check(path: Path, digest: str, origin: str) -> None:
         )
 
 
+def beside(weights: Path, end: str) -> Path:
+    """A file that belongs to weights, and is beside them: cells.md is the card of cells.pth.
+
+    Of other names than those that end as weights do, nothing is taken away: cells.fold1 and
+    cells.fold2 are two networks.
+
+    Parameters
+    ----------
+    weights
+        File of the weights.
+    end
+        Of the name of the other file.
+    """
+    is_end = weights.suffix.lower() in _ENDS
+    return weights.with_name(f"{weights.stem if is_end else weights.name}{end}")
+
+
 def weight_file(path: Path) -> Path:
     """The weight file itself, also where the folder that `copy` put it into is given.
 
@@ -272,7 +290,7 @@ def copy(path: Path, output: Path) -> Path:
         The copy cannot be written.
     """
     target = output / path.name if output.is_dir() else output
-    pairs = [(path, target), (path.with_suffix(".md"), target.with_suffix(".md"))]
+    pairs = [(path, target), (beside(path, ".md"), beside(target, ".md"))]
     for source, place in pairs:
         if place == target or source.is_file():
             try:

@@ -26,7 +26,7 @@ def forget_peak() -> bool:
     is what the process holds.
     """
     try:
-        _RESET.write_text(_PEAK)
+        _RESET.write_text(_PEAK, encoding="ascii")
     except OSError:
         return False
     figures = _figures()

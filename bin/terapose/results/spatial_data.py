@@ -105,6 +105,8 @@ def write_spatial_data(
         if (results / _OUTLINES).is_file() and record["output"]["level"] == 0:
             _shapes(results / _OUTLINES, place / "shapes")
             elements.append("shapes/outlines")
+        # another process may have written it meanwhile
+        _check_destination(out, overwrite=overwrite)
     return elements
 
 
@@ -198,7 +200,7 @@ def _multiscale(source: Path) -> dict[str, Any]:
             where=source,
             remedy="run again with --ome-zarr-version 0.5: only the label images are made anew",
         )
-    (found,) = json.loads(document.read_text())["attributes"]["ome"]["multiscales"]
+    (found,) = json.loads(document.read_text(encoding="utf-8"))["attributes"]["ome"]["multiscales"]
     return dict(found)
 
 

@@ -104,7 +104,7 @@ def gather(job: Job, results: Mapping[str, list[Result]]) -> Added:
             _contents(job, results, checksum, staging)
             job.confirm_content()
             record = sealed({**record, **noted(staging, checks)})
-            (staging / RECORD).write_text(json.dumps(record, indent=1))
+            (staging / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
             _publish(staging, output, record)
     finally:
         files.remove(staging)

@@ -52,7 +52,7 @@ def open_folder(folder: Path) -> Iterator[None]:
 def _is_own(path: Path) -> bool:
     """Whether a file has the numbers of such a call."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("format") == FORMAT

@@ -18,6 +18,7 @@ from terapose.apps.tune.picture import draw
 from terapose.apps.tune.search import Outcome, Trial
 from terapose.core.geometry import Box
 from terapose.core.masking import masked
+from terapose.core.param_types import in_utf8
 from terapose.core.params import Parameters
 from terapose.core.region import box_text
 from terapose.core.version import __version__
@@ -81,9 +82,8 @@ def write(
     """
     _write_json(output / NUMBERS, numbers(facts, outcomes))
     with files.written(output / PAGE, "sheet") as place:
-        place.write_text(sheet(facts, outcomes, greys))
-    with files.written(output / PICTURE, "picture") as place:
-        draw(outcomes, [some[0] for some in greys], place)
+        place.write_text(in_utf8(sheet(facts, outcomes, greys)), encoding="utf-8")
+    draw(outcomes, [some[0] for some in greys], output / PICTURE)
     _write_json(output / PARAMETERS, to_run_with(facts.address, best))
 
 
@@ -151,4 +151,5 @@ def _plain(value: float) -> float | None:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     with files.written(path, "numbers") as place:
-        place.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        text = json.dumps(content, indent=1, allow_nan=False)
+        place.write_text(f"{text}\n", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,14 +17,15 @@ from terapose.apps.evaluate.align import (
 )
 from terapose.apps.evaluate.boundary import TOLERANCE, Reach
 from terapose.apps.evaluate.cellmap import Instances, Semantic, score_instances, score_semantic
+from terapose.apps.evaluate.components import planes_at_once
 from terapose.apps.evaluate.counts import BLOCK
 from terapose.apps.evaluate.evaluation import Evaluation, Settings, evaluate
 from terapose.apps.evaluate.numbers import plain
 from terapose.apps.evaluate.scores import THRESHOLDS
 from terapose.apps.evaluate.seams import planes_of
 from terapose.apps.evaluate.sizes import Scale
-from terapose.core.errors import InputError
-from terapose.io.images.array_like import Lazy
+from terapose.core.errors import InputError, shown
+from terapose.io.images.array_like import Lazy, open_labels
 from terapose.io.images.watch import Watch
 
 Progress = Callable[[int, int], None]
@@ -82,6 +83,35 @@ class Asked:
             unit="um" if voxel_size else "voxels",
         )
         return Settings(self.thresholds, Reach(self.tolerance, (z, y, x)), scale)
+
+
+def check_units(references: Sequence[str], asked: Asked) -> None:
+    """Refuse diameters of several images that have no unit in common, before they are scored.
+
+    Parameters
+    ----------
+    references
+        Addresses of the label images whose voxels count.
+    asked
+        What is asked for.
+
+    Raises
+    ------
+    InputError
+        If some are in micrometres and others in pixels.
+    """
+    if asked.diameters is None or asked.voxel_size is not None:
+        return
+    known: dict[bool, str] = {}
+    for reference in dict.fromkeys(references):
+        known.setdefault(open_labels(reference).image.voxel_size is not None, reference)
+    if len(known) > 1:
+        raise InputError(
+            "are in micrometres for some images and in pixels for others",
+            where="diameters",
+            got=f"a voxel size of {shown(known[True])}, and none of {shown(known[False])}",
+            remedy="give voxel_size for those that do not specify it, or sizes in voxels",
+        )
 
 
 @dataclass(frozen=True)
@@ -216,6 +246,7 @@ def cellmap_answer(
                 where=reference,
                 remedy="give voxel_size",
             )
-        found = score_instances(one, other, opened.voxel_size, progress=progress)
+        slab = planes_at_once(one.shape, opened.both.scale)
+        found = score_instances(one, other, opened.voxel_size, slab, progress=progress)
     opened.confirm()
     return found

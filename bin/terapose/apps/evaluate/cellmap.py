@@ -84,6 +84,7 @@ class Instances:
             self.false_negatives + other.false_negatives,
             self.distances + other.distances,
             self.count + other.count,
+            SCORED if SCORED in (self.status, other.status) else self.status,
         )
 
     @property

@@ -71,8 +71,7 @@ def components_of(labels: Voxels, slab: int | None = None) -> Components:
     slab
         Planes that are read at once; the components do not depend on it.
     """
-    plane = math.prod(labels.shape[1:])
-    slab = slab or max(1, SLAB // max(plane, 1))
+    slab = slab or planes_at_once(labels.shape)
     links, firsts, total = [np.empty((0, 2), np.int64)], [], 0
     before: tuple[NDArray[np.generic], NDArray[np.int64]] | None = None
     for region in _slabs(labels, slab):
@@ -87,6 +86,23 @@ def components_of(labels: Voxels, slab: int | None = None) -> Components:
     # the background is a component of its own, and the first
     numbers = joined(total, np.concatenate(links)).astype(np.int64)
     return Components(labels, slab, tuple(firsts), numbers)
+
+
+def planes_at_once(
+    shape: tuple[int, ...], scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> int:
+    """Planes of a label image that are read at once.
+
+    Parameters
+    ----------
+    shape
+        (Z, Y, X).
+    scale
+        Voxels of it that one of the file takes along each axis: of a finer file as many voxels are
+        read at once as of any other.
+    """
+    plane = math.prod(shape[1:]) / math.prod(min(step, 1.0) for step in scale)
+    return max(1, int(SLAB / max(plane, 1)))
 
 
 def pieces_of(labels: NDArray[np.generic]) -> tuple[NDArray[np.int64], int]:

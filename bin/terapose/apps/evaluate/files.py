@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from terapose.core.errors import InputError
+from terapose.core.param_types import in_utf8
 from terapose.io import files
 from terapose.io.text_tables import as_cell
 
@@ -23,7 +24,8 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
     InputError
         If the file cannot be written.
     """
-    _write(json.dumps(content, indent=2, allow_nan=False) + "\n", path)
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+    _write(f"{text}\n", path)
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Mapping[str, Any]], path: Path) -> None:
@@ -50,7 +52,8 @@ def _cell(value: Any) -> str:
 def _write(text: str, path: Path) -> None:
     try:
         with files.written(path, "scores") as partial:
-            partial.write_text(text)
+            # names of files may be of other bytes
+            partial.write_text(in_utf8(text), encoding="utf-8")
     except OSError as error:
         raise InputError(
             "the scores cannot be written",

@@ -150,7 +150,7 @@ def process(
         final = _numbered(setting, work) if function.kind == "numbers" else _applied(setting, work)
         made = _write(setting, work, final, version, own)
         work.confirm(watch)
-        work.publish(out)
+        work.publish(out, overwrite=overwrite)
     return Made(final.count, made)
 
 

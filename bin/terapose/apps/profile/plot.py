@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terapose.apps.figures import save
 from terapose.apps.profile.steps import (
     ALL,
     Group,
@@ -33,7 +34,12 @@ def plot(steps: Sequence[Step], found: Sequence[Group], path: Path) -> None:
     found
         Their groups.
     path
-        PNG file to write.
+        PNG file to write; it is replaced in one piece.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -48,7 +54,7 @@ def plot(steps: Sequence[Step], found: Sequence[Group], path: Path) -> None:
         right.set_ylabel("peak memory, GB")
         left.set_title(f"mode {group.mode}, {group.network}", loc="left", fontsize=10)
         right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    figure.savefig(path, format="png", dpi=120)
+    save(figure, path, dpi=120)
 
 
 def _panel(

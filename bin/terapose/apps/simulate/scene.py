@@ -244,7 +244,8 @@ def _check(name: str, value: Any) -> None:
         good, allowed = 0 <= value < 2**63, "0 to 2**63 - 1"
     else:
         good, allowed = value >= 0, "0 or more"
-    if not good:
+    parts = value if isinstance(value, tuple | list) else (value,)
+    if not good or not all(map(math.isfinite, parts)):
         raise InputError("out of range", where=name, got=value, allowed=allowed)
 
 

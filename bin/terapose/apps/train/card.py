@@ -13,7 +13,9 @@ from terapose.apps.train.cellpose4 import Recipe
 from terapose.apps.train.curve import curve_of
 from terapose.apps.train.settings import Settings
 from terapose.core.version import __version__
+from terapose.io.files import write_text
 from terapose.networks.files import identify
+from terapose.networks.weights import beside
 
 
 def write_card(
@@ -52,7 +54,7 @@ def write_card(
         "---",
         f"license: {licence}",
         "---",
-        f"# {weights.stem}",
+        f"# {beside(weights, '').name}",
         "",
         f"{kinds.get(info.family, 'A network of Cellpose 4')}, {_channels(info.channels)}, for "
         f"objects of {info.diam_mean:g} pixels.",
@@ -75,8 +77,8 @@ def write_card(
         f"![Losses and average precision by epoch]({curve_of(weights).name})",
         "",
     ]
-    card = weights.with_suffix(".md")
-    card.write_text("\n".join(lines), encoding="utf-8")
+    card = beside(weights, ".md")
+    write_text(card, "\n".join(lines), "card")
     return card
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from terapose.io import files
+from terapose.apps.figures import save
+from terapose.networks.weights import beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ _SCORES = (("ap50", "IoU 0.5"), ("ap75", "IoU 0.75"))
 
 def curve_of(output: Path) -> Path:
     """Path of the picture of a training that writes ``output``."""
-    return output.with_suffix(".png")
+    return beside(output, ".png")
 
 
 def draw_curve(history: Sequence[dict[str, float]], path: Path, *, kept: int | None = None) -> None:
@@ -31,6 +32,11 @@ def draw_curve(history: Sequence[dict[str, float]], path: Path, *, kept: int | N
         File to write; it is replaced in one piece.
     kept
         Epoch whose weights were kept, to mark.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -41,8 +47,7 @@ def draw_curve(history: Sequence[dict[str, float]], path: Path, *, kept: int | N
     _panel(losses, history, _LOSSES, "loss", kept)
     _panel(scores, history, _SCORES, "average precision, held out", kept)
     scores.set_ylim(0, 1)
-    with files.written(path, "picture") as partial:
-        figure.savefig(partial, format="png", dpi=120)
+    save(figure, path, dpi=120)
 
 
 def _panel(

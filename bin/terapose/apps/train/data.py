@@ -143,8 +143,21 @@ def items_of(
         Every n-th plane of a volume is used.
     channels, limit
         See :func:`terapose.apps.train.files.read_pair`.
+
+    Raises
+    ------
+    InputError
+        If the files cannot be read, voxels are not finite, or the voxel size of a volume is not
+        known.
     """
     image, labels, own = read_pair(pair, channels=channels, limit=limit)
+    if not np.isfinite(image).all():
+        raise InputError(
+            "the image has voxels that are not finite numbers",
+            where=pair[0],
+            allowed="finite intensities",
+            remedy="replace them, for example with 0",
+        )
     if labels.shape[0] == 1:
         size = median_diameter(labels[0])
         scaled = np.stack([normalise(plane) for plane in image[:, 0]])

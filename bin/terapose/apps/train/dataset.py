@@ -181,4 +181,11 @@ def _lines(path: Path) -> list[str]:
         listed = parse_json(content) if path.suffix == ".json" else content.split("\n")
     except ValueError as error:
         raise InputError("no readable list of file names", where=path) from error
-    return [str(line).strip() for line in listed if str(line).strip()]
+    if not isinstance(listed, list) or not all(isinstance(line, str) for line in listed):
+        raise InputError(
+            "no list of file names",
+            where=path,
+            got=type(listed).__name__ if not isinstance(listed, list) else "other values in it",
+            allowed='as in ["a.tif", "b.tif"]',
+        )
+    return [line.strip() for line in listed if line.strip()]

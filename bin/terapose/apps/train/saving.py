@@ -17,6 +17,7 @@ from torch import Tensor
 
 from terapose.core.errors import InputError, pass_on
 from terapose.io import files
+from terapose.networks.weights import beside
 
 _BESIDE = (".checkpoint", ".md", ".png")
 _UNREADABLE = (OSError, EOFError, KeyError, TypeError, RuntimeError, ValueError, UnpicklingError)
@@ -51,7 +52,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
 
 def checkpoint_of(output: Path) -> Path:
     """Path of the checkpoint of a training that writes ``output``."""
-    return output.with_suffix(".checkpoint")
+    return beside(output, ".checkpoint")
 
 
 def check_output(output: Path, init: Path | None) -> None:
@@ -77,14 +78,22 @@ def check_output(output: Path, init: Path | None) -> None:
 
 
 def claim(output: Path, *, overwrite: bool) -> None:
-    """Make sure that no earlier training is lost, or remove its output and checkpoint.
+    """Make sure that no earlier training is lost, or remove all that it has left.
 
     Raises
     ------
     InputError
-        There is one, and ``overwrite`` was not asked for.
+        There is one, or a file beside it would be replaced, and ``overwrite`` was not asked for.
     """
-    present = [path for path in (checkpoint_of(output), output) if path.exists()]
+    training = [path for path in (checkpoint_of(output), output) if path.exists()]
+    others = [path for end in _BESIDE if (path := beside(output, end)).exists()]
+    present = list(dict.fromkeys([*training, *others]))
+    if others and not training and not overwrite:
+        raise InputError(
+            "would be replaced by what a training writes beside its weights",
+            where=others[0],
+            remedy="give --overwrite, or another --output",
+        )
     if present and not overwrite:
         raise InputError(
             "a training already exists here",

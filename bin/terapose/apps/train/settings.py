@@ -75,6 +75,13 @@ class Settings:
     cycles: int = 1
 
     def __post_init__(self) -> None:
+        if min(self.widths) < 1:
+            raise InputError(
+                "a level of the network has no channel",
+                where="widths",
+                got=",".join(map(str, self.widths[1:])),
+                allowed="numbers from 1",
+            )
         multiple = 2 ** (len(self.widths) - 2)
         if self.edge % multiple:
             raise InputError(

@@ -17,11 +17,12 @@ import torch
 
 from terapose.apps.train.loop import Trainer
 from terapose.apps.train.saving import read, write
+from terapose.networks.weights import beside
 
 
 def small_of(output: Path) -> Path:
     """Path of the small checkpoint of a training that writes ``output``."""
-    return output.with_suffix(".small")
+    return beside(output, ".small")
 
 
 def save_small(trainer: Trainer, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terapose.apps.figures import save
 from terapose.apps.tune.search import Outcome, Shown
 from terapose.apps.tune.sections import cells_in
 
@@ -30,7 +31,12 @@ def draw(outcomes: Sequence[Outcome], greys: Sequence[NDArray[Any]], path: Path)
     greys
         The section of the image at the first place of each.
     path
-        PNG file to write.
+        PNG file to write; it is replaced in one piece.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -44,7 +50,7 @@ def draw(outcomes: Sequence[Outcome], greys: Sequence[NDArray[Any]], path: Path)
         for n, axes in zip(range(len(outcome.trials)), row, strict=False):
             _panel(axes, grey, outcome.shown[0], n)
             axes.set_title(_title(outcome, n), color=_INK, fontsize=8, loc="left", pad=3)
-    figure.savefig(path, format="png", dpi=_DPI, facecolor=_PAPER)
+    save(figure, path, dpi=_DPI, facecolor=_PAPER)
 
 
 def _title(outcome: Outcome, n: int) -> str:

@@ -86,14 +86,16 @@ class Pixels:
 
 
 class _Planes:
-    """Reads boxes, and keeps planes that are decoded as a whole."""
+    """Reads boxes, and keeps planes that are decoded as a whole.
+
+    Images are read by several threads at a time, in whatever format they are, as `crop` and `cut`
+    do: the lock is that of the planes.
+    """
 
     def __init__(self, image: Image) -> None:
         spans = all(c >= n for c, n in zip(image.chunks[1:], image.shape[1:], strict=True))
         several = chunk_voxels(image.shape) < image.shape[1] * image.shape[2]
         self._whole = several and (spans or not image.is_lazy)
-        # what reads several regions at a time is Zarr; others have one file and one place in it
-        self._alone = None if "zarr" in image.format else threading.Lock()
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._bytes = 0
@@ -102,7 +104,7 @@ class _Planes:
         """Voxels of a box."""
         size = image.shape[1] * image.shape[2] * image.dtype.itemsize
         if not self._whole or size > _KEPT // 4:
-            return self._now(image, box, channel)
+            return image.read(box.slices, channel)
         y, x = box.slices[1:]
         planes = [self._plane(image, z, channel)[y, x] for z in range(box.start[0], box.stop[0])]
         return np.stack(planes)
@@ -113,9 +115,8 @@ class _Planes:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        plane: NDArray[Any] = self._now(image, Box((z, 0, 0), (z + 1, *image.shape[1:])), channel)[
-            0
-        ]
+        whole = Box((z, 0, 0), (z + 1, *image.shape[1:]))
+        plane: NDArray[Any] = image.read(whole.slices, channel)[0]
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = plane
@@ -123,12 +124,6 @@ class _Planes:
             while self._bytes > _KEPT:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return plane
-
-    def _now(self, image: Image, box: Box, channel: int) -> NDArray[Any]:
-        if self._alone is None:
-            return image.read(box.slices, channel)
-        with self._alone:
-            return image.read(box.slices, channel)
 
 
 def _level(image: Image) -> Level:

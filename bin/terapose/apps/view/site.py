@@ -17,12 +17,13 @@ from terapose.apps.view.sources import Documents, Folder, Source
 from terapose.apps.view.state import MOST_COLORS, Channel, state_of
 from terapose.apps.view.table import MOST_PROPERTIES, NUMBER, Cells
 from terapose.apps.view.volumes import Served
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, few
 from terapose.results.outputs import LABELS
 
 STATE = "state.json"
 _CHANNELS = 16
 """Channels that are layers, besides those that were segmented."""
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def make_site(
     if column is not None and len(column.values) - 1 > MOST_COLORS:
         values = Values(column.values, first, results.levels, **place)
         parts["data/values"] = Served(values, "values")
-    channels = _add_image(parts, results, shards)
+    channels = _add_image(parts, results, shards, notes)
     state = state_of(results, channels, _center(results, cells), column, has_properties, version)
     folder = None if client else page.client_folder()
     if folder is not None:
@@ -143,11 +144,19 @@ def _table(results: Results, color_by: str | None, notes: list[str]) -> Cells | 
     return None
 
 
-def _add_image(parts: dict[str, Source], results: Results, shards: bool) -> list[Channel]:
+def _add_image(
+    parts: dict[str, Source], results: Results, shards: bool, notes: list[str]
+) -> list[Channel]:
     """The image, as it is or computed; returns its channels."""
     finest = results.images[0]
     others = [n for n in range(1, finest.channels + 1) if n not in results.channels]
     numbers = [*results.channels, *others[:_CHANNELS]]
+    if left := others[_CHANNELS:]:
+        what = "channel" if len(left) == 1 else "channels"
+        notes.append(
+            f"{what} {few([str(n) for n in left], _NAMED)} of the image cannot be chosen: besides "
+            f"those that were segmented, {_CHANNELS} are shown"
+        )
     as_given = finest.voxel_size == results.own.voxel_size
     plain = plain_group(results.own, results.unit, shards=shards) if as_given else None
     if plain is not None and ("z" in plain.axes) == (results.dimensions == 3):

@@ -22,7 +22,7 @@ _SHOWN = 3
 @cache
 def suffixes() -> tuple[str, ...]:
     """Suffixes of the files that are images, in lower case."""
-    return tuple(shipped_file("image-suffixes.txt").read_text().split())
+    return tuple(shipped_file("image-suffixes.txt").read_text(encoding="utf-8").split())
 
 
 def sample_name(address: str) -> str:

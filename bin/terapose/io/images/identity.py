@@ -211,7 +211,9 @@ def _has_inodes(device: int) -> bool:
     """Whether files of a device have the same inodes on every machine and after a new mount."""
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        mounts = (
+            Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        )
     except OSError:
         return True
     kinds = (line.partition(" - ")[2].split(" ") for line in mounts if line.split()[2] == number)

@@ -51,10 +51,13 @@ class Destination:
                 remedy="give a local path, and copy the result",
             )
         path = expanded(address)
+        if path.name in ("", ".."):  # the working folder, as . for example
+            path = Path(os.path.realpath(path))
         self.path = path
-        self.mask_path = path.with_name(f"{path.stem}_mask{path.suffix}") if with_masks else None
+        self.mask_path = path.parent / f"{path.stem}_mask{path.suffix}" if with_masks else None
         self._layout = layout
         self._partial = files.aside(path)
+        self._overwrite = False
 
     @property
     def scratch(self) -> Path:
@@ -77,15 +80,11 @@ class Destination:
             If it exists and is not to be replaced, is something other than an array, holds an
             input, or cannot be written.
         """
-        for path in filter(None, (self.path, self.mask_path)):
+        self._overwrite = overwrite
+        self._refuse_present()
+        for path in self._paths:
             if not os.path.lexists(path):
                 continue
-            if not overwrite:
-                raise InputError(
-                    "already exists",
-                    where=path,
-                    remedy="choose another name, or give --force",
-                )
             held = next((i for i in inputs if _holds(path, i)), None)
             if held is not None or not _is_array(path):
                 raise InputError(
@@ -99,6 +98,18 @@ class Destination:
             self._partial.mkdir(parents=True)
         except OSError as error:
             raise self.unwritable(error) from error
+
+    @property
+    def _paths(self) -> list[Path]:
+        return [path for path in (self.mask_path, self.path) if path is not None]
+
+    def _refuse_present(self) -> None:
+        """Raise InputError if something has the name that is not to be replaced."""
+        there = [path for path in self._paths if os.path.lexists(path)]
+        if there and not self._overwrite:
+            raise InputError(
+                "already exists", where=there[-1], remedy="choose another name, or give --force"
+            )
 
     def create(
         self, image: Image, channels: Sequence[str], cells: int, window: ZYX
@@ -150,7 +161,14 @@ class Destination:
         )
 
     def publish(self) -> None:
-        """Put the complete arrays in place; that of the thumbnails last."""
+        """Put the complete arrays in place; that of the thumbnails last.
+
+        Raises
+        ------
+        InputError
+            If something has appeared there meanwhile, and is not to be replaced.
+        """
+        self._refuse_present()
         for name, path in (("masks", self.mask_path), ("images", self.path)):
             if path is None:
                 continue
