@@ -320,6 +320,9 @@ def test_what_is_not_installed_is_said(
     monkeypatch.setitem(sys.modules, "neuroglancer", None)
     monkeypatch.setitem(sys.modules, "napari", None)
     said = command.refuses("view", viewed / "volume", "--no-browser")
-    assert said.startswith("viewer: Neuroglancer is not installed; install terapose[view]")
+    assert said.startswith(
+        "viewer: Neuroglancer is not installed; install Terapose from its folder with pip install "
+        "'/path/to/terapose[view]'"
+    )
     said = command.refuses("view", viewed / "volume", "--viewer", "napari")
     assert said.startswith("viewer: napari is not installed; install napari[all]")

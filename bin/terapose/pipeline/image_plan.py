@@ -170,7 +170,7 @@ def note_files(image: Image, planned: str, by: str, store: Store) -> None:
 
 
 def note_planned(planned: ImagePlan, full: Selection | None, store: Store) -> None:
-    """Keep what is known of the files of a planned image, and of its level 0 if that is read.
+    """Keep what is known of the files of a planned image, and of level 0 if that is read.
 
     Parameters
     ----------
