@@ -22,11 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.nuclei_data import DIAMETER, THRESHOLDS, divide
+from benchmarks.nuclei_data import DIAMETER, THRESHOLDS, divide, planar_pairs
 from numpy.typing import NDArray
 
 from terapose.apps.train.data import Item, items_of
-from terapose.apps.train.files import find_pairs, split
 from terapose.apps.train.score import segment
 from terapose.core.params import check
 from terapose.networks.ensemble import identify_all
@@ -65,8 +64,7 @@ class Scored:
 def read_items(data: Path, part: str) -> list[Item]:
     """The 2D images of a part, whole, with their annotations."""
     folder = data / "nuclei2d_dsb2018"
-    dropped = (folder / "also_in_bbbc039.json").read_text().split('"')[1::2]
-    offered, held = split(find_pairs(folder), holdout=(), exclude=dropped, every=5)
+    offered, held = planar_pairs(folder)
     pairs = held if part == "held out" else divide(offered, 8)[1]
     return [item for pair in pairs for item in items_of(pair, 0)]
 

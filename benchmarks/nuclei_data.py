@@ -33,6 +33,7 @@ EMBRYO_VOXEL = (1.75, 0.8, 0.8)
 PLANT_VOXEL = (0.284, 0.127, 0.127)
 DIAMETER = 17.0
 THRESHOLDS = (0.5, 0.75, 0.9)
+ALSO_ELSEWHERE = "also_in_bbbc039.json"
 LARGEST = 384
 """Edge in pixels of the middle of a 2D image that is scored."""
 
@@ -45,6 +46,12 @@ class Amounts:
     slides: int = 60
     fields: int = 120
     composed: int = 20
+
+
+def planar_pairs(folder: Path) -> tuple[list[Pair], list[Pair]]:
+    """2D images to train with and those held out, every fifth; none that is also in BBBC039."""
+    dropped = (folder / ALSO_ELSEWHERE).read_text().split('"')[1::2]
+    return split(find_pairs(folder), holdout=(), exclude=dropped, every=5)
 
 
 Each = Callable[..., Iterable[Any]]
@@ -118,8 +125,7 @@ def divide(pairs: Sequence[Pair], every: int) -> tuple[list[Pair], list[Pair]]:
 
 
 def _planar(validation: dict[str, list[Item]], folder: Path, each: Each) -> list[Item]:
-    dropped = (folder / "also_in_bbbc039.json").read_text().split('"')[1::2]
-    offered, _ = split(find_pairs(folder), holdout=(), exclude=dropped, every=5)
+    offered = planar_pairs(folder)[0]
     kept, chosen = divide(offered, 8)
     scored = [_middle(item) for pair in chosen for item in items_of(pair, 0)]
     validation["2D"] = scored

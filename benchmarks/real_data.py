@@ -114,7 +114,7 @@ def works(samples: Sequence[Sample], scaling: str) -> Iterator[Work]:
         images = list(own)
         edges = size_edges(images)
         for way in (GIVEN, FOUND):
-            step = TOGETHER if data_set.every else 1
+            step = TOGETHER if data_set.planar else 1
             for first in range(0, len(images), step):
                 yield Work(tuple(images[first : first + step]), way, edges, scaling)
 

@@ -120,7 +120,7 @@ def _section(data_set: DataSet, rows: Sequence[Row]) -> list[str]:
             parts += [f"Images of the {name}:", _scores(data_set, some)]
     if len(rows) > len(ways):
         parts += ["By size of the annotated object, at an IoU of 0.5:", _sizes(ways)]
-    if len(next(iter(ways.values()))) > 1 and not data_set.every:
+    if len(next(iter(ways.values()))) > 1 and not data_set.planar:
         table = _images(data_set, rows)
         parts.append(f"<details>\n<summary>Each image</summary>\n\n{table}\n\n</details>")
     return parts
@@ -148,7 +148,7 @@ def _column(data_set: DataSet, rows: Sequence[Row]) -> dict[str, str]:
     names = SPARSE if data_set.sparse else tuple(SCORES)
     column = {"images": str(len(rows))}
     for name in names:
-        own = found["pooled"].get(name) if data_set.every else None
+        own = found["pooled"].get(name) if data_set.planar else None
         if name in ("reference", "predicted"):
             column[SCORES[name]] = f"{found['pooled'][name]:,}"
         else:

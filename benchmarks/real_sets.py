@@ -3,7 +3,7 @@
 1. A data set is a folder of TIFF twins in ``images/`` and ``labels/``, of HDF5 files with the
    datasets ``raw`` and ``label``, or two files that are named here.
 2. Of the data that the network was trained on, only what was held out counts: every fifth of the 2D
-   images (`benchmarks.held_out`), embryos 9 to 11, planes 50 to 99 of the plant.
+   images (`benchmarks.nuclei_data`), embryos 9 to 11, planes 50 to 99 of the plant.
 3. The diameter that is given is stated with the data, not fitted to the images: one for a data set,
    or that of each image's own annotation.
 """
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from benchmarks.nuclei_data import planar_pairs
 
 from terapose.apps.train.data import median_diameter
-from terapose.apps.train.files import find_pairs, split
 from terapose.core.errors import InputError
 from terapose.io.images.array_like import open_labels
 
@@ -41,8 +41,8 @@ class DataSet:
         Z step over pixel size, where the files do not say the voxel size.
     held_out
         Beginnings of the names of images that the network was not trained on.
-    every, excluded
-        Or every n-th image, without those that a file of the folder names.
+    planar
+        Whether these are planes, of which every fifth was held out.
     first_plane
         Of the part along Z that it was not trained on.
     files
@@ -60,8 +60,7 @@ class DataSet:
     diameter: float | None = None
     anisotropy: float | None = None
     held_out: tuple[str, ...] = ("",)
-    every: int = 0
-    excluded: str = ""
+    planar: bool = False
     first_plane: int = 0
     files: tuple[str, str] | None = None
     sparse: bool = False
@@ -76,8 +75,7 @@ DATA_SETS = (
         note="Every fifth image by ID, without those that are also in BBBC039; the network was "
         "trained on others of this set. The diameter that is given is the median of each image's "
         "annotated nuclei.",
-        every=5,
-        excluded="also_in_bbbc039.json",
+        planar=True,
     ),
     DataSet(
         name="nuclei3d_embryo",
@@ -178,10 +176,9 @@ def _files_of(data_set: DataSet, folder: Path) -> Iterable[tuple[str, str, str]]
     if data_set.files:
         image, labels = (folder / name for name in data_set.files)
         return [(folder.name, str(image), str(labels))] if image.exists() else []
-    if data_set.every:
-        excluded = (folder / data_set.excluded).read_text().split('"')[1::2]
-        pairs = split(find_pairs(folder), holdout=(), exclude=excluded, every=data_set.every)[1]
-        return [(image.stem, str(image), str(labels)) for image, labels in pairs]
+    if data_set.planar:
+        held = planar_pairs(folder)[1]
+        return [(image.stem, str(image), str(labels)) for image, labels in held]
     twins, others = sorted(folder.glob("images/*.tif")), sorted(folder.glob("*.h5"))
     found = [(p.stem, str(p), f"{folder}/labels/{p.name}") for p in twins]
     found += [(p.stem, f"{p}/raw", f"{p}/label") for p in others]

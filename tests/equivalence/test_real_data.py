@@ -160,7 +160,7 @@ def test_only_what_was_not_trained_on_is_scored(tmp_path: Path) -> None:
             labels = np.zeros((20, 20), np.uint8)
             labels[: number + 2, : number + 2] = 1
             tifffile.imwrite(tmp_path / planes.name / kind / f"{number:02d}.tif", labels)
-    (tmp_path / planes.name / planes.excluded).write_text('["05.tif"]')
+    (tmp_path / planes.name / "also_in_bbbc039.json").write_text('["05.tif"]')
     samples = find_samples(tmp_path, [planes.name])
     assert [one.name for one in samples] == ["00", "10"]
     # each has the diameter of its own nuclei

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terapose.algorithms.objects.filters import BOX, together
 from terapose.core.geometry import Grid
@@ -19,10 +20,14 @@ from terapose.pipeline.plan import Plan
 
 def by_block(cells: Table, plan: Plan) -> Table:
     """Number and box of each cell, with the block that holds the first corner of the box."""
-    _, ny, nx = plan.grid.counts
-    bz, by, bx = plan.block
-    block = (cells["z0"] // bz * ny + cells["y0"] // by) * nx + cells["x0"] // bx
-    return {"block": block, "id": cells["id"], **{c: cells[c] for c in BOX}}
+    corner = [cells[f"{axis}0"] for axis in "zyx"]
+    return {"block": block_at(corner, plan), "id": cells["id"], **{c: cells[c] for c in BOX}}
+
+
+def block_at(voxels: Sequence[NDArray[np.int64]], plan: Plan) -> NDArray[np.int64]:
+    """Number of the block in which each voxel is, of their Z, Y and X."""
+    index = tuple(at // edge for at, edge in zip(voxels, plan.block, strict=True))
+    return np.ravel_multi_index(index, plan.grid.counts)
 
 
 def put_boxes(boxes: Sorter, name: str) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from terapose.core.geometry import Box
 from terapose.core.tables import ROWS, Table
 from terapose.io.store.long_tables import Sorter, voxels_together
-from terapose.io.store.sorted_columns import ColumnWriter, looked_up, pieces, put_column, span_of
+from terapose.io.store.sorted_columns import ColumnWriter, looked_up, put_column, rows_within
 from terapose.io.store.store import Store
 from terapose.pipeline.job import Job
 
@@ -132,10 +132,9 @@ def named_labels(job: Job, box: Box) -> NDArray[Any]:
     provisional = job.store.read(job.before.labels, box)
     labels = looked_up(job.store, f"{name}/lookup", provisional)
     shape, columns = job.plan.image.shape, ("patch_voxel", "patch_label")
-    for _, rows in pieces(job.store, name, columns, job.before.patches, span_of(box, shape)):
-        at = np.stack(np.unravel_index(rows["patch_voxel"], shape), axis=1)
-        inside = ((at >= box.start) & (at < box.stop)).all(axis=1)
-        labels[tuple((at[inside] - box.start).T)] = rows["patch_label"][inside]
+    patches = rows_within(job.store, name, columns, job.before.patches, box, shape)
+    for _, voxels, ids in patches:
+        labels[tuple((voxels - box.start).T)] = ids
     return labels
 
 

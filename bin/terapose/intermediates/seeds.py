@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.geometry import ZYX, Box
-from terapose.io.store.sorted_columns import pieces, span_of
+from terapose.io.store.sorted_columns import rows_within
 from terapose.io.store.store import Store
 from terapose.pipeline.state import State
 
@@ -18,9 +18,7 @@ def seeds_in(
     found = [(np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))]
     columns = ("position", "count")
     # most seeds of these planes lie elsewhere: of many, a part is in memory at a time
-    for first, rows in pieces(store, before.seeds, columns, before.found, span_of(box, shape)):
-        voxels = np.stack(np.unravel_index(rows["position"], shape), axis=1)
-        inside = np.flatnonzero(((voxels >= box.start) & (voxels < box.stop)).all(axis=1))
-        found.append((voxels[inside], rows["count"][inside], first + 1 + inside))
+    rows = rows_within(store, before.seeds, columns, before.found, box, shape)
+    found += [(voxels, count, numbers + 1) for numbers, voxels, count in rows]
     voxels, count, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return voxels, count, ids

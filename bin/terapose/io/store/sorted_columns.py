@@ -116,6 +116,34 @@ def span_of(box: Box, shape: ZYX) -> tuple[int, int]:
     )
 
 
+def rows_within(
+    store: Store, name: str, columns: Sequence[str], total: int, box: Box, shape: ZYX
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Rows whose voxel is in a box, a chunk of two columns at a time: linear index, and a value.
+
+    Parameters
+    ----------
+    store, name, columns, total
+        As of `pieces`; the first column has the linear indices of voxels.
+    box, shape
+        Of an array, and the shape of it.
+
+    Yields
+    ------
+    numbers : (N,) int64
+        Of these rows, from 0.
+    voxels : (N, 3) int64
+        ZYX.
+    values : (N,) int64
+        Of the second column.
+    """
+    for first, rows in pieces(store, name, columns, total, span_of(box, shape)):
+        index, value = (rows[column] for column in columns)
+        voxels = np.stack(np.unravel_index(index, shape), axis=1)
+        inside = np.flatnonzero(((voxels >= box.start) & (voxels < box.stop)).all(axis=1))
+        yield first + inside, voxels[inside], value[inside]
+
+
 def columns_in(
     store: Store, name: str, columns: Sequence[str], total: int, span: tuple[int, int]
 ) -> dict[str, NDArray[np.int64]]:
