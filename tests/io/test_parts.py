@@ -151,7 +151,12 @@ def test_all_of_a_box_is_within_its_span(data: st.DataObject) -> None:
     start = zyx(data.draw(st.integers(0, n - 1)) for n in shape)
     stop = zyx(data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True))
     inside = np.arange(np.prod(shape)).reshape(shape)[Box(start, stop).slices]
-    assert span_of(Box(start, stop), shape) == (inside.min(), inside.max() + 1)
+    span = inside.min(), inside.max() + 1
+    assert span_of(Box(start, stop), shape) == span
+    over = data.draw(st.tuples(*[st.integers(0, 3)] * 6))
+    low = zyx(a - n if a == 0 else a for a, n in zip(start, over[:3], strict=True))
+    high = zyx(b + n if b == size else b for b, n, size in zip(stop, over[3:], shape, strict=True))
+    assert span_of(Box(low, high), shape) == span
 
 
 def test_rows_that_were_looked_at_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,10 +109,11 @@ def looked_up(store: Store, name: str, ids: NDArray[Any]) -> NDArray[Any]:
 
 
 def span_of(box: Box, shape: ZYX) -> tuple[int, int]:
-    """First linear index in a box of an array, and the one after its last."""
+    """First linear index in a box of an array, and the one after its last; boxes are cut to it."""
+    inside = box.clip(shape)
     return (
-        int(np.ravel_multi_index(box.start, shape)),
-        int(np.ravel_multi_index([end - 1 for end in box.stop], shape)) + 1,
+        int(np.ravel_multi_index(inside.start, shape)),
+        int(np.ravel_multi_index([end - 1 for end in inside.stop], shape)) + 1,
     )
 
 
