@@ -193,7 +193,7 @@ class _Passing(BaseHTTPRequestHandler):
 def passing(server: Server) -> Iterator[Gateway]:
     """Run a gateway in front of a server."""
     gateway = Gateway(server.address)
-    thread = threading.Thread(target=gateway.server.serve_forever)
+    thread = threading.Thread(target=gateway.server.serve_forever, args=(0.05,))
     thread.start()
     try:
         yield gateway

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,11 @@ from terapose.pipeline.code import modules_of
 from terapose.pipeline.graph import GRAPH, PLAN, STAGES
 from terapose.pipeline.image_plan import reader_of
 from terapose.pipeline.job import stage_key
+from terapose.pipeline.normal_form import normal_form
 from terapose.pipeline.stage import Stage
 
+# of a copy nearly all modules are the same as in the last test
+_normal_form = cache(normal_form)
 NAMES = sorted({stage.command for stage in GRAPH})
 
 
@@ -39,6 +43,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     source = Path(terapose.__file__).parent
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(code, "_ROOT", copy)
+    monkeypatch.setattr(code, "normal_form", _normal_form)
     forget()
     yield copy
     forget()

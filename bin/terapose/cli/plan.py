@@ -131,7 +131,7 @@ def command(
 
     Takes and checks all parameters of `terapose segment`.
     """
-    from terapose.cli.price import price_lines
+    from terapose.cli.price import price_lines, prices_of
     from terapose.core.errors import InputError
     from terapose.core.params import check
     from terapose.io.images.describe import describe
@@ -142,6 +142,8 @@ def command(
     params = check(options)
     if workers is not None and price is None:
         raise InputError("is only used with --price", where="--workers", remedy="add --price")
+    # the diameter may take minutes to find: not for prices that are none
+    prices = None if price is None else prices_of(price)
     opened = open_checked(image, params)
     if model_file is not None:
         files = weight_files(model_file, digest=params.model_digest)
@@ -149,8 +151,8 @@ def command(
         files = resolve_all(params.model, digest=params.model_digest)
     plan = plan_of(opened, files, params)
     lines = [*describe(opened, plan.image.channel_names), describe_plan(plan, params)]
-    if price is not None:
-        lines += ["", *price_lines(plan, params, opened, price, workers)]
+    if prices is not None:
+        lines += ["", *price_lines(plan, params, opened, prices, workers)]
     _write(plan, output, store, tasks)
     click.echo("\n".join(lines))
 

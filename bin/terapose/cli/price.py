@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from terapose.core.params import Parameters
     from terapose.io.images.model import Image
     from terapose.pipeline.plan import Plan
-    from terapose.pipeline.price import Bill
+    from terapose.pipeline.price import Bill, Prices
 
 EXAMPLES = "prices.json"
 """File among those that come with Terapose (`terapose.io.shipped`)."""
@@ -29,8 +29,18 @@ _WORDS = {
 }
 
 
+def prices_of(given: str) -> Prices:
+    """Prices in a file, or with ``default`` the examples."""
+    from pathlib import Path
+
+    from terapose.io.shipped import shipped_file
+    from terapose.pipeline.price import read_prices
+
+    return read_prices(shipped_file(EXAMPLES) if given == "default" else Path(given))
+
+
 def price_lines(
-    plan: Plan, params: Parameters, image: Image, given: str, workers: int | None
+    plan: Plan, params: Parameters, image: Image, prices: Prices, workers: int | None
 ) -> list[str]:
     """What a plan takes and costs.
 
@@ -38,24 +48,20 @@ def price_lines(
     ----------
     plan, params, image
         As they are checked and planned.
-    given
-        A file of prices, or ``default``: the examples.
+    prices
+        As `prices_of` found them.
     workers
         Tasks at a time.
     """
-    from pathlib import Path
-
     from terapose.io.remote import SCHEMES
-    from terapose.io.shipped import shipped_file
-    from terapose.pipeline.price import bill_of, read_prices
+    from terapose.pipeline.price import bill_of
 
-    prices = read_prices(shipped_file(EXAMPLES) if given == "default" else Path(given))
     is_remote = image.address.partition("://")[0].lower() in SCHEMES
     chunk = image.chunks if is_remote else None
     bill = bill_of(plan, params, prices, workers=workers or WORKERS, image_chunk=chunk)
     about = ", ".join(shown(text) for text in (prices.region, prices.date) if text)
     note = f": {shown(prices.note)}" if prices.note else ""
-    return [f"prices    {about or shown(given)}{note}", *bill_lines(bill)]
+    return [f"prices    {about or 'of no region or date'}{note}", *bill_lines(bill)]
 
 
 def bill_lines(bill: Bill) -> list[str]:

@@ -104,7 +104,8 @@ class Server(http.server.ThreadingHTTPServer):
 
     def start(self) -> None:
         """Serve in another thread."""
-        threading.Thread(target=self.serve_forever, name="view", daemon=True).start()
+        # looks ten times a second whether it shall end: who presses Ctrl-C does not wait
+        threading.Thread(target=self.serve_forever, args=(0.1,), name="view", daemon=True).start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away is no fault."""
