@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr
 
@@ -42,16 +43,46 @@ def label_image(
     return address
 
 
-@pytest.mark.parametrize("together", [1, 70 * 90 * 2, 2**25])
-def test_planes_are_read_together_within_a_layer_of_chunks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+@pytest.mark.parametrize("together", [1, 2 * 48**2, 70 * 90 * 2])
+@pytest.mark.parametrize("dtype", ["uint32", "uint64"])
+def test_how_much_is_read_at_once_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int, dtype: str
 ) -> None:
-    labels = np.random.default_rng(1).integers(0, 2**32, (8, 70, 90)).astype(np.uint32)
+    """Planes that are too large to be read together, or as many as fit, or all of them."""
+    labels = np.random.default_rng(1).integers(0, 2**32, (8, 70, 90)).astype(dtype)
+    labels[:, 20:50] = 0
     address = label_image(tmp_path, labels, [(1, 1, 1)], chunks=(3, 32, 32))
-    monkeypatch.setattr("terapose.io.labels.ome_tiff.TOGETHER", together)
+    monkeypatch.setattr("terapose.io.labels.ome_tiff.TILE", 48)
     path = tmp_path / "mask.ome.tif"
     write_mask(address, path, levels=1, voxel_size=None, identity="one")
     np.testing.assert_array_equal(tifffile.imread(path), labels)
+    before = path.read_bytes()
+    monkeypatch.setattr("terapose.io.labels.ome_tiff.TOGETHER", together)
+    place = (8, 70, 90), (0, 0, 0)
+    for where in (None, place):
+        write_mask(address, path, levels=1, voxel_size=None, identity="one", place=where)
+        assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.zarr", "mask.ome.tif"]
+
+
+def test_chunks_of_large_planes_are_not_decoded_once_for_each_plane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.ones((6, 64, 96), np.uint32)
+    address = label_image(tmp_path, labels, [(1, 1, 1)], chunks=(6, 32, 32))
+    monkeypatch.setattr("terapose.io.labels.ome_tiff.TILE", 32)
+    monkeypatch.setattr("terapose.io.labels.ome_tiff.TOGETHER", 3 * 32**2)
+    read, taken = list[tuple[int, ...]](), zarr.Array.__getitem__
+
+    def counted(array: Any, index: Any) -> Any:
+        found: Any = taken(array, index)
+        read.append(found.shape)
+        return found
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", counted)
+    path = tmp_path / "mask.ome.tif"
+    write_mask(address, path, levels=1, voxel_size=None, identity="one")
+    assert read == [(3, 32, 32)] * 12
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (TILE + 30, 700), (3, 70, 90)])

@@ -2,19 +2,24 @@
 
 BigTIFF, tiled, deflate with a horizontal predictor, physical sizes where they are known. A single
 plane has a pyramid in SubIFDs (nearest, the levels of ``labels.zarr``); a volume has its planes one
-after another. It is streamed from the label image, tile by tile, or some planes of a volume at a
-time: memory does not depend on its size.
+after another. It is streamed from the label image: memory does not depend on its size.
+
+Chunks of a volume are many planes deep, and whole ones are decoded whatever is read of them. So
+planes of one layer of chunks are read together. Where they are too large for that, the same tile of
+several planes is, and packed tiles wait in a file beside until it is their plane's turn.
 """
 
 from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 import zarr
@@ -76,20 +81,22 @@ def write_mask(
     if description:
         metadata["Description"] = description
     metadata |= _sizes(axes, voxel_size)
+    # more cells than 32 bits can number: neither OME nor the predictor has a type for them
+    is_long = labels.dtype.itemsize > 4
     with (
         files.written(path, "mask") as aside,
-        tifffile.TiffWriter(aside, bigtiff=True, ome=True) as file,
+        tifffile.TiffWriter(aside, bigtiff=True, ome=not is_long) as file,
     ):
         for level, array in enumerate(arrays):
             # TIFF wants tiles of multiples of 16
             edge = min(TILE, -(-max(array.shape[-2:]) // 16) * 16)
             file.write(
-                _tiles(array, edge),
+                _content(array, edge, aside.parent),
                 shape=array.shape,
                 dtype=array.dtype,
                 tile=(edge, edge),
                 compression="zlib",
-                predictor=True,
+                predictor=not is_long,
                 photometric="minisblack",
                 subifds=len(arrays) - 1 if level == 0 else None,
                 subfiletype=1 if level else 0,
@@ -118,8 +125,6 @@ class Placed:
     factor
         (Z, Y, X): of every so many voxels the first is kept.
     """
-
-    shards = None
 
     def __init__(self, labels: zarr.Array[Any], whole: ZYX, offset: ZYX, factor: ZYX) -> None:
         self._labels = labels
@@ -154,42 +159,72 @@ class Placed:
 Source = zarr.Array[Any] | Placed
 
 
-def _tiles(array: Source, edge: int) -> Iterator[NDArray[Any]]:
-    """Tiles of all planes in the file's order; those at the far edges are padded with zeros."""
-    height, width = array.shape[-2:]
-    for read in _planes(array):
-        for y in range(0, height, edge):
-            for x in range(0, width, edge):
-                part = read((slice(y, y + edge), slice(x, x + edge)))
-                tile = np.zeros((edge, edge), array.dtype)
-                tile[: part.shape[0], : part.shape[1]] = part
-                yield tile
+def _content(array: Source, edge: int, folder: Path) -> Any:
+    """All tiles in the file's order: arrays, or packed ones if planes are too large for that."""
+    if array.ndim > 2 and math.prod(array.shape[1:]) > TOGETHER:
+        return _packed_tiles(array, edge, folder)
+    return (tile for plane in _planes(array) for tile in _tiles(plane, edge))
 
 
-def _part(array: Source, plane: tuple[int, ...], place: tuple[slice, slice]) -> NDArray[Any]:
-    """A region of one plane."""
-    index: tuple[int | slice, ...] = (*plane, *place)
-    return np.asarray(array[index])
-
-
-def _planes(array: Source) -> Iterator[Callable[[tuple[slice, slice]], NDArray[Any]]]:
-    """For each plane what reads a region of it.
-
-    Chunks of a volume are many planes deep, and whole ones are decoded whatever is read of them:
-    so planes of one layer of chunks are read together, as many as `TOGETHER` allows.
-    """
+def _planes(array: Source) -> Iterator[Source | NDArray[Any]]:
+    """Planes to read tiles from; those of a volume are in memory, as many as `TOGETHER` allows."""
     if array.ndim == 2:
-        yield partial(_part, array, ())
+        yield array
         return
-    depth = array.shape[0]
-    layer = (array.shards or array.chunks)[0]
-    several = max(1, TOGETHER // math.prod(array.shape[1:]))
+    for first, last in _layers(array, TOGETHER // math.prod(array.shape[1:])):
+        yield from np.asarray(array[first:last])
+
+
+def _layers(array: Source, most: int) -> Iterator[tuple[int, int]]:
+    """First planes, and the ones after the last, of parts of layers of chunks."""
+    depth, layer = array.shape[0], array.chunks[0]
     for top in range(0, depth, layer):
         bottom = min(top + layer, depth)
-        for first in range(top, bottom, several):
-            if several == 1:
-                yield partial(_part, array, (first,))
-                continue
-            planes = np.asarray(array[first : min(first + several, bottom)])
-            for plane in planes:
-                yield plane.__getitem__
+        for first in range(top, bottom, most):
+            yield first, min(first + most, bottom)
+
+
+def _tiles(plane: Source | NDArray[Any], edge: int) -> Iterator[NDArray[Any]]:
+    """Tiles of a plane; those at the far edges are padded with zeros."""
+    for place in _places(plane.shape, edge):
+        yield _padded(np.asarray(plane[place]), edge)
+
+
+def _packed_tiles(array: Source, edge: int, folder: Path) -> Iterator[bytes]:
+    """Tiles of all planes as tifffile packs them, of a volume whose planes are too large."""
+    with TemporaryFile(dir=folder) as spool, ThreadPoolExecutor(tifffile.TIFF.MAXWORKERS) as pool:
+        for first, last in _layers(array, max(1, TOGETHER // edge**2)):
+            spool.seek(0)
+            spool.truncate()
+            lengths = list[list[int]]()
+            for place in _places(array.shape, edge):
+                block = np.asarray(array[(slice(first, last), *place)])
+                packed = list(pool.map(_packed, (_padded(part, edge) for part in block)))
+                spool.writelines(packed)
+                lengths.append([len(one) for one in packed])
+            ends = np.cumsum(lengths).reshape(-1, last - first)
+            starts = ends - np.array(lengths)
+            for plane in range(last - first):
+                for start, end in zip(starts[:, plane], ends[:, plane], strict=True):
+                    spool.seek(start)
+                    yield spool.read(end - start)
+
+
+def _places(shape: tuple[int, ...], edge: int) -> Iterator[tuple[slice, slice]]:
+    """Where the tiles of a plane are."""
+    for y in range(0, shape[-2], edge):
+        for x in range(0, shape[-1], edge):
+            yield slice(y, y + edge), slice(x, x + edge)
+
+
+def _padded(part: NDArray[Any], edge: int) -> NDArray[Any]:
+    """A tile, with zeros where it is beyond the plane."""
+    tile = np.zeros((edge, edge), part.dtype)
+    tile[: part.shape[0], : part.shape[1]] = part
+    return tile
+
+
+def _packed(tile: NDArray[Any]) -> bytes:
+    """A tile as tifffile packs it: differences along rows, deflated."""
+    values: Any = imagecodecs.delta_encode(tile, axis=-1) if tile.itemsize <= 4 else tile
+    return bytes(imagecodecs.deflate_encode(values))
