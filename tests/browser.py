@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -23,6 +24,11 @@ FOUND = (
 
 COLORED = 40
 """Difference between the strongest and the weakest part of a colour that is no grey."""
+SILENCE = 120.0
+"""Seconds after which a browser that says nothing has stopped."""
+LATE = 20.0
+"""The same of a picture: now and then the first of a page never comes, and the next one does."""
+TRIES = 5
 
 
 class BrowserError(Exception):
@@ -101,10 +107,17 @@ class Browser:
 
     def picture(self, path: Path | None = None) -> np.ndarray:
         """What is seen: (down, right, 3) uint8."""
+        late = 0
         while True:
             try:
-                data = base64.b64decode(self.call("Page.captureScreenshot")["data"])
+                found = self._call("Page.captureScreenshot", self._session, LATE)
+                data = base64.b64decode(found["data"])
                 break
+            except TimeoutError:
+                late += 1
+                if late == TRIES:
+                    raise
+                self.call("Page.bringToFront")
             except BrowserError as error:
                 # while it goes from one page to the next
                 if "Not attached to an active page" not in str(error):
@@ -115,7 +128,9 @@ class Browser:
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert("RGB"))
 
-    def _call(self, method: str, session: str | None = None, **params: Any) -> Any:
+    def _call(
+        self, method: str, session: str | None = None, patience: float = SILENCE, **params: Any
+    ) -> Any:
         self._number += 1
         number = self._number
         message = {"id": number, "method": method, "params": params}
@@ -124,14 +139,16 @@ class Browser:
             json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0",
         )
         while True:
-            found = self._next()
+            found = self._next(patience)
             if found.get("id") == number:
                 if "error" in found:
                     raise BrowserError(method, found["error"])
                 return found["result"]
 
-    def _next(self) -> dict[str, Any]:
+    def _next(self, patience: float) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            if not select.select([self._read], [], [], patience)[0]:
+                raise TimeoutError(f"the browser has said nothing for {patience:g} s")
             part = os.read(self._read, 1 << 20)
             assert part, "the browser has ended"
             self._buffer += part
