@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from terapose.algorithms.normalize.histogram import Histogram, WindowMissedError
 from terapose.algorithms.normalize.merge_channels import mixture_ends
 from terapose.algorithms.normalize.precision import check_contrast
-from terapose.algorithms.normalize.tiled import tile_maps
+from terapose.algorithms.normalize.tiled import tile_maps, tile_starts
 from terapose.core.errors import InputError
 from terapose.intermediates.intensities import counted, sampled, stride, unpack
 from terapose.pipeline.constant import constant
@@ -49,12 +49,11 @@ def gather(job: Job, results: list[Result]) -> Added:
         if least == most and job.plan.counted.shape == planned.whole:
             raise constant(planned.address, channel, least)
     if rules.mode in ("plane", "tile"):
-        tables = [job.store.get_table(r["table"]) for r in results]
-        merged = {c: np.concatenate([t[c] for t in tables]) for c in tables[0]}
+        found = _of_planes(job, results) if rules.mode == "plane" else _of_tiles(job, results)
         for n in range(len(planned.channels)):
-            _check(job, results, n, merged["low"][:, n], merged["high"][:, n])
+            _check(job, results, n, found["low"][:, n], found["high"][:, n])
         name = job.name("scale.npz")
-        job.store.put_table(name, merged if rules.mode == "plane" else _maps(job, merged))
+        job.store.put_table(name, found if rules.mode == "plane" else _maps(job, found))
         return Added(State(scale=name), {"mode": rules.mode})
     histograms = _merged(job, results)
     ends = [_ends(job, histogram, n) for n, histogram in enumerate(histograms)]
@@ -89,16 +88,33 @@ def _check(
     )
 
 
-def _maps(job: Job, tiles: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-    """Maps of the percentiles of tiles, from a table of tiles in any order."""
-    depth = job.plan.counted.shape[0]
-    place = tiles["place"]
-    _, rows, columns = place.max(axis=0) + 1
-    channels = len(job.plan.image.channels)
-    low, high = (np.zeros((channels, depth, rows, columns), np.float32) for _ in range(2))
-    low[:, *place.T], high[:, *place.T] = tiles["low"].T, tiles["high"].T
+def _of_planes(job: Job, results: list[Result]) -> dict[str, NDArray[np.float32]]:
+    """Percentiles of all planes: (Z, C) float32."""
+    tables = [job.store.get_table(r["table"]) for r in results]
+    return {end: np.concatenate([t[end] for t in tables]) for end in ("low", "high")}
+
+
+def _of_tiles(job: Job, results: list[Result]) -> dict[str, NDArray[np.float32]]:
+    """Percentiles of all tiles: (Z, C, rows, columns) float32."""
+    edge = job.plan.intensity.tile
+    rows, columns = (len(tile_starts(n, edge)) for n in job.plan.image.whole[1:])
+    shape = (job.plan.counted.shape[0], len(job.plan.image.channels), rows, columns)
+    # of 100 million tiles in a large volume, tables take several times as much
+    found = {end: np.zeros(shape, np.float32) for end in ("low", "high")}
+    for result in results:
+        table = job.store.get_table(result["table"])
+        z, row, column = table["place"].T
+        for end, values in found.items():
+            values[z, :, row, column] = table[end]
+    return found
+
+
+def _maps(job: Job, tiles: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Maps of the percentiles of tiles."""
+    low, high = tiles["low"], tiles["high"]
+    depth, channels = low.shape[:2]
     groups = [slice(z, z + 1) for z in range(depth)] if job.plan.mode == "2d" else [slice(None)]
-    maps = [[tile_maps(low[n, g], high[n, g], channels) for n in range(channels)] for g in groups]
+    maps = [[tile_maps(low[g, n], high[g, n], channels) for n in range(channels)] for g in groups]
     stacked = np.array(maps, np.float32)
     return {"low": stacked[:, :, 0], "high": stacked[:, :, 1]}
 
