@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import subprocess
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,6 +135,32 @@ def test_what_is_asked_for_again(tmp_path: Path) -> None:
     assert asked == ASKED
     gpus = [path.read_text().strip() for path in (tmp_path / "work").glob("*/*/gpus")]
     assert sorted(gpus) == ["0"] * (len(gpus) - 1) + ["1"]
+
+
+@pytest.mark.parametrize("container", ["", "process.container = 'image'"])
+def test_cancelled_before_or_while_it_runs_is_a_kill(tmp_path: Path, container: str) -> None:
+    """Nextflow's own wrapper is signalled, while it prepares a task and while the task runs."""
+    traced(tmp_path, [{"name": "well", "ends": [], "needs": NEEDS}], container)
+    (folder,) = (path.parent for path in (tmp_path / "work").glob("*/*/gpus"))
+    (folder / ".command.sh").write_text("touch began\nsleep 60\n")
+    wrapper = folder / ".command.run"
+    usual = wrapper.read_text()
+    # a container has an environment of its own
+    assert ("$venv/bin" in usual) is (not container)
+    assert usual.count("\nnxf_stage() {\n") == 1
+    for early in (True, False):
+        (folder / ".exitcode").unlink()
+        signal = "\nnxf_stage() {\n    kill -TERM $$\n"
+        wrapper.write_text(usual.replace("\nnxf_stage() {\n", signal) if early else usual)
+        with subprocess.Popen(["bash", wrapper], cwd=folder) as task:
+            while not early and not (folder / "began").exists():
+                assert task.poll() is None
+                time.sleep(0.1)
+            if not early:
+                task.terminate()
+        assert task.returncode == 143
+        assert (folder / ".exitcode").read_text() == "143"
+        assert (folder / "began").exists() is not early
 
 
 def test_a_light_sheet_asks_for_what_is_projected(tmp_path: Path, tiny_model: Path) -> None:
