@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,11 +107,13 @@ def _serve(results: Path, image: str, given: dict[str, Any]) -> None:
         if state is not None:
             _write_state(state, viewer.state)
         _print_notes(viewer.notes)
-        _print_addresses(viewer)
-        if browser and not viewer.open_browser():
-            click.echo("no browser was found: open the address in one", err=True)
         try:
-            threading.Event().wait()
+            _print_addresses(viewer)
+            if browser and not viewer.open_browser():
+                click.echo("no browser was found: open the address in one", err=True)
+            # a signal just before a wait that never ends would not be seen
+            while True:
+                time.sleep(0.5)
         except KeyboardInterrupt:
             click.echo("closed", err=True)
 
