@@ -48,7 +48,7 @@ def label_image(
 def test_how_much_is_read_at_once_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int, dtype: str
 ) -> None:
-    """Planes that are too large to be read together, or as many as fit, or all of them."""
+    """A tile of one plane, of two, or of all planes of a layer of chunks."""
     labels = np.random.default_rng(1).integers(0, 2**32, (8, 70, 90)).astype(dtype)
     labels[:, 20:50] = 0
     address = label_image(tmp_path, labels, [(1, 1, 1)], chunks=(3, 32, 32))

@@ -4,14 +4,13 @@ BigTIFF, tiled, deflate with a horizontal predictor, physical sizes where they a
 plane has a pyramid in SubIFDs (nearest, the levels of ``labels.zarr``); a volume has its planes one
 after another. It is streamed from the label image: memory does not depend on its size.
 
-Chunks of a volume are many planes deep, and whole ones are decoded whatever is read of them. So
-planes of one layer of chunks are read together. Where they are too large for that, the same tile of
-several planes is, and packed tiles wait in a file beside until it is their plane's turn.
+Chunks of a volume are many planes deep, and whole ones are decoded whatever is read of them, but in
+the file one plane follows the other. So the same tile of several planes is read at a time, and
+packed tiles wait in a file beside until it is their plane's turn.
 """
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,7 @@ from terapose.io.labels.ome_zarr import NAME, level_shape, open_level, pyramid_f
 
 TILE = 1024
 TOGETHER = 2**25
-"""Voxels of planes that are read at once: 134 MB of 4 bytes each."""
+"""Voxels of a volume that are read at once: 134 MB of 4 bytes each."""
 
 
 def write_mask(
@@ -90,8 +89,11 @@ def write_mask(
         for level, array in enumerate(arrays):
             # TIFF wants tiles of multiples of 16
             edge = min(TILE, -(-max(array.shape[-2:]) // 16) * 16)
+            content: Any = (
+                _packed_tiles(array, edge, aside.parent) if array.ndim > 2 else _tiles(array, edge)
+            )
             file.write(
-                _content(array, edge, aside.parent),
+                content,
                 shape=array.shape,
                 dtype=array.dtype,
                 tile=(edge, edge),
@@ -159,20 +161,27 @@ class Placed:
 Source = zarr.Array[Any] | Placed
 
 
-def _content(array: Source, edge: int, folder: Path) -> Any:
-    """All tiles in the file's order: arrays, or packed ones if planes are too large for that."""
-    if array.ndim > 2 and math.prod(array.shape[1:]) > TOGETHER:
-        return _packed_tiles(array, edge, folder)
-    return (tile for plane in _planes(array) for tile in _tiles(plane, edge))
+def _tiles(plane: Source, edge: int) -> Iterator[NDArray[Any]]:
+    """Tiles of a plane; those at the far edges are padded with zeros."""
+    for place in _places(plane.shape, edge):
+        yield _padded(np.asarray(plane[place]), edge)
 
 
-def _planes(array: Source) -> Iterator[Source | NDArray[Any]]:
-    """Planes to read tiles from; those of a volume are in memory, as many as `TOGETHER` allows."""
-    if array.ndim == 2:
-        yield array
-        return
-    for first, last in _layers(array, TOGETHER // math.prod(array.shape[1:])):
-        yield from np.asarray(array[first:last])
+def _packed_tiles(array: Source, edge: int, folder: Path) -> Iterator[bytes]:
+    """Tiles of all planes of a volume in the file's order, as tifffile packs them."""
+    with TemporaryFile(dir=folder) as spool, ThreadPoolExecutor(tifffile.TIFF.MAXWORKERS) as pool:
+        for first, last in _layers(array, max(1, TOGETHER // edge**2)):
+            spool.seek(0)
+            spool.truncate()
+            spans = list[list[tuple[int, int]]]()
+            for place in _places(array.shape, edge):
+                block = np.asarray(array[(slice(first, last), *place)])
+                tiles = pool.map(_packed, (_padded(part, edge) for part in block))
+                spans.append([(spool.tell(), spool.write(tile)) for tile in tiles])
+            for plane in zip(*spans, strict=True):
+                for start, length in plane:
+                    spool.seek(start)
+                    yield spool.read(length)
 
 
 def _layers(array: Source, most: int) -> Iterator[tuple[int, int]]:
@@ -182,32 +191,6 @@ def _layers(array: Source, most: int) -> Iterator[tuple[int, int]]:
         bottom = min(top + layer, depth)
         for first in range(top, bottom, most):
             yield first, min(first + most, bottom)
-
-
-def _tiles(plane: Source | NDArray[Any], edge: int) -> Iterator[NDArray[Any]]:
-    """Tiles of a plane; those at the far edges are padded with zeros."""
-    for place in _places(plane.shape, edge):
-        yield _padded(np.asarray(plane[place]), edge)
-
-
-def _packed_tiles(array: Source, edge: int, folder: Path) -> Iterator[bytes]:
-    """Tiles of all planes as tifffile packs them, of a volume whose planes are too large."""
-    with TemporaryFile(dir=folder) as spool, ThreadPoolExecutor(tifffile.TIFF.MAXWORKERS) as pool:
-        for first, last in _layers(array, max(1, TOGETHER // edge**2)):
-            spool.seek(0)
-            spool.truncate()
-            lengths = list[list[int]]()
-            for place in _places(array.shape, edge):
-                block = np.asarray(array[(slice(first, last), *place)])
-                packed = list(pool.map(_packed, (_padded(part, edge) for part in block)))
-                spool.writelines(packed)
-                lengths.append([len(one) for one in packed])
-            ends = np.cumsum(lengths).reshape(-1, last - first)
-            starts = ends - np.array(lengths)
-            for plane in range(last - first):
-                for start, end in zip(starts[:, plane], ends[:, plane], strict=True):
-                    spool.seek(start)
-                    yield spool.read(end - start)
 
 
 def _places(shape: tuple[int, ...], edge: int) -> Iterator[tuple[slice, slice]]:
