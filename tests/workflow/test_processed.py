@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.synthetic import nuclei, write_ome_zarr
 from tests.workflow.conftest import Launches
 from tests.workflow.launch import results, segment
 
@@ -22,14 +23,18 @@ def process(labels, image, block):
 """
 
 
-def test_a_file_in_any_blocks(launches: Launches, image: Path, tmp_path: Path) -> None:
+def test_a_file_in_any_blocks(launches: Launches, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(FILE)
-    words = ("--process-options", "parts=2", "--process", file)
+    volume, _ = nuclei((9, 90, 100), spacing=12, seed=5)
+    image = write_ome_zarr(tmp_path / "plane.zarr", volume[4], axes="yx")
+    words = ("--process-options", "parts=2", "--process", file, "--diameter", 12)
     whole = segment(image, tmp_path / "whole", *words, "--block-shape", "999,999,999")
     launch = launches("processed")
-    cut = ("--block_shape", "7,20,17", "--max_tasks", 2)
-    given = ("--input", image, "--process", file, "--process_options", "parts=2", *cut)
+    given = (
+        *("--input", image, "--block_shape", "1,40,37", "--max_tasks", 2, "--diameter", 12),
+        *("--process", file, "--process_options", "parts=2"),
+    )
     run = launch.done(*given)
     assert run.submitted >= {"PROCESS_CELLS", "GATHER_PROCESS_CELLS"}
     out = launch.out / image.stem

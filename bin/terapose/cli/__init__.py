@@ -116,6 +116,8 @@ def main() -> None:
     if not sys.stderr.isatty():
         # one line a message in a log, whatever its width
         os.environ.setdefault("COLUMNS", "10000")
+    # pydantic would look for plugins in all packages that are installed, at each start
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # names of files may be no text, and other encodings lack signs
         sys.stdout.reconfigure(errors="backslashreplace")
