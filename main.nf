@@ -23,7 +23,7 @@ workflow {
     reference = channel.empty()
     if (simulating()) {
         SIMULATE(params.simulate)
-        images = images.mix(SIMULATE.out.map { image, _labels -> tuple('nuclei', image.toString(), [:]) })
+        images = images.mix(SIMULATE.out.map { image, _labels -> tuple('nuclei', image.toUriString(), [:]) })
         reference = SIMULATE.out.map { _image, labels -> tuple('nuclei', labels) }
     }
     params_file = channel

@@ -24,7 +24,7 @@ def hold(outdir) {
     )
     claim(file, me, 20)
     def timer = new Timer(true)
-    timer.schedule({ -> touch(file) } as TimerTask, 20000, 20000)
+    timer.schedule({ -> beat(file, me) } as TimerTask, 20000, 20000)
     return { ->
         timer.cancel()
         if (is_file(file) && file.text == me) {
@@ -162,6 +162,19 @@ def is_gone(file, holder) {
 def age(file) {
     def now = clock(file)
     return file.exists() ? (now - modified(file)) / 1000 : 0
+}
+
+// Say that the run is still there, unless another one has the folder by now. A fault of the disk that
+// passes (a full one, a server that does not answer) would end the timer.
+def beat(file, me) {
+    try {
+        if (is_file(file) && file.text == me) {
+            touch(file)
+        }
+    }
+    catch (IOException _fault) {
+        return
+    }
 }
 
 // Say that the run is still there, by the same clock. It may have been removed by hand.

@@ -153,15 +153,24 @@ def from_sheet(path, stack) {
         }
         def own = row
             .findAll { name, _value -> !(name in ['sample', 'image']) }
-            .collectEntries { name, value -> [name, name in file_parameters() ? beside(value, path.parent) : value] }
+            .collectEntries { name, value -> [name, name in file_parameters() ? beside(name, value, path.parent) : value] }
         [row.sample, located(row.image, path.parent, is_true(own.stack ?: stack), where), own]
     }
 }
 
-// A file that a samplesheet names from its own folder, where there is none from here.
-def beside(value, folder) {
+// A file that a samplesheet names from its own folder, where there is none from here; of several
+// networks each.
+def beside(name, value, folder) {
+    def are_several = name in networks() && !folder.resolve(value).exists() && !as_path(value).exists()
+    def all = are_several ? value.tokenize(',').collect { one -> one.trim() } : [value]
+    return all.collect { one -> one_beside(one, folder, !(name in beside_image())) }.join(',')
+}
+
+// A folder of that name is no file, but for a mask of tissue.
+def one_beside(value, folder, is_plain) {
     def there = is_url(value) ? null : folder.resolve(value)
-    return there && !as_path(value).exists() && there.exists() ? there.toString() : value
+    def is_there = there && there.exists() && !(is_plain && there.isDirectory())
+    return is_there && !as_path(value).exists() ? there.toString() : value
 }
 
 // The address that a line of a samplesheet names.

@@ -23,17 +23,17 @@ def absolute(values) {
     def files = networks()
         .findAll { name -> own_networks(values[name]) }
         .collectEntries { name ->
-            [name, listed_networks(values[name]).collect { one -> local_file(one) ?: one }.join(',')]
+            [name, listed_networks(values[name]).collect { one -> plain_file(one) ?: one }.join(',')]
         }
-    def tables = (beside() + read_once())
-        .collectEntries { name -> [name, local_file(values[name])?.toString()] }
-        .findAll { _name, path -> path }
+    def tables = beside().collectEntries { name -> [name, local_file(values[name])?.toString()] }
+    tables += read_once().collectEntries { name -> [name, plain_file(values[name])?.toString()] }
+    tables = tables.findAll { _name, path -> path }
     return values + files + tables
 }
 
 // The networks that a parameter names: a file, or several with commas between them.
 def listed_networks(value) {
-    if (!value || local_file(value)) {
+    if (!value || plain_file(value)) {
         return value ? [value] : []
     }
     return value.toString().tokenize(',').collect { name -> name.trim() }
@@ -41,7 +41,7 @@ def listed_networks(value) {
 
 // The local files among them, to be staged.
 def own_networks(value) {
-    return listed_networks(value).collect { name -> local_file(name) }.findAll().collectMany { path -> staged(path) }
+    return listed_networks(value).collect { name -> plain_file(name) }.findAll().collectMany { path -> staged(path) }
 }
 
 // The local files beside the image, to be staged.
@@ -51,7 +51,7 @@ def own_beside(values) {
 
 // The same of files that CHECK alone reads: to other processes they are no input.
 def own_read_once(values) {
-    return read_once().collect { name -> local_file(values[name]) }.findAll().collectMany { path -> staged(path) }
+    return read_once().collect { name -> plain_file(values[name]) }.findAll().collectMany { path -> staged(path) }
 }
 
 // Whether these parameters ask for the cells of a second network.
@@ -66,4 +66,10 @@ def local_file(value) {
     }
     def path = as_path(value)
     return path.exists() ? reachable(path) : null
+}
+
+// The same of a parameter that may be a name as well: a folder of that name, as of its results, is none.
+def plain_file(value) {
+    def path = local_file(value)
+    return path && !path.isDirectory() ? path : null
 }

@@ -40,6 +40,12 @@ SHEETS: dict[str, bytes] = {
         "c,here.tif,s3://bucket/m.tif",
         "d,here.tif,plain.tif",
     ),
+    "deep/networks.csv": csv(
+        "sample,image,model,process",
+        'a,here.tif,"m.csv, m.tif,nuclei-small",quoted',
+        'b,here.tif,"plain.tif,gone.pth",m.csv',
+        "c,here.tif,inside,",
+    ),
     "urls.csv": csv("sample,image", "a,s3://bucket/a*.zarr", "b,https://server/b.zarr?x=1"),
     "planes.csv": csv("sample,image,stack", "a,scan/p_*,TRUE", "b,scan,1", "c,plain.tif,"),
     "missing.csv": csv("name;image", "a;plain.tif"),
@@ -139,6 +145,20 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
         "deep/sheet.csv",
         False,
         [["a", "deep/here.tif", {"markers": "deep/m.csv"}], ["b", "plain.tif", {}]],
+    ),
+    (
+        "deep/networks.csv",
+        False,
+        [
+            # folders are no networks or functions
+            [
+                "a",
+                "deep/here.tif",
+                {"model": "deep/m.csv,deep/m.tif,nuclei-small", "process": "quoted"},
+            ],
+            ["b", "deep/here.tif", {"model": "plain.tif,gone.pth", "process": "deep/m.csv"}],
+            ["c", "deep/here.tif", {"model": "inside"}],
+        ],
     ),
     (
         "deep/tissue.csv",
@@ -267,7 +287,7 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
 
 def write_inputs(folder: Path) -> None:
     """Write the files, empty but for the samplesheets."""
-    for name in (*FILES, "deep/here.tif", "deep/m.csv", "deep/m.tif"):
+    for name in (*FILES, "deep/here.tif", "deep/m.csv", "deep/m.tif", "deep/inside/x"):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).touch()
     for name, content in SHEETS.items():

@@ -115,7 +115,7 @@ def test_sections_of_a_thin_wide_volume_are_thinned_along_their_long_side_only(
 
 def test_single_planes_have_one_panel(tmp_path: Path) -> None:
     image, labels = box_volume()
-    three_views(image[3:4], labels[3:4], tmp_path / "p.png", title="A slide\nwith nuclei")
+    three_views(image[3:4], labels[3:4], tmp_path / "p.png", title="A $lide$_$\nwith nuclei")
     height, width = pixels(tmp_path / "p.png").shape[:2]
     assert height / width == pytest.approx(40 / 60, abs=0.12)
 

@@ -37,7 +37,7 @@ from terapose.apps.train.settings import Settings
 from terapose.apps.train.simulated import simulated_items, simulated_slides
 from terapose.apps.train.small import small_of
 from terapose.apps.train.step import loss_of
-from terapose.cli.train import command
+from terapose.cli.train import _called, command
 from terapose.core.errors import InputError
 from terapose.networks.files import identify
 from terapose.networks.loading import load
@@ -389,3 +389,9 @@ def test_command(tmp_path: Path) -> None:
     assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="a training already exists here"):
         CliRunner().invoke(command, given, catch_exceptions=False)
+
+
+def test_a_card_has_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["train", "my cells", "--init", "https://me:secret@host/net.pth?sig=hidden"]
+    monkeypatch.setattr("sys.argv", ["/usr/bin/terapose", *words])
+    assert _called() == "terapose train 'my cells' --init 'https://***@host/net.pth?sig=***'"

@@ -277,6 +277,25 @@ def test_a_folder_has_what_the_server_sends(viewed: Path, tmp_path: Path) -> Non
             write_view(viewed / "plane", out, client="https://example.org")
 
 
+def test_what_appears_in_a_folder_meanwhile_is_kept(
+    viewed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(InputError, match="would be overwritten"):
+        write_view(
+            *(viewed / "plane", out),
+            client="https://example.org",
+            progress=lambda *_: (out / "mine").touch(),
+        )
+    assert [path.name for path in out.iterdir()] == ["mine"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    monkeypatch.chdir(tmp_path)
+    for name in (".", "../" + tmp_path.name, str(tmp_path)):
+        with pytest.raises(InputError, match="which cannot be replaced"):
+            write_view(viewed / "plane", Path(name), client="https://example.org")
+
+
 def test_a_folder_that_fails_is_not_there(
     viewed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

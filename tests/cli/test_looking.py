@@ -14,6 +14,8 @@ import zarr
 from tests.command import Terapose
 from tests.synthetic import write_ome_zarr
 
+from terapose.cli.known import Known, segmented
+
 PLANE = np.random.default_rng(0).integers(0, 900, (80, 96)).astype(np.uint16)
 
 
@@ -84,6 +86,17 @@ def test_a_level_that_is_given_comes_first(tmp_path: Path, command: Terapose) ->
     assert command("cut", image, *words, "--level", 0).code == 0
     found = np.asarray(zarr.open_array(tmp_path / "t.zarr", mode="r"))
     np.testing.assert_array_equal(found[0, 0], PLANE[58:62, 68:72])
+
+
+def test_the_record_is_found_whatever_the_address(tmp_path: Path) -> None:
+    image = write_ome_zarr(tmp_path / "a.zarr", PLANE, axes="yx", factors=(1, 2))
+    _result(tmp_path / "out", image, {"level": 1}, (60, 70))
+    labels = tmp_path / "out" / "labels.zarr"
+    for place in (labels, f"{labels}/", f"file://{labels}", labels / "cells", labels / "nuclei/0"):
+        assert segmented(str(place), str(image)).selection.level == 1, place
+    assert segmented(str(tmp_path / "out/cells.csv"), str(image)).placed
+    for place in (tmp_path / "labels.zarr", "https://host/out/labels.zarr", "cells.csv"):
+        assert segmented(str(place), str(image)) == Known()
 
 
 def test_records_that_say_nothing_of_the_image(tmp_path: Path, command: Terapose) -> None:

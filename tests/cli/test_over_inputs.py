@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zarr
 from tests.command import Terapose
-from tests.synthetic import voxels, write_tiff
+from tests.slides import make
+from tests.synthetic import voxels, write_ome_zarr, write_tiff
 
 MANIFEST = """crop_name,dataset,class_label,voxel_size,translation,shape
 1,d,mito,[4;4;4],[0;0;0],[3;20;24]
@@ -30,6 +34,9 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "profile": ("profile", ".", "--json", "provenance.json"),
     "crop": ("crop", "image.tif", "image.tif", "--overwrite"),
+    "plan": ("plan", "image.tif", "--output", "image.tif"),
+    "plan, prices": ("plan", "image.tif", "--price", "p.json", "--output", "p.json"),
+    "a pattern": ("picture", "plane_{z}.tif", "labels.tif", "plane_0.tif", "--stack"),
     "process": ("process", "labels.tif", "labels.tif", "--with", "components", "--overwrite"),
 }
 
@@ -45,7 +52,9 @@ def test_outputs_over_inputs_are_refused(
     os.mkdir("x")
     Path("m.csv").write_text(MANIFEST)
     Path("p.csv").write_text("reference,predicted\nlabels.tif,labels.tif\n")
-    Path("provenance.json").write_text("{}")
+    for name in ("provenance.json", "p.json"):
+        Path(name).write_text("{}")
+    write_tiff(tmp_path / "plane_0.tif", voxels(1, 20, 24))
     shutil.copytree(tmp_path, tmp_path / "before", symlinks=True)
     said = command.refuses(*CASES[case])
     assert "the result would be in the place of an input, or inside it" in said
@@ -64,6 +73,41 @@ FILES: dict[str, tuple[str, ...]] = {
     "train": ("train", "data", "--output"),
     "plan": ("plan", "image.tif", "--output"),
 }
+
+
+@pytest.mark.parametrize("start", ["file://", "file://localhost", "FILE://"])
+def test_urls_of_files_are_these_files(tmp_path: Path, command: Terapose, start: str) -> None:
+    labels = tmp_path / "la bels.tif"
+    write_tiff(labels, voxels(3, 20, 24) % 7)
+    before = labels.read_bytes()
+    url = f"{start}{tmp_path}/la%20bels.tif"
+    said = command.refuses("evaluate", url, url, "--json", labels)
+    assert "the result would be in the place of an input" in said
+    assert labels.read_bytes() == before
+
+
+def test_what_is_no_array_is_not_replaced(tmp_path: Path, command: Terapose) -> None:
+    slide = make(tmp_path)
+    out = tmp_path / "other.zarr"
+    words = ("cut", slide.image, slide.labels, slide.table, out, "--force")
+    for zarr_format in (2, 3):
+        zarr.open_group(out, mode="w", zarr_format=zarr_format).create_array(
+            "0", shape=(3,), dtype="u1"
+        )
+        before = sorted(out.rglob("*"))
+        assert "got something other than an array" in command.refuses(*words)
+        assert sorted(out.rglob("*")) == before
+        shutil.rmtree(out)
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr("word/document.xml", "mine")
+    assert "got something other than an array" in command.refuses(*words)
+    assert zipfile.is_zipfile(out)
+    # a level of the image that is cut
+    image = write_ome_zarr(tmp_path / "image.zarr", slide.ids[0].astype(np.uint16), axes="yx")
+    level = image / "0"
+    said = command.refuses("cut", image, *words[2:4], level, "--force")
+    assert "the result would be in the place of an input, or inside it" in said
+    assert any(level.iterdir())
 
 
 @pytest.mark.parametrize("name", [".", "..", "data", "data/.."])

@@ -17,6 +17,7 @@ from terapose.api import status
 from terapose.api.status import StageProgress, _stage, failures_in, progress_of
 from terapose.cli.status import duration
 from terapose.io.store.store import Store
+from terapose.pipeline.plan import KEPT
 
 TIME = r"\d+ (?:s|min)"
 """As a busy machine takes."""
@@ -224,6 +225,19 @@ def test_the_end_of_a_long_message_is_read(tmp_path: Path) -> None:
         file.write(b"\nterapose: no space is left\nlast line\n")
     (failure,) = failures_in(tmp_path)
     assert (failure.name, failure.said) == ("MASKS (1)", "terapose: no space is left")
+
+
+def test_what_a_task_wrote_is_no_command_to_the_terminal(tmp_path: Path, command: Terapose) -> None:
+    task = tmp_path / "work" / "ab" / "cdef"
+    task.mkdir(parents=True)
+    (task / ".exitcode").write_text("1")
+    (task / ".command.run").write_text("### name: 'CHECK (a)'\n")
+    (task / ".command.err").write_text("curl: \x1b[2Jhttps://me:secret@host/a?sig=hidden\n")
+    (task / "store").mkdir()
+    (task / "store" / KEPT).write_text("{}")
+    said = command("status", tmp_path).out
+    assert "failed    CHECK (a), exit status 1" in said and "curl: " in said
+    assert not any(text in said for text in ("secret", "hidden", "\x1b"))
 
 
 def test_why_a_scheduler_ended_a_task_is_said(tmp_path: Path) -> None:

@@ -34,6 +34,25 @@ def test_a_file_is_the_old_one_until_it_is_the_new_one(
     assert [*tmp_path.iterdir()] == [path]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_where_folders_cannot_be_exchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    monkeypatch.setattr(files, "_exchanged", lambda *_: False)
+    path, place = tmp_path / "folder", tmp_path / "made"
+    for folder in (path, place):
+        folder.mkdir()
+        (folder / "file").write_text(folder.name)
+    if fails:
+        place.rename(tmp_path / "gone")
+        with pytest.raises(FileNotFoundError):
+            files.put_in_place(place, path)
+    else:
+        files.put_in_place(place, path)
+    assert (path / "file").read_text() == ("folder" if fails else "made")
+    assert {one.name for one in tmp_path.iterdir()} == {"folder", *(["gone"] if fails else [])}
+
+
 def test_a_folder_is_the_old_one_until_it_is_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,22 @@ def test_the_file_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert (tmp_path / lock.NAME).stat().st_mtime > 0
 
 
+def test_who_has_lost_the_folder_notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was stopped for long does not keep alive the lock of the run that took over."""
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+    path = tmp_path / lock.NAME
+    with lock.held(tmp_path) as confirm:
+        confirm()
+        other = json.dumps({**lock.myself(), "host": "other", "process": 7})
+        path.write_text(other)
+        os.utime(path, (0, 0))
+        time.sleep(0.2)
+        assert path.stat().st_mtime == 0
+        with pytest.raises(InputError, match="another run is writing here; got process 7 on other"):
+            confirm()
+    assert path.read_text() == other
+
+
 def test_one_of_many_that_find_an_old_file_wins(tmp_path: Path) -> None:
     inside, most, lost = 0, 0, 0
     guard, begin = threading.Lock(), threading.Barrier(8)

@@ -139,6 +139,11 @@ def test_the_call_of_mcmicro(tmp_path: Path, command: Terapose) -> None:
     assert command("segment", image, tmp_path / "plain", *words[4:], "--mode", "2d").code == 0
     plain = np.asarray(open_level(str(tmp_path / "plain" / "labels.zarr"), 0)[:])
     np.testing.assert_array_equal(tifffile.imread(out / "cell.ome.tif") > 0, plain > 0)
+    # run again with fewer tables: those of the run before go, and nothing of others
+    (qc / "mine.png").write_text("mine")
+    assert command("segment", *words, "--mode", "2d", "--table", "csv").code == 0
+    names = {"outlines.png", "cells.csv", "provenance.json", "mine.png"}
+    assert {path.name for path in qc.iterdir()} == names
     refused = command.refuses("segment", "--outdir", out, "--input", image, "--channel", "1", "3")
     assert "more channels are given than the network has inputs; got [1, 3]" in refused
 

@@ -26,10 +26,13 @@ from terapose.io.images.opening import open_image
 from terapose.io.labels.ome_tiff import Placed
 from terapose.io.labels.ome_zarr import open_level
 from terapose.networks import on_device
+from terapose.networks.files import identify
 from terapose.networks.tiling import run_planes
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import open_checked
+from terapose.pipeline.estimate import of_counts
 from terapose.pipeline.job import Job
+from terapose.pipeline.planning import make_plan
 from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import State
 from terapose.pipeline.tissue import find_tissue
@@ -48,6 +51,19 @@ def inputs(folder: Path, model: Path, image: NDArray[Any], **params: Any) -> NDA
     before = run_gather(Job(plan, store, "percentiles", 0, {}, State()), receipts)
     job = Job(plan, store, "gradients-yx", 0, {}, before)
     return gradients.read_input(job, Box.whole(plan.network_shape))
+
+
+def test_a_small_region_is_no_reason_for_small_blocks(tmp_path: Path, tiny_model: Path) -> None:
+    """Of the whole image, in which intensities are counted whatever is segmented."""
+    image = tmp_path / "large.zarr"
+    zarr.create_array(image, shape=(400, 8000, 9000), chunks=(64, 512, 512), dtype="uint16")
+    for mode, most in (("2d", 5_000), ("3d", 5_000)):
+        params = check({"model": str(tiny_model), "mode": mode, "region": "50:54,0:100,0:100"})
+        params = check({**params.model_dump(), "diameter": 30})
+        plan = make_plan(open_checked(str(image), params), identify(tiny_model), params)
+        assert plan.counted.shape == (400, 8000, 9000)
+        assert len(plan.counting) == plan.tasks["intensities"][-1][1] < most
+        assert of_counts(plan) < 2**30
 
 
 RULES: tuple[dict[str, Any], ...] = (

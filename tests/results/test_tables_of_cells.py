@@ -50,6 +50,17 @@ def test_the_separator_may_be_told(tmp_path: Path) -> None:
     same(tmp_path / "cells.csv")
 
 
+def test_rows_that_end_in_separators(tmp_path: Path) -> None:
+    """Pandas would take the first field for an index, and read each column from the one beside."""
+    lines = FRAME.to_csv(index=False).splitlines()
+    path = tmp_path / "cells.csv"
+    path.write_text("\n".join([lines[0], *(f"{line},," for line in lines[1:])]))
+    same(path)
+    path.write_text("\n".join([lines[0], *(f"{n},{line}" for n, line in enumerate(lines[1:]))]))
+    with pytest.raises(InputError, match="more fields in its rows than columns in its header"):
+        read_cells(path, SHAPE)
+
+
 @pytest.mark.parametrize(
     "names", [str.lower, str.upper, lambda c: c.replace("_", " "), "{} ".format]
 )

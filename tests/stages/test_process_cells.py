@@ -13,10 +13,13 @@ from tests.command import Terapose
 from tests.fields import balls, segment_field, to_centres
 from tests.synthetic import nuclei, write_ome_zarr
 
+from terapose.algorithms.objects.filters import Windows
 from terapose.apps.process.run import process
 from terapose.apps.process.setting import FileSetting
 from terapose.core.geometry import Grid, zyx
 from terapose.core.params import check
+from terapose.core.tables import windows
+from terapose.intermediates import relabel_map
 from terapose.io.images.array_like import open_labels
 from terapose.io.images.watch import Watch
 from terapose.results.processing.chosen import chosen, packed
@@ -60,6 +63,27 @@ def written(folder: Path, text: str) -> str:
     path = folder / "mine.py"
     path.write_text(text)
     return str(path)
+
+
+def test_cells_of_many_windows(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows are those of the numbers that objects had before some of them were left out."""
+    params = packed(check({"process": "split", "process_options": "distance=3"}))
+    given = {"process": params.process, "process_options": params.process_options}
+    expected = segment_field(
+        tmp_path / "one", tiny_model, FIELD, block_shape=WHOLE, min_size=600, **given
+    )
+    monkeypatch.setattr(windows, "__defaults__", (7,))
+    monkeypatch.setattr(Windows.__init__, "__defaults__", (7,))
+    monkeypatch.setattr(relabel_map, "ROWS", 7)
+    for block in (WHOLE, CUTS[1]):
+        found = segment_field(
+            tmp_path / "many", tiny_model, FIELD, block_shape=block, min_size=600, **given
+        )
+        relabelled, objects = found.states["relabel"].cells, found.states["objects"].last
+        assert 14 < relabelled < objects - 7
+        np.testing.assert_array_equal(found.labels, expected.labels)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,6 @@ def test_every_profile_resolves(tmp_path: Path) -> None:
     text = answer(tmp_path, "nextflow", "config", ROOT, "-show-profiles", "-flat")
     lines = text.splitlines()
     assert "profiles.conda.conda.enabled = true" in lines
-    assert "profiles.wave.wave.enabled = true" in lines
     assert "profiles.arm64.process.arch = 'linux/arm64'" in lines
     for label in ("blocks", "network"):
         assert f"profiles.arrays.process.'withLabel:{label}'.array = 100" in lines

@@ -19,7 +19,8 @@ def test_reports(launches: Callable[[str], Launch], voxels: np.ndarray) -> None:
     sheet = launch.path / "sheet.csv"
     rows = "sample,image,report\na b,volume.zarr,true\nplane,plane.tif,true\nnone,plane.tif,false\n"
     sheet.write_text(rows)
-    words = ("--input", sheet, "--diameter", 12)
+    # what is moved away is no input of what comes after it
+    words = ("--input", sheet, "--diameter", 12, "--publish_mode", "move")
     run = launch.done(*words)
     assert {"REPORT", "REPORTS"} <= run.submitted
     cells = {}

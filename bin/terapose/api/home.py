@@ -25,8 +25,8 @@ from pydantic import ValidationError
 from terapose.core.errors import InputError, StoreError, few
 from terapose.io import files
 from terapose.io.documents import kind_of
+from terapose.io.lock import Held
 from terapose.io.remote import Remote, names_in
-from terapose.io.remote_lock import Held
 from terapose.io.store.store import Store
 from terapose.pipeline.plan import KEPT, Plan
 from terapose.results.upload import upload
@@ -170,6 +170,7 @@ def laid_out(results: Path | Remote, home: Home, held: Held) -> Iterator[Path]:
     """
     if isinstance(results, Path):
         yield results
+        held()
         return
     if isinstance(home.place, Path):
         # one of a killed run is found again

@@ -28,9 +28,8 @@ from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import Parameters, check
 from terapose.io import files, remote_lock
 from terapose.io.images.model import Image
-from terapose.io.lock import held
+from terapose.io.lock import Held, held
 from terapose.io.remote import Remote, folder_of
-from terapose.io.remote_lock import Held
 from terapose.io.store.store import Store
 from terapose.pipeline.around import find_all, look_all
 from terapose.pipeline.checked import open_checked
@@ -161,9 +160,9 @@ def image_and_folder(
         with remote_lock.held(folder) as confirm:
             yield opened, confirm
     else:
-        with held(folder):
+        with held(folder) as confirm:
             files.clear_aside(folder)
-            yield opened, lambda: None
+            yield opened, confirm
 
 
 def make_report(folder: Path, results: Path | Remote, address: str) -> None:

@@ -330,7 +330,9 @@ def _write(figure: Figure, text: str, corner: tuple[float, float]) -> None:
     for number, line in enumerate(text.splitlines()):
         style: dict[str, Any] = {"fontsize": 9} if number else {"fontsize": 12, "weight": "bold"}
         y = corner[1] - 0.22 * number - (0.06 if number else 0.0)
-        figure.text(corner[0] / width, y / height, line, color=_INK, va="top", **style)
+        figure.text(
+            corner[0] / width, y / height, line, color=_INK, va="top", parse_math=False, **style
+        )
 
 
 def _cross(

@@ -195,7 +195,10 @@ def unfinished(
         ) from error
     with held(folder):
         yield Unfinished(folder, jobs, progress)
-    files.remove(folder)
+        # while it is held: whoever repeats the request has a folder of the same name
+        done = files.aside(folder)
+        folder.rename(done)
+    files.remove(done)
 
 
 def others(path: Path) -> list[str]:

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from terapose.cli.values import channel_names
 from terapose.core.errors import InputError
 from terapose.core.selection import Selection
+from terapose.io.images.address import localise
 from terapose.io.images.model import Image
+from terapose.io.remote import Remote, folder_of
+from terapose.results.outputs import LABELS
 
 if TYPE_CHECKING:
     from terapose.io.images.watch import Watch
@@ -82,7 +85,7 @@ def segmented(result: str, image: str) -> Known:
     Parameters
     ----------
     result
-        Path of the label image or table.
+        Path or URL of the label image or table.
     image
         Address of the image.
     """
@@ -92,7 +95,8 @@ def segmented(result: str, image: str) -> Known:
     from terapose.results.earlier import record_of
 
     try:
-        found = record_of(Path(result).parent) or {}
+        folder = _folder_of(result)
+        found = (record_of(folder) if folder else None) or {}
         about = found["image"]
         if not is_same(about["address"], image):
             return Known()
@@ -108,6 +112,18 @@ def segmented(result: str, image: str) -> Known:
         return TypeAdapter(Known).validate_json(json.dumps(known, allow_nan=False), strict=True)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return Known()
+
+
+def _folder_of(result: str) -> Path | Remote | None:
+    """The folder of results that a label image or table is in; None if there can be none."""
+    place = localise(result)
+    parts = place.rstrip("/").split("/")
+    while LABELS in parts[:-1]:  # an image in the group of labels
+        parts.pop()
+    try:
+        return folder_of("/".join(parts[:-1]) or ("/" if place.startswith("/") else "."))
+    except InputError:
+        return None
 
 
 def under(image: Image, shape: tuple[int, ...], known: Known) -> Image:

@@ -8,7 +8,6 @@ behind. Its images are planes with channels. All samples of a project share the 
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,11 +95,15 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
     from terapose.io.images.array_like import Lazy
     from terapose.io.images.channels import channel_numbers
     from terapose.io.images.watch import Watch
+    from terapose.results.earlier import RECORD, records_in
+    from terapose.results.outputs import named
 
     name = sample_name(address)
     folder = out / "qc" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # those of an earlier run, and nothing else that somebody keeps there
+    for earlier in {file for one in records_in(folder) for file in named(one)}:
+        files.remove(folder / earlier)
     watch = Watch()
     image = watch.open(partial(open_image, address, **record["output"]["selection"]))
     (first, *_), _ = channel_numbers(image, params.channels, params.markers)
@@ -117,5 +120,6 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
         at=fullest(cells),
         confirm=watch.confirm,
     )
-    for file in (*record["tables"], "provenance.json"):
+    for file in (*record["tables"], RECORD):
+        files.remove(folder / file)
         files.link(out / file, folder / file)

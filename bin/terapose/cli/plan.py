@@ -134,6 +134,7 @@ def command(
     from terapose.cli.price import price_lines, prices_of
     from terapose.core.errors import InputError
     from terapose.core.params import check
+    from terapose.io.images.address import refuse_inputs
     from terapose.io.images.describe import describe
     from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.pipeline.checked import open_checked
@@ -142,6 +143,7 @@ def command(
     params = check(options)
     if workers is not None and price is None:
         raise InputError("is only used with --price", where="--workers", remedy="add --price")
+    refuse_inputs([output], [image, *(str(one) for one in (model_file, price) if one)])
     # the diameter may take minutes to find: not for prices that are none
     prices = None if price is None else prices_of(price)
     opened = open_checked(image, params)

@@ -62,9 +62,9 @@ def command(
 ) -> None:
     """Segment IMAGE and write labels.zarr, cells.csv and provenance.json into OUT.
 
-    IMAGE is OME-Zarr, Zarr, N5, TIFF, OME-TIFF or HDF5, a path or a URL. OUT is a local folder or
-    one on an object store (s3://bucket/folder, gs://, az://: docs/cloud.md). To continue a run
-    that was interrupted, repeat the command. With --input, as in a call from MCMICRO,
+    IMAGE is OME-Zarr, Zarr, N5, TIFF, OME-TIFF or HDF5: a path, or a URL of Zarr or TIFF. OUT is a
+    local folder or one on an object store (s3://bucket/folder, gs://, az://: docs/cloud.md). To
+    continue a run that was interrupted, repeat the command. With --input, as MCMICRO calls it,
     cell.ome.tif and the folder qc, with a picture, are written too; measuring intensities is left
     to MCMICRO, and no intermediate results are kept. With --time all, the results of each time
     point go to a separate folder in OUT.

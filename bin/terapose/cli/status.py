@@ -53,7 +53,8 @@ def command(place: Path) -> None:
         click.echo(f"{text}\n")
     failures = failures_in(place)
     for one in failures[-_FAILURES:]:
-        click.echo(f"failed    {one.name}, exit status {one.status}, {one.folder}: {one.said}")
+        task = f"{shown(one.name)}, exit status {one.status}, {shown(one.folder)}"
+        click.echo(f"failed    {task}: {shown(one.said)}")
     if len(failures) > _FAILURES:
         click.echo(f"failed    and {len(failures) - _FAILURES} attempts before these")
 

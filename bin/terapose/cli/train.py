@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terapose.cli.values import LocalPath, Numbers, Real
+from terapose.core.masking import masked
 
 if TYPE_CHECKING:
     from terapose.apps.train.dataset import Dataset
@@ -152,10 +153,15 @@ def command(
         sources=dataset.sources,
         history=history,
         kept=kept,
-        command=shlex.join(["terapose", *sys.argv[1:]]),
+        command=_called(),
         licence=options["licence"],
     )
     click.echo(f"weights: {output}\ncurve: {curve_of(output)}\ncard: {card}")
+
+
+def _called() -> str:
+    """The command line, for a card that will be published with the weights."""
+    return shlex.join(["terapose", *map(masked, sys.argv[1:])])
 
 
 def _read(data: tuple[Path, ...], options: dict[str, Any], limit: int) -> Dataset:

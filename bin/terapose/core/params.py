@@ -277,7 +277,7 @@ class Parameters(ImageParameters):
     keep_intermediates: Literal["flows", "all", "none"] = Field(
         "flows",
         description="What to keep in the store: what a new threshold needs (flows), everything "
-        "(all), or nothing (none).",
+        "(all), or nothing (none; the workflow keeps tables, and the copy of a converted image).",
     )
     strict: bool = Field(
         False,

@@ -5,9 +5,12 @@ aside are unique, so two processes never write into one file; they end in `ASIDE
 a folder passes over them. A process that is killed leaves one behind.
 
 What is assumed of a file system holds for local ones, NFS and Lustre alike: a rename within a
-folder replaces what has the name in one step, and a file that was closed before it was renamed is
-seen whole by whoever opens the new name. Nothing is locked (flock) and nothing is synchronised:
-after a loss of power a file may be empty or old, which checksums detect (`terapose.io.checksums`).
+folder replaces a file of that name in one step, and a file that was closed before it was renamed is
+seen whole by whoever opens the new name. A folder that has the name is exchanged in one step where
+the system can (Linux, on local file systems). Elsewhere two renames leave nothing under the name in
+between, and a process that is killed there leaves the old folder under a name aside. Nothing is
+locked (flock) and nothing is synchronised: after a loss of power a file may be empty or old, which
+checksums detect (`terapose.io.checksums`).
 
 Each write and each rename is a *point* with a name. Tests end the process there (`at_point`).
 """
@@ -202,9 +205,14 @@ def put_in_place(place: Path, path: Path) -> None:
         if _exchanged(place, path):
             remove(place)
             return
+        # without that step, as on NFS and macOS, the name is free for a moment
         old = aside(path)
         path.rename(old)
-        place.rename(path)
+        try:
+            place.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
         remove(old)
     else:
         place.replace(path)

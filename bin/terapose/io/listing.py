@@ -25,7 +25,9 @@ from terapose.io.text_tables import read_table
 _SHEET = re.compile(r"(?i).*\.(csv|tsv|txt)")
 _WORKBOOK = re.compile(r"(?i).*\.(xlsx?|ods)")
 _NEEDED = ("sample", "image")
-FILES = ("model", "cell_model", "markers", "region", "process")
+_NETWORKS = ("model", "cell_model")
+_FOLDERS = ("markers", "region")
+FILES = (*_NETWORKS, *_FOLDERS, "process")
 """Parameters that may be files, which a samplesheet may name from its own folder."""
 _REMEDY = "name it in a samplesheet (columns sample and image)"
 _YES = re.compile(r"(?i)true|t|yes|y|on|1")
@@ -175,7 +177,7 @@ def _from_sheet(path: Path, *, stack: bool) -> list[Listed]:
                 remedy="fill in the columns sample and image",
             )
         name, image = row.pop("sample"), row.pop("image")
-        own = {k: _beside(v, path.parent) if k in FILES else v for k, v in row.items()}
+        own = {k: _beside(k, v, path.parent) if k in FILES else v for k, v in row.items()}
         is_stack = _YES.fullmatch(own["stack"]) is not None if "stack" in own else stack
         samples.append(Listed(name, _located(image, path.parent, where, stack=is_stack), own))
     return samples
@@ -228,11 +230,22 @@ def _row(where: str, columns: list[str], fields: list[str]) -> dict[str, str]:
     return filled
 
 
-def _beside(value: str, folder: Path) -> str:
-    """A file that a samplesheet names from its own folder, where there is none from here."""
-    there = folder / value
-    is_here = is_url(value) or os.path.exists(localise(value))
-    return str(there) if not is_here and there.exists() else value
+def _beside(name: str, value: str, folder: Path) -> str:
+    """A file that a samplesheet names from its own folder, where there is none from here.
+
+    Of several networks each; a folder of that name is no file, but for a mask of tissue.
+    """
+
+    def one(value: str) -> str:
+        there = folder / value
+        is_there = there.exists() if name in _FOLDERS else there.is_file()
+        is_here = is_url(value) or os.path.exists(localise(value))
+        return str(there) if is_there and not is_here else value
+
+    whole = (folder / value, Path(localise(value)))
+    if name not in _NETWORKS or any(path.exists() for path in whole):
+        return one(value)
+    return ",".join(one(part.strip()) for part in value.split(",") if part)
 
 
 def _located(image: str, folder: Path, where: str, *, stack: bool) -> str:

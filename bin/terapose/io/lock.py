@@ -30,6 +30,9 @@ from terapose.core.errors import InputError
 from terapose.io.documents import kind_of
 from terapose.io.files import aside, point
 
+Held = Callable[[], None]
+"""Refuses to go on if the folder is no longer held."""
+
 NAME = ".terapose.lock"
 BEAT = 20.0
 PATIENCE = 180.0
@@ -39,7 +42,7 @@ _TRIES = 20
 
 
 @contextmanager
-def held(folder: Path, *, to_free: bool = False) -> Iterator[None]:
+def held(folder: Path, *, to_free: bool = False) -> Iterator[Held]:
     """Hold a folder that exists while a block runs.
 
     Parameters
@@ -50,6 +53,12 @@ def held(folder: Path, *, to_free: bool = False) -> Iterator[None]:
         Whether the block frees room: where there is none an empty file has to do, which keeps
         others away for `PATIENCE` seconds.
 
+    Yields
+    ------
+    Held
+        Raises InputError if another run has the folder by now: one that was stopped for longer than
+        `PATIENCE` (a laptop that sleeps, a server that does not answer) loses it.
+
     Raises
     ------
     InputError
@@ -58,10 +67,15 @@ def held(folder: Path, *, to_free: bool = False) -> Iterator[None]:
     path = folder / NAME
     me = _take(path, to_free=to_free)
     over = threading.Event()
-    beat = threading.Thread(target=_touch, args=(path, over), daemon=True)
+    beat = threading.Thread(target=_touch, args=(path, me, over), daemon=True)
     beat.start()
+
+    def confirm() -> None:
+        if (holder := _holder(path)) not in (me, None):
+            raise in_use(folder, holder)
+
     try:
-        yield
+        yield confirm
     finally:
         over.set()
         beat.join()
@@ -251,10 +265,12 @@ def _started(process: int) -> str | None:
     return "running"
 
 
-def _touch(path: Path, over: threading.Event) -> None:
+def _touch(path: Path, me: dict[str, Any], over: threading.Event) -> None:
     while not over.wait(BEAT):
-        with suppress(OSError):
-            os.utime(path)
+        # that of another run is not kept alive
+        with suppress(OSError, InputError):
+            if _holder(path) == me:
+                os.utime(path)
 
 
 def in_use(folder: object, holder: dict[str, Any] | None) -> InputError:

@@ -18,18 +18,16 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from terapose.core.errors import InputError
 from terapose.io.files import ASIDE, point
-from terapose.io.lock import BEAT, NAME, PATIENCE, in_use, is_gone, myself, parsed
+from terapose.io.lock import BEAT, NAME, PATIENCE, Held, in_use, is_gone, myself, parsed
 from terapose.io.remote import Remote
 
 _TRIES = 20
 _OLD = f"{NAME}.old"
-Held = Callable[[], None]
-"""Refuses to go on if the folder is no longer held."""
 
 log = logging.getLogger(__name__)
 

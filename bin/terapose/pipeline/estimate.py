@@ -51,15 +51,15 @@ def of_planes(plan: Plan) -> int:
 
 def of_counts(plan: Plan) -> int:
     """Memory of a task that counts intensities."""
-    rules, image = plan.intensity, plan.image
+    rules, image, block = plan.intensity, plan.image, plan.counting.block
     # integers of 16 bits are counted as they are, of others some bins value by value
     held, fine = (16, 0) if image.itemsize <= 2 else (40, sum(map(len, rules.windows)))
     if rules.mode != "tile":
-        return BASE + math.prod(plan.block) * (image.itemsize + held) + 3 * _BIN * fine
+        return BASE + math.prod(block) * (image.itemsize + held) + 3 * _BIN * fine
     # tiles that begin in a block are read whole, of all channels
-    edges = (min(b + rules.tile, n) for b, n in zip(plan.block[1:], image.whole[1:], strict=True))
+    edges = (min(b + rules.tile, n) for b, n in zip(block[1:], image.whole[1:], strict=True))
     channels = len(image.channels)
-    return BASE + plan.block[0] * math.prod(edges) * (image.itemsize * channels + held)
+    return BASE + block[0] * math.prod(edges) * (image.itemsize * channels + held)
 
 
 def of_network(plan: Plan) -> int:

@@ -30,7 +30,7 @@ from terapose.io.store.store import Store
 from terapose.pipeline.graph import PLAN, STAGES
 from terapose.pipeline.image_plan import ImagePlan
 from terapose.pipeline.packs import choose_packs
-from terapose.pipeline.sizes import CHUNK, CONVERT_PLANES, FLAT_CHUNK, STATISTICS_PLANES
+from terapose.pipeline.sizes import CHUNK, CONVERT_PLANES, COUNTED, FLAT_CHUNK, STATISTICS_PLANES
 
 log = logging.getLogger(__name__)
 
@@ -227,10 +227,18 @@ class Plan(BaseModel):
             return Box((first, 0, 0), (first + self.image.shape[0], height, width))
         return whole
 
+    @property
+    def counting(self) -> Grid:
+        """Blocks of what is measured: those of a small region would be as many as it is small."""
+        shape, block = self.counted.shape, self.block
+        if shape != self.image.shape:
+            least = COUNTED[self.flat]
+            block = zyx(max(b, min(n, m)) for b, n, m in zip(block, shape, least, strict=True))
+        return Grid(shape, block)
+
     def counted_block(self, item: int) -> Box:
         """A block of what is measured, in voxels of the whole image."""
-        counted = self.counted
-        return Grid(counted.shape, self.block)[item].moved(counted.start)
+        return self.counting[item].moved(self.counted.start)
 
     @property
     def is_small(self) -> bool:
@@ -382,5 +390,5 @@ def items(plan: Plan, stage: str) -> int:
     if described.over == "counted" and plan.intensity.mode == "plane":
         return math.ceil(plan.image.shape[0] / STATISTICS_PLANES)
     if described.over == "counted":
-        return len(Grid(plan.counted.shape, plan.block))
+        return len(plan.counting)
     return len(plan.output.regions if described.over == "regions" else plan.grid)

@@ -15,3 +15,6 @@ FLAT_CHUNK = 512
 """Largest edge of the chunks of arrays that are written by blocks, of volumes and of planes."""
 BAND = 2**22
 """Most voxels that ``measure`` reads at a time, where a plane or a row has no more."""
+COUNTED = ((256, 256, 256), (8, 1024, 1024))
+"""Least edges of the blocks in which intensities are counted around a region (Z, Y, X), of volumes
+and of planes."""

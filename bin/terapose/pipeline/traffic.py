@@ -145,9 +145,8 @@ class Traffic:
 
     def intensities(self) -> Requests:
         """Of the counts of intensities."""
-        plan = self.plan
-        channels = len(plan.image.channels)
-        return Requests(0, self._image(plan.block, (0, 0, 0), channels, plan.counted.shape))
+        counting, channels = self.plan.counting, len(self.plan.image.channels)
+        return Requests(0, self._image(counting.block, (0, 0, 0), channels, counting.shape))
 
     def network(self, number: int) -> Requests:
         """Of a pass of the network: its sum, the one before, and the image."""

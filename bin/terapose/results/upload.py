@@ -25,8 +25,8 @@ from terapose.core.errors import InputError, few
 from terapose.io import files
 from terapose.io.checksums import AGAIN, of_file, unsealed
 from terapose.io.labels.files import keys_in
+from terapose.io.lock import Held
 from terapose.io.remote import Remote, at_once
-from terapose.io.remote_lock import Held
 from terapose.results.earlier import GOING, RECORD, announce, records_in
 from terapose.results.outputs import named
 from terapose.results.places import OnStore

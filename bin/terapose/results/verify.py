@@ -15,7 +15,7 @@ from terapose.io.remote import Remote
 from terapose.io.store.store import Store
 from terapose.pipeline.plan import load
 from terapose.pipeline.repair import read_summary
-from terapose.results.earlier import RECORD
+from terapose.results.earlier import GOING, RECORD
 from terapose.results.outputs import IMAGES, LABELS, MOST_NAMES, named
 from terapose.results.places import Place, place_of
 from terapose.results.publishing import Checks
@@ -23,6 +23,8 @@ from terapose.results.publishing import Checks
 _HERE = ("", ".", "..")
 MCMICRO = "segmentation/terapose-*"
 """Where samples are with ``publish_layout`` ``mcmicro`` (``modules/outdir.nf``)."""
+_SIGNS = (RECORD, LABELS, GOING)
+"""What shows that a folder holds results, or that a run was about to put some there."""
 
 
 def faults(folder: Path | Remote) -> list[str]:
@@ -115,8 +117,8 @@ def _reading(where: object) -> Iterator[None]:
 def folders_in(place: Path | Remote) -> Sequence[Path | Remote]:
     """Folders of results: the one that is named, or those of the samples in it, sorted.
 
-    A sample of which a run was ended while it copied the results may have labels and no record, or
-    a record and no labels.
+    A sample of which a run was ended while it copied the results may have labels and no record, a
+    record and no labels, or neither, but the note of the run.
 
     Parameters
     ----------
@@ -125,23 +127,23 @@ def folders_in(place: Path | Remote) -> Sequence[Path | Remote]:
     """
     if isinstance(place, Remote):
         return _remote_folders(place)
-    if any((place / name).exists() for name in (RECORD, LABELS)):
+    if any((place / name).exists() for name in _SIGNS):
         return [place]
-    patterns = [f"{samples}/{name}" for samples in ("*", MCMICRO) for name in (RECORD, LABELS)]
+    patterns = [f"{samples}/{name}" for samples in ("*", MCMICRO) for name in _SIGNS]
     return sorted({path.parent for pattern in patterns for path in place.glob(pattern)}) or [place]
 
 
 def _remote_folders(place: Remote) -> list[Remote]:
     """The same on an object store, where nothing is looked for by patterns."""
     names = place.names()
-    if {RECORD, LABELS} & {*names}:
+    if {*_SIGNS} & {*names}:
         return [place]
     samples = [place / name for name in names]
     masks, _, project = MCMICRO.rpartition("/")
     if masks in names:
         start = project.rstrip("*")
         samples += [place / masks / n for n in (place / masks).names() if n.startswith(start)]
-    return [one for one in samples if {RECORD, LABELS} & {*one.names()}] or [place]
+    return [one for one in samples if {*_SIGNS} & {*one.names()}] or [place]
 
 
 def _checks(record: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ leave (`terapose.intermediates.cell_parts`), so later stages are the same. In me
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +27,7 @@ from terapose.algorithms.objects.filters import BOX
 from terapose.algorithms.objects.measure import measure
 from terapose.core.errors import InputError, few
 from terapose.core.geometry import Box
-from terapose.core.tables import ROWS, Table, merged, select
+from terapose.core.tables import Table, merged, select, windows
 from terapose.intermediates.cell_parts import (
     WHOLE,
     at_border,
@@ -58,6 +59,7 @@ class _Cells(Setting):
         plan = job.plan
         super().__init__(function, plan.grid, plan.output.voxel_size, plan.image.address)
         self.job = job
+        self._last: dict[int, int] = {}
 
     def read_labels(self, box: Box) -> NDArray[Any]:
         """Labels of a box."""
@@ -71,13 +73,28 @@ class _Cells(Setting):
         return np.stack([self.job.read_image(box, channel) for channel in channels])
 
     def boxes_of(self, ids: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Boxes of cells, which **relabel** has put into its table."""
-        rows = [np.zeros((0, len(BOX)), np.int64)]
-        for number in np.unique(ids // np.uint64(ROWS)).tolist():
+        """Boxes of cells, which **relabel** has put into its table.
+
+        Its windows are those of the numbers of **objects**; those of cells rise from one to the
+        next.
+        """
+        rows, done = [np.zeros((0, len(BOX)), np.int64)], 0
+        every = range(len(windows(self.job.before.last)))
+        while done < len(ids):
+            number = bisect_left(every, ids[done], key=self._last_of)
             table = get_window(self.job.store, self.job.before.cell_table, number)
             kept = select(table, np.isin(table["id"], ids))
             rows.append(np.stack([kept[column] for column in BOX], axis=1))
+            done += max(len(kept["id"]), 1)
         return np.concatenate(rows)
+
+    def _last_of(self, number: int) -> int:
+        """The last cell in a window of the table of cells, or in those before it."""
+        if number not in self._last:
+            ids = get_window(self.job.store, self.job.before.cell_table, number)["id"]
+            before = self._last_of(number - 1) if number and not len(ids) else 0
+            self._last[number] = int(ids[-1]) if len(ids) else before
+        return self._last[number]
 
     def applied(self, number: int) -> Numbered:
         """New objects of a block."""

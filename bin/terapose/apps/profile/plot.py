@@ -52,7 +52,8 @@ def plot(steps: Sequence[Step], found: Sequence[Group], path: Path) -> None:
         _panel(right, every, group, memory_of, 1e9)
         left.set_ylabel("seconds")
         right.set_ylabel("peak memory, GB")
-        left.set_title(f"mode {group.mode}, {group.network}", loc="left", fontsize=10)
+        title = f"mode {group.mode}, {group.network}"
+        left.set_title(title, loc="left", fontsize=10, parse_math=False)
         right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     save(figure, path, dpi=120)
 

@@ -6,6 +6,7 @@ written chunk by chunk, so memory does not depend on the size of the image.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -54,12 +55,13 @@ def write_view(
     InputError
         If there is something in the folder, or as for `open_view`.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if os.path.realpath(folder) == os.getcwd():
         raise InputError(
-            "would be overwritten",
+            "is the folder in which the command was given, which cannot be replaced",
             where=folder,
-            remedy="give a folder that does not exist, or is empty",
+            remedy="give the name of a new folder",
         )
+    _refuse_taken(folder)
     # web servers for files alone do not always serve parts of them
     opened = open_results(results, image)
     site = make_site(opened, color_by=color_by, client=client, shards=False)
@@ -75,7 +77,19 @@ def write_view(
                 got=error,
                 remedy="replace links by what they lead to",
             ) from error
+        # that takes long: somebody may have put something there
+        _refuse_taken(folder)
     return site.notes
+
+
+def _refuse_taken(folder: Path) -> None:
+    """Refuse a folder with something in it, or what is no folder."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(
+            "would be overwritten",
+            where=folder,
+            remedy="give a folder that does not exist, or is empty",
+        )
 
 
 def _write(site: Site, place: Path, links: bool, progress: Callable[[int, int], None]) -> None:

@@ -13,6 +13,7 @@ from terapose.core.errors import InputError, pass_on
 from terapose.core.masking import masked
 from terapose.io.documents import MOST_BYTES, refuse_large, refuse_special, too_large
 from terapose.io.drivers import driver_of, object_store_options
+from terapose.io.images.patterns import is_pattern, matches
 
 __all__ = ["digest", "filesystem", "is_url", "join", "localise", "masked"]
 
@@ -165,7 +166,7 @@ def refuse_inputs(outputs: Iterable[Path | None], inputs: Iterable[str]) -> None
     InputError
         If one of them would be.
     """
-    read = {os.path.realpath(one): one for one in inputs if not is_url(one)}
+    read = {os.path.realpath(one): given for given in inputs for one in _files_of(given)}
     for output in filter(None, outputs):
         path = Path(os.path.realpath(output))
         for real, given in read.items():
@@ -176,3 +177,11 @@ def refuse_inputs(outputs: Iterable[Path | None], inputs: Iterable[str]) -> None
                     got=given,
                     remedy="choose another name",
                 )
+
+
+def _files_of(address: str) -> list[str]:
+    """Local paths that an address names: those of a pattern are many, those of a URL none."""
+    place = localise(address)
+    if is_url(place):
+        return []
+    return [one.path for one in matches(place)] if is_pattern(place) else [place]

@@ -20,8 +20,8 @@ from terapose.io import files, remote_lock
 from terapose.io.checksums import of_file
 from terapose.io.documents import parse_json
 from terapose.io.labels.of_image import Home
+from terapose.io.lock import Held
 from terapose.io.remote import Remote, at_once
-from terapose.io.remote_lock import Held
 from terapose.results.in_image.group import LIST, refuse_other_formats, relist
 from terapose.results.in_image.wanted import Wanted
 

@@ -38,9 +38,10 @@ class Block:
     Attributes
     ----------
     start, stop
-        (Z, Y, X) of the first voxel, and of the first one after the last, in the whole image.
+        (Z, Y, X) of the first voxel, and of the first one after the last, in what is segmented: the
+        image, or a region of it.
     shape
-        (Z, Y, X) of the whole image.
+        (Z, Y, X) of what is segmented.
     voxel_size
         (z, y, x) in micrometres, or None.
     options

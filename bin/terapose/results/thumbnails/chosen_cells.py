@@ -5,11 +5,13 @@ All positions are ZYX; a single plane is a volume of one plane.
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from terapose.io.documents import refuse_special
 from terapose.io.homes import expanded
 from terapose.io.images.array_like import Voxels
 from terapose.io.images.read_ahead import blocks_of, read_ahead
-from terapose.io.text_tables import dialect_of
+from terapose.io.text_tables import Dialect, dialect_of
 
 log = logging.getLogger(__name__)
 
@@ -223,6 +225,9 @@ def _read(
         options |= {"skiprows": form.skipped, "decimal": "," if form.separator == ";" else "."}
         present = [str(c) for c in pd.read_csv(path, nrows=0, **options).columns]
         found = columns_of(present, names)
+        _refuse_nameless(path, len(present), form)
+        # else the first fields of rows that end in a separator would be an index
+        options["index_col"] = False
         return _named(pd.read_csv(path, usecols=[*found.values()], **options), found), present
     except OSError as error:
         raise InputError(
@@ -230,13 +235,32 @@ def _read(
         ) from error
     except InputError:
         raise
-    except ValueError as error:  # of pandas' and pyarrow's readers, decoding errors among them
+    except (
+        ValueError,
+        csv.Error,
+    ) as error:  # of pandas' and pyarrow's readers, decoding errors among them
         raise InputError(
             "is not a table of cells",
             where=path,
             got=f"{type(error).__name__}: {error}".splitlines()[0],
             allowed="CSV, or Parquet with a name that ends in .parquet",
         ) from error
+
+
+def _refuse_nameless(path: Path, columns: int, form: Dialect) -> None:
+    """Refuse rows with fields that have no column, which are those of the first ones moved on."""
+    with path.open(encoding=form.encoding, newline="") as file:
+        for _ in range(form.skipped):
+            file.readline()
+        rows = filter(any, csv.reader(file, delimiter=form.separator))
+        _, row = next(rows, []), next(rows, [])
+    if any(field.strip() for field in row[columns:]):
+        raise InputError(
+            "has more fields in its rows than columns in its header",
+            where=path,
+            got=f"{len(row)} fields, {columns} columns",
+            remedy="name all columns, that of the row names, too",
+        )
 
 
 def _named(frame: pd.DataFrame, found: Mapping[str, str]) -> pd.DataFrame:

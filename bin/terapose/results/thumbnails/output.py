@@ -17,8 +17,9 @@ from numpy.typing import DTypeLike
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX
 from terapose.io import files
+from terapose.io.documents import parse_json
 from terapose.io.homes import expanded
-from terapose.io.images.address import is_url
+from terapose.io.images.address import is_url, refuse_inputs
 from terapose.io.images.model import Image
 from terapose.results.thumbnails.files import Layout, create_array
 
@@ -78,19 +79,17 @@ class Destination:
         ------
         InputError
             If it exists and is not to be replaced, is something other than an array, holds an
-            input, or cannot be written.
+            input or is inside one, or cannot be written.
         """
         self._overwrite = overwrite
         self._refuse_present()
+        refuse_inputs(self._paths, inputs)
         for path in self._paths:
-            if not os.path.lexists(path):
-                continue
-            held = next((i for i in inputs if _holds(path, i)), None)
-            if held is not None or not _is_array(path):
+            if os.path.lexists(path) and not _is_array(path):
                 raise InputError(
                     "is not replaced",
                     where=path,
-                    got=f"what holds {held}" if held else "something other than an array",
+                    got="something other than an array",
                     remedy="choose another name",
                 )
         try:
@@ -191,16 +190,18 @@ def cell_bytes(images: zarr.Array[Any]) -> int:
     return math.prod((shape[0], *shape[2:])) * images.dtype.itemsize
 
 
-def _holds(path: Path, address: str) -> bool:
-    return not is_url(address) and Path(os.path.realpath(address)).is_relative_to(
-        os.path.realpath(path)
-    )
-
-
 def _is_array(path: Path) -> bool:
-    if path.is_file():
-        return zipfile.is_zipfile(path)
-    return any((path / name).is_file() for name in (".zarray", "zarr.json"))
+    """Whether it is a Zarr array, as a folder or a zip file, and no group of them."""
+    if path.is_file() and not zipfile.is_zipfile(path):
+        return False
+    place = zipfile.Path(path) if path.is_file() else path
+    if (place / ".zarray").is_file():
+        return True
+    try:
+        about = parse_json((place / "zarr.json").read_text(encoding="utf-8"))
+    except (OSError, KeyError, ValueError):
+        return False
+    return isinstance(about, dict) and about.get("node_type") == "array"
 
 
 def _zip(folder: Path, path: Path) -> None:
