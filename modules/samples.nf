@@ -161,6 +161,9 @@ def from_sheet(path, stack) {
 // A file that a samplesheet names from its own folder, where there is none from here; of several
 // networks each.
 def beside(name, value, folder) {
+    if (is_url(value)) {
+        return value
+    }
     def are_several = name in networks() && !folder.resolve(value).exists() && !as_path(value).exists()
     def all = are_several ? value.tokenize(',').collect { one -> one.trim() } : [value]
     return all.collect { one -> one_beside(one, folder, !(name in beside_image())) }.join(',')
@@ -168,8 +171,8 @@ def beside(name, value, folder) {
 
 // A folder of that name is no file, but for a mask of tissue.
 def one_beside(value, folder, is_plain) {
-    def there = is_url(value) ? null : folder.resolve(value)
-    def is_there = there && there.exists() && !(is_plain && there.isDirectory())
+    def there = folder.resolve(value)
+    def is_there = there.exists() && !(is_plain && there.isDirectory())
     return is_there && !as_path(value).exists() ? there.toString() : value
 }
 

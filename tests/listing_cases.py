@@ -45,6 +45,7 @@ SHEETS: dict[str, bytes] = {
         'a,here.tif,"m.csv, m.tif,nuclei-small",quoted',
         'b,here.tif,"plain.tif,gone.pth",m.csv',
         "c,here.tif,inside,",
+        """d,here.tif,"https://host/a.pth?sig=a, 'b$,,c",""",
     ),
     "urls.csv": csv("sample,image", "a,s3://bucket/a*.zarr", "b,https://server/b.zarr?x=1"),
     "planes.csv": csv("sample,image,stack", "a,scan/p_*,TRUE", "b,scan,1", "c,plain.tif,"),
@@ -158,6 +159,7 @@ ANSWERS: list[tuple[str, bool, list[list[Any]] | str]] = [
             ],
             ["b", "deep/here.tif", {"model": "plain.tif,gone.pth", "process": "deep/m.csv"}],
             ["c", "deep/here.tif", {"model": "inside"}],
+            ["d", "deep/here.tif", {"model": "https://host/a.pth?sig=a, 'b$,,c"}],
         ],
     ),
     (

@@ -239,9 +239,10 @@ def _beside(name: str, value: str, folder: Path) -> str:
     def one(value: str) -> str:
         there = folder / value
         is_there = there.exists() if name in _FOLDERS else there.is_file()
-        is_here = is_url(value) or os.path.exists(localise(value))
-        return str(there) if is_there and not is_here else value
+        return str(there) if is_there and not os.path.exists(localise(value)) else value
 
+    if is_url(value):
+        return value
     whole = (folder / value, Path(localise(value)))
     if name not in _NETWORKS or any(path.exists() for path in whole):
         return one(value)
