@@ -164,24 +164,17 @@ def age(file) {
     return file.exists() ? (now - modified(file)) / 1000 : 0
 }
 
-// Say that the run is still there, unless another one has the folder by now. A fault of the disk that
-// passes (a full one, a server that does not answer) would end the timer.
+// Say that the run is still there, by the same clock, unless another one has the folder by now. A fault
+// of the disk that passes (a full one, a server that does not answer) would end the timer.
 def beat(file, me) {
     try {
         if (is_file(file) && file.text == me) {
-            touch(file)
+            def now = java.nio.file.attribute.FileTime.fromMillis(clock(file))
+            java.nio.file.Files.setLastModifiedTime(file, now)
         }
     }
     catch (IOException _fault) {
         return
-    }
-}
-
-// Say that the run is still there, by the same clock. It may have been removed by hand.
-def touch(file) {
-    def now = java.nio.file.attribute.FileTime.fromMillis(clock(file))
-    if (file.exists()) {
-        java.nio.file.Files.setLastModifiedTime(file, now)
     }
 }
 

@@ -127,6 +127,9 @@ def test_who_has_lost_the_folder_notices(tmp_path: Path, monkeypatch: pytest.Mon
         assert path.stat().st_mtime == 0
         with pytest.raises(InputError, match="another run is writing here; got process 7 on other"):
             confirm()
+        path.write_text("")
+        confirm()
+        path.write_text(other)
     assert path.read_text() == other
 
 

@@ -16,14 +16,17 @@ from terapose.results.verify import check as verify
 
 pytestmark = pytest.mark.slow
 
-CASES: dict[str, tuple[tuple[object, ...], tuple[object, ...]]] = {
+CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
     "plane": (
         (
             *("--mode", "2d", "--normalize", "tile", "--normalize_tile", 40),
             *("--diameter", 14, "--model", "auto"),
             *("--mask_tiff", "cell.ome.tif", "--expand", 3, "--table", "csv,h5ad,geojson"),
         ),
-        ("--block_shape", "1,19,33", "--rectangle", 40, "--max_tasks", 2),
+        (
+            ("--block_shape", "1,19,33", "--rectangle", 40, "--max_tasks", 2),
+            ("--block_shape", "1,96,31", "--rectangle", 70),
+        ),
     ),
     "cells": (
         (
@@ -31,15 +34,15 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[object, ...]]] = {
             *("--model", "auto"),
         ),
         # those of the second network in one task, the nuclei never
-        ("--block_shape", "1,19,33"),
+        (("--block_shape", "1,19,33"),),
     ),
     "stitch": (
         (*SHIPPED, "--mode", "stitch", "--normalize", "plane", "--stitch_threshold", 0.2),
-        ("--block_shape", "3,14,50", "--slab_planes", 2, "--max_tasks", 2),
+        (("--block_shape", "3,14,50", "--slab_planes", 2, "--max_tasks", 2),),
     ),
     "volume": (
         ("--flow_threshold", 0.6, "--anisotropy", 1.5, "--flow3d_smooth", 1, "--diameter", 20),
-        ("--block_shape", "7,40,17", "--slab_planes", 5, "--max_tasks", 2),
+        (("--block_shape", "7,40,17", "--slab_planes", 5, "--max_tasks", 2),),
     ),
 }
 EXTRA = {
@@ -71,20 +74,21 @@ def test_same_bytes_however_it_is_cut(
     launches: Launches, images: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
     image = images[name]
-    rules, cut = CASES[name]
+    rules, cuts = CASES[name]
     options = [word.replace("_", "-") if str(word).startswith("--") else word for word in rules]  # type: ignore[attr-defined]
     whole = segment(image, tmp_path / "whole", *options, "--block-shape", "999,999,999")
-    launch = launches(name)
-    words = ("--input", image, *rules, *cut)
-    assert launch.done(*words).submitted >= EXTRA[name]
-    out = launch.out / image.stem
-    assert results(out) == whole
-    for pattern in ("*.ome.tif", "*.csv", "*.geojson"):
-        for file in tmp_path.glob(f"whole/{pattern}"):
-            assert (out / file.name).read_bytes() == file.read_bytes(), file.name
-    if name == "cells":
-        _damage_cells(launch, *words, "-resume")
+    for number, cut in enumerate(cuts):
+        launch = launches(f"{name}-{number}")
+        run = launch.done("--input", image, *rules, *cut)
+        assert run.submitted >= (EXTRA[name] if number == 0 else {"WHOLE"})
+        out = launch.out / image.stem
         assert results(out) == whole
+        for pattern in ("*.ome.tif", "*.csv", "*.geojson"):
+            for file in tmp_path.glob(f"whole/{pattern}"):
+                assert (out / file.name).read_bytes() == file.read_bytes(), file.name
+        if name == "cells":
+            _damage_cells(launch, "--input", image, *rules, *cut, "-resume")
+            assert results(out) == whole
     assert bool(list(out.glob("*.ome.tif"))) == ("--mask_tiff" in rules)
     cells = np.loadtxt(out / "cells.csv", delimiter=",", skiprows=1, usecols=0)
     assert len(cells) > 5

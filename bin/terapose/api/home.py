@@ -170,6 +170,7 @@ def laid_out(results: Path | Remote, home: Home, held: Held) -> Iterator[Path]:
     """
     if isinstance(results, Path):
         yield results
+        # else the other run's may be among these
         held()
         return
     if isinstance(home.place, Path):

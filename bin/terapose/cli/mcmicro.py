@@ -101,9 +101,10 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
     name = sample_name(address)
     folder = out / "qc" / name
     folder.mkdir(parents=True, exist_ok=True)
-    # those of an earlier run, and nothing else that somebody keeps there
-    for earlier in {file for one in records_in(folder) for file in named(one)}:
-        files.remove(folder / earlier)
+    own = (*record["tables"], RECORD)
+    # what an earlier run has left, and nothing else that somebody keeps there
+    for file in {*own, *(file for one in records_in(folder) for file in named(one))}:
+        files.remove(folder / file)
     watch = Watch()
     image = watch.open(partial(open_image, address, **record["output"]["selection"]))
     (first, *_), _ = channel_numbers(image, params.channels, params.markers)
@@ -120,6 +121,5 @@ def write_qc(address: str, out: Path, params: Parameters, record: dict[str, Any]
         at=fullest(cells),
         confirm=watch.confirm,
     )
-    for file in (*record["tables"], RECORD):
-        files.remove(folder / file)
+    for file in own:
         files.link(out / file, folder / file)

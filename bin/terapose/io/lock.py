@@ -71,7 +71,8 @@ def held(folder: Path, *, to_free: bool = False) -> Iterator[Held]:
     beat.start()
 
     def confirm() -> None:
-        if (holder := _holder(path)) not in (me, None):
+        # one that cannot be read for a moment says nothing of another run
+        if (holder := _holder(path)) and holder != me:
             raise in_use(folder, holder)
 
     try:

@@ -235,10 +235,8 @@ def _read(
         ) from error
     except InputError:
         raise
-    except (
-        ValueError,
-        csv.Error,
-    ) as error:  # of pandas' and pyarrow's readers, decoding errors among them
+    # of pandas' and pyarrow's readers, errors of decoding among them
+    except (ValueError, csv.Error) as error:
         raise InputError(
             "is not a table of cells",
             where=path,
