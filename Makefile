@@ -21,12 +21,14 @@ SEEDS ?= 0:100
 DIST := --dist loadfile --no-loadscope-reorder
 # No test that is marked as long, and none that needs Nextflow.
 FAST := -m "not slow and not large" --ignore tests/workflow
+# Of what is tested twice, the shorter test.
+SHORTER := -m "not thorough"
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11.1 --fork-strategy fewest \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine lint-engine demo test test-fast test-integration coverage soak lint lint-nextflow hooks docs docs-site fuzz faults precision projections real-data exactness compare-cellpose3 compare-cellcutter lock clean
+.PHONY: help setup engine lint-engine demo test test-all test-fast test-integration coverage soak lint lint-nextflow hooks docs docs-site fuzz faults precision projections real-data exactness compare-cellpose3 compare-cellcutter lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -44,7 +46,10 @@ lint-engine: setup
 demo: engine ## segment a simulated volume, or INPUT=my.tif with ARGS="--diameter 12"; results in OUTDIR=demo
 	@python tools/demo.py --outdir "$(OUTDIR)" $(if $(INPUT),--input "$(INPUT)") $(ARGS)
 
-test: engine lint ## lint, then every test
+test: engine lint ## lint, then all tests but those that repeat at length what a shorter one shows
+	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(DIST) $(SHORTER) $(TESTS)
+
+test-all: engine lint ## lint, then every test: before a release
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) $(DIST) $(TESTS)
 
 test-integration: setup engine ## SLURM, Charliecloud, Azure, Google and other programs, where they can be had; packages

@@ -28,6 +28,7 @@ def test_the_notebook_is_stored_without_outputs() -> None:
     assert not [cell for cell in code if cell["outputs"] or cell["execution_count"] is not None]
 
 
+@pytest.mark.thorough(shorter="tests/api/test_notebook.py::test_the_examples_of_the_page_run")
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = pytest.importorskip("nbclient", reason="needs Jupyter (make setup installs it)")
     nbformat = pytest.importorskip("nbformat")

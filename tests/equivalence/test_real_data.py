@@ -111,6 +111,9 @@ def test_a_held_out_embryo_whatever_the_blocks(embryo: Path, tmp_path: Path) -> 
     np.testing.assert_array_equal(many, one)
 
 
+@pytest.mark.thorough(
+    shorter="tests/equivalence/test_real_data.py::test_a_held_out_embryo_whatever_the_blocks"
+)
 @pytest.mark.slow
 def test_the_script_scores_every_volume_of_a_folder_both_ways(tmp_path: Path) -> None:
     folder = tmp_path / "data/nuclei3d_plant"

@@ -108,6 +108,9 @@ def cleaned(out: Path, work: Path, *more: str) -> tuple[tuple[list[str], list[st
     return ([line for line in lines if line.startswith("kept ")], going), stores
 
 
+@pytest.mark.thorough(
+    shorter="tests/workflow/test_kill.py::test_killed_run_resumes_to_the_same_bytes"
+)
 def test_a_kill_while_the_network_is_fetched(launches: Launches, plane: np.ndarray) -> None:
     launch = launches("fetching")
     write_tiff(launch.path / "image.tif", plane)

@@ -60,6 +60,7 @@ def alone(image: Path, out: Path, *words: object) -> tuple[str, bytes]:
     return segment(image, out, *(str(word).replace("_", "-") for word in RULES), *words)
 
 
+@pytest.mark.thorough(shorter="tests/workflow/test_families.py::test_an_ensemble_goes_through")
 @pytest.mark.parametrize(
     ("kind", "family"),
     [

@@ -16,6 +16,10 @@ from tests.workflow.launch import Launch, copy_of_workflow, results, segment
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.thorough(
+    shorter="tests/workflow/test_inputs.py"
+    "::test_columns_of_a_samplesheet_are_parameters_and_slides_do_not_wait"
+)
 def test_samplesheet_with_an_image_that_is_converted(
     launches: Launches, image: Path, voxels: np.ndarray, undisturbed: tuple[str, bytes]
 ) -> None:

@@ -24,6 +24,10 @@ process {{
 SEVERAL = "tasks ran on machines of several kinds, which may round differently: "
 
 
+@pytest.mark.thorough(
+    shorter="tests/pipeline/test_rounding.py"
+    "::test_a_gather_warns_of_several_kinds_and_refuses_them_on_request"
+)
 def test_several_kinds_are_a_warning_or_refused(
     launches: Launches, image: Path, undisturbed: tuple[str, bytes]
 ) -> None:

@@ -60,6 +60,9 @@ def finished(again: Run, wanted: tuple[str, bytes], out: Path) -> None:
     assert (out / "image" / "provenance.json").exists()
 
 
+@pytest.mark.thorough(
+    shorter="tests/cli/test_bad_folders.py::test_disk_that_fills_up_while_results_are_made"
+)
 @pytest.mark.parametrize("place", ["results", "work"])
 def test_a_disk_that_becomes_full_while_everything_is_computed(
     launches: Launches,
@@ -83,6 +86,7 @@ def test_a_disk_that_becomes_full_while_everything_is_computed(
     finished(launch.done(*words, "-resume"), wanted, out)
 
 
+@pytest.mark.thorough(shorter="tests/cli/test_bad_folders.py::test_memory_that_does_not_suffice")
 def test_memory_that_does_not_suffice_in_one_process(
     launches: Launches, plane: Path, wanted: tuple[str, bytes]
 ) -> None:

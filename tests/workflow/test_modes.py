@@ -45,6 +45,10 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
         (("--block_shape", "7,40,17", "--slab_planes", 5, "--max_tasks", 2),),
     ),
 }
+LONGER = pytest.mark.thorough(
+    shorter="tests/equivalence/test_exactness.py"
+    "::test_any_cut_gives_the_bytes_of_one_piece_and_the_cells_of_cellpose"
+)
 EXTRA = {
     "plane": {"FLOW_ERRORS", "OUTLINES"},
     "cells": {"CELL_OVERLAPS", "MATCH", "VERIFY", "WHOLE"},
@@ -69,7 +73,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=LONGER if name in ("cells", "stitch") else ()) for name in CASES],
+)
 def test_same_bytes_however_it_is_cut(
     launches: Launches, images: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
@@ -106,6 +113,9 @@ def _damage_cells(launch: Launch, *words: object) -> None:
     assert "WHOLE" in launch.done(*words).submitted
 
 
+@pytest.mark.thorough(
+    shorter="tests/pipeline/test_upscale.py::test_labels_masks_and_tables_are_those_of_level_0"
+)
 def test_a_coarser_level_and_then_level_0(launches: Launches, tmp_path: Path) -> None:
     plane, _ = nuclei((9, 121, 133), spacing=24, seed=5)
     image = write_ome_zarr(tmp_path / "slide.zarr", plane[4], axes="yx", factors=(1, 2))

@@ -23,6 +23,9 @@ def process(labels, image, block):
 """
 
 
+@pytest.mark.thorough(
+    shorter="tests/stages/test_process_cells.py::test_any_blocks_give_what_the_command_gives"
+)
 def test_a_file_in_any_blocks(launches: Launches, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(FILE)

@@ -43,6 +43,7 @@ def _found(launch: Launch, sample: str) -> tuple[str, bytes, str]:
     return (*results(out), hashlib.sha256((out / MASK).read_bytes()).hexdigest())
 
 
+@pytest.mark.thorough(shorter="tests/workflow/test_modes.py::test_same_bytes_however_it_is_cut")
 def test_one_checksum(launches: Launches, voxels: np.ndarray, tmp_path: Path) -> None:
     image = write_ome_zarr(tmp_path / "nuclei.zarr", voxels[5:8], voxel_size=(1.0, 1.0, 1.0))
     options = ("--mode", "2d", "--flow_threshold", 0, "--mask_tiff", MASK)

@@ -86,6 +86,10 @@ def test_same_bytes_as_the_command_and_as_uncut(
     assert one == other and all(one.values())
 
 
+@pytest.mark.thorough(
+    shorter="tests/workflow/test_inputs.py"
+    "::test_edited_code_invalidates_what_it_computed_and_no_more"
+)
 def test_new_filter_and_new_threshold_run_only_what_they_shape(
     launch: Launch, again: Again, image: Path, undisturbed: tuple[str, bytes]
 ) -> None:
@@ -147,6 +151,9 @@ def test_damage_is_noticed_and_made_again(
     assert results(out) == undisturbed
 
 
+@pytest.mark.thorough(
+    shorter="tests/workflow/test_workflow.py::test_damage_is_noticed_and_made_again"
+)
 def test_damaged_receipts_and_plans_are_made_again(
     launch: Launch, again: Again, image: Path, undisturbed: tuple[str, bytes]
 ) -> None:
@@ -176,6 +183,9 @@ def test_damaged_receipts_and_plans_are_made_again(
         path.write_text(whole)
 
 
+@pytest.mark.thorough(
+    shorter="tests/workflow/test_workflow.py::test_damage_is_noticed_and_made_again"
+)
 def test_a_copy_that_was_cut_short_is_known_from_what_others_wrote(
     launch: Launch, again: Again, image: Path, undisturbed: tuple[str, bytes]
 ) -> None:
@@ -212,6 +222,7 @@ def test_changed_image_runs_everything(launch: Launch, image: Path) -> None:
     assert run.cached <= {"FETCH"}
 
 
+@pytest.mark.thorough(shorter="tests/results/test_damage.py::test_what_is_damaged_is_made_again")
 def test_thinned_store_is_told_last_on_the_terminal(
     launch: Launch, image: Path, tmp_path: Path
 ) -> None:
@@ -231,6 +242,7 @@ def test_thinned_store_is_told_last_on_the_terminal(
     assert results(launch.out / "nuclei") == segment(image, tmp_path, "--cellprob-threshold", 2)
 
 
+@pytest.mark.thorough(shorter="tests/results/test_damage.py::test_what_is_damaged_is_made_again")
 def test_removed_store_is_computed_again(
     launch: Launch, again: Again, undisturbed: tuple[str, bytes]
 ) -> None:
@@ -241,6 +253,9 @@ def test_removed_store_is_computed_again(
     assert results(launch.out / "nuclei") == undisturbed
 
 
+@pytest.mark.thorough(
+    shorter="tests/results/test_in_image.py::test_readers_see_labels_on_the_image"
+)
 def test_labels_in_the_image(launch: Launch, again: Again, image: Path) -> None:
     """Nothing but the copy is new, and the image is the same to Nextflow afterwards."""
     once = {"CHECK", "PUBLISH", "ATTACH"}
