@@ -59,8 +59,9 @@ WORKFLOW: dict[str, Json] = {
     "single_task": {
         "type": "boolean",
         "default": True,
-        "description": "Run all stages of a sample in one task if none of them would have several: "
-        "starting a task for each takes longer than the work on a small image.",
+        "description": "Run all stages of a sample in one task if none of them would have several "
+        "and max_memory suffices: starting a task for each takes longer than the work on a small "
+        "image.",
     },
     "simulate": {
         "type": "string",

@@ -170,6 +170,21 @@ def test_plan_tells_the_needs_and_writes_the_tasks(
     assert tables["convert"].read_text() == f"{columns}\nall,0,0,0,0,0,0\n"
 
 
+@pytest.mark.parametrize(("limit", "several"), [(1.1, True), (2.0, False)])
+def test_one_task_for_all_stages_keeps_the_limit_too(
+    command: Terapose, tmp_path: Path, tiny_model: Path, limit: float, several: bool
+) -> None:
+    """It holds the network while it does what other stages do in a task of their own."""
+    image = write_ome_zarr(tmp_path / "nuclei.zarr", nuclei((6, 24, 28))[0])
+    words = ("--model-file", tiny_model, "--max-memory", limit, "--tasks", tmp_path / "tasks")
+    said = command("plan", image, *words)
+    assert said.code == 0, said.err
+    assert ("all of them are one task" not in said.out) == several
+    rows = (tmp_path / "tasks" / "whole.csv").read_text().splitlines()[1:]
+    memory = [int(row.split(",")[3]) for row in rows]
+    assert memory == [0] if several else len(memory) == 2 and 0 < memory[0] <= limit * 1e9
+
+
 @pytest.mark.parametrize("folder", [".", "./", "out", "../out", "a/.."])
 def test_check_looks_at_any_folder(
     command: Terapose, tmp_path: Path, tiny_model: Path, folder: str, monkeypatch: Any

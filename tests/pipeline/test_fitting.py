@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import memory_of
 from terapose.pipeline.needs import LEAST, NOTHING, needs_of
-from terapose.pipeline.plan import Plan
+from terapose.pipeline.plan import Plan, items
 from terapose.pipeline.planning import make_plan
 
 MakePlan = Callable[..., Plan]
@@ -101,3 +102,43 @@ def test_tasks_ask_for_what_was_projected(plan_of: MakePlan) -> None:
     assert needs_of(plan_of(use_gpu=True), "gradients-yx").gpus == 1
     # more to do in a task takes longer
     assert needs_of(plan_of(max_tasks=10), "follow").seconds > needs_of(plan, "follow").seconds
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"),
+    [
+        ("3d", (16_000, 16_000, 16_000)),
+        ("2d", (8_000, 16_384, 16_384)),
+        ("stitch", (16_000, 16_384, 16_384)),
+    ],
+)
+def test_tasks_of_many_small_cells_are_more(
+    plan_of: MakePlan, mode: str, shape: tuple[int, int, int]
+) -> None:
+    """Each holds a row for every cell of its blocks, of which it has thousands."""
+    given = {"shape": shape, "diameter": 8, "mode": mode, "anisotropy": None}
+    roomy, plan = plan_of(**given, max_memory=100.0), plan_of(**given, max_memory=5.0)
+    assert memory_of(roomy)["measure"] > 5e9
+    assert max(memory_of(plan).values()) <= 5e9
+    for stage, tasks in plan.tasks.items():
+        # no others, and each has every block once
+        more = stage in ("measure", "outlines") and memory_of(roomy)[stage] > 5e9
+        assert (len(tasks) > 2000) == more, stage
+        assert all(stop == first for (_, stop), (first, _) in itertools.pairwise(tasks))
+        assert not tasks or (tasks[0][0], tasks[-1][1]) == (0, items(plan, stage))
+
+
+def test_fewer_tasks_than_fit_are_refused(plan_of: MakePlan) -> None:
+    given = {"shape": (1, 65_536, 65_536), "diameter": 40, "mode": "2d", "anisotropy": None}
+    given |= {"max_tasks": 2, "max_memory": 3.0}
+    # outlines would need more, but nobody asks for them
+    assert len(plan_of(**given).tasks["outlines"]) == 2
+    given["table"] = ("geojson",)
+    with pytest.raises(
+        InputError, match="task of outlines needs more memory, with max_tasks 2"
+    ) as e:
+        plan_of(**given)
+    assert "leave out max_tasks" in str(e.value)
+    least = float(str(e.value).partition("allowed: ")[2].partition(" GB or more")[0])
+    assert len(plan_of(**given | {"max_memory": least}).tasks["outlines"]) == 2
+    assert len(plan_of(**given | {"max_tasks": None}).tasks["outlines"]) > 2

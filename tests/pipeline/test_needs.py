@@ -22,7 +22,7 @@ def test_one_task_for_all_stages_asks_for_all(
     plan, _ = prepared(tmp_path, tiny_model, IMAGE, block_shape=(8, 12, 20))
     assert plan.is_small
     each = [needs_of(plan, stage) for stage in plan.tasks if plan.tasks[stage]]
-    whole = needs_of_whole(plan)
+    whole = needs_of_whole(plan, 8.0)
     # what it holds of the network it still holds in the stages after it
     held = of_network(plan) - BLOCKS_BASE
     passes = {stage for stage in plan.tasks if STAGES[stage].axis}
@@ -31,8 +31,11 @@ def test_one_task_for_all_stages_asks_for_all(
     assert whole.memory == max(n if stage in passes else n + held for stage, n in most.items())
     assert whole.seconds == sum(one.seconds for one in each) >= 4 * needs_module.START
     assert (whole.cpus, whole.gpus) == (2, 0)
+    # stages by themselves need less where that is too much
+    assert needs_of_whole(plan, whole.memory / 1e9) == whole
+    assert needs_of_whole(plan, (whole.memory - 1) / 1e9) == NOTHING
     # of a network whose speed nobody knows: what is known of other stages would be far too little
     monkeypatch.setattr(needs_module, "TILES", {})
-    assert needs_of_whole(plan).seconds == 0
+    assert needs_of_whole(plan, 8.0).seconds == 0
     split, _ = prepared(tmp_path, tiny_model, IMAGE, block_shape=(8, 12, 20), max_tasks=2)
-    assert not split.is_small and needs_of_whole(split) == NOTHING
+    assert not split.is_small and needs_of_whole(split, 8.0) == NOTHING

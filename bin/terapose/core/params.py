@@ -255,12 +255,12 @@ class Parameters(ImageParameters):
         8.0,
         gt=0,
         description="GB of memory that a task may need: blocks, slabs and rectangles that are not "
-        "given are made small enough for it.",
+        "given are made small enough for it, and stages get more tasks where cells are many.",
     )
     max_tasks: Annotated[Count, Field(ge=1)] = Field(
         None,
         description="Maximum number of tasks in a stage; default: as many as are worth starting, "
-        "up to 2000.",
+        "up to 2000, or more where max_memory requires it.",
     )
     task_minutes: Number = Field(
         None,

@@ -27,6 +27,7 @@ Memory = Callable[["Plan"], int]
 """Bytes that a task of a stage needs."""
 
 MB = 10**6
+GB = 10**9
 BASE = 160 * MB
 """Python with numba and zarr."""
 KERNELS_BASE = 220 * MB

@@ -3,7 +3,8 @@
 The cut that nobody asked for in particular (`terapose.pipeline.layout`) is taken where its
 projection (`terapose.pipeline.estimate`) is not above ``max_memory``. Where it is, blocks get
 smaller, then the rectangles of the network's passes, then its slabs; what a user has given stays.
-What is left above the limit is refused, before anything runs.
+Stages that hold a row for each cell of a task, however many blocks it has, get more tasks. What is
+left above the limit is refused, before anything runs.
 
 Nothing here looks at parameters of later stages: another threshold may not cut another way.
 """
@@ -15,14 +16,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from terapose.core.errors import InputError
-from terapose.core.geometry import ZYX, zyx
+from terapose.core.geometry import ZYX, batches, zyx
 from terapose.core.params import Parameters
+from terapose.pipeline.estimate import GB
 from terapose.pipeline.graph import GRAPH, STAGES
 from terapose.pipeline.layout import MOST_PIXELS, MOST_VOXELS, choose_passes
-from terapose.pipeline.plan import Plan
+from terapose.pipeline.plan import Plan, Tasks, items
 from terapose.pipeline.stage import Stage
 
-GB = 10**9
 LEAST_BLOCK = 32
 """Edge below which blocks are not cut: they would be read many times over, for their margins."""
 LEAST_SLAB = 8
@@ -70,6 +71,36 @@ def fitted(draft: Plan, params: Parameters) -> Plan:
     return whole.plan
 
 
+def fitted_tasks(plan: Plan, params: Parameters) -> Tasks:
+    """The tasks of all stages, of which none takes more than ``max_memory``.
+
+    Parameters
+    ----------
+    plan
+        A plan of `fitted`, with tasks: a stage whose tasks do too much gets more of them.
+    params
+        Those of the plan.
+
+    Raises
+    ------
+    InputError
+        If ``max_tasks`` is given, and tasks are so few that one takes more.
+    """
+    limit = params.max_memory * GB
+    if params.max_tasks is not None:
+        # later parameters may not cut, and nothing is refused for a stage that they leave out
+        largest = _weighed(plan, [s for s in GRAPH if s.runs(plan, params)])
+        if largest.memory > limit:
+            raise _too_few(largest, params)
+        return plan.tasks
+    draft = plan.model_copy(update={"tasks": dict(plan.tasks)})
+    for name in plan.tasks:
+        memory, count = STAGES[name].memory, items(plan, name)
+        while memory and len(draft.tasks[name]) < count and memory(draft) > limit:
+            draft.tasks[name] = tuple(batches(count, 2 * len(draft.tasks[name])))
+    return draft.tasks
+
+
 def _first_below(
     limit: float, draft: Plan, over: tuple[str, ...], cuts: Iterable[dict[str, Any]]
 ) -> _Fit:
@@ -107,12 +138,22 @@ def _too_large(least: _Fit, params: Parameters) -> InputError:
         remedy = f"allow more, or leave out {' and '.join(given)}: then the cut follows the limit"
     else:
         remedy = "allow more where machines have it"
+    pieces = f"in the smallest {'planes' if over == 'planes' else 'pieces'} that it can be cut into"
+    return _refusal(least, params, pieces, remedy)
+
+
+def _too_few(largest: _Fit, params: Parameters) -> InputError:
+    """What to say where so few tasks are allowed that one does not fit."""
+    remedy = "allow more, or leave out max_tasks: then the number of tasks follows the limit"
+    return _refusal(largest, params, f"with max_tasks {params.max_tasks}", remedy)
+
+
+def _refusal(fit: _Fit, params: Parameters, how: str, remedy: str) -> InputError:
     return InputError(
-        f"a task of {least.stage} needs more memory, in the smallest "
-        f"{'planes' if over == 'planes' else 'pieces'} that it can be cut into",
+        f"a task of {fit.stage} needs more memory, {how}",
         where="max_memory",
         got=f"{params.max_memory:g} GB",
-        allowed=f"{math.ceil(least.memory / GB * 10) / 10:g} GB or more",
+        allowed=f"{math.ceil(fit.memory / GB * 10) / 10:g} GB or more",
         remedy=remedy,
     )
 

@@ -78,6 +78,8 @@ class Handed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     work: Plan | Draft
+    max_memory: float
+    """GB that a task may need: a plan does not have it."""
 
     @property
     def text(self) -> str:
@@ -143,7 +145,7 @@ class Handed(BaseModel):
             if identities(image, params) != seen:
                 raise changed_image(self.work.address)
             seen = identities(opened, after)
-        return Handed(work=Draft.of(self.work.address, after, seen))
+        return Handed(work=Draft.of(self.work.address, after, seen), max_memory=after.max_memory)
 
     @staticmethod
     def _opened(

@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass, fields
 from terapose.core.amounts import in_bytes
 from terapose.core.geometry import AXES
 from terapose.networks.tile_grid import tile_grid
-from terapose.pipeline.estimate import BLOCKS_BASE, of_network
+from terapose.pipeline.estimate import BLOCKS_BASE, GB, of_network
 from terapose.pipeline.graph import SCATTERED, STAGES
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.rates import TILES, VOXELS
@@ -82,13 +82,16 @@ def needs_of(plan: Plan, stage: str) -> Needs:
     )
 
 
-def needs_of_whole(plan: Plan) -> Needs:
+def needs_of_whole(plan: Plan, max_memory: float) -> Needs:
     """What a task asks for that runs all stages, for a plan that is small enough for one.
 
     Parameters
     ----------
     plan
         The plan; of one that is not small (`Plan.is_small`) there is no such task.
+    max_memory
+        GB that a task may need. Where this one would need more, there is none either: by themselves
+        the stages do not hold the network.
     """
     if not plan.is_small:
         return NOTHING
@@ -98,8 +101,11 @@ def needs_of_whole(plan: Plan) -> Needs:
     is_known = all(needs.seconds for needs in passes)
     others = [needs for stage, needs in each.items() if not STAGES[stage].axis]
     held = of_network(plan) - BLOCKS_BASE
+    memory = max([*(one.memory for one in passes), *(one.memory + held for one in others)])
+    if memory > max_memory * GB:
+        return NOTHING
     return Needs(
-        memory=max([*(one.memory for one in passes), *(one.memory + held for one in others)]),
+        memory=memory,
         seconds=sum(needs.seconds for needs in each.values()) if is_known else 0,
         cpus=max(needs.cpus for needs in each.values()),
         gpus=max(needs.gpus for needs in each.values()),

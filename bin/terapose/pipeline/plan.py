@@ -34,6 +34,8 @@ from terapose.pipeline.sizes import CHUNK, CONVERT_PLANES, COUNTED, FLAT_CHUNK, 
 
 log = logging.getLogger(__name__)
 
+Tasks = dict[str, tuple[tuple[int, int], ...]]
+"""First item of each task of a stage, and the one after its last, by the name of the stage."""
 KEPT = "plan.json"
 """Name of the plan in the store."""
 
@@ -203,7 +205,7 @@ class Plan(BaseModel):
     slabs: ZYX
     passes: tuple[ZYX, ...]
     flow_precision: str
-    tasks: dict[str, tuple[tuple[int, int], ...]]
+    tasks: Tasks
 
     @cached_property
     def digest(self) -> str:

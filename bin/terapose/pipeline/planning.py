@@ -6,7 +6,7 @@
 3. slabs for the network's passes (planes too large for one task are cut into rectangles), blocks
    for everything else, smaller where a task would take more than ``max_memory``
    (`terapose.pipeline.fitting`), regions for the output, and their division into tasks: at most
-   ``max_tasks`` a stage;
+   ``max_tasks`` a stage, if that is given;
 4. for images whose values are too many to count one by one: in which bins percentiles are,
    estimated from a sample. A wrong estimate costs time later, never exactness.
 
@@ -33,7 +33,7 @@ from terapose.io.shipped import SHIPPED
 from terapose.networks.tile_grid import TileGrid, tile_grid
 from terapose.pipeline import tissue
 from terapose.pipeline.checked import anisotropy_of, mode_of
-from terapose.pipeline.fitting import fitted
+from terapose.pipeline.fitting import fitted, fitted_tasks
 from terapose.pipeline.graph import PLAN, SCATTERED, STAGES
 from terapose.pipeline.image_plan import ImagePlan, identity_of, reader_of
 from terapose.pipeline.layout import (
@@ -111,7 +111,7 @@ def make_plan(
     draft = fitted(Plan.model_construct(**fields, tasks={}), params)
     fields |= {"block": draft.block, "slabs": draft.slabs, "passes": draft.passes}
     tasks = {s: _tasks(draft, s, params) for s in SCATTERED}
-    return Plan(**fields, tasks=tasks)
+    return Plan(**fields, tasks=fitted_tasks(draft.model_copy(update={"tasks": tasks}), params))
 
 
 MOST_TASKS = 2000

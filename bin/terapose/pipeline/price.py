@@ -28,7 +28,14 @@ from terapose.io.images.channels import measured_channels
 from terapose.io.labels.ome_zarr import level_shape
 from terapose.pipeline.estimate import of_store
 from terapose.pipeline.graph import GRAPH, STAGES, WHOLE
-from terapose.pipeline.needs import Needs, needs_of, needs_of_whole, tiles_a_second, tiles_of
+from terapose.pipeline.needs import (
+    NOTHING,
+    Needs,
+    needs_of,
+    needs_of_whole,
+    tiles_a_second,
+    tiles_of,
+)
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.rates import WORK
 from terapose.pipeline.traffic import OF_TASK, Requests, Traffic
@@ -249,8 +256,9 @@ def bill_of(
     unmeasured = [s.name for s in running if s.over is None]
     unmeasured += [use.stage for use in uses if use.seconds is None]
     unmeasured += ["the run of the second network"] * params.has_second
-    if plan.is_small and not params.has_second:
-        uses = (_whole(plan, uses),)
+    whole = needs_of_whole(plan, params.max_memory)
+    if whole != NOTHING and not params.has_second:
+        uses = (_whole(uses, whole),)
     return Bill(prices, workers, uses, tuple(unmeasured), of_store(plan), _labels(plan, params))
 
 
@@ -283,11 +291,11 @@ def _labels(plan: Plan, params: Parameters) -> int:
     return 4 * voxels * (3 if params.expand or params.has_second else 1)
 
 
-def _whole(plan: Plan, uses: Sequence[Use]) -> Use:
+def _whole(uses: Sequence[Use], needs: Needs) -> Use:
     """One task that does what the tasks of all stages do."""
     seconds = sum(use.seconds or 0.0 for use in uses)
     requests = sum((use.requests for use in uses), Requests())
-    return Use(WHOLE.name, 1, seconds, needs_of_whole(plan), requests)
+    return Use(WHOLE.name, 1, seconds, needs, requests)
 
 
 def _seconds(plan: Plan, params: Mapping[str, Any], stage: str) -> float | None:

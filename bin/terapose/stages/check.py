@@ -319,7 +319,7 @@ def _check_one(
         "fetch": fetch,
         "runs": " ".join(s.name for s in (*BEFORE, *GRAPH, *AFTER) if s.is_asked(mode, params)),
         **_words(told),
-        "plan": Handed(work=plan or Draft.of(address, told, seen)).text,
+        "plan": Handed(work=plan or Draft.of(address, told, seen), max_memory=told.max_memory).text,
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(_stale(output, names, params)) if isinstance(output, Path) else "",
     }
