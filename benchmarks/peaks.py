@@ -13,7 +13,6 @@ task has the libraries of its stage only.
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -198,7 +197,7 @@ def measure(case: Case, folder: Path) -> list[Row]:
     if case.whole:
         with one_process() as pool:
             receipt = pool.submit(run_whole, plan, store, params, network).result()
-        needs = needs_of_whole(plan, math.inf).memory
+        needs = needs_of_whole(plan).memory
         return [Row(case, WHOLE.name, receipt["peak_memory"], needs, receipt["processor_seconds"])]
     with one_process() as pool:
         receipts = run(Runner(plan, store, pool), params, network)

@@ -51,8 +51,9 @@ def tasks_of(asked, tables) {
     }
 }
 
-// Whether one task does all of a sample: the plan is small, and no cells of a second network have to be
-// waited for.
-def is_one_task(tasks) {
-    return params.single_task.toString() == 'true' && tasks.whole && !tasks.cell_overlaps
+// Whether one task does all of a sample: the plan is small, no cells of a second network have to be waited
+// for, and the task needs no more than `max_memory` (GB).
+def is_one_task(tasks, needs, max_memory) {
+    def fits = needs.whole.memory <= max_memory.toBigDecimal() * 1_000_000_000
+    return params.single_task.toString() == 'true' && tasks.whole && !tasks.cell_overlaps && fits
 }

@@ -54,7 +54,7 @@ workflow PREPARE {
     // of a sample whose tables of tasks are damaged nothing is left out in silence, nor are the others stopped
     REFUSE(planned.map { all -> all.take(2) }.filter { _sample, fault -> fault })
     runs = planned.filter { all -> !all[1] }.map { sample, _fault, row, given, network, plan, store, tables ->
-        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + tasks_and_needs(row.runs, tables))
+        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + tasks_and_needs(row, tables))
     }
 
     emit:
@@ -79,9 +79,10 @@ def described(row, given) {
 
 // What the plan's tables say: the tasks of each stage that is asked for, and what they ask for; and whether
 // one task does all of it.
-def tasks_and_needs(asked, tables) {
-    def tasks = tasks_of(asked, tables)
-    return [tasks: tasks, needs: needs_of(tables), is_one_task: is_one_task(tasks)]
+def tasks_and_needs(row, tables) {
+    def tasks = tasks_of(row.runs, tables)
+    def needs = needs_of(tables)
+    return [tasks: tasks, needs: needs, is_one_task: is_one_task(tasks, needs, row.max_memory)]
 }
 
 // The store's address, and how often results of its tasks were damaged (bin/terapose/pipeline/repair.py).

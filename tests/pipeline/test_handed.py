@@ -35,7 +35,7 @@ def image(tmp_path: Path) -> Path:
 
 def test_a_plan_comes_back_as_it_was(image: Path, tiny_model: Path) -> None:
     plan = plan_of(image, tiny_model)
-    text = Handed(work=plan, max_memory=8).text
+    text = Handed(work=plan).text
     assert text.isascii() and text.isprintable() and len(text.splitlines()) == 1
     back = Handed.read(text).plan(tiny_model)
     assert back == plan and back.digest == plan.digest
@@ -45,10 +45,10 @@ def test_a_release_that_plans_the_same_hands_on_the_same(
     image: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nextflow takes what is on a task's input into its key: another text would be another run."""
-    before = Handed(work=plan_of(image, tiny_model), max_memory=8).text
+    before = Handed(work=plan_of(image, tiny_model)).text
     monkeypatch.setattr("terapose.core.version.__version__", "99.0")
     monkeypatch.setattr("terapose.pipeline.estimate.BASE", 1)
-    assert Handed(work=plan_of(image, tiny_model), max_memory=8).text == before
+    assert Handed(work=plan_of(image, tiny_model)).text == before
     assert "version" not in Plan.model_fields
 
 
@@ -56,7 +56,7 @@ def test_a_draft_has_what_is_given_and_no_more() -> None:
     params = check({"diameter": 12, "min_size": 40, "region": "0:3,0:4,0:5"})
     draft = Draft.of("a.zarr", params, ["x"])
     assert draft.params == {"diameter": 12.0, "region": "0:3,0:4,0:5"}
-    assert Handed.read(Handed(work=draft, max_memory=8).text).work == draft
+    assert Handed.read(Handed(work=draft).text).work == draft
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"work": {}}', '{"work": {"address": "a"}}'])
@@ -71,9 +71,7 @@ def test_what_other_code_has_checked_is_not_planned(image: Path, tiny_model: Pat
     draft = Draft.of(str(image), check({}), ["x"])
     for work in (plan, draft):
         assert work.code == PLAN.code
-        other = Handed.read(
-            Handed(work=work.model_copy(update={"code": "1-abc"}), max_memory=8).text
-        )
+        other = Handed.read(Handed(work=work.model_copy(update={"code": "1-abc"})).text)
         with pytest.raises(InputError, match=r"^stage plan: the code has changed since .*1-abc"):
             other.plan(tiny_model)
         with pytest.raises(InputError, match=r"^stage plan: the code has changed since .*1-abc"):

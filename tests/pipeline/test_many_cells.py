@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 from benchmarks.tables import BEFORE, STEP, Made, gathers, keyed
 from numpy.typing import NDArray
 from tests.fields import prepared, scatter
@@ -67,7 +66,6 @@ def test_memory_does_not_grow_with_the_number_of_cells(tmp_path: Path) -> None:
         assert (peak - small[name]) / more < MOST, name
 
 
-@pytest.mark.thorough(shorter="tests/algorithms/test_intensity.py::test_histograms_add_up")
 def test_histograms_are_added_up_one_by_one(tmp_path: Path, tiny_model: Path) -> None:
     """Of numbers with more than 16 bits each task counts megabytes, and there may be thousands."""
     values = np.random.default_rng(0).gamma(2, 300, (8, 64, 64)).astype(np.float32)

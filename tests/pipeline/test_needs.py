@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from tests.fields import prepared
 
+from terapose.core.params import check
 from terapose.pipeline import needs as needs_module
 from terapose.pipeline.estimate import BLOCKS_BASE, of_network
 from terapose.pipeline.graph import STAGES
-from terapose.pipeline.needs import NOTHING, needs_of, needs_of_whole
+from terapose.pipeline.needs import NOTHING, is_one_task, needs_of, needs_of_whole
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (8, 24, 40)).astype(np.uint16)
 
@@ -22,7 +23,7 @@ def test_one_task_for_all_stages_asks_for_all(
     plan, _ = prepared(tmp_path, tiny_model, IMAGE, block_shape=(8, 12, 20))
     assert plan.is_small
     each = [needs_of(plan, stage) for stage in plan.tasks if plan.tasks[stage]]
-    whole = needs_of_whole(plan, 8.0)
+    whole = needs_of_whole(plan)
     # what it holds of the network it still holds in the stages after it
     held = of_network(plan) - BLOCKS_BASE
     passes = {stage for stage in plan.tasks if STAGES[stage].axis}
@@ -31,11 +32,11 @@ def test_one_task_for_all_stages_asks_for_all(
     assert whole.memory == max(n if stage in passes else n + held for stage, n in most.items())
     assert whole.seconds == sum(one.seconds for one in each) >= 4 * needs_module.START
     assert (whole.cpus, whole.gpus) == (2, 0)
-    # stages by themselves need less where that is too much
-    assert needs_of_whole(plan, whole.memory / 1e9) == whole
-    assert needs_of_whole(plan, (whole.memory - 1) / 1e9) == NOTHING
+    for limit, fits in ((whole.memory / 1e9, True), ((whole.memory - 1) / 1e9, False)):
+        assert is_one_task(plan, check({"max_memory": limit})) == fits
+    assert not is_one_task(plan, check({"cell_channels": (2,), "cell_diameter": 20}))
     # of a network whose speed nobody knows: what is known of other stages would be far too little
     monkeypatch.setattr(needs_module, "TILES", {})
-    assert needs_of_whole(plan, 8.0).seconds == 0
+    assert needs_of_whole(plan).seconds == 0
     split, _ = prepared(tmp_path, tiny_model, IMAGE, block_shape=(8, 12, 20), max_tasks=2)
-    assert not split.is_small and needs_of_whole(split, 8.0) == NOTHING
+    assert not split.is_small and needs_of_whole(split) == NOTHING

@@ -148,11 +148,7 @@ def test_a_small_image_is_one_task(tmp_path: Path, tiny_model: Path) -> None:
     (use,) = bill_of(plan, params, PRICES).uses
     split, cut = planned(tmp_path, tiny_model, (90, 100), block_shape=(1, 45, 50), max_tasks=9)
     several = bill_of(split, cut, PRICES).uses
-    assert (use.stage, use.tasks, use.needs) == (
-        "whole",
-        1,
-        needs_of_whole(plan, params.max_memory),
-    )
+    assert (use.stage, use.tasks, use.needs) == ("whole", 1, needs_of_whole(plan))
     assert use.seconds == pytest.approx(sum(one.seconds or 0 for one in several))
 
 

@@ -48,7 +48,7 @@ def test_what_is_left_out_is_long() -> None:
     seconds = durations.read()
     left_out = [f"{file}::{name}" for file, tree in TREES.items() for name in marked(tree)]
     assert left_out
-    assert {name: seconds[name] for name in left_out if seconds[name] < SHORTEST} == {}
+    assert {name: seconds.get(name) for name in left_out if seconds.get(name, 0) < SHORTEST} == {}
 
 
 def test_make_test_leaves_them_out_and_make_test_all_does_not() -> None:

@@ -126,9 +126,6 @@ def told_secret(launch: Launch) -> list[Path]:
     return [p for p in shown if p.is_file() and SECRET.encode() in p.read_bytes()]
 
 
-@pytest.mark.thorough(
-    shorter="tests/workflow/test_hostile.py::test_files_folders_and_values_of_every_kind"
-)
 def test_images_of_odd_names_go_through_all_stages_or_are_refused(launches: Launches) -> None:
     """As stubs; tests/workflow/test_listed_inputs.py has more names, in folders and patterns."""
     launch = launches("odd")

@@ -45,10 +45,6 @@ CASES: dict[str, tuple[tuple[object, ...], tuple[tuple[object, ...], ...]]] = {
         (("--block_shape", "7,40,17", "--slab_planes", 5, "--max_tasks", 2),),
     ),
 }
-LONGER = pytest.mark.thorough(
-    shorter="tests/equivalence/test_exactness.py"
-    "::test_any_cut_gives_the_bytes_of_one_piece_and_the_cells_of_cellpose"
-)
 EXTRA = {
     "plane": {"FLOW_ERRORS", "OUTLINES"},
     "cells": {"CELL_OVERLAPS", "MATCH", "VERIFY", "WHOLE"},
@@ -73,10 +69,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=LONGER if name in ("cells", "stitch") else ()) for name in CASES],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_same_bytes_however_it_is_cut(
     launches: Launches, images: dict[str, Path], tmp_path: Path, name: str
 ) -> None:

@@ -44,13 +44,15 @@ def test_only_whole_tables_are_read(tmp_path: Path) -> None:
     for file, name in names.items():
         (tmp_path / "tables" / f"{file}.csv").write_text(cases[name])
     script = Path(__file__).with_name("tables.nf")
-    _, text = answers_of(script, tmp_path, "--tables", "tables")
+    _, text = answers_of(script, tmp_path, "--tables", "tables", "--single_task", "true")
     answers = json.loads(text)
     whole = {names[file]: tasks for file, tasks in answers["whole"].items()}
     assert whole == {"whole": [0, 1, 2], "of no tasks": []}
     assert [*answers["unasked"].values()] == [[], []]
     needs = {names[file]: asked for file, asked in answers["needs"].items()}
     assert needs["whole"] == {"memory": 3_600_000_000, "seconds": 1860, "cpus": 2, "gpus": 1}
+    assert answers["one_task"] == [True, False, True]
+    assert not answers["several"] and not answers["waits"]
     assert answers["fault"] == (
         "terapose: convert.csv: is not among the plan's tables of tasks; "
         "run again without -resume to recreate it"

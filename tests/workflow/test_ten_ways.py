@@ -23,7 +23,10 @@ WAYS: dict[str, dict[str, str]] = {
     "small": {"block_shape": "3,9,11", "slab_planes": "1"},
     "little": {"max_memory": "1"},
 }
-"""Samples of one run, with the columns of their samplesheet: without `max_tasks` in one task."""
+"""Samples of one run, with the columns of their samplesheet.
+
+Without `max_tasks` all is one task, but of the last one, which may not need as much memory as that.
+"""
 MASK = "mask.ome.tif"
 
 

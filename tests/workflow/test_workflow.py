@@ -253,9 +253,6 @@ def test_removed_store_is_computed_again(
     assert results(launch.out / "nuclei") == undisturbed
 
 
-@pytest.mark.thorough(
-    shorter="tests/results/test_in_image.py::test_readers_see_labels_on_the_image"
-)
 def test_labels_in_the_image(launch: Launch, again: Again, image: Path) -> None:
     """Nothing but the copy is new, and the image is the same to Nextflow afterwards."""
     once = {"CHECK", "PUBLISH", "ATTACH"}

@@ -55,13 +55,11 @@ def _places(required: bool) -> Callable[[F], F]:
     return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
 
 
-def _write(
-    plan: Plan, max_memory: float, output: Path | None, store: str | None, tasks: Path | None
-) -> None:
+def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | None) -> None:
     """Make the store, and write what the workflow reads of a plan."""
     from terapose.io.files import write_text
     from terapose.io.store.store import Store
-    from terapose.pipeline.needs import NOTHING, needs_of, needs_of_whole, tasks_csv
+    from terapose.pipeline.needs import needs_of, needs_of_whole, tasks_csv
     from terapose.stages.plan import run
 
     if store is not None:
@@ -70,9 +68,8 @@ def _write(
         tasks.mkdir(parents=True, exist_ok=True)
         for name in SCATTERED:
             write_text(tasks / f"{name}.csv", tasks_csv(plan.tasks[name], needs_of(plan, name)))
-        needs = needs_of_whole(plan, max_memory)
-        whole = [(0, 1)] if needs != NOTHING else []
-        write_text(tasks / f"{WHOLE.name}.csv", tasks_csv(whole, needs))
+        whole = [(0, 1)] if plan.is_small else []
+        write_text(tasks / f"{WHOLE.name}.csv", tasks_csv(whole, needs_of_whole(plan)))
     if output is not None:
         write_text(output, plan.dump())
 
@@ -95,9 +92,8 @@ def stage(model_file: Path, output: Path, store: str, tasks: Path) -> None:
     """
     from terapose.pipeline.handover import Handed
 
-    handed = Handed.read(sys.stdin.read())
-    plan = handed.plan(model_file)
-    _write(plan, handed.max_memory, output, store, tasks)
+    plan = Handed.read(sys.stdin.read()).plan(model_file)
+    _write(plan, output, store, tasks)
     if plan.diameter.note:
         click.echo(f"diameter  {plan.diameter.text}")
 
@@ -159,7 +155,7 @@ def command(
     lines = [*describe(opened, plan.image.channel_names), describe_plan(plan, params)]
     if prices is not None:
         lines += ["", *price_lines(plan, params, opened, prices, workers)]
-    _write(plan, params.max_memory, output, store, tasks)
+    _write(plan, output, store, tasks)
     click.echo("\n".join(lines))
 
 
@@ -168,7 +164,7 @@ def describe_plan(plan: Plan, params: Parameters) -> str:
 
     Of each what its tasks are projected to need, and what they request in the workflow.
     """
-    from terapose.pipeline.needs import NOTHING, needs_of, needs_of_whole
+    from terapose.pipeline.needs import is_one_task, needs_of, needs_of_whole
 
     grid = " x ".join(map(str, plan.network_shape))
     lines = [
@@ -184,10 +180,9 @@ def describe_plan(plan: Plan, params: Parameters) -> str:
                 f"{stage.name:<14} {count:>5} tasks, up to {memory} of memory each, "
                 f"requested: {needs_of(plan, stage.name)}"
             )
-    whole = needs_of_whole(plan, params.max_memory)
-    if whole != NOTHING and not params.has_second:
+    if is_one_task(plan, params):
         lines.append(
             "in the workflow all of them are one task (unless single_task is false), "
-            f"requested: {whole}"
+            f"requested: {needs_of_whole(plan)}"
         )
     return "\n".join(lines)

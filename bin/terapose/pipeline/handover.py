@@ -78,8 +78,6 @@ class Handed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     work: Plan | Draft
-    max_memory: float
-    """GB that a task may need: a plan does not have it."""
 
     @property
     def text(self) -> str:
@@ -145,7 +143,7 @@ class Handed(BaseModel):
             if identities(image, params) != seen:
                 raise changed_image(self.work.address)
             seen = identities(opened, after)
-        return Handed(work=Draft.of(self.work.address, after, seen), max_memory=after.max_memory)
+        return Handed(work=Draft.of(self.work.address, after, seen))
 
     @staticmethod
     def _opened(

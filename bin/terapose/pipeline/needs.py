@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass, fields
 
 from terapose.core.amounts import in_bytes
 from terapose.core.geometry import AXES
+from terapose.core.params import Parameters
 from terapose.networks.tile_grid import tile_grid
 from terapose.pipeline.estimate import BLOCKS_BASE, GB, of_network
 from terapose.pipeline.graph import SCATTERED, STAGES
@@ -82,16 +83,13 @@ def needs_of(plan: Plan, stage: str) -> Needs:
     )
 
 
-def needs_of_whole(plan: Plan, max_memory: float) -> Needs:
+def needs_of_whole(plan: Plan) -> Needs:
     """What a task asks for that runs all stages, for a plan that is small enough for one.
 
     Parameters
     ----------
     plan
         The plan; of one that is not small (`Plan.is_small`) there is no such task.
-    max_memory
-        GB that a task may need. Where this one would need more, there is none either: by themselves
-        the stages do not hold the network.
     """
     if not plan.is_small:
         return NOTHING
@@ -101,15 +99,30 @@ def needs_of_whole(plan: Plan, max_memory: float) -> Needs:
     is_known = all(needs.seconds for needs in passes)
     others = [needs for stage, needs in each.items() if not STAGES[stage].axis]
     held = of_network(plan) - BLOCKS_BASE
-    memory = max([*(one.memory for one in passes), *(one.memory + held for one in others)])
-    if memory > max_memory * GB:
-        return NOTHING
     return Needs(
-        memory=memory,
+        memory=max([*(one.memory for one in passes), *(one.memory + held for one in others)]),
         seconds=sum(needs.seconds for needs in each.values()) if is_known else 0,
         cpus=max(needs.cpus for needs in each.values()),
         gpus=max(needs.gpus for needs in each.values()),
     )
+
+
+def is_one_task(plan: Plan, params: Parameters) -> bool:
+    """Whether the workflow runs all stages of a sample in one task, unless it is told not to.
+
+    It does if the plan is small, no cells of a second network have to be waited for, and the task
+    needs no more than ``max_memory``: stages by themselves do not hold the network. The workflow
+    itself asks the same (``is_one_task`` in ``modules/tables.nf``).
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    params
+        All parameters.
+    """
+    fits = needs_of_whole(plan).memory <= params.max_memory * GB
+    return plan.is_small and fits and not params.has_second
 
 
 def tiles_a_second(plan: Plan) -> float | None:

@@ -29,8 +29,8 @@ from terapose.io.labels.ome_zarr import level_shape
 from terapose.pipeline.estimate import of_store
 from terapose.pipeline.graph import GRAPH, STAGES, WHOLE
 from terapose.pipeline.needs import (
-    NOTHING,
     Needs,
+    is_one_task,
     needs_of,
     needs_of_whole,
     tiles_a_second,
@@ -256,9 +256,8 @@ def bill_of(
     unmeasured = [s.name for s in running if s.over is None]
     unmeasured += [use.stage for use in uses if use.seconds is None]
     unmeasured += ["the run of the second network"] * params.has_second
-    whole = needs_of_whole(plan, params.max_memory)
-    if whole != NOTHING and not params.has_second:
-        uses = (_whole(uses, whole),)
+    if is_one_task(plan, params):
+        uses = (_whole(plan, uses),)
     return Bill(prices, workers, uses, tuple(unmeasured), of_store(plan), _labels(plan, params))
 
 
@@ -291,11 +290,11 @@ def _labels(plan: Plan, params: Parameters) -> int:
     return 4 * voxels * (3 if params.expand or params.has_second else 1)
 
 
-def _whole(uses: Sequence[Use], needs: Needs) -> Use:
+def _whole(plan: Plan, uses: Sequence[Use]) -> Use:
     """One task that does what the tasks of all stages do."""
     seconds = sum(use.seconds or 0.0 for use in uses)
     requests = sum((use.requests for use in uses), Requests())
-    return Use(WHOLE.name, 1, seconds, needs, requests)
+    return Use(WHOLE.name, 1, seconds, needs_of_whole(plan), requests)
 
 
 def _seconds(plan: Plan, params: Mapping[str, Any], stage: str) -> float | None:

@@ -317,9 +317,11 @@ def _check_one(
         # of a task: not the address, and short
         "network": f"{plain_name(told.model)[:40]}-{key_of(network.identity, fetch)[:8]}",
         "fetch": fetch,
+        # not of the plan: another limit may leave it as it is
+        "max_memory": repr(params.max_memory),
         "runs": " ".join(s.name for s in (*BEFORE, *GRAPH, *AFTER) if s.is_asked(mode, params)),
         **_words(told),
-        "plan": Handed(work=plan or Draft.of(address, told, seen), max_memory=told.max_memory).text,
+        "plan": Handed(work=plan or Draft.of(address, told, seen)).text,
         # results of an earlier run that would stay beside labels that are not theirs
         "stale": " ".join(_stale(output, names, params)) if isinstance(output, Path) else "",
     }
