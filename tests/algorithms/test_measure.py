@@ -72,6 +72,22 @@ def added(labels: NDArray[np.int32], planned: NDArray[np.int64], step: int, axis
     return sums, box, hull
 
 
+def test_hulls_of_compartments_without_pixels() -> None:
+    """Between tall ones, whose numbers the memory still holds that they are given."""
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        heights = rng.integers(2, 90, 12)
+        planned = np.zeros((24, 6), np.int64)
+        planned[:, 4], planned[:, 3], planned[:, 5] = np.repeat(heights, 2), 1, 9
+        first, left, right = rows_of(planned)
+        for n, height in enumerate(heights):
+            left[first[2 * n] : first[2 * n + 1]], right[first[2 * n] : first[2 * n + 1]] = 0, 8
+            assert first[2 * n + 1] - first[2 * n] == height
+        hull = np.full(24, -1, np.int64)
+        hull_areas(first, left, right, hull)
+        np.testing.assert_array_equal(hull, np.where(np.arange(24) % 2, 0, 9 * planned[:, 4]))
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_shapes_of_planes_are_those_of_scikit_image(seed: int) -> None:
     labels = blobs((160, 170), seed)

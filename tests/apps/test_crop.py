@@ -319,3 +319,17 @@ def test_units_are_whole_chunks_and_as_large_as_those_of_the_source() -> None:
     assert unit_for((500, 5000, 5000), (64, 256, 256), (64, 256, 256), 2) == (64, 256, 512)
     wide = unit_for((50, 9000, 9000), (50, 256, 256), (1, 9000, 9000), 1)
     assert wide == (50, 2048, 4096) and np.prod(wide) >= 2**28
+
+
+@pytest.mark.parametrize("pad", ["nan", "inf"])
+def test_padding_with_what_json_has_no_number_for(
+    tmp_path: Path, command: Terapose, pad: str
+) -> None:
+    image = write_ome_zarr(tmp_path / "a.zarr", np.ones((4, 8, 8), np.float32))
+    words = ("--region=-1:4,0:8,0:8", "--pad", pad)
+    assert command("crop", image, tmp_path / "b.zarr", *words).code == 0
+    refuse = json.JSONDecoder(parse_constant=lambda name: pytest.fail(name)).decode
+    documents = [refuse(path.read_text()) for path in (tmp_path / "b.zarr").rglob("zarr.json")]
+    assert any(f'"pad": "{pad}"' in json.dumps(document) for document in documents)
+    first = open_image(tmp_path / "b.zarr").read((slice(0, 1), slice(0, 8), slice(0, 8)))
+    assert not np.isfinite(first).any()

@@ -29,6 +29,16 @@ def test_values_of_the_start_are_always_tried() -> None:
     ]
 
 
+def test_usual_sizes_are_those_of_a_ball_of_fewer_planes() -> None:
+    """10 % of its voxels, whatever the distance of its planes."""
+    start = {**_start("3d"), "diameter": 20.0, "min_size": 0.0}
+    for anisotropy in (1.0, 5.0):
+        (sizes,) = (s for s in sweeps_of([], start, "3d", anisotropy) if s.name == "min_size")
+        z, y, x = np.mgrid[-10:10, -10:10, -10:10] + 0.5
+        ball = (z**2 + y**2 + x**2 <= 100).sum() / anisotropy
+        assert max(sizes.values) == pytest.approx(0.1 * ball, rel=0.05)
+
+
 @pytest.mark.parametrize("mode", ["2d", "stitch", "3d"])
 def test_usual_values_are_allowed_ones(mode: str) -> None:
     start = _start(mode)

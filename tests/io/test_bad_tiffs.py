@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,3 +73,101 @@ def test_tiles_far_larger_than_the_image(tmp_path: Path, edge: str, page: int) -
     if not page:
         with pytest.raises(InputError, match=said):
             read_pair((path, path))
+
+
+CUT: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "tiles": ({"tile": (64, 64)}, ("TileOffsets", "TileByteCounts")),
+    "strips": ({"rowsperstrip": 16}, ("StripOffsets", "StripByteCounts")),
+}
+"""How to write 16 of them, and the tags that say where they are."""
+
+
+def _lose_places(path: Path, tags: tuple[str, ...], page: int) -> None:
+    """Of 16 tiles or strips the tags name the first 12 only."""
+    with tifffile.TiffFile(path) as file:
+        places = [file.pages.get(page).aspage().tags[tag].offset for tag in tags]
+        form = file.tiff
+    content = bytearray(path.read_bytes())
+    for place in places:
+        struct.pack_into(f"{form.byteorder}I", content, place + 4, 12)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("kind", CUT)
+@pytest.mark.parametrize("lost", [slice(None), slice(0, 1), slice(1, 2)])
+def test_places_of_tiles_that_are_missing(
+    tmp_path: Path, kind: str, compression: str | None, lost: slice
+) -> None:
+    """They would be read as zeros."""
+    plane = np.random.default_rng(0).integers(1, 600, (256, 256)).astype(np.uint16)
+    how, tags = CUT[kind]
+    for name, pages in (("one", 1), ("page", 3)):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as file:
+            for _ in range(pages):
+                file.write(plane, metadata=None, compression=compression, contiguous=False, **how)
+    read = open_image(tmp_path / "page.tif", axes="ZYX").read(np.s_[2:3, :256, :256])
+    assert (read == plane).all()
+    for name, number in (("one", 0), ("page", 2)):
+        _lose_places(tmp_path / f"{name}.tif", tags[lost], number)
+        try:
+            image = open_image(tmp_path / f"{name}.tif")
+        except InputError as error:
+            assert "TIFF file is damaged" in str(error)
+        else:
+            # in one piece, of which the place of the first strip says where it is
+            assert (kind, compression, lost) == ("strips", None, slice(0, 1))
+            block = image.read(np.s_[: image.shape[0], :256, :256])
+            assert (block == plane).all()
+
+
+@pytest.mark.parametrize("kind", CUT)
+def test_places_that_are_missing_in_a_file_of_a_stack(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how, tags = CUT[kind]
+    for number in range(3):
+        with tifffile.TiffWriter(tmp_path / f"i{number}.tif") as file:
+            plane = np.full((256, 256), 7, np.uint16)
+            file.write(plane, metadata=None, compression="zlib", **how)
+    stack = open_image(tmp_path, stack=True)
+    whole = (slice(None), slice(None), slice(None))
+    assert (stack.read(whole) == 7).all()
+    _lose_places(tmp_path / "i1.tif", tags, 0)
+    assert stack.check_files is not None
+    with pytest.raises(InputError, match=r"i1.tif.*12 of 16"):
+        stack.check_files()
+    with pytest.raises(InputError, match=r"i1.tif.*12 of 16"):
+        stack.read(whole)
+    assert capsys.readouterr().err == ""
+
+
+def test_tiles_that_were_never_written_are_zeros(tmp_path: Path) -> None:
+    plane = np.zeros((256, 256), np.uint16)
+    plane[:64, :64] = 5
+    path = tmp_path / "sparse.tif"
+    tifffile.imwrite(path, plane, tile=(64, 64), metadata=None)
+    with tifffile.TiffFile(path) as file:
+        tags = [file.pages.first.tags[tag] for tag in CUT["tiles"][1]]
+        places = [(tag.valueoffset, tag.dtype) for tag in tags]
+        form = file.tiff
+    content = bytearray(path.read_bytes())
+    for place, dtype in places:
+        size = {3: "H", 4: "I"}[int(dtype)]
+        struct.pack_into(
+            f"{form.byteorder}15{size}", content, place + struct.calcsize(size), *[0] * 15
+        )
+    path.write_bytes(content)
+    image = open_image(path)
+    assert (image.read(np.s_[:1, :256, :256])[0] == plane).all()
+
+
+@pytest.mark.parametrize("odd", [2, 3])
+def test_pages_of_several_sizes(tmp_path: Path, odd: int) -> None:
+    path = tmp_path / "pages.tif"
+    with tifffile.TiffWriter(path) as file:
+        for number in range(12):
+            edge = 16 if number == odd else 64
+            file.write(np.ones((edge, edge), np.uint8), metadata=None, contiguous=False)
+    with pytest.raises(InputError, match=r"different sizes.*write pages of one size"):
+        open_image(path)

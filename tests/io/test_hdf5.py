@@ -14,6 +14,7 @@ from tests.checks import assert_refused, same
 from tests.hdf5_files import VOLUME, opens_again, write
 from tests.synthetic import voxels
 
+from terapose.core.errors import InputError
 from terapose.io.images.opening import open_image
 
 LENGTHS = {"T": 3, "C": 2, "Z": 5, "Y": 33, "X": 47}
@@ -176,6 +177,15 @@ def test_resolutions_of_axistags(
 
 
 # -- which dataset ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["position", "wavelength", "batch"])
+def test_an_axis_of_another_name_is_no_z(tmp_path: Path, name: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset("raw", data=np.ones((4, 64, 64), np.uint16))
+        dataset.attrs["_ARRAY_DIMENSIONS"] = [name, "y", "x"]
+    with pytest.raises(InputError, match="give them with the parameter axes"):
+        open_image(tmp_path / "a.h5")
 
 
 @pytest.fixture

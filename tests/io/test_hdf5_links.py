@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from tests.checks import assert_refused, same
 from tests.hdf5_files import VOLUME, linked, opens_again, whole, write
@@ -217,3 +219,24 @@ def test_damaged_bytes_are_told_or_harmless(tmp_path: Path, make: Callable[[Path
             assert "\n" not in str(error), str(error)
             refused += 1
     assert refused > 10
+
+
+def test_virtual_datasets_in_threads(tmp_path: Path) -> None:
+    """One would close the files in which another looks for its chunks."""
+    planes = np.random.default_rng(0).integers(0, 60_000, (12, 64, 64)).astype(np.uint16)
+    layout = h5py.VirtualLayout(planes.shape, np.uint16)
+    for number, plane in enumerate(planes):
+        with h5py.File(tmp_path / f"part{number}.h5", "w") as file:
+            file.create_dataset("d", data=plane, chunks=(32, 32), compression="gzip")
+        layout[number] = h5py.VirtualSource(f"part{number}.h5", "d", (64, 64))
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file.create_virtual_dataset("raw", layout)
+    image = open_image(tmp_path / "all.h5", axes="ZYX")
+
+    def is_right(number: int) -> bool:
+        at = number % len(planes)
+        block = image.read((slice(at, at + 1), slice(0, 64), slice(0, 64)))
+        return bool((block[0] == planes[at]).all())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(is_right, range(200)))

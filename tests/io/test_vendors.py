@@ -113,3 +113,11 @@ def test_without_the_extra(tmp_path: Path, suffix: str, monkeypatch: Any) -> Non
     name = vendors.SUFFIXES[suffix].name
     message = rf"{name} is read by an optional package that is not installed; .*terapose\[formats\]"
     assert_refused(message, tmp_path / f"a{suffix}")
+
+
+def test_colours_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rgb.czi"
+    with czi.create_czi(str(path)) as file:
+        file.write(np.zeros((40, 52, 3), np.uint8))
+        file.write_metadata(document_name="x", scale_x=5e-7, scale_y=5e-7, scale_z=2e-6)
+    assert_refused("colour images and tiles of a mosaic.*got axes TCZYXS", path)

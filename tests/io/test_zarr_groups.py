@@ -208,3 +208,53 @@ def test_metadata_that_is_of_another_form(tmp_path: Path, place: Any, value: Any
     assert_refused(f"the {place[0]} metadata cannot be understood; got .*damaged", document.parent)
     document.write_text(_replaced(content, ("omero", "channels", 1, "label"), 5))
     assert open_image(document.parent).channel_names == ("a", "5")
+
+
+NAMED = [
+    (("channel", "y", "x"), "CYX"),
+    (("time", "y", "x"), "TYX"),
+    (("z", "row", "column"), "ZYX"),
+    (("slice", "height", "width"), "ZYX"),
+    (("dim_0", "y", "x"), "QYX"),
+    ((None, "y", "x"), "QYX"),
+    (("dim_0", "dim_1", "dim_2"), "QYX"),
+    (("position", "y", "x"), None),
+    (("wavelength", "y", "x"), None),
+    (("batch", "y", "x"), None),
+]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(("names", "axes"), NAMED)
+def test_names_of_axes(
+    tmp_path: Path, names: tuple[str | None, ...], axes: str | None, version: int
+) -> None:
+    """What a plain array calls its axes is believed, and an axis of another name is no Z."""
+    path = tmp_path / "plain.zarr"
+    words: dict[str, Any] = {"zarr_format": version}
+    if version == 3:
+        words["dimension_names"] = names
+    array = zarr.create_array(path, shape=(4, 64, 64), dtype="u2", **words)
+    if version == 2:
+        array.attrs["_ARRAY_DIMENSIONS"] = list(names)
+    if axes is None:
+        with pytest.raises(InputError, match="give them with the parameter axes"):
+            open_image(path)
+    elif axes == "TYX":
+        assert open_image(path, time=2).layout.found == axes
+    else:
+        assert open_image(path).layout.found == axes
+    assert open_image(path, axes="ZYX").shape == (4, 64, 64)
+
+
+def test_a_chunk_that_is_a_link_to_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "linked.zarr"
+    array = zarr.create_array(path, shape=(4, 64, 64), chunks=(2, 32, 32), dtype="u2")
+    array[:] = 7
+    chunk = path / "c" / "0" / "0" / "0"
+    chunk.unlink()
+    chunk.symlink_to("/nowhere/chunk")
+    with pytest.raises(
+        InputError, match=r"c/0/0/0: a file of the image is a link .*/nowhere/chunk"
+    ):
+        assert open_image(path).identity

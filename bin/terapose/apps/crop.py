@@ -335,7 +335,8 @@ def _record(image: Image, wanted: Wanted) -> dict[str, Any]:
             "region": box_text(wanted.box),
             "channels": list(wanted.channels),
             "pyramid": wanted.levels,
-            "pad": wanted.pad,
+            # JSON has no such numbers
+            "pad": wanted.pad if math.isfinite(wanted.pad or 0) else str(wanted.pad),
         }
     }
 

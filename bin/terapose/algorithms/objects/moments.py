@@ -161,6 +161,9 @@ def hull_areas(first, left, right, areas):  # type: ignore[no-untyped-def]
         a = np.empty((2 * rows + 1, 2), np.int64)
         b = np.empty((2 * rows + 1, 2), np.int64)
         last_a, last_b = _side(near, a), _side(far, b)
+        if last_a == 0:  # a compartment without pixels: there is no edge to look at
+            areas[n] = 0
+            continue
         i = j = 0
         total = 0
         for row in range(rows):

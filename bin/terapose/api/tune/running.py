@@ -121,12 +121,13 @@ def tune(
     params, own, found = _sized(opened, params)
     mode = mode_of(opened, params)
     start = starting(params, mode, own)
-    sweeps = sweeps_of(asked.sweeps, start, mode)
+    anisotropy = anisotropy_of(opened, params) if mode == "3d" else 1.0
+    sweeps = sweeps_of(asked.sweeps, start, mode, anisotropy)
     channel = Lazy(opened, channel_numbers(opened, params.channels, params.markers)[0][0])
     reference = None
     if asked.reference:
         reference = _Part(watch.labels(asked.reference), opened)
-    size = _size(asked.size, opened, start["diameter"], anisotropy_of(opened, params), mode)
+    size = _size(asked.size, opened, start["diameter"], anisotropy, mode)
     content = contrast(channel) if reference is None else labelled(reference)
     with open_folder(output):
         boxes = sample(opened.shape, size, asked.regions, content)

@@ -74,7 +74,9 @@ def starting(params: Parameters, mode: str, own_diameter: float) -> dict[str, fl
     }
 
 
-def sweeps_of(texts: Sequence[str], start: Mapping[str, float], mode: str) -> list[Sweep]:
+def sweeps_of(
+    texts: Sequence[str], start: Mapping[str, float], mode: str, anisotropy: float = 1.0
+) -> list[Sweep]:
     """The sweeps that were asked for, or those that suit a mode where none was.
 
     Parameters
@@ -85,6 +87,8 @@ def sweeps_of(texts: Sequence[str], start: Mapping[str, float], mode: str) -> li
         From `starting`.
     mode
         Of the image.
+    anisotropy
+        Z step over pixel size.
 
     Raises
     ------
@@ -104,7 +108,7 @@ def sweeps_of(texts: Sequence[str], start: Mapping[str, float], mode: str) -> li
                 remedy=f"leave it out: the mode of this image is {mode}",
             )
         asked[name] = values
-    chosen = asked or _usual(start, mode)
+    chosen = asked or _usual(start, mode, anisotropy)
     return [
         Sweep(name, tuple(sorted({*chosen[name], start[name]}))) for name in SWEPT if name in chosen
     ]
@@ -134,11 +138,13 @@ def _parsed(text: str) -> tuple[str, tuple[float, ...]]:
     return name, tuple(float(v[0] if isinstance(v, tuple) else v) for v in values)
 
 
-def _usual(start: Mapping[str, float], mode: str) -> dict[str, tuple[float, ...]]:
+def _usual(
+    start: Mapping[str, float], mode: str, anisotropy: float
+) -> dict[str, tuple[float, ...]]:
     """What is tried if nothing was asked for."""
     diameter, threshold = start["diameter"], start["cellprob_threshold"]
     flat = mode != "3d"
-    size = math.pi / 4 * diameter**2 if flat else math.pi / 6 * diameter**3
+    size = math.pi / 4 * diameter**2 if flat else math.pi / 6 * diameter**3 / anisotropy
     sizes = {0.0, start["min_size"], *(float(round(size * share)) for share in (0.02, 0.05, 0.1))}
     usual: dict[str, tuple[float, ...]] = {
         "diameter": tuple(float(f"{diameter * factor:.2g}") for factor in (0.7, 1.4)),

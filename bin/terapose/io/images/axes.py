@@ -19,6 +19,7 @@ rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -44,7 +45,26 @@ _OTHERS = {
     "E": "wavelengths",
     "L": "exposures",
     "V": "events",
+    "U": "of a name that is not known",
 }
+_NAMES = {
+    "time": "T",
+    "frame": "T",
+    "channel": "C",
+    "channels": "C",
+    "depth": "Z",
+    "slice": "Z",
+    "plane": "Z",
+    "height": "Y",
+    "row": "Y",
+    "width": "X",
+    "column": "X",
+    "position": "P",
+    "wavelength": "E",
+    "angle": "A",
+}
+_NUMBERED = re.compile(r"(phony_)?(dim|axis|d)_?\d+")
+"""Names that say nothing, as xarray and netCDF give them."""
 
 _FEW = 4
 _THIN = 8
@@ -105,6 +125,21 @@ class Layout:
         """How the axes that `index` leaves are transposed to the order Z, Y, X."""
         kept = [axis for axis in self.read if axis in "ZYX"]
         return tuple(kept.index(axis) for axis in "ZYX" if axis in kept)
+
+
+def letter_of(name: str) -> str:
+    """What the name of an axis says that it is.
+
+    Returns
+    -------
+    str
+        T, C, Z, Y or X; ``Q`` where the name says nothing; of another name a letter that
+        `understand` refuses: what is called position is no guess away from Z.
+    """
+    name = name.rsplit("/", 1)[-1].lower()
+    if len(name) < 2 or _NUMBERED.fullmatch(name):
+        return name.upper() if name and name.upper() in KNOWN else UNKNOWN
+    return _NAMES.get(name, "U")
 
 
 def unnamed(dimensions: int) -> str:

@@ -22,22 +22,9 @@ import numpy as np
 
 from terapose.core.errors import InputError
 from terapose.io.documents import parse_json
-from terapose.io.images.axes import KNOWN, UNKNOWN, unnamed
+from terapose.io.images.axes import UNKNOWN, letter_of, unnamed
 from terapose.io.images.units import VoxelSize, micrometres, voxel_size_of
 
-_NAMES = {
-    "time": "T",
-    "frame": "T",
-    "channel": "C",
-    "channels": "C",
-    "depth": "Z",
-    "slice": "Z",
-    "plane": "Z",
-    "height": "Y",
-    "row": "Y",
-    "width": "X",
-    "column": "X",
-}
 _ATTRIBUTES = ("axes", "axis_names", "_ARRAY_DIMENSIONS")
 
 
@@ -56,7 +43,7 @@ def axes_of(address: str, dataset: Any, *, are_given: bool) -> str:
     Returns
     -------
     str
-        Letters of T, C, Z, Y and X; ``Q`` where an axis is not known.
+        Letters as of `letter_of`.
 
     Raises
     ------
@@ -64,7 +51,7 @@ def axes_of(address: str, dataset: Any, *, are_given: bool) -> str:
         If the attributes do not fit the array.
     """
     for name, names in _statements(address, dataset, are_given=are_given):
-        letters = "".join(_letter(axis) for axis in names)
+        letters = "".join(letter_of(axis) for axis in names)
         if not set(letters) & {"Y", "X"}:
             continue
         if len(letters) == dataset.ndim:
@@ -170,13 +157,6 @@ def _names(value: Any) -> list[str]:
     return list(words[0]) if len(words) == 1 else words
 
 
-def _letter(name: str) -> str:
-    """One of T, C, Z, Y, X; Q where the name says nothing."""
-    name = name.rsplit("/", 1)[-1].lower()
-    letter = _NAMES.get(name, name.upper())
-    return letter if letter in tuple(KNOWN) else UNKNOWN
-
-
 def _element_sizes(dataset: Any, axes: str) -> tuple[str, list[float]]:
     """Axes, and the lengths that ``element_size_um`` gives for them."""
     try:
@@ -196,7 +176,7 @@ def _resolutions(dataset: Any) -> dict[str, float | None]:
         units = parse_json(text_of(dataset.attrs["axis_units"]))
         tags = parse_json(text_of(dataset.attrs["axistags"]))["axes"]
         return {
-            _letter(tag["key"]): micrometres(float(tag["resolution"]), units.get(tag["key"]))
+            letter_of(str(tag["key"])): micrometres(float(tag["resolution"]), units.get(tag["key"]))
             for tag in tags
         }
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -34,16 +35,19 @@ class Datasets:
         self._open: dict[int, Node] = {}
         self._regions = StoredRegions(files)
         self._whole: set[tuple[str, str]] = set()
+        # one thread would close files of a virtual dataset in which another looks for its chunks
+        self._one = threading.Lock()
 
     def read(self, number: int, region: Index) -> np.ndarray:
-        """Read a region of one of them."""
-        if number not in self._open:
-            node = self._files.find(self._paths[number])
-            self._files.sources(node)
-            self._open[number] = node
-        for dataset, part in self._regions.of(self._open[number], region):
-            check_chunks(dataset, part, self._whole)
-        block = np.asarray(self._open[number].item[region])
+        """Read a region of one of them, a thread at a time, as HDF5 itself does."""
+        with self._one:
+            if number not in self._open:
+                node = self._files.find(self._paths[number])
+                self._files.sources(node)
+                self._open[number] = node
+            for dataset, part in self._regions.of(self._open[number], region):
+                check_chunks(dataset, part, self._whole)
+            block = np.asarray(self._open[number].item[region])
         if (block.dtype.kind, self._dtype.kind) == ("i", "u"):
             return block.view(self._dtype.newbyteorder(block.dtype.byteorder))
         return block

@@ -117,8 +117,22 @@ def folder_states(folder: str) -> tuple[dict[str, State], bool]:
                 if entry.is_dir():
                     folders.append(entry.path)
                 else:
-                    found[entry.path] = _local(entry.stat())
+                    found[entry.path] = _of_entry(entry)
     return found, True
+
+
+def _of_entry(entry: os.DirEntry[str]) -> State:
+    try:
+        return _local(entry.stat())
+    except FileNotFoundError as error:
+        if not entry.is_symlink():
+            raise
+        raise InputError(
+            "a file of the image is a link to a file that is not there",
+            where=entry.path,
+            got=f"a link to {os.readlink(entry.path)}",
+            remedy="copy or fetch the file",
+        ) from error
 
 
 def _listed(folder: str) -> tuple[dict[str, State], bool]:

@@ -16,6 +16,7 @@ import numpy as np
 from terapose.core.errors import InputError, pass_on
 from terapose.io.images.joined import Index
 from terapose.io.images.pictures import PNG, jpeg_2000_header
+from terapose.io.images.tiff_checks import check_bytes
 from terapose.io.images.tiff_files import is_tiff, said_by_tifffile
 from terapose.io.images.tiff_pictures import tiff_file
 
@@ -133,7 +134,7 @@ def _shown(header: Header) -> str:
 
 
 def _of_tiff(path: str) -> Header:
-    with _tiff(path) as file:
+    with said_by_tifffile(), _tiff(path) as file:
         image = _only_image(path, file)
         kept = [(a, n) for a, n in zip(image.axes, image.shape, strict=True) if n > 1 or a in "YX"]
         axes = "".join(a for a, _ in kept)
@@ -171,8 +172,7 @@ def _tiff(path: str) -> Any:
 
 
 def _only_image(path: str, file: Any) -> Any:
-    with said_by_tifffile():
-        images = file.series
+    images = file.series
     if not images:
         raise ValueError("no image in it")
     if len(images) != 1:
@@ -183,6 +183,7 @@ def _only_image(path: str, file: Any) -> Any:
             allowed="one image in each file of a stack",
             remedy="open it without stack",
         )
+    check_bytes(path, images[0])
     return images[0]
 
 

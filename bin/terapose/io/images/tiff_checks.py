@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -100,12 +101,21 @@ def check_kind(address: str, file: TiffFile, image: TiffPageSeries, axes: str) -
 
 
 def check_bytes(address: str, series: TiffPageSeries) -> None:
-    """Refuse a file that ends before the data of the image does."""
+    """Refuse a file that ends before the image does, or does not say where all of it is.
+
+    Raises
+    ------
+    InputError
+        If it does. Parts of which it says that they were never written are no fault.
+    """
     ends: list[tuple[TiffPage | TiffFrame, int]]
     if is_mapped(series):
         ends = [(series.keyframe, int(series.dataoffset or 0) + int(series.nbytes))]
     else:
         last = {str(page.parent.filehandle.path): page for page in series if page is not None}
+        for page in series:
+            if page is not None:
+                _check_places(address, page)
         ends = [(page, _end(page)) for page in last.values()]
     for page, end in ends:
         handle = page.parent.filehandle
@@ -153,6 +163,18 @@ def _kind(page: TiffPage) -> str:
 def _pieces(page: TiffPage) -> str:
     shape = " x ".join(map(str, page.chunks))
     return f"{'tiles' if page.is_tiled else 'strips'} of {shape}"
+
+
+def _check_places(address: str, page: TiffPage | TiffFrame) -> None:
+    """Refuse a page that does not say of each tile or strip where it is: it would read as zeros."""
+    kept = page.keyframe
+    if kept is None:
+        return
+    found, pieces = min(len(page.dataoffsets), len(page.databytecounts)), math.prod(kept.chunked)
+    if found < pieces:
+        kind = "tiles" if kept.is_tiled else "strips"
+        file = page.parent.filehandle.name
+        raise damaged(address, f"{file}, page {page.index}: places of {found} of {pieces} {kind}")
 
 
 def _end(page: TiffPage | TiffFrame) -> int:

@@ -99,6 +99,13 @@ def opened(file: TiffAddress) -> Iterator[TiffFile]:
         raise
     except Exception as error:
         pass_on(error)
+        if "incompatible keyframe" in str(error):
+            raise InputError(
+                "the first pages of the TIFF file have different sizes or types",
+                where=file.path,
+                got=str(error),
+                remedy="write pages of one size to a file of their own",
+            ) from error
         raise damaged(file.path, f"{type(error).__name__}: {error}") from error
     finally:
         tiff.close()

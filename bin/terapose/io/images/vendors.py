@@ -106,6 +106,7 @@ def open_vendor(address: str, known: Format, chosen: Selection) -> Image:
         check_level(address, chosen.level, len(levels))
         shapes = [_at(opened, level).shape for level in levels]
         opened.set_resolution_level(levels[chosen.level])
+        axes = str(opened.dims.order)
         dtype = np.dtype(opened.dtype).newbyteorder("=")
         names = [str(name) for name in opened.channel_names or ()]
         sizes = opened.physical_pixel_sizes
@@ -114,6 +115,14 @@ def open_vendor(address: str, known: Format, chosen: Selection) -> Image:
     except Exception as error:  # every plug-in has kinds of its own
         pass_on(error)
         raise _unreadable(address, known, error) from error
+    if axes != AXES:
+        raise InputError(
+            "colour images and tiles of a mosaic that are not stitched cannot be read",
+            where=address,
+            got=f"axes {axes} {shapes[0]}",
+            allowed=f"axes {AXES}",
+            remedy="export it as an image with a channel for each colour, stitched",
+        )
     finest = layout_of(address, AXES, shapes[0], dtype, chosen)
     layout = finest.at(shapes[chosen.level])
     chunks = (1, *layout.shape[1:])

@@ -18,7 +18,7 @@ from terapose.core.selection import Selection
 from terapose.io.images import address as addresses
 from terapose.io.images import zarr_groups
 from terapose.io.images import zarr_nodes as nodes
-from terapose.io.images.axes import KNOWN, Layout, unnamed
+from terapose.io.images.axes import Layout, letter_of, unnamed
 from terapose.io.images.model import (
     Image,
     Source,
@@ -167,8 +167,8 @@ def _open_plain(
     array = nodes.open_array(address)
     check_level(address, chosen.level, 1)
     names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
-    axes = "".join(str(name) for name in names or ()).upper()
-    if len(axes) != array.ndim or not set(axes) <= set(KNOWN) or len(set(axes)) < len(axes):
+    axes = "".join(letter_of(str(name or "")) for name in names or ())
+    if len(axes) != array.ndim or not {"Y", "X"} <= set(axes):
         axes = unnamed(array.ndim)
     layout = layout_of(address, axes, array.shape, array.dtype, chosen)
     read = _reading(address, array, layout, nodes.files_of(address, documents))

@@ -3,7 +3,8 @@
 - ``components``: each connected part of an object becomes an object; with ``touching`` objects that
   touch are joined first.
 - ``split``: objects are split by watershed of the distance to their surface, between centres that
-  are at least ``distance`` pixels apart.
+  are at least ``distance`` pixels apart. Parts of an object that share no face are apart in any
+  case, and the surface of an object of one plane is its outline.
 - ``size``: objects smaller than ``min`` or larger than ``max`` voxels (0: any size) are removed.
 - ``merge``: objects get the ID that a table has for theirs; those with the same one are joined.
 """
@@ -34,24 +35,44 @@ def _components(labels: NDArray[Any], _image: NDArray[Any] | None, block: Block)
 
 def _split(labels: NDArray[Any], _image: NDArray[Any] | None, block: Block) -> NDArray[Any]:
     from scipy.ndimage import distance_transform_edt
-    from skimage.feature import peak_local_max
     from skimage.segmentation import watershed
 
     z, y, x = block.voxel_size or (1.0, 1.0, 1.0)
-    mask = labels > 0
-    depth = distance_transform_edt(mask, sampling=(z / x, y / x, 1.0))
-    least = _from_zero(block.options, "distance")
-    places = peak_local_max(depth, footprint=np.ones((3, 3, 3)), exclude_border=False)
+    steps = (z / x, y / x, 1.0)
+    found = np.zeros(labels.shape, np.int32)
+    planes = np.flatnonzero((labels > 0).any(axis=(1, 2)))
+    # of an object of one plane those above and below are no surface
+    within = slice(planes[0], planes[0] + 1) if len(planes) == 1 else slice(None)
+    mask = labels[within] > 0
+    depth = distance_transform_edt(mask, sampling=steps)
     seeds = np.zeros(mask.shape, np.int32)
+    for number, place in enumerate(_centres(mask, depth, steps, block)):
+        seeds[place] = number + 1
+    found[within] = watershed(-depth, seeds, mask=mask)
+    return found
+
+
+def _centres(
+    mask: NDArray[np.bool_], depth: NDArray[Any], steps: tuple[float, float, float], block: Block
+) -> list[tuple[int, ...]]:
+    """The deepest voxels that are apart, at least one of each piece: none reaches another piece."""
+    from scipy.ndimage import label, maximum_position
+    from skimage.feature import peak_local_max
+
+    least = _from_zero(block.options, "distance")
+    pieces, count = label(mask)
+    peaks = peak_local_max(depth, footprint=np.ones((3, 3, 3)), exclude_border=False)
+    places = {tuple(place) for place in peaks.tolist() if mask[tuple(place)]}
+    places |= {tuple(map(int, p)) for p in maximum_position(depth, pieces, range(1, count + 1))}
     # of a plateau, and of peaks that are nearer than that, the first one stays
-    chosen: list[NDArray[Any]] = []
-    for place in sorted(places.tolist(), key=lambda p: (-depth[tuple(p)], p)):
-        at = np.array(place) * (z / x, y / x, 1.0)
-        if all(np.linalg.norm(at - other) >= least for other in chosen):
-            chosen.append(at)
-            seeds[tuple(place)] = len(chosen)
-    # an object that fills all of the image has no surface
-    return np.asarray(watershed(-depth, seeds, mask=mask)) if chosen else mask
+    chosen: list[tuple[int, ...]] = []
+    known: dict[int, list[NDArray[Any]]] = {}
+    for place in sorted(places, key=lambda p: (-depth[p], p)):
+        at, others = np.array(place) * steps, known.setdefault(int(pieces[place]), [])
+        if all(np.linalg.norm(at - other) >= least for other in others):
+            chosen.append(place)
+            others.append(at)
+    return chosen
 
 
 def _size(
