@@ -46,9 +46,16 @@ def localise(address: str) -> str:
 
 def join(address: str, *parts: str) -> str:
     """Put path parts after the path of an address; what signs a URL stays behind it."""
-    signed = address.startswith(("http://", "https://"))
-    path, mark, query = address.partition("?") if signed else (address, "", "")
-    return "/".join([path.rstrip("/"), *(part.strip("/") for part in parts)]) + mark + query
+    place, query = signed(address)
+    return "/".join([place.rstrip("/"), *(part.strip("/") for part in parts)]) + query
+
+
+def signed(address: str) -> tuple[str, str]:
+    """Split a URL of a web server into its place and what signs it, with the question mark."""
+    place, mark, query = address.partition("?")
+    if mark and address.startswith(("http://", "https://")):
+        return place, mark + query
+    return address, ""
 
 
 def filesystem(address: str) -> tuple[Any, str]:

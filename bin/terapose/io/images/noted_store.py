@@ -31,6 +31,7 @@ class Noted(WrapperStore[Any]):
         self._folder = None if addresses.is_url(address) else Folder(address)
         super().__init__(self._folder or _on_server(address))
         self._address, self._touched, self._most = address, touched, MOST_BYTES
+        self._is_signed = bool(addresses.signed(address)[1])
 
     @property
     def most(self) -> int:
@@ -51,7 +52,8 @@ class Noted(WrapperStore[Any]):
         if self._folder is not None:
             return await super().get(key, prototype, byte_range)
         # a server is asked for a byte more than there may be, not for all that it has
-        content = await super().get(key, prototype, _ending(byte_range, self._most + 1))
+        asked = addresses.join(self._address, key) if self._is_signed else key
+        content = await super().get(asked, prototype, _ending(byte_range, self._most + 1))
         if content is not None and len(content) > self._most:
             raise too_large(addresses.join(self._address, key), len(content), self._most)
         return content
@@ -79,5 +81,8 @@ def _ending(wanted: ByteRequest | None, most: int) -> ByteRequest:
 def _on_server(address: str) -> FsspecStore:
     if not address.startswith(("http://", "https://")):
         return files_on(address, read_only=True)
+    place, query = addresses.signed(address)
     options = addresses.options_of(address)
-    return FsspecStore.from_url(address, storage_options=options, read_only=True)
+    store = FsspecStore.from_url(place, storage_options=options, read_only=True)
+    # what signs a URL comes after the key: such a store is asked for whole addresses
+    return FsspecStore(store.fs, path="", read_only=True) if query else store

@@ -34,7 +34,7 @@ MARKS = (*V3, *V2)
 """Documents of which a Zarr node has at least one."""
 
 _STARTS = (b"PK\x03\x04", b"PK\x05\x06")
-_URL = re.compile(r"(?i)(.+?\.(?:zip|ozx)(?:\?.*)?)(?:/(.*))?")
+_URL = re.compile(r"(?i)(.+?\.(?:zip|ozx))(?:/(.*))?")
 _DAMAGED = "the archive is damaged or incomplete, write or copy it again"
 _HEADER = 30
 # what members may have between their name and their bytes: more of it costs a second read
@@ -209,8 +209,9 @@ class Node(NamedTuple):
 def split(address: str) -> tuple[str, str] | None:
     """Split an address into that of an archive and what it names inside; None if there is none."""
     if addresses.is_url(address):
-        found = _URL.fullmatch(address)
-        return (found[1], (found[2] or "").strip("/")) if found else None
+        place, query = addresses.signed(address)
+        found = _URL.fullmatch(place)
+        return (found[1] + query, (found[2] or "").strip("/")) if found else None
     head = address
     while not os.path.lexists(head) and os.path.dirname(head) not in ("", head):
         head = os.path.dirname(head)
