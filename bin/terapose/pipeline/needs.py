@@ -108,7 +108,7 @@ def needs_of_whole(plan: Plan) -> Needs:
 
 
 def is_one_task(plan: Plan, params: Parameters) -> bool:
-    """Whether the workflow runs all stages of a sample in one task, as ``single_task`` allows it to.
+    """Whether the workflow runs all stages of a sample in one task, if ``single_task`` is set.
 
     It does if the plan is small, no cells of a second network have to be waited for, and the task
     needs no more than ``max_memory``: stages by themselves do not hold the network. The workflow
