@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import re
 import subprocess
 import threading
 from collections import defaultdict
@@ -15,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from tests.command import Terapose
+from tests.ranges import Ranges
 from tests.unets import random_unet, save
 
 import durations
@@ -91,31 +91,10 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-class _Ranges(http.server.SimpleHTTPRequestHandler):
-    """Serves parts of files, as object stores do."""
-
-    def do_GET(self) -> None:
-        wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        path = Path(self.translate_path(self.path))
-        if wanted is None or not path.is_file():
-            return super().do_GET()
-        content = path.read_bytes()
-        first, last = int(wanted[1]), min(int(wanted[2] or len(content)), len(content) - 1)
-        part = content[first : last + 1]
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part)
-
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """Address of a server of the files in `tmp_path`."""
-    handler = partial(_Ranges, directory=str(tmp_path))
+    handler = partial(Ranges, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_address[1]}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.sources import parsed
 
 import durations
 
@@ -31,7 +32,7 @@ def marked(tree: ast.Module) -> set[str]:
 
 
 TREES = {
-    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    path.relative_to(ROOT).as_posix(): parsed(path)
     for path in sorted((ROOT / "tests").rglob("test_*.py"))
 }
 SHORTER = sorted({name for tree in TREES.values() for name in marks(tree)})

@@ -121,7 +121,7 @@ def tune(
     params, own, found = _sized(opened, params)
     mode = mode_of(opened, params)
     start = starting(params, mode, own)
-    anisotropy = anisotropy_of(opened, params) if mode == "3d" else 1.0
+    anisotropy = anisotropy_of(opened, params)
     sweeps = sweeps_of(asked.sweeps, start, mode, anisotropy)
     channel = Lazy(opened, channel_numbers(opened, params.channels, params.markers)[0][0])
     reference = None

@@ -88,7 +88,7 @@ def sweeps_of(
     mode
         Of the image.
     anisotropy
-        Z step over pixel size.
+        Z step over pixel size; only mode 3d asks for it.
 
     Raises
     ------

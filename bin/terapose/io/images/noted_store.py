@@ -48,14 +48,15 @@ class Noted(WrapperStore[Any]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Read a file or a part of it."""
-        self._touched.add(addresses.join(self._address, key))
+        place = addresses.join(self._address, key)
+        self._touched.add(place)
         if self._folder is not None:
             return await super().get(key, prototype, byte_range)
         # a server is asked for a byte more than there may be, not for all that it has
-        asked = addresses.join(self._address, key) if self._is_signed else key
+        asked = place if self._is_signed else key
         content = await super().get(asked, prototype, _ending(byte_range, self._most + 1))
         if content is not None and len(content) > self._most:
-            raise too_large(addresses.join(self._address, key), len(content), self._most)
+            raise too_large(place, len(content), self._most)
         return content
 
     async def get_partial_values(

@@ -112,10 +112,11 @@ def check_bytes(address: str, series: TiffPageSeries) -> None:
     if is_mapped(series):
         ends = [(series.keyframe, int(series.dataoffset or 0) + int(series.nbytes))]
     else:
-        last = {str(page.parent.filehandle.path): page for page in series if page is not None}
-        for page in series:
-            if page is not None:
-                _check_places(address, page)
+        last: dict[str, TiffPage | TiffFrame] = {}
+        for one in series:
+            if one is not None:
+                _check_places(address, one)
+                last[str(one.parent.filehandle.path)] = one
         ends = [(page, _end(page)) for page in last.values()]
     for page, end in ends:
         handle = page.parent.filehandle

@@ -38,7 +38,7 @@ def _split(labels: NDArray[Any], _image: NDArray[Any] | None, block: Block) -> N
     from skimage.segmentation import watershed
 
     z, y, x = block.voxel_size or (1.0, 1.0, 1.0)
-    steps = (z / x, y / x, 1.0)
+    steps, least = (z / x, y / x, 1.0), _from_zero(block.options, "distance")
     found = np.zeros(labels.shape, np.int32)
     planes = np.flatnonzero((labels > 0).any(axis=(1, 2)))
     # of an object of one plane those above and below are no surface
@@ -46,23 +46,22 @@ def _split(labels: NDArray[Any], _image: NDArray[Any] | None, block: Block) -> N
     mask = labels[within] > 0
     depth = distance_transform_edt(mask, sampling=steps)
     seeds = np.zeros(mask.shape, np.int32)
-    for number, place in enumerate(_centres(mask, depth, steps, block)):
-        seeds[place] = number + 1
+    for number, place in enumerate(_centres(mask, depth, steps, least), 1):
+        seeds[place] = number
     found[within] = watershed(-depth, seeds, mask=mask)
     return found
 
 
 def _centres(
-    mask: NDArray[np.bool_], depth: NDArray[Any], steps: tuple[float, float, float], block: Block
+    mask: NDArray[np.bool_], depth: NDArray[Any], steps: tuple[float, float, float], least: float
 ) -> list[tuple[int, ...]]:
     """The deepest voxels that are apart, at least one of each piece: none reaches another piece."""
     from scipy.ndimage import label, maximum_position
     from skimage.feature import peak_local_max
 
-    least = _from_zero(block.options, "distance")
     pieces, count = label(mask)
     peaks = peak_local_max(depth, footprint=np.ones((3, 3, 3)), exclude_border=False)
-    places = {tuple(place) for place in peaks.tolist() if mask[tuple(place)]}
+    places = set(map(tuple, peaks.tolist()))
     places |= {tuple(map(int, p)) for p in maximum_position(depth, pieces, range(1, count + 1))}
     # of a plateau, and of peaks that are nearer than that, the first one stays
     chosen: list[tuple[int, ...]] = []
