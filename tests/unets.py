@@ -31,6 +31,14 @@ def random_unet(widths: tuple[int, ...] = WIDTHS, **options: float) -> UNet:
     return net.eval()
 
 
+def sam_outline(width: int, outputs: int) -> State:
+    """The arrays by which a network of Cellpose 4 with SAM's encoder is known."""
+    return {
+        "encoder.patch_embed.proj.weight": torch.zeros(width, 3, 8, 8),
+        "W2": torch.zeros(64 * outputs, outputs, 8, 8),
+    }
+
+
 def gradient_unet(diameter: float = 17.0) -> UNet:
     """A U-Net that finds bright cells on a dark ground, such as those of `tests.synthetic.nuclei`.
 

@@ -113,12 +113,18 @@ def test_far_beyond_the_ends(tmp_path: Path, tiny_model: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
-def test_sparse_images_are_none_of_these(tmp_path: Path, tiny_model: Path, dtype: str) -> None:
+def test_sparse_images_are_none_of_these(
+    tmp_path: Path, tiny_model: Path, dtype: str, caplog: pytest.LogCaptureFixture
+) -> None:
     values = np.zeros(SHAPE, dtype)
     values[0, 3:5, 4:6] = 1000 if dtype == "uint16" else 0.1
     found = seen(tmp_path / "a", tiny_model, values)
     assert isinstance(found, bytes)
     assert not any(found)
+    assert "channel 1: the percentiles are equal" in caplog.text
+    caplog.clear()
+    assert any(seen(tmp_path / "b", tiny_model, values, normalize="lowhigh", lowhigh=[0, 0.1]))
+    assert not caplog.text
 
 
 def test_check_tells_it_of_the_beginning(tmp_path: Path) -> None:

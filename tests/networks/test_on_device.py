@@ -143,3 +143,14 @@ def test_planes_of_strided_memory() -> None:
     stack = np.moveaxis(planes(2, 70, 5, 90), 2, 0)
     assert not stack.flags.c_contiguous
     assert_same(network(3), stack)
+
+
+def test_float32_is_float32_whatever_was_imported() -> None:
+    from cellpose import vit
+
+    matmul = torch.backends.cuda.matmul
+    assert vit.CPSAM
+    with Tilewise(Pointwise(), 2).exact():
+        assert not matmul.allow_tf32
+        assert not torch.backends.cudnn.allow_tf32
+    assert matmul.allow_tf32

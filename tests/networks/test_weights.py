@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from tests.unets import WIDTHS, State, random_unet, save, tiles
+from tests.unets import WIDTHS, State, random_unet, sam_outline, save, tiles
 
 from terapose.cli.fetch import command as fetch
 from terapose.core.errors import InputError
 from terapose.io.shipped import SHIPPED, shipped_file
-from terapose.networks.files import UNetShape, identify, unet_shape
+from terapose.networks.files import identify
 from terapose.networks.loading import load
 from terapose.networks.outline import outline
 from terapose.networks.unet import UNet
+from terapose.networks.unet_shape import UNetShape, unet_arrays, unet_shape
 from terapose.networks.weights import copy, resolve, weight_file
 
 # -- weight files -----------------------------------------------------------------------------
@@ -98,6 +99,8 @@ def test_architecture_is_read_from_the_arrays(
     torch.save(state, path, _use_new_zipfile_serialization=not old)
     shape = unet_shape({n.removeprefix("module."): a for n, a in outline(path).items()})
     assert shape == UNetShape((3, 4, 6), 3, 5, residual, concatenation)
+    sizes = {n: tuple(a.shape) for n, a in net.state_dict().items() if not n.startswith("diam_")}
+    assert unet_arrays(shape) == sizes
     assert (identify(path).family, identify(path).channels) == ("unet", 3)
     x = tiles(1, 3)
     with torch.no_grad():
@@ -145,6 +148,16 @@ def test_diameter_of_files_that_hold_none(name: str, diameter: float, tmp_path: 
     assert identify(path).diam_mean == load(path).diam_mean == diameter
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64, torch.int64])
+@pytest.mark.parametrize("new", [True, False])
+def test_the_diameter_in_any_precision(kind: torch.dtype, new: bool, tmp_path: Path) -> None:
+    state = random_unet(diameter=17.0).state_dict()
+    half = {n: v.to(kind if v.dtype is torch.float32 else v.dtype) for n, v in state.items()}
+    path = tmp_path / "half.pth"
+    torch.save(half, path, _use_new_zipfile_serialization=new)
+    assert identify(path).diam_mean == load(path).diam_mean == 17.0
+
+
 def _without(name: str) -> State:
     return {n: v for n, v in random_unet().state_dict().items() if n != name}
 
@@ -166,6 +179,18 @@ def _damaged(case: str, path: Path, weights: Path) -> None:
         torch.save({"fc.weight": torch.zeros(3, 3)}, path)
     elif case == "two outputs":
         torch.save(UNet(WIDTHS, outputs=2).state_dict(), path)
+    elif case == "checkpoint":
+        torch.save({"model": random_unet().state_dict(), "epoch": 3}, path)
+    elif case == "whole network":
+        torch.save(random_unet(), path)
+    elif case == "omnipose":
+        torch.save(random_unet().state_dict(), path)
+    elif case == "five outputs of Cellpose 4":
+        torch.save(sam_outline(1024, 5), path)
+    elif case == "arrays of a single axis":
+        torch.save({n: v.flatten() for n, v in random_unet().state_dict().items()}, path)
+    elif case == "another width of SAM":
+        torch.save(sam_outline(1280, 3), path)
     elif case == "three classes":
         torch.save(UNet(WIDTHS, residual=False, concatenation=True).state_dict(), path)
     elif case == "volumes":
@@ -191,10 +216,16 @@ def _damaged(case: str, path: Path, weights: Path) -> None:
         ("text", "not a torch weight file"),
         ("cut short", "not a torch weight file"),
         ("pickle", "not a torch weight file"),
-        ("list", "not a torch weight file"),
+        ("list", "holds more than the weights of a network"),
+        ("checkpoint", "holds more than the weights of a network"),
+        ("whole network", "holds more than the weights of a network; got terapose.networks.unet"),
         ("other network", "do not belong to a known network"),
         ("two outputs", "got 2 outputs; allowed: 3"),
         ("three classes", "predicts classes"),
+        ("omnipose", "predicts distances (a model of Omnipose)"),
+        ("five outputs of Cellpose 4", "got 5 outputs; allowed: 3"),
+        ("another width of SAM", "do not belong to a known network"),
+        ("arrays of a single axis", "do not belong to a known network"),
         ("volumes", "not for planes; got 3D convolutions"),
         ("old, cut short", "not a torch weight file"),
         ("old, cut in its description", "not a torch weight file"),
@@ -202,7 +233,10 @@ def _damaged(case: str, path: Path, weights: Path) -> None:
     ],
 )
 def test_files_that_are_no_model(case: str, words: str, tmp_path: Path, weights: Path) -> None:
-    name = "unet3_residual_off_style_off_concatenation_on" if case == "three classes" else "model"
+    name = {
+        "three classes": "unet3_residual_off_style_off_concatenation_on",
+        "omnipose": "bact_phase_omnitorch_0",
+    }.get(case, "model")
     path = tmp_path / f"{name}.pth"
     _damaged(case, path, weights)
     for function in (identify, load):
@@ -213,11 +247,13 @@ def test_files_that_are_no_model(case: str, words: str, tmp_path: Path, weights:
 
 def test_missing_and_misshapen_weights_are_not_made_up(tmp_path: Path) -> None:
     name = "upsample.up.res_up_1.conv.conv_2.full.bias"
-    with pytest.raises(InputError, match=r"lacks weights; got 1 missing.*res_up_1"):
-        load(save(_without(name), tmp_path / "a.pth"))
-    state = {**_without(name), name: torch.zeros(99)}
-    with pytest.raises(InputError, match="do not fit"):
-        load(save(state, tmp_path / "b.pth"))
+    lacking = save(_without(name), tmp_path / "a.pth")
+    other = save({**_without(name), name: torch.zeros(99)}, tmp_path / "b.pth")
+    for function in (identify, load):
+        with pytest.raises(InputError, match=r"lacks weights; got 1 missing.*res_up_1"):
+            function(lacking)
+        with pytest.raises(InputError, match="do not fit"):
+            function(other)
 
 
 def test_a_file_cannot_run_code(tmp_path: Path) -> None:
@@ -226,7 +262,7 @@ def test_a_file_cannot_run_code(tmp_path: Path) -> None:
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     torch.save({"W2": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(InputError, match="not a torch weight file"):
+    with pytest.raises(InputError, match="more than the weights of a network; got posix"):
         identify(tmp_path / "evil.pth")
     assert not (tmp_path / "ran").exists()
 

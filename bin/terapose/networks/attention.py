@@ -63,24 +63,20 @@ def _places(self: Any, query: Tensor, size: tuple[int, int]) -> tuple[Tensor, Te
     """What each query, (B, heads, H x W, C), says of rows, (B x heads, H, W, H), and of columns."""
     height, width = size
     place = query.reshape(-1, height, width, query.shape[-1])
-    down = torch.einsum("bhwc,hkc->bhwk", place, _table(self, "rel_pos_h", height, query))
-    along = torch.einsum("bhwc,wkc->bhwk", place, _table(self, "rel_pos_w", width, query))
+    down = torch.einsum("bhwc,hkc->bhwk", place, _table(self.rel_pos_h, height))
+    along = torch.einsum("bhwc,wkc->bhwk", place, _table(self.rel_pos_w, width))
     return down, along
 
 
-def _table(self: Any, name: str, length: int, like: Tensor) -> Tensor:
-    """Weights of relative positions along an axis, (length, length, C).
+def _table(weights: Tensor, length: int) -> Tensor:
+    """What relative positions along an axis weigh, (length, length, C), from weights (N, C).
 
-    They are made once: a CUDA graph may not contain the copy to the GPU that making them needs.
+    As ``get_rel_pos`` of SAM's encoder, which copies indices to the GPU: a CUDA graph may not
+    contain that. It is made in each run, for training changes the weights.
     """
-    from segment_anything.modeling.image_encoder import get_rel_pos
-
-    key = name, length, like.dtype, like.device
-    tables = self.__dict__.setdefault("_tables", {})
-    if key not in tables:
-        tables[key] = get_rel_pos(length, length, getattr(self, name))
-    table: Tensor = tables[key]
-    return table
+    resized = functional.interpolate(weights.T[None], size=2 * length - 1, mode="linear")[0].T
+    place = torch.arange(length, device=weights.device)
+    return resized[place[:, None] - place + length - 1]
 
 
 def _folded(self: Any, query: Tensor, key: Tensor, value: Tensor, size: tuple[int, int]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from terapose.core.amounts import in_bytes
 from terapose.core.errors import InputError
 from terapose.networks.batches import Batch
+from terapose.networks.files import lacking
 
 
 def fill(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -44,9 +45,7 @@ def fill(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
         raise InputError("the weights do not fit their network", where=path) from error
     lost = [name for name in missing if not name.startswith("diam_")]
     if lost:
-        raise InputError(
-            "the file lacks weights", where=path, got=f"{len(lost)} missing, first {lost[0]}"
-        )
+        raise lacking(path, lost)
 
 
 BATCHES = {"unet": 32, "cellpose4": 16}
@@ -95,13 +94,20 @@ class Tilewise(nn.Module):
             output, style = self.net(tiles)[:2]
         return output, style
 
-    def exact(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def exact(self) -> Iterator[None]:
         """Kernels of a GPU that always give the same bits, in the precision that is asked for."""
-        flags = torch.backends.cudnn.flags
-        context: AbstractContextManager[object] = flags(
+        matmul = torch.backends.cuda.matmul
+        before = matmul.allow_tf32
+        with torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        )
-        return context
+        ):
+            # the package cellpose allows it as soon as it is imported
+            matmul.allow_tf32 = False
+            try:
+                yield
+            finally:
+                matmul.allow_tf32 = before
 
     def batch_for(self, channels: int, tile: int) -> Batch:
         """The memory of a batch of tiles (channels, tile, tile) on the device; call within `exact`.

@@ -1,31 +1,42 @@
 """Weight files: what network is in them, without running it and without torch.
 
-Names and shapes of the arrays say nearly everything. Three things only the file's name can say, as
-Cellpose 1 and 2 wrote it: ``cellpose_residual_on_style_off_concatenation_off_...`` ignores the
-style, ``unet3_residual_...`` predicts three classes, and ``nucleitorch_0`` to ``_3`` work at 17
-pixels where they hold no diameter, others at 30. A renamed file is taken for the usual network.
+Names and shapes of the arrays say nearly everything. Four things only the file's name can say, as
+Cellpose 1 and 2 and Omnipose wrote it: ``cellpose_residual_on_style_off_concatenation_off_...``
+ignores the style, ``unet3_residual_...`` predicts three classes, a name with ``omni`` predicts
+distances in place of probabilities, and ``nucleitorch_0`` to ``_3`` work at 17 pixels where they
+hold no diameter, others at 30. A renamed file is taken for the usual network.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from terapose.core.errors import InputError, pass_on
 from terapose.io.shipped import SHIPPED
-from terapose.networks.outline import DAMAGED, Array, outline
+from terapose.networks.outline import DAMAGED, Array, OtherContentError, outline
+from terapose.networks.unet_shape import is_unet, unet_arrays, unet_shape
 from terapose.networks.weights import beside, sha256, shipped
 
 _LICENCES = {"cellpose4": "CC-BY-NC-4.0"}
+UNSTATED = "unstated"
+"""Licence of a network in a model card, where none was given."""
 ALLOWED = "a network of Cellpose 1 to 3 or of terapose train, or one of Cellpose 4"
+_ENDS_OF_CELLPOSE4 = ("encoder.patch_embed.proj.weight", "W2")
+"""Its first convolution, (width, 3, Y, X), and its last, (N, outputs, Y, X)."""
+_BACKBONES = {(1024, False): "sam_vitl", (1024, True): "dino_vitl", (768, True): "dino_vitb"}
+"""Encoders of Cellpose 4, by their width and whether it is one of DINO."""
 _DIAMETERS = (1.0, 10_000.0)
-_FIRST = "downsample.down.{}_down_{}.conv.conv_0.2.weight"
-_NO_STYLE = re.compile(r"cellpose_residual_(on|off)_style_off_concatenation_(on|off)")
-_CLASSES = re.compile(r"unet\d_residual_(on|off)_")
+_STYLE_OFF = re.compile(r"cellpose_residual_(on|off)_style_off_concatenation_(on|off)")
+_OTHERS = {
+    "classes (a model of type unet)": re.compile(r"unet\d_residual_(on|off)_"),
+    # as Omnipose itself knows them
+    "distances (a model of Omnipose)": re.compile("omni", re.IGNORECASE),
+}
+"""What networks of the same arrays predict instead of flows and a cell probability, by name."""
 _OLD_NUCLEI = re.compile(r"nucleitorch_[0-3]$")
 
 
@@ -101,52 +112,15 @@ def identify(path: str | Path) -> ModelInfo:
         channels=channels,
         tile=tile,
         diam_mean=diameter,
-        style_on=not _NO_STYLE.search(path.name),
+        style_on=style_off(path) is None,
         licence=_licence(_card(path, digest)) or _LICENCES.get(family),
     )
 
 
-@dataclass(frozen=True)
-class UNetShape:
-    """Architecture of a U-Net, as :class:`terapose.networks.unet.UNet` takes it.
-
-    Attributes
-    ----------
-    widths
-        Channels of the input, then of each level.
-    outputs
-        Output channels.
-    size
-        Edge of the convolution kernels.
-    residual
-        Whether its blocks are residual.
-    concatenation
-        Whether features of the way down are concatenated instead of added.
-    """
-
-    widths: tuple[int, ...]
-    outputs: int
-    size: int
-    residual: bool
-    concatenation: bool
-
-
-def unet_shape(arrays: Mapping[str, Any]) -> UNetShape:
-    """Architecture of a U-Net, from the shapes of the weights by name."""
-    kind = "res" if _FIRST.format("res", 0) in arrays else "conv"
-    first = arrays[_FIRST.format(kind, 0)].shape
-    widths = [first[1]]
-    while (key := _FIRST.format(kind, len(widths) - 1)) in arrays:
-        widths.append(arrays[key].shape[0])
-    # concatenation doubles what goes into this convolution, and so the style's offsets
-    joined = arrays.get(f"upsample.up.{kind}_up_0.conv.conv_1.full.bias")
-    return UNetShape(
-        widths=tuple(widths),
-        outputs=arrays["output.2.weight"].shape[0],
-        size=first[2],
-        residual=kind == "res",
-        concatenation=joined is not None and joined.shape[0] == 2 * widths[1],
-    )
+def style_off(path: Path) -> str | None:
+    """What of a file's name says that the network ignores the style, if it does."""
+    found = _STYLE_OFF.search(path.name)
+    return found and found.group()
 
 
 def damaged(path: Path) -> InputError:
@@ -172,6 +146,14 @@ def _outline(path: Path) -> dict[str, Array]:
         arrays = outline(path)
     except PermissionError:
         raise
+    except OtherContentError as error:
+        raise InputError(
+            "the file holds more than the weights of a network",
+            where=path,
+            got=str(error),
+            allowed=ALLOWED,
+            remedy="save the network's state_dict() alone; of terapose train, give the .pth file",
+        ) from error
     except DAMAGED as error:
         pass_on(error)
         raise damaged(path) from error
@@ -180,17 +162,14 @@ def _outline(path: Path) -> dict[str, Array]:
 
 def _describe(arrays: Mapping[str, Array], path: Path) -> tuple[str, str, int, int, float]:
     """Family, backbone, channels, tile and diameter."""
-    if any(_FIRST.format(kind, 0) in arrays for kind in ("res", "conv")) and (
-        "output.2.weight" in arrays
-    ):
+    if is_unet(arrays):
         return "unet", "unet", _unet_channels(arrays, path), 224, _unet_diameter(arrays, path)
-    if "W2" in arrays and "encoder.cls_token" in arrays:
-        kinds = {1024: "dino_vitl", 768: "dino_vitb"}
-        width = arrays["encoder.patch_embed.proj.weight"].shape[0]
-        if width in kinds:
-            return "cellpose4", kinds[width], 3, 384, 30.0
-    elif "W2" in arrays and "encoder.patch_embed.proj.weight" in arrays:
-        return "cellpose4", "sam_vitl", 3, 256, 30.0
+    ends = [arrays[name].shape for name in _ENDS_OF_CELLPOSE4 if name in arrays]
+    if [len(shape) for shape in ends] == [4, 4]:
+        dino = "encoder.cls_token" in arrays
+        if (backbone := _BACKBONES.get((ends[0][0], dino))) is not None:
+            _check_outputs(ends[1][1], path)
+            return "cellpose4", backbone, 3, 384 if dino else 256, 30.0
     raise InputError(
         "the weights do not belong to a known network",
         where=path,
@@ -206,34 +185,58 @@ def _unet_channels(arrays: Mapping[str, Array], path: Path) -> int:
             "the network is not for planes", where=path, got=f"{axes}D convolutions", allowed="2D"
         )
     shape = unet_shape(arrays)
-    if shape.outputs != 3:
+    _check_outputs(shape.outputs, path)
+    for predicted, name in _OTHERS.items():
+        if name.search(path.name):
+            raise InputError(
+                f"by its name, the network predicts {predicted}, not flows and a cell probability",
+                where=path,
+                allowed=ALLOWED,
+                remedy="if the name says so wrongly, rename the file",
+            )
+    expected = unet_arrays(shape)
+    if lost := [name for name in expected if name not in arrays]:
+        raise lacking(path, lost)
+    if any(arrays[name].shape != size for name, size in expected.items()):
+        raise InputError("the weights do not fit their network", where=path)
+    return shape.widths[0]
+
+
+def lacking(path: Path, lost: Sequence[str]) -> InputError:
+    """The error for a file without these weights."""
+    return InputError(
+        "the file lacks weights",
+        where=path,
+        got=f"{len(lost)} missing, first {lost[0]}",
+        remedy="fetch the file again, or save the whole network",
+    )
+
+
+def _check_outputs(outputs: int, path: Path) -> None:
+    """Two flows and a cell probability."""
+    if outputs != 3:
         raise InputError(
             "the network does not predict flows and a cell probability",
             where=path,
-            got=f"{shape.outputs} outputs",
+            got=f"{outputs} outputs",
             allowed="3",
         )
-    if _CLASSES.search(path.name):
-        raise InputError(
-            "the network predicts classes (a model of type unet), not flows and a cell probability",
-            where=path,
-            allowed=ALLOWED,
-        )
-    return shape.widths[0]
 
 
 def _unet_diameter(arrays: Mapping[str, Array], path: Path) -> float:
     """Object diameter (px) at which a U-Net works; files of Cellpose 1 do not hold it."""
-    value = arrays["diam_mean"].value if "diam_mean" in arrays else None
-    if value and not _DIAMETERS[0] <= value <= _DIAMETERS[1]:
+    if "diam_mean" not in arrays:
+        return 17.0 if _OLD_NUCLEI.search(path.name) else 30.0
+    value = arrays["diam_mean"].value
+    if value is None or not _DIAMETERS[0] <= value <= _DIAMETERS[1]:
         raise InputError(
             "the network's diameter is implausible",
             where=path,
-            got=f"diam_mean {value:g}",
+            got="diam_mean " + ("of several numbers" if value is None else f"{value:g}"),
             allowed=f"{_DIAMETERS[0]:g} to {_DIAMETERS[1]:g} pixels",
             remedy="fetch the file again, or train it again",
         )
-    return value or (17.0 if _OLD_NUCLEI.search(path.name) else 30.0)
+    return value
 
 
 def _card(path: Path, digest: str) -> Path:
@@ -247,10 +250,11 @@ def _card(path: Path, digest: str) -> Path:
 
 
 def _licence(card: Path) -> str | None:
-    """The ``license:`` line in the front matter of a model card."""
+    """The ``license:`` line in the front matter of a model card; None if it names none."""
     if not card.is_file():
         return None
     for line in card.read_text(encoding="utf-8").splitlines():
         if line.startswith("license:"):
-            return line.removeprefix("license:").strip()
+            found = line.removeprefix("license:").strip()
+            return None if found == UNSTATED else found
     return None

@@ -13,9 +13,10 @@ from terapose.core.errors import InputError, pass_on
 from terapose.networks import cellpose4
 from terapose.networks.base import BATCHES, Average, Network, Tilewise, fill
 from terapose.networks.ensemble import identify_all
-from terapose.networks.files import ModelInfo, damaged, identify, unet_shape
+from terapose.networks.files import ModelInfo, damaged, identify
 from terapose.networks.outline import DAMAGED
 from terapose.networks.unet import UNet
+from terapose.networks.unet_shape import unet_shape
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -40,23 +40,29 @@ DAMAGED = (
 )
 """What reading a damaged weight file may raise: the bytes decide how far its parsers come."""
 _MAGIC = 0x1950A86A20F9469CFC6C
-_SIZES = {
-    "BFloat16Storage": 2,
-    "BoolStorage": 1,
-    "ByteStorage": 1,
-    "CharStorage": 1,
-    "DoubleStorage": 8,
-    "FloatStorage": 4,
-    "HalfStorage": 2,
-    "IntStorage": 4,
-    "LongStorage": 8,
-    "ShortStorage": 2,
+_HALF_OF_FLOAT = "BFloat16Storage"
+"""The upper 16 bits of a float32; NumPy has no such type."""
+_TYPES = {
+    _HALF_OF_FLOAT: np.dtype("<u2"),
+    "BoolStorage": np.dtype("?"),
+    "ByteStorage": np.dtype("u1"),
+    "CharStorage": np.dtype("i1"),
+    "DoubleStorage": np.dtype("<f8"),
+    "FloatStorage": np.dtype("<f4"),
+    "HalfStorage": np.dtype("<f2"),
+    "IntStorage": np.dtype("<i4"),
+    "LongStorage": np.dtype("<i8"),
+    "ShortStorage": np.dtype("<i2"),
 }
+
+
+class OtherContentError(pickle.UnpicklingError):
+    """A whole file that holds something else than plain weights."""
 
 
 @dataclass(frozen=True)
 class Array:
-    """An array in a weight file: its shape, and its value where it is a single float32."""
+    """An array in a weight file: its shape, and its value where it is a single number."""
 
     shape: tuple[int, ...]
     value: float | None = None
@@ -76,7 +82,7 @@ def outline(path: Path) -> dict[str, Array]:
 
     Raises
     ------
-    pickle.UnpicklingError
+    OtherContentError
         It holds more than plain weights.
     Exception
         One of `DAMAGED`: it is a file of another kind, or damaged.
@@ -95,8 +101,9 @@ def _archive(path: Path) -> dict[str, Array]:
 
         def number(tensor: _Tensor) -> bytes:
             with archive.open(folder + tensor.key) as file:
-                file.seek(4 * tensor.offset)
-                return file.read(4)
+                size = _TYPES[tensor.kind].itemsize
+                file.seek(size * tensor.offset)
+                return file.read(size)
 
         held = {name.removeprefix(folder): size for name, size in sizes.items()}
         return _arrays(_load(io.BytesIO(archive.read(listing))), number, held)
@@ -123,15 +130,16 @@ def _stream(path: Path) -> dict[str, Array]:
         for key in _load(file):
             length = int.from_bytes(file.read(8), "little")
             places[key] = file.tell()
-            held[key] = length * _SIZES[kinds[key]]
+            held[key] = length * _TYPES[kinds[key]].itemsize
             end = places[key] + held[key]
             if not length or end > len(file):
                 raise EOFError("the file is cut short")
             file.seek(end)
 
         def number(tensor: _Tensor) -> bytes:
-            file.seek(places[tensor.key] + 4 * tensor.offset)
-            return file.read(4)
+            size = _TYPES[tensor.kind].itemsize
+            file.seek(places[tensor.key] + size * tensor.offset)
+            return file.read(size)
 
         return _arrays(state, number, held)
 
@@ -141,20 +149,30 @@ def _arrays(
 ) -> dict[str, Array]:
     """Names and shapes.
 
-    ``number`` gives the bytes of a single float32, ``held`` says how many bytes each storage has.
+    ``number`` gives the bytes of a single number, ``held`` says how many bytes each storage has.
     """
-    if not isinstance(state, dict) or not all(isinstance(v, _Tensor) for v in state.values()):
-        raise pickle.UnpicklingError("holds more than plain weights")
+    plain = isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(tensor, _Tensor) for name, tensor in state.items()
+    )
+    if not plain:
+        raise OtherContentError("more than plain weights")
     arrays = {}
     for name, tensor in state.items():
-        if not isinstance(name, str) or not all(type(n) is int and n >= 0 for n in tensor.shape):
-            raise pickle.UnpicklingError("a name or shape is none")
-        if math.prod(tensor.shape) * _SIZES[tensor.kind] > held[tensor.key]:
+        if not all(type(n) is int and n >= 0 for n in tensor.shape):
+            raise pickle.UnpicklingError("a shape is none")
+        if math.prod(tensor.shape) * _TYPES[tensor.kind].itemsize > held[tensor.key]:
             raise pickle.UnpicklingError("an array is larger than what is stored of it")
-        single = tensor.kind == "FloatStorage" and tensor.shape in ((), (1,))
-        value = float(np.frombuffer(number(tensor), "<f4")[0]) if single else None
-        arrays[name] = Array(tensor.shape, value)
+        single = tensor.shape in ((), (1,))
+        arrays[name] = Array(tensor.shape, _value(tensor.kind, number(tensor)) if single else None)
     return arrays
+
+
+def _value(kind: str, content: bytes) -> float:
+    """The number that these bytes are."""
+    (number,) = np.frombuffer(content, _TYPES[kind])
+    if kind == _HALF_OF_FLOAT:
+        number = np.left_shift(number, 16, dtype=np.uint32).view(np.float32)
+    return float(number)
 
 
 def _tensor(storage: tuple[str, str], offset: int, shape: tuple[int, ...], *_: Any) -> _Tensor:
@@ -197,7 +215,7 @@ class _Reader(pickle.Unpickler):
         if module == "torch" and name.endswith("Storage"):
             return name
         if (module, name) not in self._KNOWN:
-            raise pickle.UnpicklingError(f"holds {module}.{name}, not plain weights")
+            raise OtherContentError(f"{module}.{name}")
         return self._KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> tuple[str, str]:

@@ -75,17 +75,25 @@ def _check(
 ) -> None:
     """Refuse what float32 makes nothing of, in the ``n``-th channel in use."""
     planned, rules = job.plan.image, job.plan.intensity
+    least, most = _extremes(results, n)
     if rules.mode == "none":
-        low, high = _extremes(results, n)
+        low, high = least, most
+    given = rules.merge == "gmm" or rules.mode in ("none", "lowhigh")
     check_contrast(
         low,
         high,
         max(r["extremes"][n][2] for r in results),
         whole=np.dtype(planned.dtype).kind in "iu",
-        given=rules.merge == "gmm" or rules.mode in ("none", "lowhigh"),
+        given=given,
         address=planned.address,
         channel=planned.channels[n],
     )
+    if not given and least < most and not np.greater(high, low).any():
+        log.warning(
+            "channel %d: the percentiles are equal, so all of it counts as background, as in "
+            "Cellpose; for few cells on an even background give lowhigh, or foreground_min",
+            planned.channels[n],
+        )
 
 
 def _of_planes(job: Job, results: list[Result]) -> dict[str, NDArray[np.float32]]:

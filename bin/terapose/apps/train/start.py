@@ -5,7 +5,6 @@ Options that were not given have defaults that depend on it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from terapose.apps.train.loop import Trainer, fit, prepare
 from terapose.apps.train.saving import claim
 from terapose.apps.train.settings import Settings
 from terapose.core.errors import InputError
-from terapose.networks.files import ModelInfo, identify
+from terapose.networks.files import ModelInfo, identify, style_off
 from terapose.networks.loading import load
 from terapose.networks.unet import UNet
 
@@ -32,7 +31,6 @@ Result = tuple[list[dict[str, float]], int]
 WIDTHS = (16, 32, 64, 96)
 DIAMETER = 17.0
 RATE, TUNING_RATE, CELLPOSE4_RATE = 2e-3, 2e-4, 1e-5
-_NO_STYLE = re.compile(r"cellpose_residual_(on|off)_style_off_concatenation_(on|off)")
 
 
 @dataclass(frozen=True)
@@ -148,12 +146,12 @@ def _from_unet(options: Mapping[str, Any], info: ModelInfo, output: Path, device
 
 def _check_name(init: Path, output: Path) -> None:
     """That a network ignores the style is known by its file's name alone."""
-    found = _NO_STYLE.search(init.name)
-    if found and found.group() not in output.name:
+    found = style_off(init)
+    if found and found not in output.name:
         raise InputError(
             "the network ignores the style, which only its file name shows",
             where=output,
-            allowed=f"a name with {found.group()}",
+            allowed=f"a name with {found}",
         )
 
 
