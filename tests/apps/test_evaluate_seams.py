@@ -69,3 +69,17 @@ def test_cells_that_are_cut_at_seams_are_noticed(run: Path, command: Terapose) -
     found = differences(command, run, cut, "--block", f"1,{BLOCK},{BLOCK}")
     for name, score in found["difference_from_halfway"].items():
         assert score["high"] < 0, name
+
+
+def test_labels_that_were_measured_in_blocks_have_no_seams(
+    run: Path, tmp_path: Path, command: Terapose
+) -> None:
+    labels, measured = run / "results" / "labels.zarr", tmp_path / "measured"
+    blocks = ("--block-shape", f"1,{BLOCK},{BLOCK}", "--allow-pieces")
+    said = command("measure", run / "slide.tif", labels, measured, *blocks)
+    assert said.code == 0, said
+    assert json.loads((measured / "provenance.json").read_text())["block"] == [1, BLOCK, BLOCK]
+    report = tmp_path / "scores.json"
+    said = command("evaluate", run / "reference.tif", measured / "labels.zarr", "--json", report)
+    assert said.code == 0 and "seams" not in said.out, said
+    assert json.loads(report.read_text())["seams"] is None

@@ -113,6 +113,30 @@ def test_sections_of_a_thin_wide_volume_are_thinned_along_their_long_side_only(
         assert points.max(0) == pytest.approx(high, abs=widest)
 
 
+@pytest.mark.parametrize(
+    "shape", [(20, 12_000, 60), (1, 1_500, 6), (20, 60, 12_000), (9_000, 5, 6), (3, 700, 90)]
+)
+def test_no_shape_makes_a_picture_that_is_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int, int]
+) -> None:
+    drawn = []
+    monkeypatch.setattr("terapose.apps.picture.save", lambda figure, *_, **__: drawn.append(figure))
+    labels = np.zeros(shape, np.uint8)
+    three_views(labels, labels, tmp_path / "p.png")
+    width, height = drawn[0].get_size_inches()
+    assert width <= 11 and height < 42
+    z, y, x = shape
+    scales = [
+        edge * inches / voxels
+        for axes, sides in zip(drawn[0].axes, ((x, y), (x, z), (z, y)), strict=False)
+        for edge, inches, voxels in zip(
+            axes.get_position().size, (width, height), sides, strict=True
+        )
+    ]
+    assert scales == pytest.approx([scales[0]] * len(scales))
+    assert all(axes.get_position().xmax <= 1 for axes in drawn[0].axes)
+
+
 def test_single_planes_have_one_panel(tmp_path: Path) -> None:
     image, labels = box_volume()
     three_views(image[3:4], labels[3:4], tmp_path / "p.png", title="A $lide$_$\nwith nuclei")

@@ -77,8 +77,9 @@ def test_regions_are_of_cells_from_dim_to_bright() -> None:
     image = np.zeros((1, 400, 600), np.uint16)
     image[:, 40:60, :] = 100
     image[:, 240:260, :] = 900
-    chosen = sample((1, 400, 600), (1, 100, 100), 4, contrast(image))
-    assert chosen == sample((1, 400, 600), (1, 100, 100), 4, contrast(image))
+    content = contrast(image, np.ones(image.shape, np.bool_))
+    chosen = sample((1, 400, 600), (1, 100, 100), 4, content)
+    assert chosen == sample((1, 400, 600), (1, 100, 100), 4, content)
     assert len(set(chosen)) == 4 and all(box.shape == (1, 100, 100) for box in chosen)
     assert [box.start[1] for box in chosen] == [0, 0, 200, 200]
 
@@ -90,8 +91,24 @@ def test_regions_of_an_odd_shape_are_within_the_image() -> None:
 
 
 def test_an_empty_image_has_no_regions() -> None:
+    flat = np.full((1, 50, 50), 7)
     with pytest.raises(InputError, match="nothing to try"):
-        sample((1, 50, 50), (1, 20, 20), 2, contrast(np.full((1, 50, 50), 7)))
+        sample((1, 50, 50), (1, 20, 20), 2, contrast(flat, np.ones(flat.shape, np.bool_)))
+
+
+def test_regions_are_chosen_by_their_tissue() -> None:
+    image = np.zeros((1, 100, 400), np.uint16)
+    image[:, 40:60] = 900
+    tissue = np.zeros(image.shape, np.bool_)
+    tissue[..., 100:200] = True
+    tissue[..., 300:310] = True
+    content = contrast(image, tissue)
+    found = [content(Box((0, 0, x), (1, 100, x + 100))) for x in (0, 100, 200, 300)]
+    # by its median, the little in the last one counts for little
+    assert found == [0, 900, 0, 90]
+    image[~tissue] = 60_000
+    chosen = sample(image.shape, (1, 100, 100), 4, contrast(image, tissue))
+    assert [box.start[2] for box in chosen] == [100, 300]
 
 
 @pytest.mark.parametrize("mode", ["2d", "stitch", "3d"])

@@ -172,6 +172,37 @@ def test_a_reference_of_the_whole_image_is_cut_to_the_region(tmp_path: Path, ima
     np.testing.assert_array_equal(shown.reference != 0, truth[window.slices[1:]] != 0)
 
 
+def test_of_a_mask_only_the_tissue_counts(tmp_path: Path, image: Path, command: Terapose) -> None:
+    tissue = np.zeros(PLANE[1:], np.uint8)
+    tissue[8:90, 10:60], tissue[50:90, 60:110] = 1, 1
+    mask = write_zarr(tmp_path / "mask.zarr", tissue)
+    given = {"region": str(mask), "diameter": 15, "border": "keep"}
+    box = (slice(8, 90), slice(10, 110))
+    truth = np.zeros(PLANE[1:], np.uint32)
+    truth[box] = _labels(image, tmp_path / "truth", **given)
+    cells = truth.max()
+    assert cells > 5 and not truth[tissue == 0].any()
+    # what is annotated elsewhere is not missed
+    everything = _labels(image, tmp_path / "everything", diameter=15, border="keep")
+    reference = np.where(tissue == 0, everything + cells, truth)
+    there = write_zarr(tmp_path / "reference.zarr", reference.astype(np.uint32))
+    words = [f"--{name}={value}" for name, value in given.items()]
+    sweep = ("--reference", there, "--sweep", "min_size=2000", "--size")
+    said = command("tune", image, tmp_path / "whole", *words, *sweep, "82,100")
+    assert said.code == 0, said
+    numbers = json.loads((tmp_path / "whole/tune.json").read_text())
+    assert numbers["regions"] == ["0:1,8:90,10:110"]
+    first = numbers["sweeps"][0]["values"][0]
+    assert first["cells"] == cells and first["average_precision"] == [1, 1]
+    assert json.loads((tmp_path / "whole/params.json").read_text())["region"] == str(mask)
+    # of four quarters, the one without tissue is no region
+    said = command("tune", image, tmp_path / "parts", *words, *sweep, "41,50", "--regions", "4")
+    assert said.code == 0, said
+    numbers = json.loads((tmp_path / "parts/tune.json").read_text())
+    quarters = ["0:1,8:49,10:60", "0:1,49:90,10:60", "0:1,49:90,60:110"]
+    assert numbers["regions"] == quarters
+
+
 def test_files_of_others_are_kept(tmp_path: Path, image: Path, command: Terapose) -> None:
     (tmp_path / "params.json").write_text("{}")
     assert "would be overwritten" in command.refuses("tune", image, tmp_path)

@@ -11,13 +11,15 @@ import pytest
 import tifffile
 from tests.synthetic import nuclei, write_ome_zarr, write_zarr
 
+from terapose.api.runner import segment_file
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box
 from terapose.core.params import check
 from terapose.io.images.array_like import open_labels
+from terapose.io.labels.ome_zarr import open_level
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.image_plan import TissuePlan
-from terapose.pipeline.tissue import find_tissue, share_of, shown
+from terapose.pipeline.tissue import Tissue, find_tissue, share_of, shown
 
 SIZE = (2.0, 0.5, 0.5)
 
@@ -144,3 +146,44 @@ def test_masks_of_true_and_false_and_png(tmp_path: Path, name: str) -> None:
     )
     with pytest.raises(InputError, match=said):
         open_checked(str(path), check({}))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 0.5])
+def test_a_part_is_segmented_as_with_a_mask_of_that_part(
+    tmp_path: Path, tiny_model: Path, factor: float
+) -> None:
+    image = str(write_zarr(tmp_path / "a.zarr", nuclei((1, 120, 160), radius=15, spacing=33)[0]))
+    rows, columns = (np.arange(round(n / factor)) * factor for n in (120, 160))
+    tissue = (rows[:, None] >= 20) & (columns >= 16) & (rows[:, None] + columns < 220)
+    tissue[:, (columns >= 70) & (columns < 76)] = False
+    tifffile.imwrite(tmp_path / "m.tif", tissue.astype(np.uint8))
+    part = Box((0, 10, 24), (1, 84, 120))
+    given = {
+        "model": str(tiny_model),
+        "cellprob_threshold": -0.5,
+        "diameter": 30,
+        "flow_threshold": 0,
+    }
+    params = check({**given, "region": f"{tmp_path}/m.tif"})
+
+    opened = open_checked(image, params)
+    seen = Tissue(opened, open_labels(params.tissue))
+    place = part.moved(opened.region.start)
+    alone = np.zeros((120, 160), np.uint8)
+    alone[place.slices[1:]] = seen[part.slices][0]
+    tifffile.imwrite(tmp_path / "alone.tif", alone)
+    if factor == 1:
+        np.testing.assert_array_equal(seen[part.slices][0], tissue[place.slices[1:]])
+
+    segment_file(image, tmp_path / "part", params, part=part)
+    only = {**given, "region": f"{tmp_path}/alone.tif"}
+    segment_file(image, tmp_path / "only", check(only))
+    found = [np.asarray(open_level(f"{tmp_path}/{n}/labels.zarr", 0)[:]) for n in ("part", "only")]
+    assert found[0].shape == part.shape and found[0].max() > 3
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not found[0][~seen[part.slices]].any()
+
+
+def test_without_a_mask_all_is_tissue(tmp_path: Path) -> None:
+    opened = open_checked(str(write_zarr(tmp_path / "a.zarr", nuclei((1, 20, 30))[0])), check({}))
+    assert Tissue(opened, None)[Box((0, 2, 3), (1, 5, 9)).slices].tolist() == [[[True] * 6] * 3]

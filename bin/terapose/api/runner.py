@@ -23,6 +23,7 @@ from terapose.api.home import Home, home_of, laid_out, local_cells
 from terapose.core.amounts import in_bytes
 from terapose.core.devices import how_many
 from terapose.core.errors import InputError
+from terapose.core.geometry import Box
 from terapose.core.memory import memory_here
 from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import Parameters, check
@@ -32,7 +33,7 @@ from terapose.io.lock import Held, held
 from terapose.io.remote import Remote, folder_of
 from terapose.io.store.store import Store
 from terapose.pipeline.around import find_all, look_all
-from terapose.pipeline.checked import open_checked
+from terapose.pipeline.checked import open_checked, part_of
 from terapose.pipeline.local import (
     Report,
     Runner,
@@ -62,6 +63,7 @@ def segment_file(
     report: Report = quiet,
     link: bool = False,
     store: str | Path | Remote | None = None,
+    part: Box | None = None,
 ) -> dict[str, Any]:
     """Segment an image on this machine.
 
@@ -83,6 +85,8 @@ def segment_file(
     store
         Folder of either kind in which ``.terapose``, with the store of intermediates, is made, in
         place of that of the results.
+    part
+        What to segment of the image that the parameters choose, in its voxels; by default all.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def segment_file(
         with laid_out(results, home, held_by_me) as folder:
             # files that are sent on may be links: what is sent is compared with their checksums
             as_links = link or (isinstance(results, Remote) and isinstance(home.place, Path))
-            made = _segment(opened, folder, home, params, workers, report, link=as_links)
+            made = _segment(opened, folder, home, params, workers, report, link=as_links, part=part)
             look_all(made.record["mode"], params, folder)
             remove_made(results)
             if params.report:
@@ -194,6 +198,7 @@ def _segment(
     report: Report,
     *,
     link: bool,
+    part: Box | None,
 ) -> _Made:
     """Segment an image that was checked, in a folder that no other run writes to."""
     from terapose.networks.ensemble import resolve_all
@@ -209,10 +214,13 @@ def _segment(
             # held until they are matched: no other run can put its own in their place
             same, _ = stack.enter_context(image_and_folder(opened.address, cells, params.second))
             apart = home.of_cells()
-            made = _segment(same, cells, apart, params.second, workers, report, link=False)
+            made = _segment(
+                same, cells, apart, params.second, workers, report, link=False, part=part
+            )
             made.clear(apart, params.second)
         model_files = resolve_all(params.model, digest=params.model_digest)
         opened, params = find_all(opened, params, model_files)
+        opened = opened if part is None else part_of(opened, part)
         plan = plan_of(opened, model_files, params)
         store = home.store(plan.digest)
         plan_stage.run(plan, store)

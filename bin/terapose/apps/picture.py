@@ -29,6 +29,8 @@ LARGEST = 1500  # pixels of a section's side; longer ones are shown with every s
 _SCAN = 1 << 27  # voxels of a label image up to which the fullest sections are looked for
 _BAND = 1 << 25  # voxels of a plane read at once
 _WIDTH, _DPI = 11.0, 150  # of the picture: inches, dots an inch
+_TALLEST = 40.0  # inches of the sections, from the top of the first to the bottom of the last
+_NARROWEST, _COLUMN = 4.0, 1.3  # inches of a narrow picture, and of its first column with a title
 _GAP, _TITLE = 0.12, 0.24  # inches between panels and for a panel's title
 _INK, _PAPER = "#f2f2f2", "#101014"
 _GOLDEN = 0.6180339887498949
@@ -295,31 +297,39 @@ def _colour(label: int) -> tuple[float, float, float]:
 def _lay_out(
     extent: list[float], views: tuple[_View, ...], title: str
 ) -> tuple[Figure, list[Axes]]:
-    """Make the figure: YX, below it ZX, to its right ZY, all to one scale."""
+    """Make the figure: YX, below it ZX, to its right ZY, all to one scale.
+
+    It is as wide as ever, but for an image that would be too tall: that gets a narrower one.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     z, y, x = extent if len(views) > 1 else (0.0, extent[1], extent[2])
     gaps = 3 if z else 2
-    scale = (_WIDTH - gaps * _GAP) / (x + z)  # inches a um
+    fitting = (_WIDTH - gaps * _GAP) / (x + z)  # inches a um
+    scale = min(fitting, _TALLEST / (y + z))
+    width, column = _WIDTH, scale * x
+    if scale < fitting:
+        column = max(column, _COLUMN)
+        width = max(column + scale * z + gaps * _GAP, _NARROWEST)
     bands = (1 + bool(z)) * (_TITLE + _GAP)
     top = 0.0 if z or not title else 0.06 + 0.22 * len(title.splitlines())
     height = top + scale * (y + z) + bands + _GAP
-    figure = Figure(figsize=(_WIDTH, height), facecolor=_PAPER)
+    figure = Figure(figsize=(width, height), facecolor=_PAPER)
     FigureCanvasAgg(figure)
     left, upper = _GAP, height - top - _TITLE - _GAP
     corners = {
         "YX": (left, upper - scale * y, scale * x, scale * y),
         "ZX": (left, upper - scale * (y + z) - _TITLE - _GAP, scale * x, scale * z),
-        "ZY": (left + scale * x + _GAP, upper - scale * y, scale * z, scale * y),
+        "ZY": (left + column + _GAP, upper - scale * y, scale * z, scale * y),
     }
     panels = []
     for view in views:
         a, b, w, h = corners[view.name]
-        axes = figure.add_axes((a / _WIDTH, b / height, w / _WIDTH, h / height))
+        axes = figure.add_axes((a / width, b / height, w / width, h / height))
         axes.set_axis_off()
         panels.append(axes)
-    corner = (left + scale * x + 2 * _GAP, upper - scale * y - _TITLE - 2 * _GAP)
+    corner = (left + column + 2 * _GAP, upper - scale * y - _TITLE - 2 * _GAP)
     _write(figure, title, corner if z else (left, height - _GAP))
     return figure, panels
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from terapose.core.errors import InputError
+from terapose.core.geometry import Box
 from terapose.core.params import Parameters
 from terapose.core.region import box_text
 from terapose.io.images.channels import channel_numbers, measured_channels
@@ -68,7 +69,13 @@ def open_region(address: str, params: Parameters) -> Image:
         return image
     box, _ = tissue.find_tissue(params.tissue, image.shape)
     tissue.check_place(params.tissue, image)
-    return replace(image, selection=replace(image.selection, region=box_text(box)))
+    return part_of(image, box)
+
+
+def part_of(image: Image, box: Box) -> Image:
+    """A part of an image, or of a region of one, whose voxels are those of the box."""
+    region = box_text(box.moved(image.region.start))
+    return replace(image, selection=replace(image.selection, region=region))
 
 
 def _check_channels(image: Image, params: Parameters) -> None:

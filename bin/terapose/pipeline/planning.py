@@ -164,7 +164,8 @@ def _grid(plan: Plan, plane: tuple[int, int]) -> TileGrid:
 def _image_plan(image: Image, params: Parameters) -> ImagePlan:
     mask = None
     if params.tissue:
-        _, mask = tissue.find_tissue(params.tissue, image.layout.shape, params.identity)
+        _, known = tissue.find_tissue(params.tissue, image.layout.shape, params.identity)
+        mask = tissue.under(known, image)
     numbers, names = channel_numbers(image, params.channels, params.markers)
     return ImagePlan(
         address=image.address,

@@ -7,12 +7,15 @@ of ``m``: the one under its centre. A mask of one plane holds for all planes.
 
 1. The plan finds the box that holds all tissue; only that is segmented. Intensities are measured
    as ever, in the whole image.
-2. The part of the mask under that box is copied into the store (`prepare`), at its own resolution.
+2. The part of the mask under what is segmented, that box or a part of it, is copied into the store
+   (`prepare`), at its own resolution.
 3. Voxels outside of the tissue belong to no cell (**follow**), and tiles that hold no tissue are
    not sent through the network (**gradients**). Tiles belong to the grid of the whole plane, and a
    tile is left out only where no voxel of tissue reads a pixel of it, so the cells in the tissue
    are those that would be found if every tile were run, however the work is cut. Its flows count
    as 0 where `flow3d_smooth` mixes them into those of the tissue's border.
+
+What looks at an image without a run reads the mask as `Tissue`.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from terapose.pipeline.image_plan import ImagePlan, TissuePlan, identity_of, rea
 from terapose.pipeline.plan import Plan
 
 if TYPE_CHECKING:
+    from terapose.io.images.array_like import Lazy
     from terapose.io.images.model import Image
     from terapose.io.images.units import VoxelSize
 
@@ -89,6 +93,12 @@ def find_tissue(address: str, shape: ZYX, by: str = "stat") -> tuple[Box, Tissue
         stop=used.stop,
     )
     return box, known
+
+
+def under(tissue: TissuePlan, image: Image) -> TissuePlan:
+    """Of the mask only what is under an image that was opened with it, or under a part of that."""
+    seen, _ = _looked_up(image.region, image.layout.shape, tissue.shape)
+    return tissue.model_copy(update={"start": seen.start, "stop": seen.stop})
 
 
 def shown(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -266,15 +276,46 @@ def read_tissue(plan: Plan, store: Store, box: Box) -> NDArray[np.bool_]:
     if tissue is None or not box.size:
         return np.ones(box.shape, np.bool_)
     places = box.moved(plan.image.offset)
-    index = [
-        (2 * np.arange(a, b) + 1) * m // (2 * n) - first
-        for a, b, m, n, first in zip(
-            places.start, places.stop, tissue.shape, plan.image.whole, tissue.start, strict=True
-        )
+    seen, index = _looked_up(places, plan.image.whole, tissue.shape)
+    values = store.read(NAME, seen.moved(zyx(-n for n in tissue.start)))
+    return np.asarray(values.astype(np.bool_)[index])
+
+
+class Tissue:
+    """What of an opened image is tissue, read by slices like the image; without a mask all of it.
+
+    Parameters
+    ----------
+    image
+        From `terapose.pipeline.checked.open_checked`.
+    mask
+        The mask it was opened with, if there is one (`terapose.io.images.array_like.open_labels`).
+    """
+
+    def __init__(self, image: Image, mask: Lazy | None) -> None:
+        self._image = image
+        self._mask = mask
+        self.shape: tuple[int, ...] = image.shape
+        self.dtype: Any = np.dtype(np.bool_)
+
+    def __getitem__(self, region: tuple[slice, slice, slice]) -> NDArray[np.bool_]:
+        """Read a region."""
+        box = Box(zyx(part.start for part in region), zyx(part.stop for part in region))
+        if self._mask is None or not box.size:
+            return np.ones(box.shape, np.bool_)
+        places = box.moved(self._image.region.start)
+        seen, index = _looked_up(places, self._image.layout.shape, zyx(self._mask.shape))
+        return np.asarray(shown(self._mask[seen.slices])[index])
+
+
+def _looked_up(box: Box, shape: ZYX, mask: ZYX) -> tuple[Box, tuple[NDArray[np.int64], ...]]:
+    """The part of a mask that is under a box of the image, and where in it each voxel is found."""
+    found = [
+        (2 * np.arange(a, b) + 1) * m // (2 * n)
+        for a, b, n, m in zip(box.start, box.stop, shape, mask, strict=True)
     ]
-    seen = Box(zyx(int(i[0]) for i in index), zyx(int(i[-1]) + 1 for i in index))
-    values = store.read(NAME, seen).astype(np.bool_)
-    return np.asarray(values[np.ix_(*(i - i[0] for i in index))])
+    seen = Box(zyx(int(i[0]) for i in found), zyx(int(i[-1]) + 1 for i in found))
+    return seen, np.ix_(*(i - i[0] for i in found))
 
 
 def needed_tissue(plan: Plan, store: Store, box: Box) -> NDArray[np.bool_] | None:

@@ -3,10 +3,11 @@
 1. The image is opened and checked as for a run, and regions are chosen.
 2. Each value is a run of `segment_file` on each region, with one store in the folder of the
    results: what no stage has to compute again is reused, and a repeated call finds all of it.
-3. A region is segmented as a part of the image. The diameter is found once in all of it, if none is
-   given. Percentiles of the whole image (`normalize` ``global``) are found once, and given to all
-   runs (`lowhigh`): the same numbers, but the image is read only once. `max_size_fraction` is that
-   of the whole image, too.
+3. A region is segmented as a part of the image; of a mask of tissue as a part of its box, with the
+   mask, and what is outside of the tissue counts neither in the image nor in the reference. The
+   diameter is found once in all of it, if none is given. Percentiles of the whole image
+   (`normalize` ``global``) are found once, and given to all runs (`lowhigh`): the same numbers, but
+   the image is read only once. `max_size_fraction` is that of the whole image, too.
 4. What is written comes last: the numbers, the sheet and its picture, then the parameters.
 """
 
@@ -40,6 +41,7 @@ from terapose.io.images.watch import Watch
 from terapose.io.labels.ome_zarr import open_level
 from terapose.pipeline.checked import anisotropy_of, mode_of, open_checked
 from terapose.pipeline.plan import DiameterPlan
+from terapose.pipeline.tissue import Tissue
 
 Report = Callable[[int, int], None]
 REGIONS = 3
@@ -124,11 +126,12 @@ def tune(
     anisotropy = anisotropy_of(opened, params)
     sweeps = sweeps_of(asked.sweeps, start, mode, anisotropy)
     channel = Lazy(opened, channel_numbers(opened, params.channels, params.markers)[0][0])
+    tissue = Tissue(opened, watch.labels(params.tissue) if params.tissue else None)
     reference = None
     if asked.reference:
-        reference = _Part(watch.labels(asked.reference), opened)
+        reference = _Part(watch.labels(asked.reference), opened, tissue)
     size = _size(asked.size, opened, start["diameter"], anisotropy, mode)
-    content = contrast(channel) if reference is None else labelled(reference)
+    content = contrast(channel, tissue) if reference is None else labelled(reference)
     with open_folder(output):
         boxes = sample(opened.shape, size, asked.regions, content)
         facts = Facts(image, mode, opened, start, boxes, asked.reference)
@@ -185,9 +188,12 @@ def _size(given: ZYX | None, opened: Image, diameter: float, anisotropy: float, 
 
 
 class _Part:
-    """A reference of the whole image or the region, read by voxels of the region."""
+    """A reference of the whole image or the region, read by voxels of the region.
 
-    def __init__(self, labels: Lazy, opened: Image) -> None:
+    It is 0 outside of the tissue, as the labels of a run are.
+    """
+
+    def __init__(self, labels: Lazy, opened: Image, tissue: Tissue) -> None:
         shapes = dict.fromkeys([opened.shape, opened.whole.shape])
         if labels.shape not in shapes:
             raise InputError(
@@ -197,7 +203,7 @@ class _Part:
                 allowed=" or ".join(map(str, shapes)),
                 remedy="give labels of the whole image or the region, at the same level",
             )
-        self._labels = labels
+        self._labels, self._tissue = labels, tissue
         self._by = (0, 0, 0) if labels.shape == opened.shape else opened.region.start
         self.shape, self.dtype = tuple(opened.shape), labels.dtype
 
@@ -207,7 +213,8 @@ class _Part:
             slice(part.start + by, part.stop + by)
             for part, by in zip(region, self._by, strict=True)
         )
-        return self._labels[z, y, x]
+        found: NDArray[Any] = np.where(self._tissue[region], self._labels[z, y, x], 0)
+        return found
 
 
 @dataclass
@@ -225,16 +232,15 @@ class _Runs:
         update = {
             **_PLAIN,
             "mode": facts.mode,
-            "region": facts.region(region),
             "max_size_fraction": self._fraction(box),
         }
         asked = changed(self.params, values, facts.start).model_copy(update=update)
         if self._scale is None:
-            self._scale = scale_of(facts.address, asked, self.output)
+            self._scale = scale_of(facts.address, asked, box, self.output)
         asked = asked.model_copy(update=self._scale)
         with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
             results = Path(folder) / "out"
-            segment_file(facts.address, results, asked, store=self.output)
+            segment_file(facts.address, results, asked, store=self.output, part=box)
             return np.asarray(open_level(str(results / "labels.zarr"), 0)[:]).reshape(box.shape)
 
     def _fraction(self, box: Box) -> float:

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from terapose.api.home import home_of
+from terapose.core.geometry import Box
 from terapose.core.params import Parameters
-from terapose.pipeline.checked import open_checked
+from terapose.pipeline.checked import open_checked, part_of
 from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.local import Runner, repairing, run_stages
 
 _UP_TO = "percentiles"
 
 
-def scale_of(image: str, params: Parameters, output: Path) -> dict[str, Any]:
+def scale_of(image: str, params: Parameters, part: Box, output: Path) -> dict[str, Any]:
     """Parameters that scale intensities as a run on a region does, without reading all of it again.
 
     Parameters
@@ -23,6 +24,8 @@ def scale_of(image: str, params: Parameters, output: Path) -> dict[str, Any]:
         Path or URL.
     params
         Of a run on one of the regions.
+    part
+        That region, as `terapose.api.runner.segment_file` takes it.
     output
         Folder in which the store of that run is.
 
@@ -39,7 +42,7 @@ def scale_of(image: str, params: Parameters, output: Path) -> dict[str, Any]:
     if params.normalize != "global" or params.channel_merge == "gmm":
         return {}
     models = identify_all(resolve_all(params.model, digest=params.model_digest))
-    plan = make_plan(open_checked(image, params), models, params)
+    plan = make_plan(part_of(open_checked(image, params), part), models, params)
     store = home_of(output, output).store(plan.digest)
     plan_stage.run(plan, store)
     runner = Runner(plan, store)

@@ -48,11 +48,6 @@ class Components:
     first: tuple[int, ...]
     number: NDArray[np.int64]
 
-    @property
-    def count(self) -> int:
-        """Number of components."""
-        return int(self.number.max())
-
     def read(self) -> Iterator[tuple[Slab, NDArray[np.int64]]]:
         """Components of each voxel, slab by slab."""
         for region, first in zip(_slabs(self.labels, self.slab), self.first, strict=True):

@@ -3,7 +3,7 @@
 1. The image is divided into windows of the regions' size, and at most `_LOOKED_AT` of them are
    drawn by chance, with a fixed seed.
 2. Each is judged by how much is in it: the contrast of the image, or the labelled voxels of a
-   reference. Those with next to nothing are left out.
+   reference; where a mask shows tissue, in that alone. Those with next to nothing are left out.
 3. The others are sorted, and taken at even distances: some of the dimmest, some of the brightest.
 """
 
@@ -102,16 +102,19 @@ def _drawn(shape: ZYX, size: ZYX) -> list[Box]:
     return boxes
 
 
-def contrast(image: Voxels) -> Callable[[Box], float]:
-    """How far the bright voxels of a window are above its median."""
+def contrast(image: Voxels, tissue: Voxels) -> Callable[[Box], float]:
+    """How far the bright voxels of a window are above its median.
+
+    Voxels that are no tissue, or no number, are left out, and the others count by their share.
+    """
 
     def content(box: Box) -> float:
         voxels = np.asarray(image[box.slices]).astype(np.float64)
-        finite = voxels[np.isfinite(voxels)]
-        if not finite.size:
+        seen = voxels[np.isfinite(voxels) & tissue[box.slices]]
+        if not seen.size:
             return 0.0
-        middle, high = np.percentile(finite, [50, 99.5])
-        return float(high - middle)
+        middle, high = np.percentile(seen, [50, 99.5])
+        return float((high - middle) * (seen.size / voxels.size))
 
     return content
 

@@ -69,7 +69,8 @@ class Source:
     voxel_size
         (z, y, x) in micrometres, if known.
     block
-        (Z, Y, X) of the blocks of the run, in voxels of the label image; None if not recorded.
+        (Z, Y, X) of the blocks of the run, in voxels of the label image; None if cells do not come
+        from blocks, or that is not recorded.
     """
 
     image: Lazy
@@ -160,8 +161,11 @@ def open_source(results: Path, record: Mapping[str, Any], address: str = "") -> 
 
 
 def block_of(record: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    """Shape of the blocks in voxels of the label image, which may be at another level."""
-    if record.get("block") is None:
+    """Shape of the blocks in voxels of the label image, which may be at another level.
+
+    None where it is not recorded, and of cells that were given: no run has divided them.
+    """
+    if record.get("block") is None or "given_labels" in record:
         return None
     there, here = record["image"]["shape"], record["output"]["shape"]
     z, y, x = (b * h / t for b, t, h in zip(record["block"], there, here, strict=True))

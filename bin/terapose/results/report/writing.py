@@ -66,9 +66,7 @@ def write_report(results: Path, output: Path, *, name: str = "", address: str = 
     found = summarise(results, record, shape, offset, planar=record["mode"] == "2d")
     typical = None if found is None else found_diameter(found, record)
     diameter = typical or (diameter_used(record) or 1) * factor(record)
-    # cells that were given do not come from blocks
-    block = None if "given_labels" in record else source.block
-    chosen = [] if found is None else places(found, block)
+    chosen = [] if found is None else places(found, source.block)
     shown = views(source, fullest(found, shape), chosen, diameter)
     saturated = _saturated(source)
     some = findings(record, found, saturated)
