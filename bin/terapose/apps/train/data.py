@@ -53,7 +53,7 @@ class Item:
     diameter
         Typical object diameter in pixels of this image; for a plane, the volume's.
     digest
-        SHA-256 of what it was made from, hexadecimal; "" if it is not known.
+        SHA-256 of the image and labels it was made from, hexadecimal; "" if these were no files.
     """
 
     name: str
@@ -186,11 +186,7 @@ def make_item(
     cells = cells_among(pieces, labels)
     diameter = median_diameter(cells) if size is None else size
     target = np.concatenate([flows_from_masks(pieces), (pieces > 0)[None].astype(np.float32)])
-    digest = hashlib.sha256(f"{image.dtype} {image.shape} {diameter}".encode())
-    for array in (image, pieces):
-        digest.update(array.tobytes())
-    found = digest.hexdigest()
-    return Item(name, source, image, cells, target.astype(np.float32), diameter, found)
+    return Item(name, source, image, cells, target.astype(np.float32), diameter)
 
 
 def compact(item: Item) -> Item:
@@ -256,7 +252,8 @@ def items_of(
         [normalise(values, pair[0], n) for values, n in zip(image, numbers, strict=True)]
     )
     if labels.shape[0] == 1:
-        return [make_item(pair[0].name, source, scaled[:, 0], labels[0])]
+        item = make_item(pair[0].name, source, scaled[:, 0], labels[0])
+        return [replace(item, digest=_digest(image, labels))]
     used = own or voxel_size
     if used is None or min(used) <= 0:
         raise InputError(
@@ -265,7 +262,18 @@ def items_of(
             got=used,
             remedy="give --voxel-size Z,Y,X, each above 0",
         )
-    return planes_of(pair[0].name, source, scaled, labels, used, plane_step)
+    digest = _digest(image, labels, np.array(used, np.float64))
+    planes = planes_of(pair[0].name, source, scaled, labels, used, plane_step)
+    return [replace(plane, digest=digest) for plane in planes]
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    """Of arrays as they were read: what is made of them could be rounded differently elsewhere."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype.str} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def planes_of(

@@ -20,6 +20,9 @@ from terapose.apps.evaluate import scores
 from terapose.apps.train.data import LEAST, Item
 from terapose.networks.unet import UNet
 
+SCORED = 16
+"""Held-out images that are scored, about."""
+
 
 def sample(items: Sequence[Item], count: int) -> list[Item]:
     """About ``count`` items, as many of each source, evenly spaced."""
