@@ -213,9 +213,8 @@ def test_cellpose4_has_its_own_licence(tmp_path: Path, monkeypatch: pytest.Monke
     torch.save(weights, tmp_path / "sam")
     loaded = SimpleNamespace(module=SimpleNamespace(net=nn.Identity()))
     monkeypatch.setattr(start, "load", lambda *_, **__: loaded)
-    options = dict.fromkeys(
-        ("channels", "batch", "crop", "rate", "diameter", "widths", "precision", "patience"), ()
-    )
+    names = ("channels", "batch", "crop", "rate", "diameter", "widths", "precision", "patience")
+    options: dict[str, Any] = dict.fromkeys(names, ())
     options |= {"epochs": 2, "steps": 1, "seed": 0, "resume": False, "use_gpu": False}
     begun = begin(options, init=tmp_path / "sam", output=tmp_path / "out")
     assert begun.licence == "CC-BY-NC-4.0"

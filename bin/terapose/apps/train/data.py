@@ -180,7 +180,7 @@ def make_item(
     labels
         Shape (Y, X).
     size
-        Diameter of its objects, if it is not that of its own cells.
+        Diameter of the objects; by default it is measured in the labels.
     """
     pieces = split_pieces(labels)
     cells = cells_among(pieces, labels)
