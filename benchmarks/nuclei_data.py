@@ -24,7 +24,7 @@ import numpy as np
 from torch import nn
 
 from terapose.apps.train.composed import Nucleus, composed_volumes, crowded_items, cut_nuclei
-from terapose.apps.train.data import Item, compact, items_of, make_item, planes_of
+from terapose.apps.train.data import Item, compact, items_of, make_item, normalise, planes_of
 from terapose.apps.train.files import Pair, find_pairs, split
 from terapose.apps.train.score import average_precision, sample
 from terapose.apps.train.simulated import simulated_items, simulated_slides
@@ -165,7 +165,7 @@ def _plant(validation: dict[str, list[Item]], path: Path) -> list[Item]:
     with h5py.File(path) as file:
         image, labels = file["raw"][:50], file["label"][:50]
     parts = [
-        list(planes_of(path.name, 0, image[None, :, rows], labels[:, rows], PLANT_VOXEL))
+        planes_of(path.name, 0, normalise(image[:, rows], path)[None], labels[:, rows], PLANT_VOXEL)
         for rows in (slice(0, 70), slice(70, 100))
     ]
     validation["plant planes"] = sample(parts[1], 16)

@@ -123,7 +123,7 @@ def test_binary_volumes(tmp_path: Path) -> None:
     image = np.random.default_rng(1).integers(200, 400, volume.shape).astype(np.uint16)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["raw"], file["label"] = image, volume
-    _, labels, _ = read_pair(find_pairs(tmp_path)[0])
+    _, labels, *_ = read_pair(find_pairs(tmp_path)[0])
     assert labels[2, 4, 4] == 1 and labels[2, 14, 14] == 2 and labels.max() == 2
     np.testing.assert_array_equal(labels > 0, volume > 0)
 

@@ -103,8 +103,11 @@ Examples:
     help="Validate on every n-th file of each folder in which no --holdout matches.",
 )
 @click.option("--resume", is_flag=True, help="Continue from OUTPUT's checkpoint.")
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT and its checkpoint.")
-@click.option("--licence", default="unstated", help="Licence of the weights, for the model card.")
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT and what is beside it.")
+@click.option(
+    "--licence",
+    help="Licence of the weights, for the model card.  [default: that of --init, or unstated]",
+)
 @click.option(
     "--data-licence",
     multiple=True,
@@ -143,25 +146,24 @@ def command(
     source = None if init is None else resolve(init)
     check_output(output, source)
     start = begin({**options, "resume": resume}, init=source, output=output)
-    start.claim(output, resume=resume, overwrite=overwrite)
+    start.prepare(output, resume=resume, overwrite=overwrite)
     dataset = _read(data, options, start.limit)
     with progress("training") as show:
-        history, kept = start.train(dataset, output, report=click.echo, show=show)
+        trained = start.train(dataset, output, command=_called(), report=click.echo, show=show)
     card = write_card(
         output,
         settings=start.settings,
         sources=dataset.sources,
-        history=history,
-        kept=kept,
-        command=_called(),
-        licence=options["licence"],
+        trained=trained,
+        licence=options["licence"] or start.licence or "unstated",
     )
     click.echo(f"weights: {output}\ncurve: {curve_of(output)}\ncard: {card}")
 
 
 def _called() -> str:
-    """The command line, for a card that will be published with the weights."""
-    return shlex.join(["terapose", *map(masked, sys.argv[1:])])
+    """The command line that repeats it, for a card that will be published with the weights."""
+    words = (masked(word) for word in sys.argv[1:] if word != "--resume")
+    return shlex.join(["terapose", *words])
 
 
 def _read(data: tuple[Path, ...], options: dict[str, Any], limit: int) -> Dataset:

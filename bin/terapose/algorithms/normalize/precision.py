@@ -94,6 +94,7 @@ def check_contrast(
     given: bool,
     address: str,
     channel: int,
+    remedy: str = "multiply the image, for example by 1000, or give lowhigh",
 ) -> None:
     """Refuse an image whose differences are lost in float32, or count for nothing in Cellpose.
 
@@ -109,6 +110,8 @@ def check_contrast(
         Whether ``low`` and ``high`` are no percentiles: these are used whatever they are.
     address, channel
         For the message.
+    remedy
+        What can be done about little contrast.
 
     Raises
     ------
@@ -136,5 +139,5 @@ def check_contrast(
             where=f"{address}, channel {channel}",
             got=got,
             allowed=f"more than {LEAST:g} between the percentiles",
-            remedy="multiply the image, for example by 1000, or give lowhigh",
+            remedy=remedy,
         )

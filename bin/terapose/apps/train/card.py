@@ -12,6 +12,7 @@ import torch
 from terapose.apps.train.cellpose4 import Recipe
 from terapose.apps.train.curve import curve_of
 from terapose.apps.train.settings import Settings
+from terapose.apps.train.start import Trained
 from terapose.core.version import __version__
 from terapose.io.files import write_text
 from terapose.networks.files import identify
@@ -23,9 +24,7 @@ def write_card(
     *,
     settings: Settings | Recipe,
     sources: Sequence[dict[str, str | int]],
-    history: Sequence[dict[str, float]],
-    kept: int,
-    command: str,
+    trained: Trained,
     licence: str,
 ) -> Path:
     """Write the card of a weight file beside it, as Markdown with the licence in its front matter.
@@ -34,12 +33,10 @@ def write_card(
     ----------
     weights
         The trained file; the card has its name and ends in ``.md``.
-    settings, sources, history
+    settings, sources
         Of the training.
-    kept
-        The epoch whose weights the file holds.
-    command
-        The command line that repeats it.
+    trained
+        What came of it.
     licence
         Of the weights.
 
@@ -60,8 +57,8 @@ def write_card(
         f"objects of {info.diam_mean:g} pixels.",
         "",
         f"- SHA-256: `{info.digest}`",
-        _trained(settings, history),
-        f"- Command: `{command}`",
+        _trained(settings, trained.history),
+        f"- Command: `{trained.command}`",
         "- Settings: " + ", ".join(f"{name} {value}" for name, value in asdict(settings).items()),
         "",
         "## Data",
@@ -70,9 +67,9 @@ def write_card(
         "",
         "## Scores on held-out images",
         "",
-        _about(history, kept),
+        _about(settings, trained),
         "",
-        *_table([_short(line) for line in _shown(history, kept)]),
+        *_table([_short(line) for line in _shown(trained.history, trained.kept)]),
         "",
         f"![Losses and average precision by epoch]({curve_of(weights).name})",
         "",
@@ -92,13 +89,19 @@ def _trained(settings: Settings | Recipe, history: Sequence[dict[str, float]]) -
     )
 
 
-def _about(history: Sequence[dict[str, float]], kept: int) -> str:
+def _about(settings: Settings | Recipe, trained: Trained) -> str:
     """What the scores are, and how they should be read."""
-    text = f"The file holds the weights of epoch {kept}."
-    if not any("ap50" in line for line in history):
+    text = f"The file holds the weights of epoch {trained.kept}."
+    if not trained.scored:
         return f"{text} Nothing was held out: there are no scores."
-    text += " Average precision, TP / (TP + FP + FN), at an IoU of 0.5 and 0.75 on whole images"
-    if kept < history[-1]["epoch"]:
+    scaled = isinstance(settings, Settings)
+    scale = "scaled by the median diameter of the cells in its labels" if scaled else "as it is"
+    text += (
+        " Average precision, TP / (TP + FP + FN), at an IoU of 0.5 and 0.75, on "
+        f"{trained.scored} of {trained.held_out} held-out images (of volumes: planes), each of "
+        f"them whole and {scale}"
+    )
+    if isinstance(settings, Settings) and settings.patience:
         text += "; the epoch was chosen by the first of them, which makes them slightly optimistic"
     return text + "."
 

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from terapose.apps.train.data import Item
-from terapose.apps.train.score import average_precision, sample
+from terapose.apps.train.saving import remove_beside
+from terapose.apps.train.score import SCORED, average_precision, sample
 from terapose.core.errors import InputError
 from terapose.io import files
 from terapose.io.homes import some_home
@@ -65,7 +66,7 @@ class Recipe:
 
 
 def arguments(
-    training: Sequence[Item], held_out: Sequence[Item], recipe: Recipe, *, scored: int = 16
+    training: Sequence[Item], held_out: Sequence[Item], recipe: Recipe, *, scored: int = SCORED
 ) -> dict[str, Any]:
     """Arguments of ``cellpose.train.train_seg``, but for the network and where to save.
 
@@ -122,7 +123,7 @@ def finetune(
     recipe: Recipe,
     *,
     report: Callable[[str], None],
-    scored: int = 16,
+    scored: int = SCORED,
 ) -> list[dict[str, float]]:
     """Train a network of the ``cellpose`` package and write its weights.
 
@@ -133,7 +134,8 @@ def finetune(
     training, held_out
         Items to learn from and to validate on; without the latter no scores are made.
     output
-        Weight file to write, as the package itself writes it.
+        Weight file to write, as the package itself writes it; what an earlier training left beside
+        it is removed then.
     recipe
         See :class:`Recipe`.
     report
@@ -173,6 +175,7 @@ def finetune(
                 remedy="start again with a lower --rate",
             )
         files.put_in_place(Path(file), output)
+        remove_beside(output)
     history += _lines(losses, tested)
     _score(network, chosen, history[-1], report)
     history[-1]["seconds"] = time.perf_counter() - start

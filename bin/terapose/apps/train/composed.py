@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, distance_transform_edt, find_objects, gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from terapose.apps.train.data import Item, make_item, median_diameter, normalise, planes_of
+from terapose.apps.train.data import Item, make_item, normalise, planes_of
 
 FIELD = 192
 VOLUME = (48, 112, 112)
@@ -111,8 +111,8 @@ def crowded_items(
         rng = np.random.default_rng([seed, index, 3])
         light, labels = _fill(nuclei, (1, FIELD, FIELD), rng)
         image = _expose(light[0], rng, (float(rng.uniform(0.0, 1.0)),) * 2)
-        pixels = normalise(image)[None]
-        yield make_item(f"crowded{index}", source, pixels, labels[0], median_diameter(labels))
+        name = f"crowded{index}"
+        yield make_item(name, source, normalise(image, name)[None], labels[0])
 
 
 def composed_volumes(
@@ -134,9 +134,9 @@ def composed_volumes(
         step = int(rng.integers(1, 4))
         chosen = slice(step // 2, None, step)
         image = _expose((light * depth).astype(np.float32), rng, sigma)[chosen]
-        yield from planes_of(
-            f"composed{index}", source, image[None], labels[chosen], (float(step), 1.0, 1.0)
-        )
+        name = f"composed{index}"
+        pixels = normalise(image, name)[None]
+        yield from planes_of(name, source, pixels, labels[chosen], (float(step), 1.0, 1.0))
 
 
 def _fill(

@@ -3,23 +3,34 @@
 1. A 2D image gives one item, a volume one item for every n-th plane of each orientation.
 2. Volumes are resampled to cubic voxels first, so that the three orientations show objects at one
    scale; intensities are normalised over the whole volume, as they are when it is segmented, each
-   channel by itself.
-3. Pieces of one ID that do not touch within a plane become objects of their own.
+   channel by itself. What `terapose segment` refuses for its intensities is refused here, constant
+   channels apart: they become zeros, as a channel does that an image lacks.
+3. Parts of one ID that do not touch within a plane become objects of their own: each has flows that
+   lead to its own centre. Parts of less than `LEAST` pixels are the exception: beside a larger part
+   of their ID they are strays of a brush. They have flows, but are no cells: neither diameters nor
+   scores count them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label, zoom
 
+from terapose.algorithms.normalize.histogram import normalize
+from terapose.algorithms.normalize.precision import check_contrast, check_held, loss_of
 from terapose.apps.train.files import Pair, read_pair
 from terapose.apps.train.flows import flows_from_masks
 from terapose.core.errors import InputError
+
+LEAST = 15
+"""Pixels of the smallest cell, as Cellpose has it by default: of less, masks are dropped."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +47,13 @@ class Item:
         Shape (C, Y, X), percentiles 1 and 99 of each channel at 0 and 1; float32, or float16 where
         it is :func:`compact`.
     labels
-        Shape (Y, X), int32 instance IDs, or uint16.
+        Shape (Y, X), int32 IDs of the cells, or uint16.
     target
         Shape (3, Y, X): Y flow, X flow (unit vectors), object mask 0 or 1; float32 or float16.
     diameter
         Typical object diameter in pixels of this image; for a plane, the volume's.
+    digest
+        SHA-256 of the image and labels it was made from, hexadecimal; "" if these were no files.
     """
 
     name: str
@@ -49,15 +62,51 @@ class Item:
     labels: NDArray[np.integer]
     target: NDArray[np.floating]
     diameter: float
+    digest: str = ""
 
 
-def normalise(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Map percentiles 1 and 99 to 0 and 1, without clipping; a constant image becomes zeros."""
+def normalise(
+    image: NDArray[Any], address: str | Path = "image", channel: int = 1
+) -> NDArray[np.float32]:
+    """Map percentiles 1 and 99 of a channel to 0 and 1, without clipping.
+
+    It becomes zeros if it is constant, or if the values at both percentiles are the same.
+
+    Parameters
+    ----------
+    image
+        Finite values of any shape and real type.
+    address, channel
+        For messages.
+
+    Raises
+    ------
+    InputError
+        Values do not fit into float32, their differences are lost in it, or so little is between
+        the percentiles that Cellpose takes the image for an empty one.
+    """
+    check_held(image, str(address), channel)
     low, high = np.percentile(image, (1, 99)).astype(np.float32)
-    if high - low <= 1e-3:
+    if low == high and _is_flat(image):
         return np.zeros(image.shape, np.float32)
-    scaled: NDArray[np.float32] = (image.astype(np.float32) - low) / (high - low)
-    return scaled
+    check_contrast(
+        low,
+        high,
+        loss_of(image),
+        whole=image.dtype.kind in "iu",
+        given=False,
+        address=str(address),
+        channel=channel,
+        remedy="multiply the image, for example by 1000",
+    )
+    return normalize(image, low, high)
+
+
+def _is_flat(image: NDArray[Any]) -> bool:
+    """Whether the values at both percentiles are the same before they are rounded to float32."""
+    return bool(
+        np.percentile(image, 1, method="lower") == np.percentile(image, 99, method="higher")
+    )
 
 
 def split_pieces(labels: NDArray[np.integer]) -> NDArray[np.int32]:
@@ -72,6 +121,29 @@ def split_pieces(labels: NDArray[np.integer]) -> NDArray[np.int32]:
         view[marks > 0] = marks[marks > 0] + last
         last += count
     return pieces
+
+
+def cells_among(pieces: NDArray[np.int32], labels: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Pieces without strays, numbered anew.
+
+    Of each ID those of `LEAST` pixels or more are kept, and the largest in any case.
+
+    Parameters
+    ----------
+    pieces
+        See :func:`split_pieces`.
+    labels
+        What they are pieces of.
+    """
+    sizes = np.bincount(pieces.ravel())
+    owner = np.zeros(len(sizes), labels.dtype)
+    owner[pieces.ravel()] = labels.ravel()
+    by_size = np.lexsort((sizes, owner))
+    is_last = np.append(owner[by_size][1:] != owner[by_size][:-1], True)
+    kept = sizes >= LEAST
+    kept[by_size[is_last]] = True
+    kept[0] = False
+    return np.where(kept, kept.cumsum(), 0).astype(np.int32)[pieces]
 
 
 def median_diameter(labels: NDArray[np.integer]) -> float:
@@ -91,12 +163,30 @@ def median_diameter(labels: NDArray[np.integer]) -> float:
 
 
 def make_item(
-    name: str, source: int, image: NDArray[np.float32], labels: NDArray[np.integer], size: float
+    name: str,
+    source: int,
+    image: NDArray[np.float32],
+    labels: NDArray[np.integer],
+    size: float | None = None,
 ) -> Item:
-    """Item of a normalised image, shape (C, Y, X), with its labels, (Y, X), and diameter."""
+    """Item of a normalised image.
+
+    Parameters
+    ----------
+    name, source
+        Of the item.
+    image
+        Shape (C, Y, X).
+    labels
+        Shape (Y, X).
+    size
+        Diameter of the objects; by default it is measured in the labels.
+    """
     pieces = split_pieces(labels)
+    cells = cells_among(pieces, labels)
+    diameter = median_diameter(cells) if size is None else size
     target = np.concatenate([flows_from_masks(pieces), (pieces > 0)[None].astype(np.float32)])
-    return Item(name, source, image, pieces, target.astype(np.float32), size)
+    return Item(name, source, image, cells, target.astype(np.float32), diameter)
 
 
 def compact(item: Item) -> Item:
@@ -147,10 +237,10 @@ def items_of(
     Raises
     ------
     InputError
-        If the files cannot be read, voxels are not finite, or the voxel size of a volume is not
-        known.
+        If the files cannot be read, voxels are not finite, float32 does not hold the contrast, or
+        the voxel size of a volume is not known.
     """
-    image, labels, own = read_pair(pair, channels=channels, limit=limit)
+    image, labels, own, numbers = read_pair(pair, channels=channels, limit=limit)
     if not np.isfinite(image).all():
         raise InputError(
             "the image has voxels that are not finite numbers",
@@ -158,10 +248,12 @@ def items_of(
             allowed="finite intensities",
             remedy="replace them, for example with 0",
         )
+    scaled = np.stack(
+        [normalise(values, pair[0], n) for values, n in zip(image, numbers, strict=True)]
+    )
     if labels.shape[0] == 1:
-        size = median_diameter(labels[0])
-        scaled = np.stack([normalise(plane) for plane in image[:, 0]])
-        return [make_item(pair[0].name, source, scaled, labels[0], size)]
+        item = make_item(pair[0].name, source, scaled[:, 0], labels[0])
+        return [replace(item, digest=_digest(image, labels))]
     used = own or voxel_size
     if used is None or min(used) <= 0:
         raise InputError(
@@ -170,21 +262,46 @@ def items_of(
             got=used,
             remedy="give --voxel-size Z,Y,X, each above 0",
         )
-    return planes_of(pair[0].name, source, image, labels, used, plane_step)
+    digest = _digest(image, labels, np.array(used, np.float64))
+    planes = planes_of(pair[0].name, source, scaled, labels, used, plane_step)
+    return [replace(plane, digest=digest) for plane in planes]
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    """Of arrays as they were read: what is made of them could be rounded differently elsewhere."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype.str} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def planes_of(
     name: str,
     source: int,
-    image: NDArray[Any],
+    image: NDArray[np.float32],
     labels: NDArray[np.integer],
     voxel_size: Sequence[float],
     plane_step: int = 4,
 ) -> list[Item]:
-    """Items of every n-th plane of the three orientations of a volume, shape (C, Z, Y, X)."""
-    pixels = np.stack([cubic(normalise(channel), voxel_size, order=1) for channel in image])
+    """Items of every n-th plane of the three orientations of a volume.
+
+    Parameters
+    ----------
+    name, source
+        Of the items.
+    image
+        Shape (C, Z, Y, X), normalised.
+    labels
+        Shape (Z, Y, X).
+    voxel_size
+        Z, Y, X.
+    plane_step
+        See :func:`items_of`.
+    """
+    pixels = np.stack([cubic(channel, voxel_size, order=1) for channel in image])
     ids = cubic(labels, voxel_size, order=0)
-    size = median_diameter(ids)
+    size = median_diameter(cells_among(split_pieces(ids), ids))
     items = []
     for axis, orientation in enumerate(("YX", "ZX", "ZY")):
         for index in range(plane_step // 2, ids.shape[axis], plane_step):

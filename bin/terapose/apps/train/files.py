@@ -205,7 +205,7 @@ class _Opened:
 
 def read_pair(
     pair: Pair, *, channels: Sequence[int] = (), limit: int = 1
-) -> tuple[NDArray[Any], NDArray[np.integer], VoxelSize | None]:
+) -> tuple[NDArray[Any], NDArray[np.integer], VoxelSize | None, Sequence[int]]:
     """Read an image and its labels.
 
     Parameters
@@ -226,6 +226,8 @@ def read_pair(
         Integers, shape (Z, Y, X).
     voxel_size
         (z, y, x) in micrometres, or None where the image does not state it.
+    numbers
+        Of the channels that were read, from 1.
 
     Raises
     ------
@@ -248,7 +250,7 @@ def read_pair(
     for path, states in zip(pair, before, strict=True):
         if _states(path) != states:
             raise changed_image(str(path), since="it was opened")
-    return values, labels, image.voxel_size
+    return values, labels, image.voxel_size, chosen
 
 
 def _states(path: Path) -> dict[str, State]:

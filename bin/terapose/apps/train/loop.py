@@ -6,7 +6,8 @@
    ``average`` a moving average of the weights is what is scored and kept.
 3. After each epoch: loss on fixed crops of what was held out, average precision on some whole held
    out images, one line of progress, and a checkpoint written in one piece. Fine-tuning scores the
-   file it starts from in the same way, as epoch 0.
+   file it starts from in the same way, as epoch 0. What an earlier training left under the same
+   names is replaced after the first epoch.
 4. With patience, training ends once that many epochs have not been better than the best one, whose
    weights are kept. Better is a higher average precision at an IoU of 0.5, and among equals (as
    long as nothing is found at all) a lower held-out loss.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -28,12 +30,22 @@ from torch import Tensor
 from terapose.apps.train.batches import Batch, Steps, batch_of, draw
 from terapose.apps.train.curve import curve_of, draw_curve
 from terapose.apps.train.data import Item
-from terapose.apps.train.saving import checkpoint_of, claim, read, save_weights, write
-from terapose.apps.train.score import average_precision, sample
+from terapose.apps.train.resumed import check_same_data, recorded
+from terapose.apps.train.saving import (
+    check_free,
+    checkpoint_of,
+    read,
+    remove_beside,
+    save_weights,
+    write,
+)
+from terapose.apps.train.score import SCORED, average_precision, sample
 from terapose.apps.train.settings import Settings
 from terapose.apps.train.step import Step, optimiser_of
 from terapose.core.errors import InputError
 from terapose.networks.unet import UNet
+
+log = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -56,6 +68,8 @@ class Trainer:
         self.settings = settings
         self.epoch = 0
         self.history: list[dict[str, float]] = []
+        self.data = ""  # with which it began, and the command that began it: "" if not known
+        self.command = ""
         self.best: dict[str, Tensor] | None = None
         self.tuned = network is not None
         chosen = network or UNet(settings.widths, diameter=settings.diameter)
@@ -173,6 +187,8 @@ class Trainer:
             "epoch": self.epoch,
             "history": self.history,
             "best": self.best,
+            "data": self.data,
+            "command": self.command,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged else None,
             "optimiser": self.optimiser.state_dict(),
@@ -192,12 +208,13 @@ class Trainer:
             self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
+        self.data, self.command = state.get("data", ""), state.get("command", "")
 
 
 def prepare(trainer: Trainer, output: Path, *, resume: bool, overwrite: bool) -> None:
     """Continue from the checkpoint of ``output`` if asked to, else make sure nothing is lost.
 
-    With ``overwrite`` an earlier training's output and checkpoint are removed.
+    With ``overwrite`` the output of an earlier training may be there; :func:`fit` replaces it.
 
     Raises
     ------
@@ -207,7 +224,7 @@ def prepare(trainer: Trainer, output: Path, *, resume: bool, overwrite: bool) ->
     if resume:
         trainer.restore(checkpoint_of(output))
     else:
-        claim(output, overwrite=overwrite)
+        check_free(output, overwrite=overwrite)
 
 
 def fit(
@@ -218,7 +235,7 @@ def fit(
     *,
     report: Callable[[str], None],
     show: Callable[[int, int], None] = lambda done, total: None,
-    scored: int = 16,
+    scored: int = SCORED,
 ) -> None:
     """Train to the end; a checkpoint is beside ``output`` until then.
 
@@ -240,8 +257,31 @@ def fit(
     Raises
     ------
     InputError
-        Patience is asked for and nothing is held out, or the training diverges.
+        Patience is asked for and nothing is held out, the trainer was restored from a checkpoint of
+        other data, or the training diverges.
     """
+    _begin(trainer, training, held_out, output)
+    if trainer.tuned and held_out and not trainer.history:
+        _finish_epoch(trainer, {"epoch": 0}, held_out, scored, report)
+    drawn = draw(Steps(training, trainer.settings), trainer.steps)
+    while not trainer.finished:
+        start = time.perf_counter()
+        loss = trainer.run_epoch(drawn, show)
+        line = {"epoch": trainer.epoch, "loss": loss}
+        _finish_epoch(trainer, line, held_out, scored, report, start)
+        save_weights(trainer.kept(), output)
+        if trainer.epoch == 1:
+            remove_beside(output)
+        draw_curve(trainer.history, curve_of(output), kept=trainer.kept_epoch)
+        trainer.save(checkpoint_of(output))
+    save_weights(trainer.kept(), output)
+    checkpoint_of(output).unlink(missing_ok=True)
+
+
+def _begin(
+    trainer: Trainer, training: Sequence[Item], held_out: Sequence[Item], output: Path
+) -> None:
+    """Check that the data will do, and note in the trainer what they are."""
     if trainer.settings.patience and not held_out:
         raise InputError(
             "no images are held out, so the best epoch cannot be determined",
@@ -252,19 +292,16 @@ def fit(
     mean = float(np.mean(sizes)) if sizes else trainer.settings.diameter
     for network in (trainer.network, trainer.scored):
         network.diam_labels.data.fill_(mean)
-    if trainer.tuned and held_out and not trainer.history:
-        _finish_epoch(trainer, {"epoch": 0}, held_out, scored, report)
-    drawn = draw(Steps(training, trainer.settings), trainer.steps)
-    while not trainer.finished:
-        start = time.perf_counter()
-        loss = trainer.run_epoch(drawn, show)
-        line = {"epoch": trainer.epoch, "loss": loss}
-        _finish_epoch(trainer, line, held_out, scored, report, start)
-        draw_curve(trainer.history, curve_of(output), kept=trainer.kept_epoch)
-        trainer.save(checkpoint_of(output))
-        save_weights(trainer.kept(), output)
-    save_weights(trainer.kept(), output)
-    checkpoint_of(output).unlink(missing_ok=True)
+    data = recorded(training, held_out)
+    if trainer.data:
+        check_same_data(data, trainer.data, where=checkpoint_of(output))
+    elif trainer.history:
+        log.warning(
+            "%s: an earlier version made it, which did not record the data; give the same images, "
+            "labels and held-out files as before",
+            checkpoint_of(output),
+        )
+    trainer.data = data
 
 
 def _finish_epoch(

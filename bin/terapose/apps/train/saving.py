@@ -77,8 +77,11 @@ def check_output(output: Path, init: Path | None) -> None:
         raise InputError("the folder cannot be written to", where=output.parent.resolve())
 
 
-def claim(output: Path, *, overwrite: bool) -> None:
-    """Make sure that no earlier training is lost, or remove all that it has left.
+def check_free(output: Path, *, overwrite: bool) -> None:
+    """Make sure that no earlier training is lost that was not given up.
+
+    With ``overwrite`` it stays where it is until there are new weights: many a training ends before
+    that, for example because its data cannot be read.
 
     Raises
     ------
@@ -100,5 +103,9 @@ def claim(output: Path, *, overwrite: bool) -> None:
             where=present[0],
             remedy="give --resume to continue it, --overwrite, or another --output",
         )
-    for path in present:
-        path.unlink()
+
+
+def remove_beside(output: Path) -> None:
+    """Remove what an earlier training left beside its weights, once they were replaced."""
+    for end in _BESIDE:
+        beside(output, end).unlink(missing_ok=True)

@@ -1,4 +1,8 @@
-"""Average precision of a network on whole 2D images."""
+"""Average precision of a network on whole 2D images.
+
+Masks are made and counted as `terapose segment` and `terapose evaluate` do. What counts as a cell
+of the labels is described in :mod:`terapose.apps.train.data`.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from terapose.apps.train.data import Item
+from terapose.apps.evaluate import scores
+from terapose.apps.train.data import LEAST, Item
 from terapose.networks.unet import UNet
+
+SCORED = 16
+"""Held-out images that are scored, about."""
 
 
 def sample(items: Sequence[Item], count: int) -> list[Item]:
@@ -50,20 +58,19 @@ def average_precision(
     """
     outputs = (_predict(network, item.image, item.diameter) for item in items)
     counts = each(partial(_matches, thresholds), (item.labels for item in items), outputs)
-    totals = sum(counts, np.zeros((len(thresholds), 3)))
-    return tuple(float(row[0] / max(1.0, row.sum())) for row in totals)
+    totals = sum(counts, np.zeros((len(thresholds), 3), np.int64))
+    return tuple(float(row[0] / max(1, row.sum())) for row in totals)
 
 
 def _matches(
     thresholds: tuple[float, ...],
     labels: NDArray[np.integer],
     output: tuple[NDArray[np.float32], int],
-) -> NDArray[np.float64]:
+) -> NDArray[np.int64]:
     """Objects found, in excess and missed (columns) at each threshold (rows)."""
-    from cellpose.metrics import average_precision as matches
-
-    _, *counts = matches([labels], [_masks(*output)], threshold=list(thresholds))
-    return np.stack([count[0] for count in counts], axis=1).astype(np.float64)
+    found = scores.average_precision(labels, _masks(*output), thresholds)
+    counts = (found.true_positives, found.false_positives, found.false_negatives)
+    return np.array(counts, np.int64).T
 
 
 def segment(network: nn.Module, image: NDArray[np.float32], diameter: float) -> NDArray[np.int32]:
@@ -101,7 +108,8 @@ def _predict(
 def _masks(output: NDArray[np.float32], steps: int) -> NDArray[np.int32]:
     from cellpose.dynamics import compute_masks
 
-    labels = compute_masks(output[:2], output[2], niter=steps, device=torch.device("cpu"))
+    device = torch.device("cpu")
+    labels = compute_masks(output[:2], output[2], niter=steps, min_size=LEAST, device=device)
     return np.asarray(labels, np.int32)
 
 

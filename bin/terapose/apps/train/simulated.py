@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from terapose.apps.simulate.scene import slide, volume
-from terapose.apps.train.data import Item, make_item, median_diameter, normalise, planes_of
+from terapose.apps.train.data import Item, make_item, normalise, planes_of
 
 _EDGE_UM = 96.0
 _SLIDE_UM = 160.0
@@ -47,7 +47,9 @@ def simulated_items(count: int, source: int, *, seed: int) -> Iterator[Item]:
             blur=(sharp * float(rng.uniform(1.5, 3.5)), sharp, sharp),
             **_light(rng),
         )
-        yield from planes_of(f"simulated{index}", source, image[None], labels, voxel_size)
+        name = f"simulated{index}"
+        pixels = normalise(image, name)[None]
+        yield from planes_of(name, source, pixels, labels, voxel_size)
 
 
 def simulated_slides(count: int, source: int, *, seed: int) -> Iterator[Item]:
@@ -81,8 +83,8 @@ def simulated_slides(count: int, source: int, *, seed: int) -> Iterator[Item]:
             blur=(0.0, sharp, sharp),
             **_light(rng),
         )
-        pixels = normalise(image[0])[None]
-        yield make_item(f"slide{index}", source, pixels, labels, median_diameter(labels))
+        name = f"slide{index}"
+        yield make_item(name, source, normalise(image[0], name)[None], labels)
 
 
 def _light(rng: np.random.Generator) -> dict[str, float]:

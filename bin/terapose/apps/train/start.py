@@ -5,19 +5,21 @@ Options that were not given have defaults that depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from terapose.apps.train.cellpose4 import CHANNELS, Recipe, finetune
 from terapose.apps.train.curve import curve_of, draw_curve
+from terapose.apps.train.data import Item
 from terapose.apps.train.dataset import Dataset
 from terapose.apps.train.loop import Trainer, fit, prepare
-from terapose.apps.train.saving import claim
+from terapose.apps.train.saving import check_free
+from terapose.apps.train.score import SCORED, sample
 from terapose.apps.train.settings import Settings
 from terapose.core.errors import InputError
 from terapose.networks.files import ModelInfo, identify, style_off
@@ -26,18 +28,40 @@ from terapose.networks.unet import UNet
 
 Report = Callable[[str], None]
 Show = Callable[[int, int], None]
-Result = tuple[list[dict[str, float]], int]
 
 WIDTHS = (16, 32, 64, 96)
 DIAMETER = 17.0
 RATE, TUNING_RATE, CELLPOSE4_RATE = 2e-3, 2e-4, 1e-5
 
 
+class Trained(NamedTuple):
+    """What came of a training.
+
+    Attributes
+    ----------
+    history
+        Losses and scores of each epoch.
+    kept
+        The epoch whose weights were kept.
+    held_out, scored
+        Numbers of held-out items, and of those that were scored.
+    command
+        The command line with which the training began.
+    """
+
+    history: list[dict[str, float]]
+    kept: int
+    held_out: int
+    scored: int
+    command: str
+
+
 @dataclass(frozen=True)
 class UNetStart:
-    """A U-Net about to be trained."""
+    """A U-Net about to be trained; ``licence`` is that of the file it starts from, if known."""
 
     trainer: Trainer
+    licence: str | None = None
 
     @property
     def settings(self) -> Settings:
@@ -49,35 +73,47 @@ class UNetStart:
         """Input channels of the network."""
         return self.settings.widths[0]
 
-    def claim(self, output: Path, *, resume: bool, overwrite: bool) -> None:
+    def prepare(self, output: Path, *, resume: bool, overwrite: bool) -> None:
         """See :func:`terapose.apps.train.loop.prepare`."""
         prepare(self.trainer, output, resume=resume, overwrite=overwrite)
 
-    def train(self, dataset: Dataset, output: Path, *, report: Report, show: Show) -> Result:
-        """Train to the end; returns the history and the epoch whose weights were kept."""
-        trained, held_out = dataset.training, dataset.held_out
-        fit(self.trainer, trained, held_out, output, report=report, show=show)
-        return self.trainer.history, self.trainer.kept_epoch
+    def train(
+        self, dataset: Dataset, output: Path, *, command: str, report: Report, show: Show
+    ) -> Trained:
+        """Train to the end, with ``command``, which counts only if nothing is resumed."""
+        trainer, trained, held_out = self.trainer, dataset.training, dataset.held_out
+        trainer.command = trainer.command or command
+        fit(trainer, trained, held_out, output, report=report, show=show)
+        return _trained(trainer.history, trainer.kept_epoch, held_out, trainer.command)
 
 
 @dataclass(frozen=True)
 class Cellpose4Start:
-    """A network of Cellpose 4 about to be fine-tuned."""
+    """A network of Cellpose 4 about to be fine-tuned; ``licence`` is its own, if known."""
 
     network: nn.Module
     settings: Recipe
+    licence: str | None = None
     limit: int = CHANNELS
 
-    def claim(self, output: Path, *, resume: bool, overwrite: bool) -> None:
-        """See :func:`terapose.apps.train.saving.claim`; there is nothing to resume."""
-        claim(output, overwrite=overwrite)
+    def prepare(self, output: Path, *, resume: bool, overwrite: bool) -> None:
+        """See :func:`terapose.apps.train.saving.check_free`; there is nothing to resume."""
+        check_free(output, overwrite=overwrite)
 
-    def train(self, dataset: Dataset, output: Path, *, report: Report, show: Show) -> Result:
-        """Train to the end; returns the history and the last epoch."""
+    def train(
+        self, dataset: Dataset, output: Path, *, command: str, report: Report, show: Show
+    ) -> Trained:
+        """Train to the end, with ``command``; the last epoch is kept."""
         trained, held_out = dataset.training, dataset.held_out
         history = finetune(self.network, trained, held_out, output, self.settings, report=report)
         draw_curve(history, curve_of(output))
-        return history, self.settings.epochs
+        return _trained(history, self.settings.epochs, held_out, command)
+
+
+def _trained(
+    history: list[dict[str, float]], kept: int, held_out: Sequence[Item], command: str
+) -> Trained:
+    return Trained(history, kept, len(held_out), len(sample(held_out, SCORED)), command)
 
 
 def begin(
@@ -141,7 +177,7 @@ def _from_unet(options: Mapping[str, Any], info: ModelInfo, output: Path, device
         _check_name(info.path, output)
     diameter = options["diameter"] or info.diam_mean
     settings = _settings(options, network.widths, diameter, TUNING_RATE, info.digest)
-    return UNetStart(Trainer(settings, network, device))
+    return UNetStart(Trainer(settings, network, device), info.licence)
 
 
 def _check_name(init: Path, output: Path) -> None:
@@ -202,7 +238,7 @@ def _from_cellpose4(options: Mapping[str, Any], info: ModelInfo, device: str) ->
         init=info.digest,
     )
     network = load(info.path, device=device, precision="float32").module.net
-    return Cellpose4Start(network, recipe)
+    return Cellpose4Start(network, recipe, info.licence)
 
 
 def _refuse(options: Mapping[str, Any], names: tuple[str, ...], why: str) -> None:
