@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from terapose.api.measuring import measure
     from terapose.api.result import Result, open_result
     from terapose.api.run import run
-    from terapose.api.runner import segment
+    from terapose.api.segment import segment
 
 __all__ = ["Result", "__version__", "measure", "open_result", "run", "segment"]
 
@@ -20,7 +20,7 @@ _PLACES = {
     "measure": "terapose.api.measuring",
     "open_result": "terapose.api.result",
     "run": "terapose.api.run",
-    "segment": "terapose.api.runner",
+    "segment": "terapose.api.segment",
 }
 
 

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from terapose.api.label_array import LabelArray
 from terapose.api.result import Result
 from terapose.core.errors import InputError, StoreError
 from terapose.core.memory import memory_here
+from terapose.core.params import ONLY_FILES
 from terapose.io.labels.ome_zarr import create, open_level
+from terapose.pipeline.graph import STAGES
 
 PACKAGE = Path(terapose.__file__).parents[1]
 SCRIPT = """
@@ -238,6 +241,55 @@ def test_run_takes_one_image_with_an_address(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a number of processes; got 0"):
         terapose.run("image.tif", tmp_path / "out", workers=0)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("odd", [None, 3, b"out"], ids=str)
+def test_what_is_no_address_is_refused(odd: Any) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: terapose.run("image.tif", odd),
+        lambda: terapose.measure("image.tif", "labels.tif", odd),
+        lambda: terapose.measure("image.tif", odd, "out"),
+        lambda: terapose.open_result(odd),
+        lambda: terapose.run("image.tif", "out", store=odd or 7),
+    ]
+    for call in calls:
+        with pytest.raises(
+            InputError, match=r"is not the path( or URL)? of (a folder|labels); got"
+        ):
+            call()
+
+
+def test_an_array_is_checked_like_a_file() -> None:
+    array = nuclei((6, 40, 40))[0]
+    for shape, axes in {(40, 40, 3): "YXC or ZYX", (2, 40, 40, 3): "ZYXC"}.items():
+        with pytest.raises(InputError) as caught:
+            terapose.segment(np.resize(array, shape), diameter=10)
+        said = str(caught.value)
+        assert said.startswith("image: the file does not say what its axes are, and the last axis")
+        assert said.endswith(f"give them with the parameter axes: {axes}")
+    with pytest.raises(InputError, match=r"^image, channel 1: the image is constant"):
+        terapose.segment(np.zeros((40, 40)), diameter=10)
+    with pytest.raises(InputError, match=r"^image: the image has no plane of Y and X"):
+        terapose.segment(np.array(3.0), diameter=10)
+
+
+def test_what_concerns_files_alone_is_no_parameter_of_segment() -> None:
+    array = nuclei((6, 40, 40))[0]
+    files = {"report": True, "thumbnails": 20, "mask_tiff": "m.tif", "keep_intermediates": "all"}
+    for name, value in files.items():
+        with pytest.raises(InputError, match=f"^{name}: only says what is written to files"):
+            terapose.segment(array, **{name: value})  # type: ignore[arg-type]
+    # measure "none" saves time
+    own = {name for name in STAGES["finish"].parameters if name not in ("measure", "strict")}
+    assert own <= {*ONLY_FILES}
+
+
+def test_what_has_no_effect_is_said_once(
+    image: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    params: dict[str, Any] = {"cell_model": "nuclei-small", "diameter": 10, "normalize_tile": 50}
+    terapose.run(image, tmp_path, workers=1, progress=False, model="nuclei-small", **params)
+    assert caplog.text.count("normalize_tile 50 has no effect with normalize global") == 1
 
 
 def test_labels_that_do_not_fit_into_memory_are_refused_with_what_to_call(tmp_path: Path) -> None:

@@ -101,6 +101,10 @@ def test_padding(tmp_path: Path, command: Terapose) -> None:
     assert command("crop", image, tmp_path / "d.zarr", "--region", "0:2,0:4,0:4", "--margin",
                    "1,2,3", "--pad", 0).code == 0  # fmt: skip
     assert open_image(tmp_path / "d.zarr").shape == (4, 8, 10)
+    assert command("crop", image, tmp_path / "e.zarr", "--margin", "1,2,3", "--pad", 0).code == 0
+    assert open_image(tmp_path / "e.zarr").shape == tuple(
+        n + 2 * m for n, m in zip(CHANNELS.shape[1:], (1, 2, 3), strict=True)
+    )
 
 
 def test_what_is_refused(tmp_path: Path, command: Terapose) -> None:
@@ -110,13 +114,15 @@ def test_what_is_refused(tmp_path: Path, command: Terapose) -> None:
         ("--region", "0:2,90:99,0:9", "--pad", 0): "is not within the image",
         ("--region", "3:2,0:9,0:9"): "is not a region",
         ("--region", "0-2"): "is not a region",
-        ("--pad", -1): "is no value of the image's voxels",
-        ("--pad", "nan"): "is no value of the image's voxels",
-        ("--pad", "1e400"): "is no value of the image's voxels",
-        ("--pad", 0.5): "is no value of the image's voxels",
+        ("--margin", 1, "--pad", -1): "is no value of the image's voxels",
+        ("--margin", 1, "--pad", "nan"): "is no value of the image's voxels",
+        ("--margin", 1, "--pad", "1e400"): "is no value of the image's voxels",
+        ("--margin", 1, "--pad", 0.5): "is no value of the image's voxels",
+        ("--pad", 0): "--pad: has no use where all of the image is copied; add --region",
+        ("--margin", 5): "--margin: has no use where all of the image is copied; add --region",
         ("--channels", "CD4"): "CD4",
         ("--level", 3): "no such pyramid level",
-        ("--margin", -1): "is negative",
+        ("--margin", -1, "--pad", 0): "is negative",
     }.items():
         assert sentence in command.refuses("crop", image, out, *words)
     assert "inside it" in command.refuses("crop", image, image / "part.zarr")

@@ -300,6 +300,9 @@ def test_functions_that_are_wrong(inputs: Path, command: Terapose, text: str) ->
 
 def test_what_is_refused(inputs: Path, command: Terapose) -> None:
     write_ome_zarr(inputs / "small.zarr", IMAGE[:, :-1])
+    mine, numbers = inputs / "mine.py", inputs / "numbers.py"
+    mine.write_text("def process(labels, image, block):\n    return labels\n")
+    numbers.write_text("def renumber(ids, sizes, options):\n    return ids\n")
     for words, sentence in {
         ("--with", "sizes"): "did you mean size?",
         ("--with", "nothing.py"): "cannot be read",
@@ -308,8 +311,11 @@ def test_what_is_refused(inputs: Path, command: Terapose) -> None:
         ("--with", "size", "--set", "min"): "is no option",
         ("--with", "size", "--halo", 2): "has no halo",
         ("--with", "merge"): "needs a table",
-        ("--with", "split", "--image", inputs / "small.zarr"): "differ in shape",
-        ("--with", "split", "--channels", 1): "there is no image",
+        ("--with", "split", "--image", inputs / "small.zarr"): "--image: the function sees no",
+        ("--with", "size", "--channels", 1): "--channels: the function sees no image",
+        ("--with", numbers, "--image", inputs / "small.zarr"): "the function sees no image",
+        ("--with", mine, "--image", inputs / "small.zarr"): "differ in shape",
+        ("--with", mine, "--channels", 1): "there is no image",
     }.items():
         said = command("process", inputs / "labels.zarr", inputs / "b.zarr", *words)
         assert said.code == 2 and sentence in said.err, said.err

@@ -13,7 +13,7 @@ import zarr
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr
 
-from terapose.api.runner import segment
+from terapose.api.segment import segment
 from terapose.core.errors import InputError
 from terapose.io.labels.ome_tiff import TILE, write_mask
 from terapose.io.labels.ome_zarr import create, downsample, open_level

@@ -352,3 +352,17 @@ def test_fetch_command(weights: Path, tmp_path: Path) -> None:
     assert done.output == said
     assert target.read_bytes() == weights.read_bytes()
     assert "Examples" in CliRunner().invoke(fetch, ["--help"]).output
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("nuclei-large", ["--mark", "01234567"]),
+        ("https://example.org/a.pth", ["--mark", "01234567", "--digest", "0" * 64]),
+        (f"https://example.org/a.pth#sha256={'0' * 64}", ["--mark", "01234567"]),
+        ("nuclei-large,https://example.org/a.pth", ["--mark", "01234567"]),
+    ],
+)
+def test_marks_that_say_nothing(model: str, options: list[str]) -> None:
+    with pytest.raises(InputError, match=r"^--mark: (has no use|marks do not match)"):
+        CliRunner().invoke(fetch, [model, *options], catch_exceptions=False)

@@ -44,7 +44,31 @@ def test_pixels_that_are_not_square(tmp_path: Path, depth: int, mode: str, size:
         (6, {"stitch_threshold": 0.5}, ["stitch_threshold 0.5 has no effect in mode 3d"]),
         (6, {"stitch_threshold": 0.5, "mode": "stitch"}, []),
         (1, {"flow_scaling": "cellpose"}, ["flow_scaling cellpose has no effect in mode 2d"]),
-        (6, {"flow_scaling": "cellpose"}, []),
+        (6, {"flow_scaling": "cellpose", "anisotropy": 2}, []),
+        (
+            6,
+            {"flow_scaling": "cellpose"},
+            ["flow_scaling cellpose has no effect with anisotropy 1"],
+        ),
+        (1, {"normalize_tile": 50}, ["normalize_tile 50 has no effect with normalize global"]),
+        (1, {"normalize_tile": 50, "normalize": "tile", "percentiles": "2,98"}, []),
+        (
+            1,
+            {"percentiles": "2,98", "percentile_sampling": "cellpose", "normalize": "none"},
+            [
+                "percentiles 2.0,98.0 has no effect with normalize none",
+                "percentile_sampling cellpose has no effect with normalize none",
+            ],
+        ),
+        (
+            1,
+            {"tile_overlap": 0.2, "augment": True, "batch_size": 2, "use_gpu": True},
+            [
+                "tile_overlap 0.2 has no effect with augment: tiles overlap by half",
+                "batch_size 2 has no effect on a GPU",
+            ],
+        ),
+        (1, {"upscale": True}, ["upscale has no effect at level 0"]),
         (6, {"anisotropy": 3, "mode": "2d"}, ["anisotropy 3.0 has no effect in mode 2d"]),
         (6, {"anisotropy": 3}, []),
         (6, {"anisotropy": 2, "voxel_size": "2,1,1"}, []),

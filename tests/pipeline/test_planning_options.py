@@ -139,6 +139,18 @@ def test_digest(command: Terapose, two: Path, tiny_model: Path) -> None:
         )
 
 
+def test_what_a_plan_has_no_use_for(command: Terapose, two: Path, tiny_model: Path) -> None:
+    said = command.refuses("plan", two, "--model", "nuclei-large", "--model-file", tiny_model)
+    assert said == "--model: has no use with --model-file; leave it out"
+    said = command.refuses("plan", two, "--workers", 3)
+    assert said == "--workers: is only used with --price; add --price"
+    said = command.refuses("plan", two, "--time", "all")
+    assert said.startswith("time: this command takes one time point; got all")
+    idle = ("--mode", "2d", "--normalize-tile", 50)
+    said = command("plan", two, "--model", tiny_model, *idle).out.splitlines()
+    assert said.count("note      normalize_tile 50 has no effect with normalize global") == 1
+
+
 def test_channels_as_mcmicro_gives_them(command: Terapose, two: Path, tmp_path: Path) -> None:
     words = ("--channel-merge", "max", "--channel", 1, 2)
     assert command("check", two, *words, "--lines", tmp_path / "lines.tsv").code == 0

@@ -333,9 +333,26 @@ def test_a_page_of_all_samples(made: Path, tmp_path: Path, command: Terapose) ->
     assert numbers(tmp_path)["cells"] == cells
     # in any order of the reports
     some = sorted(tmp_path.glob("*/report.json"), reverse=True)
-    write_run_report(some, tmp_path / "again")
+    write_run_report(some, tmp_path / "again", "{}")
     for name in NAMES:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_links_lead_to_the_pages(made: Path, tmp_path: Path, command: Terapose) -> None:
+    for name in ("volume", "plane"):
+        # a folder may have another name than the sample in it
+        shutil.copytree(made / name, tmp_path / "all" / f"of {name}")
+    pages = ("report", tmp_path / "all", "--output", tmp_path / "pages" / "new")
+    assert command(*pages).code == 0
+    found = elements(tmp_path / "pages" / "new" / "report.html")
+    links = [attributes["href"] for tag, attributes in found.found if tag == "a"]
+    assert links == [f"./../../all/of%20{name}/report.html" for name in ("plane", "volume")]
+    assert command.refuses(*pages, "--folder", "nothing").startswith(
+        "--folder: is the same for all samples; got nothing; allowed: a pattern with {}"
+    )
+    assert command(*pages, "--folder", "x/{}").code == 0
+    said = command.refuses("report", made / "plane", "--folder", "{}")
+    assert said == "--folder: is that of the pages of several samples; leave it out"
 
 
 def test_several_samples_on_one_machine(

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from terapose.api.home import home_of
-from terapose.api.result import Result
-from terapose.api.results_in import address, results_in
+from terapose.api.result import Result, address
+from terapose.api.results_in import results_in
 from terapose.api.runner import image_and_folder, make_report
 from terapose.core.errors import InputError
 from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import MEASURING, SELECTION, Parameters, check
 from terapose.io.images.model import Image
+from terapose.io.samples import one_image
 from terapose.networks.files import ModelInfo
 from terapose.pipeline.graph import GRAPH, STAGES
 from terapose.pipeline.image_plan import note_planned
@@ -89,7 +90,8 @@ def measure(
             where=", ".join(strange),
             allowed=", ".join((*MEASURING, *SELECTION)),
         )
-    pixels, cells = address(image, "image", _ARRAYS), address(labels, "labels", _ARRAYS)
+    pixels = address(image, "image", remedy=_ARRAYS)
+    cells = address(labels, "labels", "the path or URL of labels", _ARRAYS)
     checked = check(params)
 
     def work(folder: Path, count: int, report: Report) -> None:
@@ -128,10 +130,7 @@ def measure_file(
     InputError
         For everything a user can put right.
     """
-    if params.time == "all":
-        raise InputError(
-            "only one image can be measured", where="time", got="all", allowed="a number"
-        )
+    params = one_image(params, "only one image can be measured")
     labels = labels if "://" in labels else os.path.abspath(os.path.expanduser(labels))
     refuse_odd_name(labels, "labels")
     # nothing is normalised, and values need not be looked at for it

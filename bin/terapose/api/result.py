@@ -260,15 +260,51 @@ def open_result(folder: str | os.PathLike[str]) -> Result:
     return Result(place, complete_record(place))
 
 
-def local(folder: str | os.PathLike[str]) -> Path:
-    """The folder of an address, which must be on a local disk.
+def address(
+    given: object,
+    where: str,
+    what: str = "the path or URL of an image",
+    remedy: str | None = None,
+) -> str:
+    """An address that was given to a function.
+
+    Parameters
+    ----------
+    given
+        What is to be one.
+    where
+        Name of the argument.
+    what
+        What it should be.
+    remedy
+        What to do with something else, such as an array.
 
     Raises
     ------
     InputError
-        If it is on an object store.
+        If it is something else.
     """
-    place = folder_of(folder)
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"is not {what}", where=where, got=type(given).__name__, remedy=remedy)
+    return os.fspath(given)
+
+
+def local(folder: str | os.PathLike[str], where: str = "folder") -> Path:
+    """The folder of an address, which must be on a local disk.
+
+    Parameters
+    ----------
+    folder
+        What was given.
+    where
+        Name of the argument.
+
+    Raises
+    ------
+    InputError
+        If it is no address, or one on an object store.
+    """
+    place = folder_of(address(folder, where, "the path of a folder"))
     if isinstance(place, Remote):
         raise InputError(
             "results are opened on a local disk only",

@@ -10,35 +10,7 @@ from pathlib import Path
 from terapose.api.progress import stages
 from terapose.api.result import Result, local, open_result
 from terapose.api.runner import check_workers
-from terapose.core.errors import InputError
 from terapose.pipeline.local import Report, cores, quiet
-
-
-def address(given: object, where: str, remedy: str) -> str:
-    """The path or URL of an image.
-
-    Parameters
-    ----------
-    given
-        What is to be one.
-    where
-        Name of the argument.
-    remedy
-        What to do with an array.
-
-    Raises
-    ------
-    InputError
-        If it is something else, such as an array.
-    """
-    if not isinstance(given, str | os.PathLike):
-        raise InputError(
-            "is not the path or URL of an image",
-            where=where,
-            got=type(given).__name__,
-            remedy=remedy,
-        )
-    return os.fspath(given)
 
 
 def results_in(
@@ -66,7 +38,7 @@ def results_in(
     InputError
         If there is no such folder or number of processes; or of the work.
     """
-    folder = local(out)
+    folder = local(out, "out")
     count = cores() if workers is None else check_workers(workers)
     with stages() if progress else nullcontext(quiet) as report:
         work(folder, count, report)

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from terapose.api.result import Result
-from terapose.api.results_in import address, results_in
+from terapose.api.result import Result, address
+from terapose.api.results_in import results_in
 from terapose.api.runner import segment_file
-from terapose.core.errors import InputError
-from terapose.core.params import Parameters, check
+from terapose.core.params import check
+from terapose.io.samples import one_image
 from terapose.pipeline.local import Report
 
 
@@ -59,11 +59,11 @@ def run(
     >>> result = terapose.run("brain.zarr", "results", diameter=14)  # doctest: +SKIP
     >>> result.labels[10]  # doctest: +SKIP
     """
-    where = address(image, "image", _ARRAYS)
-    checked = _checked(params)
+    where = address(image, "image", remedy=_ARRAYS)
+    place = None if store is None else address(store, "store", "the path of a folder")
+    checked = one_image(check(params))
 
     def work(folder: Path, count: int, report: Report) -> None:
-        place = None if store is None else Path(store)
         segment_file(where, folder, checked, workers=count, report=report, store=place)
 
     return results_in(out, work, workers=workers, progress=progress)
@@ -73,13 +73,3 @@ _ARRAYS = (
     "save the array to a file, which the results then name; or use terapose.segment, which takes "
     "arrays and returns one"
 )
-
-
-def _checked(params: dict[str, Any]) -> Parameters:
-    """All parameters, of a single image."""
-    checked = check(params)
-    if checked.time == "all":
-        raise InputError(
-            "only one image can be segmented", where="time", got="all", allowed="a number"
-        )
-    return checked

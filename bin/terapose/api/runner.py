@@ -8,32 +8,25 @@ stopped goes on where it was: tasks that left their marker are not repeated.
 from __future__ import annotations
 
 import logging
-import math
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from terapose.api.home import Home, home_of, laid_out, local_cells
-from terapose.core.amounts import in_bytes
 from terapose.core.devices import how_many
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box
-from terapose.core.memory import memory_here
 from terapose.core.param_types import refuse_odd_name
-from terapose.core.params import Parameters, check
+from terapose.core.params import Parameters
 from terapose.io import files, remote_lock
 from terapose.io.images.model import Image
 from terapose.io.lock import Held, held
 from terapose.io.remote import Remote, folder_of
 from terapose.io.store.store import Store
 from terapose.pipeline.around import find_all, look_all
-from terapose.pipeline.checked import open_checked, part_of
+from terapose.pipeline.checked import open_checked, part_of, without_use
 from terapose.pipeline.local import (
     Report,
     Runner,
@@ -126,7 +119,12 @@ def _folder_of(given: str | Path | Remote) -> Path | Remote:
 
 @contextmanager
 def image_and_folder(
-    image: str, folder: Path | Remote, params: Parameters, beside: Sequence[str] = ()
+    image: str,
+    folder: Path | Remote,
+    params: Parameters,
+    beside: Sequence[str] = (),
+    *,
+    is_second: bool = False,
 ) -> Iterator[tuple[Image, Held]]:
     """The image, once all is checked, and the folder while no other run writes to it.
 
@@ -140,6 +138,8 @@ def image_and_folder(
         All parameters.
     beside
         Other files that are read, which no result may replace.
+    is_second
+        Whether the notes on image and parameters were logged before.
     """
     from terapose.stages import check as check_stage
 
@@ -158,7 +158,8 @@ def image_and_folder(
     check_output(folder, image, result_names(params), read)
     if params.report:
         refuse_others(folder)
-    for note in check_stage.exposed(image, params):
+    notes = [] if is_second else [*without_use(opened, params), *check_stage.exposed(image, params)]
+    for note in notes:
         log.warning(note)
     if isinstance(folder, Remote):
         with remote_lock.held(folder) as confirm:
@@ -212,7 +213,9 @@ def _segment(
             cells = stack.enter_context(local_cells(home))
             renew(cells, opened.address, result_names(params.second))
             # held until they are matched: no other run can put its own in their place
-            same, _ = stack.enter_context(image_and_folder(opened.address, cells, params.second))
+            same, _ = stack.enter_context(
+                image_and_folder(opened.address, cells, params.second, is_second=True)
+            )
             apart = home.of_cells()
             made = _segment(
                 same, cells, apart, params.second, workers, report, link=False, part=part
@@ -296,68 +299,6 @@ def run_all(
     return record
 
 
-def segment(
-    image: NDArray[Any] | str | Path,
-    *,
-    axes: str | None = None,
-    workers: int = 1,
-    **params: Any,
-) -> NDArray[np.unsignedinteger[Any]]:
-    """Segment an image and return its labels.
-
-    Parameters
-    ----------
-    image
-        (Y, X), (Z, Y, X) or (C, Z, Y, X) array of numbers, or the path or URL of an image.
-    axes
-        Axes, if they are others: "cyx" for a plane with channels.
-    workers
-        Processes.
-    **params
-        Any of `terapose.core.params.Parameters`.
-
-    Returns
-    -------
-    (Z, Y, X) or (Y, X) uint32 or uint64
-        Label image; 0 is background, cells are numbered from 1 by position.
-
-    Raises
-    ------
-    InputError
-        For everything a user can put right, and if labels of that shape would not fit into the
-        memory of this machine: `terapose.run` leaves them on the disk.
-
-    Examples
-    --------
-    >>> labels = terapose.segment(volume, diameter=14, anisotropy=2)  # doctest: +SKIP
-    """
-    import zarr
-
-    from terapose.io.labels.ome_zarr import open_level
-
-    checked = check({**params, "axes": axes})
-    check_workers(workers)
-    if not isinstance(image, str | Path):
-        image = np.asarray(image)
-        if image.dtype.kind not in "uif":
-            raise InputError("is not an array of numbers", where="image", got=image.dtype)
-    if checked.time == "all":
-        raise InputError(
-            "only one image can be segmented", where="time", got="all", allowed="a number"
-        )
-    with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
-        address = str(image)
-        if isinstance(image, np.ndarray):
-            address = f"{folder}/image.zarr"
-            # axes that are given come first; without them these are what an array is taken for
-            names = list("czyx"[-image.ndim :]) if 2 <= image.ndim <= 4 else None
-            zarr.create_array(Path(address), data=image, dimension_names=names)
-        else:
-            _refuse_too_large(address, checked)
-        segment_file(address, Path(folder) / "out", checked, workers=workers)
-        return np.asarray(open_level(f"{folder}/out/labels.zarr", 0)[:])
-
-
 def check_workers(workers: Any) -> int:
     """The number of processes, if it is one.
 
@@ -369,18 +310,3 @@ def check_workers(workers: Any) -> int:
     if not isinstance(workers, int) or workers < 1:
         raise InputError("is not a number of processes", where="workers", got=workers)
     return workers
-
-
-def _refuse_too_large(address: str, params: Parameters) -> None:
-    """Refuse an image whose labels would not fit into memory, before anything is computed."""
-    opened = open_checked(os.path.expanduser(address), params)
-    shape = (full_image(opened, params) if params.upscale else opened).shape
-    needed, memory = 4 * math.prod(shape), memory_here()
-    if memory is not None and needed > memory:
-        raise InputError(
-            "the labels of this image would not fit into memory",
-            where=address,
-            got=f"shape {shape}: {in_bytes(needed)}, on a machine with {in_bytes(memory)}",
-            remedy="use terapose.run(image, out), which leaves them on the disk, where they are "
-            "read by slices",
-        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terapose.cli.options import parameters, selection
-from terapose.cli.shared import ome_zarr_options, say_unfinished
+from terapose.cli.shared import ome_zarr_options, refuse_given, say_unfinished
 from terapose.cli.values import LocalPath, Numbers, channel_names, from_input
 
 if TYPE_CHECKING:
@@ -85,6 +85,13 @@ def command(
     from terapose.io.images.watch import Watch
 
     watch, pad, pyramid = Watch(), options.pop("pad"), options.pop("pyramid")
+    if region is None and around is None and (margin is None or pad is None):
+        # all of the image: nothing beyond it is padded, and nothing in it can be widened
+        refuse_given(
+            ("margin", "pad"),
+            "has no use where all of the image is copied",
+            "add --region or --around, or give both --margin and --pad",
+        )
     known = None if around is None else segmented(around, image).of_positions(options, around)
     chosen = selection(image, options, known)
     opened = watch.open(partial(open_image, image, **chosen.options)).whole

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import click
 
+from terapose.cli.shared import refuse_given
 from terapose.cli.values import LocalPath, Numbers, Real
 
 _EPILOG = """\b
@@ -17,6 +18,7 @@ Examples:
   terapose evaluate --pairs pairs.csv --diameters 8,12,16
   terapose evaluate crop/mito predicted/mito --cellmap instance --voxel-size 4,4,4
 """
+_NOT_OF_CELLMAP = ("thresholds", "boundary_tolerance", "sizes", "diameters", "block")
 
 
 @click.command(epilog=_EPILOG)
@@ -115,6 +117,7 @@ def command(
     out = Files(**files)
     out.refuse_inputs(found, pairs)
     if cellmap is not None or any(pair.kind for pair in found):
+        refuse_given(_NOT_OF_CELLMAP, "has no use with the scores of CellMap")
         score_cellmap(found, asked, out, cellmap)
     elif are_several:
         score_all(found, asked, out)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from terapose.cli.values import from_input
-from terapose.core.errors import shown
+from terapose.core.errors import InputError, shown
 
 _EPILOG = """\b
 Examples:
@@ -33,10 +35,12 @@ def command(model: str, digest: str | None, mark: str | None, output: str | None
     is read from standard input.
     """
     from terapose.io.remote import local_path
-    from terapose.networks.ensemble import copy_all, identify_all, resolve_all
+    from terapose.networks.ensemble import copy_all, identify_all, named, resolve_all
 
     # before anything is downloaded
     place = None if output is None else local_path(output)
+    if mark:
+        _check_marks(mark.split(","), named(model), is_digested=bool(digest))
     files = resolve_all(model, digest=digest or "", marks=mark or "")
     # before copying: a file that is not a network must not replace one
     info = identify_all(files)
@@ -47,3 +51,22 @@ def command(model: str, digest: str | None, mark: str | None, output: str | None
     for file, one in zip(files, info.members or (info,), strict=True):
         click.echo(f"{file}\nsha256={one.digest}")
     click.echo(f"{shown(model)}: {info.family}, licence {info.licence or 'not stated'}")
+
+
+def _check_marks(marks: Sequence[str], names: Sequence[str], *, is_digested: bool) -> None:
+    """Refuse marks that say nothing: what is no URL, or has a digest, is known without one."""
+    if len(marks) != len(names):
+        raise InputError(
+            "marks do not match the networks",
+            where="--mark",
+            got=f"{len(marks)} for {len(names)} networks",
+            allowed="one for each network, in their order",
+        )
+    for mark, name in zip(marks, names, strict=True):
+        if mark and (is_digested or "://" not in name or "#sha256=" in name):
+            raise InputError(
+                "has no use with a network that is no URL, or has a digest",
+                where="--mark",
+                got=f"{mark} for {name}",
+                remedy="leave it out",
+            )

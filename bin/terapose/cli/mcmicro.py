@@ -30,7 +30,9 @@ def as_called(options: dict[str, Any]) -> dict[str, Any]:
     nothing is taken from. Intensities are left to its own measurement, unless a table was asked
     for.
     """
-    meant: dict[str, Any] = {"mask_tiff": MASK, "keep_intermediates": "none", "upscale": True}
+    meant: dict[str, Any] = {"mask_tiff": MASK, "keep_intermediates": "none"}
+    if options["level"] not in (None, "", "0"):
+        meant["upscale"] = True
     if not options["table"]:
         meant["measure"] = "shape"
     return {

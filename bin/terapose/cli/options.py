@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 
 from terapose.cli.values import join_numbers
-from terapose.core.errors import InputError
 from terapose.core.params import SELECTION, Parameters, check
 from terapose.core.selection import Selection
 
@@ -105,14 +104,12 @@ def selection(address: str, options: dict[str, Any], default: Selection | None =
     InputError
         If one is wrong, or ``time`` is ``all``: a command takes one image.
     """
+    from terapose.io.samples import one_image
+
     given = {name: options.pop(name) for name in SELECTION if name in options}
     known = {} if default is None else default.options
     values = {**known, **{k: v for k, v in given.items() if v is not None}}
-    params = check(values)
-    if params.time == "all":
-        raise InputError(
-            "this command takes one time point", where="time", got="all", allowed="a number"
-        )
+    params = one_image(check(values), "this command takes one time point")
     if not params.tissue:
         return params.selection
     from terapose.pipeline.checked import open_region

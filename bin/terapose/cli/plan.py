@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from terapose.cli.options import Planning, parameters
+from terapose.cli.shared import refuse_given
 from terapose.cli.values import LocalPath, store_address
 from terapose.core.amounts import in_bytes
 from terapose.core.errors import shown
@@ -132,17 +133,19 @@ def command(
     Takes and checks all parameters of `terapose segment`.
     """
     from terapose.cli.price import price_lines, prices_of
-    from terapose.core.errors import InputError
     from terapose.core.params import check
     from terapose.io.images.address import refuse_inputs
     from terapose.io.images.describe import describe
+    from terapose.io.samples import one_image
     from terapose.networks.ensemble import resolve_all, weight_files
-    from terapose.pipeline.checked import open_checked
+    from terapose.pipeline.checked import open_checked, without_use
     from terapose.pipeline.sized import plan_of
 
-    params = check(options)
-    if workers is not None and price is None:
-        raise InputError("is only used with --price", where="--workers", remedy="add --price")
+    if model_file is not None:
+        refuse_given(("model",), "has no use with --model-file")
+    if price is None:
+        refuse_given(("workers",), "is only used with --price", "add --price")
+    params = one_image(check(options), "this command takes one time point")
     refuse_inputs([output], [image, *(str(one) for one in (model_file, price) if one)])
     # the diameter may take minutes to find: not for prices that are none
     prices = None if price is None else prices_of(price)
@@ -152,7 +155,8 @@ def command(
     else:
         files = resolve_all(params.model, digest=params.model_digest)
     plan = plan_of(opened, files, params)
-    lines = [*describe(opened, plan.image.channel_names), describe_plan(plan, params)]
+    notes = [f"note      {note}" for note in without_use(opened, params)]
+    lines = [*describe(opened, plan.image.channel_names), *notes, describe_plan(plan, params)]
     if prices is not None:
         lines += ["", *price_lines(plan, params, opened, prices, workers)]
     _write(plan, output, store, tasks)

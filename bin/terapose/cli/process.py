@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from terapose.cli.shared import ome_zarr_options, say_unfinished
+from terapose.cli.shared import ome_zarr_options, refuse_given, say_unfinished
 from terapose.cli.values import LocalPath, Numbers, from_input
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ Examples:
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set an option of the function."
 )
-@click.option("--image", help="Image of the same shape, which is also passed to the function.")
+@click.option(
+    "--image",
+    help="Image of the same shape, which is also passed to a function of yours.",
+)
 @click.option(
     "--channels", help="Channels that are passed, numbers from 1 or names.  [default: all]"
 )
@@ -82,6 +85,9 @@ def command(
 
     watch = Watch()
     function = _function(source, settings, halo)
+    if function.kind == "numbers" or not function.digest:
+        # only what a file defines can look at it
+        refuse_given(("image", "channels"), "the function sees no image")
     cells = watch.labels(labels)
     shape = zyx(cells.shape)
     opened, numbers = image_with(labels, shape, image, channels, watch)

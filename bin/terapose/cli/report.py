@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from terapose.cli.shared import refuse_given
 from terapose.cli.values import LocalPath, from_input
 
 _EPILOG = """\b
@@ -22,12 +23,12 @@ Examples:
 @click.option("--name", help="Name of the sample.  [default: name of the folder]")
 @click.option(
     "--folder",
-    default="{}",
-    show_default=True,
     help="Of several samples, the folder of each page as seen from the page of all; {} is the "
-    "name of the sample.",
+    "name of the sample.  [default: where it is]",
 )
-def command(results: Path, image: str, output: Path | None, name: str | None, folder: str) -> None:
+def command(
+    results: Path, image: str, output: Path | None, name: str | None, folder: str | None
+) -> None:
     """Write a report of the results in the folder RESULTS: report.html and its numbers as JSON.
 
     The page shows pictures with the outlines of cells, statistics, and warnings with what to try.
@@ -45,6 +46,7 @@ def command(results: Path, image: str, output: Path | None, name: str | None, fo
     output = output or results
     folders = samples_in(results)
     if not folders:
+        refuse_given(("folder",), "is that of the pages of several samples")
         page = write_report(results, output, name=name or "", address=image)
         click.echo(f"report: {shown(page)}")
         return
@@ -54,6 +56,13 @@ def command(results: Path, image: str, output: Path | None, name: str | None, fo
             where=results,
             got=f"folders of {len(folders)} samples",
             remedy="give the folder of one sample",
+        )
+    if folder is not None and "{}" not in folder and len(folders) > 1:
+        raise InputError(
+            "is the same for all samples",
+            where="--folder",
+            got=folder,
+            allowed="a pattern with {} for the name of the sample",
         )
     for one in folders:
         if (one / RECORD).exists():

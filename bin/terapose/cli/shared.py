@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from terapose.cli.values import seconds_of
+from terapose.core.errors import InputError
 
 if TYPE_CHECKING:
     from terapose.io.remote import Remote
@@ -46,6 +48,31 @@ def ome_zarr_options(version: str | None) -> Callable[[F], F]:
         return ome_zarr(threads(overwrite(function)))
 
     return decorate
+
+
+def refuse_given(names: Iterable[str], fault: str, remedy: str = "leave it out") -> None:
+    """Refuse options of this call that would do nothing.
+
+    Parameters
+    ----------
+    names
+        Of options of the command, under the names of its arguments.
+    fault
+        What is wrong with them, as the end of a sentence.
+    remedy
+        What to do about it.
+
+    Raises
+    ------
+    InputError
+        If one of them was given, even with the value that is its default.
+    """
+    context = click.get_current_context()
+    flags = {str(one.name): one.opts[-1] for one in context.command.params}
+    unset = (None, ParameterSource.DEFAULT)
+    given = [flags[name] for name in names if context.get_parameter_source(name) not in unset]
+    if given:
+        raise InputError(fault, where=", ".join(given), remedy=remedy)
 
 
 def say_unfinished(out: Path) -> None:

@@ -139,6 +139,7 @@ def command(
     from terapose.apps.train.saving import check_output
     from terapose.apps.train.start import begin
     from terapose.cli.progress import progress
+    from terapose.networks.files import UNSTATED
     from terapose.networks.weights import resolve
 
     if options["threads"]:
@@ -155,7 +156,7 @@ def command(
         settings=start.settings,
         sources=dataset.sources,
         trained=trained,
-        licence=options["licence"] or start.licence or "unstated",
+        licence=options["licence"] or start.licence or UNSTATED,
     )
     click.echo(f"weights: {output}\ncurve: {curve_of(output)}\ncard: {card}")
 

@@ -70,15 +70,11 @@ def command(
     from terapose.api.tune.running import Asked, tune
     from terapose.cli.progress import progress
     from terapose.cli.stopping import stopping
-    from terapose.core.errors import InputError
     from terapose.core.geometry import zyx
     from terapose.core.params import check
+    from terapose.io.samples import one_image
 
-    params = check(options)
-    if params.time == "all":
-        raise InputError(
-            "this command takes one time point", where="time", got="all", allowed="a number"
-        )
+    params = one_image(check(options), "this command takes one time point")
     asked = Asked(sweeps, reference, regions, zyx((1, *size)[-3:]) if size else None)
     with stopping(), progress("tuning") as show:
         outcomes, _, found = tune(image, out, params, asked, show)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from terapose.cli.shared import refuse_given
 from terapose.cli.values import LocalPath, from_input
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ Examples:
   terapose view results/brain --color-by CellProbability
   terapose view results/brain --static brain-viewer
   terapose view results/brain --viewer napari"""
-_SERVING = ("port", "host", "browser", "state")
+_SERVING = ("browser", "host", "port", "state")
 
 
 @click.command(epilog=_EPILOG)
@@ -64,26 +65,19 @@ def command(results: Path, image: str, viewer: str, static: Path | None, **optio
     """
     given = {name: value for name, value in options.items() if value is not None}
     if viewer == "napari":
-        _refuse(given, {"color_by"}, static, "--viewer napari")
+        refuse_given(
+            (*_SERVING, "client", "links", "static"),
+            "has no use with --viewer napari",
+        )
         from terapose.apps.view.napari_layers import show
 
         show(results, image, given.get("color_by"))
     elif static is not None:
-        _refuse(given, {"color_by", "client", "links"}, None, "--static")
+        refuse_given(_SERVING, "has no use with --static")
         _write(results, image, static, given)
     else:
-        _refuse(given, {"color_by", "client", *_SERVING}, None, "a viewer that is served")
+        refuse_given(("links",), "has no use with a viewer that is served")
         _serve(results, image, given)
-
-
-def _refuse(given: dict[str, Any], known: set[str], static: Path | None, what: str) -> None:
-    """Refuse options that would do nothing."""
-    others = sorted({*given} - known) + (["static"] if static is not None else [])
-    if others:
-        from terapose.core.errors import InputError
-
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-        raise InputError(f"has no use with {what}", where=names, remedy="leave it out")
 
 
 def _write(results: Path, image: str, static: Path, given: dict[str, Any]) -> None:

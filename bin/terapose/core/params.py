@@ -349,6 +349,11 @@ MEASURING = (
 )
 """Parameters of `terapose measure`, besides those that choose the image."""
 
+ONLY_FILES = (
+    *("table", "thumbnails", "mask_tiff", "ome_zarr_version", "report", "keep_intermediates"),
+)
+"""Parameters that say which files there are, and change nothing in the labels."""
+
 
 def check(values: Mapping[str, Any], whose: str = "parameters") -> Parameters:
     """Make parameters of what a user gave.

@@ -63,6 +63,26 @@ def samples_of(address: str, params: Parameters) -> list[Sample]:
     ]
 
 
+def one_image(params: Parameters, fault: str = "only one image can be segmented") -> Parameters:
+    """Parameters of what works on a single image.
+
+    Parameters
+    ----------
+    params
+        All parameters.
+    fault
+        What to say otherwise.
+
+    Raises
+    ------
+    InputError
+        If all time points are meant: each is an image.
+    """
+    if params.time == "all":
+        raise InputError(fault, where="time", got="all", allowed="a number")
+    return params
+
+
 def for_each(listing: Listing, given: Mapping[str, Any], work: Work, say: Say) -> None:
     """Do the work for each sample of a listing, whatever becomes of the others.
 

@@ -17,13 +17,6 @@ from terapose.io.images.watch import settled
 from terapose.pipeline import tissue
 from terapose.pipeline.upscale import check_cover
 
-_MODES = {
-    "stitch_threshold": ("stitch",),
-    "flow_scaling": ("3d",),
-    "anisotropy": ("3d",),
-}
-"""Parameters that only some modes have."""
-
 
 def open_checked(address: str, params: Parameters) -> Image:
     """Open an image and check it against the parameters.
@@ -185,12 +178,57 @@ def without_use(image: Image, params: Parameters) -> list[str]:
     mode = mode_of(image, params)
     fields = Parameters.model_fields
     notes = [
-        f"{name} {getattr(params, name)} has no effect in mode {mode}"
-        for name, modes in _MODES.items()
-        if mode not in modes and getattr(params, name) != fields[name].default
+        f"{_said(name, getattr(params, name))} has no effect {where}"
+        for name, where in _idle(params, mode, anisotropy_of(image, params)).items()
+        if getattr(params, name) != fields[name].default
     ]
     given, size = params.anisotropy, params.voxel_size
     if mode == "3d" and given and size and not math.isclose(given, size[0] / size[1], rel_tol=0.01):
         computed = f"{size[0] / size[1]:g} computed from voxel_size"
         notes.append(f"anisotropy {given:g} overrides the {computed}")
     return notes
+
+
+def _idle(params: Parameters, mode: str, anisotropy: float) -> dict[str, str]:
+    """Parameters that change nothing beside others, and beside which.
+
+    Those that are only about how the work is divided are not among them, nor are those that
+    `terapose.core.param_faults` and `open_checked` refuse where they would change nothing.
+
+    Parameters
+    ----------
+    params
+        All parameters.
+    mode
+        3d, 2d or stitch.
+    anisotropy
+        Z step over pixel size.
+
+    Returns
+    -------
+    dict
+        By name, the end of a sentence.
+    """
+    in_mode, normalized = f"in mode {mode}", f"with normalize {params.normalize}"
+    below = f"with anisotropy {anisotropy:g}" if anisotropy <= 1 else ""
+    unscaled = normalized if params.normalize in ("none", "lowhigh") else ""
+    is_mixed = params.channel_merge == "gmm"
+    found = {
+        "anisotropy": in_mode if mode != "3d" else "",
+        "flow_scaling": in_mode if mode != "3d" else below,
+        "stitch_threshold": in_mode if mode != "stitch" else "",
+        "tile_overlap": "with augment: tiles overlap by half" if params.augment else "",
+        "batch_size": "on a GPU" if params.use_gpu else "",
+        "percentiles": "with channel_merge gmm" if is_mixed else unscaled,
+        "percentile_sampling": "" if params.normalize in ("global", "plane") else normalized,
+        "normalize_tile": normalized if params.normalize != "tile" else "",
+        "upscale": "" if params.level else "at level 0",
+    }
+    return {name: where for name, where in found.items() if where}
+
+
+def _said(name: str, value: object) -> str:
+    """A parameter and its value in a sentence."""
+    if value is True:
+        return name
+    return f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}"

@@ -197,6 +197,12 @@ class Trainer:
 
     def restore(self, path: Path) -> None:
         """Continue from a checkpoint; its settings must be this trainer's."""
+        if not path.exists():
+            raise InputError(
+                "there is no checkpoint to continue from",
+                where=path,
+                remedy="leave out --resume; a training that has ended leaves none",
+            )
         state, theirs = read(
             path,
             what="a checkpoint of terapose train",

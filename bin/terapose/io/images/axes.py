@@ -144,7 +144,7 @@ def letter_of(name: str) -> str:
 
 def unnamed(dimensions: int) -> str:
     """Axes of an array whose file says nothing: Y and X last, the others unknown."""
-    return (UNKNOWN * dimensions + "YX")[-max(dimensions, 2) :] if dimensions > 1 else "Q"
+    return (UNKNOWN * dimensions + "YX")[-dimensions:] if dimensions > 1 else UNKNOWN * dimensions
 
 
 def understand(address: str, found: str, shape: Sequence[int], chosen: Selection) -> Layout:
@@ -260,7 +260,8 @@ def _check_volume(address: str, found: str, lengths: tuple[int, ...], shape: Sha
         f"the file does not say what its axes are, and {what}",
         where=address,
         got=f"axes {found} {lengths}",
-        remedy=f"give them with the parameter axes: {example}",
+        remedy="give them with the parameter axes: "
+        + (example if len(lengths) == 3 else _example(lengths)),
     )
 
 

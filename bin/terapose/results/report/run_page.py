@@ -93,7 +93,7 @@ def run_page(samples: Sequence[Facts], folders: Mapping[str, str]) -> str:
 def _row(facts: Facts, folder: str) -> list[Child]:
     row = row_of(facts)
     # ./ before the name: whatever it is, it is no scheme of an address
-    address = f"./{quote(folder, safe='/')}/report.html"
+    address = f"./{quote(folder, safe='/', errors='surrogateescape')}/report.html"
     link = element("a", facts["sample"], href=Markup(address))
     return [
         link,

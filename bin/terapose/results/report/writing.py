@@ -81,7 +81,7 @@ def write_report(results: Path, output: Path, *, name: str = "", address: str = 
     return output / PAGE
 
 
-def write_run_report(reports: Sequence[Path], output: Path, folder: str = "{}") -> Path:
+def write_run_report(reports: Sequence[Path], output: Path, folder: str | None = None) -> Path:
     """Write the report of a run.
 
     Parameters
@@ -91,7 +91,8 @@ def write_run_report(reports: Sequence[Path], output: Path, folder: str = "{}") 
     output
         Folder for the report.
     folder
-        Of each sample, as seen from there, with ``{}`` for the name of the sample.
+        Of each sample, as seen from there, with ``{}`` for the name of the sample; where its
+        `report.json` is if it is not given.
 
     Returns
     -------
@@ -110,7 +111,10 @@ def write_run_report(reports: Sequence[Path], output: Path, folder: str = "{}") 
     doubled = sorted(name for name, times in Counter(names).items() if times > 1)
     if doubled:
         raise InputError("several reports are of one sample", where=output, got=", ".join(doubled))
-    places_of = {name: folder.replace("{}", name) for name in names}
+    places_of = {
+        name: os.path.relpath(path.parent, output) if folder is None else folder.replace("{}", name)
+        for name, path in zip(names, reports, strict=True)
+    }
     samples.sort(key=lambda facts: str(facts["sample"]))
     _write(output, run_page(samples, places_of), run_facts(samples), multiqc(samples))
     return output / PAGE
