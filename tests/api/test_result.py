@@ -245,12 +245,13 @@ def test_run_takes_one_image_with_an_address(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("odd", [None, 3, b"out"], ids=str)
 def test_what_is_no_address_is_refused(odd: Any) -> None:
+    number: Any = 7  # None is no store
     calls: list[Callable[[], object]] = [
         lambda: terapose.run("image.tif", odd),
         lambda: terapose.measure("image.tif", "labels.tif", odd),
         lambda: terapose.measure("image.tif", odd, "out"),
         lambda: terapose.open_result(odd),
-        lambda: terapose.run("image.tif", "out", store=odd or 7),
+        lambda: terapose.run("image.tif", "out", store=odd or number),
     ]
     for call in calls:
         with pytest.raises(

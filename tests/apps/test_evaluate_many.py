@@ -165,8 +165,8 @@ def test_cellmap_of_several_classes(
     assert "says nothing of the kind" in command.refuses(*words)
     words += ("--cellmap", "instance")
     assert "the voxel size is not known" in command.refuses(*words)
-    said = command.refuses(*words, "--thresholds", "0.5,0.75,0.9", "--block", "1,9,9")
-    assert said == "--thresholds, --block: has no use with the scores of CellMap; leave it out"
+    refused = command.refuses(*words, "--thresholds", "0.5,0.75,0.9", "--block", "1,9,9")
+    assert refused == "--thresholds, --block: has no use with the scores of CellMap; leave it out"
     said = command(*words, "--voxel-size", "4,4,4")
     assert said.code == 0, said
     found = json.loads((tmp_path / "a.json").read_text())

@@ -147,8 +147,8 @@ def test_what_a_plan_has_no_use_for(command: Terapose, two: Path, tiny_model: Pa
     said = command.refuses("plan", two, "--time", "all")
     assert said.startswith("time: this command takes one time point; got all")
     idle = ("--mode", "2d", "--normalize-tile", 50)
-    said = command("plan", two, "--model", tiny_model, *idle).out.splitlines()
-    assert said.count("note      normalize_tile 50 has no effect with normalize global") == 1
+    lines = command("plan", two, "--model", tiny_model, *idle).out.splitlines()
+    assert lines.count("note      normalize_tile 50 has no effect with normalize global") == 1
 
 
 def test_channels_as_mcmicro_gives_them(command: Terapose, two: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def refuse_given(names: Iterable[str], fault: str, remedy: str = "leave it out")
     Parameters
     ----------
     names
-        Of options of the command, under the names of its arguments.
+        Of options, as the command's function has them.
     fault
         What is wrong with them, as the end of a sentence.
     remedy
