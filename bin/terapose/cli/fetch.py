@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from terapose.cli.shared import overwrite as overwrite_option
 from terapose.cli.values import from_input
 from terapose.core.errors import shown
 
@@ -26,24 +27,30 @@ Examples:
 @click.option(
     "--output", help="Copy the file here, or into this folder/; default: keep it in the cache."
 )
-def command(model: str, digest: str | None, mark: str | None, output: str | None) -> None:
+@overwrite_option
+def command(
+    model: str, digest: str | None, mark: str | None, output: str | None, overwrite: bool
+) -> None:
     """Fetch the weight file of MODEL, a name, path or URL, and print where it is and what it is.
 
     Separate several models with commas; each is put into a numbered subfolder. If MODEL is -, it
-    is read from standard input.
+    is read from standard input. A file that exists and is another one is not replaced unless
+    --overwrite is given.
     """
     from terapose.io.remote import local_path
     from terapose.networks.ensemble import copy_all, identify_all, resolve_all
+    from terapose.results.named_files import refuse_results
 
     # before anything is downloaded
     place = None if output is None else local_path(output)
+    refuse_results([] if place is None else [place])
     files = resolve_all(model, digest=digest or "", marks=mark or "")
     # before copying: a file that is not a network must not replace one
     info = identify_all(files)
     if output is not None and place is not None:
         if output.endswith("/"):
             place.mkdir(parents=True, exist_ok=True)
-        files = copy_all(files, place)
+        files = copy_all(files, place, overwrite=overwrite)
     for file, one in zip(files, info.members or (info,), strict=True):
         click.echo(f"{file}\nsha256={one.digest}")
     click.echo(f"{shown(model)}: {info.family}, licence {info.licence or 'not stated'}")
