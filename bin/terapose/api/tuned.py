@@ -1,4 +1,4 @@
-"""What `terapose tune` has left: stores of its runs, whose results were temporary."""
+"""What `terapose tune` has left: stores of runs whose results were temporary."""
 
 from __future__ import annotations
 

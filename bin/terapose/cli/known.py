@@ -190,8 +190,8 @@ def image_with(
 def refuse_other_shape(labels: str, shape: tuple[int, ...], beside: Path) -> None:
     """Refuse labels of another shape than the image that another program will show them on.
 
-    An image that Terapose does not read is none of its business, and the planes of one that says
-    nothing of its axes may be channels to the other program.
+    The other program may open an image that Terapose does not read, and take planes for channels
+    where the file does not say which they are.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def refuse_other_shape(labels: str, shape: tuple[int, ...], beside: Path) -> Non
 
 
 def _unlike(image: Image, address: str, shape: tuple[int, ...]) -> InputError:
-    """The error for an image that does not lie under labels."""
+    """The error for an image of another shape than its labels."""
     return InputError(
         "image and labels differ in shape",
         where=address,
