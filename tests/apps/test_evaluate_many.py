@@ -238,6 +238,6 @@ def test_options_that_are_wrong(folders: tuple[Path, Path], command: Terapose) -
         (("--voxel-size", "0,1,1"), "a voxel must have a size"),
         (("--block", "99,99,99"), "there are no seams: the image is one block"),
         (("--thresholds", "1.5"), "thresholds: out of range; got 1.5"),
-        (("--picture", folders[0] / "no" / "a.png"), "the picture cannot be written"),
+        (("--picture", folders[0] / "no" / "a.png"), "no: there is no such folder"),
     ):
         assert said in command("evaluate", *pair, *words).err

@@ -60,18 +60,47 @@ def test_a_volume_with_its_image(tmp_path: Path, command: Terapose) -> None:
     np.testing.assert_array_equal(found["outlines"] > 0, outlines)
 
 
+def test_corrections_are_not_replaced(tmp_path: Path, command: Terapose) -> None:
+    write_tiff(tmp_path / "a.tif", IMAGE[3])
+    write_ome_zarr(tmp_path / "labels.zarr", LABELS[3], axes="yx")
+    words = ("npy", tmp_path / "labels.zarr", tmp_path / "a_seg.npy")
+    words[2].write_bytes(b"corrected by hand")
+    assert "already exists; choose another name, or give --overwrite" in command.refuses(*words)
+    assert words[2].read_bytes() == b"corrected by hand"
+    assert command(*words, "--overwrite").code == 0 and "masks" in read(words[2])
+
+
+@pytest.mark.parametrize("shape", [(50, 61), (6, 49, 62)])
+def test_the_image_beside_has_the_shape_of_the_labels(
+    tmp_path: Path, command: Terapose, shape: tuple[int, ...]
+) -> None:
+    write_tiff(tmp_path / "a.tif", np.zeros(shape, np.uint16))
+    labels = write_ome_zarr(tmp_path / "labels.zarr", LABELS[3], axes="yx")
+    said = command.refuses("npy", labels, tmp_path / "a_seg.npy")
+    assert "a.tif: image and labels differ in shape" in said
+    assert not (tmp_path / "a_seg.npy").exists()
+    # Cellpose may open what Terapose does not, and take pages for channels
+    for content in (b"no TIFF", None):
+        if content is None:
+            write_tiff(tmp_path / "a.tif", IMAGE[:2])
+        else:
+            (tmp_path / "a.tif").write_bytes(content)
+        assert command("npy", labels, tmp_path / "a_seg.npy", "--overwrite").code == 0
+
+
 def test_what_is_refused(tmp_path: Path, command: Terapose) -> None:
     write_ome_zarr(tmp_path / "labels.zarr", LABELS)
     write_ome_zarr(tmp_path / "small.zarr", IMAGE[:, 1:])
     large = zarr.create_array(str(tmp_path / "large.zarr"), shape=(2, 10_000, 10_000), dtype="u4")
     assert np.prod(large.shape) > MOST
     labels, out = tmp_path / "labels.zarr", tmp_path / "a_seg.npy"
+    twice = ("--image", tmp_path / "large.zarr")
     for words, sentence in {
         (labels, out): "has no image beside it",
         (labels, tmp_path / "a.npy", "--image", labels): "is not the name of a file that Cellpose",
         (labels, out, "--image", tmp_path / "small.zarr"): "image and labels differ in shape",
         (labels, out, "--channels", 1): "there is no image",
-        (tmp_path / "large.zarr", out): "is too large for _seg.npy",
+        (tmp_path / "large.zarr", out, *twice): "is too large for _seg.npy",
     }.items():
         said = command.refuses("npy", *words)
         assert sentence in said, said

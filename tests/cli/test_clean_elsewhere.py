@@ -120,3 +120,49 @@ def test_results_that_share_a_store_by_links(
     assert "a later run has worked in it" not in said.out and "to go     " in said.out
     said = command("clean", tmp_path / "out", "--yes")
     assert said.code == 0 and not list(scratch.iterdir()), said.out
+
+
+def test_a_store_that_is_found_twice_is_listed_once(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path
+) -> None:
+    out, link = tmp_path / "out", tmp_path / "link"
+    segment(out)
+    link.symlink_to(out)
+    (alone,) = left_by(out)
+    for shared in (out, link):
+        assert left_by(out, shared=shared) == [alone]
+    said = command("clean", out, "--store", link, "--yes")
+    assert said.out.count("removed   ") == 1 and not alone.path.exists(), said.out
+
+
+def test_what_tune_has_left_goes_when_it_is_finished(
+    command: Terapose, segment: Callable[..., Path], image: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    out, home = tmp_path / "tuned", tmp_path / "tuned/.terapose"
+    words = ("--model", tiny_model, "--regions", 1, "--sweep", "min_size=20")
+    # another run was given the folder, and earlier calls had other regions
+    segment(tmp_path / "results", "--store", out)
+    digest = json.loads((tmp_path / "results/provenance.json").read_text())["plan_digest"]
+    for size in ("4,16,16", "4,12,12"):
+        assert command("tune", image, out, *words, "--size", size).code == 0
+    before = {path.name: path.read_bytes() for path in out.glob("tune.*")}
+    lock = {"host": "another", "process": 7, "started": "1", "since": "now"}
+    for name, content in (("tune.json", "{}"), ("params.json", ""), (".terapose.lock", lock)):
+        if name != ".terapose.lock":
+            (out / name).rename(tmp_path / "away")
+        if content:
+            (out / name).write_text(content if isinstance(content, str) else json.dumps(content))
+        assert all(left.kept for left in left_by(out)), name
+        (out / name).unlink(missing_ok=True)
+        if name != ".terapose.lock":
+            (tmp_path / "away").rename(out / name)
+    marker = next(path for path in home.glob("*/done/*/*.json") if digest not in str(path))
+    then = marker.stat().st_mtime
+    os.utime(marker, (time.time() + 60,) * 2)
+    assert "a later run has worked in it" in [left.kept for left in left_by(out)]
+    os.utime(marker, (then,) * 2)
+    said = command("clean", out, "--yes")
+    assert said.out.count("kept      ") == 1 and [path.name for path in home.iterdir()] == [digest]
+    assert said.out.count("removed   ") >= 2, said.out
+    assert {path.name: path.read_bytes() for path in out.glob("tune.*")} == before
+    assert (out / "params.json").exists()

@@ -24,20 +24,19 @@ CASES: dict[str, tuple[str, ...]] = {
     "pack, the manifest": ("pack", "m.csv", "labels.tif", "m.csv", "--overwrite"),
     "evaluate, JSON": ("evaluate", "labels.tif", "labels.tif", "--json", "labels.tif"),
     "evaluate, CSV": ("evaluate", "labels.tif", "labels.tif", "--csv", "./x/../labels.tif"),
-    "evaluate, picture": ("evaluate", "link.tif", "link.tif", "--picture", "labels.tif"),
+    "evaluate, picture": ("evaluate", "link.tif", "link.tif", "--picture", "labels.png"),
     "evaluate, the table": ("evaluate", "--pairs", "p.csv", "--csv", "p.csv"),
     "evaluate, a pair": ("evaluate", "--pairs", "p.csv", "--json", "labels.tif"),
-    "picture, the image": ("picture", "image.tif", "labels.tif", "image.tif"),
-    "picture, the labels": ("picture", "image.tif", "labels.tif", "labels.tif"),
+    "picture, the image": ("picture", "image.tif", "labels.tif", "image.png"),
+    "picture, the labels": ("picture", "image.tif", "labels.tif", "labels.png"),
     "picture, the reference": (
-        *("picture", "image.tif", "labels.tif", "link.tif", "--reference", "link.tif"),
+        *("picture", "image.tif", "labels.tif", "link.png", "--reference", "link.tif"),
     ),
-    "profile": ("profile", ".", "--json", "provenance.json"),
-    "crop": ("crop", "image.tif", "image.tif", "--overwrite"),
+    "crop": ("crop", "image.tif", "image.zarr", "--overwrite"),
     "plan": ("plan", "image.tif", "--output", "image.tif"),
     "plan, prices": ("plan", "image.tif", "--price", "p.json", "--output", "p.json"),
-    "a pattern": ("picture", "plane_{z}.tif", "labels.tif", "plane_0.tif", "--stack"),
-    "process": ("process", "labels.tif", "labels.tif", "--with", "components", "--overwrite"),
+    "a pattern": ("picture", "plane_{z}.tif", "labels.tif", "plane.png", "--stack"),
+    "process": ("process", "labels.tif", "labels.zarr", "--with", "components", "--overwrite"),
 }
 
 
@@ -49,11 +48,15 @@ def test_outputs_over_inputs_are_refused(
     write_tiff(tmp_path / "image.tif", voxels(3, 20, 24))
     write_tiff(tmp_path / "labels.tif", voxels(3, 20, 24) % 7)
     os.symlink("labels.tif", "link.tif")
+    for name in ("image.png", "image.zarr"):
+        os.symlink("image.tif", name)
+    for name in ("labels.png", "labels.zarr", "link.png"):
+        os.symlink("labels.tif", name)
+    os.symlink("plane_0.tif", "plane.png")
     os.mkdir("x")
     Path("m.csv").write_text(MANIFEST)
     Path("p.csv").write_text("reference,predicted\nlabels.tif,labels.tif\n")
-    for name in ("provenance.json", "p.json"):
-        Path(name).write_text("{}")
+    Path("p.json").write_text("{}")
     write_tiff(tmp_path / "plane_0.tif", voxels(1, 20, 24))
     shutil.copytree(tmp_path, tmp_path / "before", symlinks=True)
     said = command.refuses(*CASES[case])

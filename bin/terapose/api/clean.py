@@ -8,7 +8,9 @@
    since, and no task that has begun since may still read it. The cells of a second network go with
    their store, if the results name their plan. In a folder of ``--store`` a run with the same
    parameters and other results may be at work, so there no run at all may have worked since.
-3. A store goes as a whole or not at all. It has to consist of regular files in real folders, under
+3. What `terapose tune` has left goes if it is finished: its runs have no results that stay, but the
+   sheet says that all of them are (`terapose.api.tuned`).
+4. A store goes as a whole or not at all. It has to consist of regular files in real folders, under
    names that this program gives; with anything else in it, it stays. No link is followed. It is
    renamed before it is removed: a run that begins meanwhile makes a new one, and what was left by
    an interruption is found again.
@@ -28,10 +30,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from terapose.api import home
 from terapose.api.own_names import is_own
+from terapose.api.tasks import Running, running_in
+from terapose.api.tune.folder import PARAMETERS
+from terapose.api.tuned import digests_of
 from terapose.core.errors import InputError, StoreError
 from terapose.io import files, lock
 from terapose.io.remote import PROBE_AGE, is_probe
@@ -97,14 +102,6 @@ class _Finished:
         self.fault = next((one.fault for one in results if one.fault), "")
 
 
-class _Running(NamedTuple):
-    """A task of Nextflow: its folder, when it began, and its script."""
-
-    folder: Path
-    begun: float
-    script: str
-
-
 def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -> list[Left]:
     """What runs have left.
 
@@ -127,7 +124,7 @@ def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -
             left += _in_shared(inner, _Finished([one]), _Finished([_without_keys(one)]))
         else:
             left += _beside_cells(one, inner / home.CELLS)
-            left += [_decided(store, _Finished([one])) for store in _stores_in(inner)]
+            left += [_decided(store, _Finished([one])) for store in home.stores_in(inner)]
             left += _begun_in(inner)
     everyones = _Finished([_without_keys(one) for one in found])
     for folder in dict.fromkeys(_homes_in(shared, place, found)):
@@ -135,10 +132,23 @@ def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -
     if work is not None:
         work = work.absolute()
         places = sorted(path.parent for path in work.glob(f"*/*/store/{KEPT}"))
-        running = list(_running(work))
+        running = list(running_in(work))
         left += [_decided(path, finished, running) for path in places]
         left += [one for task in work.glob("*/*") for one in _begun_in(task, (KEPT,))]
-    return left
+    return _each_once(left)
+
+
+def _each_once(left: Sequence[Left]) -> list[Left]:
+    """What was found on several ways once: links, or --store, may lead to one folder.
+
+    It goes if it goes on one of them: there its run is known.
+    """
+    found: dict[Path, Left] = {}
+    for one in left:
+        place = one.path.parent.resolve() / one.path.name
+        if place not in found or (found[place].kept and not one.kept):
+            found[place] = one
+    return list(found.values())
 
 
 def _homes_in(shared: Path | None, place: Path, found: Sequence[_Results]) -> Iterator[Path]:
@@ -159,7 +169,7 @@ def _in_shared(folder: Path, own: _Finished, everyones: _Finished) -> list[Left]
     """What runs have left in a folder of stores in which there may be those of others."""
     names = sorted(own.by_cells.keys() & set(os.listdir(folder) if folder.is_dir() else ()))
     left = [one for name in names for one in _beside_cells(own.by_cells[name], folder / name)]
-    left += [_decided(store, everyones) for store in _stores_in(folder)]
+    left += [_decided(store, everyones) for store in home.stores_in(folder)]
     return left + _begun_in(folder)
 
 
@@ -181,8 +191,7 @@ def clean(place: Path, work: Path | None = None, shared: Path | None = None) -> 
             held.enter_context(lock.held(folder, to_free=True))
         found = left_by(place, work, shared)
         for one in found:
-            # two links may lead to one
-            if not one.kept and one.path.exists():
+            if not one.kept:
                 _remove(one.path)
         for inner in {one.path.parent for one in found if one.path.parent.name == home.NAME}:
             if not inner.is_symlink():
@@ -202,6 +211,8 @@ def _results_in(folder: Path) -> _Results:
     fault, record = "", record_of(folder) or {}
     for above in (folder, *folder.absolute().parents[:2]):
         fault = fault or lock.holder_of(above)
+    if not record and (tuned := digests_of(folder)):
+        return _Results(folder, tuned, "", frozenset(), _time(folder / PARAMETERS), fault)
     if not fault:
         fault = _fault_of(folder, [LABELS, *named(record)])
     first, second = str(record.get("plan_digest", "")), _part(record, "second")
@@ -226,7 +237,7 @@ def _beside_cells(results: _Results, folder: Path) -> list[Left]:
     if not fault and results.second not in cells.digests:
         fault = f"{results.folder} has results of other cells"
     cells = replace(cells, fault=fault)
-    stores = [_decided(store, _Finished([cells])) for store in _stores_in(folder / home.NAME)]
+    stores = [_decided(store, _Finished([cells])) for store in home.stores_in(folder / home.NAME)]
     stores += _begun_in(folder / home.NAME)
     return [*stores, _cells(cells, stores)]
 
@@ -248,11 +259,6 @@ def _below(paths: Iterable[Path]) -> Iterator[Path]:
         yield path
         for place, folders, inside in os.walk(path) if not path.is_symlink() else ():
             yield from (Path(place, name) for name in (*folders, *inside))
-
-
-def _stores_in(folder: Path) -> list[Path]:
-    """Stores in a folder of them, those without a plan, too: a run may work where one was."""
-    return sorted(path for path in folder.glob("*/") if home.is_store(path.name))
 
 
 def _begun_in(folder: Path, last: Sequence[str] = (KEPT, RECORD)) -> list[Left]:
@@ -282,13 +288,13 @@ def _probes(folder: Path) -> Iterator[Left]:
                 yield Left(folder / name, _freed(status), "")
 
 
-def _decided(store: Path, results: _Finished, running: Sequence[_Running] = ()) -> Left:
+def _decided(store: Path, results: _Finished, running: Sequence[Running] = ()) -> Left:
     """Whether a store goes, by results that may have the same plan, and tasks of a work folder."""
     size, strange = _content(store)
     return Left(store, size, strange or _reason(store, results, running))
 
 
-def _reason(store: Path, results: _Finished, running: Sequence[_Running]) -> str:
+def _reason(store: Path, results: _Finished, running: Sequence[Running]) -> str:
     """Why a store of this program stays."""
     try:
         digest = home.plan_in(store).digest
@@ -309,16 +315,6 @@ def _reason(store: Path, results: _Finished, running: Sequence[_Running]) -> str
     name = "/".join(store.parts[-3:])
     busy = next((task.folder for task in running if task.begun > since and name in task.script), "")
     return f"a task that may read it has begun and not ended: {busy}" if busy else ""
-
-
-def _running(work: Path) -> Iterator[_Running]:
-    """Tasks that have begun and not ended."""
-    for begun in work.glob("*/*/.command.begin"):
-        folder = begun.parent
-        if not (folder / ".exitcode").exists():
-            with suppress(OSError):
-                script = (folder / ".command.sh").read_text(errors="replace")
-                yield _Running(folder, _time(begun), script)
 
 
 def _time(path: Path) -> float:

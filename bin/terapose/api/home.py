@@ -46,6 +46,11 @@ def is_store(name: str) -> bool:
     return _STORE.fullmatch(name) is not None
 
 
+def stores_in(folder: Path) -> list[Path]:
+    """Stores in a folder of them, those without a plan, too: a run may work where one was."""
+    return sorted(path for path in folder.glob("*/") if is_store(path.name))
+
+
 def plan_in(store: Path) -> Plan:
     """The plan of a store, to look at: one of other code is as good, for nothing is computed.
 

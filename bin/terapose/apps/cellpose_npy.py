@@ -38,6 +38,7 @@ def write_npy(
     image: Image | None = None,
     channels: Sequence[int] = (),
     *,
+    overwrite: bool = False,
     confirm: Callable[[], None] | None = None,
 ) -> int:
     """Write labels as ``NAME_seg.npy``.
@@ -49,10 +50,12 @@ def write_npy(
     where
         Their address, for messages.
     out
-        The file; one of that name is replaced.
+        The file.
     image, channels
         The image of the same shape, and its channels from 1, up to three. Without it the image has
         to be beside the file, as ``NAME.tif`` for example.
+    overwrite
+        Whether a file of that name is replaced: Cellpose's window saves corrections in it.
     confirm
         Called when all has been read, before the file is written: raises what speaks against it.
 
@@ -64,8 +67,9 @@ def write_npy(
     Raises
     ------
     InputError
-        If the labels are too large or are no labels, or there is no image.
+        If the labels are too large or are no labels, there is no image, or the file exists.
     """
+    files.refuse_present(out, overwrite=overwrite)
     voxels = int(np.prod(labels.shape))
     if voxels > MOST:
         raise InputError(
@@ -84,13 +88,15 @@ def write_npy(
         "outlines": np.where(outlines(cells), cells, 0)[0 if flat else slice(None)].astype(kind),
         "chan_choose": [0, 0],
         "ismanual": np.zeros(count, bool),
-        "filename": str(_beside(out) if image is None else _stem(out)),
+        "filename": str(beside(out) if image is None else _stem(out)),
         "diameter": np.nan,
     }
     if image is not None:
         content["img"] = _pixels(image, channels, flat=flat)
     if confirm is not None:
         confirm()
+    # another process may have written it meanwhile
+    files.refuse_present(out, overwrite=overwrite)
     with files.written(out, "labels") as place, place.open("wb") as file:
         np.save(file, np.array(content, dtype=object), allow_pickle=True)
     return count
@@ -106,8 +112,14 @@ def _stem(out: Path) -> Path:
     return out.with_name(out.name.removesuffix(END))
 
 
-def _beside(out: Path) -> Path:
-    """The image beside the file, which has its name."""
+def beside(out: Path) -> Path:
+    """The image beside the file, which has its name.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the file has no name that Cellpose opens.
+    """
     stem = _stem(out)
     for end in _PICTURES:
         path = stem.with_name(stem.name + end)

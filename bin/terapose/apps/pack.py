@@ -174,7 +174,7 @@ def pack(
         If a label image is missing or cannot be brought to its row, the file exists, or is larger
         than the challenge takes.
     """
-    _refuse_present(out, overwrite=overwrite)
+    files.refuse_present(out, overwrite=overwrite)
     sources = {row: _address(pattern, row) for row in rows}
     addresses.refuse_inputs([out], sources.values())
     missing = [
@@ -199,19 +199,12 @@ def pack(
                 progress(done, len(there))
         watch.confirm()
         # another process may have written it meanwhile
-        _refuse_present(out, overwrite=overwrite)
+        files.refuse_present(out, overwrite=overwrite)
         with files.written(out, "zip file") as place:
             _zip(folder, place)
     finally:
         files.remove(folder)
     return missing
-
-
-def _refuse_present(out: Path, *, overwrite: bool) -> None:
-    if os.path.lexists(out) and (not overwrite or out.is_dir()):
-        raise InputError(
-            "already exists", where=out, remedy="choose another name, or give --overwrite"
-        )
 
 
 def _address(pattern: str, row: Row) -> str:

@@ -235,12 +235,9 @@ def check_destination(path: Path, inputs: Iterable[str], *, overwrite: bool) -> 
 
 def _check_there(path: Path, *, overwrite: bool) -> None:
     """Raise InputError if something has the name that is not to be replaced."""
+    files.refuse_present(path, overwrite=overwrite)
     if not os.path.lexists(path):
         return
-    if not overwrite:
-        raise InputError(
-            "already exists", where=path, remedy="choose another name, or give --overwrite"
-        )
     if not any((path / name).is_file() for name in (".zgroup", "zarr.json")):
         raise InputError(
             "is not replaced",

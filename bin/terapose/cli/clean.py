@@ -23,10 +23,10 @@ Examples:
 def command(results: Path, work: Path | None, store: Path | None, yes: bool) -> None:
     """List or remove the intermediate results of runs whose RESULTS are complete.
 
-    RESULTS is a folder of results, or one that contains a folder for each sample. Their files are
-    compared with their checksums first. What is kept, such as the intermediate results of runs that
-    are not finished, is listed with the reason. After this, another threshold or filter runs the
-    network again.
+    RESULTS is a folder of results, one that contains a folder for each sample, or what terapose
+    tune has written. Files of results are compared with their checksums first. What is kept, such
+    as the intermediate results of runs that are not finished, is listed with the reason. After
+    this, another threshold or filter runs the network again.
     """
     from terapose.api.clean import clean, left_by
     from terapose.core.amounts import in_bytes

@@ -11,7 +11,7 @@ import click
 
 from terapose.cli.options import parameters, selection
 from terapose.cli.shared import ome_zarr_options, refuse_given, say_unfinished
-from terapose.cli.values import LocalPath, Numbers, channel_names, from_input
+from terapose.cli.values import ZARR, LocalPath, Numbers, channel_names, from_input
 
 if TYPE_CHECKING:
     from terapose.core.geometry import Box
@@ -31,7 +31,7 @@ _TEXTS = {
 
 @click.command(epilog=_EPILOG)
 @click.argument("image", callback=from_input)
-@click.argument("out", type=LocalPath())
+@click.argument("out", type=LocalPath(endings=ZARR))
 @click.option(
     "--region",
     help="Part to copy: z0:z1,y0:y1,x0:x1 (or y0:y1,x0:x1) in voxels of the level, from 0; with "

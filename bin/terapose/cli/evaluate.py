@@ -84,7 +84,11 @@ _NOT_OF_CELLMAP = ("thresholds", "boundary_tolerance", "sizes", "diameters", "bl
 @click.option(
     "--csv", "table", type=LocalPath(is_file=True), help="Also write a line for each pair."
 )
-@click.option("--picture", type=LocalPath(is_file=True), help="Also draw the scores as a PNG.")
+@click.option(
+    "--picture",
+    type=LocalPath(is_file=True, endings=[".png"]),
+    help="Also draw the scores as a PNG.",
+)
 def command(
     reference: str,
     predicted: str,
@@ -115,7 +119,7 @@ def command(
     check_thresholds(thresholds)
     found, are_several = chosen_pairs(reference, predicted, pairs)
     out = Files(**files)
-    out.refuse_inputs(found, pairs)
+    out.check(found, pairs)
     if cellmap is not None or any(pair.kind for pair in found):
         refuse_given(_NOT_OF_CELLMAP, "has no use with the scores of CellMap")
         score_cellmap(found, asked, out, cellmap)

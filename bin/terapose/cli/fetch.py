@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from terapose.cli.shared import overwrite as overwrite_option
 from terapose.cli.values import from_input
 from terapose.core.errors import InputError, shown
 
@@ -28,17 +29,23 @@ Examples:
 @click.option(
     "--output", help="Copy the file here, or into this folder/; default: keep it in the cache."
 )
-def command(model: str, digest: str | None, mark: str | None, output: str | None) -> None:
+@overwrite_option
+def command(
+    model: str, digest: str | None, mark: str | None, output: str | None, overwrite: bool
+) -> None:
     """Fetch the weight file of MODEL, a name, path or URL, and print where it is and what it is.
 
     Separate several models with commas; each is put into a numbered subfolder. If MODEL is -, it
-    is read from standard input.
+    is read from standard input. A file that exists and is another one is not replaced unless
+    --overwrite is given.
     """
     from terapose.io.remote import local_path
     from terapose.networks.ensemble import copy_all, identify_all, named, resolve_all
+    from terapose.results.named_files import refuse_results
 
     # before anything is downloaded
     place = None if output is None else local_path(output)
+    refuse_results([] if place is None else [place])
     if mark:
         _check_marks(mark.split(","), named(model), is_digested=bool(digest))
     files = resolve_all(model, digest=digest or "", marks=mark or "")
@@ -47,7 +54,7 @@ def command(model: str, digest: str | None, mark: str | None, output: str | None
     if output is not None and place is not None:
         if output.endswith("/"):
             place.mkdir(parents=True, exist_ok=True)
-        files = copy_all(files, place)
+        files = copy_all(files, place, overwrite=overwrite)
     for file, one in zip(files, info.members or (info,), strict=True):
         click.echo(f"{file}\nsha256={one.digest}")
     click.echo(f"{shown(model)}: {info.family}, licence {info.licence or 'not stated'}")

@@ -181,13 +181,49 @@ def image_with(
     opened = watch.open(partial(open_image, address, **known.selection.options))
     opened = under(opened, shape, known)
     if opened.shape != tuple(shape):
-        raise InputError(
-            "image and labels differ in shape",
-            where=address,
-            got=" x ".join(map(str, opened.shape)),
-            allowed=" x ".join(map(str, shape)),
-            remedy="give the image, or a crop of it, that the labels belong to",
-        )
+        raise _unlike(opened, address, shape)
     numbers = channel_names(channels)
     every = tuple(range(1, opened.channels + 1))
     return opened, channel_numbers(opened, numbers)[0] if numbers else every
+
+
+def refuse_other_shape(labels: str, shape: tuple[int, ...], beside: Path) -> None:
+    """Refuse labels of another shape than the image that another program will show them on.
+
+    The other program may open an image that Terapose does not read, and take planes for channels
+    where the file does not say which they are.
+
+    Parameters
+    ----------
+    labels, shape
+        Address and (Z, Y, X) of the labels.
+    beside
+        The image.
+
+    Raises
+    ------
+    InputError
+        If the image has another shape.
+    """
+    from terapose.io.images.opening import open_image
+
+    address = str(beside)
+    known = segmented(labels, address)
+    try:
+        opened = under(open_image(address, **known.selection.options), shape, known)
+    except InputError:
+        return
+    start = 1 if shape[0] == 1 else 0
+    if opened.shape[start:] != tuple(shape)[start:]:
+        raise _unlike(opened, address, shape)
+
+
+def _unlike(image: Image, address: str, shape: tuple[int, ...]) -> InputError:
+    """The error for an image of another shape than its labels."""
+    return InputError(
+        "image and labels differ in shape",
+        where=address,
+        got=" x ".join(map(str, image.shape)),
+        allowed=" x ".join(map(str, shape)),
+        remedy="give the image, or a crop of it, that the labels belong to",
+    )

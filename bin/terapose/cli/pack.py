@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from terapose.cli.shared import overwrite as overwrite_option
 from terapose.cli.values import LocalPath
 
 _EPILOG = """\b
@@ -20,7 +21,7 @@ Examples:
 @click.argument("labels")
 @click.argument("out", type=LocalPath(is_file=True))
 @click.option("--skip-missing", is_flag=True, help="Leave out crops that have no label image.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@overwrite_option
 def command(manifest: Path, labels: str, out: Path, skip_missing: bool, overwrite: bool) -> None:
     """Pack label images into the zip file OUT for the CellMap segmentation challenge.
 
@@ -31,8 +32,10 @@ def command(manifest: Path, labels: str, out: Path, skip_missing: bool, overwrit
     from terapose.apps.pack import pack, read_manifest
     from terapose.cli.progress import progress
     from terapose.io.images.address import refuse_inputs
+    from terapose.results.named_files import refuse_results
 
     refuse_inputs([out], [str(manifest)])
+    refuse_results([out])
     rows = read_manifest(manifest)
     with progress("packing") as show:
         missing = pack(

@@ -21,7 +21,7 @@ Examples:
 @click.command(epilog=_EPILOG)
 @click.argument("image", callback=from_input)
 @click.argument("labels")
-@click.argument("out", type=LocalPath(is_file=True))
+@click.argument("out", type=LocalPath(is_file=True, endings=[".png"]))
 @click.option(
     "--channel", type=int, help="Channel, counted from 1.  [default: that of the result, else 1]"
 )
@@ -59,13 +59,13 @@ def command(
     from terapose.apps.picture import three_views
     from terapose.apps.zoom_window import fullest
     from terapose.cli.known import segmented, under
-    from terapose.io.images.address import refuse_inputs
     from terapose.io.images.array_like import Lazy
     from terapose.io.images.model import check_channels
     from terapose.io.images.opening import open_image
     from terapose.io.images.watch import Watch
+    from terapose.results.named_files import check_files
 
-    refuse_inputs([out], [one for one in (image, labels, reference) if one is not None])
+    check_files([out], [one for one in (image, labels, reference) if one is not None])
     known = segmented(labels, image)
     if channel is None:
         channel = 1 if known.channel is None else known.channel

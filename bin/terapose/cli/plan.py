@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import reduce
@@ -54,6 +55,26 @@ def _places(required: bool) -> Callable[[F], F]:
         ),
     )
     return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
+
+
+def _refuse_others(output: Path) -> None:
+    """Refuse to replace a file that is no plan."""
+    from terapose.core.errors import InputError, StoreError
+    from terapose.io.checksums import unsealed
+    from terapose.io.documents import read_document
+
+    if not os.path.lexists(output):
+        return
+    try:
+        is_plan = "network_shape" in unsealed(read_document(output), output)
+    except (InputError, StoreError):
+        is_plan = False
+    if not is_plan:
+        raise InputError(
+            "would be overwritten, although it is no plan of Terapose",
+            where=output,
+            remedy="choose another name, or move it away",
+        )
 
 
 def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | None) -> None:
@@ -134,19 +155,21 @@ def command(
     """
     from terapose.cli.price import price_lines, prices_of
     from terapose.core.params import check
-    from terapose.io.images.address import refuse_inputs
     from terapose.io.images.describe import describe
     from terapose.io.samples import one_image
     from terapose.networks.ensemble import resolve_all, weight_files
     from terapose.pipeline.checked import open_checked, without_use
     from terapose.pipeline.sized import plan_of
+    from terapose.results.named_files import check_files
 
     if model_file is not None:
         refuse_given(("model",), "has no use with --model-file")
     if price is None:
         refuse_given(("workers",), "is only used with --price", "add --price")
     params = one_image(check(options), "this command takes one time point")
-    refuse_inputs([output], [image, *(str(one) for one in (model_file, price) if one)])
+    check_files([output], [image, *(str(one) for one in (model_file, price) if one)])
+    if output is not None:
+        _refuse_others(output)
     # the diameter may take minutes to find: not for prices that are none
     prices = None if price is None else prices_of(price)
     opened = open_checked(image, params)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from terapose.cli.shared import ome_zarr_options, refuse_given, say_unfinished
-from terapose.cli.values import LocalPath, Numbers, from_input
+from terapose.cli.values import ZARR, LocalPath, Numbers, from_input
 
 if TYPE_CHECKING:
     from terapose.results.processing.functions import Function
@@ -24,7 +24,7 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("labels", callback=from_input)
-@click.argument("out", type=LocalPath())
+@click.argument("out", type=LocalPath(endings=ZARR))
 @click.option(
     "--with",
     "source",

@@ -28,7 +28,10 @@ Examples:
     "--json", "numbers", type=LocalPath(is_file=True), help="Also write steps and fits as JSON."
 )
 @click.option(
-    "--plot", "picture", type=LocalPath(is_file=True), help="Also draw them as PNG (log-log)."
+    "--plot",
+    "picture",
+    type=LocalPath(is_file=True, endings=[".png"]),
+    help="Also draw them as PNG (log-log).",
 )
 def command(
     results: tuple[Path, ...], table: Path | None, numbers: Path | None, picture: Path | None
@@ -43,10 +46,9 @@ def command(
     from terapose.api.profile import as_json, profile
     from terapose.apps.profile.plot import plot
     from terapose.io import files
-    from terapose.io.images.address import refuse_inputs
-    from terapose.results.earlier import RECORD
+    from terapose.results.named_files import check_files
 
-    refuse_inputs((table, numbers, picture), [str(one / RECORD) for one in results])
+    check_files((table, numbers, picture))
     steps, found = profile(results)
     for group in found:
         _print(group)

@@ -38,13 +38,13 @@ class Files:
     table: Path | None = None
     picture: Path | None = None
 
-    def refuse_inputs(self, pairs: Sequence[Pair], table: Path | None) -> None:
-        """Refuse to write over what is compared, or over the table that names it."""
-        from terapose.io.images.address import refuse_inputs
+    def check(self, pairs: Sequence[Pair], table: Path | None) -> None:
+        """Refuse to write over what is compared, the table that names it, or results."""
+        from terapose.results.named_files import check_files
 
         read = [address for pair in pairs for address in (pair.reference, pair.predicted)]
         named = [] if table is None else [str(table)]
-        refuse_inputs((self.report, self.table, self.picture), (*read, *named))
+        check_files((self.report, self.table, self.picture), (*read, *named))
 
 
 def chosen_pairs(reference: str, predicted: str, table: Path | None) -> tuple[list[Pair], bool]:

@@ -25,6 +25,8 @@ processes = click.option(
     "--jobs", type=click.IntRange(1), help="Number of processes.  [default: one per core]"
 )
 """Option of commands that run stages."""
+overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+"""Option of commands that write a file which may have taken somebody's work."""
 
 
 def ome_zarr_options(version: str | None) -> Callable[[F], F]:
@@ -42,10 +44,10 @@ def ome_zarr_options(version: str | None) -> Callable[[F], F]:
         default=version,
         help=f"OME-Zarr version.  [default: {version or 'that of the image, else 0.5'}]",
     )
-    overwrite = click.option("--overwrite", is_flag=True, help="Replace an existing OME-Zarr.")
+    replace = click.option("--overwrite", is_flag=True, help="Replace an existing OME-Zarr.")
 
     def decorate(function: F) -> F:
-        return ome_zarr(threads(overwrite(function)))
+        return ome_zarr(threads(replace(function)))
 
     return decorate
 

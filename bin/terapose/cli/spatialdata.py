@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from terapose.cli.values import LocalPath
+from terapose.cli.values import ZARR, LocalPath
 
 _EPILOG = """\b
 Examples:
@@ -17,7 +17,7 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("results", type=LocalPath())
-@click.argument("out", type=LocalPath())
+@click.argument("out", type=LocalPath(endings=ZARR))
 @click.option("--copy-image", is_flag=True, help="Also copy the image, with all channels.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing store.")
 def command(results: Path, out: Path, copy_image: bool, overwrite: bool) -> None:

@@ -48,13 +48,17 @@ class LocalPath(click.Path):
     ----------
     is_file
         Whether a folder is refused.
+    endings
+        Endings of the name, one of which says what is written, as ``.png``; "" for none. Without
+        any, the name may be every one.
     """
 
     name = "path"
 
-    def __init__(self, *, is_file: bool = False) -> None:
+    def __init__(self, *, is_file: bool = False, endings: Sequence[str] = ()) -> None:
         super().__init__(path_type=Path)
         self.is_file = is_file
+        self.endings = endings
 
     def convert(
         self,
@@ -73,7 +77,19 @@ class LocalPath(click.Path):
                 param,
                 ctx,
             )
+        if self.endings and Path(value).suffix.lower() not in self.endings:
+            allowed = " or ".join(ending or "no ending" for ending in self.endings)
+            self.fail(
+                f"{os.fspath(value)!r}: the name has another ending than what is written; "
+                f"allowed: {allowed}",
+                param,
+                ctx,
+            )
         return super().convert(value, param, ctx)
+
+
+ZARR = (".zarr", "")
+"""Endings of the folder of an OME-Zarr."""
 
 
 class Real(click.FloatRange):

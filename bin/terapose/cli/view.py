@@ -95,11 +95,12 @@ def _write(results: Path, image: str, static: Path, given: dict[str, Any]) -> No
 def _serve(results: Path, image: str, given: dict[str, Any]) -> None:
     from terapose.apps.view.opening import open_view
     from terapose.cli.stopping import stopping
-    from terapose.io.images.address import refuse_inputs
-    from terapose.results.earlier import RECORD
+    from terapose.results.named_files import check_files
+    from terapose.results.records import complete_record
 
     state, browser = given.pop("state", None), given.pop("browser", True)
-    refuse_inputs([state], [str(results / RECORD)])
+    if state is not None:
+        check_files([state], [image or str(complete_record(results)["image"]["address"])])
     with stopping(), open_view(results, image=image, browser=False, **given) as viewer:
         if state is not None:
             _write_state(state, viewer.state)

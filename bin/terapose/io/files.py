@@ -133,6 +133,20 @@ def _refuse_special(path: Path) -> None:
         )
 
 
+def refuse_present(path: Path, *, overwrite: bool) -> None:
+    """Refuse to replace what is there, unless that was asked for.
+
+    Raises
+    ------
+    InputError
+        If something has the name.
+    """
+    if os.path.lexists(path) and not overwrite:
+        raise InputError(
+            "already exists", where=path, remedy="choose another name, or give --overwrite"
+        )
+
+
 def claim(path: Path, data: bytes, what: str = "file") -> None:
     """Write a file unless it is there: of several who do so at the same time one succeeds.
 

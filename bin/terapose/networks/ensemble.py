@@ -123,16 +123,26 @@ def identify_all(paths: Sequence[Path]) -> ModelInfo:
     )
 
 
-def copy_all(paths: Sequence[Path], output: Path) -> list[Path]:
+def copy_all(paths: Sequence[Path], output: Path, *, overwrite: bool = False) -> list[Path]:
     """Copy weight files with their cards; several of them into numbered folders of a folder.
+
+    Parameters
+    ----------
+    paths
+        The files, in their order.
+    output
+        File or folder.
+    overwrite
+        As of `terapose.networks.weights.copy`.
 
     Raises
     ------
     InputError
-        Several files are to become one, or a copy cannot be written.
+        Several files are to become one, another file is in the place of a copy, or one cannot be
+        written.
     """
     if len(paths) == 1:
-        return [copy(paths[0], output)]
+        return [copy(paths[0], output, overwrite=overwrite)]
     if not output.is_dir():
         raise InputError(
             "several networks need a folder",
@@ -143,7 +153,7 @@ def copy_all(paths: Sequence[Path], output: Path) -> list[Path]:
     for number, path in enumerate(paths, start=1):
         folder = output / str(number)
         folder.mkdir(exist_ok=True)
-        copies.append(copy(path, folder))
+        copies.append(copy(path, folder, overwrite=overwrite))
     return copies
 
 

@@ -273,11 +273,18 @@ def weight_file(path: Path) -> Path:
     return found[0]
 
 
-def copy(path: Path, output: Path) -> Path:
+def copy(path: Path, output: Path, *, overwrite: bool = False) -> Path:
     """Copy a weight file, each file in one piece, and its model card if it has one.
 
-    A folder as ``output`` keeps the file's name, which can say what its weights do not (see
-    `terapose.networks.files`).
+    Parameters
+    ----------
+    path
+        The file.
+    output
+        Name of the copy. A folder keeps the file's name, which can say what its weights do not (see
+        `terapose.networks.files`).
+    overwrite
+        Whether a file with another content is replaced.
 
     Returns
     -------
@@ -287,16 +294,20 @@ def copy(path: Path, output: Path) -> Path:
     Raises
     ------
     InputError
-        The copy cannot be written.
+        Another file is in the place of the copy, or it cannot be written.
     """
     target = output / path.name if output.is_dir() else output
     pairs = [(path, target), (beside(path, ".md"), beside(target, ".md"))]
+    pairs = [(source, place) for source, place in pairs if place == target or source.is_file()]
+    # both, before one of them is written
     for source, place in pairs:
-        if place == target or source.is_file():
-            try:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with files.written(place, "weights") as partial:
-                    shutil.copyfile(source, partial)
-            except OSError as error:
-                raise InputError("cannot be written", where=place, got=error.strerror) from error
+        is_same = place.is_file() and sha256(place) == sha256(source)
+        files.refuse_present(place, overwrite=overwrite or is_same)
+    for source, place in pairs:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with files.written(place, "weights") as partial:
+                shutil.copyfile(source, partial)
+        except OSError as error:
+            raise InputError("cannot be written", where=place, got=error.strerror) from error
     return target

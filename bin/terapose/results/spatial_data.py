@@ -111,12 +111,9 @@ def write_spatial_data(
 
 
 def _check_destination(out: Path, *, overwrite: bool) -> None:
+    files.refuse_present(out, overwrite=overwrite)
     if not os.path.lexists(out):
         return
-    if not overwrite:
-        raise InputError(
-            "already exists", where=out, remedy="choose another name, or give --overwrite"
-        )
     if not (out / "zarr.json").is_file():
         raise InputError(
             "is not replaced",

@@ -89,12 +89,7 @@ def write(
     """
     final = (Path(path), labels_path(path))
     for place in final:
-        if place.exists() and not overwrite:
-            raise InputError(
-                "already exists",
-                where=place,
-                remedy="choose another name, or give --overwrite",
-            )
+        files.refuse_present(place, overwrite=overwrite)
     try:
         final[0].parent.mkdir(parents=True, exist_ok=True)
         with files.made(final[1], "labels") as labels, files.made(final[0], "image") as image:

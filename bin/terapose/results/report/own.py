@@ -33,7 +33,7 @@ def refuse_others(folder: Path | Remote) -> None:
         If there is one.
     """
     for name in sorted(set(NAMES).intersection(names_in(folder))):
-        if not _is_own(folder, name):
+        if not is_own(folder, name):
             raise InputError(
                 "would be overwritten, although it is no report of Terapose",
                 where=folder / name,
@@ -44,12 +44,12 @@ def refuse_others(folder: Path | Remote) -> None:
 def reports_in(folder: Path | Remote) -> list[str]:
     """Names of the files of reports in a folder."""
     there = names_in(folder)
-    return [name for name in NAMES if name in there and _is_own(folder, name)]
+    return [name for name in NAMES if name in there and is_own(folder, name)]
 
 
 def crate_in(folder: Path | Remote) -> list[str]:
     """Name of the crate in a folder, if there is one that Terapose has written."""
-    return [CRATE] if CRATE in names_in(folder) and _is_own(folder, CRATE) else []
+    return [CRATE] if CRATE in names_in(folder) and is_own(folder, CRATE) else []
 
 
 def remove_made(folder: Path | Remote) -> None:
@@ -62,8 +62,8 @@ def remove_made(folder: Path | Remote) -> None:
         files.remove(folder / name)
 
 
-def _is_own(folder: Path | Remote, name: str) -> bool:
-    """Whether a file is of a report, by how it begins."""
+def is_own(folder: Path | Remote, name: str) -> bool:
+    """Whether a file is of a report, or a crate, by how it begins."""
     if isinstance(folder, Remote):
         content = folder.read(name) or b""
     elif not (folder / name).is_file():
