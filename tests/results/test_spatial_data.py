@@ -123,9 +123,10 @@ def test_results_are_not_replaced(
     assert command("verify", copied).code == 0
 
 
-def test_the_image_is_not_replaced(results: Path, command: Terapose) -> None:
+def test_the_image_is_not_replaced(results: Path, tmp_path: Path, command: Terapose) -> None:
     image = json.loads((results / RECORD).read_text())["image"]["address"]
-    said = command.refuses("spatialdata", results, image, "--overwrite")
+    (tmp_path / "link.zarr").symlink_to(image)
+    said = command.refuses("spatialdata", results, tmp_path / "link.zarr", "--overwrite")
     assert "in the place of an input" in said and Path(image).exists()
 
 
