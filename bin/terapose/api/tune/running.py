@@ -3,8 +3,8 @@
 1. The image is opened and checked as for a run, and regions are chosen.
 2. Each value is a run of `segment_file` on each region, with one store in the folder of the
    results: what no stage has to compute again is reused, and a repeated call finds all of it.
-3. A region is segmented as a part of the image; of a mask of tissue as a part of its box, with the
-   mask, and what is outside of the tissue counts neither in the image nor in the reference. The
+3. A region is segmented as a part of the image; where a mask shows the tissue, with that mask, and
+   nothing outside of the tissue counts, neither in the image nor in the reference. The
    diameter is found once in all of it, if none is given. Percentiles of the whole image
    (`normalize` ``global``) are found once, and given to all runs (`lowhigh`): the same numbers, but
    the image is read only once. `max_size_fraction` is that of the whole image, too.
