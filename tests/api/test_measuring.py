@@ -165,7 +165,8 @@ def test_a_mask_is_a_label_image_of_one_cell(measure: Measure) -> None:
 @pytest.mark.parametrize("which", ["image", "labels"])
 def test_arrays_are_refused(tmp_path: Path, which: str) -> None:
     given: dict[str, Any] = {"image": "image.tif", "labels": "labels.tif", which: LABELS}
-    said = f"{which}: is not the path or URL of an image; got ndarray; save the array to a file"
+    what = {"image": "an image"}.get(which, which)
+    said = f"{which}: is not the path or URL of {what}; got ndarray; save the array to a file"
     with pytest.raises(InputError, match=said):
         terapose.measure(given["image"], given["labels"], tmp_path / "out")
 

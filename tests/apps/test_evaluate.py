@@ -131,7 +131,7 @@ def test_command(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(
         command, [str(tmp_path / "a.tif"), str(tmp_path / "b.zarr"), "--json", f"{tmp_path}/no/a"]
     )
-    assert "the scores cannot be written" in str(wrong.exception)
+    assert "no: there is no such folder" in str(wrong.exception)
 
 
 @pytest.mark.parametrize("length", [10**5, 10**9, 2**40])

@@ -15,7 +15,7 @@ import tifffile
 import torch
 from click.testing import CliRunner
 from tests.discs import item, write_cells
-from tests.unets import random_unet, save
+from tests.unets import random_unet, sam_outline, save
 from torch import nn
 
 from terapose.apps.train import start
@@ -209,8 +209,7 @@ def card(cells: Path, output: Path, *more: str) -> str:
 
 
 def test_cellpose4_has_its_own_licence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = {"W2": torch.zeros(1), "encoder.patch_embed.proj.weight": torch.zeros(8, 3, 2, 2)}
-    torch.save(weights, tmp_path / "sam")
+    save(sam_outline(1024, 3), tmp_path / "sam")
     loaded = SimpleNamespace(module=SimpleNamespace(net=nn.Identity()))
     monkeypatch.setattr(start, "load", lambda *_, **__: loaded)
     names = ("channels", "batch", "crop", "rate", "diameter", "widths", "precision", "patience")

@@ -133,9 +133,9 @@ def test_swapped_while_a_program_reads_it(
 ) -> None:
     """Whether it has read nothing yet, or a part; earlier results stay as they are."""
     image, labels, reference, table = (inputs[n] for n in ("image", "labels", "reference", "table"))
-    out = tmp_path / ("a_seg.npy" if program == "npy" else "out")
+    out = tmp_path / {"npy": "a_seg.npy", "picture": "out.png"}.get(program, "out")
     words = {
-        "npy": ("npy", labels, out, "--image", image),
+        "npy": ("npy", labels, out, "--image", image, "--overwrite"),
         "picture": ("picture", image, labels, out, "--reference", reference),
         "evaluate": ("evaluate", reference, labels, "--json", out),
         "cut": ("cut", image, labels, table, out, "--mask-cells", "--force", "--zip"),
