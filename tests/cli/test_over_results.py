@@ -72,6 +72,10 @@ def content(folder: Path) -> dict[Path, bytes]:
         (("npy", "out/labels.zarr", "a.zarr/a_seg.npy"), STORE),
         (("fetch", "nuclei-small", "--output", "out/cells.csv", "--overwrite"), RESULT),
         (("fetch", "nuclei-small", "--output", "out/mine.txt"), "already exists"),
+        (("crop", "a.zarr", "out/labels.zarr", "--overwrite"), RESULT),
+        (("process", "a.labels.zarr", "out/labels.zarr", "--with", "size", "--overwrite"), RESULT),
+        (("simulate", "out/labels.zarr", "--overwrite"), RESULT),
+        (("train", ".", "--output", "out/provenance.json", "--overwrite"), RESULT),
     ],
 )
 def test_what_is_kept_is_not_replaced(

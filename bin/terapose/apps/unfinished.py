@@ -29,6 +29,7 @@ from terapose.io.images.watch import Watch
 from terapose.io.labels.files import of_path
 from terapose.io.lock import held
 from terapose.io.zarr_files import Noted
+from terapose.results.named_files import refuse_results
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, the number of units done, and that of all."""
@@ -226,10 +227,11 @@ def check_destination(path: Path, inputs: Iterable[str], *, overwrite: bool) -> 
     Raises
     ------
     InputError
-        If it holds an input or is inside one, exists and is not to be replaced, or is something
-        other than a Zarr group.
+        If it holds an input or is inside one, is a result of a run, exists and is not to be
+        replaced, or is something other than a Zarr group.
     """
     refuse_inputs([path], inputs)
+    refuse_results([path])
     _check_there(path, overwrite=overwrite)
 
 

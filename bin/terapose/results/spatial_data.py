@@ -31,6 +31,7 @@ from terapose.core.masking import masked_all
 from terapose.io import files
 from terapose.io.images.address import refuse_inputs
 from terapose.io.labels.files import copy_files
+from terapose.results.named_files import refuse_results
 from terapose.results.outputs import LABELS, named
 from terapose.results.records import complete_record
 from terapose.results.spatial_image import NAME, copy_image, reference
@@ -87,6 +88,7 @@ def write_spatial_data(
         )
     own = [str(results / name) for name in (LABELS, *named(record))]
     refuse_inputs([out], [*own, record["image"]["address"]])
+    refuse_results([out])
     _check_destination(out, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.made(out, "SpatialData store") as place:

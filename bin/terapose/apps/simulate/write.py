@@ -19,6 +19,7 @@ from terapose.apps.simulate.scene import Scene, Shape3
 from terapose.core.errors import InputError
 from terapose.io import files
 from terapose.io.labels import ome_zarr as label_images
+from terapose.results.named_files import refuse_results
 
 _BLOCKS: dict[bool, Shape3] = {False: (64, 256, 256), True: (1, 1024, 1024)}  # by `Scene.planar`
 _COLOURS = ("FFFFFF", "00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
@@ -85,9 +86,10 @@ def write(
     Raises
     ------
     InputError
-        If the path has an unknown end, exists or cannot be written.
+        If the path has an unknown end, exists, is a result of a run, or cannot be written.
     """
     final = (Path(path), labels_path(path))
+    refuse_results(final)
     for place in final:
         files.refuse_present(place, overwrite=overwrite)
     try:

@@ -18,6 +18,7 @@ from torch import Tensor
 from terapose.core.errors import InputError, pass_on
 from terapose.io import files
 from terapose.networks.weights import beside
+from terapose.results.named_files import refuse_results
 
 _BESIDE = (".checkpoint", ".md", ".png")
 _UNREADABLE = (OSError, EOFError, KeyError, TypeError, RuntimeError, ValueError, UnpicklingError)
@@ -73,6 +74,7 @@ def check_output(output: Path, init: Path | None) -> None:
         raise InputError(
             "the file to start from cannot be the output", where=output, remedy="name another"
         )
+    refuse_results([output])
     if not os.access(output.parent, os.W_OK):
         raise InputError("the folder cannot be written to", where=output.parent.resolve())
 
