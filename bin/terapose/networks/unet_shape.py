@@ -1,4 +1,4 @@
-"""Architecture of a U-Net, from the names and shapes of its weights, without torch."""
+"""Architecture of a U-Net, from names and shapes of arrays, without torch."""
 
 from __future__ import annotations
 

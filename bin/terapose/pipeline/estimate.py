@@ -32,6 +32,8 @@ BASE = 160 * MB
 """Python with numba and zarr."""
 KERNELS_BASE = 220 * MB
 """The same with the kernels of stages on blocks."""
+FOLLOW_BASE = 236 * MB
+"""The same with all kernels that follow flows."""
 BLOCKS_BASE = 260 * MB
 """The same with tables of cells."""
 NETWORK_BASE = 950 * MB
@@ -89,7 +91,12 @@ def of_pass(axis: str) -> Memory:
 
 
 def of_blocks(
-    *, seen: int = 0, flat: int = 0, halo: int | None = None, resized: float = 1.0
+    *,
+    seen: int = 0,
+    flat: int = 0,
+    halo: int | None = None,
+    resized: float = 1.0,
+    base: int = KERNELS_BASE,
 ) -> Memory:
     """Memory of a task on blocks and what is around them.
 
@@ -102,11 +109,13 @@ def of_blocks(
         Voxels that it reads around a block; None: as far as points travel.
     resized
         How many times as much that is where flows were resized.
+    base
+        Bytes of Python with its libraries and kernels.
     """
 
     def memory(plan: Plan) -> int:
         times = resized if plan.resized else 1.0
-        return KERNELS_BASE + int(_seen(plan, halo) * (flat if plan.flat else seen) * times)
+        return base + int(_seen(plan, halo) * (flat if plan.flat else seen) * times)
 
     return memory
 

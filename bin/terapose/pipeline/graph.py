@@ -94,7 +94,9 @@ GRAPH = (
         "blocks",
         over="blocks",
         # flows that were resized are blurred between cells, and carry points farther
-        memory=estimate.of_blocks(seen=97, flat=118, halo=estimate.HALO, resized=1.3),
+        memory=estimate.of_blocks(
+            seen=97, flat=118, halo=estimate.HALO, resized=1.3, base=estimate.FOLLOW_BASE
+        ),
         requests=Traffic.follow,
         rounds=("numba",),
         parameters=("cellprob_threshold", "niter", "follow_tolerance", "strict"),
