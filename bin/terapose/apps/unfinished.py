@@ -34,6 +34,7 @@ from terapose.results.named_files import refuse_results
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, the number of units done, and that of all."""
 
+_GROUP = (".zgroup", "zarr.json")
 _END = ".unfinished"
 _RECEIPTS = "receipts"
 _DIGITS = 16
@@ -158,7 +159,7 @@ class Unfinished:
             If something has the name meanwhile that is not to be replaced. The work is kept: with
             another answer the same request is finished at once.
         """
-        _check_there(path, overwrite=overwrite)
+        files.refuse_present(path, overwrite=overwrite, groups=_GROUP)
         files.move(self.result, path, "result")
 
 
@@ -232,21 +233,7 @@ def check_destination(path: Path, inputs: Iterable[str], *, overwrite: bool) -> 
     """
     refuse_inputs([path], inputs)
     refuse_results([path])
-    _check_there(path, overwrite=overwrite)
-
-
-def _check_there(path: Path, *, overwrite: bool) -> None:
-    """Raise InputError if something has the name that is not to be replaced."""
-    files.refuse_present(path, overwrite=overwrite)
-    if not os.path.lexists(path):
-        return
-    if not any((path / name).is_file() for name in (".zgroup", "zarr.json")):
-        raise InputError(
-            "is not replaced",
-            where=path,
-            got="something other than a Zarr group",
-            remedy="choose another name",
-        )
+    files.refuse_present(path, overwrite=overwrite, groups=_GROUP)
 
 
 def _each(

@@ -62,13 +62,9 @@ def command(
 
 def _check_marks(marks: Sequence[str], names: Sequence[str], *, is_digested: bool) -> None:
     """Refuse marks that say nothing: what is no URL, or has a digest, is known without one."""
-    if len(marks) != len(names):
-        raise InputError(
-            "marks do not match the networks",
-            where="--mark",
-            got=f"{len(marks)} for {len(names)} networks",
-            allowed="one for each network, in their order",
-        )
+    from terapose.networks.ensemble import check_number
+
+    check_number("marks", marks, names, where="--mark")
     for mark, name in zip(marks, names, strict=True):
         if mark and (is_digested or "://" not in name or "#sha256=" in name):
             raise InputError(

@@ -23,7 +23,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -133,17 +133,35 @@ def _refuse_special(path: Path) -> None:
         )
 
 
-def refuse_present(path: Path, *, overwrite: bool) -> None:
+def refuse_present(path: Path, *, overwrite: bool, groups: Sequence[str] = ()) -> None:
     """Refuse to replace what is there, unless that was asked for.
+
+    Parameters
+    ----------
+    path
+        What will be written.
+    overwrite
+        Whether it may be replaced.
+    groups
+        Where a Zarr group will be written: files of one, without which nothing is replaced.
 
     Raises
     ------
     InputError
         If something has the name.
     """
-    if os.path.lexists(path) and not overwrite:
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
         raise InputError(
             "already exists", where=path, remedy="choose another name, or give --overwrite"
+        )
+    if groups and not any((path / name).is_file() for name in groups):
+        raise InputError(
+            "is not replaced",
+            where=path,
+            got="something other than a Zarr group",
+            remedy="choose another name",
         )
 
 

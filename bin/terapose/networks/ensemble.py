@@ -71,15 +71,26 @@ def resolve_all(model: str, *, digest: str = "", marks: str = "") -> list[Path]:
     return _resolved(named(model), digest, marks)
 
 
-def _resolved(names: Sequence[str | Path], digest: str, marks: str) -> list[Path]:
-    digests = digest.split(",") if digest else [""] * len(names)
-    if len(digests) != len(names):
+def check_number(what: str, given: Sequence[str], names: Sequence[object], *, where: str) -> None:
+    """Refuse what is not given once for each network.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    if len(given) != len(names):
         raise InputError(
-            "digests do not match the networks",
-            where="model_digest",
-            got=f"{len(digests)} for {len(names)} networks",
+            f"{what} do not match the networks",
+            where=where,
+            got=f"{len(given)} for {len(names)} networks",
             allowed="one for each network, in their order",
         )
+
+
+def _resolved(names: Sequence[str | Path], digest: str, marks: str) -> list[Path]:
+    digests = digest.split(",") if digest else [""] * len(names)
+    check_number("digests", digests, names, where="model_digest")
     meant = dict(enumerate(marks.split(",")))
     return [
         resolve(name, digest=wanted or None, mark=meant.get(number))

@@ -99,10 +99,9 @@ def _archive(path: Path) -> dict[str, Array]:
             # torch packs without compression
             raise zipfile.BadZipFile("says that it holds more than it does")
 
-        def number(tensor: _Tensor) -> bytes:
-            with archive.open(folder + tensor.key) as file:
-                size = _TYPES[tensor.kind].itemsize
-                file.seek(size * tensor.offset)
+        def number(key: str, start: int, size: int) -> bytes:
+            with archive.open(folder + key) as file:
+                file.seek(start)
                 return file.read(size)
 
         held = {name.removeprefix(folder): size for name, size in sizes.items()}
@@ -136,20 +135,19 @@ def _stream(path: Path) -> dict[str, Array]:
                 raise EOFError("the file is cut short")
             file.seek(end)
 
-        def number(tensor: _Tensor) -> bytes:
-            size = _TYPES[tensor.kind].itemsize
-            file.seek(places[tensor.key] + size * tensor.offset)
+        def number(key: str, start: int, size: int) -> bytes:
+            file.seek(places[key] + start)
             return file.read(size)
 
         return _arrays(state, number, held)
 
 
 def _arrays(
-    state: Any, number: Callable[[_Tensor], bytes], held: Mapping[str, int]
+    state: Any, number: Callable[[str, int, int], bytes], held: Mapping[str, int]
 ) -> dict[str, Array]:
     """Names and shapes.
 
-    ``number`` gives the bytes of a single number, ``held`` says how many bytes each storage has.
+    ``number`` reads a storage, from a byte on, so many bytes; ``held`` says how many each has.
     """
     plain = isinstance(state, dict) and all(
         isinstance(name, str) and isinstance(tensor, _Tensor) for name, tensor in state.items()
@@ -160,10 +158,13 @@ def _arrays(
     for name, tensor in state.items():
         if not all(type(n) is int and n >= 0 for n in tensor.shape):
             raise pickle.UnpicklingError("a shape is none")
-        if math.prod(tensor.shape) * _TYPES[tensor.kind].itemsize > held[tensor.key]:
+        size = _TYPES[tensor.kind].itemsize
+        if math.prod(tensor.shape) * size > held[tensor.key]:
             raise pickle.UnpicklingError("an array is larger than what is stored of it")
-        single = tensor.shape in ((), (1,))
-        arrays[name] = Array(tensor.shape, _value(tensor.kind, number(tensor)) if single else None)
+        value = None
+        if tensor.shape in ((), (1,)):
+            value = _value(tensor.kind, number(tensor.key, size * tensor.offset, size))
+        arrays[name] = Array(tensor.shape, value)
     return arrays
 
 

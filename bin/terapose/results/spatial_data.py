@@ -16,7 +16,6 @@ origin is the corner of the first pixel. The store gets its name when it is comp
 from __future__ import annotations
 
 import json
-import os
 import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +36,7 @@ from terapose.results.records import complete_record
 from terapose.results.spatial_image import NAME, copy_image, reference
 from terapose.results.verify import check
 
+_GROUP = ("zarr.json",)
 _OUTLINES = "cells.geojson"
 _TABLE = "_table"
 """End of names of tables: names of elements are unique, and a label image has the other."""
@@ -89,7 +89,7 @@ def write_spatial_data(
     own = [str(results / name) for name in (LABELS, *named(record))]
     refuse_inputs([out], [*own, record["image"]["address"]])
     refuse_results([out])
-    _check_destination(out, overwrite=overwrite)
+    files.refuse_present(out, overwrite=overwrite, groups=_GROUP)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.made(out, "SpatialData store") as place:
         place.mkdir()
@@ -108,21 +108,8 @@ def write_spatial_data(
             _shapes(results / _OUTLINES, place / "shapes")
             elements.append("shapes/outlines")
         # another process may have written it meanwhile
-        _check_destination(out, overwrite=overwrite)
+        files.refuse_present(out, overwrite=overwrite, groups=_GROUP)
     return elements
-
-
-def _check_destination(out: Path, *, overwrite: bool) -> None:
-    files.refuse_present(out, overwrite=overwrite)
-    if not os.path.lexists(out):
-        return
-    if not (out / "zarr.json").is_file():
-        raise InputError(
-            "is not replaced",
-            where=out,
-            got="something other than a Zarr group",
-            remedy="choose another name",
-        )
 
 
 def _group(folder: Path, attributes: Mapping[str, Any]) -> None:
