@@ -130,7 +130,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lint", action="store_true", help="the engine of `nextflow lint`")
     lint = parser.parse_args().lint
-    ENGINE.mkdir(exist_ok=True)
+    # Nextflow makes it when it starts: in a clone that belongs to somebody else it could not
+    (ENGINE / "plugins").mkdir(parents=True, exist_ok=True)
     if lint:
         _provide(ENGINE / "nextflow-lint", LINT, (25, 4), f'-log "{ENGINE}/lint.log" lint "$@"')
     else:

@@ -78,7 +78,7 @@ def _quieten() -> None:
     to, before each object, with a warning.
     """
     os.environ.setdefault(_ZONAL, "false")
-    for name in ("gcsfs", "adlfs", "azure"):
+    for name in ("gcsfs", "google", "adlfs", "azure"):
         if logging.getLogger(name).level == logging.NOTSET:
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
