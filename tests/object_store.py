@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -140,6 +140,11 @@ class _Passing(BaseHTTPRequestHandler):
     gateway: Gateway
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # else the body may wait 40 ms for the headers to be confirmed
+
+    def handle(self) -> None:
+        # a client whose request is refused hangs up on the others that are under way
+        with suppress(BrokenPipeError, ConnectionResetError):
+            super().handle()
 
     def handle_one_request(self) -> None:
         self.raw_requestline = self.rfile.readline(65537)

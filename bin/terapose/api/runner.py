@@ -30,12 +30,14 @@ from terapose.pipeline.checked import open_checked, part_of, without_use
 from terapose.pipeline.local import (
     Report,
     Runner,
+    for_one_process,
     pool_of,
     pools_of_gpus,
     quiet,
     repairing,
     run_stages,
 )
+from terapose.pipeline.needs import fits_one_task
 from terapose.pipeline.upscale import full_image
 from terapose.results.destination import check_output, refuse_links, renew
 from terapose.results.earlier import record_of
@@ -227,8 +229,9 @@ def _segment(
         plan = plan_of(opened, model_files, params)
         store = home.store(plan.digest)
         plan_stage.run(plan, store)
-        pool = stack.enter_context(pool_of(workers))
-        runner = Runner(plan, store, pool, report)
+        alone = fits_one_task(plan, params)
+        pool = stack.enter_context(pool_of(1 if alone else workers))
+        runner = Runner(plan, for_one_process(store, params) if alone else store, pool, report)
         if (device := plan.model.device) != "cpu":
             # before hours of other work
             if pool is None:

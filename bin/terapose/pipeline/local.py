@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 from terapose.core import threads
 from terapose.core.errors import InputError, StoreError
 from terapose.core.params import Parameters
+from terapose.io.store.held import HeldStore
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import GATHERED, GRAPH, STAGES
 from terapose.pipeline.job import Job, Receipt
@@ -220,6 +221,13 @@ def _ended_with(pool: ProcessPoolExecutor) -> Iterator[None]:
         for process in processes:
             process.terminate()
         raise
+
+
+def for_one_process(store: Store, params: Parameters) -> Store:
+    """The store for a process that runs all stages, with those in memory that nobody looks at."""
+    if params.keep_intermediates == "all":
+        return store
+    return HeldStore(store.address, store.run)
 
 
 def stage_params(params: Parameters, stage: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass, fields
 from terapose.core.amounts import in_bytes
 from terapose.core.geometry import AXES
 from terapose.core.params import Parameters
+from terapose.io.store.held import bytes_held
 from terapose.networks.tile_grid import tile_grid
 from terapose.pipeline.estimate import BLOCKS_BASE, GB, of_network
 from terapose.pipeline.graph import SCATTERED, STAGES
@@ -98,7 +99,7 @@ def needs_of_whole(plan: Plan) -> Needs:
     # without the time of the network, that of the other stages would be far too little
     is_known = all(needs.seconds for needs in passes)
     others = [needs for stage, needs in each.items() if not STAGES[stage].axis]
-    held = of_network(plan) - BLOCKS_BASE
+    held = of_network(plan) - BLOCKS_BASE + bytes_held(math.prod(plan.image.shape))
     return Needs(
         memory=max([*(one.memory for one in passes), *(one.memory + held for one in others)]),
         seconds=sum(needs.seconds for needs in each.values()) if is_known else 0,
@@ -121,8 +122,20 @@ def is_one_task(plan: Plan, params: Parameters) -> bool:
     params
         All parameters.
     """
-    fits = needs_of_whole(plan).memory <= params.max_memory * GB
-    return plan.is_small and fits and not params.has_second
+    return fits_one_task(plan, params) and not params.has_second
+
+
+def fits_one_task(plan: Plan, params: Parameters) -> bool:
+    """Whether a process can run all stages of a plan, one after another.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    params
+        All parameters.
+    """
+    return plan.is_small and needs_of_whole(plan).memory <= params.max_memory * GB
 
 
 def tiles_a_second(plan: Plan) -> float | None:

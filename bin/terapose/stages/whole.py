@@ -2,9 +2,11 @@
 
 Starting a task costs more than a second of processor time, and a scheduler's wait besides. So where
 no stage of a plan has several tasks, which is what a small image comes to, the workflow starts one
-task that does what `terapose segment` does: stages run in the order of the graph, in this process,
-and leave the same arrays, markers and receipts in the store. The bytes are those of a run that is
-split, and a run that was stopped, or is repeated with other parameters, goes on from what is there.
+task that does what `terapose segment` does: stages run in the order of the graph, in this process.
+What leads from flows to labels is in memory meanwhile (`terapose.io.store.held`), unless all
+intermediates are kept; other arrays, markers and receipts are in the store. The bytes are those of
+a run that is split, and a run that was stopped, or is repeated with other parameters, goes on from
+what is there: the network's flows above all.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 from terapose.core.params import Parameters
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import STAGES
-from terapose.pipeline.local import Runner, repairing, run_stages
+from terapose.pipeline.local import Runner, for_one_process, repairing, run_stages
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.state import State
 
@@ -47,6 +49,6 @@ def run(
     StoreError
         If something in the store is damaged time and again.
     """
-    runner = Runner(plan, store)
+    runner = Runner(plan, for_one_process(store, params))
     done = repairing(runner, lambda: run_stages(runner, params, given))
     return [state for name, state in done.states.items() if not STAGES[name].results][-1]
