@@ -88,8 +88,8 @@ def no_plan(out: Path, store: Path) -> str:
 
 
 def a_link(out: Path, store: Path) -> str:
-    next(store.glob("done/follow-*/task-0.json")).unlink()
-    (next(store.glob("done/follow-*")) / "task-0.json").symlink_to(out / "cells.csv")
+    next(store.glob("done/combine-*/task-0.json")).unlink()
+    (next(store.glob("done/combine-*")) / "task-0.json").symlink_to(out / "cells.csv")
     return "which is neither a file nor a folder"
 
 
@@ -149,8 +149,8 @@ def a_link_among_the_results(out: Path, store: Path) -> str:
 
 def a_later_marker(out: Path, store: Path) -> str:
     # of a run with another parameter, whose stages have other keys
-    (folder,) = store.glob("done/follow-*")
-    other = folder.with_name(f"follow-{'0' * 16}")
+    (folder,) = store.glob("done/combine-*")
+    other = folder.with_name(f"combine-{'0' * 16}")
     shutil.copytree(folder, other)
     os.utime(other / "task-0.json", (time.time() + 60,) * 2)
     return "a later run has worked in it"
@@ -256,7 +256,7 @@ def test_what_was_made_again_since_is_no_later_run(
 ) -> None:
     out = tmp_path / "out"
     store = segment(out)
-    marker = next(store.glob("done/follow-*/task-0.json"))
+    marker = next(store.glob("done/combine-*/task-0.json"))
     os.utime(marker, (time.time() + 60,) * 2)
     assert [left.kept for left in left_by(out)] == [""]
 

@@ -70,7 +70,7 @@ def test_a_folder_of_stores_that_was_asked_for_is_looked_into(
     assert all("no results of its run are here" in left.kept for left in found if left.kept)
     # a twin that works in it with the same parameters writes markers of the same names
     digest = json.loads((one / "provenance.json").read_text())["plan_digest"]
-    marker = next((home / digest).glob("done/follow-*/task-0.json"))
+    marker = next((home / digest).glob("done/combine-*/task-0.json"))
     before = marker.stat().st_mtime
     os.utime(marker, (time.time() + 60,) * 2)
     kept = {left.path.name: left.kept for left in left_by(one, shared=scratch)}

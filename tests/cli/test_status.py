@@ -82,7 +82,7 @@ def test_runs_of_a_second_network(
     for folder in (place, tmp_path):
         said = command("status", folder)
         assert said.code == 0 and said.out.count("\nstore ") == 1, said.err
-        assert f"store     {cells}/.terapose/" in said.out and "\nfollow " in said.out
+        assert f"store     {cells}/.terapose/" in said.out and "\ncombine " in said.out
 
 
 def test_a_pass_of_the_network_within_a_task(

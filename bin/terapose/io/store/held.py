@@ -4,7 +4,7 @@ What leads from flows to labels (`STAGES`) is needed by the next stages alone, a
 takes little beside the network. Where one process runs them all, writing it would be compression,
 checksums and files for nothing. So their arrays, tables and markers are in memory, and end with the
 process: a run that goes on from the same store finds no marker of theirs, and does them again. All
-else is in the store, as in any run.
+else is in the store, as in any run, and what another run has left there of these stages is used.
 
 Arrays are not compressed: `bytes_held` says how large they are.
 """
@@ -12,8 +12,8 @@ Arrays are not compressed: `bytes_held` says how large they are.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from terapose.io.store.store import Store
 STAGES = ("follow", "peaks", "masks")
 """The stages whose results are held."""
 _OURS = tuple(f"{folder}{stage}-" for stage in STAGES for folder in ("", "done/"))
+
+_T = TypeVar("_T")
 
 
 def bytes_held(voxels: int) -> int:
@@ -61,12 +63,10 @@ class HeldStore(Store):
         else:
             super()._put(name, data)
 
-    def _cat(self, name: str) -> bytes:
-        if not name.startswith(_OURS):
-            return super()._cat(name)
-        if name not in self._blobs:
-            raise FileNotFoundError(name)
-        return self._blobs[name]
+    def _checked(self, name: str, check: Callable[[bytes, str], _T]) -> _T:
+        if name in self._blobs:
+            return check(self._blobs[name], self.where(name))
+        return super()._checked(name, check)
 
     def has(self, name: str) -> bool:
         """Whether a blob is there."""
@@ -81,10 +81,7 @@ class HeldStore(Store):
 
     def drop(self, name: str) -> None:
         """Remove a blob, an array or a folder; nothing happens if it is not there."""
-        if not name.startswith(_OURS):
-            super().drop(name)
-            return
-        self._known.pop(name, None)
+        super().drop(name)
         for held in (self._blobs, self._arrays):
             for key in [key for key in held if key == name or key.startswith(f"{name}/")]:
                 del held[key]

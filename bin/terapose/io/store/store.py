@@ -140,16 +140,13 @@ class Store:
 
     def _checked(self, name: str, check: Callable[[bytes, str], _T]) -> _T:
         try:
-            return check(self._cat(name), self.where(name))
+            return check(self._fs.cat_file(self._path(name)), self.where(name))
         except FileNotFoundError:
             raise gone(self.where(name), name) from None
         except OSError as error:
             raise unreadable(self.where(name), error, name) from error
         except StoreError as error:
             raise named(error, name) from error.__cause__
-
-    def _cat(self, name: str) -> bytes:
-        return self._fs.cat_file(self._path(name))
 
     def checksum(self, name: str) -> int | None:
         """CRC-32C of a file as it is there; None where there is none."""
