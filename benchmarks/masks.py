@@ -4,7 +4,8 @@
    the image's own grid. Its sum in the store is what both sides start from; nothing up to there is
    timed.
 2. Terapose: the stages from **combine** to **export**, with the blocks and tasks of the plan, in
-   one process. They read from the store and write to it.
+   one process. They read from the store and write to it, but for what a run of this size holds in
+   memory (`terapose.io.store.held`).
 3. Cellpose: `dynamics.resize_and_compute_masks` on the whole array, in memory.
 
 Each side has a process of its own, with one thread, that has run the same on a small image before,
@@ -45,7 +46,8 @@ from terapose.networks.ensemble import identify_all, resolve_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import GRAPH
 from terapose.pipeline.job import Job
-from terapose.pipeline.local import Runner, run_stages
+from terapose.pipeline.local import Runner, for_one_process, run_stages
+from terapose.pipeline.needs import fits_one_task
 from terapose.pipeline.peak import forget_peak, peak_memory
 from terapose.pipeline.plan import load
 from terapose.pipeline.planning import make_plan
@@ -169,7 +171,8 @@ def ours(case: Case, folder: Path) -> Side:
     numba.set_num_threads(1)
     params, plan = parameters(case), load(folder / "plan.json")
     state = read_state(json.loads((folder / "state.json").read_text()), folder)
-    runner = Runner(plan, Store(str(folder / "store"), plan.digest))
+    store = Store(str(folder / "store"), plan.digest)
+    runner = Runner(plan, for_one_process(store, params) if fits_one_task(plan, params) else store)
     names, seconds = [stage.name for stage in GRAPH], dict[str, float]()
     forget_peak()
     before = peak_memory()
