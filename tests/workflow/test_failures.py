@@ -56,7 +56,7 @@ def test_samples_that_fail_early_and_late(
     said_of = ask(ROOT / "bin" / "terapose.py", "status", launch.path)
     assert f"failed    SEGMENT:PREPARE:CHECK (cut), exit status 2, {launch.work}/" in said_of
     assert "voxels that are not finite numbers" in said_of
-    assert "\nfollow              1 of 1 tasks" in said_of
+    assert "\nexport              1 of 1 tasks" in said_of
     # what may go is what the finished sample has left
     (kept, going), *_ = cleaned(launch.out, launch.work)
     assert len(kept) == len(going) == 1 and "no results of its run are here" in kept[0]
