@@ -135,7 +135,7 @@ def test_small_polygons_do_not_take_the_whole_window(monkeypatch: pytest.MonkeyP
         toggle(ring, start, toggles)
 
     monkeypatch.setattr(pixels, "_toggle", counted)
-    found = [[ring[:, ::-1] + 0.0 for ring in rings] for rings in polygons(mask)]
+    found = [[ring[:, ::-1].astype(np.float64) for ring in p] for p in polygons(mask)]
     for start, stop in (((0, 0), (60, 70)), ((7, 9), (31, 64)), ((-5, -3), (70, 80))):
         here = np.pad(mask, 10)[start[0] + 10 : stop[0] + 10, start[1] + 10 : stop[1] + 10]
         seen.clear()
