@@ -15,6 +15,7 @@ import tifffile
 import zarr
 from anndata.io import read_elem
 from tests.command import Terapose
+from tests.synthetic import nuclei, write_ome_zarr
 
 from terapose.api.runner import segment_file
 from terapose.apps.simulate.scene import slide_scene
@@ -110,6 +111,30 @@ def test_labels_tables_and_outlines(results: Path, tmp_path: Path, command: Tera
     areas = dict(zip(numbers, map(_area, polygons), strict=True))
     counts = np.bincount(cells.reshape(-1))
     assert areas == {n: counts[n] for n in range(1, len(counts))}
+
+
+def test_outlines_of_a_stack_keep_their_planes(tmp_path: Path, command: Terapose) -> None:
+    """SpatialData takes a column z for the third axis; polygons are to have two."""
+    planes = nuclei((6, 48, 56))[0][2:5]
+    image = write_ome_zarr(tmp_path / "stack.zarr", planes, axes="zyx")
+    values = {"mode": "2d", "diameter": 10, "table": "h5ad,geojson", "model": "nuclei-small"}
+    segment_file(str(image), tmp_path / "out", check(values))
+    said = command("spatialdata", tmp_path / "out", tmp_path / "sd.zarr")
+    assert said.code == 0, said.err
+    about: Any = zarr.open_group(tmp_path / "sd.zarr" / "shapes" / "outlines", mode="r").attrs
+    (placed,) = about["coordinateTransformations"]
+    assert list(about["axes"]) == ["x", "y", "z"] and placed["type"] == "identity"
+    for end in ("input", "output"):
+        assert [axis["name"] for axis in placed[end]["axes"]] == ["x", "y", "z"]
+    shapes = pq.read_table(tmp_path / "sd.zarr" / "shapes" / "outlines" / "shapes.parquet")
+    labels = np.asarray(zarr.open_array(tmp_path / "out" / "labels.zarr/cells/0", mode="r"))
+    columns = (shapes[name].to_pylist() for name in ("CellID", "geometry", "z"))
+    seen = set()
+    for number, shape, z in zip(*columns, strict=True):
+        where = np.argwhere(labels == number)
+        assert _area(shape) == len(where) and set(where[:, 0] + 0.5) == {z}
+        seen.add(z)
+    assert seen == {0.5, 1.5, 2.5}
 
 
 @pytest.mark.parametrize("name", ["labels.zarr", "labels.zarr/cells", "labels.zarr/new", "."])

@@ -7,7 +7,9 @@ The store is in the format that SpatialData 0.7 writes, made without that librar
 - ``labels/<name>``: the label images; their files are copied as they are, with the pyramid;
 - ``tables/<name>_table``: the AnnData table of each (``<name>.h5ad``); rows are regions of it;
 - ``shapes/outlines``: outlines of the cells as GeoParquet, with the numbers of the cells as index,
-  if the results have ``cells.geojson``. They are read and written some thousand at a time.
+  if the results have ``cells.geojson``. They are read and written some thousand at a time. Of a
+  stack each has the middle of its plane in the column ``z``: that is how SpatialData has the third
+  axis of shapes, whose polygons are to have two.
 
 The coordinate system ``global`` has pixels of the whole image at the level of the label images; its
 origin is the corner of the first pixel. The store gets its name when it is complete.
@@ -21,7 +23,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -105,7 +107,8 @@ def write_spatial_data(
             _image(results, place / "images", record)
             elements.append(f"images/{NAME}")
         if (results / _OUTLINES).is_file() and record["output"]["level"] == 0:
-            _shapes(results / _OUTLINES, place / "shapes")
+            axes = _multiscale(results / LABELS / names[0])["axes"]
+            _shapes(results / _OUTLINES, place / "shapes", is_stack=len(axes) > 2)
             elements.append("shapes/outlines")
         # another process may have written it meanwhile
         files.refuse_present(out, overwrite=overwrite, groups=_GROUP)
@@ -210,12 +213,12 @@ def _tables(results: Path, target: Path, names: Sequence[str]) -> None:
         )
 
 
-def _shapes(outlines: Path, target: Path) -> None:
+def _shapes(outlines: Path, target: Path, *, is_stack: bool) -> None:
     """Write the outlines, some thousand at a time."""
     import pyarrow.parquet as pq
 
-    axes = ("x", "y")
-    where = {"input": _space(axes, "xy"), "output": _space(axes, "global")}
+    axes = "xyz" if is_stack else "xy"
+    where = {"input": _space(axes, axes), "output": _space(axes, "global")}
     _group(target, {})
     _group(
         target / "outlines",
@@ -228,33 +231,46 @@ def _shapes(outlines: Path, target: Path) -> None:
     )
     rows = _rows(outlines)
     part = list(islice(rows, _TOGETHER))
-    schema = _table(part).schema
+    schema = _table(part, is_stack=is_stack).schema
     with pq.ParquetWriter(target / "outlines" / "shapes.parquet", schema) as writer:
         while part:
-            writer.write_table(_table(part))
+            writer.write_table(_table(part, is_stack=is_stack))
             part = list(islice(rows, _TOGETHER))
 
 
-def _table(rows: Sequence[tuple[int, bytes]]) -> pa.Table:
+def _table(rows: Sequence[_Row], *, is_stack: bool) -> pa.Table:
     """Outlines as GeoPandas reads them, with numbers of cells as index."""
     import pandas as pd
 
-    index = pd.Index([number for number, _ in rows], dtype="int64", name="CellID")
-    frame = pd.DataFrame({"geometry": [shape for _, shape in rows]}, index=index, dtype=object)
+    index = pd.Index([row.number for row in rows], dtype="int64", name="CellID")
+    frame = pd.DataFrame({"geometry": [row.shape for row in rows]}, index=index, dtype=object)
     fields = [pa.field("geometry", pa.binary()), pa.field("CellID", pa.int64())]
+    if is_stack:
+        frame["z"] = [row.plane + 0.5 for row in rows]
+        fields.insert(1, pa.field("z", pa.float64()))
     table = pa.Table.from_pandas(frame, schema=pa.schema(fields))
     known = table.schema.metadata or {}
     return table.replace_schema_metadata({**known, b"geo": json.dumps(_GEO).encode()})
 
 
-def _rows(outlines: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbers of the cells and their outlines as WKB; each feature is a line of the file."""
+class _Row(NamedTuple):
+    """Number of a cell, the plane that it is in, and its outline as WKB."""
+
+    number: int
+    plane: int
+    shape: bytes
+
+
+def _rows(outlines: Path) -> Iterator[_Row]:
+    """The outlines; each feature is a line of the file."""
     with outlines.open(encoding="utf-8") as file:
         for line in file:
             text = line.strip().rstrip(",")
             if text.startswith('{"type":"Feature",'):
                 feature = json.loads(text)
-                yield int(feature["properties"]["name"]), _wkb(feature["geometry"])
+                geometry = feature["geometry"]
+                plane = geometry.get("plane", {}).get("z", 0)
+                yield _Row(int(feature["properties"]["name"]), plane, _wkb(geometry))
 
 
 def _wkb(geometry: Mapping[str, Any]) -> bytes:
