@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from terapose.core.tables import Table
 from terapose.io.tables.geojson import write_geojson
 
 CORNERS = np.array([[0, 0], [0, 2], [2, 2], [2, 0]], np.int32)
@@ -17,14 +18,14 @@ CORNERS = np.array([[0, 0], [0, 2], [2, 2], [2, 0]], np.int32)
 def test_positions_keep_their_fractions(tmp_path: Path, far: int) -> None:
     """A slide of 100,000 pixels and more: six digits of a position would be whole pixels."""
     ids, fractions = np.arange(1, 4), np.array([1 / 3, 0.0625, 0.99994])
-    table = {
+    table: Table = {
         "CellID": ids,
         "DNA": np.array([1 / 3, 54321.987, 2e-7], np.float32),
         "X_centroid": far + fractions,
         "Y_centroid_um": far - fractions,
         "Area": ids * 7,
     }
-    rings = {
+    rings: Table = {
         **{name: np.zeros(3, np.int64) for name in ("kind", "plane", "polygon")},
         "id": ids,
         "end": ids * 4,

@@ -137,6 +137,24 @@ def test_outlines_of_a_stack_keep_their_planes(tmp_path: Path, command: Terapose
     assert seen == {0.5, 1.5, 2.5}
 
 
+@pytest.mark.parametrize("upscale", [False, True])
+def test_outlines_that_do_not_fit_the_label_image(
+    tmp_path: Path, command: Terapose, caplog: pytest.LogCaptureFixture, upscale: bool
+) -> None:
+    """They are in pixels of level 0; packed ones are read, too."""
+    plane = nuclei((6, 48, 56))[0][3].repeat(2, 0).repeat(2, 1)
+    image = write_ome_zarr(tmp_path / "plane.zarr", plane, axes="yx", factors=(1, 2))
+    values = {"mode": "2d", "diameter": 10, "table": "h5ad,geojson.gz", "model": "nuclei-small"}
+    params = check({**values, "level": 1, "upscale": upscale})
+    segment_file(str(image), tmp_path / "out", params)
+    said = command("spatialdata", tmp_path / "out", tmp_path / "sd.zarr")
+    assert said.code == 0, said.err
+    assert ("shapes/outlines" in said.out) == upscale
+    assert (tmp_path / "sd.zarr" / "shapes").exists() == upscale
+    left_out = "cells.geojson.gz: outlines are left out, because they are in pixels of level 0"
+    assert (left_out in caplog.text) == (not upscale)
+
+
 @pytest.mark.parametrize("name", ["labels.zarr", "labels.zarr/cells", "labels.zarr/new", "."])
 def test_results_are_not_replaced(
     results: Path, tmp_path: Path, command: Terapose, name: str

@@ -7,9 +7,9 @@ The store is in the format that SpatialData 0.7 writes, made without that librar
 - ``labels/<name>``: the label images; their files are copied as they are, with the pyramid;
 - ``tables/<name>_table``: the AnnData table of each (``<name>.h5ad``); rows are regions of it;
 - ``shapes/outlines``: outlines of the cells as GeoParquet, with the numbers of the cells as index,
-  if the results have ``cells.geojson``. They are read and written some thousand at a time. Of a
-  stack each has the middle of its plane in the column ``z``: that is how SpatialData has the third
-  axis of shapes, whose polygons are to have two.
+  if the results have ``cells.geojson``, packed or not. They are read and written some thousand at a
+  time. Of a stack each has the middle of its plane in the column ``z``: that is how SpatialData has
+  the third axis of shapes, whose polygons are to have two.
 
 The coordinate system ``global`` has pixels of the whole image at the level of the label images; its
 origin is the corner of the first pixel. The store gets its name when it is complete.
@@ -17,7 +17,9 @@ origin is the corner of the first pixel. The store gets its name when it is comp
 
 from __future__ import annotations
 
+import gzip
 import json
+import logging
 import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,14 +34,17 @@ from terapose.core.masking import masked_all
 from terapose.io import files
 from terapose.io.images.address import refuse_inputs
 from terapose.io.labels.files import copy_files
+from terapose.io.tables.geojson import PACKED
 from terapose.results.named_files import refuse_results
 from terapose.results.outputs import LABELS, named
 from terapose.results.records import complete_record
 from terapose.results.spatial_image import NAME, copy_image, reference
 from terapose.results.verify import check
 
+log = logging.getLogger(__name__)
+
 _GROUP = ("zarr.json",)
-_OUTLINES = "cells.geojson"
+_OUTLINES = ("cells.geojson", f"cells.geojson{PACKED}")
 _TABLE = "_table"
 """End of names of tables: names of elements are unique, and a label image has the other."""
 _TOGETHER = 8192
@@ -106,9 +111,9 @@ def write_spatial_data(
         if with_image:
             _image(results, place / "images", record)
             elements.append(f"images/{NAME}")
-        if (results / _OUTLINES).is_file() and record["output"]["level"] == 0:
+        if (outlines := _outlines(results, record)) is not None:
             axes = _multiscale(results / LABELS / names[0])["axes"]
-            _shapes(results / _OUTLINES, place / "shapes", is_stack=len(axes) > 2)
+            _shapes(outlines, place / "shapes", is_stack=len(axes) > 2)
             elements.append("shapes/outlines")
         # another process may have written it meanwhile
         files.refuse_present(out, overwrite=overwrite, groups=_GROUP)
@@ -213,6 +218,23 @@ def _tables(results: Path, target: Path, names: Sequence[str]) -> None:
         )
 
 
+def _outlines(results: Path, record: Mapping[str, Any]) -> Path | None:
+    """The file of outlines; None where there is none, or they do not fit the label image."""
+    there = [path for name in _OUTLINES if (path := results / name).is_file()]
+    # SpatialData refuses shapes without a row
+    if not there or not record["cells"]:
+        return None
+    if level := record["output"]["level"]:
+        log.warning(
+            "%s: outlines are left out, because they are in pixels of level 0, and the label image "
+            "in those of level %d; to have them, run again with --upscale",
+            there[0],
+            level,
+        )
+        return None
+    return there[0]
+
+
 def _shapes(outlines: Path, target: Path, *, is_stack: bool) -> None:
     """Write the outlines, some thousand at a time."""
     import pyarrow.parquet as pq
@@ -263,7 +285,8 @@ class _Row(NamedTuple):
 
 def _rows(outlines: Path) -> Iterator[_Row]:
     """The outlines; each feature is a line of the file."""
-    with outlines.open(encoding="utf-8") as file:
+    opened = gzip.open if outlines.name.endswith(PACKED) else open
+    with opened(outlines, "rt", encoding="utf-8") as file:
         for line in file:
             text = line.strip().rstrip(",")
             if text.startswith('{"type":"Feature",'):

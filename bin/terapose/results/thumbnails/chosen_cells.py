@@ -326,7 +326,7 @@ def _boxes(frame: pd.DataFrame, names: Sequence[str], origin: ZYX, where: str) -
     if flat:
         ones = np.ones(len(frame), np.int64)
         columns = [0 * ones, *columns[:2], ones, *columns[2:]]
-    boxes = np.stack(columns, axis=1) - np.tile(origin, 2)
+    boxes: NDArray[np.int64] = np.stack(columns, axis=1) - np.tile(origin, 2)
     wrong = np.flatnonzero((boxes[:, 3:] <= boxes[:, :3]).any(1))
     if len(wrong):
         raise InputError(
