@@ -8,8 +8,8 @@ The store is in the format that SpatialData 0.7 writes, made without that librar
 - ``tables/<name>_table``: the AnnData table of each (``<name>.h5ad``); rows are regions of it;
 - ``shapes/outlines``: outlines of the cells as GeoParquet, with the numbers of the cells as index,
   if the results have ``cells.geojson``, packed or not. They are read and written some thousand at a
-  time. Of a stack each has the middle of its plane in the column ``z``: that is how SpatialData has
-  the third axis of shapes, whose polygons are to have two.
+  time. Of a stack each has its plane in the column ``plane``: polygons are to have two axes, and
+  with a column ``z``, which SpatialData 0.7 takes for a third one, it cannot find their extent.
 
 The coordinate system ``global`` has pixels of the whole image at the level of the label images; its
 origin is the corner of the first pixel. The store gets its name when it is complete.
@@ -239,8 +239,8 @@ def _shapes(outlines: Path, target: Path, *, is_stack: bool) -> None:
     """Write the outlines, some thousand at a time."""
     import pyarrow.parquet as pq
 
-    axes = "xyz" if is_stack else "xy"
-    where = {"input": _space(axes, axes), "output": _space(axes, "global")}
+    axes = ("x", "y")
+    where = {"input": _space(axes, "xy"), "output": _space(axes, "global")}
     _group(target, {})
     _group(
         target / "outlines",
@@ -268,8 +268,8 @@ def _table(rows: Sequence[_Row], *, is_stack: bool) -> pa.Table:
     frame = pd.DataFrame({"geometry": [row.shape for row in rows]}, index=index, dtype=object)
     fields = [pa.field("geometry", pa.binary()), pa.field("CellID", pa.int64())]
     if is_stack:
-        frame["z"] = [row.plane + 0.5 for row in rows]
-        fields.insert(1, pa.field("z", pa.float64()))
+        frame["plane"] = [row.plane for row in rows]
+        fields.insert(1, pa.field("plane", pa.int64()))
     table = pa.Table.from_pandas(frame, schema=pa.schema(fields))
     known = table.schema.metadata or {}
     return table.replace_schema_metadata({**known, b"geo": json.dumps(_GEO).encode()})
