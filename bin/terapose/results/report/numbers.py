@@ -119,7 +119,11 @@ def numbers(
 
 
 def parameters(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as the record has them, by name; of several stages with one, it is the same."""
+    """Parameters as the record has them, by name; of several stages with one, it is the same.
+
+    Those that the plan decides are what they became: the diameter that was found, the mode that
+    was chosen. Addresses are not among them.
+    """
     known = {
         key: value for done in record["stages"].values() for key, value in done["params"].items()
     }
@@ -128,8 +132,12 @@ def parameters(record: Mapping[str, Any]) -> dict[str, Any]:
     if "model" in record:
         of_network = ("precision", "overlap", "augment", "skip_empty")
         known |= {f"network {key}": record["model"][key] for key in of_network}
-    names = ("anisotropy", "rescale", "flow_precision", "expand", "block")
+    names = ("mode", "anisotropy", "rescale", "flow_precision", "expand", "block")
     known |= {key: record.get(key) for key in names}
+    if "model" in record:
+        known["diameter"] = record.get("diameter", {}).get("pixels")
+    known |= {key: record["image"].get(key) for key in ("level", "channels", "voxel_size")}
+    known["region"] = record["image"].get("selection", {}).get("region") or None
     cleaned: dict[str, Any] = masked_all(known)
     return {key: cleaned[key] for key in sorted(cleaned) if cleaned[key] is not None}
 
