@@ -93,19 +93,6 @@ def test_the_own_labels_of_a_run_give_its_own_table(tmp_path: Path, kind: str) -
     assert not {"diameter-of-network", "diameter-differs"} & {w["name"] for w in facts["warnings"]}
 
 
-def test_a_channel_may_be_constant(measure: Measure, tmp_path: Path) -> None:
-    """Nothing is normalised: an empty channel has means, like any other."""
-    image = np.stack([np.full_like(IMAGE[4], 7), IMAGE[4]])
-    address = write_ome_zarr(tmp_path / "image.zarr", image, axes="cyx", channel_names=["A", "B"])
-    labels = LABELS[4].astype(np.uint32)
-    found = measure(labels, address, renumber=True, allow_pieces=True, report=True)
-    assert found.cells == len(found.table()) > 5
-    assert (found.table()["A"] == 7).all() and (found.table()["B"] != 7).all()
-    # to a network it is an image in which nothing can be found
-    with pytest.raises(InputError, match="the image is constant"):
-        terapose.run(address, tmp_path / "own", diameter=10, workers=1, progress=False)
-
-
 def test_nuclei_are_expanded_as_in_a_run(tmp_path: Path) -> None:
     image = write_zarr(tmp_path / "image.zarr", IMAGE[4])
     params: dict[str, Any] = {"table": "csv,geojson", "expand": 3, "workers": 1}

@@ -169,7 +169,7 @@ def polygons(mask: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
 
 @njit
 def _pieces(mask):  # type: ignore[no-untyped-def]
-    """For each pixel a number (4-connected, 0 outside), and for each number that of its piece."""
+    """A number for each pixel (4-connected, 0 outside), and for each number one of the piece."""
     height, width = mask.shape
     found = np.zeros((height, width), np.int32)
     same = np.zeros(mask.size // 2 + 2, np.int32)
