@@ -18,6 +18,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from skimage.measure import label
 
+from terapose.algorithms.objects import outlines
+from terapose.algorithms.objects import polygons as pixels
 from terapose.algorithms.objects.outlines import polygons, ring_area
 
 Mask = NDArray[np.bool_]
@@ -108,6 +110,37 @@ def test_any_mask(mask: Mask) -> None:
 def test_sponges(filling: float) -> None:
     found = check(np.random.default_rng(3).random((60, 70)) < filling)
     assert filling < 0.5 or sum(len(rings) - 1 for rings in found) > 30
+
+
+def test_each_ring_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Holes are not compared with all pieces: of a sponge there are thousands of both."""
+    mask, seen = np.random.default_rng(3).random((60, 70)) < 0.62, list[int]()
+
+    def counted(ring: NDArray[np.int64]) -> int:
+        seen.append(len(ring))
+        return ring_area(ring)
+
+    monkeypatch.setattr(outlines, "ring_area", counted)
+    found = polygons(mask)
+    assert len(found) > 50 and len(seen) == sum(map(len, found)) > 200
+
+
+def test_small_polygons_do_not_take_the_whole_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filled in, polygons are the mask again, in any window."""
+    mask, seen = np.random.default_rng(3).random((60, 70)) < 0.3, list[int]()
+    toggle = pixels._toggle
+
+    def counted(ring: Any, start: tuple[int, int], toggles: NDArray[np.int64]) -> None:
+        seen.append(toggles.size)
+        toggle(ring, start, toggles)
+
+    monkeypatch.setattr(pixels, "_toggle", counted)
+    found = [[ring[:, ::-1].astype(np.float64) for ring in p] for p in polygons(mask)]
+    for start, stop in (((0, 0), (60, 70)), ((7, 9), (31, 64)), ((-5, -3), (70, 80))):
+        here = np.pad(mask, 10)[start[0] + 10 : stop[0] + 10, start[1] + 10 : stop[1] + 10]
+        seen.clear()
+        np.testing.assert_array_equal(pixels.filled(found, start, stop), here)
+        assert len(seen) > 150 and sum(seen) < 3 * mask.size
 
 
 def test_the_corners_of_an_ordinary_cell_stay_as_they_are() -> None:

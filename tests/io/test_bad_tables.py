@@ -147,6 +147,16 @@ def test_names_that_a_spreadsheet_would_calculate(tmp_path: Path) -> None:
     assert table.column_names[1:-1] == names
 
 
+def test_each_heading_is_there_once(tmp_path: Path) -> None:
+    """An apostrophe before a name may make it that of another channel."""
+    names = ["'=x", "=x", "''=x", "-a", "'-a"]
+    columns = {name: np.array([number]) for number, name in enumerate(names)}
+    write_table([columns], {"csv": tmp_path / "cells.csv"}, "s", "cells")
+    with (tmp_path / "cells.csv").open(newline="") as file:
+        header, row = csv.reader(file)
+    assert header == ["'=x", "'''=x", "''=x", "''-a", "'-a"] and row == list("01234")
+
+
 @pytest.mark.parametrize(
     "content",
     [

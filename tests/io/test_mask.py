@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.synthetic import nuclei, write_ome_zarr
 
 from terapose.api.segment import segment
 from terapose.core.errors import InputError
-from terapose.io.labels.ome_tiff import TILE, write_mask
+from terapose.io.labels.ome_tiff import EDGE, TILE, Placed, write_mask
 from terapose.io.labels.ome_zarr import create, downsample, open_level
 
 SIZE = (2.0, 0.5, 0.5)
@@ -83,6 +84,31 @@ def test_chunks_of_large_planes_are_not_decoded_once_for_each_plane(
     path = tmp_path / "mask.ome.tif"
     write_mask(address, path, levels=1, voxel_size=None, identity="one")
     assert read == [(3, 32, 32)] * 12
+
+
+def test_a_coarse_level_of_a_region_is_read_in_parts(tmp_path: Path) -> None:
+    """One tile of it is all of the labels: 400 MB, of which few chunks are there."""
+    shape, step, first = (EDGE + 900, 5 * EDGE), 64, (5, 83)
+    stored = zarr.create_array(
+        str(tmp_path / "l.zarr"), shape=shape, chunks=(1024, 1024), dtype="uint32"
+    )
+    y, x = EDGE - 70, 2 * EDGE - 90
+    values = np.random.default_rng(2).integers(1, 99, (140, 180)).astype(np.uint32)
+    stored[y : y + 140, x : x + 180] = values
+    placed = Placed(stored, (1, shape[0] + 5, shape[1] + 90), (0, *first), (1, step, step))
+    tracemalloc.start()
+    try:
+        found = placed[:]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.3 * EDGE**2 * stored.dtype.itemsize
+    y, x = y + first[0], x + first[1]
+    top, left = -(-y // step), -(-x // step)
+    kept = values[-y % step :: step, -x % step :: step]
+    expected = np.zeros_like(found)
+    expected[top : top + kept.shape[0], left : left + kept.shape[1]] = kept
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (TILE + 30, 700), (3, 70, 90)])

@@ -13,7 +13,9 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 from tests.command import Terapose
+from tests.synthetic import nuclei, write_ome_zarr
 
+import terapose
 from terapose.core.errors import InputError
 from terapose.io.images.model import Image
 from terapose.io.images.opening import open_image
@@ -121,3 +123,19 @@ def test_check_and_segment_refuse_it_at_once(
     for name, more in (("check", ()), ("segment", (tmp_path / "out",))):
         assert SENTENCE in command.refuses(name, tmp_path / "a.tif", *more, *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_measured_it_is_an_image_like_any_other(tmp_path: Path) -> None:
+    """Nothing is normalised: an empty channel has means, too."""
+    voxels, labels = nuclei((8, 44, 50))
+    image = np.stack([np.full_like(voxels[4], 7), voxels[4]])
+    address = write_ome_zarr(tmp_path / "image.zarr", image, axes="cyx", channel_names=["A", "B"])
+    tifffile.imwrite(tmp_path / "labels.tif", labels[4].astype(np.uint32))
+    given: dict[str, Any] = {"renumber": True, "allow_pieces": True, "report": True}
+    given |= {"workers": 1, "progress": False}
+    found = terapose.measure(address, tmp_path / "labels.tif", tmp_path / "out", **given)
+    assert found.cells == len(found.table()) > 5
+    assert (found.table()["A"] == 7).all() and (found.table()["B"] != 7).all()
+    # to a network it is an image in which nothing can be found
+    with pytest.raises(InputError, match="the image is constant"):
+        terapose.run(address, tmp_path / "own", diameter=10, workers=1, progress=False)

@@ -16,6 +16,7 @@ from terapose.results.report.cells import Summary
 from terapose.results.report.drawing import bar_length
 from terapose.results.report.elements import element, number, text
 from terapose.results.report.findings import Finding, findings
+from terapose.results.report.numbers import _statistics, found_diameter
 from terapose.results.report.pixels import outlined
 from terapose.results.report.places import fullest, places
 from terapose.results.report.sample_page import warnings
@@ -139,9 +140,10 @@ def test_options_are_code_with_their_values() -> None:
     assert all(f"<code>{one}</code>" in page for one in code) and page.count("<code>") == 4
 
 
-RECORD = {
+RECORD: dict[str, Any] = {
     "cells": 1000,
     "mode": "2d",
+    "compartments": ["cells"],
     "rescale": 1.7,
     "anisotropy": 1.0,
     "model": {"diam_mean": 40.0},
@@ -192,6 +194,50 @@ def test_warnings_about_cells(name: str, column: str, share: float, value: float
 )
 def test_warnings_about_a_run(name: str, record: dict[str, Any], saturated: dict[str, Any]) -> None:
     assert found_in(rows(1000, (1, 1000, 1000)), record, saturated) == {name}
+
+
+def test_sizes_of_nuclei_are_compared_with_the_diameter_of_nuclei() -> None:
+    """Cells are what nuclei grew to, or of a network with a diameter of its own."""
+    shape = (1, 1000, 1000)
+    small, large = rows(1000, shape), rows(1000, shape)
+    large["size"] *= 9
+    large["size"][:50] *= 9
+    record = {**RECORD, "compartments": ["cells", "nuclei", "cytoplasm"]}
+    nuclei, cells = summary(small, 1000, shape), summary(large, 1000, shape)
+    assert {one.name for one in findings(RECORD, cells, FINE)} == {"diameter-differs", "merged"}
+    assert findings(record, cells, FINE, nuclei) == findings(record, cells, FINE) == []
+    said = findings(record, nuclei, FINE, cells)
+    assert [one.name for one in said] == ["diameter-differs", "merged"]
+    assert "The median nucleus" in said[0].said and "% of the nuclei" in said[1].said
+    # nor of cells that a function of the user has changed
+    done = {**RECORD, "stages": {**RECORD["stages"], "process_cells": {"params": {}}}}
+    assert [one.name for one in findings(done, cells, FINE)] == ["merged"]
+
+
+def test_a_stack_of_planes_has_cells_per_area() -> None:
+    shape = (20, 400, 600)
+    found = summary(rows(480), 480)
+    for mode, size, unit, value in (
+        ("2d", None, "per_megapixel", 100),
+        ("2d", [2.0, 0.5, 0.5], "per_mm2", 400),
+        ("3d", None, "per_megavoxel", 100),
+        ("3d", [2.0, 0.5, 0.5], "per_mm3", 200_000),
+    ):
+        record = {**RECORD, "mode": mode, "output": {"shape": shape, "voxel_size": size}}
+        assert _statistics(found, record)["density"] == {"value": value, "unit": unit}
+
+
+def test_anisotropy_is_of_the_level_that_was_segmented() -> None:
+    """A ball at level 0, where voxels are twice as high for the pixels of it as at level 1."""
+    found = summary({**rows(100), "size": np.full(100, 1000)}, 100)
+    record = {**RECORD, "mode": "3d", "anisotropy": 1.5}
+    record["output"] = {"shape": [20, 400, 600], "voxel_size": None}
+    diameters = [
+        found_diameter(found, {**record, "image": {"shape": shape}}) or 0.0
+        for shape in ([20, 400, 600], [20, 200, 300], [10, 200, 300])
+    ]
+    assert diameters[1] == pytest.approx(diameters[0] * 2 ** (1 / 3))
+    assert diameters[2] == diameters[0]
 
 
 def test_warnings_of_few_cells_and_unknown_sizes() -> None:

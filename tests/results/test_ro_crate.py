@@ -59,6 +59,49 @@ def test_a_crate_describes_what_is_there(results: Path, command: Terapose) -> No
         assert "is no URL" in command.refuses("crate", results, "--license", odd)
 
 
+def test_all_that_went_in(tmp_path: Path, command: Terapose, tiny_model: Path) -> None:
+    """What the plan decides, a second network, and labels that were given."""
+    planes = nuclei((6, 48, 48))[0][2:4]
+    image = write_ome_zarr(tmp_path / "a.zarr", planes, axes="cyx")
+    own = (
+        "--model",
+        tiny_model,
+        "--diameter",
+        18,
+        "--percentiles",
+        "2,98",
+        "--region",
+        "4:40,0:48",
+    )
+    second = ("--cell-model", tiny_model, "--cell-channels", 2)
+    words = ("--mode", "2d", "--table", "csv", "--jobs", 1)
+    assert command("segment", image, tmp_path / "out", *own, *second, *words).code == 0
+    labels = tmp_path / "out" / "labels.zarr" / "cells"
+    given = ("--renumber", "--allow-pieces", "--region", "4:40,0:48", *words)
+    said = command("measure", image, labels, tmp_path / "measured", *given)
+    assert said.code == 0, said.err
+    found = {}
+    for name in ("out", "measured"):
+        assert command("crate", tmp_path / name).code == 0
+        graph = json.loads((tmp_path / name / NAME).read_text())["@graph"]
+        found[name] = {entity["@id"]: entity for entity in graph}
+        run = found[name]["#run"]
+        assert {one["@id"] for one in run["object"]} <= set(found[name])
+        assert len(found[name]) == len(graph)
+    values = {one: about.get("value") for one, about in found["out"].items()}
+    expected = {"#diameter": "18.0", "#mode": "2d", "#channels": "[1]", "#level": "0"}
+    expected |= {"#percentiles": "[2.0, 98.0]", "#normalize_mode": "global"}
+    expected |= {"#region": "0:1,4:40,0:48", "#second-channels": "[2]", "#min_size": "15"}
+    assert {one: values.get(one) for one in expected} == expected
+    assert {"#network-1", "#network-2"} <= set(found["out"])
+    assert {"@id": "#network-2"} in found["out"]["#run"]["object"]
+    measured = found["measured"]
+    assert {"@id": "#labels"} in measured["#run"]["object"] and "#network-1" not in measured
+    record = json.loads((tmp_path / "measured" / "provenance.json").read_text())
+    assert measured["#labels"]["identifier"] == record["given_labels"]["identity"]
+    assert str(tmp_path) not in json.dumps([*found.values()])
+
+
 def test_damaged_results_and_crates_of_others(results: Path, command: Terapose) -> None:
     (results / NAME).write_text('{"@context": [], "@graph": []}')
     assert "not written by Terapose" in command.refuses("crate", results)

@@ -15,6 +15,7 @@ import tifffile
 import zarr
 from anndata.io import read_elem
 from tests.command import Terapose
+from tests.synthetic import nuclei, write_ome_zarr
 
 from terapose.api.runner import segment_file
 from terapose.apps.simulate.scene import slide_scene
@@ -110,6 +111,47 @@ def test_labels_tables_and_outlines(results: Path, tmp_path: Path, command: Tera
     areas = dict(zip(numbers, map(_area, polygons), strict=True))
     counts = np.bincount(cells.reshape(-1))
     assert areas == {n: counts[n] for n in range(1, len(counts))}
+
+
+def test_outlines_of_a_stack_keep_their_planes(tmp_path: Path, command: Terapose) -> None:
+    """Polygons are to have two axes, and no column z: SpatialData 0.7 then finds no extent."""
+    planes = nuclei((6, 48, 56))[0][2:5]
+    image = write_ome_zarr(tmp_path / "stack.zarr", planes, axes="zyx")
+    values = {"mode": "2d", "diameter": 10, "table": "h5ad,geojson", "model": "nuclei-small"}
+    segment_file(str(image), tmp_path / "out", check(values))
+    said = command("spatialdata", tmp_path / "out", tmp_path / "sd.zarr")
+    assert said.code == 0, said.err
+    about: Any = zarr.open_group(tmp_path / "sd.zarr" / "shapes" / "outlines", mode="r").attrs
+    (placed,) = about["coordinateTransformations"]
+    assert list(about["axes"]) == ["x", "y"] and placed["type"] == "identity"
+    shapes = pq.read_table(tmp_path / "sd.zarr" / "shapes" / "outlines" / "shapes.parquet")
+    labels = np.asarray(zarr.open_array(tmp_path / "out" / "labels.zarr/cells/0", mode="r"))
+    assert set(shapes.column_names) == {"CellID", "geometry", "plane"}
+    columns = (shapes[name].to_pylist() for name in ("CellID", "geometry", "plane"))
+    seen = set()
+    for number, shape, plane in zip(*columns, strict=True):
+        where = np.argwhere(labels == number)
+        assert _area(shape) == len(where) and set(where[:, 0]) == {plane}
+        seen.add(plane)
+    assert seen == {0, 1, 2}
+
+
+@pytest.mark.parametrize("upscale", [False, True])
+def test_outlines_that_do_not_fit_the_label_image(
+    tmp_path: Path, command: Terapose, caplog: pytest.LogCaptureFixture, upscale: bool
+) -> None:
+    """They are in pixels of level 0; packed ones are read, too."""
+    plane = nuclei((6, 48, 56))[0][3].repeat(2, 0).repeat(2, 1)
+    image = write_ome_zarr(tmp_path / "plane.zarr", plane, axes="yx", factors=(1, 2))
+    values = {"mode": "2d", "diameter": 10, "table": "h5ad,geojson.gz", "model": "nuclei-small"}
+    params = check({**values, "level": 1, "upscale": upscale})
+    segment_file(str(image), tmp_path / "out", params)
+    said = command("spatialdata", tmp_path / "out", tmp_path / "sd.zarr")
+    assert said.code == 0, said.err
+    assert ("shapes/outlines" in said.out) == upscale
+    assert (tmp_path / "sd.zarr" / "shapes").exists() == upscale
+    left_out = "cells.geojson.gz: outlines are left out, because they are in pixels of level 0"
+    assert (left_out in caplog.text) == (not upscale)
 
 
 @pytest.mark.parametrize("name", ["labels.zarr", "labels.zarr/cells", "labels.zarr/new", "."])

@@ -73,6 +73,27 @@ def test_names_of_columns_in_any_case(tmp_path: Path, names: Any) -> None:
     same(tmp_path / "cells.parquet")
 
 
+@pytest.mark.parametrize("dtype", [str, object, "float32", "uint16", "Int64"])
+def test_positions_of_any_type_count_from_the_region(dtype: Any) -> None:
+    """Numbers that are text, or unsigned, are shifted like any others; boxes, too."""
+    frame = pd.DataFrame(
+        {
+            "CellID": [7, 3],
+            **{f"{axis}_centroid": [30, 25] for axis in "XYZ"},
+            **{f"BoundingBox_{axis}{end}": [24 + 4 * end, 20] for axis in "zyx" for end in (0, 1)},
+        }
+    )
+    frame.loc[1, [f"BoundingBox_{axis}1" for axis in "zyx"]] = 29
+    positions = {name: frame[name].astype(dtype) for name in frame if name != "CellID"}
+    cells = read_cells(frame.assign(**positions), (60, 60, 60), (0, 21, 22))
+    assert cells.centers.tolist() == [[30, 9, 8], [25, 4, 3]]
+    assert cells.boxes is not None
+    assert cells.boxes.tolist() == [[24, 3, 2, 28, 7, 6], [20, -1, -2, 29, 8, 7]]
+    # what is outside is named as the table has it
+    with pytest.raises(InputError, match=r"got Y_centroid 25 of cell 3; allowed: 26 to 85,"):
+        read_cells(frame.assign(**positions), (60, 60, 60), (0, 26, 22))
+
+
 def test_the_very_name_comes_first(tmp_path: Path) -> None:
     frame = FRAME.assign(x_centroid=0, **{"Y Centroid": 0})
     frame.to_csv(tmp_path / "cells.csv")

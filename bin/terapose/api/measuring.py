@@ -135,7 +135,7 @@ def measure_file(
     refuse_odd_name(labels, "labels")
     # nothing is normalised, and values need not be looked at for it
     params = params.model_copy(update={"normalize": "none"})
-    with image_and_folder(image, folder, params, [labels]) as (opened, _):
+    with image_and_folder(image, folder, params, [labels], has_network=False) as (opened, _):
         _refuse_runs(folder)
         home = home_of(folder, None)
         plan = _plan(opened, params, labels)

@@ -127,6 +127,7 @@ def image_and_folder(
     beside: Sequence[str] = (),
     *,
     is_second: bool = False,
+    has_network: bool = True,
 ) -> Iterator[tuple[Image, Held]]:
     """The image, once all is checked, and the folder while no other run writes to it.
 
@@ -142,6 +143,8 @@ def image_and_folder(
         Other files that are read, which no result may replace.
     is_second
         Whether the notes on image and parameters were logged before.
+    has_network
+        Whether a network runs, not only measurements.
     """
     from terapose.stages import check as check_stage
 
@@ -153,7 +156,7 @@ def image_and_folder(
     opened = open_checked(image, params)
     # the voxels of the results
     result = full_image(opened, params) if params.upscale else opened
-    check_stage.check_readable(opened, params, result)
+    check_stage.check_readable(opened, params, result, has_network=has_network)
     check_stage.check_thumbnails(result, params)
     check_image(opened, params)
     read = (params.tissue, params.markers, *beside)

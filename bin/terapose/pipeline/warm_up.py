@@ -16,7 +16,7 @@ from terapose.algorithms.objects.holes import find_holes
 from terapose.algorithms.objects.measure import measure
 from terapose.algorithms.objects.moments import add_rows, add_sums, add_values, hull_areas, rows_of
 from terapose.algorithms.objects.numbered import numbered
-from terapose.algorithms.objects.outlines import outline
+from terapose.algorithms.objects.outlines import polygons
 from terapose.algorithms.objects.seeds import assign, count_ends, find_seeds, grow_seeds
 from terapose.algorithms.windows import copy_windows, grow_boxes, mark_windows
 from terapose.networks.tiling import run_planes
@@ -34,7 +34,9 @@ def _tables(shape: tuple[int, int, int]) -> None:
         add_rows(local, origin, table[:, 1], *rows_of(table))
     add_values(local, np.ones(shape), np.zeros(1))
     hull_areas(first, left, right, np.zeros(1, np.int64))
-    outline(local[0] > 0)
+    # a ring of pixels, and a pixel beside it
+    pieces = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]], bool)
+    polygons(pieces)
     for dtype in (np.uint32, np.uint64):
         expand(np.ones(shape, dtype), 1.0)
 

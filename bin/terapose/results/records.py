@@ -53,6 +53,7 @@ class ImagePart(Part):
     identity: str
     shape: Shape
     channels: Annotated[list[Number], Field(min_length=1)]
+    selection: Part = Part()
 
 
 class Output(Part):

@@ -23,7 +23,8 @@ from terapose.io.images.folders import sample_name
 from terapose.io.remote import names_in
 from terapose.results.earlier import RECORD
 from terapose.results.outputs import LABELS, named
-from terapose.results.records import complete_record
+from terapose.results.report.given import record_in
+from terapose.results.report.numbers import parameters
 from terapose.results.report.own import CRATE, CRATE_SIGN, crate_in
 from terapose.results.verify import check
 
@@ -68,7 +69,7 @@ def write_crate(folder: Path, licence: str = "") -> Path:
             where=folder / CRATE,
             remedy="move it away",
         )
-    record = complete_record(folder)
+    record = record_in(folder, "is no complete record of results")
     document = {
         "@context": "https://w3id.org/ro/crate/1.1/context",
         "@graph": list(_entities(folder, record, licence)),
@@ -85,8 +86,9 @@ def _entities(folder: Path, record: Mapping[str, Any], licence: str) -> Iterator
     how, action = (
         ("segmented", "Segmentation") if "model" in record else ("measured", "Measurement")
     )
+    inputs = [_image(record), *_given_labels(record)]
     networks = list(_networks(record))
-    parameters = list(_parameters(record))
+    values = list(_parameters(record))
     yield {
         "@id": CRATE,
         "@type": "CreativeWork",
@@ -115,7 +117,7 @@ def _entities(folder: Path, record: Mapping[str, Any], licence: str) -> Iterator
         "name": f"{action} of {sample}",
         "endTime": made,
         "instrument": {"@id": "#terapose"},
-        "object": _all([_image(record), *networks, *parameters]),
+        "object": _all([*inputs, *networks, *values]),
         "result": _all(parts),
     }
     yield {
@@ -126,8 +128,7 @@ def _entities(folder: Path, record: Mapping[str, Any], licence: str) -> Iterator
         "softwareVersion": version,
         "identifier": record["package_digest"],
     }
-    yield _image(record)
-    yield from (*networks, *parameters, *parts)
+    yield from (*inputs, *networks, *values, *parts)
 
 
 def _all(entities: list[Entity]) -> list[Entity]:
@@ -157,24 +158,34 @@ def _parts(folder: Path, record: Mapping[str, Any]) -> Iterator[Entity]:
 
 
 def _image(record: Mapping[str, Any]) -> Entity:
-    """The image: paths on somebody's disk say nothing to others."""
-    image = record["image"]
-    address = image["address"]
+    return _input("#image", record["image"])
+
+
+def _given_labels(record: Mapping[str, Any]) -> Iterator[Entity]:
+    """The labels that were measured, if no network found them."""
+    if "given_labels" in record:
+        yield _input("#labels", record["given_labels"])
+
+
+def _input(name: str, about: Mapping[str, Any]) -> Entity:
+    """An image or labels: paths on somebody's disk say nothing to others."""
+    address = about["address"]
     return {
-        "@id": "#image",
+        "@id": name,
         "@type": "CreativeWork",
         "name": sample_name(address),
-        "identifier": image["identity"],
-        "encodingFormat": image["format"],
+        "identifier": about["identity"],
+        "encodingFormat": about["format"],
         **({"url": address} if is_url(address) else {}),
     }
 
 
 def _networks(record: Mapping[str, Any]) -> Iterator[Entity]:
-    # labels that were given were found by no network
-    model = record.get("model", {})
-    members = model.get("members") or ([model] if model else [])
-    for number, member in enumerate(members, 1):
+    # labels that were given were found by no network, cells by one of their own perhaps
+    second = record.get("second") or {}
+    models = [about["model"] for about in (record, second) if about.get("model")]
+    members = [(model, one) for model in models for one in model.get("members") or [model]]
+    for number, (model, member) in enumerate(members, 1):
         licence = member.get("licence")
         yield {
             "@id": f"#network-{number}",
@@ -186,10 +197,16 @@ def _networks(record: Mapping[str, Any]) -> Iterator[Entity]:
 
 
 def _parameters(record: Mapping[str, Any]) -> Iterator[Entity]:
-    """Parameters of all stages, each once."""
-    found: dict[str, Any] = {}
-    for step in record["stages"].values():
-        found.update(step.get("params", {}))
-    for name, value in sorted(found.items()):
+    """All parameters, each once, as a report has them; those of a second network apart."""
+    found = parameters(record)
+    if second := record.get("second"):
+        own = parameters({**second, "stages": {}, "image": {"channels": second["channels"]}})
+        found |= {f"second {name}": value for name, value in own.items()}
+    for name, value in found.items():
         text = value if isinstance(value, str) else json.dumps(value)
-        yield {"@id": f"#{name}", "@type": "PropertyValue", "name": name, "value": text}
+        yield {
+            "@id": f"#{name.replace(' ', '-')}",
+            "@type": "PropertyValue",
+            "name": name,
+            "value": text,
+        }

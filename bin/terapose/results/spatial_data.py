@@ -7,7 +7,9 @@ The store is in the format that SpatialData 0.7 writes, made without that librar
 - ``labels/<name>``: the label images; their files are copied as they are, with the pyramid;
 - ``tables/<name>_table``: the AnnData table of each (``<name>.h5ad``); rows are regions of it;
 - ``shapes/outlines``: outlines of the cells as GeoParquet, with the numbers of the cells as index,
-  if the results have ``cells.geojson``. They are read and written some thousand at a time.
+  if the results have ``cells.geojson``, packed or not. They are read and written some thousand at a
+  time. Of a stack each has its plane in the column ``plane``: polygons are to have two axes, and
+  with a column ``z``, which SpatialData 0.7 takes for a third one, it cannot find their extent.
 
 The coordinate system ``global`` has pixels of the whole image at the level of the label images; its
 origin is the corner of the first pixel. The store gets its name when it is complete.
@@ -15,13 +17,15 @@ origin is the corner of the first pixel. The store gets its name when it is comp
 
 from __future__ import annotations
 
+import gzip
 import json
+import logging
 import struct
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -30,14 +34,17 @@ from terapose.core.masking import masked_all
 from terapose.io import files
 from terapose.io.images.address import refuse_inputs
 from terapose.io.labels.files import copy_files
+from terapose.io.tables.geojson import PACKED
 from terapose.results.named_files import refuse_results
 from terapose.results.outputs import LABELS, named
 from terapose.results.records import complete_record
 from terapose.results.spatial_image import NAME, copy_image, reference
 from terapose.results.verify import check
 
+log = logging.getLogger(__name__)
+
 _GROUP = ("zarr.json",)
-_OUTLINES = "cells.geojson"
+_OUTLINES = ("cells.geojson", f"cells.geojson{PACKED}")
 _TABLE = "_table"
 """End of names of tables: names of elements are unique, and a label image has the other."""
 _TOGETHER = 8192
@@ -104,8 +111,9 @@ def write_spatial_data(
         if with_image:
             _image(results, place / "images", record)
             elements.append(f"images/{NAME}")
-        if (results / _OUTLINES).is_file() and record["output"]["level"] == 0:
-            _shapes(results / _OUTLINES, place / "shapes")
+        if (outlines := _outlines(results, record)) is not None:
+            axes = _multiscale(results / LABELS / names[0])["axes"]
+            _shapes(outlines, place / "shapes", is_stack=len(axes) > 2)
             elements.append("shapes/outlines")
         # another process may have written it meanwhile
         files.refuse_present(out, overwrite=overwrite, groups=_GROUP)
@@ -210,7 +218,24 @@ def _tables(results: Path, target: Path, names: Sequence[str]) -> None:
         )
 
 
-def _shapes(outlines: Path, target: Path) -> None:
+def _outlines(results: Path, record: Mapping[str, Any]) -> Path | None:
+    """The file of outlines; None where there is none, or they do not fit the label image."""
+    there = [path for name in _OUTLINES if (path := results / name).is_file()]
+    # SpatialData refuses shapes without a row
+    if not there or not record["cells"]:
+        return None
+    if level := record["output"]["level"]:
+        log.warning(
+            "%s: outlines are left out, because they are in pixels of level 0, and the label image "
+            "in those of level %d; to have them, run again with --upscale",
+            there[0],
+            level,
+        )
+        return None
+    return there[0]
+
+
+def _shapes(outlines: Path, target: Path, *, is_stack: bool) -> None:
     """Write the outlines, some thousand at a time."""
     import pyarrow.parquet as pq
 
@@ -228,33 +253,47 @@ def _shapes(outlines: Path, target: Path) -> None:
     )
     rows = _rows(outlines)
     part = list(islice(rows, _TOGETHER))
-    schema = _table(part).schema
+    schema = _table(part, is_stack=is_stack).schema
     with pq.ParquetWriter(target / "outlines" / "shapes.parquet", schema) as writer:
         while part:
-            writer.write_table(_table(part))
+            writer.write_table(_table(part, is_stack=is_stack))
             part = list(islice(rows, _TOGETHER))
 
 
-def _table(rows: Sequence[tuple[int, bytes]]) -> pa.Table:
+def _table(rows: Sequence[_Row], *, is_stack: bool) -> pa.Table:
     """Outlines as GeoPandas reads them, with numbers of cells as index."""
     import pandas as pd
 
-    index = pd.Index([number for number, _ in rows], dtype="int64", name="CellID")
-    frame = pd.DataFrame({"geometry": [shape for _, shape in rows]}, index=index, dtype=object)
+    index = pd.Index([row.number for row in rows], dtype="int64", name="CellID")
+    frame = pd.DataFrame({"geometry": [row.shape for row in rows]}, index=index, dtype=object)
     fields = [pa.field("geometry", pa.binary()), pa.field("CellID", pa.int64())]
+    if is_stack:
+        frame["plane"] = [row.plane for row in rows]
+        fields.insert(1, pa.field("plane", pa.int64()))
     table = pa.Table.from_pandas(frame, schema=pa.schema(fields))
     known = table.schema.metadata or {}
     return table.replace_schema_metadata({**known, b"geo": json.dumps(_GEO).encode()})
 
 
-def _rows(outlines: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbers of the cells and their outlines as WKB; each feature is a line of the file."""
-    with outlines.open(encoding="utf-8") as file:
+class _Row(NamedTuple):
+    """Number of a cell, the plane that it is in, and its outline as WKB."""
+
+    number: int
+    plane: int
+    shape: bytes
+
+
+def _rows(outlines: Path) -> Iterator[_Row]:
+    """The outlines; each feature is a line of the file."""
+    opened = gzip.open if outlines.name.endswith(PACKED) else open
+    with opened(outlines, "rt", encoding="utf-8") as file:
         for line in file:
             text = line.strip().rstrip(",")
             if text.startswith('{"type":"Feature",'):
                 feature = json.loads(text)
-                yield int(feature["properties"]["name"]), _wkb(feature["geometry"])
+                geometry = feature["geometry"]
+                plane = geometry.get("plane", {}).get("z", 0)
+                yield _Row(int(feature["properties"]["name"]), plane, _wkb(geometry))
 
 
 def _wkb(geometry: Mapping[str, Any]) -> bytes:

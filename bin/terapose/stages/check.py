@@ -82,7 +82,9 @@ def check_open_files(workers: int = 1) -> None:
         )
 
 
-def check_readable(image: Image, params: Parameters, full: Image | None = None) -> None:
+def check_readable(
+    image: Image, params: Parameters, full: Image | None = None, *, has_network: bool = True
+) -> None:
     """Decode a little of each channel: what cannot be read should not be found out after hours.
 
     Of an image with a file for each plane all files are opened. A small image is read until two
@@ -97,11 +99,13 @@ def check_readable(image: Image, params: Parameters, full: Image | None = None) 
         All parameters.
     full
         Where the results are brought to, if that is known (`full_image`).
+    has_network
+        Whether a network sees the image: only then what it has to have matters.
 
     Raises
     ------
     InputError
-        If it cannot be decoded, or a channel of a small image is constant.
+        If it cannot be decoded, or a channel of a small image that a network sees is constant.
     """
     numbers, _ = channel_numbers(image, params.channels, params.markers)
     if image.check_files is not None:
@@ -109,7 +113,8 @@ def check_readable(image: Image, params: Parameters, full: Image | None = None) 
     for level in (image, full or full_image(image, params)) if params.upscale else (image,):
         for channel in numbers:
             level.read((slice(0, 1),) * 3, channel)
-    refuse_constant(image.whole, numbers)
+    if has_network:
+        refuse_constant(image.whole, numbers)
 
 
 def check_thumbnails(image: Image, params: Parameters) -> None:

@@ -14,8 +14,6 @@ QuPath) and GEOS check: rings are simple, holes are inside, the interior is conn
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -151,24 +149,52 @@ def ring_area(ring: NDArray[np.int64]) -> int:
 
 def polygons(mask: NDArray[np.bool_]) -> list[list[NDArray[np.int64]]]:
     """Rings of an object as polygons: for each piece the outer ring, then its holes."""
-    rings = outline(mask)
-    outer = [[ring] for ring in rings if ring_area(ring) > 0]
-    for hole in (ring for ring in rings if ring_area(ring) < 0):
-        _owner(outer, hole).append(hole)
+    outer, holes = list[list[NDArray[np.int64]]](), list[NDArray[np.int64]]()
+    for ring in outline(mask):
+        if ring_area(ring) > 0:
+            outer.append([ring])
+        else:
+            holes.append(ring)
+    if len(outer) == 1:
+        outer[0] += holes
+    elif holes:
+        piece, same = _pieces(np.ascontiguousarray(mask))
+        # the pixel below the first corner of an outer ring is inside of it, and the pixel above
+        # that of a hole is of the piece that the hole is in
+        owner = {same[piece[tuple(found[0][0])]]: found for found in outer}
+        for hole in holes:
+            owner[same[piece[hole[0, 0] - 1, hole[0, 1]]]].append(hole)
     return outer
 
 
-def _owner(outer: list[list[NDArray[np.int64]]], hole: NDArray[np.int64]) -> list[Any]:
-    """The polygon that contains a hole."""
-    # the pixel above the first corner of a hole is of the piece that the hole is in
-    y, x = hole[0, 0] - 0.5, hole[0, 1] + 0.5
-    holding = [rings for rings in outer if _crossings(rings[0], y, x) % 2]
-    return min(holding, key=lambda rings: ring_area(rings[0]))
-
-
-def _crossings(ring: NDArray[np.int64], y: float, x: float) -> int:
-    """How often a line from a point to the left crosses the upright edges of a ring."""
-    after = np.roll(ring, -1, axis=0)
-    upright = (ring[:, 1] == after[:, 1]) & (ring[:, 1] < x)
-    low, high = np.minimum(ring[:, 0], after[:, 0]), np.maximum(ring[:, 0], after[:, 0])
-    return int((upright & (low < y) & (y < high)).sum())
+@njit
+def _pieces(mask):  # type: ignore[no-untyped-def]
+    """A number for each pixel (4-connected, 0 outside), and for each number one of the piece."""
+    height, width = mask.shape
+    found = np.zeros((height, width), np.int32)
+    same = np.zeros(mask.size // 2 + 2, np.int32)
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            if not mask[y, x]:
+                continue
+            above = found[y - 1, x] if y else 0
+            beside = found[y, x - 1] if x else 0
+            if not above and not beside:
+                count += 1
+                same[count] = count
+                found[y, x] = count
+                continue
+            found[y, x] = max(above, beside)
+            if above and beside:
+                while same[above] != above:
+                    same[above] = same[same[above]]
+                    above = same[above]
+                while same[beside] != beside:
+                    same[beside] = same[same[beside]]
+                    beside = same[beside]
+                same[max(above, beside)] = min(above, beside)
+    # the smallest number of a piece comes first
+    for number in range(1, count + 1):
+        same[number] = same[same[number]]
+    return found, same

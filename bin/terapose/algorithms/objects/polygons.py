@@ -35,13 +35,20 @@ def filled(
     start, stop
         (Y, X) of the window.
     """
-    shape = stop[0] - start[0], stop[1] - start[1]
-    inside = np.zeros(shape, bool)
+    inside = np.zeros((stop[0] - start[0], stop[1] - start[1]), bool)
     for rings in polygons:
+        # of many small ones none takes all of the window
+        y0, x0, y1, x1 = bounds([rings])
+        low = max(y0, start[0]), max(x0, start[1])
+        shape = min(y1, stop[0]) - low[0], min(x1, stop[1]) - low[1]
+        if min(shape) < 1:
+            continue
         toggles = np.zeros((shape[0], shape[1] + 1), np.int64)
         for ring in rings:
-            _toggle(ring, start, toggles)
-        inside |= np.cumsum(toggles[:, :-1], axis=1) % 2 == 1
+            _toggle(ring, low, toggles)
+        y, x = low[0] - start[0], low[1] - start[1]
+        part = inside[y : y + shape[0], x : x + shape[1]]
+        part |= np.cumsum(toggles[:, :-1], axis=1) % 2 == 1
     return inside
 
 

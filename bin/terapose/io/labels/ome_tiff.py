@@ -11,6 +11,7 @@ packed tiles wait in a file beside until it is their plane's turn.
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,9 @@ from terapose.io.labels.ome_zarr import NAME, level_shape, open_level, pyramid_f
 TILE = 1024
 TOGETHER = 2**25
 """Voxels of a volume that are read at once: 134 MB of 4 bytes each."""
+EDGE = 4096
+"""Pixels of a plane along an axis that are read at once where they are placed in a larger image:
+67 MB of 4 bytes each. Whole chunks of `FLAT_CHUNKS`."""
 
 
 def write_mask(
@@ -145,17 +149,25 @@ class Placed:
             for i, n in zip(given, self.shape, strict=True)
         ]
         result = np.zeros([b - a for a, b in places], self.dtype)
-        inner, source = [], []
-        for (a, b), n, first, step in zip(
-            places, self._labels.shape, self._offset, self._factor, strict=True
-        ):
-            low, high = max(a, -(-first // step)), min(b, -(-(first + n) // step))
-            inner.append(slice(low - a, max(low, high) - a))
-            source.append(slice(low * step - first, max(low, high) * step - first))
-        if all(s.stop > s.start for s in inner):
-            read = np.asarray(self._labels[tuple(source)])
-            result[tuple(inner)] = read[tuple(slice(None, None, f) for f in self._factor)]
+        # of the coarsest level one tile may be all of the labels.
+        parts = [[*self._parts(axis, *place)] for axis, place in enumerate(places)]
+        kept = tuple(slice(None, None, f) for f in self._factor)
+        for spans in itertools.product(*parts):
+            inner, source = zip(*spans, strict=True)
+            # without a name: one part would stay while the next is read.
+            result[inner] = np.asarray(self._labels[source])[kept]
         return result[tuple(0 if isinstance(i, int) else slice(None) for i in given)]
+
+    def _parts(self, axis: int, start: int, stop: int) -> Iterator[tuple[slice, slice]]:
+        """Where parts of a region are in it, and in the labels; no chunk is in two parts."""
+        first, step = self._offset[axis], self._factor[axis]
+        for begin in range(0, self._labels.shape[axis], EDGE):
+            end = min(begin + EDGE, self._labels.shape[axis])
+            low = max(start, -(-(first + begin) // step))
+            high = min(stop, -(-(first + end) // step))
+            if low < high:
+                source = slice(low * step - first, (high - 1) * step - first + 1)
+                yield slice(low - start, high - start), source
 
 
 Source = zarr.Array[Any] | Placed

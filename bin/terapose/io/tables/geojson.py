@@ -25,6 +25,8 @@ PACKED = ".gz"
 _LEVEL = 6
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _NOT_MEASURED = ("CellID", "BoundingBox")
+_POSITION = "_centroid"
+"""In names of columns: of a large image, six digits of a position would be whole pixels."""
 
 
 def write_geojson(
@@ -81,7 +83,7 @@ def _features(batch: Table, rings: Table, sample: str, planes: int) -> Iterator[
                 geometry[kind] = _geometry(list(polygons.values()), plane)
         if 0 not in geometry:
             continue
-        values = ((name, _number(column[row])) for name, column in columns.items())
+        values = ((name, _number(column[row], name)) for name, column in columns.items())
         yield {
             "type": "Feature",
             "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{sample} {number}")),
@@ -104,11 +106,15 @@ def _geometry(polygons: list[list[list[list[int]]]], plane: int | None) -> dict[
     return {"type": "MultiPolygon", "coordinates": polygons, **where}
 
 
-def _number(value: float) -> float | int | None:
-    """A measurement to six digits; None for what is none."""
+def _number(value: float, name: str) -> float | int | None:
+    """A measurement to six digits, a position to four decimals at least; None for what is none."""
     if isinstance(value, int):
         return int(value)  # true and false, too
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+    if not math.isfinite(value):
+        return None
+    # of 100 on, six digits are fewer decimals
+    is_far = _POSITION in name and abs(value) >= 100
+    return round(value, 4) if is_far else float(f"{value:.6g}")
 
 
 def rings_in(table: Table, first: int, stop: int) -> Table:

@@ -5,7 +5,7 @@ CSV and Parquet hold all columns; AnnData is in `terapose.io.tables.h5ad`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +31,7 @@ class _Writer(Protocol):
 
 class _Csv:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        fields = [field.with_name(as_cell(field.name)) for field in schema]
+        fields = [field.with_name(_heading(field.name, schema.names)) for field in schema]
         self._schema = pa.schema(fields)
         options = pa.csv.WriteOptions(quoting_style="needed", quoting_header="needed")
         self._file = pa.csv.CSVWriter(path.absolute(), self._schema, write_options=options)
@@ -41,6 +41,14 @@ class _Csv:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _heading(name: str, names: Collection[str]) -> str:
+    """A name as a heading that no other column has."""
+    heading = as_cell(name)
+    while heading != name and heading in names:
+        heading = f"'{heading}"
+    return heading
 
 
 class _Parquet:

@@ -169,7 +169,13 @@ class Summary:
 
 
 def summarise(
-    folder: Path, record: Mapping[str, Any], shape: ZYX, offset: ZYX, *, planar: bool
+    folder: Path,
+    record: Mapping[str, Any],
+    shape: ZYX,
+    offset: ZYX,
+    *,
+    planar: bool,
+    name: str = "cells",
 ) -> Summary | None:
     """Go through the table of cells once.
 
@@ -183,6 +189,8 @@ def summarise(
         (Z, Y, X) of the label image, and where it begins in the positions of the table.
     planar
         Whether sizes are areas.
+    name
+        Compartment; each has as many rows as there are cells.
 
     Returns
     -------
@@ -194,7 +202,8 @@ def summarise(
     InputError
         If the table cannot be read, or has another number of cells than the record.
     """
-    tables = [name for name in ("cells.parquet", "cells.csv") if name in record["tables"]]
+    files = (f"{name}.parquet", f"{name}.csv")
+    tables = [file for file in files if file in record["tables"]]
     if not tables:
         return None
     path, found, rows = folder / tables[0], Summary(shape), 0

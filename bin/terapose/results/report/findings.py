@@ -1,6 +1,9 @@
 """What to look at twice: signs that a result may not be what was meant, each with what to try.
 
 None of them is a fault: each is a rule with a limit, and results may be right nevertheless.
+
+Where nuclei became cells, it is nuclei that the network was to find: sizes are theirs where they
+are compared with its parameters, or where these are what to try.
 """
 
 from __future__ import annotations
@@ -42,7 +45,10 @@ class Finding(NamedTuple):
 
 
 def findings(
-    record: Mapping[str, Any], found: Summary | None, saturated: Mapping[str, Any]
+    record: Mapping[str, Any],
+    found: Summary | None,
+    saturated: Mapping[str, Any],
+    nuclei: Summary | None = None,
 ) -> list[Finding]:
     """All that is found.
 
@@ -54,14 +60,22 @@ def findings(
         What the table of cells says; None where there is none.
     saturated
         Share of the voxels that were looked at with the highest intensity, if it counts.
+    nuclei
+        What the table of nuclei says, if nuclei became cells.
     """
+    what = "nuclei" if "nuclei" in record["compartments"] else "cells"
+    segmented = found if what == "cells" else nuclei
     used = diameter_used(record)
     several = [] if used is None else _of_network(record, used)
     several += [*_of_input(record, saturated), *_of_count(record, found)]
-    if used is not None and found is not None and found.size.count:
-        several += _of_diameter(record, found, used * factor(record))
+    # a function of the user may make cells larger or smaller
+    is_network = used is not None and "process_cells" not in record["stages"]
+    if is_network and segmented is not None and segmented.size.count:
+        several += _of_diameter(record, segmented, what)
     if found is not None and found.size.count >= _ENOUGH:
-        several += [*_of_border(found), *_of_sizes(found), *_of_errors(record, found)]
+        several += _of_border(found)
+        several += [] if segmented is None else _of_sizes(segmented, what)
+        several += _of_errors(record, found)
     if used is None:
         several = [one._replace(remedy=_OF_GIVEN.get(one.name, one.remedy)) for one in several]
     notes = [Finding("note", str(note), "See the log of the run.") for note in record["notes"]]
@@ -137,17 +151,18 @@ def _of_count(record: Mapping[str, Any], found: Summary | None) -> list[Finding]
     ]
 
 
-def _of_diameter(record: Mapping[str, Any], found: Summary, used: float) -> list[Finding]:
+def _of_diameter(record: Mapping[str, Any], found: Summary, what: str) -> list[Finding]:
+    used = (diameter_used(record) or 1) * factor(record)
     mine = found_diameter(found, record)
     if mine is None or used / _FAR <= mine <= used * _FAR:
         return []
     return [
         Finding(
             "diameter-differs",
-            f"The median cell has a diameter of {number(mine)} pixels, and the diameter that was "
-            f"used is {number(used)}.",
-            "Compare both with cells in the pictures. If the outlines are right, all is well; if "
-            f"cells are cut or merged, try --diameter {number(mine / factor(record))}.",
+            f"The median {_ONE[what]} has a diameter of {number(mine)} pixels, and the diameter "
+            f"that was used is {number(used)}.",
+            f"Compare both with {what} in the pictures. If the outlines are right, all is well; if "
+            f"{what} are cut or merged, try --diameter {number(mine / factor(record))}.",
         )
     ]
 
@@ -166,7 +181,10 @@ def _of_border(found: Summary) -> list[Finding]:
     ]
 
 
-def _of_sizes(found: Summary) -> list[Finding]:
+_ONE = {"cells": "cell", "nuclei": "nucleus"}
+
+
+def _of_sizes(found: Summary, what: str) -> list[Finding]:
     median, some = found.size.quantile(0.5), []
     large = found.size.share(_MERGED * median)
     small = found.size.share(0, _PIECES * median)
@@ -174,8 +192,8 @@ def _of_sizes(found: Summary) -> list[Finding]:
         some.append(
             Finding(
                 "merged",
-                f"{100 * large:.1f} % of the cells are more than {_MERGED} times as large as the "
-                "median: some may be several cells.",
+                f"{100 * large:.1f} % of the {what} are more than {_MERGED} times as large as the "
+                f"median: some may be several {what}.",
                 "See the largest cells below. If they are merged, try a smaller --diameter, a "
                 "higher --cellprob-threshold, or in mode stitch a higher --stitch-threshold.",
             )
@@ -184,9 +202,9 @@ def _of_sizes(found: Summary) -> list[Finding]:
         some.append(
             Finding(
                 "pieces",
-                f"{100 * small:.0f} % of the cells are smaller than a fifth of the median: some "
-                "may be pieces of cells, or dirt.",
-                "See the smallest cells below. If they are no cells, try a larger --diameter, "
+                f"{100 * small:.0f} % of the {what} are smaller than a fifth of the median: some "
+                f"may be pieces of {what}, or dirt.",
+                f"See the smallest cells below. If they are no {what}, try a larger --diameter, "
                 "--min-size or --min-median-fraction.",
             )
         )

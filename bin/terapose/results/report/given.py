@@ -84,6 +84,13 @@ def _few(value: Any) -> Any:
 
 class _Diameter(Part):
     origin: str = "network"
+    pixels: Amount | None = None
+
+
+class _Second(Part):
+    model: _Model
+    channels: list[int]
+    intensity: Annotated[_Params, BeforeValidator(_few)] = _Params()
 
 
 class _Intensity(_Params):
@@ -100,6 +107,7 @@ class _Measured(Record):
     diameter: _Diameter = _Diameter()
     anisotropy: Amount
     expand: Share
+    second: _Second | None = None
     notes: Annotated[list[str], Field(max_length=MANY)]
     stages: _Stages  # type: ignore[assignment]
 
@@ -113,15 +121,22 @@ class _Run(_Measured):
     flow_precision: str
 
 
-def record_in(results: Path) -> dict[str, Any]:
-    """The record of complete results.
+def record_in(results: Path, what: str = _UNLIKE) -> dict[str, Any]:
+    """The record of complete results, with what parameters are read from.
+
+    Parameters
+    ----------
+    results
+        Their folder.
+    what
+        What to say if the record lacks it.
 
     Raises
     ------
     InputError
         As `complete_record`; also if it does not hold what a report needs.
     """
-    return complete_record(results, _shape_of, _UNLIKE)
+    return complete_record(results, _shape_of, what)
 
 
 def _shape_of(record: dict[str, Any]) -> type[Record]:

@@ -33,17 +33,28 @@ def found_diameter(found: Summary, record: Mapping[str, Any]) -> float | None:
 
 def _depth(record: Mapping[str, Any]) -> float:
     """Height of a voxel in pixels, in the label image."""
-    size = record["output"]["voxel_size"]
-    return float(size[0] / size[2]) if size else float(record["anisotropy"])
+    output = record["output"]
+    if size := output["voxel_size"]:
+        return float(size[0] / size[2])
+    # the anisotropy is that of the level that was segmented
+    return float(record["anisotropy"]) * factor(record) / _factor(record, 0)
 
 
 def factor(record: Mapping[str, Any]) -> float:
     """Pixels of the label image for one of the level that was segmented."""
-    return float(record["output"]["shape"][2] / record["image"]["shape"][2])
+    return _factor(record, 2)
+
+
+def _factor(record: Mapping[str, Any], axis: int) -> float:
+    return float(record["output"]["shape"][axis] / record["image"]["shape"][axis])
 
 
 def numbers(
-    name: str, record: Mapping[str, Any], found: Summary | None, saturated: Mapping[str, Any]
+    name: str,
+    record: Mapping[str, Any],
+    found: Summary | None,
+    saturated: Mapping[str, Any],
+    nuclei: Summary | None = None,
 ) -> dict[str, Any]:
     """All numbers of a sample.
 
@@ -57,6 +68,8 @@ def numbers(
         What the table of cells says; None where there is none.
     saturated
         What is known of the voxels with the highest intensity.
+    nuclei
+        What the table of nuclei says, if nuclei became cells.
     """
     output, about, model = record["output"], record["image"], record.get("model", {})
     used = diameter_used(record)
@@ -66,6 +79,7 @@ def numbers(
         "terapose": record["terapose"],
         "cells": record["cells"],
         "mode": record["mode"],
+        "compartments": record["compartments"],
         "image": {
             "address": about["address"],
             "format": about["format"],
@@ -82,6 +96,7 @@ def numbers(
             "used": _rounded(used),
             "of_network": model.get("diam_mean"),
             "found": None if found is None else _rounded(found_diameter(found, record)),
+            **({} if nuclei is None else {"nuclei": _rounded(found_diameter(nuclei, record))}),
         },
         "intensity": {**record.get("intensity", {}), **_scaled(record)},
         "saturated": dict(saturated),
@@ -104,7 +119,11 @@ def numbers(
 
 
 def parameters(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as the record has them, by name; of several stages with one, it is the same."""
+    """Parameters as the record has them, by name; of several stages with one, it is the same.
+
+    Those that the plan decides are what they became: the diameter that was found, the mode that
+    was chosen. Addresses are not among them.
+    """
     known = {
         key: value for done in record["stages"].values() for key, value in done["params"].items()
     }
@@ -113,8 +132,12 @@ def parameters(record: Mapping[str, Any]) -> dict[str, Any]:
     if "model" in record:
         of_network = ("precision", "overlap", "augment", "skip_empty")
         known |= {f"network {key}": record["model"][key] for key in of_network}
-    names = ("anisotropy", "rescale", "flow_precision", "expand", "block")
+    names = ("mode", "anisotropy", "rescale", "flow_precision", "expand", "block")
     known |= {key: record.get(key) for key in names}
+    if "model" in record:
+        known["diameter"] = record.get("diameter", {}).get("pixels")
+    known |= {key: record["image"].get(key) for key in ("level", "channels", "voxel_size")}
+    known["region"] = record["image"].get("selection", {}).get("region") or None
     cleaned: dict[str, Any] = masked_all(known)
     return {key: cleaned[key] for key in sorted(cleaned) if cleaned[key] is not None}
 
@@ -134,14 +157,15 @@ def _statistics(found: Summary, record: Mapping[str, Any]) -> dict[str, Any]:
     """What the table says; sizes in voxels, or pixels in mode 2d."""
     whole = math.prod(found.shape)
     size = record["output"]["voxel_size"]
-    area, unit = found.shape[1] * found.shape[2], "per_megapixel"
-    amount = found.size.count / (area / 1e6)
-    if size and found.shape[0] == 1:
-        unit, amount = "per_mm2", found.size.count / (area * size[1] * size[2] / 1e6)
+    # of a stack in mode 2d each cell is in one plane
+    flat, unit = found.shape[0] == 1 or record["mode"] == "2d", "per_megapixel"
+    amount = found.size.count / (whole / 1e6)
+    if size and flat:
+        unit, amount = "per_mm2", found.size.count / (whole * size[1] * size[2] / 1e6)
     elif size:
         unit, amount = "per_mm3", found.size.count / (whole * math.prod(size) / 1e9)
-    elif found.shape[0] > 1:
-        unit, amount = "per_megavoxel", found.size.count / (whole / 1e6)
+    elif not flat:
+        unit = "per_megavoxel"
     return {
         "size": found.size.summary(),
         "probability": found.probability.summary(),

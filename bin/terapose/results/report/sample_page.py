@@ -200,8 +200,10 @@ def _figure(view: View, title: str, unit: str, mode: str) -> Markup:
 
 def _charts(facts: Mapping[str, Any], found: Summary) -> Markup:
     params, planar = facts["parameters"], facts["mode"] == "2d"
+    # where nuclei became cells, it is the size of nuclei
+    least = [drawing.Line(float(params.get("min_size", 0)), "min_size")]
     lines = {
-        "size": [drawing.Line(float(params.get("min_size", 0)), "min_size")],
+        "size": [] if "nuclei" in facts["compartments"] else least,
         "probability": [drawing.Line(params.get("cellprob_threshold", 0.0), "threshold")],
         "error": [],
     }
@@ -278,9 +280,17 @@ def _scaling(facts: Mapping[str, Any]) -> Markup:
         ],
         *_of_network(diameter),
         ["Diameter of the median cell, in pixels", number(diameter["found"])],
+        *_of_nuclei(diameter),
     ]
     known = [row for row in rows if row[1] is not None]
     return joined(element("h2", "Input"), table(["", "value"], known))
+
+
+def _of_nuclei(diameter: Mapping[str, Any]) -> list[list[Child]]:
+    """The diameter to compare with that of the network, where nuclei became cells."""
+    if "nuclei" not in diameter:
+        return []
+    return [["Diameter of the median nucleus, in pixels", number(diameter["nuclei"])]]
 
 
 def _of_network(diameter: Mapping[str, Any]) -> list[list[Child]]:

@@ -12,6 +12,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +64,19 @@ def write_report(results: Path, output: Path, *, name: str = "", address: str = 
     refuse_others(output)
     source = open_source(results, record, address)
     shape, offset = source.shape, zyx(record["output"]["offset"])
-    found = summarise(results, record, shape, offset, planar=record["mode"] == "2d")
+    summed = partial(summarise, results, record, shape, offset, planar=record["mode"] == "2d")
+    found, nuclei = summed(), summed(name="nuclei")
     typical = None if found is None else found_diameter(found, record)
     diameter = typical or (diameter_used(record) or 1) * factor(record)
     chosen = [] if found is None else places(found, source.block)
     shown = views(source, fullest(found, shape), chosen, diameter)
     saturated = _saturated(source)
-    some = findings(record, found, saturated)
+    some = findings(record, found, saturated, nuclei)
     # before anything is written: what was read is what was opened
     source.watch.confirm()
     title = in_utf8(name or Path(os.path.abspath(results)).name)
     facts = {
-        **numbers(title, record, found, saturated),
+        **numbers(title, record, found, saturated, nuclei),
         "warnings": [dict(one._asdict()) for one in some],
     }
     _write(output, sample_page(facts, some, found, shown), facts, multiqc([facts]))

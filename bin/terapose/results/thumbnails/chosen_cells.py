@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_numeric_dtype
 
 from terapose.algorithms.windows import grow_boxes
 from terapose.core.errors import InputError
@@ -94,13 +93,10 @@ def read_cells(
     missing = [name for name in needed if name not in frame]
     if missing:
         raise _lacking(missing, present, needed, where)
-    for axis, first in zip("zyx", origin, strict=True):
-        for name in (f"{axis.upper()}_centroid", *(f"BoundingBox_{axis}{end}" for end in "01")):
-            if first and name in frame and is_numeric_dtype(frame[name]):
-                frame = frame.assign(**{name: frame[name] - first})
     ids = _ids(frame["CellID"], where)
-    centers = _centers(frame, ids, axes, shape, where)
-    return Cells(ids, centers, _boxes(frame, box, where) if set(box) <= set(frame) else None)
+    centers = _centers(frame, ids, axes, shape, origin, where)
+    has_boxes = set(box) <= set(frame)
+    return Cells(ids, centers, _boxes(frame, box, origin, where) if has_boxes else None)
 
 
 def find_boxes(
@@ -302,34 +298,35 @@ def _ids(column: pd.Series, where: str) -> NDArray[np.int64]:
 
 
 def _centers(
-    frame: pd.DataFrame, ids: NDArray[np.int64], axes: str, shape: ZYX, where: str
+    frame: pd.DataFrame, ids: NDArray[np.int64], axes: str, shape: ZYX, origin: ZYX, where: str
 ) -> NDArray[np.int64]:
     centers = np.zeros((len(ids), 3), np.int64)
     for axis in axes:
         number, name = "zyx".index(axis), f"{axis.upper()}_centroid"
+        given = _numbers(frame[name], where).astype(np.float64)
         # towards zero, as cellcutter cuts
-        values = np.trunc(_numbers(frame[name], where))
+        values = np.trunc(given - origin[number])
         outside = (values < 0) | (values >= shape[number])
         if outside.any():
             first = int(np.flatnonzero(outside)[0])
             raise InputError(
                 f"{int(outside.sum())} cells are outside the image",
                 where=where,
-                got=f"{name} {frame[name].iloc[first]:g} of cell {ids[first]}",
-                allowed=f"0 to {shape[number] - 1}, in pixels",
+                got=f"{name} {given[first]:g} of cell {ids[first]}",
+                allowed=f"{origin[number]} to {origin[number] + shape[number] - 1}, in pixels",
                 remedy="give the table of this image; centroids are in pixels, not in micrometres",
             )
         centers[:, number] = values
     return centers
 
 
-def _boxes(frame: pd.DataFrame, names: Sequence[str], where: str) -> NDArray[np.int64]:
+def _boxes(frame: pd.DataFrame, names: Sequence[str], origin: ZYX, where: str) -> NDArray[np.int64]:
     flat = len(names) == 4
     columns = [_numbers(frame[name], where).astype(np.int64) for name in names]
     if flat:
         ones = np.ones(len(frame), np.int64)
         columns = [0 * ones, *columns[:2], ones, *columns[2:]]
-    boxes = np.stack(columns, axis=1)
+    boxes: NDArray[np.int64] = np.stack(columns, axis=1) - np.tile(origin, 2)
     wrong = np.flatnonzero((boxes[:, 3:] <= boxes[:, :3]).any(1))
     if len(wrong):
         raise InputError(
