@@ -162,6 +162,25 @@ def test_tiles_that_were_never_written_are_zeros(tmp_path: Path) -> None:
     assert (image.read(np.s_[:1, :256, :256])[0] == plane).all()
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("kind", CUT)
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_place_without_a_length(
+    tmp_path: Path, kind: str, compression: str | None, lost: int
+) -> None:
+    """One of both is 0: this part would be read as zeros, as if it was never written."""
+    how, tags = CUT[kind]
+    path = tmp_path / "image.tif"
+    plane = np.random.default_rng(0).integers(1, 600, (256, 256)).astype(np.uint16)
+    tifffile.imwrite(path, plane, metadata=None, compression=compression, **how)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tag = file.pages.first.tags[tags[lost]]
+        tag.overwrite([0 if n == 5 else value for n, value in enumerate(tag.value)])
+    said = ("a length, but no place", "a place, but no length")[lost]
+    with pytest.raises(InputError, match=rf"image.tif, page 0: {kind[:-1]} 5 has {said}"):
+        open_image(path)
+
+
 @pytest.mark.parametrize("odd", [2, 3])
 def test_pages_of_several_sizes(tmp_path: Path, odd: int) -> None:
     path = tmp_path / "pages.tif"

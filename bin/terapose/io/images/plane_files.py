@@ -16,7 +16,7 @@ import numpy as np
 from terapose.core.errors import InputError, pass_on
 from terapose.io.images.joined import Index
 from terapose.io.images.pictures import PNG, jpeg_2000_header
-from terapose.io.images.tiff_checks import check_bytes
+from terapose.io.images.tiff_checks import check_stored
 from terapose.io.images.tiff_files import is_tiff, said_by_tifffile
 from terapose.io.images.tiff_pictures import tiff_file
 
@@ -183,7 +183,7 @@ def _only_image(path: str, file: Any) -> Any:
             allowed="one image in each file of a stack",
             remedy="open it without stack",
         )
-    check_bytes(path, images[0])
+    check_stored(path, images[0])
     return images[0]
 
 
