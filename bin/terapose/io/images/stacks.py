@@ -107,7 +107,11 @@ def find_places(address: str) -> Places:
     axes = patterns.axes_in(address)
     found = [one for one in patterns.matches(address) if os.path.isfile(one.path)]
     if not found:
-        raise InputError("no file matches this pattern", where=address, remedy="check the path")
+        raise InputError(
+            "no file matches this pattern",
+            where=address,
+            remedy="check the path; {z} and {t} are whole numbers, with all of their digits",
+        )
     if axes:
         return plane_places.by_pattern(address, found)
     return plane_places.in_natural_order(address, [one.path for one in found])
