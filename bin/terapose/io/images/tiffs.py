@@ -42,7 +42,7 @@ from terapose.io.images.tiff_files import (
     said_by_tifffile,
 )
 from terapose.io.images.tiff_images import images_of
-from terapose.io.images.tiff_metadata import image_names, metadata_of, scaled
+from terapose.io.images.tiff_metadata import image_names, metadata_of, note_of_values, scaled
 from terapose.io.images.tiff_pages import check_split
 from terapose.io.images.tiff_planes import chunks_of, files_of, is_lazy, open_source
 
@@ -169,7 +169,8 @@ def _describe(
     check_kind(address, file, image, chosen.axes)
     refuse_colour(address, level, for_display=_has_display_colours(file, found))
     finest = layout_of(address, image.axes, pyramid[0].shape, level.dtype, chosen)
-    finest = replace(finest, note="; ".join(filter(None, (found.note, finest.note))))
+    notes = (found.note, finest.note, note_of_values(file, image))
+    finest = replace(finest, note="; ".join(filter(None, notes)))
     layout = finest.at(level.shape)
     check_planes(address, level, layout)
     told = metadata_of(file, image)
