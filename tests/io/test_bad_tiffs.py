@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tests.command import Terapose
 from terapose.apps.train.files import read_pair
 from terapose.core.errors import InputError
 from terapose.io.images.opening import open_image
+from terapose.io.images.tiff_files import said_by_tifffile
 
 
 def _circle(path: Path, *, pages: int, back_to: int, big: bool) -> None:
@@ -162,6 +165,25 @@ def test_tiles_that_were_never_written_are_zeros(tmp_path: Path) -> None:
     assert (image.read(np.s_[:1, :256, :256])[0] == plane).all()
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("kind", CUT)
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_place_without_a_length(
+    tmp_path: Path, kind: str, compression: str | None, lost: int
+) -> None:
+    """One of both is 0: this part would be read as zeros, as if it was never written."""
+    how, tags = CUT[kind]
+    path = tmp_path / "image.tif"
+    plane = np.random.default_rng(0).integers(1, 600, (256, 256)).astype(np.uint16)
+    tifffile.imwrite(path, plane, metadata=None, compression=compression, **how)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tag = file.pages.first.tags[tags[lost]]
+        tag.overwrite([0 if n == 5 else value for n, value in enumerate(tag.value)])
+    said = ("a length, but no place", "a place, but no length")[lost]
+    with pytest.raises(InputError, match=rf"image.tif, page 0: {kind[:-1]} 5 has {said}"):
+        open_image(path)
+
+
 @pytest.mark.parametrize("odd", [2, 3])
 def test_pages_of_several_sizes(tmp_path: Path, odd: int) -> None:
     path = tmp_path / "pages.tif"
@@ -171,3 +193,21 @@ def test_pages_of_several_sizes(tmp_path: Path, odd: int) -> None:
             file.write(np.ones((edge, edge), np.uint8), metadata=None, contiguous=False)
     with pytest.raises(InputError, match=r"different sizes.*write pages of one size"):
         open_image(path)
+
+
+def test_what_tifffile_says_in_another_thread(tmp_path: Path) -> None:
+    """A good file was refused for the damage of another one that was opened at the same time."""
+    good, bad = tmp_path / "good.tif", tmp_path / "bad.tif"
+    tifffile.imwrite(good, np.ones((9, 16, 16), np.uint8), metadata=None, compression="zlib")
+    bad.write_bytes(good.read_bytes()[:-200])
+    logger = logging.getLogger("tifffile")
+    before = logger.propagate, list(logger.handlers)
+    with said_by_tifffile() as said, ThreadPoolExecutor(8) as pool:
+        opened = [pool.submit(open_image, path) for path in (good, bad) * 40]
+        assert all(one.result().shape == (9, 16, 16) for one in opened[::2])
+        assert all(isinstance(one.exception(), InputError) for one in opened[1::2])
+    assert not said
+    assert (logger.propagate, list(logger.handlers)) == before
+    with said_by_tifffile() as said:
+        logger.warning("inside")
+    assert said == ["inside"]

@@ -145,6 +145,40 @@ def test_virtual_datasets_of_numbered_files(tmp_path: Path) -> None:
     assert open_image(tmp_path / "a.h5").identity != image.identity
 
 
+@pytest.mark.parametrize("part", [slice(None), slice(1, 3)])
+@pytest.mark.parametrize(
+    ("source", "is_read"),
+    [
+        (VOLUME, True),
+        (np.concatenate([VOLUME, VOLUME]), True),
+        (VOLUME.astype(np.uint8), True),
+        (VOLUME[:2], False),
+        (VOLUME[:, :, :30], False),
+        (VOLUME[:, :30], False),
+        (VOLUME.transpose(0, 2, 1), False),
+        (VOLUME[0], False),
+        (VOLUME + 0.7, False),
+        (VOLUME.astype(np.uint32), False),
+        (VOLUME.astype(np.int16), False),
+    ],
+)
+def test_sources_that_do_not_fit(
+    tmp_path: Path, source: np.ndarray, is_read: bool, part: slice
+) -> None:
+    """Zeros were read in the place of what is missing, and numbers that were cut off."""
+    expected = VOLUME[part]
+    layout = h5py.VirtualLayout(expected.shape, VOLUME.dtype)
+    layout[:] = h5py.VirtualSource("part.h5", "data", VOLUME.shape)[part]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_virtual_dataset("raw", layout)
+    write(tmp_path / "part.h5", "data", source)
+    if is_read:
+        assert (whole(open_image(tmp_path / "a.h5")) == expected).all()
+    else:
+        said = "a part of a virtual dataset has other voxels .*; got part.h5, data: "
+        assert_refused(said, tmp_path / "a.h5")
+
+
 # -- what cannot be read ----------------------------------------------------------------------
 
 

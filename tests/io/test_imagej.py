@@ -231,3 +231,14 @@ def test_axes_of_length_1_at_the_end(tmp_path: Path) -> None:
         array = voxels(*shape)
         tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack")
         assert same(open_image(tmp_path / "a.tif"), array.reshape(1, 5, 33, 47))
+
+
+def test_signed_numbers_of_imagej_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    array = voxels(5, 33, 47)
+    for c0, is_signed in ((-32768.0, True), (0.0, False)):
+        told = {"axes": "ZYX", "c0": c0, "c1": 1.0, "vunit": "gray value"}
+        tifffile.imwrite(path, array, imagej=True, metadata=told)
+        image = open_image(path)
+        assert same(image, array[None])
+        assert ("32768 higher" in image.layout.note) == is_signed

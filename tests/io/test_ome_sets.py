@@ -100,6 +100,20 @@ def test_a_renamed_member_is_known_by_its_identifier(tmp_path: Path) -> None:
     assert_refused("files of the image are missing; got 1.ome.tif", paths[0])
 
 
+@pytest.mark.parametrize("how", ["renamed for each other", "renamed", "link"])
+def test_two_names_of_one_file(tmp_path: Path, how: str) -> None:
+    """It was read for both channels."""
+    paths = ome.write_set(tmp_path, _array(1, 2), "C", companion="")
+    last = paths[1].rename(tmp_path / "x")
+    if how == "link":
+        paths[1].symlink_to(paths[0].name)
+    elif how == "renamed for each other":
+        paths[0].rename(paths[1])
+    if how != "link":
+        last.rename(paths[0])
+    assert_refused(r"two files of the image are one; got 0.ome.tif and 1.ome.tif, ", paths[0])
+
+
 @pytest.mark.parametrize(
     ("lost", "companion", "what"),
     [

@@ -50,15 +50,22 @@ _OTHERS = {
 _NAMES = {
     "time": "T",
     "frame": "T",
+    "frames": "T",
     "channel": "C",
     "channels": "C",
     "depth": "Z",
     "slice": "Z",
+    "slices": "Z",
     "plane": "Z",
+    "planes": "Z",
     "height": "Y",
     "row": "Y",
+    "rows": "Y",
     "width": "X",
     "column": "X",
+    "columns": "X",
+    "col": "X",
+    "cols": "X",
     "position": "P",
     "wavelength": "E",
     "angle": "A",
@@ -66,6 +73,7 @@ _NAMES = {
 _NUMBERED = re.compile(r"(phony_)?(dim|axis|d)_?\d+")
 """Names that say nothing, as xarray and netCDF give them."""
 
+_SAYS_NOTHING = "QI"
 _FEW = 4
 _THIN = 8
 _MANY = 1000
@@ -133,13 +141,25 @@ def letter_of(name: str) -> str:
     Returns
     -------
     str
-        T, C, Z, Y or X; ``Q`` where the name says nothing; of another name a letter that
-        `understand` refuses: what is called position is no guess away from Z.
+        T, C, Z, Y or X; ``Q`` where the name says nothing; of another name, or another letter, one
+        that `understand` refuses: what is called position, m or s is no guess away from Z.
     """
     name = name.rsplit("/", 1)[-1].lower()
-    if len(name) < 2 or _NUMBERED.fullmatch(name):
-        return name.upper() if name and name.upper() in KNOWN else UNKNOWN
-    return _NAMES.get(name, "U")
+    if (len(name) < 2 and not name.isalpha()) or _NUMBERED.fullmatch(name):
+        return UNKNOWN
+    if len(name) > 1:
+        return _NAMES.get(name, "U")
+    letter = name.upper()
+    if letter in _SAYS_NOTHING:
+        return UNKNOWN
+    # what is samples in a TIFF may be scenes or positions elsewhere
+    return letter if letter in KNOWN or (letter in _OTHERS and letter != "S") else "U"
+
+
+def named(names: Sequence[str], dimensions: int) -> str:
+    """Axes of an array whose file has names for them: those of `unnamed` if none says anything."""
+    letters = "".join(map(letter_of, names))
+    return letters if set(letters) - {UNKNOWN} else unnamed(dimensions)
 
 
 def unnamed(dimensions: int) -> str:
@@ -229,7 +249,7 @@ def _told(address: str, found: str, lengths: tuple[int, ...]) -> tuple[str, str]
     if others or len(unknown) > 1 or "Z" in read or not {"Y", "X"} <= set(behind):
         which = ", ".join(found[n] for n in unknown)
         what = f"an axis {which}" if len(unknown) == 1 else f"axes {which}"
-        known = ", ".join(_OTHERS[axis] for axis in others)
+        known = ", ".join(dict.fromkeys(_OTHERS[axis] for axis in others))
         raise InputError(
             f"the image has {what} {f'({known})' if others else 'of unknown meaning'}",
             where=address,

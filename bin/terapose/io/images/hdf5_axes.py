@@ -22,7 +22,7 @@ import numpy as np
 
 from terapose.core.errors import InputError
 from terapose.io.documents import parse_json
-from terapose.io.images.axes import UNKNOWN, letter_of, unnamed
+from terapose.io.images.axes import KNOWN, UNKNOWN, letter_of, unnamed
 from terapose.io.images.units import VoxelSize, micrometres, voxel_size_of
 
 _ATTRIBUTES = ("axes", "axis_names", "_ARRAY_DIMENSIONS")
@@ -52,11 +52,11 @@ def axes_of(address: str, dataset: Any, *, are_given: bool) -> str:
     """
     for name, names in _statements(address, dataset, are_given=are_given):
         letters = "".join(letter_of(axis) for axis in names)
-        if not set(letters) & {"Y", "X"}:
+        if not set(letters) - {UNKNOWN}:
             continue
         if len(letters) == dataset.ndim:
             return letters
-        if not are_given and UNKNOWN not in letters:
+        if not are_given and set(letters) <= set(KNOWN):
             raise _wrong(address, name, f"axes {letters} for an array of {dataset.ndim} axes")
     return unnamed(dataset.ndim)
 

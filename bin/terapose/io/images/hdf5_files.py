@@ -16,11 +16,14 @@ followed here, under these rules:
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain, count
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from terapose.core.errors import InputError, pass_on
 from terapose.io.images.hdf5_filters import check_filters
@@ -144,8 +147,8 @@ class Hdf5Files:
         Raises
         ------
         InputError
-            If a source of a virtual dataset is missing, its voxels are in raw files, or a filter
-            is not installed.
+            If a source of a virtual dataset is missing, smaller than what is read of it or of a
+            type that does not fit, its voxels are in raw files, or a filter is not installed.
         """
         files: set[str] = set()
         self._check(node, files, set())
@@ -168,8 +171,24 @@ class Hdf5Files:
         check_filters(self._address, item)
         if not item.is_virtual:
             return
-        for part in self.parts_of(item):
-            self._check(part, files, seen)
+        for source in item.virtual_sources():
+            for part in self.parts_at(item, source):
+                self._check(part, files, seen)
+                self._check_source(item, source, part)
+
+    def _check_source(self, dataset: Any, source: Any, part: Node) -> None:
+        """Refuse a source of which HDF5 would read fill values, or other numbers than it holds."""
+        shape = shape_of(part.item)
+        if _holds(shape, dataset, source) and np.can_cast(part.item.dtype, dataset.dtype, "safe"):
+            return
+        name = os.path.basename(part.item.file.filename)
+        raise InputError(
+            "a part of a virtual dataset has other voxels than are read of it, or another type",
+            where=self._address,
+            got=f"{name}, {source.dset_name}: {' x '.join(map(str, shape))} {part.item.dtype}",
+            allowed=f"a type that {dataset.dtype} can hold, and all voxels that are joined",
+            remedy="write the part again, or make the virtual dataset again from what is there",
+        )
 
     def chunks(self, node: Node) -> tuple[int, ...] | None:
         """Chunks of a dataset, of the first source of one that is put together; None without."""
@@ -299,6 +318,27 @@ def is_dataset(item: Any) -> bool:
 def shape_of(dataset: Any) -> tuple[int, ...]:
     """Its lengths; none for a dataset that holds nothing."""
     return tuple(int(n) for n in dataset.shape or ())
+
+
+def _holds(shape: tuple[int, ...], dataset: Any, source: Any) -> bool:
+    """Whether a source of this shape has all voxels that a virtual dataset takes of it."""
+    from h5py import h5s
+
+    try:
+        if source.src_space.get_select_type() == h5s.SEL_ALL:
+            lengths = shape_of(dataset)
+            if source.vspace.get_select_type() != h5s.SEL_ALL:
+                low, high = source.vspace.get_select_bounds()
+                lengths = tuple(int(b - a) + 1 for a, b in zip(low, high, strict=True))
+                if source.vspace.get_select_npoints() != math.prod(lengths):  # no box
+                    return math.prod(shape) == int(source.vspace.get_select_npoints())
+            # voxels come in their order: only the first axis may go on behind them
+            there, here = ([n for n in one if n > 1] for one in (shape, lengths))
+            return there[1:] == here[1:] and there[:1] >= here[:1]
+        last = source.src_space.get_select_bounds()[1]
+    except (RuntimeError, ValueError):  # without end: as many as there are
+        return True
+    return len(last) == len(shape) and all(n < m for n, m in zip(last, shape, strict=True))
 
 
 def _parts(path: str) -> list[str]:

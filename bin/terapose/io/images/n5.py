@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, pass_on
 from terapose.core.levels import factor_between
 from terapose.core.natural import natural_key
 from terapose.core.selection import Selection
@@ -46,6 +46,7 @@ from terapose.io.images.n5_attributes import (
     read_attributes,
 )
 from terapose.io.images.n5_blocks import Dataset, dataset_of
+from terapose.io.images.n5_checks import check_alike, check_counted, check_levels
 from terapose.io.images.series import pick
 from terapose.io.images.units import VoxelSize, voxel_size_of
 
@@ -145,14 +146,34 @@ def open_n5(
         BigDataViewer's XML for it; by default that of the container's name.
     address
         What the user gave; by default ``place``.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it cannot be read.
     """
     address = address or place
+    try:
+        return _open(place, container, chosen, xml_name, address)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # whatever damaged attributes lead to
+        pass_on(error)
+        raise InputError(
+            "the attributes of the N5 container are damaged",
+            where=address,
+            got=f"{type(error).__name__}: {error}",
+            remedy="write or copy it again",
+        ) from error
+
+
+def _open(place: str, container: str, chosen: Selection, xml_name: str, address: str) -> Image:
     place, level = _named(os.path.abspath(place), address, chosen)
     chosen = replace(chosen, level=level)
     names, number, found = _choose(address, place, chosen.series)
     check_level(address, level, len(found.levels))
     datasets = [_dataset(path) for path in found.datasets(level)]
-    _check_alike(address, datasets)
+    check_alike(address, datasets)
     front = (len(datasets),) if found.outer else ()
     finest, shapes = _layout(address, container, found, chosen)
     layout = finest.at(front + datasets[0].shape)
@@ -189,7 +210,8 @@ def _layout(
     front = (len(found.members),) if found.outer else ()
     own = read_attributes(pyramid[0].path)
     inherited = _inherited(container, pyramid[0].path)
-    axes = found.outer + axes_of(own, inherited, len(pyramid[0].shape))
+    axes = found.outer + axes_of(own, inherited, pyramid[0].shape)
+    check_levels(address, pyramid)
     finest = layout_of(address, axes, front + pyramid[0].shape, pyramid[0].dtype, chosen)
     return finest, tuple(finest.at(front + one.shape).shape for one in pyramid)
 
@@ -278,6 +300,8 @@ def _image(place: str) -> Found | None:
         members = [name for name in _folders(place) if re.fullmatch(rf"{prefix}\d+", name)]
         paths = tuple(f"{place}/{name}" for name in members)
         levels = _levels(paths[0]) if paths else None
+        if levels and axis == "C" and len(paths) > 1:
+            check_counted(place, prefix, members)
         if levels and (axis == "T" or len(paths) > 1):
             return Found(place, axis, paths, levels)
     return None
@@ -303,20 +327,6 @@ def _dataset(path: str) -> Dataset:
     return dataset_of(path, read_attributes(path))
 
 
-def _check_alike(address: str, datasets: list[Dataset]) -> None:
-    """Refuse channels or time points of different shapes or types."""
-    first = datasets[0]
-    for one in datasets[1:]:
-        if (one.shape, one.dtype) != (first.shape, first.dtype):
-            raise InputError(
-                f"{os.path.relpath(one.path, address)} has another shape or type than "
-                f"{os.path.relpath(first.path, address)}",
-                where=address,
-                got=f"{one.shape} {one.dtype} and {first.shape} {first.dtype}",
-                remedy="name one of them",
-            )
-
-
 def _inherited(container: str, path: str) -> dict[str, Any]:
     """Attributes of the groups above a dataset, the nearest first to count."""
     attributes: dict[str, Any] = {}
@@ -324,6 +334,13 @@ def _inherited(container: str, path: str) -> dict[str, Any]:
         path = os.path.dirname(path)
         attributes = {**read_attributes(path), **attributes}
     return attributes
+
+
+def _is_of_level(container: str, found: Found, calibration: Calibration, axes: str) -> bool:
+    """Whether a coarser level says its own sizes: others than the finest, which some repeat."""
+    path = found.datasets(0)[0]
+    finest = calibration_of(read_attributes(path), _inherited(container, path), axes)
+    return bool(finest.sizes) and calibration.sizes != finest.sizes
 
 
 def _placement(
@@ -339,10 +356,12 @@ def _placement(
     own, inherited = read_attributes(path), _inherited(container, path)
     axes = layout.read[1:] if found.outer else layout.read
     calibration = calibration_of(own, inherited, axes)
+    is_own = calibration.is_own or (level and _is_of_level(container, found, calibration, axes))
     if setup is not None and setup.voxel_size is not None:
         calibration = Calibration(dict(zip("ZYX", setup.voxel_size, strict=True)))
+        is_own = False
     factors: dict[str, float] = {}
-    if not calibration.is_own:
+    if not is_own:
         factors = {
             axis: factor_between(fine, coarse)
             for axis, fine, coarse in zip("ZYX", shapes[0], layout.shape, strict=True)

@@ -23,12 +23,13 @@ from typing import Any, NamedTuple
 
 from terapose.core.errors import InputError
 from terapose.io.documents import parse_json, refuse_special
-from terapose.io.images.axes import KNOWN, unnamed
+from terapose.io.images.axes import UNKNOWN, letter_of, unnamed
 from terapose.io.images.units import micrometres, signed_micrometres
 
 Attributes = Mapping[str, Any]
 
 _IMAGEJ = (("C", "numChannels"), ("Z", "numSlices"), ("T", "numFrames"))
+_OTHER = "U"
 _NO_UNIT = "the file gives no unit for its voxel size, which is read as micrometres"
 
 
@@ -75,26 +76,34 @@ def read_attributes(folder: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def axes_of(own: Attributes, inherited: Attributes, dimensions: int) -> str:
+def axes_of(own: Attributes, inherited: Attributes, shape: Sequence[int]) -> str:
     """Axes of a dataset, slowest first, one letter each; ``Q`` where they are not known.
+
+    Attributes that do not fit the array, or name other axes, give letters that are refused.
 
     Parameters
     ----------
     own, inherited
         Attributes of the dataset, and those of the groups.
-    dimensions
-        Number of axes.
+    shape
+        Lengths of its axes.
     """
+    dimensions = len(shape)
     both = {**inherited, **own}
     transform = own.get("transform")
     stated = [_letters(both.get("axes"))[::-1]]
     if isinstance(transform, dict):
         stated.append(_letters(transform.get("axes")))
     if "numChannels" in both:
-        longer = [letter for letter, key in _IMAGEJ if (_number(both.get(key)) or 1) > 1]
-        stated.append("".join(["X", "Y", *longer])[::-1])
+        counts = [(letter, _number(both.get(key)) or 1) for letter, key in _IMAGEJ]
+        longer = [(letter, count) for letter, count in counts if count > 1][::-1]
+        fits = [count for _, count in longer] == [*shape[:-2]]
+        letters = "".join(letter for letter, _ in longer) + "YX"
+        # those of a group of channels may be of all of them
+        if fits or len(letters) == dimensions or "numChannels" in own:
+            stated.append(letters if fits else (_OTHER * dimensions + "YX")[-dimensions:])
     for letters in stated:
-        if len(letters) == dimensions and len(set(letters)) == dimensions:
+        if len(letters) == dimensions:
             return letters
     if dimensions == 3 and any(
         len(_lengths(value)) == 3
@@ -170,11 +179,11 @@ def _pixels(attributes: Attributes) -> tuple[list[Any], list[Any]]:
 
 
 def _letters(names: Any) -> str:
-    """Names of axes as letters; empty where they are no names of known ones."""
-    if not isinstance(names, Sequence):
+    """Names of axes as letters; empty where they say nothing."""
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         return ""
-    letters = "".join(str(name)[:1].upper() for name in names)
-    return letters if set(letters) <= set(KNOWN) else ""
+    letters = "".join(map(letter_of, names))
+    return letters if set(letters) - {UNKNOWN} else ""
 
 
 def _numbers(values: Any) -> list[float]:

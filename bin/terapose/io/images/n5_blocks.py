@@ -152,11 +152,11 @@ def dataset_of(path: str, attributes: dict[str, Any]) -> Dataset:
     try:
         shape = tuple(int(n) for n in reversed(attributes["dimensions"]))
         blocks = tuple(int(n) for n in reversed(attributes["blockSize"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _unreadable(path, "damaged", f"{type(error).__name__}: {error}") from error
-    if len(shape) != len(blocks) or min(blocks, default=1) < 1:
+    if len(shape) != len(blocks) or min((*shape, *blocks), default=1) < 1:
         raise _unreadable(path, "damaged", f"dimensions {shape} in blocks of {blocks}")
-    if dtype not in _TYPES:
+    if not isinstance(dtype, str) or dtype not in _TYPES:
         raise _unreadable(path, "of a type that cannot be read", dtype, sorted(_TYPES))
     if compression not in _UNPACK:
         what = "compressed in a way that cannot be read"

@@ -7,13 +7,14 @@
 3. Each file of this image is looked for beside the XML. A file that is elsewhere is refused (an
    image never reads what was not named), one that is missing is named.
 4. A file whose identifier is that of the XML's own file is that file, whatever it is called: people
-   rename files. So is the only file that the XML names.
+   rename files. So is the only file that the XML names. Two names for one file are refused: it
+   would be read in the place of both.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
@@ -148,6 +149,7 @@ def _find(address: str, document: _Document, wanted: str) -> OmeSet:
     missing = [file for file, path in names.items() if path is None]
     if missing:
         raise _missing(address, missing)
+    _check_apart(address, names)
     members = {path for path in names.values() if path is not None}
     first = next((p for p in (address, document.tiff) if p in members), None)
     first = first or min(members, default=document.tiff)
@@ -164,6 +166,22 @@ def _find(address: str, document: _Document, wanted: str) -> OmeSet:
         names=tuple(image.name for image in images),
         number=number,
     )
+
+
+def _check_apart(address: str, names: Mapping[str, str | None]) -> None:
+    """Refuse two names of files for one file: files were renamed, or one is a link to the other."""
+    known: dict[str, str] = {}
+    for name, path in names.items():
+        if not name or path is None or addresses.is_url(path):
+            continue
+        other = known.setdefault(os.path.realpath(path), name)
+        if other != name:
+            raise InputError(
+                "two files of the image are one",
+                where=address,
+                got=f"{other} and {name}, which are {os.path.basename(path)} here",
+                remedy="give all files of the image their original names, which the OME-XML has",
+            )
 
 
 def _check_size(address: str, planes: int, members: Iterable[str]) -> None:

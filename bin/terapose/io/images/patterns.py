@@ -5,6 +5,10 @@ that exists is taken as it is; in the rest ``*``, ``?``, ``[...]`` and ``{a,b}``
 do in a shell (never for a slash, or a dot in front), ``**`` for folders of any depth, and ``{t}``,
 ``{c}``, ``{z}`` for numbers (``{c}`` for any text) that say where along an axis a file belongs. A
 name that is there twice has to be the same both times.
+
+A number is all digits that are there: beside a wildcard or another name it never is a part of them,
+or `*{z}` would take 0 of `img10`. A sign in front of it is taken along after a letter, ``=`` or the
+start (`z-2`); whether it counts is seen from all files (`plane_places`).
 """
 
 from __future__ import annotations
@@ -19,6 +23,11 @@ from terapose.core.natural import natural_key
 
 AXES = "TCZ"
 _NAME = re.compile(r"\{([^{},]*)\}")
+_SIGN = r"(?:(?:(?<=[^\W\d_])|(?<==)|(?<![^/]))[+-])"
+SIGNED = rf"{_SIGN}?\d+"
+"""A number, with the sign that it may have."""
+_WHOLE = r"(?<!\d)(?<![^\W\d_][+-])(?<!=[+-])(?<!^[+-])(?<!/[+-])"
+"""Where a number starts, not a part of one."""
 _TOKEN = re.compile(r"\{[^{}]*\}|\[!?\]?[^\]]*\]|\*\*|.", re.DOTALL)
 
 
@@ -31,10 +40,13 @@ class Match(NamedTuple):
         The path.
     values
         What replaces the names in it, by axis.
+    before
+        What is in front of these, by axis.
     """
 
     path: str
     values: Mapping[str, str]
+    before: Mapping[str, str]
 
 
 def is_pattern(address: str) -> bool:
@@ -76,12 +88,14 @@ def matches(address: str) -> list[Match]:
     folder = existing(address)
     rest = address[len(folder) :].strip("/")
     parts = None if "**" in rest else [_compiled(part) for part in rest.split("/")]
-    found = _within(folder, parts, {}) if parts is not None else _anywhere(folder, _compiled(rest))
+    above = Match(folder, {}, {})
+    found = _within(above, parts) if parts is not None else _anywhere(folder, _compiled(rest))
     return sorted(found, key=lambda one: natural_key(one.path))
 
 
-def _within(folder: str, parts: list[re.Pattern[str]], known: Mapping[str, str]) -> Iterator[Match]:
-    """Matches of the parts of a pattern in a folder."""
+def _within(above: Match, parts: list[re.Pattern[str]]) -> Iterator[Match]:
+    """Matches of the parts of a pattern in a folder that those before have matched."""
+    folder, known, before = above
     try:
         names = os.listdir(folder or ".")
     except NotADirectoryError:
@@ -91,11 +105,12 @@ def _within(folder: str, parts: list[re.Pattern[str]], known: Mapping[str, str])
         values = _values(found) if found else {}
         if found is None or any(known.get(axis, text) != text for axis, text in values.items()):
             continue
-        path = os.path.join(folder, name)
+        place = os.path.join(folder, name)
+        one = Match(place, {**known, **values}, {**before, **_before(found)})
         if len(parts) == 1:
-            yield Match(path, {**known, **values})
+            yield one
         else:
-            yield from _within(path, parts[1:], {**known, **values})
+            yield from _within(one, parts[1:])
 
 
 def _anywhere(folder: str, pattern: re.Pattern[str]) -> Iterator[Match]:
@@ -106,11 +121,16 @@ def _anywhere(folder: str, pattern: re.Pattern[str]) -> Iterator[Match]:
             inside = os.path.relpath(os.path.join(place, name), folder or ".")
             found = None if name.startswith(".") else pattern.fullmatch(inside)
             if found:
-                yield Match(os.path.join(folder, inside), _values(found))
+                yield Match(os.path.join(folder, inside), _values(found), _before(found))
 
 
 def _values(found: re.Match[str]) -> dict[str, str]:
     return {axis.upper(): text for axis, text in found.groupdict().items()}
+
+
+def _before(found: re.Match[str]) -> dict[str, str]:
+    names = found.groupdict()
+    return {axis.upper(): found.string[: found.start(axis)].rpartition("/")[2] for axis in names}
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -129,7 +149,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _regex(pattern: str, seen: set[str]) -> str:
     text = ""
-    for token in _TOKEN.findall(pattern):
+    tokens = _TOKEN.findall(pattern)
+    for number, token in enumerate(tokens):
         if token == "**":
             text += ".*"
         elif token == "*":
@@ -140,7 +161,8 @@ def _regex(pattern: str, seen: set[str]) -> str:
             text += f"(?:{'|'.join(_regex(one, seen) for one in token[1:-1].split(','))})"
         elif token[1:-1].upper() in tuple(AXES) and token.startswith("{"):
             axis = token[1:-1].lower()
-            text += f"(?P={axis})" if axis in seen else f"(?P<{axis}>{_value(axis)})"
+            beside = ["".join(tokens[max(number - 1, 0) : number]), *tokens[number + 1 :]]
+            text += f"(?P={axis})" if axis in seen else _named(axis, *map(_is_open, beside[:2]))
             seen.add(axis)
         elif token.startswith("[") and len(token) > 2:
             inside = token[1:-1].replace("\\", r"\\").replace("[", r"\[").replace("^", r"\^")
@@ -150,8 +172,17 @@ def _regex(pattern: str, seen: set[str]) -> str:
     return text
 
 
-def _value(axis: str) -> str:
-    return "[^/]+?" if axis == "c" else r"\d+"
+def _is_open(token: str) -> bool:
+    """Whether a part of a pattern matches more than itself."""
+    return token in ("*", "**", "?") or (len(token) > 1 and token[0] in "{[")
+
+
+def _named(axis: str, after_open: bool, before_open: bool = False) -> str:
+    """What a name matches, after and before parts that match more than themselves."""
+    if axis == "c":
+        return f"(?P<{axis}>[^/]+?)"
+    start, end = _WHOLE if after_open else "", r"(?!\d)" if before_open else ""
+    return f"{start}(?P<{axis}>{SIGNED}){end}"
 
 
 def filled(address: str, values: Mapping[str, str]) -> str:

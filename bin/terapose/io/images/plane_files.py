@@ -2,7 +2,8 @@
 
 A file is opened to be read and closed at once: a stack may have more files than a process may
 have open. OME-XML and the indices of microscopes are left aside: they may describe the whole set,
-and the stack is known by the names of the files.
+and the stack is known by the names of the files. Only what the pages of a file are, if there are
+several, is taken from its OME-XML: channels or times are no planes.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from terapose.core.errors import InputError, pass_on
+from terapose.io.images import ome_xml
 from terapose.io.images.joined import Index
+from terapose.io.images.ome_sets import description_of
 from terapose.io.images.pictures import PNG, jpeg_2000_header
-from terapose.io.images.tiff_checks import check_bytes
-from terapose.io.images.tiff_files import is_tiff, said_by_tifffile
+from terapose.io.images.tiff_checks import check_stored
+from terapose.io.images.tiff_files import damage, damaged, is_tiff, said_by_tifffile
 from terapose.io.images.tiff_pictures import tiff_file
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".png", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc")
 _JP2 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _HEAD = 4096
-_PLANE = ("YX", "ZYX", "QYX", "IYX")
+_UNKNOWN = "QYX"
+_PLANE = ("YX", "ZYX", _UNKNOWN)
 
 
 class Header(NamedTuple):
@@ -39,12 +43,16 @@ class Header(NamedTuple):
         "tiff", "png" or "jpeg2000".
     path
         The file.
+    axes
+        What the file says of its axes: "QYX" for planes of which it says nothing. There may be more
+        than of ``shape``, where they are no volume.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     kind: str
     path: str
+    axes: str = "YX"
 
 
 def header_of(path: str) -> Header:
@@ -116,9 +124,41 @@ def read(path: str, expected: Header, index: Index) -> np.ndarray[Any, Any]:
     return block
 
 
+def check_axes(header: Header, *, are_given: bool) -> Header:
+    """Refuse a file that holds channels or times, unless the user says what its axes are.
+
+    Parameters
+    ----------
+    header
+        What the first file of a stack holds.
+    are_given
+        Whether the user says it.
+
+    Returns
+    -------
+    Header
+        What all files have to hold.
+    """
+    if are_given:
+        return header._replace(axes="")
+    if header.axes not in _PLANE:
+        raise InputError(
+            "holds more than a plane, or the planes of a volume",
+            where=header.path,
+            got=_shown(header),
+            allowed="Y, X or Z, Y, X",
+            remedy="open it without stack, write a file for each plane, or give axes, if they are "
+            "other ones",
+        )
+    return header
+
+
 def check_alike(found: Header, expected: Header) -> None:
     """Refuse a file that holds something else than the first of the stack."""
-    if found[:-1] == expected[:-1]:
+    axes = {found.axes, expected.axes}
+    if found[:3] == expected[:3] and (
+        len(axes) == 1 or not expected.axes or axes == {"ZYX", _UNKNOWN}
+    ):
         return
     raise InputError(
         f"has another shape or type than {os.path.basename(expected.path)}",
@@ -130,26 +170,47 @@ def check_alike(found: Header, expected: Header) -> None:
 
 
 def _shown(header: Header) -> str:
-    return f"{' x '.join(map(str, header.shape))} {header.dtype} {header.kind}"
+    is_plain = header.axes in ("", *_PLANE)
+    axes = "" if is_plain else f", axes {header.axes}"
+    return f"{' x '.join(map(str, header.shape))} {header.dtype} {header.kind}{axes}"
 
 
 def _of_tiff(path: str) -> Header:
-    with said_by_tifffile(), _tiff(path) as file:
+    with said_by_tifffile() as complaints, _tiff(path) as file:
         image = _only_image(path, file)
+        if reason := damage(complaints):
+            raise damaged(path, reason)
         kept = [(a, n) for a, n in zip(image.axes, image.shape, strict=True) if n > 1 or a in "YX"]
         axes = "".join(a for a, _ in kept)
         photometric = getattr(image.keyframe.photometric, "name", "")
         if "S" in axes or (photometric == "PALETTE" and not file.is_imagej):
             raise _colour(path, f"{photometric} {image.axes} {image.shape}")
-        if axes not in _PLANE:
-            raise InputError(
-                "holds more than a plane, or the planes of a volume",
-                where=path,
-                got=f"axes {image.axes} {image.shape}",
-                allowed="Y, X or Z, Y, X",
-                remedy="open it without stack, or write a file for each plane",
-            )
-        return Header(tuple(n for _, n in kept), image.dtype.newbyteorder("="), "tiff", path)
+        if axes[0] in "QI" and len(axes) > 2:
+            axes = _said_of_pages(path, file, len(image)) + axes[1:]
+        shape = tuple(n for _, n in kept)
+        return Header(shape, image.dtype.newbyteorder("="), "tiff", path, axes)
+
+
+def _said_of_pages(path: str, file: Any, pages: int) -> str:
+    """What OME-XML says that the pages of a file are: "Z", other axes, or "Q" if it says nothing.
+
+    It may describe a whole set. Then they are planes if they are as many as its planes.
+    """
+    page = file.pages.first
+    text = description_of(page)
+    if text is None:
+        return "U" if page.is_micromanager else "Q"
+    try:
+        root = ome_xml.parse(path, text)
+        if ome_xml.metadata_file(root) is not None:
+            return "Q"
+        (image,) = ome_xml.images_of(path, root)
+    except ValueError:  # more images than one, or of another form
+        return "U"
+    lengths = dict(zip(image.axes, image.shape, strict=True))
+    across = image.axes.replace("Y", "").replace("X", "")
+    is_volume = len(image.files) > 1 and lengths.get("Z") == pages
+    return "Z" if is_volume else across or "U"
 
 
 def _read_tiff(path: str, index: Index) -> np.ndarray[Any, Any]:
@@ -183,7 +244,7 @@ def _only_image(path: str, file: Any) -> Any:
             allowed="one image in each file of a stack",
             remedy="open it without stack",
         )
-    check_bytes(path, images[0])
+    check_stored(path, images[0])
     return images[0]
 
 

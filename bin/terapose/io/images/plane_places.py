@@ -7,6 +7,10 @@ named by their position in micrometres may go up in fives).
 Without them files are put in natural order, along Z. Then their names may differ in one number
 alone, or in several of which one counts the planes: otherwise their order would be a guess, and a
 stack of two channels would become one of twice the planes.
+
+A dash in front of a number is its sign where some numbers have one and others do not (`z-1`, `z0`),
+and after ``=`` or at the start. Where all have one after a word (`img-1`) it is a separator, but
+after a lone letter z or t (`z-3` to `z-1`) it may be either: that is refused.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ Value = int | str
 
 _SHOWN = 8
 _NUMBER = re.compile(r"(\d+)")
+_SIGNED = re.compile(f"({patterns.SIGNED})")
+_LONE = re.compile(r"(?i)(?:.*[\W\d_])?[zt]")
 _PATTERN = "replace the folder or wildcards with a pattern that names what differs, such as {}"
 
 
@@ -69,10 +75,11 @@ def by_pattern(address: str, found: Sequence[patterns.Match]) -> Places:
         If two files have one place, a place has no file, or steps of a number differ.
     """
     axes = patterns.axes_in(address)
-    names = {axis: _texts(axis, [values[axis] for _, values in found]) for axis in axes}
+    values = {axis: _values(address, axis, found) for axis in axes}
+    names = {axis: _texts(values[axis], [one.values[axis] for one in found]) for axis in axes}
     files: dict[tuple[Value, ...], str] = {}
-    for path, values in found:
-        place = tuple(_value(values[axis], names[axis]) for axis in axes)
+    for number, (path, *_) in enumerate(found):
+        place = tuple(values[axis][number] for axis in axes)
         if place in files:
             raise _twice(address, files[place], path)
         files[place] = path
@@ -91,15 +98,62 @@ def by_pattern(address: str, found: Sequence[patterns.Match]) -> Places:
     )
 
 
-def _texts(axis: str, texts: Sequence[str]) -> dict[Value, str]:
-    """Values along an axis in their order, and how they are written; numbers where all are."""
-    are_numbers = axis != "C" or all(text.isdecimal() for text in texts)
-    known = {int(text) if are_numbers else text: text for text in texts}
-    return dict(sorted(known.items(), key=lambda item: natural_key(str(item[0]))))
+def _values(address: str, axis: str, found: Sequence[patterns.Match]) -> list[Value]:
+    """Where along an axis each file is: numbers, or names of channels."""
+    texts = [one.values[axis] for one in found]
+    if axis == "C":
+        return [*map(int, texts)] if all(text.isdecimal() for text in texts) else [*texts]
+    paths = [one.path for one in found]
+    return [*_numbers(address, [one.before[axis] for one in found], texts, paths)]
 
 
-def _value(text: str, known: Mapping[Value, str]) -> Value:
-    return text if text in known else int(text)
+def _texts(values: Sequence[Value], texts: Sequence[str]) -> dict[Value, str]:
+    """Values along an axis in their order, and how they are written."""
+    known = dict(zip(values, texts, strict=True))
+    return dict(sorted(known.items(), key=lambda one: (_number(one[0]), natural_key(str(one[0])))))
+
+
+def _number(value: Value) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _numbers(
+    address: str, before: Sequence[str], texts: Sequence[str], paths: Sequence[str]
+) -> list[int]:
+    """Numbers in the names of files, with their signs if these are no separators.
+
+    Parameters
+    ----------
+    address
+        For the message.
+    before
+        What is in front of each number in its name.
+    texts
+        The numbers as they are written.
+    paths
+        The files.
+
+    Raises
+    ------
+    InputError
+        If signs may be separators.
+    """
+    numbers = [int(text) for text in texts]
+    if not all(text[0] == "-" for text in texts) or all(
+        text == "" or text.endswith("=") for text in before
+    ):
+        return numbers
+    are_plain = all(str(abs(n)) == text[1:] for n, text in zip(numbers, texts, strict=True))
+    if len(set(numbers)) > 1 and 0 not in numbers and are_plain and _LONE.fullmatch(before[0]):
+        names = [os.path.basename(path) for path in paths]
+        raise InputError(
+            "dashes in the names of the files may be signs of numbers, or separate them",
+            where=address,
+            got=few(names, 3),
+            remedy=f"name them with {before[0]}-{{z}} if they are separators; else rename the "
+            "files, so that numbers start at 0",
+        )
+    return [abs(n) for n in numbers]
 
 
 def _along(address: str, axis: str, known: Mapping[Value, str]) -> str:
@@ -134,7 +188,7 @@ def in_natural_order(address: str, paths: Sequence[str]) -> Places:
     """
     paths = sorted(paths, key=natural_key)
     folder = os.path.commonpath(paths)
-    names = [_NUMBER.split(os.path.relpath(path, folder)) for path in paths]
+    names = [_SIGNED.split(os.path.relpath(path, folder)) for path in paths]
     if len(paths) == 1:
         return Places("Z", (1,), tuple(paths), (), f"1 file, {os.path.basename(paths[0])}")
     for path, name in zip(paths, names, strict=True):
@@ -145,7 +199,16 @@ def in_natural_order(address: str, paths: Sequence[str]) -> Places:
                 got=f"{os.path.basename(paths[0])} and {os.path.basename(path)}",
                 remedy=_PATTERN.format(f"{_example(address)} or *.tif"),
             )
-    numbers = [[int(text) for text in name[1::2]] for name in names]
+    columns = []
+    for n, before in enumerate(names[0][:-1:2]):
+        texts = [name[2 * n + 1] for name in names]
+        fronts = [before.rpartition("/")[2]] * len(names)
+        columns.append(_numbers(address, fronts, texts, paths))
+    ordered = sorted(
+        zip(map(list, zip(*columns, strict=True)), paths, strict=True),
+        key=lambda one: (one[0], natural_key(one[1])),
+    )
+    numbers, paths = [one for one, _ in ordered], [path for _, path in ordered]
     varying = [n for n in range(len(numbers[0])) if len({one[n] for one in numbers}) > 1]
     if not varying:
         raise _twice(address, paths[0], paths[1])

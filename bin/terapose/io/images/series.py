@@ -1,8 +1,10 @@
 """Which of several images in one file: by its number from 1, or by its name.
 
 Without either it is the one whose planes are in the file that was named, where several files hold
-several images; else the largest, where the others are clearly smaller or have the names of what
-slide scanners add (label, overview, thumbnail).
+several images; else the largest, where the others are thumbnails (their planes are clearly smaller,
+or the file says that they are reduced) or have the names of what slide scanners add (label,
+overview, thumbnail). An image with few planes is no thumbnail where these are as large as the
+others': it may be a part of the largest that was stored in another way.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from terapose.core.errors import InputError, few
 
 _SHOWN = 12
 _COMPARABLE = 0.25
+_SMALLER = 0.5
 _ASIDE = {
     name + end
     for name in ("label", "macro", "map", "overview", "thumbnail", "slide preview")
@@ -34,12 +37,21 @@ class Candidate:
         Its axes and their lengths.
     is_here
         Whether the file that was named holds planes of it.
+    is_reduced
+        Whether the file says that it is another one at a lower resolution.
     """
 
     name: str
     axes: str
     shape: tuple[int, ...]
     is_here: bool = True
+    is_reduced: bool = False
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """(Y, X)."""
+        lengths = dict(zip(self.axes, self.shape, strict=True))
+        return lengths.get("Y", 1), lengths.get("X", 1)
 
 
 def choose(address: str, candidates: Sequence[Candidate], wanted: str) -> int:
@@ -63,9 +75,8 @@ def choose(address: str, candidates: Sequence[Candidate], wanted: str) -> int:
         return find_series(address, [candidate.name for candidate in candidates], wanted)
     numbers = range(len(candidates))
     meant = [n for n in numbers if candidates[n].name.strip().lower() not in _ASIDE] or numbers
-    sizes = {n: math.prod(candidates[n].shape) for n in meant}
-    largest = max(sizes.values())
-    meant = [n for n in meant if sizes[n] > _COMPARABLE * largest] or [meant[0]]
+    largest = max((candidates[n] for n in meant), key=lambda one: math.prod(one.shape))
+    meant = [n for n in meant if not _is_thumbnail(candidates[n], largest)] or [meant[0]]
     here = [n for n in meant if candidates[n].is_here]
     if len(here) == 1:
         return here[0]
@@ -80,6 +91,14 @@ def choose(address: str, candidates: Sequence[Candidate], wanted: str) -> int:
         remedy="choose one by its number or name (series)"
         + (", or write them as one array if they are planes of one image" if alike else ""),
     )
+
+
+def _is_thumbnail(one: Candidate, largest: Candidate) -> bool:
+    """Whether an image is so small, beside the largest, that it is none of its own."""
+    if math.prod(one.shape) > _COMPARABLE * math.prod(largest.shape):
+        return False
+    plane, most = math.prod(one.plane), math.prod(largest.plane)
+    return plane < most if one.is_reduced else plane <= _SMALLER * most
 
 
 def _shown(candidate: Candidate) -> str:

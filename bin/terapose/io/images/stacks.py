@@ -21,11 +21,18 @@ from terapose.core.errors import InputError, few
 from terapose.core.selection import Selection
 from terapose.io.images import address as addresses
 from terapose.io.images import patterns, plane_places, tiffs
-from terapose.io.images.axes import Layout, Shape
+from terapose.io.images.axes import Layout, Shape, unnamed
 from terapose.io.images.identity import Identity, states_of
 from terapose.io.images.joined import Index, Joined
 from terapose.io.images.model import Image, Source, check_level, layout_of, names_of
-from terapose.io.images.plane_files import SUFFIXES, Header, check_alike, header_of, read
+from terapose.io.images.plane_files import (
+    SUFFIXES,
+    Header,
+    check_alike,
+    check_axes,
+    header_of,
+    read,
+)
 from terapose.io.images.plane_places import Places
 from terapose.io.images.units import VoxelSize
 
@@ -42,9 +49,9 @@ def open_stack(address: str, chosen: Selection) -> Image:
     """
     _check_chosen(address, chosen)
     places = find_places(address)
-    first = header_of(_first(places, chosen))
-    inside = "ZYX"[-len(first.shape) :]
-    if inside == "ZYX" and "Z" in places.axes:
+    first = check_axes(header_of(_first(places, chosen)), are_given=bool(chosen.axes))
+    inside = first.axes or unnamed(len(first.shape))
+    if len(inside) == 3 and "Z" in places.axes:
         raise InputError(
             "holds several planes; each file of a stack must hold one",
             where=first.path,
@@ -107,7 +114,11 @@ def find_places(address: str) -> Places:
     axes = patterns.axes_in(address)
     found = [one for one in patterns.matches(address) if os.path.isfile(one.path)]
     if not found:
-        raise InputError("no file matches this pattern", where=address, remedy="check the path")
+        raise InputError(
+            "no file matches this pattern",
+            where=address,
+            remedy="check the path; {z} and {t} are whole numbers, with all of their digits",
+        )
     if axes:
         return plane_places.by_pattern(address, found)
     return plane_places.in_natural_order(address, [one.path for one in found])

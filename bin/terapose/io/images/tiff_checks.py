@@ -12,7 +12,15 @@ from terapose.core.errors import InputError
 from terapose.io.images import micromanager
 from terapose.io.images.axes import Layout
 from terapose.io.images.ome_xml import OmeXmlError
-from terapose.io.images.tiff_files import DescriptionError, TiffAddress, damage, damaged, misfit
+from terapose.io.images.tiff_files import (
+    DescriptionError,
+    TiffAddress,
+    check_tiles,
+    damage,
+    damaged,
+    misfit,
+)
+from terapose.io.images.tiff_pages import check_pages
 from terapose.io.images.tiff_planes import has_plain_planes, is_mapped, leading
 
 if TYPE_CHECKING:
@@ -100,7 +108,22 @@ def check_kind(address: str, file: TiffFile, image: TiffPageSeries, axes: str) -
         micromanager.check(address, file, image, axes)
 
 
-def check_bytes(address: str, series: TiffPageSeries) -> None:
+def check_stored(address: str, series: TiffPageSeries) -> None:
+    """Refuse an image, or a level of it, of which not all can be read as its first page is.
+
+    Raises
+    ------
+    InputError
+        If the file is not whole, pages are stored in different ways, or nothing can decode them.
+    """
+    _check_bytes(address, series)
+    check_tiles(address, series.keyframe)
+    _check_alike(address, series)
+    check_pages(address, series)
+    _check_compression(address, series)
+
+
+def _check_bytes(address: str, series: TiffPageSeries) -> None:
     """Refuse a file that ends before the image does, or does not say where all of it is.
 
     Raises
@@ -115,7 +138,7 @@ def check_bytes(address: str, series: TiffPageSeries) -> None:
         last: dict[str, TiffPage | TiffFrame] = {}
         for one in series:
             if one is not None:
-                _check_places(address, one)
+                _check_places(address, one, has_index=series.kind == "mmstack")
                 last[str(one.parent.filehandle.path)] = one
         ends = [(page, _end(page)) for page in last.values()]
     for page, end in ends:
@@ -125,7 +148,7 @@ def check_bytes(address: str, series: TiffPageSeries) -> None:
             raise damaged(address, f"{name}{handle.size} bytes where its image ends at byte {end}")
 
 
-def check_alike(address: str, series: TiffPageSeries) -> None:
+def _check_alike(address: str, series: TiffPageSeries) -> None:
     """Refuse a set whose files cannot be read as one array.
 
     Planes of all have to be of one shape and type. Those that are decoded have to be cut into the
@@ -166,8 +189,12 @@ def _pieces(page: TiffPage) -> str:
     return f"{'tiles' if page.is_tiled else 'strips'} of {shape}"
 
 
-def _check_places(address: str, page: TiffPage | TiffFrame) -> None:
-    """Refuse a page that does not say of each tile or strip where it is: it would read as zeros."""
+def _check_places(address: str, page: TiffPage | TiffFrame, *, has_index: bool) -> None:
+    """Refuse a page that does not say of each tile or strip where it is: it would read as zeros.
+
+    One that was never written has no place and no length. An index that places planes by itself
+    (``has_index``) has lengths for all of them.
+    """
     kept = page.keyframe
     if kept is None:
         return
@@ -176,6 +203,15 @@ def _check_places(address: str, page: TiffPage | TiffFrame) -> None:
         kind = "tiles" if kept.is_tiled else "strips"
         file = page.parent.filehandle.name
         raise damaged(address, f"{file}, page {page.index}: places of {found} of {pieces} {kind}")
+    if has_index:
+        return
+    places, lengths = (np.asarray(n) != 0 for n in (page.dataoffsets, page.databytecounts))
+    if (places != lengths).any():
+        number = int((places != lengths).argmax())
+        kind = "tile" if kept.is_tiled else "strip"
+        what = "a place, but no length" if places[number] else "a length, but no place"
+        file = page.parent.filehandle.name
+        raise damaged(address, f"{file}, page {page.index}: {kind} {number} has {what}")
 
 
 def _end(page: TiffPage | TiffFrame) -> int:
@@ -204,7 +240,7 @@ def check_planes(address: str, series: TiffPageSeries, layout: Layout) -> None:
         )
 
 
-def check_compression(address: str, series: TiffPageSeries) -> None:
+def _check_compression(address: str, series: TiffPageSeries) -> None:
     """Refuse what nothing here can decode, before anything is computed."""
     from tifffile import TIFF
 

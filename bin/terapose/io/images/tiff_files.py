@@ -10,9 +10,11 @@ import logging
 import math
 import re
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from terapose.core.errors import InputError, pass_on
@@ -40,6 +42,7 @@ _PLANES = re.compile(r"Missing data are zeroed|is missing files")
 _UNFIT = re.compile(
     r"OME series (expected|cannot|contains invalid)|ImageJ series metadata invalid|shaped series"
 )
+_heard = threading.local()
 _SPEAKER = re.compile(r"^<tifffile[^>]*> ")
 
 
@@ -69,18 +72,37 @@ def is_tiff(head: bytes) -> bool:
 
 @contextmanager
 def said_by_tifffile() -> Iterator[list[str]]:
-    """Collect what tifffile logs of a damaged file, in place of printing it."""
-    logger = logging.getLogger("tifffile")
+    """Collect what tifffile logs of a damaged file in this thread, in place of printing it."""
     said: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    propagate, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
+    listeners = _listeners()
+    listeners.append(said)
     try:
         yield said
     finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagate
+        listeners.pop()
+
+
+def _listeners() -> list[list[str]]:
+    """Lists of this thread that take what tifffile says, inner ones last."""
+    _hear()
+    if not hasattr(_heard, "listeners"):
+        _heard.listeners = []
+    found: list[list[str]] = _heard.listeners
+    return found
+
+
+@cache
+def _hear() -> None:
+    """Filter what tifffile logs, once for the process: a logger is shared by all threads."""
+
+    def take(record: logging.LogRecord) -> bool:
+        listeners: list[list[str]] = getattr(_heard, "listeners", [])
+        if record.levelno >= logging.WARNING:
+            for said in listeners:
+                said.append(record.getMessage())
+        return not listeners
+
+    logging.getLogger("tifffile").addFilter(take)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ Shape = tuple[int, int, int]
 # Editors write printing resolutions (72 to 600 dots per inch) where they know none: at 25 um or
 # more per pixel a resolution tag says nothing of a microscope.
 _COARSEST_TAG = 25.0
+_SIGNED = -32768.0
 _TAG_UNITS = {2: "inch", 3: "cm"}
 _PLACE_IN_STACK = re.compile(r"^(?:[czt]:\d+/\d+ ?)+(?:- )?")
 
@@ -68,6 +69,17 @@ def scaled(sizes: Sizes, finest: Shape, shape: Shape) -> VoxelSize | None:
         for size, whole, part in zip(sizes, finest, shape, strict=True)
     )
     return voxel_size_of(z, y, x, shape[0])
+
+
+def note_of_values(file: TiffFile, series: TiffPageSeries) -> str:
+    """What to say where ImageJ shows other values than are stored; empty elsewhere.
+
+    It stores signed numbers of 16 bits as unsigned ones, and that they begin at -32768.
+    """
+    told = (file.imagej_metadata or {}).get("c0") if series.kind == "imagej" else None
+    if told != _SIGNED:
+        return ""
+    return "its values are signed in ImageJ, and read as they are stored, which is 32768 higher"
 
 
 def image_names(file: TiffFile, images: Sequence[TiffPageSeries]) -> tuple[str, ...]:

@@ -27,26 +27,23 @@ from terapose.io.images.model import Image, check_level, layout_of, names_of
 from terapose.io.images.ome_xml import OmeXmlError
 from terapose.io.images.series import Candidate, choose
 from terapose.io.images.tiff_checks import (
-    check_alike,
-    check_bytes,
-    check_compression,
     check_kind,
     check_planes,
+    check_stored,
     check_whole,
     refuse_colour,
 )
 from terapose.io.images.tiff_files import (
     DescriptionError,
     TiffAddress,
-    check_tiles,
     damage,
     damaged,
     opened,
     said_by_tifffile,
 )
 from terapose.io.images.tiff_images import images_of
-from terapose.io.images.tiff_metadata import image_names, metadata_of, scaled
-from terapose.io.images.tiff_pages import check_pages
+from terapose.io.images.tiff_metadata import image_names, metadata_of, note_of_values, scaled
+from terapose.io.images.tiff_pages import check_split
 from terapose.io.images.tiff_planes import chunks_of, files_of, is_lazy, open_source
 
 if TYPE_CHECKING:
@@ -128,10 +125,16 @@ def _open_file(address: str, path: TiffAddress, chosen: Selection, note: str = "
         here = address if addresses.is_url(address) else os.path.realpath(address)
         candidates = [
             Candidate(
-                name, image.axes, image.shape, not image.is_multifile or here in files_of(image)
+                name,
+                image.axes,
+                image.shape,
+                not image.is_multifile or here in files_of(image),
+                image.keyframe.is_reduced,
             )
             for name, image in zip(names, images, strict=True)
         ]
+        if not chosen.series:
+            check_split(address, images)
         number = choose(address, candidates, chosen.series)
         found = _Found(path, number, names, number, micromanager.other_files(file), note)
         return _describe(address, file, found, chosen, complaints)
@@ -162,15 +165,12 @@ def _describe(
     pyramid = list(image.levels)
     check_level(address, chosen.level, len(pyramid))
     level = pyramid[chosen.level]
-    check_bytes(address, level)
-    check_tiles(address, level.keyframe)
-    check_alike(address, level)
-    check_pages(address, level)
+    check_stored(address, level)
     check_kind(address, file, image, chosen.axes)
-    check_compression(address, level)
     refuse_colour(address, level, for_display=_has_display_colours(file, found))
     finest = layout_of(address, image.axes, pyramid[0].shape, level.dtype, chosen)
-    finest = replace(finest, note="; ".join(filter(None, (found.note, finest.note))))
+    notes = (found.note, finest.note, note_of_values(file, image))
+    finest = replace(finest, note="; ".join(filter(None, notes)))
     layout = finest.at(level.shape)
     check_planes(address, level, layout)
     told = metadata_of(file, image)

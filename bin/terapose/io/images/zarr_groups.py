@@ -69,22 +69,29 @@ def inside(address: str, path: str) -> str:
     Raises
     ------
     InputError
-        If the name, or a link that it leads to, leaves the folder of the group.
+        If the name, or a link that it leads to, leaves the folder of the group or is that folder.
     """
+    if "\0" in path or not set(path.split("/")) - {"", "."}:
+        raise _outside(address, path)
     found = addresses.join(address, path)
     leaves = ".." in path.replace("\\", "/").split("/") or "://" in path or path.startswith("/")
     if not leaves and not addresses.is_url(address) and os.path.isdir(address):
         folder = os.path.realpath(address)
-        leaves = os.path.commonpath([os.path.realpath(found), folder]) != folder
+        place = os.path.realpath(found)
+        leaves = os.path.commonpath([place, folder]) != folder or place == folder
     if leaves:
-        raise InputError(
-            "the metadata lead to an array outside the image's own folder, which is not followed",
-            where=address,
-            got=path,
-            allowed="paths in the folder or below it",
-            remedy="put the array there, or give its own address",
-        )
+        raise _outside(address, path)
     return found
+
+
+def _outside(address: str, path: str) -> InputError:
+    return InputError(
+        "the metadata lead to an array outside the image's own folder, which is not followed",
+        where=address,
+        got=path or "no name",
+        allowed="paths in the folder or below it",
+        remedy="put the array there, or give its own address",
+    )
 
 
 def refuse_collections(address: str, metadata: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ A hierarchy is a folder, a prefix of an object store, or is in a ZIP archive.
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
 
 from terapose.core.errors import InputError, pass_on
@@ -13,6 +15,7 @@ from terapose.io.images import address as addresses
 from terapose.io.images import zips
 from terapose.io.images.identity import Identity, files_identity, folder_states, states_of
 
+_CHUNK = re.compile(r"\d+(\.\d+)*")
 DAMAGED = "the metadata is damaged, write or copy the image again"
 
 
@@ -90,7 +93,30 @@ def _open_bounded(address: str, packed: zips.Node | None, touched: set[str] | No
         store = Noted(address, set() if touched is None else touched)
     array = zarr.open_array(store, path="" if packed is None else packed.path, mode="r")
     store.most = zarr_codecs.bound(address, array)
+    if isinstance(store, Folder) and array.metadata.zarr_format == 2:
+        _check_separator(address, array)
     return array
+
+
+def _check_separator(address: str, array: Any) -> None:
+    """Refuse chunks of version 2 that have other names than the metadata says: none would be found.
+
+    Programs have written chunks in folders, and left out the ``dimension_separator`` that says so.
+    """
+    if array.ndim < 2 or not os.path.isdir(address):
+        return
+    with os.scandir(address) as entries:
+        first = next((entry for entry in entries if _CHUNK.fullmatch(entry.name)), None)
+    are_nested = array.metadata.dimension_separator == "/"
+    if first is None or (first.is_dir() if are_nested else "." in first.name):
+        return
+    raise InputError(
+        "chunks of the array have other names than its metadata says",
+        where=address,
+        got=f"{first.name}{'/' if first.is_dir() else ''}",
+        allowed="0/0/0 and so on" if are_nested else "0.0.0 and so on",
+        remedy=f'write "dimension_separator": "{"." if are_nested else "/"}" into its .zarray',
+    )
 
 
 def identity(address: str, found: dict[str, bytes], level_path: str) -> Identity:

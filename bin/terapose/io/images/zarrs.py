@@ -1,12 +1,13 @@
 """OME-Zarr (0.1 to 0.5, Zarr v2 and v3) and plain Zarr arrays.
 
 Axes of a plain array: its dimension names where it has them (Zarr v3, or xarray's attribute in
-v2) and they are among t, c, z, y, x. Without names two axes are Y and X, and a third in front of
-them is unknown.
+v2) and one of them says anything. Without names two axes are Y and X, and a third in front of them
+is unknown.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from terapose.core.selection import Selection
 from terapose.io.images import address as addresses
 from terapose.io.images import zarr_groups
 from terapose.io.images import zarr_nodes as nodes
-from terapose.io.images.axes import Layout, letter_of, unnamed
+from terapose.io.images.axes import Layout, letter_of, named, unnamed
 from terapose.io.images.model import (
     Image,
     Source,
@@ -102,6 +103,8 @@ def _open_multiscale(address: str, group: zarr_groups.Group, chosen: Selection) 
     with _understood(address, "multiscales"):
         axes, units = _axes(multiscale)
         paths = [str(dataset["path"]) for dataset in multiscale["datasets"]]
+    if not paths:
+        raise InputError("the multiscales metadata names no array", where=address, remedy=_DAMAGED)
     check_level(address, level, len(paths))
     arrays = [nodes.open_array(zarr_groups.inside(group.address, path)) for path in paths]
     for path, array in zip(paths, arrays, strict=True):
@@ -167,9 +170,16 @@ def _open_plain(
     array = nodes.open_array(address)
     check_level(address, chosen.level, 1)
     names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
-    axes = "".join(letter_of(str(name or "")) for name in names or ())
-    if len(axes) != array.ndim or not {"Y", "X"} <= set(axes):
-        axes = unnamed(array.ndim)
+    with _understood(address, "dimension names"):
+        words = [str(name or "") for name in names or ()]
+    axes = unnamed(array.ndim) if chosen.axes else named(words, array.ndim)
+    if len(axes) != array.ndim:
+        raise InputError(
+            "the names of axes do not fit the array",
+            where=address,
+            got=f"{', '.join(words)} for an array of {array.ndim} axes",
+            remedy="give the axes with the parameter axes, for example ZYX",
+        )
     layout = layout_of(address, axes, array.shape, array.dtype, chosen)
     read = _reading(address, array, layout, nodes.files_of(address, documents))
     return Image(
@@ -208,7 +218,7 @@ def _axes(multiscale: dict[str, Any]) -> tuple[str, list[str | None]]:
 
 def _letter(axis: dict[str, Any]) -> str:
     kinds = {"time": "T", "channel": "C"}
-    return kinds.get(axis.get("type") or "") or str(axis["name"])[0].upper()
+    return kinds.get(axis.get("type") or "") or letter_of(str(axis["name"]))
 
 
 def _placement(
@@ -217,8 +227,9 @@ def _placement(
     """Voxel size and translation of a level: the dataset's transformations, then the multiscale's.
 
     Without units, scales other than 1 at the finest level are taken for micrometres, as nearly
-    all writers mean them; scales of 1 without units say nothing. Translations are in micrometres,
-    or where the voxel size is not known in voxels of level 0.
+    all writers mean them; scales of 1 without units say nothing, nor does an image without any
+    scale. Translations are in micrometres, or where the voxel size is not known in voxels of level
+    0.
     """
     shared = _transformation(multiscale, len(axes))
     finest = _transformation(multiscale["datasets"][0], len(axes))
@@ -229,7 +240,9 @@ def _placement(
     step = {a: finest[0][i] * shared[0][i] for a, i in space.items()}
     place = {a: own[1][i] * shared[0][i] + shared[1][i] for a, i in space.items()}
     size = None
-    if not any(units[i] for i in space.values()):
+    if not any(map(_has_scale, (multiscale, multiscale["datasets"][level]))):
+        units = [None] * len(axes)
+    elif not any(units[i] for i in space.values()):
         units = [None if set(step.values()) == {1.0} else "micrometer"] * len(axes)
     if any(units[i] for i in space.values()):
         lengths = {a: micrometres(own[0][i] * shared[0][i], units[i]) for a, i in space.items()}
@@ -246,13 +259,16 @@ def _transformation(
 ) -> tuple[list[float], list[float]] | None:
     """Scale and translation that a level's transformations, one after another, come to.
 
-    None where they are kept in a file or malformed.
+    None where they are kept in a file or malformed, or are not of these kinds (rotations, say, or
+    sequences), or a number is none.
     """
     scale, translation = [1.0] * dimensions, [0.0] * dimensions
     for one in holder.get("coordinateTransformations") or []:
         kind = one.get("type")
-        if kind not in ("scale", "translation"):
+        if kind == "identity":
             continue
+        if kind not in ("scale", "translation"):
+            return None
         values = one.get(kind)
         if not isinstance(values, list) or len(values) != dimensions:
             return None
@@ -262,7 +278,12 @@ def _transformation(
             translation = [a * b for a, b in zip(translation, numbers, strict=True)]
         else:
             translation = [a + b for a, b in zip(translation, numbers, strict=True)]
-    return scale, translation
+    return (scale, translation) if all(map(math.isfinite, scale + translation)) else None
+
+
+def _has_scale(holder: dict[str, Any]) -> bool:
+    transformations = holder.get("coordinateTransformations") or []
+    return any(one.get("type") == "scale" for one in transformations)
 
 
 def _channel_names(metadata: dict[str, Any]) -> list[str | None]:

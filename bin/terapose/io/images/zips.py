@@ -93,7 +93,10 @@ class Archive:
                 self._fs.open(self._path, "rb", block_size=_AHEAD) as file,
                 zipfile.ZipFile(file) as archive,
             ):
-                entries = archive.infolist()
+                entries = [one for one in archive.infolist() if one.orig_filename]
+                end = file.seek(0, os.SEEK_END)
+                if any(not 0 <= one.header_offset < end for one in entries):
+                    raise ValueError(f"members that start after byte {end}, its end")
         except FileNotFoundError as error:
             raise InputError(
                 "there is no such file", where=address, remedy="check the address"
