@@ -86,7 +86,7 @@ def axes_of(own: Attributes, inherited: Attributes, shape: Sequence[int]) -> str
     own, inherited
         Attributes of the dataset, and those of the groups.
     shape
-        Lengths of its axes.
+        Lengths of the axes.
     """
     dimensions = len(shape)
     both = {**inherited, **own}

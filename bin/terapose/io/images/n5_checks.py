@@ -45,5 +45,5 @@ def check_counted(place: str, prefix: str, names: Sequence[str]) -> None:
             "channels of the image are missing",
             where=place,
             got=f"no {prefix}{missing}, but {few(names, 12)}",
-            remedy="copy the whole image, or name one of its channels",
+            remedy="copy the whole image, or name a single channel",
         )

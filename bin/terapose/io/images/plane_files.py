@@ -44,7 +44,7 @@ class Header(NamedTuple):
     path
         The file.
     axes
-        What the file says of its axes: "QYX" for planes of which it says nothing. There may be more
+        What the file says of the axes: "QYX" for planes of which it says nothing. There may be more
         than of ``shape``, where they are no volume.
     """
 

@@ -94,7 +94,7 @@ def choose(address: str, candidates: Sequence[Candidate], wanted: str) -> int:
 
 
 def _is_thumbnail(one: Candidate, largest: Candidate) -> bool:
-    """Whether an image is so small, beside the largest, that it is none of its own."""
+    """Whether an image is so small, beside the largest, that nobody means it."""
     if math.prod(one.shape) > _COMPARABLE * math.prod(largest.shape):
         return False
     plane, most = math.prod(one.plane), math.prod(largest.plane)
