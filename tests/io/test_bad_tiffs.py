@@ -184,6 +184,22 @@ def test_a_place_without_a_length(
         open_image(path)
 
 
+@pytest.mark.parametrize("maker", ["Aperio Image Library v12\r\n", "somebody else"])
+def test_tiles_that_a_scanner_left_out(tmp_path: Path, maker: str) -> None:
+    path = tmp_path / "slide.tif"
+    plane = np.ones((256, 256), np.uint8)
+    tifffile.imwrite(path, plane, tile=(64, 64), metadata=None, description=maker)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tag = file.pages.first.tags["TileByteCounts"]
+        tag.overwrite([0, *tag.value[1:]])
+    if not maker.startswith("Aperio"):
+        with pytest.raises(InputError, match="tile 0 has a place, but no length"):
+            open_image(path)
+        return
+    plane[:64, :64] = 0
+    assert (open_image(path).read(np.s_[:1, :256, :256])[0] == plane).all()
+
+
 @pytest.mark.parametrize("odd", [2, 3])
 def test_pages_of_several_sizes(tmp_path: Path, odd: int) -> None:
     path = tmp_path / "pages.tif"

@@ -192,8 +192,8 @@ def _pieces(page: TiffPage) -> str:
 def _check_places(address: str, page: TiffPage | TiffFrame, *, has_index: bool) -> None:
     """Refuse a page that does not say of each tile or strip where it is: it would read as zeros.
 
-    One that was never written has no place and no length. An index that places planes by itself
-    (``has_index``) has lengths for all of them.
+    One that was never written has no place and no length; scanners of Aperio leave it a place. An
+    index that places planes by itself (``has_index``) has lengths for all of them.
     """
     kept = page.keyframe
     if kept is None:
@@ -206,6 +206,8 @@ def _check_places(address: str, page: TiffPage | TiffFrame, *, has_index: bool) 
     if has_index:
         return
     places, lengths = (np.asarray(n) != 0 for n in (page.dataoffsets, page.databytecounts))
+    if kept.is_svs:
+        places &= lengths
     if (places != lengths).any():
         number = int((places != lengths).argmax())
         kind = "tile" if kept.is_tiled else "strip"
