@@ -69,9 +69,9 @@ def findings(
     several = [] if used is None else _of_network(record, used)
     several += [*_of_input(record, saturated), *_of_count(record, found)]
     # a function of the user may make cells larger or smaller
-    is_network = used is not None and "process_cells" not in record["stages"]
-    if is_network and segmented is not None and segmented.size.count:
-        several += _of_diameter(record, segmented, what)
+    is_changed = "process_cells" in record["stages"]
+    if used is not None and not is_changed and segmented is not None and segmented.size.count:
+        several += _of_diameter(record, segmented, used * factor(record), what)
     if found is not None and found.size.count >= _ENOUGH:
         several += _of_border(found)
         several += [] if segmented is None else _of_sizes(segmented, what)
@@ -151,8 +151,9 @@ def _of_count(record: Mapping[str, Any], found: Summary | None) -> list[Finding]
     ]
 
 
-def _of_diameter(record: Mapping[str, Any], found: Summary, what: str) -> list[Finding]:
-    used = (diameter_used(record) or 1) * factor(record)
+def _of_diameter(
+    record: Mapping[str, Any], found: Summary, used: float, what: str
+) -> list[Finding]:
     mine = found_diameter(found, record)
     if mine is None or used / _FAR <= mine <= used * _FAR:
         return []
