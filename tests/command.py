@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -94,3 +95,8 @@ def segment_apart(*words: object) -> subprocess.CompletedProcess[str]:
     """Run `terapose segment` in a Python of its own."""
     command = [sys.executable, EXECUTABLE, "segment", *words]
     return subprocess.run([*map(str, command)], capture_output=True, text=True)
+
+
+def heeding_ctrl_c() -> None:
+    """For a new process: shells start what runs in the background with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.command import EXECUTABLE, Terapose
+from tests.command import EXECUTABLE, Terapose, heeding_ctrl_c
 from tests.synthetic import write_ome_zarr
 
 from terapose.core.errors import InputError
@@ -110,8 +110,7 @@ def test_one_interruption_ends_a_function_that_does_not_return(
     running = subprocess.Popen(
         [sys.executable, EXECUTABLE, *words],
         stderr=subprocess.PIPE,
-        # it may be ignored where tests run in the background
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heeding_ctrl_c,
     )
     try:
         while not Path("entered").exists():

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.command import EXECUTABLE, Terapose
+from tests.command import EXECUTABLE, Terapose, heeding_ctrl_c
 
 from terapose.apps.view.opening import Viewer, open_view
 from terapose.core.errors import InputError
@@ -283,8 +283,7 @@ def test_the_command_serves_until_ctrl_c(viewed: Path, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # it may be ignored where tests run in the background
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heeding_ctrl_c,
     )
     try:
         assert process.stdout
