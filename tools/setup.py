@@ -4,7 +4,9 @@
 2. uv, pinned by hash, through pip (where uv has no build for the machine, pip does its work)
 3. everything in requirements/dev.txt, by hash, and nothing else, with its bytecode
 4. Terapose itself, editable
-5. numba's compiled code into .venv/cache/numba, so that no task compiles
+5. the JSON schemas of OME-Zarr, which are files of a package that tests do not import, into
+   .venv/schemas
+6. numba's compiled code into .venv/cache/numba, so that no task compiles
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from common import (
 PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
 STAMP = VENV / "terapose-setup"
+SCHEMAS = VENV / "schemas"
 NUMBA_CACHE = VENV / "cache" / "numba"
 
 
@@ -64,7 +67,7 @@ def _stamp() -> tuple[str, str]:
 
 def _digest() -> str:
     """Return a digest of everything that decides what is in the environment."""
-    pins = (REQUIREMENTS / "uv.txt", REQUIREMENTS / "dev.txt")
+    pins = (REQUIREMENTS / name for name in ("uv.txt", "dev.txt", "schemas.txt"))
     return digest(*pins, ROOT / "pyproject.toml", Path(__file__))
 
 
@@ -80,12 +83,14 @@ def _create(base: str) -> None:
 def _install() -> None:
     pip: Command = [PYTHON, "-m", "pip", "--disable-pip-version-check"]
     hashed: Command = ["--require-hashes", "-r"]
+    schemas: Command = ["--no-deps", "--target", SCHEMAS, *hashed, REQUIREMENTS / "schemas.txt"]
     try:
         run([*pip, "install", "--only-binary", ":all:", *hashed, REQUIREMENTS / "uv.txt"])
     except SetupError as error:
         print(f"setup: uv is not to be had here, pip does its work (slower): {error}")
         run([*pip, "install", *hashed, REQUIREMENTS / "dev.txt"])
         run([*pip, "install", "--no-deps", "--no-build-isolation", "-e", ROOT])
+        run([*pip, "install", "--upgrade", *schemas])
         return
     # uv trusts its own list of authorities; an institute's proxy is known to the machine only.
     known = ssl.create_default_context().cert_store_stats()["x509_ca"]
@@ -96,6 +101,7 @@ def _install() -> None:
     compiled = "--compile-bytecode"
     run([*uv, "sync", *target, compiled, "--require-hashes", REQUIREMENTS / "dev.txt"])
     run([*uv, "install", *target, "--no-deps", "--no-build-isolation", "-e", ROOT])
+    run([*uv, "install", *target, *schemas])
 
 
 def _warm() -> None:
