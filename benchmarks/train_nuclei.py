@@ -108,6 +108,8 @@ TRIALS = {
     ),
     "large again": Trial(replace(LARGE, rate=1e-3), scored_every=60, made_every=60),
     "as shipped": Trial(TUNING, composed=False),
+    "no average": Trial(replace(TUNING, average=0.0), composed=False),
+    "two cycles": Trial(replace(TUNING, cycles=2), composed=False),
     "flow weight 0.2": Trial(replace(TUNING, flow_weight=0.2), composed=False),
     "flow weight 5": Trial(replace(TUNING, flow_weight=5.0), composed=False),
     "scales 0.5 to 2": Trial(replace(TUNING, scales=(0.5, 2.0)), composed=False),

@@ -1,0 +1,83 @@
+"""What can be had of the shipped network without training: `python -m benchmarks.untrained_ways`.
+
+1. The images are those of the validation part (``benchmarks.held_out``), by which choices are made:
+   every eighth of those that are not held out. Each has the median diameter of its annotated nuclei.
+2. Each is segmented by ``terapose.segment``: as it is shipped, and with one thing changed.
+3. Average precision is pooled over all objects; the interval of the difference to the first row is
+   that of 2,000 seeded samples of as many images, with replacement.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks.held_out import PARTS, SAMPLES, precision, read_items
+from benchmarks.nuclei_data import THRESHOLDS
+from numpy.typing import NDArray
+
+import terapose
+from terapose.apps.train.data import Item
+
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "as shipped": {},
+    "`augment`: tiles also flipped, and averaged": {"augment": True},
+    "tiles that overlap by half": {"tile_overlap": 0.5},
+    "averaged with `nuclei-small`": {"model": "nuclei-large,nuclei-small"},
+    "`cellprob_threshold` -1": {"cellprob_threshold": -1.0},
+    "`cellprob_threshold` 1": {"cellprob_threshold": 1.0},
+    "`flow_threshold` 0.3": {"flow_threshold": 0.3},
+    "`flow_threshold` 0.6": {"flow_threshold": 0.6},
+    "diameter 0.85 times": {"diameter": 0.85},
+    "diameter 1.2 times": {"diameter": 1.2},
+}
+"""What is changed; a diameter is a multiple of that of the annotated nuclei."""
+
+
+def counted(item: Item, given: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Objects found, in excess and missed (columns) at each threshold (rows)."""
+    from cellpose.metrics import average_precision
+
+    diameter = float(given.get("diameter", 1.0)) * item.diameter
+    found = terapose.segment(item.image[0], **{**given, "diameter": diameter})
+    pair = [item.labels], [found.astype(np.int32)]
+    _, *counts = average_precision(*pair, threshold=list(THRESHOLDS))
+    return np.stack([count[0] for count in counts], axis=1).astype(np.float64)
+
+
+def row(name: str, counts: NDArray[np.float64], base: NDArray[np.float64]) -> str:
+    """A line of the table, from counts of all images in both ways."""
+    chosen = np.random.default_rng(0).integers(len(counts), size=(SAMPLES, len(counts)))
+    means = precision(counts.sum(0))
+    gain = means - precision(base.sum(0))
+    differences = precision(counts[chosen].sum(1)) - precision(base[chosen].sum(1))
+    low, high = np.percentile(differences, (2.5, 97.5), axis=0)
+    cells = [f"{mean:.3f}" for mean in means]
+    if counts is not base:
+        edges = zip(cells, gain, low, high, strict=True)
+        cells = [f"{c} ({g:+.3f}: {a:+.3f} to {b:+.3f})" for c, g, a, b in edges]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Parse the command line, score, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--part", choices=PARTS, default="validation")
+    parser.add_argument("--images", type=int, help="the first ones only")
+    given = parser.parse_args(words)
+    items = read_items(given.data, given.part)[: given.images]
+    print(f"{len(items)} images, {given.part}\n")
+    print(f"| way | {' | '.join(map(str, THRESHOLDS))} |\n" + "| --- " * (len(THRESHOLDS) + 1) + "|")
+    base = np.empty(0)
+    for name, way in WAYS.items():
+        counts = np.stack([counted(item, way) for item in items])
+        base = base if base.size else counts
+        print(row(name, counts, base), flush=True)
+
+
+if __name__ == "__main__":
+    main()
