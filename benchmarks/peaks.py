@@ -90,6 +90,7 @@ CASES = (
     Case("slide, large", (1, 6144, 6144), {"table": "csv,geojson"}),
     Case("slide, resized", (1, 2048, 2048), {"diameter": 10.0, "table": "csv,geojson"}),
     Case("slide, upscaled", (1, 6144, 6144), {"level": 1, "upscale": True}, levels=2),
+    Case("volume, smoothed", (128, 320, 320), {"flow3d_smooth": 1.0}),
     Case("volume, processed", (64, 192, 192), {"process": "components"}),
     Case("slide, processed", (1, 2048, 2048), {"process": "components"}),
     Case("slide, two networks", (1, 1024, 1024), {"model": "nuclei-large,nuclei-small"}),
@@ -201,7 +202,7 @@ def measure(case: Case, folder: Path) -> list[Row]:
         return [Row(case, WHOLE.name, receipt["peak_memory"], needs, receipt["processor_seconds"])]
     with one_process() as pool:
         receipts = run(Runner(plan, store, pool), params, network)
-    projected = memory_of(plan)
+    projected = memory_of(plan, params)
     return [
         Row(
             case,

@@ -42,6 +42,15 @@ def needs_of(tables) {
     }
 }
 
+// The same with the memory that CHECK has projected, which knows the parameters of all stages:
+// 'stage=bytes' of some, and nothing where it has not made the plan.
+def needs_given(needs, memory) {
+    def given = (memory ?: '').tokenize(' ').collectEntries { text -> text.tokenize('=') }
+    return needs.collectEntries { stage, asked ->
+        [stage, stage in given ? asked + [memory: given[stage] as long] : asked]
+    }
+}
+
 // [stage: numbers of its tasks] of the stages that are asked for, none of the others; and of `whole`, which
 // does all of these.
 def tasks_of(asked, tables) {

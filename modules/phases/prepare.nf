@@ -5,7 +5,7 @@ include { CHECK } from '../processes/check'
 include { FETCH } from '../processes/fetch'
 include { PLAN } from '../processes/plan'
 include { REFUSE } from '../processes/refuse'
-include { fault_in ; is_one_task ; needs_of ; tasks_of } from '../tables'
+include { fault_in ; is_one_task ; needs_given ; needs_of ; tasks_of } from '../tables'
 
 workflow PREPARE {
     take:
@@ -71,7 +71,7 @@ def described(row, given) {
         runs: row.runs,
         // the columns of the line of CHECK; those with names of stages are the code and parameters of
         // these, as words of a command line
-        words: row.findAll { name, _words -> !(name in ['plan', 'runs']) },
+        words: row.findAll { name, _words -> !(name in ['plan', 'memory', 'runs']) },
         // files of an earlier run that this one does not write: they would be of other cells
         stale: row.stale ? row.stale.tokenize(' ') : [],
     ]
@@ -81,7 +81,7 @@ def described(row, given) {
 // one task does all of it.
 def tasks_and_needs(row, tables) {
     def tasks = tasks_of(row.runs, tables)
-    def needs = needs_of(tables)
+    def needs = needs_given(needs_of(tables), row.memory)
     return [tasks: tasks, needs: needs, is_one_task: is_one_task(tasks, needs, row.max_memory)]
 }
 

@@ -37,7 +37,7 @@ process CHECK {
     def asked = (scattered() + gathers() + around() - ['cell_overlaps', 'match']).join(' ')
     """
     IFS= read -r address
-    printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tnetwork\\tfetch\\tmax_memory\\truns\\tstale\\n' > sample.tsv
-    printf '%s\\t%s\\t%s\\tstub\\t-\\tstub\\t-\\t8\\t%s\\t\\n' ${quoted(sample)} ${quoted(sample)} "\$address" ${quoted(asked)} >> sample.tsv
+    printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tnetwork\\tfetch\\tmax_memory\\tmemory\\truns\\tstale\\n' > sample.tsv
+    printf '%s\\t%s\\t%s\\tstub\\t-\\tstub\\t-\\t8\\t\\t%s\\t\\n' ${quoted(sample)} ${quoted(sample)} "\$address" ${quoted(asked)} >> sample.tsv
     """
 }

@@ -21,6 +21,7 @@ from terapose.cli import GROUPS
 from terapose.io.labels.ome_zarr import open_level
 from terapose.pipeline.graph import AFTER, GRAPH, WHOLE
 from terapose.pipeline.handover import Handed
+from terapose.pipeline.needs import LEAST
 from terapose.pipeline.plan import load
 
 BIN = Path(terapose.__file__).parents[1]
@@ -224,13 +225,14 @@ def test_check_answers_with_the_line_of_the_sample(
     stages = {*STAGES, *(stage.name for stage in AFTER)}
     others = {name for name in first if name.removeprefix("gather-") not in stages}
     known = {"sample", "source", "address", "identity", "plan", "network", "fetch", "runs", "stale"}
-    assert others == {*known, "max_memory"}
+    assert others == {*known, "max_memory", "memory"}
     assert first["sample"] == "one" and first["address"] == str(image)
     plan = tmp_path / "plan.json"
     words = ("--model", tiny_model, "--diameter", 12, "--output", plan)
     assert command("plan", image, *words).code == 0
     assert Handed.read(first["plan"]).work == load(plan)
     assert "--min-size 40" in first["relabel"]
+    assert first["memory"] == f"combine={LEAST}"
     # thresholds and filters are no part of the identity or of the plan; the image is
     other = row("--min-size", 50)
     assert (other["identity"], other["plan"]) == (first["identity"], first["plan"])

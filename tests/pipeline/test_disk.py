@@ -12,18 +12,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from scipy.spatial import cKDTree
-from tests.fields import checkerboard, segment_field, to_centres
+from tests.fields import checkerboard, prepared, segment_field, to_centres
 from tests.synthetic import write_zarr
 
 from terapose.api.runner import segment_file
+from terapose.core.geometry import Box, cut
 from terapose.core.params import check
+from terapose.intermediates.flows import sums
 from terapose.io.labels.ome_zarr import open_level
-from terapose.pipeline.graph import memory_of
+from terapose.io.store.store import Store
+from terapose.pipeline.graph import STAGES, memory_of
+from terapose.pipeline.plan import Plan
 
 SHAPE = (72, 72, 72)
 BOUND = 20
@@ -144,6 +149,22 @@ print(run(Job(plan, Store(address, name), stage, 0, params, before))["peak_memor
 """One task in a process of its own: its receipt says the largest memory it has had (VmHWM)."""
 
 
+def peak_of(
+    plan: Plan, store: Store, stage: str, params: dict[str, Any], before: dict[str, Any]
+) -> int:
+    """The largest memory of a stage's first task, given its parameters and the state before it."""
+    root = Path(__file__).parents[2] / "bin"
+    done = subprocess.run(
+        [sys.executable, "-c", TASK],
+        input=json.dumps([plan.dump(), store.address, store.run, stage, params, before]),
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
 @pytest.mark.parametrize("edge", [40, 90])
 def test_memory_stays_below_what_was_projected(edge: int, tmp_path: Path, tiny_model: Path) -> None:
     shape = (edge, edge, edge)
@@ -163,19 +184,35 @@ def test_memory_stays_below_what_was_projected(edge: int, tmp_path: Path, tiny_m
         "flow_errors": ((), result.states["objects"].document()),
         "export": (("keep_intermediates",), result.states["relabel"].document()),
     }
-    root = Path(__file__).parents[2] / "bin"
     for stage, (params, before) in names.items():
         given = {name: everything[name] for name in params}
         store.drop("done")
-        done = subprocess.run(
-            [sys.executable, "-c", TASK],
-            input=json.dumps([plan.dump(), store.address, store.run, stage, given, before]),
-            env={**os.environ, "PYTHONPATH": str(root)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        measured, projected = int(done.stdout), memory_of(plan)[stage]
+        measured = peak_of(plan, store, stage, given, before)
+        projected = memory_of(plan)[stage]
         assert measured <= projected, stage
         # a bound that nothing comes near says nothing
         assert projected < 8 * measured, stage
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"flow3d_smooth": (2, 2, 2)}, {"diameter": 19, "anisotropy": 4}],
+    ids=["nothing", "smoothed", "resized"],
+)
+def test_memory_of_combine_is_that_of_what_it_does(
+    given: dict[str, Any], tmp_path: Path, tiny_model: Path
+) -> None:
+    shape = (60, 64, 64)
+    params = check({"block_shape": shape, "keep_intermediates": "all", **given})
+    plan, store = prepared(
+        tmp_path, tiny_model, np.ones(shape, np.uint16), **params.model_dump(exclude_defaults=True)
+    )
+    assert plan.resized == ("diameter" in given)
+    last = len(plan.axes) - 1
+    for box in cut(Box((0, 0, 0), plan.network_shape), plan.sum_packs(last)):
+        noise = np.random.default_rng(0).normal(size=(plan.components, *box.shape))
+        store.write(sums(plan.axes[last]), box, noise.astype(np.float32))
+    own = {name: params.model_dump(mode="json")[name] for name in STAGES["combine"].parameters}
+    measured = peak_of(plan, store, "combine", own, {})
+    projected = STAGES["combine"].projected(plan, params)
+    assert measured <= projected < 2 * measured

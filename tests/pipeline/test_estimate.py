@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.synthetic import write_tiff, write_zarr
+from tests.synthetic import write_ome_zarr, write_tiff, write_zarr
 
 from terapose.core.geometry import Box
 from terapose.core.params import check
@@ -117,3 +117,18 @@ def test_cells_of_a_task_are_counted(stage: str, tmp_path: Path, tiny_model: Pat
     cells = (8000**2 - 500**2) / 17**2
     assert 300 < (one - few) / cells < 1500
     assert needed(max_tasks=1, diameter=9) > one > needed(max_tasks=1, diameter=30)
+
+
+def test_parts_of_the_finest_level_are_as_large_as_a_block(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    fine = np.zeros((1, 2400, 2400), np.uint8)
+    path = write_ome_zarr(tmp_path / "a.zarr", fine, factors=(1, 2), chunks=(1, 800, 800))
+    given = {"model": str(tiny_model), "level": 1, "block_shape": (1, 400, 400)}
+    checked = check(given)
+    plan = make_plan(open_checked(str(path), checked), identify(tiny_model), checked)
+    assert plan.full is not None and plan.full.shape == fine.shape
+    coarse = plan.model_copy(update={"full": None})
+    # 36 bytes for each voxel; what is around a part has twice as many along Y and X
+    more = (400 + 4 * 48) ** 2 - (400 + 2 * 48) ** 2
+    assert memory_of(plan)["measure"] - memory_of(coarse)["measure"] == 36 * more

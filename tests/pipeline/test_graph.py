@@ -59,7 +59,8 @@ def test_no_stage_has_the_name_of_another_column_of_the_lines_of_check() -> None
     # two stages have columns of their own kind: the words of fetch, and the plan itself
     others = {*header.split(r"\\t")} - {"fetch", "plan"}
     assert others == {
-        *("sample", "source", "address", "identity", "network", "max_memory", "runs", "stale"),
+        *("sample", "source", "address", "identity", "network", "max_memory", "memory"),
+        *("runs", "stale"),
     }
     names = {name for stage in EVERY for name in (stage.name, stage.command)}
     assert not others & (names | {f"gather-{name}" for name in names})

@@ -7,14 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from tests.fields import prepared
 
 from terapose.core.params import check
 from terapose.io.store.held import bytes_held
+from terapose.networks.files import identify
 from terapose.pipeline import needs as needs_module
+from terapose.pipeline.checked import open_checked
 from terapose.pipeline.estimate import BLOCKS_BASE, of_network
 from terapose.pipeline.graph import STAGES
-from terapose.pipeline.needs import NOTHING, is_one_task, needs_of, needs_of_whole
+from terapose.pipeline.needs import (
+    LEAST,
+    NOTHING,
+    is_one_task,
+    memory_given,
+    needs_of,
+    needs_of_whole,
+)
+from terapose.pipeline.plan import Plan
+from terapose.pipeline.planning import make_plan
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (8, 24, 40)).astype(np.uint16)
 
@@ -42,3 +54,28 @@ def test_one_task_for_all_stages_asks_for_all(
     assert needs_of_whole(plan).seconds == 0
     split, _ = prepared(tmp_path, tiny_model, IMAGE, block_shape=(8, 12, 20), max_tasks=2)
     assert not split.is_small and needs_of_whole(split) == NOTHING
+
+
+def test_flows_that_stay_as_they_are_ask_for_a_start(tmp_path: Path, tiny_model: Path) -> None:
+    """Smoothing is no part of the plan, so what it takes is asked for beside the plan's tables."""
+    path = tmp_path / "a.zarr"
+    zarr.create_array(str(path), shape=(256, 512, 512), chunks=(64, 64, 64), dtype="uint16")
+
+    def asked(**given: object) -> tuple[int, int, Plan]:
+        params = check({"model": str(tiny_model), **given})
+        plan = make_plan(open_checked(str(path), params), identify(tiny_model), params)
+        (memory,) = memory_given(plan, params).items()
+        assert memory == ("combine", needs_of(plan, "combine", params).memory)
+        return memory[1], needs_of(plan, "combine").memory, plan
+
+    start, in_tables, plan = asked()
+    assert start == LEAST < in_tables and not plan.resized
+    assert STAGES["combine"].projected(plan, check({})) < 100e6
+    smoothed, _, same = asked(flow3d_smooth=1)
+    wider, _, _ = asked(flow3d_smooth=(0, 8, 8))
+    assert same.digest == plan.digest and start < smoothed < wider
+    # whoever makes the tables does not know it, and asks for no less
+    assert in_tables >= smoothed
+    # where the grid is another one, there is always something to do
+    resized, in_tables, plan = asked(diameter=11, anisotropy=2)
+    assert plan.resized and start < resized <= in_tables

@@ -122,7 +122,7 @@ def test_work_of_a_volume_is_its_voxels_and_tiles(
     # the planes of a volume of 40 are two slabs
     few = {"export", "gradients-yx"}
     assert {use.tasks for use in bill.uses if use.stage not in few} == {3}
-    assert all(use.needs == needs_of(plan, use.stage) for use in bill.uses)
+    assert all(use.needs == needs_of(plan, use.stage, params) for use in bill.uses)
     assert bill.store == of_store(plan)
     assert {"percentiles", "seeds", "finish"} <= set(bill.unmeasured)
     assert "follow" not in bill.unmeasured and "gpu_hour" not in bill.amounts

@@ -51,6 +51,9 @@ def test_only_whole_tables_are_read(tmp_path: Path) -> None:
     assert [*answers["unasked"].values()] == [[], []]
     needs = {names[file]: asked for file, asked in answers["needs"].items()}
     assert needs["whole"] == {"memory": 3_600_000_000, "seconds": 1860, "cpus": 2, "gpus": 1}
+    known, *unknown = answers["given"]
+    assert known == {"a": {"memory": 600, "cpus": 1}, "b": {"memory": 700}}
+    assert unknown == 2 * [{"a": {"memory": 500, "cpus": 1}, "b": {"memory": 700}}]
     assert answers["one_task"] == [True, False, True]
     assert not answers["several"] and not answers["waits"]
     assert answers["fault"] == (

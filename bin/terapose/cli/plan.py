@@ -202,10 +202,10 @@ def describe_plan(plan: Plan, params: Parameters) -> str:
     ]
     for stage in GRAPH:
         if stage.memory and stage.runs(plan, params):
-            memory, count = in_bytes(stage.memory(plan)), len(plan.tasks[stage.name])
+            memory, count = in_bytes(stage.projected(plan, params)), len(plan.tasks[stage.name])
             lines.append(
                 f"{stage.name:<14} {count:>5} tasks, up to {memory} of memory each, "
-                f"requested: {needs_of(plan, stage.name)}"
+                f"requested: {needs_of(plan, stage.name, params)}"
             )
     if is_one_task(plan, params):
         lines.append(

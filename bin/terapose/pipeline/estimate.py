@@ -14,20 +14,27 @@ all is then computed again: the changelog has to say so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from terapose.core.geometry import AXES
 from terapose.pipeline.sizes import BAND, CONVERT_PLANES, FIRST_HALO
 
 if TYPE_CHECKING:
+    from terapose.core.geometry import ZYX
     from terapose.pipeline.plan import Plan
 
 Memory = Callable[["Plan"], int]
 """Bytes that a task of a stage needs."""
+MemoryGiven = Callable[["Plan", Mapping[str, Any]], int]
+"""The same where the stage's own parameters are known, by name."""
 
 MB = 10**6
 GB = 10**9
+IDLE_BASE = 80 * MB
+"""Python with the libraries of any task."""
+FLOWS_BASE = 100 * MB
+"""The same with what smooths flows."""
 BASE = 160 * MB
 """Python with numba and zarr."""
 KERNELS_BASE = 220 * MB
@@ -126,12 +133,26 @@ def of_own(plan: Plan) -> int:
 
 
 def of_resized(plan: Plan) -> int:
-    """Memory of a task that brings flows from the network's grid to the image's."""
+    """Memory of a task that brings flows from the network's grid to the image's.
+
+    Whether they are smoothed as well is decided later. Where they are, and far, it may be more
+    (`of_combined`).
+    """
     if plan.flat and not plan.resized:
-        return BASE  # there is nothing to do
-    itemsize = 4 * plan.components
-    larger = math.prod(plan.network_shape) / math.prod(plan.image.shape)
-    return 220 * MB + int(math.prod(plan.block) * itemsize * (2 * larger + 5))
+        return IDLE_BASE
+    times = max(2 * _larger(plan) + 5, 2.7 * _larger(plan) + 1)
+    return 220 * MB + int(math.prod(plan.block) * 4 * plan.components * times)
+
+
+def of_combined(plan: Plan, params: Mapping[str, Any]) -> int:
+    """The same of a task that smooths flows as these parameters say, or has nothing to do."""
+    if plan.is_combined(params):
+        return IDLE_BASE
+    smooth = params["flow3d_smooth"]
+    margins = [math.ceil(4 * sigma) for sigma in (smooth if len(smooth) == 3 else 3 * smooth)]
+    times = max(4.3, 2.7 * _larger(plan) + 1)
+    voxels = _around(plan.block, margins, plan.image.shape)
+    return FLOWS_BASE + int(voxels * 4 * plan.components * times)
 
 
 def of_bands(plan: Plan) -> int:
@@ -140,9 +161,13 @@ def of_bands(plan: Plan) -> int:
     The rows of all its cells are in memory as well, and several times while they are sorted and
     compressed.
     """
-    # upscaled or not is decided later
-    finer = math.ceil(_largest_output(plan) / math.prod(plan.image.shape))
-    voxels = min(finer * _seen(plan, HALO), 3 * BAND)
+    # upscaled or not is decided later; parts of level 0 are as large as a block
+    shape = (plan.full or plan.output).shape
+    margins = [
+        0 if plan.flat and axis == 0 else math.ceil(HALO * n / m)
+        for axis, (n, m) in enumerate(zip(shape, plan.image.shape, strict=True))
+    ]
+    voxels = min(_around(plan.block, margins, shape), 3 * BAND)
     rows = _cells(plan, "measure") * 5 * (130 + 4 * len(plan.image.all_channels))
     return BLOCKS_BASE + voxels * (36 if plan.flat else 24) + int(rows)
 
@@ -197,17 +222,23 @@ def of_store(plan: Plan) -> int:
 def _seen(plan: Plan, halo: int | None) -> int:
     """Voxels of a block and what is read around it."""
     margin = travel(plan) if halo is None else halo
+    return _around(plan.block, (0 if plan.flat else margin, margin, margin), plan.image.shape)
+
+
+def _around(block: ZYX, margins: Sequence[int], shape: ZYX) -> int:
+    """Voxels of a block and so many around it."""
     return math.prod(
         # of two blocks each has but one neighbour
-        b if axis == 0 and plan.flat else min(b + margin * (2 if n > 2 * b else 1), n)
-        for axis, (b, n) in enumerate(zip(plan.block, plan.image.shape, strict=True))
+        min(b + margin * (2 if n > 2 * b else 1), n)
+        for b, margin, n in zip(block, margins, shape, strict=True)
     )
+
+
+def _larger(plan: Plan) -> float:
+    """How many voxels of the network's grid there are for each of the image."""
+    return math.prod(plan.network_shape) / math.prod(plan.image.shape)
 
 
 def travel(plan: Plan) -> int:
     """Voxels that points travel, and seeds grow: few go farther than their cell is long."""
     return math.ceil(1.5 * plan.model.diam_mean / plan.rescale) + 8
-
-
-def _largest_output(plan: Plan) -> int:
-    return math.prod((plan.full or plan.output).shape)

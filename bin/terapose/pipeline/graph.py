@@ -83,6 +83,7 @@ GRAPH = (
         "blocks",
         over="blocks",
         memory=estimate.of_resized,
+        memory_given=estimate.of_combined,
         requests=Traffic.combine,
         rounds=("numpy",),
         rounds_where=when.smooths,
@@ -377,6 +378,6 @@ def commands() -> dict[str, Stage]:
     return {stage.command: stage for stage in reversed(EVERY) if not stage.calls}
 
 
-def memory_of(plan: Plan) -> dict[str, int]:
-    """Bytes that a task of each stage with tasks needs."""
-    return {s.name: s.memory(plan) for s in GRAPH if s.memory and plan.tasks[s.name]}
+def memory_of(plan: Plan, params: Parameters | None = None) -> dict[str, int]:
+    """Bytes that a task of each stage with tasks needs; parameters as of `Stage.projected`."""
+    return {s.name: s.projected(plan, params) for s in GRAPH if s.memory and plan.tasks[s.name]}

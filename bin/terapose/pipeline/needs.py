@@ -14,7 +14,7 @@ from terapose.core.params import Parameters
 from terapose.io.store.held import bytes_held
 from terapose.networks.tile_grid import tile_grid
 from terapose.pipeline.estimate import BLOCKS_BASE, GB, of_network
-from terapose.pipeline.graph import SCATTERED, STAGES
+from terapose.pipeline.graph import GRAPH, SCATTERED, STAGES
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.rates import TILES, VOXELS
 
@@ -58,7 +58,7 @@ NOTHING = Needs(0, 0, 0, 0)
 """Of a stage without tasks."""
 
 
-def needs_of(plan: Plan, stage: str) -> Needs:
+def needs_of(plan: Plan, stage: str, params: Parameters | None = None) -> Needs:
     """What the tasks of a scattered stage ask for.
 
     Parameters
@@ -67,6 +67,8 @@ def needs_of(plan: Plan, stage: str) -> Needs:
         The plan.
     stage
         Name of the stage; the passes of the network are ``gradients-yx`` and so on.
+    params
+        All parameters, if those of later stages are known.
     """
     described, tasks = STAGES[stage], plan.tasks[stage]
     if described.memory is None or not tasks:
@@ -77,11 +79,25 @@ def needs_of(plan: Plan, stage: str) -> Needs:
         size = tiles_of(plan, AXES.index(described.axis)) if network else math.prod(plan.block)
         seconds = START + math.ceil(SLACK * most * size / rate)
     return Needs(
-        memory=max(described.memory(plan), LEAST),
+        memory=max(described.projected(plan, params), LEAST),
         seconds=seconds,
         cpus=2 if network else 1,
         gpus=int(network and plan.model.device != "cpu"),
     )
+
+
+def memory_given(plan: Plan, params: Parameters) -> dict[str, int]:
+    """Bytes that tasks ask for, by stage, where the plan's tables cannot say it (`tasks_csv`).
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    params
+        All parameters.
+    """
+    stages = [stage.name for stage in GRAPH if stage.memory_given and plan.tasks[stage.name]]
+    return {stage: needs_of(plan, stage, params).memory for stage in stages}
 
 
 def needs_of_whole(plan: Plan) -> Needs:

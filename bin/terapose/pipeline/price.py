@@ -247,7 +247,7 @@ def bill_of(
             stage.name,
             len(plan.tasks[stage.name]),
             _seconds(plan, values, stage.name),
-            needs_of(plan, stage.name),
+            needs_of(plan, stage.name, params),
             requests[stage.name],
         )
         for stage in running

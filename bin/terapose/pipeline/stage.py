@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from terapose.core.errors import InputError
 from terapose.pipeline.code import code_of
-from terapose.pipeline.estimate import Memory
+from terapose.pipeline.estimate import Memory, MemoryGiven
 from terapose.pipeline.traffic import Asked
 
 if TYPE_CHECKING:
@@ -109,6 +109,9 @@ class Stage:
         how it runs or what it keeps (`terapose.pipeline.job`), with which it finds its work done.
     memory
         Bytes that a task needs; None: a gather, whose memory does not grow with the image.
+    memory_given
+        The same where its own parameters are known, if these matter. What is planned does not
+        depend on them.
     requests
         Requests for chunks on an object store of all its tasks; None: a gather, which works on
         tables.
@@ -141,6 +144,7 @@ class Stage:
     results: bool = False
     parameters: tuple[str, ...] = ()
     memory: Memory | None = None
+    memory_given: MemoryGiven | None = None
     requests: Asked | None = None
     modes: tuple[str, ...] = MODES
     asked: Callable[[str, Parameters], bool] = always
@@ -197,6 +201,20 @@ class Stage:
     def rounding(self, plan: Plan, params: Mapping[str, Any]) -> tuple[Library, ...]:
         """The libraries on whose bits its results depend in a run."""
         return self.rounds if self.rounds_where(plan, params) else ()
+
+    def projected(self, plan: Plan, params: Parameters | None = None) -> int:
+        """Bytes that a task needs, of a stage with tasks.
+
+        Parameters
+        ----------
+        plan
+            The plan.
+        params
+            All parameters, if those of later stages are known.
+        """
+        if params is not None and self.memory_given is not None:
+            return self.memory_given(plan, params.model_dump(include=set(self.parameters)))
+        return self.memory(plan) if self.memory is not None else 0
 
     def is_asked(self, mode: str, params: Parameters) -> bool:
         """Whether it runs, as far as that is known before there is a plan."""

@@ -37,6 +37,7 @@ from terapose.pipeline.checked import mode_of, open_checked, without_use
 from terapose.pipeline.constant import refuse_constant
 from terapose.pipeline.graph import AFTER, BEFORE, GATHERED, GRAPH, OF_GATHERS, commands
 from terapose.pipeline.handover import Draft, Handed, identities
+from terapose.pipeline.needs import memory_given
 from terapose.pipeline.plan import key_of
 from terapose.pipeline.planning import check_channels_of, make_plan
 from terapose.pipeline.sized import is_sought
@@ -52,6 +53,7 @@ from terapose.results.thumbnails.files import MOST_BYTES
 
 if TYPE_CHECKING:
     from terapose.networks.files import ModelInfo
+    from terapose.pipeline.plan import Plan
 
 
 _OPEN, _OF_PROCESS = 64, 2
@@ -324,6 +326,8 @@ def _check_one(
         "fetch": fetch,
         # not of the plan: another limit may leave it as it is
         "max_memory": repr(params.max_memory),
+        # of later stages, whose parameters the plan's tables of tasks do not know
+        "memory": _projected(plan, params) if plan else "",
         "runs": " ".join(s.name for s in (*BEFORE, *GRAPH, *AFTER) if s.is_asked(mode, params)),
         **_words(told),
         "plan": Handed(work=plan or Draft.of(address, told, seen)).text,
@@ -339,6 +343,11 @@ def _check_one(
         f"note      {note}" for note in (*without_use(image, params), *exposed(address, params))
     ]
     return row, about + notes
+
+
+def _projected(plan: Plan, params: Parameters) -> str:
+    """What tasks of some stages ask for: 'stage=bytes' of each."""
+    return " ".join(f"{stage}={size}" for stage, size in memory_given(plan, params).items())
 
 
 def _stale(output: Path, names: list[str], params: Parameters) -> list[str]:
