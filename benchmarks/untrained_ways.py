@@ -1,7 +1,8 @@
 """What can be had of the shipped network without training: `python -m benchmarks.untrained_ways`.
 
-1. The images are those of the validation part (``benchmarks.held_out``), by which choices are made:
-   every eighth of those that are not held out. Each has the median diameter of its annotated nuclei.
+1. The images are those of the validation part (``benchmarks.held_out``), by which choices are
+   made: every eighth of those that are not held out. Each has the median diameter of its annotated
+   nuclei.
 2. Each is segmented by ``terapose.segment``: as it is shipped, and with one thing changed.
 3. Average precision is pooled over all objects; the interval of the difference to the first row is
    that of 2,000 seeded samples of as many images, with replacement.
@@ -71,7 +72,8 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     items = read_items(given.data, given.part)[: given.images]
     print(f"{len(items)} images, {given.part}\n")
-    print(f"| way | {' | '.join(map(str, THRESHOLDS))} |\n" + "| --- " * (len(THRESHOLDS) + 1) + "|")
+    columns = ["way", *map(str, THRESHOLDS)]
+    print(f"| {' | '.join(columns)} |\n" + "| --- " * len(columns) + "|")
     base = np.empty(0)
     for name, way in WAYS.items():
         counts = np.stack([counted(item, way) for item in items])
