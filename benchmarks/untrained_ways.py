@@ -28,22 +28,15 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "`augment`: tiles also flipped, and averaged": {"augment": True},
     "tiles that overlap by half": {"tile_overlap": 0.5},
     "averaged with `nuclei-small`": {"model": "nuclei-large,nuclei-small"},
-    "`cellprob_threshold` -1": {"cellprob_threshold": -1.0},
-    "`cellprob_threshold` 1": {"cellprob_threshold": 1.0},
-    "`flow_threshold` 0.3": {"flow_threshold": 0.3},
-    "`flow_threshold` 0.6": {"flow_threshold": 0.6},
-    "diameter 0.85 times": {"diameter": 0.85},
-    "diameter 1.2 times": {"diameter": 1.2},
 }
-"""What is changed; a diameter is a multiple of that of the annotated nuclei."""
+"""What is changed in each."""
 
 
 def counted(item: Item, given: Mapping[str, Any]) -> NDArray[np.float64]:
     """Objects found, in excess and missed (columns) at each threshold (rows)."""
     from cellpose.metrics import average_precision
 
-    diameter = float(given.get("diameter", 1.0)) * item.diameter
-    found = terapose.segment(item.image[0], **{**given, "diameter": diameter})
+    found = terapose.segment(item.image[0], diameter=item.diameter, **given)
     pair = [item.labels], [found.astype(np.int32)]
     _, *counts = average_precision(*pair, threshold=list(THRESHOLDS))
     return np.stack([count[0] for count in counts], axis=1).astype(np.float64)
