@@ -84,11 +84,10 @@ def finder(data: Path, model: Path) -> Diameter:
 
 def scored(network: torch.nn.Module, items: Sequence[Item], diameter: Diameter) -> Iterator[Scored]:
     """Segment and score images."""
-    from cellpose.metrics import average_precision, mask_ious
+    from cellpose.metrics import mask_ious
 
     for item in items:
         found = segment(network, item.image, diameter(item))
-        _, *counts = average_precision([item.labels], [found], threshold=list(THRESHOLDS))
         ious, partners = mask_ious(item.labels, found)
         sizes = np.bincount(item.labels.ravel()), np.bincount(found.ravel())
         matches = [
@@ -97,8 +96,21 @@ def scored(network: torch.nn.Module, items: Sequence[Item], diameter: Diameter) 
             if iou >= THRESHOLDS[0]
         ]
         areas = np.array([sizes[1][theirs] / sizes[0][ours] for ours, theirs in matches])
-        table = np.stack([count[0] for count in counts], axis=1).astype(np.float64)
-        yield Scored(item, found, table, areas)
+        yield Scored(item, found, counted(item, found), areas)
+
+
+def counted(item: Item, found: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Objects found, in excess and missed (columns) at each threshold (rows)."""
+    from cellpose.metrics import average_precision
+
+    _, *counts = average_precision([item.labels], [found], threshold=list(THRESHOLDS))
+    return np.stack([count[0] for count in counts], axis=1).astype(np.float64)
+
+
+def resampled(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average precision by threshold of each sample of as many images, with replacement."""
+    chosen = np.random.default_rng(0).integers(len(counts), size=(SAMPLES, len(counts)))
+    return precision(counts[chosen].sum(1))
 
 
 def precision(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,8 +122,7 @@ def precision(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 def row(name: str, results: Sequence[Scored]) -> str:
     """A line of the table: scores with their intervals, and sizes of matches."""
     counts = np.stack([result.counts for result in results])
-    chosen = np.random.default_rng(0).integers(len(counts), size=(SAMPLES, len(counts)))
-    spread = np.percentile(precision(counts[chosen].sum(1)), (2.5, 97.5), axis=0)
+    spread = np.percentile(resampled(counts), (2.5, 97.5), axis=0)
     means = zip(precision(counts.sum(0)), *spread, strict=True)
     areas = np.percentile(np.concatenate([result.areas for result in results]), (25, 50, 75))
     cells = [f"{mean:.3f} ({low:.3f}-{high:.3f})" for mean, low, high in means]

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.held_out import PARTS, SAMPLES, precision, read_items
+from benchmarks.held_out import PARTS, counted, precision, read_items, resampled
 from benchmarks.nuclei_data import THRESHOLDS
 from numpy.typing import NDArray
 
 import terapose
-from terapose.apps.train.data import Item
 
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "as shipped": {},
@@ -32,23 +31,12 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 """What is changed in each."""
 
 
-def counted(item: Item, given: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Objects found, in excess and missed (columns) at each threshold (rows)."""
-    from cellpose.metrics import average_precision
-
-    found = terapose.segment(item.image[0], diameter=item.diameter, **given)
-    pair = [item.labels], [found.astype(np.int32)]
-    _, *counts = average_precision(*pair, threshold=list(THRESHOLDS))
-    return np.stack([count[0] for count in counts], axis=1).astype(np.float64)
-
-
 def row(name: str, counts: NDArray[np.float64], base: NDArray[np.float64]) -> str:
     """A line of the table, from counts of all images in both ways."""
-    chosen = np.random.default_rng(0).integers(len(counts), size=(SAMPLES, len(counts)))
     means = precision(counts.sum(0))
     gain = means - precision(base.sum(0))
-    differences = precision(counts[chosen].sum(1)) - precision(base[chosen].sum(1))
-    low, high = np.percentile(differences, (2.5, 97.5), axis=0)
+    # the same images in both
+    low, high = np.percentile(resampled(counts) - resampled(base), (2.5, 97.5), axis=0)
     cells = [f"{mean:.3f}" for mean in means]
     if counts is not base:
         edges = zip(cells, gain, low, high, strict=True)
@@ -69,7 +57,9 @@ def main(words: Sequence[str] | None = None) -> None:
     print(f"| {' | '.join(columns)} |\n" + "| --- " * len(columns) + "|")
     base = np.empty(0)
     for name, way in WAYS.items():
-        counts = np.stack([counted(item, way) for item in items])
+        found = (terapose.segment(i.image[0], diameter=i.diameter, **way) for i in items)
+        pairs = zip(items, found, strict=True)
+        counts = np.stack([counted(item, labels.astype(np.int32)) for item, labels in pairs])
         base = base if base.size else counts
         print(row(name, counts, base), flush=True)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from tests.asked import only_if_asked
-from tests.workflow.launch import PATIENCE, ROOT, environment, needs_engine
+from tests.workflow.launch import PATIENCE, ROOT, called, environment, needs_engine
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,7 +52,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     named = os.environ.get("TERAPOSE_NFCORE")
     folder = Path(named).resolve() if named else tmp_path_factory.mktemp("tools")
     if not (folder / "bin" / "nf-core").exists():
-        _call(sys.executable, "-m", "venv", folder)
+        called(sys.executable, "-m", "venv", folder)
         words = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", TOOLS)
         done = subprocess.run([*map(str, words)], capture_output=True, text=True)
         if done.returncode:
@@ -64,18 +64,18 @@ def test_the_module_passes(modules_home: Path, tools: Path, tmp_path: Path) -> N
     needs_engine()
     remote = tmp_path / "remote"
     shutil.copytree(ROOT / "contrib" / "nf-core" / "modules", remote / "modules")
-    _call("git", "init", "--quiet", "--initial-branch", "master", remote)
+    called("git", "init", "--quiet", "--initial-branch", "master", remote)
     shared = tmp_path / "shared.tar"
-    _call("git", "archive", "--output", shared, "HEAD", "--", *SHARED, cwd=modules_home)
+    called("git", "archive", "--output", shared, "HEAD", "--", *SHARED, cwd=modules_home)
     shutil.unpack_archive(shared, remote, filter="data")
-    _call("git", "add", "--all", cwd=remote)
+    called("git", "add", "--all", cwd=remote)
     author = ("-c", "user.name=terapose", "-c", "user.email=terapose@localhost")
-    _call("git", *author, "commit", "--quiet", "--message", "module", cwd=remote)
+    called("git", *author, "commit", "--quiet", "--message", "module", cwd=remote)
     # where the tools keep what they have fetched, and where they are to look
     config = tmp_path / "config"
-    _call("git", "clone", "--quiet", remote, config / "nfcore" / "nf-core" / "modules")
-    _call("git", "clone", "--quiet", remote, tmp_path / "clone")
-    _call("git", "remote", "set-url", "origin", ORIGIN, cwd=tmp_path / "clone")
+    called("git", "clone", "--quiet", remote, config / "nfcore" / "nf-core" / "modules")
+    called("git", "clone", "--quiet", remote, tmp_path / "clone")
+    called("git", "remote", "set-url", "origin", ORIGIN, cwd=tmp_path / "clone")
     words = (tools, "modules", "lint", "--dir", ".", "--plain-text", "terapose/segment")
     known = {
         **{name: value for name, value in environment().items() if name != "PYTHONPATH"},
@@ -106,7 +106,7 @@ def test_the_lines_for_mcmicro_fit(tmp_path: Path) -> None:
         pytest.skip("NFCORE_MCMICRO_HOME names no clone of nf-core/mcmicro")
     needs_engine()
     shared = tmp_path / "shared.tar"
-    _call("git", "archive", "--output", shared, "HEAD", cwd=Path(named))
+    called("git", "archive", "--output", shared, "HEAD", cwd=Path(named))
     home = tmp_path / "mcmicro"
     shutil.unpack_archive(shared, home, filter="data")
     page = (ROOT / "contrib" / "nf-core" / "README.md").read_text().partition("## In nf-core")[2]
@@ -126,7 +126,7 @@ def test_the_lines_for_mcmicro_fit(tmp_path: Path) -> None:
     assert text.count("ch_masks = ch_masks.mix(") == 3
     assert "quantification/mcquant/${meta2.segmenter}" in config.read_text()
     known = {**environment(), "NXF_HOME": str(tmp_path / "engine")}
-    shown = _call("nextflow", "config", home, env=known)
+    shown = called("nextflow", "config", home, env=known)
     assert "segmentation = 'mesmer'" in shown
     told = r"withName:'?TERAPOSE_SEGMENT'? \{\s+ext \{\s+args = '--channels 1"
     assert re.search(told, shown), shown
@@ -154,12 +154,6 @@ def _replace(file: Path, old: str, new: str) -> None:
 
 
 def _version(known: dict[str, str]) -> tuple[int, ...]:
-    found = re.search(r"version (\d+)\.(\d+)\.(\d+)", _call("nextflow", "-version", env=known))
+    found = re.search(r"version (\d+)\.(\d+)\.(\d+)", called("nextflow", "-version", env=known))
     assert found
     return tuple(map(int, found.groups()))
-
-
-def _call(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run([*map(str, words)], cwd=cwd, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.workflow.launch import PATIENCE, ROOT, environment, needs_engine
+from tests.workflow.launch import PATIENCE, ROOT, called, environment, needs_engine
 
 HOME = os.environ.get("NFSCHEMA_HOME")
 VERSION = "2.3.0"
@@ -45,17 +45,11 @@ pytestmark = [
 ]
 
 
-def call(*words: object, cwd: Path) -> None:
-    """Call a program that must succeed."""
-    done = subprocess.run([*map(str, words)], cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of Nextflow's plugins with this one."""
     work = tmp_path_factory.mktemp("nf-schema")
-    call("git", "archive", "--output", work / "a.tar", VERSION, cwd=Path(str(HOME)))
+    called("git", "archive", "--output", work / "a.tar", VERSION, cwd=Path(str(HOME)))
     shutil.unpack_archive(work / "a.tar", work / "clone", filter="data")
     home = work / "clone" / "plugins" / "nf-schema"
     plugin = work / "plugins" / f"nf-schema-{VERSION}"
@@ -63,11 +57,11 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert len(named) == 3
     for name in named:
         out = f"-DoutputDirectory={plugin / 'lib'}"
-        call("mvn", "-q", "-B", "dependency:copy", f"-Dartifact={name}", out, cwd=work)
+        called("mvn", "-q", "-B", "dependency:copy", f"-Dartifact={name}", out, cwd=work)
     shutil.copytree(home / "src" / "resources", plugin / "classes")
     path = f"{ENGINE}/*{os.pathsep}{plugin / 'lib'}/*"
     scripts = sorted((home / "src" / "main").rglob("*.groovy"))
-    call("java", "-cp", path, COMPILER, "-d", plugin / "classes", *scripts, cwd=work)
+    called("java", "-cp", path, COMPILER, "-d", plugin / "classes", *scripts, cwd=work)
     return plugin.parent
 
 

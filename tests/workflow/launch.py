@@ -61,6 +61,13 @@ def answers_of(script: Path, folder: Path, *words: str) -> tuple[str, str]:
     return done.stdout, (folder / "answers.json").read_text()
 
 
+def called(*words: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    """Call a program that must succeed; returns what it said."""
+    done = subprocess.run([*map(str, words)], cwd=cwd, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def program(path: Path, *words: object) -> Path:
     """Write a command of a file's name; calls these words, and what it is given."""
     path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')
