@@ -315,16 +315,23 @@ FAULTS = (
     ),
     Fault(
         "a voxel that steps leave is a sink",
-        "algorithms/flows/proofs.py",
-        "low[a] + inside <= moved[a] <= high[a] - inside",
-        "low[a] - 1.0 <= moved[a] <= high[a] + 1.0",
+        "algorithms/flows/balls.py",
+        "hull[0, a] >= low[a] + margin and hull[1, a] <= high[a] - margin",
+        "hull[0, a] >= low[a] - 1.0 and hull[1, a] <= high[a] + 1.0",
         (f"{SINKS}ends_are_those_of_all_steps",),
     ),
     Fault(
         "a sink takes points that may not reach its voxel in time",
         "algorithms/flows/sinks.py",
-        " and square * decay[np.int64(row[_KIND])] <= row[_ROOM]",
+        " and square * decay[np.int64(row[KIND])] <= row[ROOM]",
         "",
+        (f"{SINKS}ends_are_those_of_all_steps",),
+    ),
+    Fault(
+        "a point that goes between two places ends in either",
+        "algorithms/flows/sinks.py",
+        "np.where(left % 2, np.inf, one)",
+        "one",
         (f"{SINKS}ends_are_those_of_all_steps",),
     ),
     Fault(

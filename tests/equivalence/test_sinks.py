@@ -14,8 +14,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from terapose.algorithms.flows import follow as kernel
+from terapose.algorithms.flows.balls import BOX
 from terapose.algorithms.flows.follow import find_places, follow, scale_flows
-from terapose.algorithms.flows.sinks import BOX
 from terapose.core.geometry import ZYX, Box
 
 SHAPES: dict[int, ZYX] = {2: (2, 96, 131), 3: (26, 34, 41)}

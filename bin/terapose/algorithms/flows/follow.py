@@ -39,156 +39,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.algorithms.flows.sampling import (
-    HALF,
-    ONE,
-    RIM,
-    TWO,
-    ZERO,
-    F,
-    clamp,
-    known,
-    sample,
-    source,
-    within,
-)
-from terapose.algorithms.flows.sinks import (
-    CENTRE,
-    NONE,
-    SHRINK,
-    Sinks,
-    find_sinks,
-    is_caught,
-    reach_of,
-)
+from terapose.algorithms.flows.sampling import RIM, F, known
+from terapose.algorithms.flows.sinks import NONE, Sinks, decays, find_sinks
+from terapose.algorithms.flows.walk import walk_all
 from terapose.core.geometry import ZYX
 from terapose.io.compiled import njit
 
-# points that are followed in turn, a step of each: enough to keep a processor's pipelines full
-GROUP = 64
 # of so many points one walks all steps, to see where points end; of fewer samples than that none
 SAMPLE, LEAST_SAMPLE = 64, 20
-
-
-@njit
-def _begin(starts, planar, hz, hy, hx, places):  # type: ignore[no-untyped-def]
-    """Positions in [-1, 1] of voxels; in a plane z is not followed: it stays 0."""
-    for i in range(len(starts)):
-        places[i, 0] = ZERO if planar else F(starts[i, 0]) / hz * TWO - ONE
-        places[i, 1] = F(starts[i, 1]) / hy * TWO - ONE
-        places[i, 2] = F(starts[i, 2]) / hx * TWO - ONE
-
-
-@njit
-def _finish(starts, planar, hz, hy, hx, rows, caught, places):  # type: ignore[no-untyped-def]
-    """Positions in voxels; of points in sinks the voxel's."""
-    for i in range(len(starts)):
-        if caught[i] >= 0:
-            for k in range(3):
-                places[i, k] = np.floor(rows[caught[i], CENTRE + k])
-            continue
-        places[i, 0] = F(starts[i, 0]) if planar else (places[i, 0] + ONE) * HALF * hz
-        places[i, 1] = (places[i, 1] + ONE) * HALF * hy
-        places[i, 2] = (places[i, 2] + ONE) * HALF * hx
-
-
-@njit
-def _forget(j, moving, who, last, now, past):  # type: ignore[no-untyped-def]
-    """Put the last of the points that move in the place of one that has stopped."""
-    who[j], last[j] = who[moving], last[moving]
-    for k in range(3):
-        now[j, k], past[j, k] = now[moving, k], past[moving, k]
-
-
-@njit
-def _walk(starts, walk, sinks, found):  # type: ignore[no-untyped-def]
-    """Follow a few points in turn, a step of each: no point waits for its own last step."""
-    field, origin, shape, niter, planar, tolerance = walk
-    rows, marks, decay = sinks
-    places, far, lost, most = found
-    fz, fy, fx = F(shape[0]), F(shape[1]), F(shape[2])
-    hz, hy, hx = F(shape[0] - 1), F(shape[1] - 1), F(shape[2] - 1)
-    # in units of positions; an axis that is not followed may have a single voxel
-    tz = ZERO if planar else tolerance * TWO / hz
-    ty, tx = tolerance * TWO / hy, tolerance * TWO / hx
-    nz, ny, nx = field.shape[0] - RIM, field.shape[1] - RIM, field.shape[2] - RIM
-    known_z = (0, nz - 1) if planar else known(origin[0], nz, shape[0])
-    known_y, known_x = known(origin[1], ny, shape[1]), known(origin[2], nx, shape[2])
-    moving = len(starts)
-    _begin(starts, planar, hz, hy, hx, places)
-    # of the points that move: which they are, where they are and where they were at the step that
-    # is remembered, and after which step they stop
-    who, now, past = np.arange(moving), places.copy(), np.full((moving, 3), F(9))
-    last, caught = np.full(moving, niter), np.full(moving, -1)
-    remembered, next_time = 0, 1
-    for t in range(1, niter + 1):
-        if moving == 0:
-            break
-        left, j = decay[niter - t + 1], 0
-        while j < moving:
-            i = who[j]
-            z, y, x = now[j, 0], now[j, 1], now[j, 2]
-            sz, sy, sx = F(starts[i, 0]), F(starts[i, 1]), F(starts[i, 2])
-            iz = sz if planar else source(z, fz, planar)
-            iy, ix = source(y, fy, planar), source(x, fx, planar)
-            far[i] = max(far[i], abs(iz - sz), abs(iy - sy), abs(ix - sx))
-            lz, ly = np.int64(np.floor(iz)) - origin[0], np.int64(np.floor(iy)) - origin[1]
-            lx = np.int64(np.floor(ix)) - origin[2]
-            stop = not (within(lz, known_z) and within(ly, known_y) and within(lx, known_x))
-            # where flows are no numbers a position is none either: it stays so, and is not lost
-            lost[i] = stop and iz == iz and iy == iy and ix == ix
-            if marks.size > 0 and not stop:
-                sink = marks[lz + 1, ly + 1, lx + 1]
-                if sink >= 0 and is_caught(rows[sink], z, y, x, shape, planar, left):
-                    caught[i], stop = sink, True
-                    most[i] = reach_of(rows[sink], starts[i], shape, planar)
-            if not stop:
-                a, b, c = sample(field, planar, lz, ly, lx, iz, iy, ix)
-                mz, my, mx = clamp(z + a), clamp(y + b), clamp(x + c)
-                now[j, 0], now[j, 1], now[j, 2] = mz, my, mx
-                if last[j] == niter and mz == past[j, 0] and my == past[j, 1] and mx == past[j, 2]:
-                    last[j] = t + (niter - t) % (t - remembered)
-                still = abs(mz - z) <= tz and abs(my - y) <= ty and abs(mx - x) <= tx
-                stop = still or t >= last[j]
-            if not stop:
-                j += 1
-                continue
-            places[i] = now[j]
-            moving -= 1
-            _forget(j, moving, who, last, now, past)
-        if t == next_time:
-            past[:moving] = now[:moving]
-            remembered, next_time = t, t + (8 if t < 32 else 24)
-    for i in range(len(starts)):
-        most[i] = max(most[i], far[i])
-    _finish(starts, planar, hz, hy, hx, rows, caught, places)
-
-
-@njit(parallel=True)
-def _follow(  # type: ignore[no-untyped-def]
-    field,
-    origin,
-    shape,
-    starts,
-    niter,
-    planar,
-    tolerance,
-    rows,
-    marks,
-    decay,
-    places,
-    far,
-    lost,
-    most,
-):
-    for group in numba.prange((len(starts) + GROUP - 1) // GROUP):
-        at = slice(group * GROUP, (group + 1) * GROUP)
-        walk = (field, origin, shape, niter, planar, tolerance)
-        _walk(starts[at], walk, (rows, marks, decay), (places[at], far[at], lost[at], most[at]))
 
 
 @njit
@@ -239,9 +100,7 @@ class _Walks:
         places, far, most = np.empty((n, 3), np.float32), *np.zeros((2, n), np.float32)
         lost = np.zeros(n, np.bool_)
         given = (self.field, self.origin, self.shape, starts, self.niter, self.planar)
-        # of each factor, by how many steps are left
-        decay = np.array(SHRINK) ** (2 * np.arange(self.niter + 1)[:, None])
-        _follow(*given, self.tolerance, *sinks, decay, places, far, lost, most)
+        walk_all(*given, self.tolerance, *sinks, decays(self.niter), places, far, lost, most)
         return places, far, lost, most
 
     def sinks(self, starts: NDArray[np.int32]) -> Sinks:

@@ -19,6 +19,8 @@ from terapose.io.compiled import njit
 
 UNIT = 2.0**-24
 """Relative error of a rounded float32."""
+_MOST = 512
+"""Products of derivatives that are looked at in a box, at most."""
 
 
 @njit(inline="always")
@@ -28,7 +30,10 @@ def index_of(v, length):  # type: ignore[no-untyped-def]
 
 @njit
 def _cuts(low, high, length, found):  # type: ignore[no-untyped-def]
-    """Where a range of positions is cut by cells of the grid, both ends included; how many."""
+    """Where a range of positions is cut by cells of the grid, both ends included; how many.
+
+    A range is at most three voxels long: so there is room for all.
+    """
     found[0], n = low, 1
     k = np.floor(index_of(low, length)) + 1.0
     while n < len(found) - 1:
@@ -71,23 +76,79 @@ def step(field, shape, origin, planar, place, cell, moved, slopes):  # type: ign
 
 
 @njit
-def slack(shape, steep, fastest):  # type: ignore[no-untyped-def]
-    """How far the kernel's step may be from the real one, along any axis, in voxels.
-
-    An index is wrong by at most 2.5 L units: those of ``p + 1``, of the product and of the
-    difference. The flow there is wrong by that times its slope, by the rounding of weights and
-    sums, and the new position by another quarter.
-    """
-    longest = float(max(shape[0], shape[1], shape[2]))
-    return longest * UNIT * (2.5 * steep + 0.5) + fastest * 32.0 * UNIT
+def _rounding(x):  # type: ignore[no-untyped-def]
+    """By how much a float32 may be rounded that is at most x."""
+    return 2.0 ** (np.floor(np.log2(max(x, 1e-30))) - 24.0)
 
 
 @njit
-def _is_less(norm, slopes, factor):  # type: ignore[no-untyped-def]
-    """Whether ``J' P J`` is less than ``factor * P``, with ``J`` one more than the slopes."""
-    j = slopes.copy()
+def blur_of(shape, high, blur):  # type: ignore[no-untyped-def]
+    """How far the kernel's index may be from the real one, at positions up to ``high``.
+
+    ``p + 1`` is rounded, which the length makes larger; the product; and the difference.
+    """
     for a in range(3):
-        j[a, a] += 1.0
+        length = float(shape[a])
+        product = 2.000001 * max(high[a], 0.0) * length / max(length - 1.0, 1.0)
+        blur[a] = length * _rounding(product / length) / 2.0 + _rounding(product)
+
+
+@njit
+def slack(length, blurred, fastest):  # type: ignore[no-untyped-def]
+    """How far the kernel's step may be from the real one, along an axis, in voxels.
+
+    The flow at a blurred index is wrong by as much as ``blurred`` says, and by the rounding of
+    weights and sums; the new position by another quarter of the length's unit.
+    """
+    return blurred + length * UNIT * 0.5 + fastest * 32.0 * UNIT
+
+
+@njit
+def derivative_of(slopes, planar, derivative):  # type: ignore[no-untyped-def]
+    """One more than the slopes; in a plane nothing is left of a distance along Z."""
+    derivative[:] = slopes
+    for a in range(3):
+        derivative[a, a] += 1.0
+    if planar:
+        derivative[0, 0] = 0.0
+
+
+@njit
+def product(a, b):  # type: ignore[no-untyped-def]
+    c = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            for k in range(3):
+                c[i, j] += a[i, k] * b[k, j]
+    return c
+
+
+@njit
+def solve(derivative, gap, found):  # type: ignore[no-untyped-def]
+    """Solve ``(1 - J) found = gap`` by Cramer's rule; no numbers where there is no solution."""
+    m = -derivative
+    for a in range(3):
+        m[a, a] += 1.0
+    whole = _determinant(m)
+    for a in range(3):
+        column = m[:, a].copy()
+        m[:, a] = gap
+        found[a] = _determinant(m) / whole if whole != 0.0 else np.nan
+        m[:, a] = column
+
+
+@njit
+def _determinant(m):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for a in range(3):
+        b, c = (a + 1) % 3, (a + 2) % 3
+        total += m[0, a] * (m[1, b] * m[2, c] - m[1, c] * m[2, b])
+    return total
+
+
+@njit
+def _is_less(norm, j, factor):  # type: ignore[no-untyped-def]
+    """Whether ``J' P J`` is less than ``factor * P``."""
     rest = np.zeros((3, 3))
     for a in range(3):
         for b in range(a + 1):
@@ -108,18 +169,14 @@ def _is_less(norm, slopes, factor):  # type: ignore[no-untyped-def]
 
 
 @njit
-def norm_of(slopes, planar, goal, norm):  # type: ignore[no-untyped-def]
+def norm_of(derivative, goal, norm):  # type: ignore[no-untyped-def]
     """The sum of powers, by doubling; False if it does not exist."""
-    power = slopes / goal
-    for a in range(3):
-        power[a, a] += 1.0 / goal
-    if planar:
-        power[0, 0] = 0.0
+    power = derivative / goal
     norm[:] = 0.0
     for a in range(3):
         norm[a, a] = 1.0
     more, square = np.zeros((3, 3)), np.zeros((3, 3))
-    for _ in range(8):
+    for _ in range(10):
         more[:], square[:] = 0.0, 0.0
         for a in range(3):
             for b in range(3):
@@ -158,17 +215,37 @@ def length_of(norm, gap):  # type: ignore[no-untyped-def]
 
 
 @njit
-def inspect(  # type: ignore[no-untyped-def]
-    field, shape, origin, planar, known, low, high, norm, factor, inside
-):
-    """Look at all corners of a box; returns the steepest slope, or -1 where nothing is proved.
+def longest_in(norm, edges):  # type: ignore[no-untyped-def]
+    """The largest length in a box around zero, from its half edges: that of a corner."""
+    longest, corner = 0.0, np.zeros(3)
+    for signs in range(4):
+        corner[0] = edges[0]
+        corner[1] = edges[1] if signs & 1 else -edges[1]
+        corner[2] = edges[2] if signs & 2 else -edges[2]
+        longest = max(longest, length_of(norm, corner))
+    return longest
 
-    ``inside`` is how much nearer to the middle than the faces all have to get; without it,
-    ``norm`` has to shrink to its ``factor``.
+
+@njit
+def inspect(where, low, high, norm, factor, before, seen):  # type: ignore[no-untyped-def]
+    """Look at the derivatives at all corners of a box, and at where the corners go.
+
+    ``where`` is the field, the shape, the origin, whether points move in the plane, and the cells
+    that are known. In ``norm``, each derivative after each of those ``before`` has to shrink to
+    the square root of ``factor``. What is ``seen`` is written: derivatives, the box of where the
+    corners go, of each axis the steepest slope (the sum of those along all axes), and how wrong a
+    flow is where its index is blurred.
+
+    Returns how many derivatives there are, -1 where nothing is proved.
     """
+    field, shape, origin, planar, known = where
+    derivatives, hull, steep, blurred = seen[:4]
     cuts, count = np.zeros((3, 6)), np.ones(3, np.int64)
     cell, place, moved = np.zeros(3, np.int64), np.zeros(3), np.zeros(3)
-    slopes, steepest = np.zeros((3, 3)), 0.0
+    slopes, n = np.zeros((3, 3)), 0
+    steep[:], blurred[:], blur = 0.0, 0.0, np.zeros(3)
+    blur_of(shape, high, blur)
+    hull[0], hull[1] = np.inf, -np.inf
     for a in range(3):
         if a == 0 and planar:
             cell[0] = np.int64(low[0])
@@ -176,7 +253,10 @@ def inspect(  # type: ignore[no-untyped-def]
             count[0] = 2
         else:
             count[a] = _cuts(low[a], high[a], float(shape[a]), cuts[a])
-    for part in range((count[0] - 1) * (count[1] - 1) * (count[2] - 1)):
+    parts = (count[0] - 1) * (count[1] - 1) * (count[2] - 1)
+    if 8 * parts > len(derivatives) or 8 * parts * len(before) > _MOST:
+        return -1
+    for part in range(parts):
         at = (
             part // ((count[1] - 1) * (count[2] - 1)),
             part // (count[2] - 1) % (count[1] - 1),
@@ -187,20 +267,19 @@ def inspect(  # type: ignore[no-untyped-def]
                 middle = (cuts[a, at[a]] + cuts[a, at[a] + 1]) / 2.0
                 cell[a] = np.int64(np.floor(index_of(middle, float(shape[a]))))
             if not within(cell[a] - origin[a], known[a]):
-                return -1.0
+                return -1
         for corner in range(4 if planar else 8):
             for a in range(3):
                 place[a] = cuts[a, at[a] + (corner >> (2 - a) & 1)]
             step(field, shape, origin, planar, place, cell, moved, slopes)
             for a in range(3):
-                steep = abs(slopes[a, 0]) + abs(slopes[a, 1]) + abs(slopes[a, 2])
-                steepest = max(steepest, steep)
-                is_inside = low[a] + inside <= moved[a] <= high[a] - inside
-                if inside >= 0.0 and not is_inside and not (a == 0 and planar):
-                    return -1.0
-            if inside < 0.0:
-                if planar:
-                    slopes[0, 0] = -1.0
-                if not _is_less(norm, slopes, factor):
-                    return -1.0
-    return steepest
+                along = np.abs(slopes[a])
+                steep[a] = max(steep[a], along.sum())
+                blurred[a] = max(blurred[a], (along * blur).sum())
+                hull[0, a], hull[1, a] = min(hull[0, a], moved[a]), max(hull[1, a], moved[a])
+            derivative_of(slopes, planar, derivatives[n])
+            for k in range(len(before)):
+                if not _is_less(norm, product(derivatives[n], before[k]), factor):
+                    return -1
+            n += 1
+    return n

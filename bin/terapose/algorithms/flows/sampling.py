@@ -68,22 +68,21 @@ def _spread(builder: Any, number: Any, width: int) -> Any:
 
 
 def _sampled2(
-    _context: Any, _base: Any, _index: Any, _row: Any, _wx0: Any, _wx1: Any, _wy0: Any, _wy1: Any
+    _context: Any, _base: Any, _index: Any, _row: Any, _w0: Any, _w1: Any, _w2: Any, _w3: Any
 ) -> Any:
-    """Flow (YX) between four pixels, with contractions: base, index, row, weights of X and Y."""
+    """Flow (YX) between four pixels, with contractions: base, index, row, weights of the pixels."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        base, index, row, wx0, wx1, wy0, wy1 = args
+        base, index, row, *weights = args
         pair = ir.VectorType(ir.FloatType(), 2)
         fused = get_or_insert_function(  # type: ignore[no-untyped-call]
             builder.module, ir.FunctionType(pair, [pair] * 3), "llvm.fma.v2f32"
         )
         total = ir.Constant(pair, [0.0] * 2)
-        for wy, line in ((wy0, index), (wy1, builder.add(index, row))):
-            for dx, wx in enumerate((wx0, wx1)):
-                place = builder.add(line, ir.Constant(line.type, dx))
-                weight = _spread(builder, builder.fmul(wx, wy), 2)
-                total = builder.call(fused, [_vector(builder, base, place, 2), weight, total])
+        for n, weight in enumerate(weights):
+            line = builder.add(index, row) if n & 2 else index
+            flow = _vector(builder, base, builder.add(line, ir.Constant(line.type, n & 1)), 2)
+            total = builder.call(fused, [flow, _spread(builder, weight, 2), total])
         parts = [builder.extract_element(total, ir.IntType(32)(n)) for n in range(2)]
         return context.make_tuple(builder, signature.return_type, parts)
 
@@ -97,34 +96,34 @@ def _sampled3(
     _index: Any,
     _row: Any,
     _plane: Any,
-    _wx0: Any,
-    _wx1: Any,
-    _wy0: Any,
-    _wy1: Any,
-    _wz0: Any,
-    _wz1: Any,
+    _w0: Any,
+    _w1: Any,
+    _w2: Any,
+    _w3: Any,
+    _w4: Any,
+    _w5: Any,
+    _w6: Any,
+    _w7: Any,
 ) -> Any:
-    """Flow (ZYX) between eight voxels: base, index, row, plane, weights of X, Y and Z."""
+    """Flow (ZYX) between eight voxels: base, index, row, plane, weights of the voxels."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        base, index, row, plane, wx0, wx1, wy0, wy1, wz0, wz1 = args
+        base, index, row, plane, *weights = args
         total = ir.Constant(ir.VectorType(ir.FloatType(), 4), [0.0] * 4)
-        for wz, level in ((wz0, index), (wz1, builder.add(index, plane))):
-            for wy, line in ((wy0, level), (wy1, builder.add(level, row))):
-                for dx, wx in enumerate((wx0, wx1)):
-                    place = builder.add(line, ir.Constant(line.type, dx))
-                    number = builder.fmul(builder.fmul(wx, wy), wz)
-                    flow = _vector(builder, base, place, 4)
-                    total = builder.fadd(total, builder.fmul(flow, _spread(builder, number, 4)))
+        for n, weight in enumerate(weights):
+            level = builder.add(index, plane) if n & 4 else index
+            line = builder.add(level, row) if n & 2 else level
+            flow = _vector(builder, base, builder.add(line, ir.Constant(line.type, n & 1)), 4)
+            total = builder.fadd(total, builder.fmul(flow, _spread(builder, weight, 4)))
         parts = [builder.extract_element(total, ir.IntType(32)(n)) for n in range(3)]
         return context.make_tuple(builder, signature.return_type, parts)
 
-    given = (types.uintp, types.int64, types.int64, types.int64, *[types.float32] * 6)
+    given = (types.uintp, types.int64, types.int64, types.int64, *[types.float32] * 8)
     return types.UniTuple(types.float32, 3)(*given), generate  # type: ignore[no-untyped-call]
 
 
-_sample2: Any = intrinsic(_sampled2)
-_sample3: Any = intrinsic(_sampled3)
+sample_plane: Any = intrinsic(_sampled2)
+sample_volume: Any = intrinsic(_sampled3)
 
 
 @njit(inline="always")
@@ -139,18 +138,3 @@ def known(origin, size, length):  # type: ignore[no-untyped-def]
 @njit(inline="always")
 def within(index, known):  # type: ignore[no-untyped-def]
     return known[0] <= index <= known[1]
-
-
-@njit(inline="always")
-def sample(field, planar, lz, ly, lx, iz, iy, ix):  # type: ignore[no-untyped-def]
-    """Flow (ZYX) at a position, whose voxel in the box is (lz, ly, lx)."""
-    base, row = np.uintp(field.ctypes.data), np.int64(field.shape[2])
-    plane = row * field.shape[1]
-    at = (lz + 1) * plane + (ly + 1) * row + lx + 1
-    z0, y0, x0 = np.floor(iz), np.floor(iy), np.floor(ix)
-    if planar:
-        n, w = iy - y0, ix - x0
-        b, c = _sample2(base, at, row, ONE - w, w, ONE - n, n)
-        return ZERO, b, c
-    wz, wy, wx = (z0 + ONE - iz, iz - z0), (y0 + ONE - iy, iy - y0), (x0 + ONE - ix, ix - x0)
-    return _sample3(base, at, row, plane, wx[0], wx[1], wy[0], wy[1], wz[0], wz[1])
