@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from terapose.algorithms.flows import follow as kernel
-from terapose.algorithms.flows.balls import BOX
+from terapose.algorithms.flows.balls import BOX, KIND, LEVELS
 from terapose.algorithms.flows.follow import find_places, follow, scale_flows
 from terapose.core.geometry import ZYX, Box
 
@@ -89,18 +89,48 @@ def test_a_box_gives_the_same_ends_and_loses_the_same_points(components: int) ->
         assert near[~lost].max() == far[~lost].max()
 
 
+def bouncing(components: int) -> tuple[NDArray[np.float32], ZYX]:
+    """Flows so long that points pass the middle along X, and come back, 0.68 voxels off."""
+    shape: ZYX = (1, 60, 40) if components == 2 else (14, 20, 40)
+    flows = np.zeros((components, *shape), np.float32)
+    grid = np.indices(shape)[-components:]
+    for axis in range(components - 1):
+        flows[axis] = -0.3 * (grid[axis] - (shape[axis - components] - 1) / 2)
+    off = grid[-1] - (shape[-1] - 1) / 2
+    flows[-1] = -np.sign(off) * (1.3 + 0.3 * (np.abs(off) - 0.5))
+    return scale_flows(flows * np.float32(5), np.ones(shape, bool), shape), shape
+
+
+@pytest.mark.parametrize("components", [2, 3])
+@pytest.mark.parametrize("niter", [120, 121, 200, 201])
+def test_points_that_go_between_two_places(components: int, niter: int) -> None:
+    flows, shape = bouncing(components)
+    starts = voxels(shape)
+    walks = kernel._walks(flows, EVERYTHING, shape, niter, 0.0)
+    sinks = walks.sinks(starts)
+    of_two = (sinks.rows[:, KIND] >= LEVELS) & (sinks.rows[:, KIND] < BOX)
+    assert of_two.sum() == 2 and of_two.all()
+    places, _, lost, _ = walks.run(starts, sinks)
+    assert (places == places.round()).all(axis=1).mean() > 0.9 and not lost.any()
+    expected, _, _ = find_places(flows, EVERYTHING, shape, starts, niter)
+    middle = (shape[-1] - 1) / 2
+    np.testing.assert_allclose(np.abs(expected[:, 2] - middle), 0.68, atol=0.05)
+    ends, _, _ = follow(flows, EVERYTHING, shape, starts, niter)
+    np.testing.assert_array_equal(ends, expected.astype(np.int32))
+    assert len(np.unique(ends[:, 2])) == 2
+
+
 @pytest.mark.parametrize("components", [2, 3])
 def test_most_points_end_in_sinks_of_both_kinds(components: int) -> None:
     shape, starts = SHAPES[components], voxels(SHAPES[components])
     flows = field(components, 0, 1.0)
     walks = kernel._walks(flows, EVERYTHING, shape, 200, 0.0)
     sinks = walks.sinks(starts)
-    assert (sinks.rows[:, 0] == BOX).any() and (sinks.rows[:, 0] < BOX).any()
+    assert (sinks.rows[:, KIND] == BOX).any() and (sinks.rows[:, KIND] < BOX).any()
     # places in sinks are known to a voxel
     places = walks.run(starts, sinks)[0][:, -components:]
     assert (places == places.round()).all(axis=1).mean() > 0.5
-    early = kernel._walks(flows, EVERYTHING, shape, 200, 1e-3).sinks(starts)
-    assert (early.rows[:, 0] == BOX).all()
+    assert len(kernel._walks(flows, EVERYTHING, shape, 200, 1e-3).sinks(starts).rows) == 0
 
 
 def test_flows_that_are_no_numbers_are_no_sinks() -> None:

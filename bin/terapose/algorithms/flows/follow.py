@@ -13,10 +13,11 @@ the size ``L`` of the whole image. So this kernel
    or in a cycle. Now and then the positions of all points are remembered; a point that comes back
    to its own is in a cycle, and of the steps that are left only the remainder by the cycle's length
    is made. Before that it stops in a sink (`terapose.algorithms.flows.sinks`), where it is proved
-   in which voxel it ends. With a tolerance (off by default) also where a step is shorter than
-   that: then bits differ from PyTorch's, but still do not depend on the box;
-4. reads the flow of a voxel as one vector: fields are interleaved, in a rim of zeros
-   for what is beyond the image. Components do not mix, so the bits stay the same.
+   in which voxel it ends. With a tolerance (off by default) it stops where a step is shorter than
+   that instead: then bits differ from PyTorch's, but still do not depend on the box;
+4. moves many points at a time (`terapose.algorithms.flows.walk`), and reads the flow of a voxel as
+   one vector: fields are interleaved, in a rim of zeros for what is beyond the image. Neither
+   points nor components mix, so the bits stay the same.
 
 Flows of three components move points in the volume, flows of two components in the plane: each
 plane of a stack by itself. PyTorch samples the two with different code, and so does this kernel:
@@ -104,26 +105,20 @@ class _Walks:
         return places, far, lost, most
 
     def sinks(self, starts: NDArray[np.int32]) -> Sinks:
-        """Sinks where some of the points end; none if there are few points."""
+        """Sinks where some of the points end; none if there are few points.
+
+        None with a tolerance, either: a point that stops early may do so in another voxel.
+        """
         some = starts[::SAMPLE]
-        if len(some) < LEAST_SAMPLE:
+        if len(some) < LEAST_SAMPLE or self.tolerance > 0:
             return NONE
         places, _, lost, _ = self.run(some)
         sizes = [n - RIM for n in self.field.shape[:3]]
         within = np.array([known(*n) for n in zip(self.origin, sizes, self.shape, strict=True)])
         if self.planar:
             within[0] = 0, sizes[0] - 1
-        # of points that stop early only those that never leave a voxel end in the same one
-        balls = self.tolerance == 0
-        return find_sinks(
-            self.field,
-            self.shape,
-            self.origin,
-            within,
-            places[~lost],
-            planar=self.planar,
-            balls=balls,
-        )
+        ends = places[~lost]
+        return find_sinks(self.field, self.shape, self.origin, within, ends, planar=self.planar)
 
 
 def _walks(

@@ -99,7 +99,7 @@ def _cell_of(voxel, origin, known, cell):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _try(where, place, balls, fastest, found, tables, seen):  # type: ignore[no-untyped-def]
+def _try(where, place, fastest, found, tables, seen):  # type: ignore[no-untyped-def]
     """Try what is around a place; returns how many sinks there are then.
 
     Where points go between two places there are two.
@@ -107,12 +107,12 @@ def _try(where, place, balls, fastest, found, tables, seen):  # type: ignore[no-
     rows, marks, tried = tables
     _, shape, origin, planar, known = where
     if try_box(where, np.floor(place), fastest, rows[found], seen) or (
-        balls and try_ball(where, 1, place, fastest, rows[found], seen)
+        try_ball(where, 1, place, fastest, rows[found], seen)
     ):
         _add(rows, found, shape, origin, planar, marks)
         return found + 1
     other, cell, derivative = place.copy(), np.zeros(3, np.int64), np.zeros((3, 3))
-    for _ in range(2 if balls else 0):
+    for _ in range(2):
         if not try_ball(where, 2, other, fastest, rows[found], seen):
             break
         _add(rows, found, shape, origin, planar, marks)
@@ -124,7 +124,7 @@ def _try(where, place, balls, fastest, found, tables, seen):  # type: ignore[no-
 
 
 @njit
-def _find(where, places, balls, rows, marks):  # type: ignore[no-untyped-def]
+def _find(where, places, rows, marks):  # type: ignore[no-untyped-def]
     """Try where points have come to, once in each voxel; returns how many sinks there are."""
     field, shape, origin, planar, known = where
     found, fastest = 0, 0.0
@@ -150,7 +150,7 @@ def _find(where, places, balls, rows, marks):  # type: ignore[no-untyped-def]
         at = cell[0], cell[1], cell[2]
         if not tried[at]:
             tried[at] = True
-            found = _try(where, place, balls, fastest, found, (rows, marks, tried), seen)
+            found = _try(where, place, fastest, found, (rows, marks, tried), seen)
     return found
 
 
@@ -206,7 +206,6 @@ def find_sinks(
     places: NDArray[np.float32],
     *,
     planar: bool,
-    balls: bool,
 ) -> Sinks:
     """Look for sinks where points have come to.
 
@@ -222,9 +221,7 @@ def find_sinks(
         (N, 3) where some points are after all steps, in voxels of the image.
     planar
         Whether points move in the plane.
-    balls
-        Whether to look for balls, too; boxes hold for points that stop early as well.
     """
     rows, marks = np.zeros((len(places) + 2, COLUMNS)), np.full(field.shape[:3], -1, np.int32)
-    count = _find((field, shape, origin, planar, known), places, balls, rows, marks)
+    count = _find((field, shape, origin, planar, known), places, rows, marks)
     return Sinks(rows[:count], marks) if count else NONE

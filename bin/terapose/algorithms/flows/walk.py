@@ -40,6 +40,8 @@ _Z, _Y, _X, _START, _PAST, _FAR, _WEIGHT, _FLOW = (n * _ROW for n in (0, 1, 2, 3
 _ROWS = 21
 """Where rows begin: positions; ZYX where points started; positions at the step that is remembered;
 excursions; the weights of the corners of a cell; ZYX of flows."""
+_EACH, _LATE = 4, 32
+"""Steps: the last one before which sinks are looked for each time; from which on seldom."""
 _LEFT, _INSIDE, _NOWHERE, _STOPPED = 0, 1, 2, 3
 """States of a point: beyond what is known; inside; where flows are no numbers a position is none
 either; it has moved for the last time."""
@@ -106,7 +108,7 @@ def _locate_in_volume(s, cells, state, moving, sizes, low, high):  # type: ignor
 def _sample(s, cells, state, moving, who, place, sinks, caught):  # type: ignore[no-untyped-def]
     """Read the flow of each point that is known, unless a sink has caught it."""
     field, origin, shape, planar = place
-    rows, marks, left = sinks
+    rows, marks, shrunk, is_looked = sinks
     base, row = np.uintp(field.ctypes.data), np.int64(field.shape[2])
     plane = row * field.shape[1]
     for j in range(moving):
@@ -114,9 +116,9 @@ def _sample(s, cells, state, moving, who, place, sinks, caught):  # type: ignore
             continue
         lz, ly = cells[j] - origin[0] + 1, cells[_Y + j] - origin[1] + 1
         lx = cells[_X + j] - origin[2] + 1
-        if marks.size > 0:
+        if is_looked:
             sink, z, y, x = np.int64(marks[lz, ly, lx]), s[j], s[_Y + j], s[_X + j]
-            while sink >= 0 and not is_caught(rows[sink], z, y, x, shape, planar, left):
+            while sink >= 0 and not is_caught(rows[sink], z, y, x, shape, planar, shrunk):
                 sink = np.int64(rows[sink, NEXT])
             if sink >= 0:
                 caught[who[j]], state[j] = sink, _STOPPED
@@ -214,8 +216,10 @@ def _walk(starts, walk, sinks, found):  # type: ignore[no-untyped-def]
             _locate_in_plane(s, cells, state, moving, sizes, low, high)
         else:
             _locate_in_volume(s, cells, state, moving, sizes, low, high)
-        place, left = (field, origin, shape, planar), (rows, marks, decay[niter - t + 1])
-        _sample(s, cells, state, moving, who, place, left, caught)
+        place, left = (field, origin, shape, planar), niter - t + 1
+        # all sinks take points where an even number of steps is left; few are taken late
+        is_looked = marks.size > 0 and (t <= _EACH or left % (2 if t < _LATE else 4) == 0)
+        _sample(s, cells, state, moving, who, place, (rows, marks, decay[left], is_looked), caught)
         _move(s, state, last, moving, (t, niter, remembered), tolerances)
         moving = _drop(s, state, who, last, moving, (places, far, lost))
         if t == next_time:
