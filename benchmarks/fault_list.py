@@ -329,10 +329,10 @@ FAULTS = (
     ),
     Fault(
         "a point that goes between two places ends in either",
-        "algorithms/flows/sinks.py",
-        "np.where(left % 2, np.inf, one)",
-        "one",
-        (f"{SINKS}ends_are_those_of_all_steps",),
+        "algorithms/flows/walk.py",
+        "left % (2 if t < _LATE else 4) == 0",
+        "left >= 0",
+        (f"{SINKS}points_that_go_between_two_places",),
     ),
     Fault(
         "the margin of end points is one too small",

@@ -46,9 +46,8 @@ _GOAL = (0.987, 0.975, 0.945, 0.9, 0.82, 0.66, 0.45)
 """The same at the middle, for which the norm is made."""
 _SIZES = np.array([1.2, 0.6, 0.3, 0.12, 0.04, 0.015, 0.005])
 """Half edges of the balls' boxes that are tried, in voxels."""
-BOX = 2.0 * LEVELS
-"""The kind of a box; that of a ball is which of the factors it has, and more by their number if it
-is one of two that points go between."""
+BOX = float(LEVELS)
+"""The kind of a box; that of a ball is which of the factors it has."""
 KIND, CENTRE, SPREAD, NEXT, NORM, RADIUS, ROOM, REACH = 0, 1, 4, 7, 8, 17, 18, 19
 """Columns of a sink: the kind; ZYX; how far the sink reaches along each axis, in voxels; the row of
 another sink in the same cells, or -1; the norm; the ball's squared radius; the squared distance,
@@ -138,7 +137,7 @@ def try_ball(where, steps, place, fastest, row, seen):  # type: ignore[no-untype
             made = level
         found = _fits(where, steps, place, moved, fastest, _SIZES[size], level, norm, spread, seen)
         if found[0] == _FITS:
-            _write(row, level + LEVELS * (steps - 1), place, norm, spread, found)
+            _write(row, level, place, norm, spread, found)
             return True
         if found[0] == _NO_ROOM:
             level += 1

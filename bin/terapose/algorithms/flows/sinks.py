@@ -158,7 +158,7 @@ def _find(where, places, rows, marks):  # type: ignore[no-untyped-def]
 def is_caught(row, z, y, x, shape, planar, decay):  # type: ignore[no-untyped-def]
     """Whether a point ends in a sink's voxel, from its position in [-1, 1].
 
-    ``decay`` is the row of `decays` for the steps that are left.
+    An even number of steps is left. ``decay`` is the row of `decays` for the steps that are left.
     """
     half_y, half_x = (shape[1] - 1.0) / 2.0, (shape[2] - 1.0) / 2.0
     dz, dy = 0.0, (np.float64(y) + 1.0) * half_y - row[CENTRE + 1]
@@ -188,14 +188,8 @@ def reach_of(row, start, shape, planar):  # type: ignore[no-untyped-def]
 
 
 def decays(niter: int) -> NDArray[np.float64]:
-    """How squares of distances shrink, by how many steps are left and the kind of a ball.
-
-    (niter + 1, 2 `LEVELS`); a point that goes between two balls ends in the one where it is only
-    if an even number of steps is left.
-    """
-    left = np.arange(niter + 1)[:, None]
-    one = np.array(SHRINK) ** (2 * left)
-    return np.hstack([one, np.where(left % 2, np.inf, one)])
+    """How squares of distances in balls shrink, by the steps left: (niter + 1, `LEVELS`)."""
+    return np.array(SHRINK) ** (2 * np.arange(niter + 1)[:, None])
 
 
 def find_sinks(

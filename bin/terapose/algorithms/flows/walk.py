@@ -40,8 +40,8 @@ _Z, _Y, _X, _START, _PAST, _FAR, _WEIGHT, _FLOW = (n * _ROW for n in (0, 1, 2, 3
 _ROWS = 21
 """Where rows begin: positions; ZYX where points started; positions at the step that is remembered;
 excursions; the weights of the corners of a cell; ZYX of flows."""
-_EACH, _LATE = 4, 32
-"""Steps: the last one before which sinks are looked for each time; from which on seldom."""
+_LATE = 32
+"""The step after which sinks are looked for half as often."""
 _LEFT, _INSIDE, _NOWHERE, _STOPPED = 0, 1, 2, 3
 """States of a point: beyond what is known; inside; where flows are no numbers a position is none
 either; it has moved for the last time."""
@@ -217,8 +217,8 @@ def _walk(starts, walk, sinks, found):  # type: ignore[no-untyped-def]
         else:
             _locate_in_volume(s, cells, state, moving, sizes, low, high)
         place, left = (field, origin, shape, planar), niter - t + 1
-        # all sinks take points where an even number of steps is left; few are taken late
-        is_looked = marks.size > 0 and (t <= _EACH or left % (2 if t < _LATE else 4) == 0)
+        # only where an even number of steps is left: points may go between two places
+        is_looked = marks.size > 0 and left % (2 if t < _LATE else 4) == 0
         _sample(s, cells, state, moving, who, place, (rows, marks, decay[left], is_looked), caught)
         _move(s, state, last, moving, (t, niter, remembered), tolerances)
         moving = _drop(s, state, who, last, moving, (places, far, lost))
