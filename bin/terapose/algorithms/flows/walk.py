@@ -60,6 +60,7 @@ def _begin(s, who, starts, halves, planar):  # type: ignore[no-untyped-def]
         s[_FAR + j] = ZERO
 
 
+# not inlined by numba itself: of the loop around it there would be no vector instructions
 @njit
 def _note(s, cells, state, j, iz, iy, ix, z0, y0, x0, low, high):  # type: ignore[no-untyped-def]
     """Note a point's excursion, its cell and whether that is known."""
