@@ -5,7 +5,7 @@ Each is a mistake that somebody could make in one place. The tests are the cheap
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from benchmarks.fault import Fault
 
 STORE = "tests/io/test_store.py::test_"
 OWN = "tests/io/test_own_files.py::test_"
@@ -15,31 +15,6 @@ LOCK = "tests/io/test_lock.py::test_"
 DAMAGE = "tests/results/test_damage.py::test_"
 SINKS = "tests/equivalence/test_sinks.py::test_"
 MARGINS = "tests/pipeline/test_margins.py::test_"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A mistake in one place.
-
-    Attributes
-    ----------
-    name
-        What is wrong, in a few words.
-    file
-        Below ``bin/terapose``.
-    piece, becomes
-        Code that occurs there exactly once, and what takes its place.
-    tests
-        Files or node IDs of tests, some of which should fail.
-    """
-
-    name: str
-    file: str
-    piece: str
-    becomes: str
-    tests: tuple[str, ...]
-
-
 WRITTEN = """\
             yield place
             point(f"{what}: before it is renamed")

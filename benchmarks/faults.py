@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.exactness import write
-from benchmarks.fault_list import FAULTS, Fault
+from benchmarks.fault import Fault
+from benchmarks.fault_list import FAULTS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.fault_list import FAULTS, Fault
+from benchmarks.fault import Fault
+from benchmarks.fault_list import FAULTS
 from benchmarks.faults import (
     LEAST,
     MARKERS,
