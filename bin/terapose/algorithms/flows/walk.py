@@ -77,7 +77,7 @@ def _note(s, cells, state, j, iz, iy, ix, z0, y0, x0, low, high):  # type: ignor
 
 @njit
 def _locate_in_plane(s, cells, state, moving, sizes, low, high):  # type: ignore[no-untyped-def]
-    """Find the cell of each point, the weights of its corners, and whether it is known."""
+    """Find the cell of each point, the weights of the corners, and whether the cell is known."""
     for j in range(moving):
         iy, ix = source(s[_Y + j], sizes[1], True), source(s[_X + j], sizes[2], True)
         iz, y0, x0 = s[_START + j], np.floor(iy), np.floor(ix)
