@@ -47,8 +47,8 @@ class Sinks(NamedTuple):
     rows
         (N, `COLUMNS`) float64.
     marks
-        (Z + 3, Y + 3, X + 3) int32: row of a sink, -1 without one; indices are those of a field
-        with its rim. Of shape (0, 0, 0) if there are no sinks.
+        (Z + 3, Y + 3, X + 3) int32: row of the first sink, -1 without one; indices are those of a
+        field with its rim. Of shape (0, 0, 0) if there are no sinks.
     """
 
     rows: NDArray[np.float64]
@@ -106,8 +106,9 @@ def _try(where, place, fastest, found, tables, seen):  # type: ignore[no-untyped
     """
     rows, marks, tried = tables
     _, shape, origin, planar, known = where
-    if try_box(where, np.floor(place), fastest, rows[found], seen) or (
-        try_ball(where, 1, place, fastest, rows[found], seen)
+    row = rows[found]
+    if try_box(where, np.floor(place), fastest, row, seen) or try_ball(
+        where, 1, place, fastest, row, seen
     ):
         _add(rows, found, shape, origin, planar, marks)
         return found + 1

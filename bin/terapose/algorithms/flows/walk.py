@@ -1,10 +1,11 @@
 """Walk a group of points through a flow field, a step of all of them at a time.
 
-What is the same for each point is done for many at once: `_locate` finds the cells of the grid and
-the weights, `_move` adds the flows. Their loops have no branches, and all that they read and write
-of points is in one array, in rows of a fixed length: so the compiler makes vector instructions of
-them. What differs, flows and sinks, is read by `_sample`, point by point. Points that have stopped
-make room for others that have not (`_drop`), so no point waits for another one's last step.
+What is the same for each point is done for many at once: `_locate_in_volume` and `_locate_in_plane`
+find the cells of the grid and the weights, `_move` adds the flows. Their loops have no branches,
+and all that they read and write of points is in one array, in rows of a fixed length: so the
+compiler makes vector instructions of them. What differs, flows and sinks, is read by `_sample`,
+point by point. Points that have stopped make room for others that have not (`_drop`), so no point
+waits for another one's last step.
 
 What is rounded where is said in `terapose.algorithms.flows.follow`.
 """
@@ -36,10 +37,10 @@ GROUP = 512
 _ROW = GROUP + 16
 """Length of a row: no multiple of 4,096 bytes is between two rows, which processors would take for
 the same place."""
-_Z, _Y, _X, _START, _PAST, _FAR, _WEIGHT, _FLOW = (n * _ROW for n in (0, 1, 2, 3, 6, 9, 10, 18))
+_Y, _X, _START, _PAST, _FAR, _WEIGHT, _FLOW = (n * _ROW for n in (1, 2, 3, 6, 9, 10, 18))
 _ROWS = 21
-"""Where rows begin: positions; ZYX where points started; positions at the step that is remembered;
-excursions; the weights of the corners of a cell; ZYX of flows."""
+"""Where rows begin: positions (those along Z at 0); ZYX where points started; positions at the step
+that is remembered; excursions; the weights of the corners of a cell; ZYX of flows."""
 _LATE = 32
 """The step after which sinks are looked for half as often."""
 _LEFT, _INSIDE, _NOWHERE, _STOPPED = 0, 1, 2, 3
