@@ -60,6 +60,11 @@ def tasks_of(asked, tables) {
     }
 }
 
+// Seconds that one task should take that does all of a sample.
+def seconds_of(tables) {
+    return tables.find { table -> table.baseName == 'whole' }.readLines().last().tokenize(',')[2] as long
+}
+
 // Whether one task does all of a sample: the plan is small, no cells of a second network have to be waited
 // for, and the task needs no more than `max_memory` (GB).
 def is_one_task(tasks, needs, max_memory) {

@@ -7,6 +7,7 @@
 // A job is a map of the values in a task's script. It holds no more of a run than the stage needs,
 // because -resume compares all of it, and no files, because Nextflow would not stage them.
 
+include { in_parts ; together } from './packs'
 include { reading } from './stages'
 
 // The job of a task, or of a stage that has a single one. What the first asks for was projected with
@@ -80,14 +81,15 @@ def passes(runs, stage, before) {
     }
 }
 
-// What WHOLE takes: samples that one task does. It lays results out, so it is run again where FINISH
-// would be.
+// What WHOLE takes: samples that are done by one task each, or together. It lays results out, so it is run
+// again where FINISH would be.
 def in_one_task(runs) {
-    return runs
-        .filter { _sample, run -> run.is_one_task }
-        .map { _sample, run ->
-            def own = [needs: run.needs.whole, store: renewed(run, 'finish')]
-            tuple(job(run, 'whole') + own, run.plan, run.network, run.image)
+    return together(runs.filter { _sample, run -> run.is_one_task })
+        .flatMap { pack -> in_parts(pack) }
+        .map { part ->
+            def all = part.collect { _sample, run -> run }
+            def jobs = all.collect { run -> job(run, 'whole') + [needs: run.needs.whole, store: renewed(run, 'finish')] }
+            tuple(jobs, all.collect { run -> run.plan }, all[0].network, all.collectMany { run -> run.image }.unique())
         }
 }
 

@@ -1,11 +1,14 @@
 // What is done with results: a picture of each sample, scores where there is a reference, reports, and
 // labels in the image itself.
 
+include { faults_of ; lines_of ; together } from '../packs'
 include { ATTACH } from '../processes/attach'
 include { EVALUATE } from '../processes/evaluate'
 include { PICTURE } from '../processes/picture'
+include { REFUSE } from '../processes/refuse'
 include { REPORT } from '../processes/report'
 include { REPORTS } from '../processes/reports'
+include { quoted } from '../shell'
 include { asking } from '../tasks'
 
 workflow LOOK {
@@ -14,11 +17,8 @@ workflow LOOK {
     reference // [sample, reference labels]
 
     main:
-    PICTURE(
-        asking(results, 'picture').map { sample, run, files ->
-            tuple(sample, named(files, 'labels.zarr'), named(files, 'provenance.json'), run.address, run.image, run.words.picture)
-        }
-    )
+    PICTURE(together(asking(results, 'picture')).map { pack -> drawing(pack) })
+    REFUSE(PICTURE.out.flatMap { jobs, pictures, faults, ended -> faults_of(jobs, pictures, faults, ended) })
     EVALUATE(
         asking(results, 'evaluate')
             .map { sample, run, files -> tuple(sample, named(files, 'labels.zarr'), run.words.evaluate) }
@@ -39,4 +39,17 @@ workflow LOOK {
 // The file of a name.
 def named(files, name) {
     return files.find { one -> one.name == name }
+}
+
+// What PICTURE takes of samples: [sample, run, files of the results] of each.
+def drawing(results) {
+    def runs = results.collect { _sample, run, _files -> run }
+    def files = { name -> results.collect { _sample, _run, all -> named(all, name) } }
+    return tuple(
+        runs.collect { run -> [sample: run.sample, args: run.words.picture] },
+        lines_of(runs.collect { run -> "picture ${quoted(run.address)} labels.zarr picture.png" }),
+        files.call('labels.zarr'),
+        files.call('provenance.json'),
+        runs.collectMany { run -> run.image }.unique()
+    )
 }

@@ -1,11 +1,15 @@
 // Looks at everything that can be wrong, and fixes what there is to do: the phase that all others
 // take their tasks from.
 
+include { folder_of } from '../outdir'
+include { faults_of ; lines_of ; pack_of ; pack_size } from '../packs'
+include { in_order } from '../paths'
 include { CHECK } from '../processes/check'
 include { FETCH } from '../processes/fetch'
 include { PLAN } from '../processes/plan'
 include { REFUSE } from '../processes/refuse'
-include { fault_in ; is_one_task ; needs_given ; needs_of ; tasks_of } from '../tables'
+include { quoted } from '../shell'
+include { fault_in ; is_one_task ; needs_given ; needs_of ; seconds_of ; tasks_of } from '../tables'
 
 workflow PREPARE {
     take:
@@ -16,20 +20,17 @@ workflow PREPARE {
 
     main:
     CHECK(
-        sources.map { name, given ->
-            tuple(name, "${given.address}\n${groovy.json.JsonOutput.toJson(given.own)}".toString(), given.image, given.models, given.beside + given.read_once)
-        },
-        params_file,
-        outdir,
-        second,
-        // an image has a copy of the package, which is used there
-        workflow.containerEngine ? "${projectDir}/bin/terapose".toString() : ''
+        sources
+            .toList()
+            .flatMap { all -> all.collate(pack_size(all.size())) }
+            .map { some -> checking(some, outdir, second) },
+        params_file
     )
-    // what was understood of the image
+    // what was understood of the images
     CHECK.out.said.filter { text -> text.trim() && !second }.map { text -> text.trim() }.view()
     checked = CHECK.out.lines
-        .splitCsv(header: true, sep: '\t')
-        .map { row -> tuple(row.source, row + [runs: row.runs.tokenize(' ')]) }
+        .flatMap { jobs, lines, _faults, _ended -> rows_of(lines, jobs.size()) }
+        .map { row -> tuple(row.source, row) }
         .combine(sources, by: 0)
         .map { _source, row, given -> tuple(row.sample, row, given) }
 
@@ -52,13 +53,45 @@ workflow PREPARE {
         tuple(sample, fault_in([left].flatten()), row, given, network, plan, store, [left].flatten())
     }
     // of a sample whose tables of tasks are damaged nothing is left out in silence, nor are the others stopped
-    REFUSE(planned.map { all -> all.take(2) }.filter { _sample, fault -> fault })
+    REFUSE(
+        CHECK.out.lines
+            .flatMap { jobs, lines, faults, ended -> faults_of(jobs, lines, faults, ended) }
+            .mix(planned.map { all -> all.take(2) }.filter { _sample, fault -> fault })
+    )
     runs = planned.filter { all -> !all[1] }.map { sample, _fault, row, given, network, plan, store, tables ->
         tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + tasks_and_needs(row, tables))
     }
 
     emit:
     runs
+}
+
+// What CHECK takes of samples: [source, what is given of it] of each. `outdir` is the folder of results, or
+// ''; `second` whether this is the run that finds the cells of the second network.
+def checking(sources, outdir, second) {
+    // an image has a copy of the package, which is compared with that of the workflow
+    def source_option = workflow.containerEngine ? "--source ${quoted("${projectDir}/bin/terapose")}" : ''
+    def second_option = second ? '--second' : ''
+    def commands = sources.collect { sample, given ->
+        def output_option = outdir ? "--output ${quoted("${outdir}/${folder_of(sample)}")}" : ''
+        "check ${quoted(given.address)} --sample ${quoted(sample)} --params-file ../params.json --own ${quoted(groovy.json.JsonOutput.toJson(given.own))} --lines sample.tsv ${output_option} ${second_option} ${source_option}"
+    }
+    def files = sources.collect { _sample, given -> given }
+    return tuple(
+        sources.collect { sample, _given -> [sample: sample] },
+        lines_of(commands),
+        files.collectMany { given -> given.image }.unique(),
+        files.collectMany { given -> given.models }.unique(),
+        files.collectMany { given -> given.beside + given.read_once }.unique()
+    )
+}
+
+// The lines of CHECK, of as many sources as it looked at: a sample each, with those it goes on with.
+def rows_of(lines, sources) {
+    def rows = in_order(lines).collectMany { file -> file.splitCsv(header: true, sep: '\t') }
+    return rows.collate(Math.max(sources, pack_size(rows.size()))).collectMany { some ->
+        some.collect { row -> row + [runs: row.runs.tokenize(' '), pack: pack_of(some.collect { one -> one.sample })] }
+    }
 }
 
 // What is known of a sample before it is planned.
@@ -69,20 +102,22 @@ def described(row, given) {
         image: given.image,
         // names of the stages that are asked for
         runs: row.runs,
+        // the samples that it shares tasks with (packs.nf)
+        pack: row.pack,
         // the columns of the line of CHECK; those with names of stages are the code and parameters of
         // these, as words of a command line
-        words: row.findAll { name, _words -> !(name in ['plan', 'memory', 'runs']) },
+        words: row.findAll { name, _words -> !(name in ['plan', 'memory', 'runs', 'pack']) },
         // files of an earlier run that this one does not write: they would be of other cells
         stale: row.stale ? row.stale.tokenize(' ') : [],
     ]
 }
 
 // What the plan's tables say: the tasks of each stage that is asked for, and what they ask for; and whether
-// one task does all of it.
+// one task does all of it, in how many seconds.
 def tasks_and_needs(row, tables) {
     def tasks = tasks_of(row.runs, tables)
     def needs = needs_given(needs_of(tables), row.memory)
-    return [tasks: tasks, needs: needs, is_one_task: is_one_task(tasks, needs, row.max_memory)]
+    return [tasks: tasks, needs: needs, is_one_task: is_one_task(tasks, needs, row.max_memory), seconds: seconds_of(tables)]
 }
 
 // The store's address, and how often results of its tasks were damaged (bin/terapose/pipeline/repair.py).

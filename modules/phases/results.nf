@@ -1,8 +1,10 @@
 // From the cells' numbers to files: the label image, the table of cells and what goes with them.
 
+include { done_of ; faults_of ; of_sample ; pack_of ; together } from '../packs'
 include { BLOCKS as EXPORT ; BLOCKS as MEASURE ; BLOCKS as OUTLINES } from '../processes/blocks'
 include { FINISH } from '../processes/finish'
 include { PUBLISH } from '../processes/publish'
+include { REFUSE } from '../processes/refuse'
 include { VERIFY } from '../processes/verify'
 include { WHOLE } from '../processes/whole'
 include { blocks ; in_one_task ; job ; receipts } from '../tasks'
@@ -30,26 +32,58 @@ workflow RESULTS {
             }
     )
     WHOLE(in_one_task(runs))
-    found = FINISH.out.cells.mix(WHOLE.out.cells)
-    laid = runs.join(FINISH.out.files.mix(WHOLE.out.files))
-    compared = laid.join(named.mix(WHOLE.out.summary)).map { sample, run, files, summary ->
-        tuple(sample, job(run, 'finish').store, run.plan, summary, files)
+    whole = WHOLE.out.flatMap { jobs, files, summaries, faults, _ended ->
+        done_of(jobs, summaries, faults).collect { sample, n, pack ->
+            tuple(sample, pack, of_sample(files, n), of_sample(summaries, n)[0])
+        }
     }
-    PUBLISH(compared.filter { !second }, outdir)
-    VERIFY(compared.filter { second })
-    verified = PUBLISH.out.map { sample, _results -> tuple(sample) }.mix(VERIFY.out.map { sample -> tuple(sample) })
+    finished = FINISH.out.map { sample, files -> tuple(sample, pack_of([sample]), files) }
+    found = runs
+        .join(finished.mix(whole.map { all -> all.take(3) }))
+        .map { sample, run, pack, files -> tuple(sample, run + [pack: pack], files) }
+    compared = found.join(named.mix(whole.map { sample, _pack, _files, summary -> tuple(sample, summary) }))
+    PUBLISH(together(compared).filter { !second }.map { pack -> publishing(pack) }, outdir)
+    VERIFY(
+        compared.filter { second }.map { sample, run, files, summary ->
+            tuple(sample, job(run, 'finish').store, run.plan, summary, files)
+        }
+    )
+    verified = PUBLISH.out
+        .flatMap { jobs, files, faults, _ended -> done_of(jobs, files, faults) }
+        .map { sample, _n, pack -> tuple(sample, pack) }
+        .mix(VERIFY.out.map { sample -> tuple(sample, pack_of([sample])) })
+    REFUSE(
+        WHOLE.out
+            .map { jobs, _files, summaries, faults, ended -> tuple(jobs, summaries, faults, ended) }
+            .mix(PUBLISH.out)
+            .flatMap { jobs, left, faults, ended -> faults_of(jobs, left, faults, ended) }
+    )
+    laid = found.join(verified).map { sample, run, files, pack -> tuple(sample, run + [pack: pack], files) }
+    cells = laid.map { sample, _run, files ->
+        tuple(sample, files.find { one -> one.name == 'labels.zarr' }, files.find { one -> one.name == 'provenance.json' })
+    }
 
     emit:
     // [sample, run, files of the results], once these are whole
-    laid = laid.join(verified)
-    cells = found.join(verified)
+    laid
+    cells
     // [sample, names of files of an earlier run]
-    stale = runs
-        .filter { _sample, run -> run.stale }
-        .join(found)
-        .map { sample, run, _labels, _record -> tuple(sample, run.stale) }
+    stale = laid.filter { _sample, run, _files -> run.stale }.map { sample, run, _files -> tuple(sample, run.stale) }
     // what the user should know of results that are complete
-    notes = found.flatMap { _sample, _labels, record -> notes_in(record) }
+    notes = cells.flatMap { _sample, _labels, record -> notes_in(record) }
+}
+
+// What PUBLISH takes of samples: [sample, run, files, summary] of each.
+def publishing(pack) {
+    def jobs = pack.collect { sample, run, files, summary ->
+        [sample: sample, store: job(run, 'finish').store, files: files.size(), before: summary.name]
+    }
+    return tuple(
+        jobs,
+        pack.collect { _sample, run, _files, _summary -> run.plan },
+        pack.collect { _sample, _run, _files, summary -> summary },
+        pack.collectMany { _sample, _run, files, _summary -> files }
+    )
 }
 
 // The notes in a record; a stub's is empty.

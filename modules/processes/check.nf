@@ -1,43 +1,36 @@
-include { folder_of } from '../outdir'
+include { one_by_one ; tag_of } from '../packs'
 include { quoted } from '../shell'
 include { around ; gathers ; scattered } from '../stages'
 
-// Everything that can be wrong, in seconds. Never cached: a changed file must be noticed.
-// The address and, on the next line, the sample's own parameters (JSON) come on standard input ('-'):
-// they may hold credentials, and Nextflow shows scripts in its reports and logs. Others on a machine see
-// the words of commands, so these go on to another standard input.
+// Everything that can be wrong, in seconds, with several samples one after another. Never cached: a changed
+// file must be noticed. The words of the commands come on standard input ('-'): addresses and parameters may
+// hold credentials, and Nextflow shows scripts in its reports and logs.
 process CHECK {
-    tag "${sample}"
+    tag "${tag_of(jobs)}"
     label 'small'
     cache false
 
     input:
-    tuple val(sample), '-', path(image, stageAs: 'image*/*'), path(models, stageAs: 'model*/*'), path(beside, stageAs: 'beside*/*')
-    path params_file
-    val output
-    val second
-    val source // the package of the workflow, to be compared with that in a container, or ''
+    tuple val(jobs), '-', path(image, stageAs: 'image*/*'), path(models, stageAs: 'model*/*'), path(beside, stageAs: 'beside*/*')
+    path 'params.json'
 
     output:
-    path 'sample.tsv', emit: lines
+    tuple val(jobs), path('out*/sample.tsv', arity: '0..*'), path('out*/fault', arity: '0..*'), path('ended'), emit: lines
     stdout emit: said
 
     script:
-    def output_option = output ? "--output ${quoted("${output}/${folder_of(sample)}")}" : ''
-    def second_option = second ? '--second' : ''
-    def source_option = source ? "--source ${quoted(source)}" : ''
     """
-    IFS= read -r address
-    cat > own.json
-    printf '%s\\n' "\$address" | terapose.py --threads ${task.cpus} check - --sample ${quoted(sample)} --params-file ${params_file} \\
-        --own own.json --lines sample.tsv ${output_option} ${second_option} ${source_option}
+    ${one_by_one(task)}
+    touch ended
     """
 
     stub:
     def asked = (scattered() + gathers() + around() - ['cell_overlaps', 'match']).join(' ')
-    """
-    IFS= read -r address
-    printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tnetwork\\tfetch\\tmax_memory\\tmemory\\truns\\tstale\\n' > sample.tsv
-    printf '%s\\t%s\\t%s\\tstub\\t-\\tstub\\t-\\t8\\t\\t%s\\t\\n' ${quoted(sample)} ${quoted(sample)} "\$address" ${quoted(asked)} >> sample.tsv
-    """
+    jobs.withIndex(1).collect { job, n ->
+        """
+        mkdir -p out${n}
+        printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tnetwork\\tfetch\\tmax_memory\\tmemory\\truns\\tstale\\n' > out${n}/sample.tsv
+        printf '%s\\t%s\\t-\\tstub\\t-\\tstub\\t-\\t8\\t\\t%s\\t\\n' ${quoted(job.sample)} ${quoted(job.sample)} ${quoted(asked)} >> out${n}/sample.tsv
+        """.stripIndent()
+    }.join('') + 'touch ended'
 }

@@ -10,8 +10,7 @@ process FINISH {
     tuple val(job), path(plan), path(before), path(exported, stageAs: 'receipts/export/*'), path(measured, stageAs: 'receipts/measure/*'), path(outlined, stageAs: 'receipts/outlines/*'), path(image, stageAs: 'image*/*')
 
     output:
-    tuple val(job.sample), path('results/labels.zarr'), path('results/provenance.json'), emit: cells
-    tuple val(job.sample), path('results/*'), emit: files
+    tuple val(job.sample), path('results/*')
 
     script:
     """

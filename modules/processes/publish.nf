@@ -1,32 +1,45 @@
+include { place_of ; running ; tag_of } from '../packs'
 include { folder_of } from '../outdir'
 include { quoted } from '../shell'
 
-// Publishes the results of a sample after comparing them with their checksums and with the run they
+// Publishes the results of samples after comparing them with their checksums and with the run they
 // should be of. Never cached: results that were laid out by an earlier run may have been damaged or
 // replaced since.
 process PUBLISH {
-    tag "${sample}"
+    tag "${tag_of(jobs)}"
     label 'small'
     cache false
-    publishDir { "${params.outdir}/${folder_of(sample)}" }, mode: params.publish_mode, overwrite: true, saveAs: { name -> name.tokenize('/').last() }
+    publishDir { "${params.outdir}" }, mode: params.publish_mode, overwrite: true, saveAs: { name -> place_of(jobs, name) }
 
     input:
-    tuple val(sample), val(store), path(plan), path(before), path(results, stageAs: 'laid/*')
+    tuple val(jobs), path(plans, stageAs: 'plan*/plan.json'), path(before, stageAs: 'before*/*'), path(results, stageAs: 'laid*/*')
     val outdir
 
     output:
-    tuple val(sample), path('results/*')
+    tuple val(jobs), path('out*/results/*', arity: '0..*'), path('out*/fault', arity: '0..*'), path('ended')
 
     script:
-    // who finds files there, should the copy be cut short, has to know that they are results
-    def into = outdir ? "--into ${quoted("${outdir}/${folder_of(sample)}")}" : ''
-    """
-    terapose.py --threads ${task.cpus} verify laid --store ${quoted(store)} --plan ${plan} --before ${before} ${into}
-    cp -RlL laid results 2> /dev/null || { rm -rf results; cp -RL laid results; }
-    """
+    gathered_in('laid', jobs) + running(task, jobs.withIndex(1).collect { job, n ->
+        // who finds files there, should the copy be cut short, has to know that they are results
+        def into = outdir ? "--into ${quoted("${outdir}/${folder_of(job.sample)}")}" : ''
+        "verify laid --store ${quoted(job.store)} --plan ../plan${n}/plan.json --before ../before${n}/${job.before} ${into}"
+    }) + '''
+    for folder in out*; do
+        if ! [ -e $folder/fault ]; then
+            cp -RlL $folder/laid $folder/results 2> /dev/null || { rm -rf $folder/results; cp -RL $folder/laid $folder/results; }
+        fi
+    done
+    '''.stripIndent()
 
     stub:
-    """
-    cp -RL laid results
-    """
+    gathered_in('results', jobs) + 'touch ended'
+}
+
+// Shell's lines that put the files of each sample into a folder of its own; `job.files` is their number.
+def gathered_in(name, jobs) {
+    def stops = jobs.inject([0]) { so_far, job -> so_far + [so_far.last() + job.files] }
+    return jobs.withIndex(1).collect { job, n ->
+        def link = "; ln -sfn \"\$PWD\"/laid{${stops[n - 1] + 1}..${stops[n]}}/* out${n}/${name}"
+        "mkdir -p out${n}/${name}${job.files ? link : ''}\n"
+    }.join('')
 }

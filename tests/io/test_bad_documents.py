@@ -100,15 +100,24 @@ PARAMS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("option", ["--params-file", "--own"])
+NO_WORD = {"not UTF-8", "latin", "zeros", "nothing", "deep list", "deep objects", "deep value"}
+"""What cannot be a word of a command: no text, too long, or nothing at all."""
+
+
 @pytest.mark.parametrize("kind", PARAMS)
-def test_params(
-    refused: Callable[..., str], image: Path, tmp_path: Path, kind: str, option: str
-) -> None:
+def test_params(refused: Callable[..., str], image: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "params.json"
     path.write_bytes(PARAMS[kind])
-    said = refused("check", image, option, path)
+    said = refused("check", image, "--params-file", path)
     assert str(path) in said or said.startswith("parameters")
+    if kind == "key twice":
+        assert "has the same key several times; got diameter; allowed: each key once" in said
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PARAMS if kind not in NO_WORD])
+def test_own_params(refused: Callable[..., str], image: Path, kind: str) -> None:
+    said = refused("check", image, "--sample", "one", "--own", PARAMS[kind].decode())
+    assert said.startswith("parameters of one")
     if kind == "key twice":
         assert "has the same key several times; got diameter; allowed: each key once" in said
 

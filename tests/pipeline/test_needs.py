@@ -24,9 +24,11 @@ from terapose.pipeline.needs import (
     memory_given,
     needs_of,
     needs_of_whole,
+    tasks_of_whole,
 )
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
+from terapose.pipeline.rates import TILES
 
 IMAGE = np.random.default_rng(0).integers(0, 500, (8, 24, 40)).astype(np.uint16)
 
@@ -43,17 +45,25 @@ def test_one_task_for_all_stages_asks_for_all(
     passes = {stage for stage in plan.tasks if STAGES[stage].axis}
     most = {stage: needs_of(plan, stage).memory for stage in plan.tasks if plan.tasks[stage]}
     assert held > 0 and passes < most.keys()
-    assert whole.memory == max(n if stage in passes else n + held for stage, n in most.items())
+    alone = max(n if stage in passes else n + held for stage, n in most.items())
+    assert whole.memory == alone + needs_module.LEFT
     assert whole.seconds == sum(one.seconds for one in each) >= 4 * needs_module.START
     assert (whole.cpus, whole.gpus) == (2, 0)
     for limit, fits in ((whole.memory / 1e9, True), ((whole.memory - 1) / 1e9, False)):
         assert is_one_task(plan, check({"max_memory": limit})) == fits
     assert not is_one_task(plan, check({"cell_channels": (2,), "cell_diameter": 20}))
+    # by the seconds that it should take, samples share a task; a slow node gets ten times as many
+    ((_, expected),) = tasks_of_whole(plan)
+    starts = needs_module.START * sum(one.seconds > 0 for one in each)
+    assert 0 <= expected - (whole.seconds - starts) / needs_module.SLACK < 1
+    monkeypatch.setattr(needs_module, "TILES", dict.fromkeys(TILES, 0.01))
+    ((_, slow),) = tasks_of_whole(plan)
+    assert slow > 1000 * expected
     # of a network whose speed nobody knows: what is known of other stages would be far too little
     monkeypatch.setattr(needs_module, "TILES", {})
-    assert needs_of_whole(plan).seconds == 0
+    assert needs_of_whole(plan).seconds == 0 and tasks_of_whole(plan) == [(0, 3600)]
     split, _ = prepared(tmp_path, tiny_model, IMAGE, block_shape=(8, 12, 20), max_tasks=2)
-    assert not split.is_small and needs_of_whole(split) == NOTHING
+    assert not split.is_small and needs_of_whole(split) == NOTHING and not tasks_of_whole(split)
 
 
 def test_flows_that_stay_as_they_are_ask_for_a_start(tmp_path: Path, tiny_model: Path) -> None:

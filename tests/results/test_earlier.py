@@ -178,8 +178,7 @@ def test_record_that_is_a_folder_is_refused(
 def test_control_characters_are_refused(
     command: Terapose, image: Path, tmp_path: Path, value: str
 ) -> None:
-    given = tmp_path / "own.json"
-    given.write_text(json.dumps({"markers": value, "channels": ["DNA", value]}))
+    given = json.dumps({"markers": value, "channels": ["DNA", value]})
     assert command.refuses("check", image, "--sample", "one", "--own", given) == (
         f"parameters of one: markers: got {value!r}, allowed: no control characters; "
         f"channels: got {['DNA', value]!r}, allowed: no control characters; "

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.synthetic import nuclei, write_tiff
 from tests.workflow.conftest import Launches
-from tests.workflow.launch import ROOT, environment, results, segment
+from tests.workflow.launch import ROOT, Launch, environment, results, segment
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +84,82 @@ def test_samples_that_fail_early_and_late(
     assert len(gone) >= 3 and not stores - {line.split()[1].rstrip(",") for line in kept}
     assert results(launch.out / "good") == results(tmp_path / "out")
     ask(ROOT / "bin" / "terapose.py", "verify", launch.out)
+
+
+GOOD = [f"good{n}" for n in range(4)]
+
+
+@pytest.fixture(scope="module")
+def shared(launches: Launches, plane: np.ndarray) -> tuple[Launch, tuple[object, ...]]:
+    """A run of samples that share tasks, two at a time: one cannot be read, one has a hole."""
+    launch = launches("together")
+    folder = launch.path / "images"
+    folder.mkdir()
+    for n, name in enumerate(GOOD):
+        write_tiff(folder / f"{name}.tif", np.roll(plane, 3 * n, axis=2))
+    (folder / "cut.tif").write_bytes((folder / "good0.tif").read_bytes()[:3000])
+    holed = plane.astype(np.float32)
+    holed[0, 30, 30] = np.nan
+    write_tiff(folder / "holed.tif", holed)
+    words = ("--input", folder, *WORDS)
+    launch.run(*words)
+    return launch, words
+
+
+def test_samples_that_share_tasks(
+    shared: tuple[Launch, tuple[object, ...]], plane: np.ndarray, tmp_path: Path
+) -> None:
+    """Each fails alone, whatever finds the fault: CHECK or WHOLE."""
+    launch, words = shared
+    (run,) = launch.runs
+    folder = launch.path / "images"
+    assert run.process.returncode == 1
+    for process in ("PREPARE:CHECK", "RESULTS:WHOLE", "RESULTS:PUBLISH"):
+        assert f"SEGMENT:{process} (good1, good2)" in run.said
+    assert "LOOK:PICTURE (good1, good2)" in run.said
+    first, second, last = (line for line in run.said.splitlines() if line.startswith("terapose: "))
+    cut = f"terapose: SEGMENT:PREPARE:REFUSE (cut): {folder}/cut.tif: the TIFF file is"
+    assert first.startswith(cut)
+    assert second.startswith("terapose: SEGMENT:RESULTS:REFUSE (holed): ")
+    assert "voxels that are not finite numbers" in second
+    assert last.startswith("terapose: some samples failed, 4 finished; ")
+    wanted = {name: segment(folder / f"{name}.tif", tmp_path / name, *WORDS) for name in GOOD}
+    assert {name: results(launch.out / name) for name in GOOD} == wanted
+    assert len({*wanted.values()}) == len(GOOD)
+    pictures = {(launch.out / name / "picture.png").read_bytes() for name in GOOD}
+    assert len(pictures) == len(GOOD)
+    # what was wrong may be mended outside of all inputs: such a task is not taken for done
+    (fault,) = launch.work.glob("*/*/out*/fault")
+    assert f"(task in {fault.parents[1]})" in second and not (fault.parents[1] / "ended").exists()
+
+    # mended: those that were together with one that failed run again, from their stores
+    for name in ("cut", "holed"):
+        write_tiff(folder / f"{name}.tif", plane)
+    again = launch.done(*words, "-resume")
+    assert "Cached process > SEGMENT:RESULTS:WHOLE (good1, good2)" in again.said
+    assert {name: results(launch.out / name) for name in GOOD} == wanted
+    assert results(launch.out / "cut") == results(launch.out / "holed")
+
+
+@pytest.mark.thorough(shorter="tests/workflow/test_failures.py::test_samples_that_share_tasks")
+def test_damage_to_one_of_several(shared: tuple[Launch, tuple[object, ...]]) -> None:
+    """What was laid out is damaged: so is that sample alone."""
+    launch, words = shared
+    before = {name: results(launch.out / name) for name in GOOD}
+    laid = next(
+        file.parent
+        for file in launch.work.glob("*/*/out*/results/provenance.json")
+        if file.read_bytes() == (launch.out / "good2" / "provenance.json").read_bytes()
+        and "stage whole" in (file.parents[2] / ".command.sh").read_text()
+    )
+    next(p for p in (laid / "labels.zarr/cells/0/c").rglob("*") if p.is_file()).write_bytes(b"0")
+    run = launch.run(*words, "-resume")
+    said = [line for line in run.said.splitlines() if line.startswith("terapose: ")]
+    assert run.process.returncode == 1 and len(said) == 2, run.said
+    assert said[0].startswith("terapose: SEGMENT:RESULTS:REFUSE (good2): ")
+    assert "the results have changed since they were written" in said[0]
+    launch.done(*words, "-resume")
+    assert {name: results(launch.out / name) for name in GOOD} == before
 
 
 def uses_store(folder: Path) -> bool:

@@ -31,7 +31,8 @@ def save(figure: Figure, path: Path, **how: Any) -> None:
     """
     try:
         with files.written(path, "picture") as partial:
-            figure.savefig(partial, format="png", **how)
+            # zlib takes twice as long to make the file a tenth smaller
+            figure.savefig(partial, format="png", pil_kwargs={"compress_level": 3}, **how)
     except OSError as error:
         raise InputError(
             "the picture cannot be written",

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
@@ -111,8 +112,14 @@ def _system_fault(error: OSError, remedy: str) -> InputError:
     return InputError(error.strerror or "cannot be used", where=error.filename, remedy=remedy)
 
 
-def main() -> None:
-    """Run a command; what a user can put right is said in one sentence."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a command; what a user can put right is said in one sentence.
+
+    Parameters
+    ----------
+    words
+        The command and its options; None: those that this process was called with.
+    """
     if not sys.stderr.isatty():
         # one line a message in a log, whatever its width
         os.environ.setdefault("COLUMNS", "10000")
@@ -123,7 +130,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     called: list[str | None] = []
     try:
-        group(prog_name="terapose", standalone_mode=False, obj=called)
+        group(words, prog_name="terapose", standalone_mode=False, obj=called)
     except InputError as error:
         fault: Exception = error
     except click.ClickException as error:

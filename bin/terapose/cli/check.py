@@ -40,9 +40,8 @@ Example:
 )
 @click.option(
     "--own",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     hidden=True,
-    help="JSON file with parameters of this sample only; they override those of the run.",
+    help="Parameters of this sample only (JSON); they override those of the run.",
 )
 @click.option(
     "--source",
@@ -58,7 +57,7 @@ def command(
     params_file: Path | None,
     lines: Path | None,
     second: bool,
-    own: Path | None,
+    own: str | None,
     source: Path | None,
     **options: Any,
 ) -> None:
@@ -68,7 +67,7 @@ def command(
     -, its address is read from standard input.
     """
     from terapose.core.params import check
-    from terapose.io.documents import read_object
+    from terapose.io.documents import object_in, read_object
     from terapose.io.files import write_text
     from terapose.io.remote import folder_of
     from terapose.pipeline.code import check_same
@@ -77,7 +76,7 @@ def command(
     if source is not None:
         check_same(source)
     given = read_object(params_file) if params_file else {}
-    alone = read_object(own) if own else {}
+    alone = object_in(own, f"parameters of {sample}") if own else {}
     given |= alone | {k: v for k, v in options.items() if v is not None}
     whose = f"parameters of {sample}" if alone else "parameters"
     params = check(given, whose)

@@ -81,7 +81,7 @@ def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | Non
     """Make the store, and write what the workflow reads of a plan."""
     from terapose.io.files import write_text
     from terapose.io.store.store import Store
-    from terapose.pipeline.needs import needs_of, needs_of_whole, tasks_csv
+    from terapose.pipeline.needs import needs_of, needs_of_whole, tasks_csv, tasks_of_whole
     from terapose.stages.plan import run
 
     if store is not None:
@@ -90,8 +90,8 @@ def _write(plan: Plan, output: Path | None, store: str | None, tasks: Path | Non
         tasks.mkdir(parents=True, exist_ok=True)
         for name in SCATTERED:
             write_text(tasks / f"{name}.csv", tasks_csv(plan.tasks[name], needs_of(plan, name)))
-        whole = [(0, 1)] if plan.is_small else []
-        write_text(tasks / f"{WHOLE.name}.csv", tasks_csv(whole, needs_of_whole(plan)))
+        whole = tasks_csv(tasks_of_whole(plan), needs_of_whole(plan))
+        write_text(tasks / f"{WHOLE.name}.csv", whole)
     if output is not None:
         write_text(output, plan.dump())
 

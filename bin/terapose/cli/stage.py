@@ -13,15 +13,17 @@ class Stages(click.Group):
     """One command a stage, imported when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All stages in the order in which they run, and what gathers those without a gather."""
-        return [*reversed(commands()), "gather"]
+        """All stages in the order in which they run, and what is called for several."""
+        return [*reversed(commands()), "gather", "each"]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import a command."""
         if name not in self.list_commands(ctx):
             return None
         stage = commands().get(name)
-        if stage is None or stage.phase == "work":
+        if name == "each":
+            place = name
+        elif stage is None or stage.phase == "work":
             place = "scattered" if stage and stage.over else "gathers"
         else:
             place = {"plan": "plan", "whole": "whole"}.get(stage.phase, "around")

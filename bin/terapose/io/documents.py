@@ -164,7 +164,26 @@ def read_object(path: Path, what: str = "parameters") -> dict[str, Any]:
         If it cannot be read, holds something else, or has a key several times: nobody can know
         which value is meant.
     """
-    content = read_document(path)
+    return object_in(read_document(path), path, what)
+
+
+def object_in(content: bytes | str, where: str | Path, what: str = "parameters") -> dict[str, Any]:
+    """Parse a JSON document that holds an object.
+
+    Parameters
+    ----------
+    content
+        The document.
+    where
+        What it is called in messages.
+    what
+        What it should hold, for the message.
+
+    Raises
+    ------
+    InputError
+        If it holds something else, or has a key several times.
+    """
     doubled: list[str] = []
 
     def as_object(pairs: Pairs) -> dict[str, Any]:
@@ -176,14 +195,14 @@ def read_object(path: Path, what: str = "parameters") -> dict[str, Any]:
         values = parse_json(content, as_object)
     except ValueError as error:
         raise InputError(
-            "is not JSON", where=path, got=str(error), remedy="write it in UTF-8, as JSON"
+            "is not JSON", where=where, got=str(error), remedy="write it in UTF-8, as JSON"
         ) from error
     if not isinstance(values, dict):
-        raise InputError(f"holds no {what}", where=path, allowed="a JSON object")
+        raise InputError(f"holds no {what}", where=where, allowed="a JSON object")
     if doubled:
         raise InputError(
             "has the same key several times",
-            where=path,
+            where=where,
             got=few(doubled, 10),
             allowed="each key once",
             remedy="keep one of them",

@@ -25,6 +25,10 @@ SLACK = 10
 START = 1800
 """Seconds that a task is given beside: to start, to load a network, to wait for a disk."""
 
+LEFT = 150 * 10**6
+"""Bytes that a task which runs all stages still has of samples before: libraries and kernels that
+they loaded (up to 125 MB were measured in a task of seven)."""
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -74,16 +78,24 @@ def needs_of(plan: Plan, stage: str, params: Parameters | None = None) -> Needs:
     if described.memory is None or not tasks:
         return NOTHING
     network = bool(described.axis)
-    most, seconds = max(stop - first for first, stop in tasks), 0
-    if rate := tiles_a_second(plan) if network else VOXELS.get(stage):
-        size = tiles_of(plan, AXES.index(described.axis)) if network else math.prod(plan.block)
-        seconds = START + math.ceil(SLACK * most * size / rate)
+    most = max(stop - first for first, stop in tasks)
+    work = _work(plan, stage, most)
     return Needs(
         memory=max(described.projected(plan, params), LEAST),
-        seconds=seconds,
+        seconds=0 if work is None else START + math.ceil(SLACK * work),
         cpus=2 if network else 1,
         gpus=int(network and plan.model.device != "cpu"),
     )
+
+
+def _work(plan: Plan, stage: str, items: int) -> float | None:
+    """Seconds that items of a stage take by the rates that were measured; None where none was."""
+    network = bool(STAGES[stage].axis)
+    rate = tiles_a_second(plan) if network else VOXELS.get(stage)
+    if not rate:
+        return None
+    size = tiles_of(plan, AXES.index(STAGES[stage].axis)) if network else math.prod(plan.block)
+    return items * size / rate
 
 
 def memory_given(plan: Plan, params: Parameters) -> dict[str, int]:
@@ -103,6 +115,8 @@ def memory_given(plan: Plan, params: Parameters) -> dict[str, int]:
 def needs_of_whole(plan: Plan) -> Needs:
     """What a task asks for that runs all stages, for a plan that is small enough for one.
 
+    It may have run those of other samples before.
+
     Parameters
     ----------
     plan
@@ -116,12 +130,34 @@ def needs_of_whole(plan: Plan) -> Needs:
     is_known = all(needs.seconds for needs in passes)
     others = [needs for stage, needs in each.items() if not STAGES[stage].axis]
     held = of_network(plan) - BLOCKS_BASE + bytes_held(math.prod(plan.image.shape))
+    most = max([*(one.memory for one in passes), *(one.memory + held for one in others)])
     return Needs(
-        memory=max([*(one.memory for one in passes), *(one.memory + held for one in others)]),
+        memory=most + LEFT,
         seconds=sum(needs.seconds for needs in each.values()) if is_known else 0,
         cpus=max(needs.cpus for needs in each.values()),
         gpus=max(needs.gpus for needs in each.values()),
     )
+
+
+def tasks_of_whole(plan: Plan) -> list[tuple[int, int]]:
+    """The task that runs all stages, if the plan is small enough for one.
+
+    Its items are the seconds that it should take by the rates that were measured, an hour where the
+    network has none: by these the workflow decides how many samples share a task
+    (``modules/packs.nf``).
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    """
+    if not plan.is_small:
+        return []
+    cut = [stage for stage in SCATTERED if plan.tasks[stage]]
+    work = {stage: _work(plan, stage, plan.tasks[stage][-1][1]) for stage in cut}
+    is_known = all(work[stage] is not None for stage in cut if STAGES[stage].axis)
+    seconds = sum(filter(None, work.values())) if is_known else 3600
+    return [(0, max(1, math.ceil(seconds)))]
 
 
 def is_one_task(plan: Plan, params: Parameters) -> bool:

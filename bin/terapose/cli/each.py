@@ -1,0 +1,126 @@
+"""`terapose stage each`: commands for several samples, one after another in one process.
+
+To start Python, to import PyTorch and to open a network takes longer than most of what is done with
+a small image. Here that is done once. A command runs in a folder of its own, and what it finds to
+be wrong with its sample ends that sample alone.
+
+Not so what ends the whole process, such as too little memory: then the workflow runs the task
+again, with ``--apart`` (``running`` in ``modules/packs.nf``). Each command has a process of its own
+in that case, so that only the one fails that is ended again.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import shlex
+import subprocess
+import sys
+from contextlib import chdir, redirect_stderr
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+_KILLED = 128
+"""Statuses above this are those of a process that was ended, by the system or by a signal."""
+_HERE = "from terapose.cli import main; main(['stage', 'each'])"
+
+
+class _Heard(io.StringIO):
+    """Passes on what is written at once, and keeps it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write to both."""
+        self._stream.write(text)
+        self._stream.flush()
+        return super().write(text)
+
+
+def _fault(folder: Path) -> Path:
+    """The file that says why the command in a folder failed."""
+    return folder / "fault"
+
+
+def _run(line: str) -> tuple[int, str]:
+    """Run a command in its folder: its exit status, and what it said."""
+    from terapose.cli import main
+
+    name, *words = shlex.split(line)
+    folder = Path(name)
+    folder.mkdir(exist_ok=True)
+    _fault(folder).unlink(missing_ok=True)
+    status, heard = 0, _Heard(sys.stderr)
+    with chdir(folder), redirect_stderr(heard):
+        try:
+            main(words)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+    # arrays of this sample would still be there while the next one is done
+    gc.collect()
+    return status, heard.getvalue()
+
+
+def _run_apart(line: str) -> tuple[int, str]:
+    """The same in another process, which reads the line: all see the words of commands."""
+    sys.stdout.flush()
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _HERE],
+        input=line,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="backslashreplace",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    sys.stderr.write(done.stderr)
+    status = done.returncode
+    return (_KILLED - status if status < 0 else status), done.stderr
+
+
+def _sentence(status: int, said: str) -> str:
+    """Why a command failed: its sentence, or the last that it said."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("terapose: ")]
+    ended = f"was ended with exit status {status}"
+    last = [f"{ended}, most likely for lack of memory"] if status == _KILLED + 9 else [ended]
+    return (own or (last if status > _KILLED else lines) or last)[-1]
+
+
+@click.command(
+    name="each",
+    epilog="""\b
+Example:
+  printf '%s\\n' 'out1 verify ../results/a' 'out2 verify ../results/b' | terapose stage each""",
+)
+@click.option("--apart", is_flag=True, help="Run each command in a process of its own.")
+@click.option("--last", is_flag=True, help="Go on as well after a command whose process is ended.")
+def _command(apart: bool, last: bool) -> None:
+    """Run commands for several samples, one after another.
+
+    Each line of standard input has a folder, which is made if need be, and the words of a command
+    that runs in it. If one fails, the others run nevertheless, and FOLDER/fault says why it did; if
+    there is only one, its exit code is that of this command.
+    """
+    lines = list(sys.stdin)
+    ended = 0
+    for line in lines:
+        status, said = _run_apart(line) if apart and len(lines) > 1 else _run(line)
+        if status and len(lines) == 1:
+            sys.exit(status)
+        if status > _KILLED and not apart:
+            sys.exit(status)
+        if status > _KILLED and not last:
+            ended = status
+        elif status:
+            folder = Path(shlex.split(line)[0])
+            _fault(folder).write_text(_sentence(status, said), "utf-8", "backslashreplace")
+        sys.stdout.flush()
+    sys.exit(ended)
+
+
+commands = {"each": _command}
