@@ -57,6 +57,16 @@ def running(task, commands) {
     return "${one_by_one(task)} << 'END'\n${lines_of(commands)}END\ntouch ended\n"
 }
 
+// The shell's lines that put the files of each sample, staged one after another as laid1/..., laid2/... and
+// so on, into a folder; `job.files` is how many a sample has.
+def folders_of(jobs, name) {
+    def stops = jobs.inject([0]) { so_far, job -> so_far + [so_far.last() + job.files] }
+    return jobs.withIndex(1).collect { job, n ->
+        def link = "; ln -sfn \"\$PWD\"/${name}{${stops[n - 1] + 1}..${stops[n]}}/* out${n}/${name}"
+        "mkdir -p out${n}/${name}${job.files ? link : ''}\n"
+    }.join('')
+}
+
 // What a task of several samples asks for: the most that one of them does, for as long as all of them take.
 def needs_of_all(jobs) {
     def needs = jobs.collect { job -> job.needs }

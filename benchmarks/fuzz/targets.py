@@ -124,7 +124,6 @@ def _params(name: str, common: str, rng: random.Random) -> list[_Command]:
     return [
         ("check", image, "--params-file", name),
         ("check", image, "--params-file", name, "--output", "out", "--lines", "lines.tsv"),
-        ("check", image, "--own", name, "--sample", "a"),
     ]
 
 

@@ -1,4 +1,4 @@
-include { place_of ; running ; tag_of } from '../packs'
+include { folders_of ; place_of ; running ; tag_of } from '../packs'
 include { folder_of } from '../outdir'
 include { quoted } from '../shell'
 
@@ -19,7 +19,7 @@ process PUBLISH {
     tuple val(jobs), path('out*/results/*', arity: '0..*'), path('out*/fault', arity: '0..*'), path('ended')
 
     script:
-    gathered_in('laid', jobs) + running(task, jobs.withIndex(1).collect { job, n ->
+    folders_of(jobs, 'laid') + running(task, jobs.withIndex(1).collect { job, n ->
         // who finds files there, should the copy be cut short, has to know that they are results
         def into = outdir ? "--into ${quoted("${outdir}/${folder_of(job.sample)}")}" : ''
         "verify laid --store ${quoted(job.store)} --plan ../plan${n}/plan.json --before ../before${n}/${job.before} ${into}"
@@ -32,14 +32,11 @@ process PUBLISH {
     '''.stripIndent()
 
     stub:
-    gathered_in('results', jobs) + 'touch ended'
-}
-
-// Shell's lines that put the files of each sample into a folder of its own; `job.files` is their number.
-def gathered_in(name, jobs) {
-    def stops = jobs.inject([0]) { so_far, job -> so_far + [so_far.last() + job.files] }
-    return jobs.withIndex(1).collect { job, n ->
-        def link = "; ln -sfn \"\$PWD\"/laid{${stops[n - 1] + 1}..${stops[n]}}/* out${n}/${name}"
-        "mkdir -p out${n}/${name}${job.files ? link : ''}\n"
-    }.join('')
+    """
+    for n in {1..${jobs.size()}}; do
+        mkdir -p out\$n/results/labels.zarr
+        touch out\$n/results/{cells.csv,cells.parquet,provenance.json}
+    done
+    touch ended
+    """
 }

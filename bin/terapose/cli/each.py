@@ -1,11 +1,11 @@
 """`terapose stage each`: commands for several samples, one after another in one process.
 
-To start Python, to import PyTorch and to open a network takes longer than most of what is done with
-a small image. Here that is done once. A command runs in a folder of its own, and what it finds to
-be wrong with its sample ends that sample alone.
+To start Python, to import PyTorch and to open a network takes longer than most of what is done
+with a small image. Here that is done once. Each command runs in another folder, and what it finds
+to be wrong with its sample ends that sample alone.
 
 Not so what ends the whole process, such as too little memory: then the workflow runs the task
-again, with ``--apart`` (``running`` in ``modules/packs.nf``). Each command has a process of its own
+again, with ``--apart`` (``one_by_one`` in ``modules/packs.nf``). Each command has another process
 in that case, so that only the one fails that is ended again.
 """
 
@@ -95,9 +95,9 @@ def _sentence(status: int, said: str) -> str:
     name="each",
     epilog="""\b
 Example:
-  printf '%s\\n' 'out1 verify ../results/a' 'out2 verify ../results/b' | terapose stage each""",
+  terapose stage each < lines.txt""",
 )
-@click.option("--apart", is_flag=True, help="Run each command in a process of its own.")
+@click.option("--apart", is_flag=True, help="Run each command in another process.")
 @click.option("--last", is_flag=True, help="Go on as well after a command whose process is ended.")
 def _command(apart: bool, last: bool) -> None:
     """Run commands for several samples, one after another.
@@ -118,7 +118,8 @@ def _command(apart: bool, last: bool) -> None:
             ended = status
         elif status:
             folder = Path(shlex.split(line)[0])
-            _fault(folder).write_text(_sentence(status, said), "utf-8", "backslashreplace")
+            said = _sentence(status, said)
+            _fault(folder).write_text(said, encoding="utf-8", errors="backslashreplace")
         sys.stdout.flush()
     sys.exit(ended)
 
