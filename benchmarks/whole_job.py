@@ -93,7 +93,9 @@ def workflow(folder: Path, edge: int, many: int) -> None:
         times = (f"{seconds:.1f} s" for seconds in (*took, *beyond))
         rows.append([f"{count} of {edge} x {edge}", *times])
     head = ("nextflow run", "wall", "processor", "wall beyond the empty one")
-    table((*head, "processor a slide beyond it and the stages' own"), rows)
+    table(
+        (*head, "processor time per slide, without the empty workflow and the stages' work"), rows
+    )
 
 
 def store(case: masks.Case, folder: Path) -> list[tuple[int, int]]:

@@ -17,8 +17,13 @@ def failures() {
             [name, "${end_of(status)}, work folder ${folder}", sentence(file(folder, glob: false), status, known)]
         }
         .toSorted { failure -> failure.join(' ') }
-        .groupBy { failure -> [failure[0].replaceFirst(/ \d+\)$/, ')'), failure[2]] }
+        .groupBy { failure -> [stage_in(failure[0]), failure[2]] }
         .collect { _stage, same -> same[0] }
+}
+
+// A task's stage and sample: its name without the number of the task, which those of REFUSE do not have.
+def stage_in(name) {
+    return name =~ /\bREFUSE \(/ ? name : name.replaceFirst(/ \d+\)$/, ')')
 }
 
 // How a task ended, where that is known.

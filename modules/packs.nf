@@ -3,7 +3,7 @@
 // Which samples are together follows from the order in which they are given: -resume finds the same tasks.
 //
 // Their tuples begin with [sample, run], and run.pack says with how many others a sample is together. Where
-// one of these is missing, because it failed, the others wait until all samples are that far. What a task is
+// one of these is missing, because it failed, the others wait until no more samples can come. What a task is
 // given begins with the jobs, a map for each sample, which goes through it: so what it leaves can be told
 // apart.
 
@@ -44,17 +44,19 @@ def lines_of(commands) {
     return commands.withIndex(1).collect { words, n -> "out${n} ${words}\n" }.join('')
 }
 
-// The shell's line that runs them. What was ended, as for its memory, ends no other sample the next time, nor
-// any when there is no other time (conf/base.config).
+// The shell's line that runs them. From the second attempt on each command has another process; in the last,
+// one that is killed fails alone. (When an attempt is the last, conf/base.config says. `maxRetries` not as a
+// property: that would ask for the error strategy before there is an error.)
 def one_by_one(task) {
-    def is_last = task.attempt > Math.min(2, task.maxRetries as int)
+    def limit = task.resourceLimits?.memory as nextflow.util.MemoryUnit
+    def is_last = task.attempt > Math.min(2, (task.get('maxRetries') ?: 0) as int) || limit && task.memory == limit
     def options = "${task.attempt > 1 || is_last ? ' --apart' : ''}${is_last ? ' --last' : ''}"
     return "terapose.py --threads ${task.cpus} stage each${options}"
 }
 
 // The same with the words in the script.
-def running(task, commands) {
-    return "${one_by_one(task)} << 'END'\n${lines_of(commands)}END\ntouch ended\n"
+def script_of(task, commands) {
+    return "${one_by_one(task)} << 'END'\n${lines_of(commands)}END\ntouch complete\n"
 }
 
 // The shell's lines that put the files of each sample, staged one after another as laid1/..., laid2/... and
@@ -67,11 +69,10 @@ def folders_of(jobs, name) {
     }.join('')
 }
 
-// What a task of several samples asks for: the most that one of them does, for as long as all of them take.
+// What a task of several samples asks for: the most that one of them does. That is time enough for all: what
+// one is given for its start is more than ten times as long as their work may take (in_parts).
 def needs_of_all(jobs) {
-    def needs = jobs.collect { job -> job.needs }
-    def most = needs[0].collectEntries { name, _number -> [name, needs.collect { one -> one[name] }.max()] }
-    return most + [seconds: needs.sum { one -> one.seconds }]
+    return jobs[0].needs.collectEntries { name, _number -> [name, jobs.collect { job -> job.needs[name] }.max()] }
 }
 
 // How a task is called that is of several samples.
@@ -86,16 +87,16 @@ def of_sample(files, number) {
 }
 
 // [sample, sentence] of samples of which a command failed while others went on, or has left nothing, because
-// it was removed. `ended` is an output that -resume looks for: without it the task is not taken for done, for
-// a full disk may have room by then.
-def faults_of(jobs, left, faults, ended) {
+// it was removed. `complete` is an output that -resume looks for: without it the task is not taken for done,
+// for a full disk may have room by then.
+def faults_of(jobs, left, faults, complete) {
     def faulty = jobs.withIndex(1).findAll { _job, n -> is_faulty(n, left, faults) }
     if (faulty) {
-        ended.delete()
+        complete.delete()
     }
     return faulty.collect { job, n ->
         def said = of_sample(faults, n).collect { file -> file.text }
-        [job.sample, "${said ? said[0] : 'terapose: what was left by the task is gone; run again with -resume'} (task in ${ended.parent})".toString()]
+        [job.sample, "${said ? said[0] : 'terapose: what was left by the task is gone; run again with -resume'} (task in ${complete.parent})".toString()]
     }
 }
 
@@ -108,6 +109,12 @@ def done_of(jobs, left, faults) {
 
 def is_faulty(number, left, faults) {
     return of_sample(faults, number) || !of_sample(left, number)
+}
+
+// Summaries of the samples of which there are results as well.
+def with_results(summaries, files) {
+    def folders = files.collect { file -> file.parent.parent.name } as Set
+    return summaries.findAll { summary -> summary.parent.name in folders }
 }
 
 // Where a file of a sample goes in the folder of results; nowhere what is not in a folder of results.

@@ -60,7 +60,8 @@ def tasks_of(asked, tables) {
     }
 }
 
-// Seconds that one task should take that does all of a sample.
+// Seconds that one task should take that does all of a sample: these are the items of `whole`
+// (tasks_of_whole in bin/terapose/pipeline/needs.py).
 def seconds_of(tables) {
     return tables.find { table -> table.baseName == 'whole' }.readLines().last().tokenize(',')[2] as long
 }

@@ -18,7 +18,7 @@ workflow LOOK {
 
     main:
     PICTURE(together(asking(results, 'picture')).map { pack -> drawing(pack) })
-    REFUSE(PICTURE.out.flatMap { jobs, pictures, faults, ended -> faults_of(jobs, pictures, faults, ended) })
+    REFUSE(PICTURE.out.flatMap { jobs, pictures, faults, complete -> faults_of(jobs, pictures, faults, complete) })
     EVALUATE(
         asking(results, 'evaluate')
             .map { sample, run, files -> tuple(sample, named(files, 'labels.zarr'), run.words.evaluate) }

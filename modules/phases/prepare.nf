@@ -22,14 +22,14 @@ workflow PREPARE {
     CHECK(
         sources
             .toList()
-            .flatMap { all -> all.collate(pack_size(all.size())) }
+            .flatMap { all -> packs_of(all) }
             .map { some -> checking(some, outdir, second) },
         params_file
     )
     // what was understood of the images
     CHECK.out.said.filter { text -> text.trim() && !second }.map { text -> text.trim() }.view()
     checked = CHECK.out.lines
-        .flatMap { jobs, lines, _faults, _ended -> rows_of(lines, jobs.size()) }
+        .flatMap { jobs, lines, _faults, _complete -> rows_of(lines, jobs.size()) }
         .map { row -> tuple(row.source, row) }
         .combine(sources, by: 0)
         .map { _source, row, given -> tuple(row.sample, row, given) }
@@ -52,10 +52,11 @@ workflow PREPARE {
     planned = fetched.join(PLAN.out.planned).map { sample, row, given, network, plan, store, left ->
         tuple(sample, fault_in([left].flatten()), row, given, network, plan, store, [left].flatten())
     }
-    // of a sample whose tables of tasks are damaged nothing is left out in silence, nor are the others stopped
+    // of a sample that failed beside others, or whose tables of tasks are damaged, nothing is left out in
+    // silence, nor are the others stopped
     REFUSE(
         CHECK.out.lines
-            .flatMap { jobs, lines, faults, ended -> faults_of(jobs, lines, faults, ended) }
+            .flatMap { jobs, lines, faults, complete -> faults_of(jobs, lines, faults, complete) }
             .mix(planned.map { all -> all.take(2) }.filter { _sample, fault -> fault })
     )
     runs = planned.filter { all -> !all[1] }.map { sample, _fault, row, given, network, plan, store, tables ->
@@ -64,6 +65,12 @@ workflow PREPARE {
 
     emit:
     runs
+}
+
+// Sources that CHECK looks at together. Code of the user's may do anything to the process that runs it.
+def packs_of(sources) {
+    def size = pack_size(sources.size())
+    return sources.groupBy { name, given -> given.read_once ? name : '' }.values().collectMany { some -> some.collate(size) }
 }
 
 // What CHECK takes of samples: [source, what is given of it] of each. `outdir` is the folder of results, or

@@ -1,6 +1,6 @@
 // From the cells' numbers to files: the label image, the table of cells and what goes with them.
 
-include { done_of ; faults_of ; of_sample ; pack_of ; together } from '../packs'
+include { done_of ; faults_of ; of_sample ; pack_of ; together ; with_results } from '../packs'
 include { BLOCKS as EXPORT ; BLOCKS as MEASURE ; BLOCKS as OUTLINES } from '../processes/blocks'
 include { FINISH } from '../processes/finish'
 include { PUBLISH } from '../processes/publish'
@@ -32,8 +32,8 @@ workflow RESULTS {
             }
     )
     WHOLE(in_one_task(runs))
-    whole = WHOLE.out.flatMap { jobs, files, summaries, faults, _ended ->
-        done_of(jobs, summaries, faults).collect { sample, n, pack ->
+    whole = WHOLE.out.flatMap { jobs, files, summaries, faults, _complete ->
+        done_of(jobs, with_results(summaries, files), faults).collect { sample, n, pack ->
             tuple(sample, pack, of_sample(files, n), of_sample(summaries, n)[0])
         }
     }
@@ -49,14 +49,14 @@ workflow RESULTS {
         }
     )
     verified = PUBLISH.out
-        .flatMap { jobs, files, faults, _ended -> done_of(jobs, files, faults) }
+        .flatMap { jobs, files, faults, _complete -> done_of(jobs, files, faults) }
         .map { sample, _n, pack -> tuple(sample, pack) }
         .mix(VERIFY.out.map { sample -> tuple(sample, pack_of([sample])) })
     REFUSE(
         WHOLE.out
-            .map { jobs, _files, summaries, faults, ended -> tuple(jobs, summaries, faults, ended) }
+            .map { jobs, files, summaries, faults, complete -> tuple(jobs, with_results(summaries, files), faults, complete) }
             .mix(PUBLISH.out)
-            .flatMap { jobs, left, faults, ended -> faults_of(jobs, left, faults, ended) }
+            .flatMap { jobs, left, faults, complete -> faults_of(jobs, left, faults, complete) }
     )
     laid = found.join(verified).map { sample, run, files, pack -> tuple(sample, run + [pack: pack], files) }
     cells = laid.map { sample, _run, files ->

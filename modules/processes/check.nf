@@ -15,13 +15,13 @@ process CHECK {
     path 'params.json'
 
     output:
-    tuple val(jobs), path('out*/sample.tsv', arity: '0..*'), path('out*/fault', arity: '0..*'), path('ended'), emit: lines
+    tuple val(jobs), path('out*/sample.tsv', arity: '0..*'), path('out*/fault', arity: '0..*'), path('complete'), emit: lines
     stdout emit: said
 
     script:
     """
     ${one_by_one(task)}
-    touch ended
+    touch complete
     """
 
     stub:
@@ -32,5 +32,5 @@ process CHECK {
         printf 'sample\\tsource\\taddress\\tidentity\\tplan\\tnetwork\\tfetch\\tmax_memory\\tmemory\\truns\\tstale\\n' > out${n}/sample.tsv
         printf '%s\\t%s\\t-\\tstub\\t-\\tstub\\t-\\t8\\t\\t%s\\t\\n' ${quoted(job.sample)} ${quoted(job.sample)} ${quoted(asked)} >> out${n}/sample.tsv
         """.stripIndent()
-    }.join('') + 'touch ended'
+    }.join('') + 'touch complete'
 }

@@ -2,8 +2,8 @@ include { one_by_one ; place_of ; tag_of } from '../packs'
 
 // The outlines of the cells on the image, in three sections. The record, beside the labels, tells
 // which channel and level were segmented. The words of the commands come on standard input ('-'): an
-// address may hold credentials, and Nextflow shows scripts in its reports and logs. A picture that was moved away
-// would be missed by -resume.
+// address may hold credentials, and Nextflow shows scripts in its reports and logs. It is copied
+// even where other results are moved, for -resume looks for it.
 process PICTURE {
     tag "${tag_of(jobs)}"
     label 'small'
@@ -13,7 +13,7 @@ process PICTURE {
     tuple val(jobs), '-', path(labels, stageAs: 'labels*/*'), path(records, stageAs: 'record*/*'), path(image, stageAs: 'image*/*')
 
     output:
-    tuple val(jobs), path('out*/picture.png', arity: '0..*'), path('out*/fault', arity: '0..*'), path('ended')
+    tuple val(jobs), path('out*/picture.png', arity: '0..*'), path('out*/fault', arity: '0..*'), path('complete')
 
     script:
     """
@@ -22,7 +22,7 @@ process PICTURE {
         ln -sfn "\$PWD"/{labels\$n,record\$n}/* out\$n
     done
     ${one_by_one(task)}
-    touch ended
+    touch complete
     """
 
     stub:
@@ -31,6 +31,6 @@ process PICTURE {
         mkdir -p out\$n
         touch out\$n/picture.png
     done
-    touch ended
+    touch complete
     """
 }

@@ -1,4 +1,4 @@
-include { folders_of ; place_of ; running ; tag_of } from '../packs'
+include { folders_of ; place_of ; script_of ; tag_of } from '../packs'
 include { folder_of } from '../outdir'
 include { quoted } from '../shell'
 
@@ -16,10 +16,10 @@ process PUBLISH {
     val outdir
 
     output:
-    tuple val(jobs), path('out*/results/*', arity: '0..*'), path('out*/fault', arity: '0..*'), path('ended')
+    tuple val(jobs), path('out*/results/*', arity: '0..*'), path('out*/fault', arity: '0..*'), path('complete')
 
     script:
-    folders_of(jobs, 'laid') + running(task, jobs.withIndex(1).collect { job, n ->
+    folders_of(jobs, 'laid') + script_of(task, jobs.withIndex(1).collect { job, n ->
         // who finds files there, should the copy be cut short, has to know that they are results
         def into = outdir ? "--into ${quoted("${outdir}/${folder_of(job.sample)}")}" : ''
         "verify laid --store ${quoted(job.store)} --plan ../plan${n}/plan.json --before ../before${n}/${job.before} ${into}"
@@ -37,6 +37,6 @@ process PUBLISH {
         mkdir -p out\$n/results/labels.zarr
         touch out\$n/results/{cells.csv,cells.parquet,provenance.json}
     done
-    touch ended
+    touch complete
     """
 }

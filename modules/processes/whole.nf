@@ -1,4 +1,4 @@
-include { needs_of_all ; running ; tag_of } from '../packs'
+include { needs_of_all ; script_of ; tag_of } from '../packs'
 include { quoted } from '../shell'
 
 // All stages of small images, one after another: where none has several tasks, starting them would
@@ -13,10 +13,10 @@ process WHOLE {
     tuple val(jobs), path(plans, stageAs: 'plan*/plan.json'), path(model), path(image, stageAs: 'image*/*')
 
     output:
-    tuple val(jobs), path('out*/results/*', arity: '0..*'), path('out*/finish.json', arity: '0..*'), path('out*/fault', arity: '0..*'), path('ended')
+    tuple val(jobs), path('out*/results/*', arity: '0..*'), path('out*/finish.json', arity: '0..*'), path('out*/fault', arity: '0..*'), path('complete')
 
     script:
-    running(task, jobs.withIndex(1).collect { job, n ->
+    script_of(task, jobs.withIndex(1).collect { job, n ->
         "stage whole --plan ../plan${n}/plan.json --store ${quoted(job.store)} --model-file ../${model} --output results --summary finish.json ${job.args}"
     })
 
@@ -26,6 +26,6 @@ process WHOLE {
         mkdir -p out\$n/results/labels.zarr
         touch out\$n/results/{cells.csv,cells.parquet,provenance.json} out\$n/finish.json
     done
-    touch ended
+    touch complete
     """
 }

@@ -92,7 +92,7 @@ def test_every_stage_has_its_process(stage: Stage) -> None:
     # wherever it runs, and whatever of its environment a container passes on
     if f"terapose.py --threads ${{task.cpus}} {called} " not in text:
         # several samples, a line each (modules/packs.nf); of some it comes on standard input
-        assert re.search(r"\b(one_by_one|running)\(task\b", text)
+        assert re.search(r"\b(one_by_one|script_of)\(task\b", text)
         assert any(f'"{called} ' in lines for lines in (text, *PHASES))
     assert ("${job.args}" in text) == (stage.phase in ("work", "whole"))
     assert ("--task ${job.task}" in text) == bool(stage.over)

@@ -46,7 +46,7 @@ def test_scripts_hold_nothing_bare(process: Path) -> None:
     # commands for several samples, a line each, which a shell does not see (modules/packs.nf)
     lines = re.findall(r'^        "([^"].+)"$', body, re.MULTILINE)
     assert len(scripts) + len(lines) == 2
-    assert bool(lines) == ("running(task, jobs" in body)
+    assert bool(lines) == ("script_of(task, jobs" in body)
     for script in (*scripts, *lines):
         assert set(_bare(script)) <= staged | OWN | TOGETHER | set(options)
         # quotes around a value are broken by one in it

@@ -23,7 +23,7 @@ from typing import TextIO
 
 import click
 
-_KILLED = 128
+_SIGNAL = 128
 """Statuses above this are those of a process that was ended, by the system or by a signal."""
 _HERE = "from terapose.cli import main; main(['stage', 'each'])"
 
@@ -79,16 +79,19 @@ def _run_apart(line: str) -> tuple[int, str]:
     )
     sys.stderr.write(done.stderr)
     status = done.returncode
-    return (_KILLED - status if status < 0 else status), done.stderr
+    return (_SIGNAL - status if status < 0 else status), done.stderr
 
 
 def _sentence(status: int, said: str) -> str:
     """Why a command failed: its sentence, or the last that it said."""
     lines = [line for line in said.splitlines() if line.strip()]
     own = [line for line in lines if line.startswith("terapose: ")]
-    ended = f"was ended with exit status {status}"
-    last = [f"{ended}, most likely for lack of memory"] if status == _KILLED + 9 else [ended]
-    return (own or (last if status > _KILLED else lines) or last)[-1]
+    if own:
+        return own[-1]
+    if lines and status < _SIGNAL:
+        return lines[-1]
+    remedy = ", most likely for lack of memory" if status == _SIGNAL + 9 else ""
+    return f"was ended with exit status {status}{remedy}"
 
 
 @click.command(
@@ -112,9 +115,9 @@ def _command(apart: bool, last: bool) -> None:
         status, said = _run_apart(line) if apart and len(lines) > 1 else _run(line)
         if status and len(lines) == 1:
             sys.exit(status)
-        if status > _KILLED and not apart:
+        if status > _SIGNAL and not apart:
             sys.exit(status)
-        if status > _KILLED and not last:
+        if status > _SIGNAL and not last:
             ended = status
         elif status:
             folder = Path(shlex.split(line)[0])
