@@ -5,6 +5,11 @@ def folder_of(name) {
     return params.publish_layout == 'mcmicro' ? "segmentation/terapose-${name}" : name
 }
 
+// The file of a name among those of a sample's results.
+def file_of(files, name) {
+    return files.find { one -> one.name == name }
+}
+
 // Remove the note that says what is being copied to a sample's folder (bin/terapose/results/earlier.py): the
 // record is there by now.
 def remove_note(outdir, name) {

@@ -1,6 +1,7 @@
 // What is done with results: a picture of each sample, scores where there is a reference, reports, and
 // labels in the image itself.
 
+include { file_of } from '../outdir'
 include { faults_of ; lines_of ; together } from '../packs'
 include { ATTACH } from '../processes/attach'
 include { EVALUATE } from '../processes/evaluate'
@@ -21,7 +22,7 @@ workflow LOOK {
     REFUSE(PICTURE.out.flatMap { jobs, pictures, faults, complete -> faults_of(jobs, pictures, faults, complete) })
     EVALUATE(
         asking(results, 'evaluate')
-            .map { sample, run, files -> tuple(sample, named(files, 'labels.zarr'), run.words.evaluate) }
+            .map { sample, run, files -> tuple(sample, file_of(files, 'labels.zarr'), run.words.evaluate) }
             .join(reference)
     )
     REPORT(
@@ -36,15 +37,10 @@ workflow LOOK {
     ATTACH(asking(results, 'attach').map { sample, run, files -> tuple(sample, files, run.image, run.words.attach) })
 }
 
-// The file of a name.
-def named(files, name) {
-    return files.find { one -> one.name == name }
-}
-
 // What PICTURE takes of samples: [sample, run, files of the results] of each.
 def drawing(results) {
     def runs = results.collect { _sample, run, _files -> run }
-    def files = { name -> results.collect { _sample, _run, all -> named(all, name) } }
+    def files = { name -> results.collect { _sample, _run, all -> file_of(all, name) } }
     return tuple(
         runs.collect { run -> [sample: run.sample, args: run.words.picture] },
         lines_of(runs.collect { run -> "picture ${quoted(run.address)} labels.zarr picture.png" }),

@@ -1,5 +1,6 @@
 // From the cells' numbers to files: the label image, the table of cells and what goes with them.
 
+include { file_of } from '../outdir'
 include { done_of ; faults_of ; of_sample ; pack_of ; together ; with_results } from '../packs'
 include { BLOCKS as EXPORT ; BLOCKS as MEASURE ; BLOCKS as OUTLINES } from '../processes/blocks'
 include { FINISH } from '../processes/finish'
@@ -59,9 +60,7 @@ workflow RESULTS {
             .flatMap { jobs, left, faults, complete -> faults_of(jobs, left, faults, complete) }
     )
     laid = found.join(verified).map { sample, run, files, pack -> tuple(sample, run + [pack: pack], files) }
-    cells = laid.map { sample, _run, files ->
-        tuple(sample, files.find { one -> one.name == 'labels.zarr' }, files.find { one -> one.name == 'provenance.json' })
-    }
+    cells = laid.map { sample, _run, files -> tuple(sample, file_of(files, 'labels.zarr'), file_of(files, 'provenance.json')) }
 
     emit:
     // [sample, run, files of the results], once these are whole

@@ -17,6 +17,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import chdir, redirect_stderr
 from pathlib import Path
 from typing import TextIO
@@ -47,12 +48,10 @@ def _fault(folder: Path) -> Path:
     return folder / "fault"
 
 
-def _run(line: str) -> tuple[int, str]:
+def _run(folder: Path, words: Sequence[str]) -> tuple[int, str]:
     """Run a command in its folder: its exit status, and what it said."""
     from terapose.cli import main
 
-    name, *words = shlex.split(line)
-    folder = Path(name)
     folder.mkdir(exist_ok=True)
     _fault(folder).unlink(missing_ok=True)
     status, heard = 0, _Heard(sys.stderr)
@@ -66,12 +65,12 @@ def _run(line: str) -> tuple[int, str]:
     return status, heard.getvalue()
 
 
-def _run_apart(line: str) -> tuple[int, str]:
-    """The same in another process, which reads the line: all see the words of commands."""
+def _run_apart(folder: Path, words: Sequence[str]) -> tuple[int, str]:
+    """The same in another process, which reads them: all see the words that it is called with."""
     sys.stdout.flush()
     done = subprocess.run(
         [sys.executable, "-P", "-c", _HERE],
-        input=line,
+        input=shlex.join([str(folder), *words]),
         stderr=subprocess.PIPE,
         text=True,
         errors="backslashreplace",
@@ -109,18 +108,18 @@ def _command(apart: bool, last: bool) -> None:
     that runs in it. If one fails, the others run nevertheless, and FOLDER/fault says why it did; if
     there is only one, its exit code is that of this command.
     """
-    lines = list(sys.stdin)
+    commands = [shlex.split(line) for line in sys.stdin]
+    is_alone = len(commands) == 1
+    run = _run_apart if apart and not is_alone else _run
     ended = 0
-    for line in lines:
-        status, said = _run_apart(line) if apart and len(lines) > 1 else _run(line)
-        if status and len(lines) == 1:
-            sys.exit(status)
-        if status > _SIGNAL and not apart:
+    for name, *words in commands:
+        folder = Path(name)
+        status, said = run(folder, words)
+        if status and (is_alone or (status > _SIGNAL and not apart)):
             sys.exit(status)
         if status > _SIGNAL and not last:
             ended = status
         elif status:
-            folder = Path(shlex.split(line)[0])
             said = _sentence(status, said)
             _fault(folder).write_text(said, encoding="utf-8", errors="backslashreplace")
         sys.stdout.flush()
