@@ -81,18 +81,13 @@ class Pool:
     nuclei: list[Nucleus]
     validation: dict[str, list[Item]]
 
-    def jobs(self, amounts: Amounts, seed: int, *, composed: bool = True) -> list[Make]:
-        """What makes the simulated items of a seed and, if wanted, those composed of nuclei."""
+    def jobs(self, amounts: Amounts, seed: int) -> list[Make]:
+        """What makes the simulated items of a seed and those composed of nuclei."""
         number = 1 + max(item.source for item in self.real)
         volumes = (1000 * seed + n for n in range(amounts.volumes))
-        simulated: list[Make] = [
+        return [
             *(partial(simulated_items, 1, number, seed=volume) for volume in volumes),
             partial(simulated_slides, amounts.slides, number + 1, seed=seed),
-        ]
-        if not composed:
-            return simulated
-        return [
-            *simulated,
             partial(crowded_items, self.nuclei, amounts.fields, number + 2, seed=seed),
             partial(composed_volumes, self.nuclei, amounts.composed, number + 3, seed=seed),
         ]

@@ -31,6 +31,7 @@ import torch
 from benchmarks.nuclei_data import Amounts, Each, Make, Pool, compacted, read_pool, score
 from torch.utils.data import Dataset
 
+from terapose.apps.train.augment import FAULTS
 from terapose.apps.train.batches import Batch, Steps, draw
 from terapose.apps.train.data import Item
 from terapose.apps.train.loop import Trainer
@@ -55,7 +56,7 @@ RECIPE = Settings(
     flow_weight=1.0,
     average=0.999,
     scales=(0.5, 2.0),
-    varied=True,
+    faults=FAULTS,
     cycles=4,
 )
 TUNING = Settings(
@@ -65,6 +66,8 @@ TUNING = Settings(
 
 
 AMOUNTS = Amounts()
+SIMULATED = Amounts(fields=0, composed=0)
+"""Without what is composed of real nuclei."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,6 @@ class Trial:
     ----------
     settings
         Of the training.
-    composed
-        Whether items composed of real nuclei take part.
     amounts
         What is made.
     scored_every, made_every
@@ -84,7 +85,6 @@ class Trial:
     """
 
     settings: Settings
-    composed: bool = True
     amounts: Amounts = AMOUNTS
     scored_every: int = 10
     made_every: int = 50
@@ -107,15 +107,25 @@ TRIALS = {
         replace(LARGE, rate=1e-3, diameter=30.0, edge=224, batch=32), scored_every=40, made_every=60
     ),
     "large again": Trial(replace(LARGE, rate=1e-3), scored_every=60, made_every=60),
-    "as shipped": Trial(TUNING, composed=False),
-    "no average": Trial(replace(TUNING, average=0.0), composed=False),
-    "two cycles": Trial(replace(TUNING, cycles=2), composed=False),
-    "flow weight 0.2": Trial(replace(TUNING, flow_weight=0.2), composed=False),
-    "flow weight 5": Trial(replace(TUNING, flow_weight=5.0), composed=False),
-    "scales 0.5 to 2": Trial(replace(TUNING, scales=(0.5, 2.0)), composed=False),
-    "varied": Trial(replace(TUNING, varied=True), composed=False),
+    "as shipped": Trial(TUNING, amounts=SIMULATED),
+    "no average": Trial(replace(TUNING, average=0.0), amounts=SIMULATED),
+    "two cycles": Trial(replace(TUNING, cycles=2), amounts=SIMULATED),
+    "flow weight 0.2": Trial(replace(TUNING, flow_weight=0.2), amounts=SIMULATED),
+    "flow weight 5": Trial(replace(TUNING, flow_weight=5.0), amounts=SIMULATED),
+    "scales 0.5 to 2": Trial(replace(TUNING, scales=(0.5, 2.0)), amounts=SIMULATED),
+    "varied": Trial(replace(TUNING, faults=FAULTS), amounts=SIMULATED),
+    **{
+        f"only {fault}": Trial(replace(TUNING, faults=(fault, "sampling")), amounts=SIMULATED)
+        for fault in FAULTS[:-1]
+    },
+    "no sampling": Trial(replace(TUNING, faults=()), amounts=SIMULATED),
+    "no taper": Trial(replace(TUNING, taper="none"), amounts=SIMULATED),
+    "taper both": Trial(replace(TUNING, taper="both"), amounts=SIMULATED),
+    "no slides": Trial(TUNING, amounts=replace(SIMULATED, slides=0)),
     "composed": Trial(TUNING),
-    "all": Trial(replace(TUNING, scales=(0.5, 2.0), varied=True)),
+    "crowded fields": Trial(TUNING, amounts=Amounts(composed=0)),
+    "inflated volumes": Trial(TUNING, amounts=Amounts(fields=0)),
+    "all": Trial(replace(TUNING, scales=(0.5, 2.0), faults=FAULTS)),
     "new 16,32,64,96": Trial(replace(FRESH, widths=(1, 16, 32, 64, 96))),
     "new 16,32,64,96,128": Trial(FRESH),
     "new 16,32,96,144": Trial(replace(FRESH, widths=(1, 16, 32, 96, 144))),
@@ -156,7 +166,7 @@ class Drawn(Dataset[Batch]):
 
     def _jobs(self, part: int) -> list[tuple[Path | None, Make]]:
         seed = self._trial.settings.seed + part
-        jobs = self._pool.jobs(self._trial.amounts, seed, composed=self._trial.composed)
+        jobs = self._pool.jobs(self._trial.amounts, seed)
         names = (self._folder / f"{part}-{n}" if self._folder else None for n in range(len(jobs)))
         return list(zip(names, jobs, strict=True))
 

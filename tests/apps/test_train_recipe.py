@@ -16,7 +16,7 @@ from benchmarks.train_nuclei import RECIPE, TRIALS, Drawn, Trial, best, run
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
-from terapose.apps.train.augment import crop
+from terapose.apps.train.augment import FAULTS, TAPERS, crop
 from terapose.apps.train.batches import Steps, draw
 from terapose.apps.train.composed import composed_volumes, crowded_items, cut_nuclei
 from terapose.apps.train.data import Item, compact, make_item, median_diameter, normalise
@@ -151,18 +151,35 @@ def test_small_checkpoint_of_something_else(tmp_path: Path) -> None:
 # -- crops ------------------------------------------------------------------------------------
 
 
-def test_varied_crops_spoil_the_image_and_never_the_target() -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_spoil_the_image_and_never_the_target(fault: str) -> None:
     whole = item(1)
     changed = 0
     for seed in range(40):
-        plain, varied = (
-            crop(whole, np.random.default_rng(seed), edge=64, diameter=10.0, varied=varied)
-            for varied in (False, True)
+        plain, spoilt = (
+            crop(whole, np.random.default_rng(seed), edge=64, diameter=10.0, faults=faults)
+            for faults in ((), (fault,))
         )
-        assert np.array_equal(plain[1], varied[1])
-        assert varied[0].dtype == np.float32 and np.isfinite(varied[0]).all()
-        changed += not np.array_equal(plain[0], varied[0])
-    assert changed == 40  # the chances themselves draw from the generator
+        assert np.array_equal(plain[1], spoilt[1])
+        assert spoilt[0].dtype == np.float32 and np.isfinite(spoilt[0]).all()
+        changed += not np.array_equal(plain[0], spoilt[0])
+    assert changed == 40  # the chance itself draws from the generator
+
+
+def test_what_falls_off_towards_outlines() -> None:
+    flows, none, both = (
+        crop(item(1), np.random.default_rng(0), edge=96, diameter=12.0, taper=taper)[1]
+        for taper in TAPERS
+    )
+    inside = flows[2] == 1
+    assert np.array_equal(none[2], flows[2]) and np.array_equal(both[2] > 0.5, inside)
+    assert ((both[2] > 0) & (both[2] < 1)).any() and set(np.unique(flows[2])) == {0, 1}
+    assert np.array_equal(flows[:2], both[:2])
+    lengths = [np.hypot(*target[:2]) for target in (flows, none)]
+    assert lengths[0][inside].min() < 0.8 and lengths[0][~inside].max() > 0
+    centres = lengths[0][inside] < 1e-3  # where nothing points anywhere
+    assert np.allclose(lengths[1][inside][~centres], 1, atol=1e-5) and centres.mean() < 0.01
+    assert not lengths[1][~inside].any()
 
 
 def test_crops_have_the_sizes_that_scales_allow() -> None:
@@ -181,7 +198,7 @@ def test_compact_items_give_the_same_crops() -> None:
     whole = item(3)
     for seed in range(6):
         one, other = (
-            crop(i, np.random.default_rng(seed), edge=48, diameter=12.0, varied=True)
+            crop(i, np.random.default_rng(seed), edge=48, diameter=12.0, faults=FAULTS)
             for i in (whole, compact(whole))
         )
         assert np.allclose(one[0], other[0], atol=0.01)
@@ -288,12 +305,12 @@ def test_recipe_on_tiny_data(tmp_path: Path) -> None:
     planes = pool.validation["embryo planes"]
     assert planes and all("Emb08" in i.name for i in planes)
 
-    def sources(*, composed: bool) -> set[int]:
-        jobs = pool.jobs(amounts, 0, composed=composed)
-        return {item.source for make in jobs for item in compacted(make)}
+    def sources(amounts: Amounts) -> set[int]:
+        return {item.source for make in pool.jobs(amounts, 0) for item in compacted(make)}
 
     assert {i.source for i in pool.real} == set(range(5))
-    assert (sources(composed=False), sources(composed=True)) == ({5, 6}, {5, 6, 7, 8})
+    assert sources(amounts) == {5, 6, 7, 8}
+    assert sources(replace(amounts, slides=0, composed=0)) == {5, 7}
     batch, _ = Drawn(pool, Trial(RECIPE, amounts=amounts), None)[0]
     assert batch.shape == (8, 1, 128, 128)
 

@@ -1,11 +1,15 @@
-"""Random crops for training: rotated, scaled, mirrored, brightened and blurred.
+"""Random crops for training: rotated, scaled, mirrored, brightened, and with faults of real images.
 
-Varied crops are also given what spoils real images: dim objects beside bright ones, uneven
-background, debris, clipped intensities, and the blur along one axis of a volume's ZX and ZY planes.
+1. Faults (`FAULTS`) are dim objects beside bright ones, debris, uneven background, clipped
+   intensities, the blur along one axis and the coarse sampling of a volume's ZX and ZY planes. Each
+   that is asked for occurs by its own chance.
+2. Targets are interpolated. Just inside an outline flows therefore become shorter than 1, while the
+   object's mask is cut at one half: flows *taper* off. Either can be had the other way (`TAPERS`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import cv2
@@ -15,6 +19,8 @@ from numpy.typing import NDArray
 from terapose.apps.train.data import Item
 
 SCALE_RANGE = (0.7, 1.4)
+FAULTS = ("dim", "debris", "blur", "background", "clipping", "sampling")
+TAPERS = ("flows", "none", "both")
 
 
 def crop(
@@ -24,13 +30,14 @@ def crop(
     edge: int,
     diameter: float,
     scales: tuple[float, float] = SCALE_RANGE,
-    varied: bool = False,
+    faults: Collection[str] = ("sampling",),
+    taper: str = "flows",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A random crop of an item with its target.
 
     The image is turned by any angle, mirrored half of the time and scaled so that its objects have
     ``diameter`` pixels times one of ``scales``; flows are turned with it. What is outside the
-    image is zero, as tiles are padded when the network runs. Brightness, blur and noise vary by
+    image is zero, as tiles are padded when the network runs. Brightness, faults and noise vary by
     channel; a channel of nothing but zeros stays so, as it is for an image that lacks it.
 
     Parameters
@@ -45,8 +52,10 @@ def crop(
         Object diameter the network is made for, in pixels.
     scales
         Smallest and largest factor of the diameter, drawn on a logarithmic scale.
-    varied
-        Whether to spoil the crop in more ways, see the module.
+    faults
+        Those of `FAULTS` that crops may get.
+    taper
+        What falls off towards outlines, one of `TAPERS`: flows, neither, or flows and masks.
 
     Returns
     -------
@@ -73,11 +82,10 @@ def crop(
 
     target = _turned(linear, *(warp(plane) for plane in item.target))
     planes = [warp(plane) for plane in item.image]
-    if varied:
-        labels = warp(item.labels, cv2.INTER_NEAREST)
-        planes = [_spoil(plane, labels, rng) if plane.any() else plane for plane in planes]
-    planes = [_appearance(plane, rng) if plane.any() else plane for plane in planes]
-    return np.stack(planes), target
+    labels = warp(item.labels, cv2.INTER_NEAREST)
+    planes = [_spoil(plane, labels, faults, rng) if plane.any() else plane for plane in planes]
+    planes = [_appearance(plane, faults, rng) if plane.any() else plane for plane in planes]
+    return np.stack(planes), _tapered(target, taper)
 
 
 def _turned(
@@ -91,10 +99,21 @@ def _turned(
         [
             linear[1, 0] * flow_x + linear[1, 1] * flow_y,
             linear[0, 0] * flow_x + linear[0, 1] * flow_y,
-            (inside > 0.5).astype(np.float32),
+            inside,
         ]
     )
     return target.astype(np.float32)
+
+
+def _tapered(target: NDArray[np.float32], taper: str) -> NDArray[np.float32]:
+    """The target with what falls off towards outlines; all of it does so when it comes."""
+    flows, inside = target[:2], target[2]
+    if taper == "none":
+        length = np.sqrt((flows**2).sum(axis=0))
+        flows *= (inside > 0.5) / np.maximum(length, np.float32(1e-6))
+    if taper != "both":
+        target[2] = inside > 0.5
+    return target
 
 
 def _centre(shape: tuple[int, ...], rng: np.random.Generator, half: float) -> NDArray[np.float64]:
@@ -118,9 +137,11 @@ def _window(
     return (y, x), np.array([x.start, y.start], np.float64)
 
 
-def _appearance(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Vary brightness, contrast curve, blur along one axis and noise."""
-    if rng.random() < 0.3:
+def _appearance(
+    image: NDArray[np.float32], faults: Collection[str], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Vary brightness, contrast curve, sampling along one axis and noise."""
+    if "sampling" in faults and rng.random() < 0.3:
         coarse = int(image.shape[0] / rng.uniform(1.2, 3.0))
         along_y = rng.random() < 0.5
         size = (image.shape[1], coarse) if along_y else (coarse, image.shape[0])
@@ -136,23 +157,26 @@ def _appearance(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray
 
 
 def _spoil(
-    image: NDArray[np.float32], labels: NDArray[np.float32], rng: np.random.Generator
+    image: NDArray[np.float32],
+    labels: NDArray[np.float32],
+    faults: Collection[str],
+    rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Each fault of an image by its own chance, in the order in which light meets them."""
-    if rng.random() < 0.25:
+    """Faults by their own chances, in the order in which light meets them."""
+    if "dim" in faults and rng.random() < 0.25:
         image = _dim(image, labels, rng)
-    if rng.random() < 0.2:
+    if "debris" in faults and rng.random() < 0.2:
         image = image + _debris(image.shape, rng)
-    if rng.random() < 0.3:
+    if "blur" in faults and rng.random() < 0.3:
         along = float(rng.uniform(0.5, 3.0))
         across = float(rng.uniform(0.0, 0.3)) * along
         sigma = (along, across) if rng.random() < 0.5 else (across, along)
         image = _blur(image, *sigma)
-    if rng.random() < 0.3:
+    if "background" in faults and rng.random() < 0.3:
         light = rng.uniform(0, rng.uniform(0.1, 0.5), (4, 4)).astype(np.float32)
         uneven = cv2.resize(light, image.shape[::-1], interpolation=cv2.INTER_CUBIC)
         image = image + np.asarray(uneven, np.float32)
-    if rng.random() < 0.15:
+    if "clipping" in faults and rng.random() < 0.15:
         top = float(rng.uniform(0.3, 0.9))
         image = np.asarray(np.minimum(image, top) / top, np.float32)
     return np.asarray(image, np.float32)

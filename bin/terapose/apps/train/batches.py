@@ -44,7 +44,8 @@ def batch_of(items: Sequence[Item], settings: Settings, stream: Sequence[int]) -
             edge=settings.edge,
             diameter=settings.diameter,
             scales=settings.scales,
-            varied=settings.varied,
+            faults=settings.faults,
+            taper=settings.taper,
         )
         images[index, : len(image)] = image
         targets.append(target)

@@ -48,9 +48,10 @@ class Settings:
         0 keeps the weights themselves.
     scales
         Smallest and largest size of objects in crops, in diameters.
-    varied
-        Whether crops also get dim objects, uneven background, debris, clipped intensities and
-        stronger blur.
+    faults
+        Faults of real images that crops may get, of `augment.FAULTS`.
+    taper
+        What falls off towards outlines in targets, of `augment.TAPERS`.
     cycles
         How often the learning rate rises and falls; each cycle is twice as long as the one before.
     """
@@ -71,7 +72,8 @@ class Settings:
     flow_weight: float = 1.0
     average: float = 0.0
     scales: tuple[float, float] = SCALE_RANGE
-    varied: bool = False
+    faults: tuple[str, ...] = ("sampling",)
+    taper: str = "flows"
     cycles: int = 1
 
     def __post_init__(self) -> None:
