@@ -2,8 +2,9 @@
 
 All images are simulated, with a seed: nuclei of 17 pixels, for which the shipped network is made.
 
-- ``slide``: `terapose segment` of a slide, with one process and with two. Wall time and processor
-  time of the whole command, and the wall time of its network stage as `provenance.json` has it.
+- ``slide``, ``volume``: `terapose segment` of one, with one process and with two. Wall time and
+  processor time of the whole command, and the wall time of its network's stages as
+  `provenance.json` has it.
 - ``workflow``: an empty workflow, then `nextflow run` of one slide of 512 pixels, then of 50 by a
   samplesheet. Processor time of everything that was started, and for each slide what is left
   without the empty workflow and without the stages' own, as `provenance.json` has it.
@@ -36,6 +37,7 @@ from terapose.pipeline.local import run_stages
 
 ROOT = Path(__file__).parents[1]
 SLIDE, SMALL, MANY, VOLUME = 2048, 512, 50, 160
+SHEET = (64, 512, 512)
 
 
 def timed(words: Sequence[object], folder: Path) -> tuple[float, float]:
@@ -55,9 +57,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
-def slide(folder: Path, edge: int) -> None:
-    """Part ``slide``."""
-    simulate((1, edge, edge), folder / "image.zarr")
+def command(folder: Path, shape: tuple[int, int, int]) -> None:
+    """Parts ``slide`` and ``volume``."""
+    simulate(shape, folder / "image.zarr")
     rows = []
     for jobs in (1, 2):
         out = folder / f"out{jobs}"
@@ -66,7 +68,8 @@ def slide(folder: Path, edge: int) -> None:
         stages = json.loads((out / "provenance.json").read_text())["stages"]
         network = sum(s["seconds"] for name, s in stages.items() if name.startswith("gradients"))
         times = (f"{seconds:.1f} s" for seconds in (wall, processor, network))
-        rows.append([f"{edge} x {edge}, `--jobs {jobs}`", *times, f"{wall / network:.2f}"])
+        name = " x ".join(map(str, shape[shape[0] == 1 :]))
+        rows.append([f"{name}, `--jobs {jobs}`", *times, f"{wall / network:.2f}"])
     table(("segment", "wall", "processor", "network's wall", "ratio of walls"), rows)
 
 
@@ -143,16 +146,19 @@ def traffic(folder: Path, edges: tuple[int, int]) -> None:
 def main() -> None:
     """Measure the parts that are named."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("parts", nargs="+", choices=("slide", "workflow", "store"))
+    parser.add_argument("parts", nargs="+", choices=("slide", "volume", "workflow", "store"))
     parser.add_argument("--slide", type=int, default=SLIDE, help="Edge of the slide, in pixels.")
     parser.add_argument("--small", type=int, default=SMALL, help="Edge of the workflow's slides.")
     parser.add_argument("--many", type=int, default=MANY, help="How many of them.")
-    parser.add_argument("--volume", type=int, default=VOLUME, help="Edge of the volume, in voxels.")
+    parser.add_argument("--volume", type=int, default=VOLUME, help="Edge of part store's volume.")
+    parser.add_argument("--shape", type=int, nargs=3, default=SHEET, help="ZYX of part volume.")
     given = parser.parse_args()
     for part in given.parts:
         with tempfile.TemporaryDirectory(prefix="whole-job-") as name:
             if part == "slide":
-                slide(Path(name), given.slide)
+                command(Path(name), (1, given.slide, given.slide))
+            elif part == "volume":
+                command(Path(name), tuple(given.shape))
             elif part == "workflow":
                 workflow(Path(name), given.small, given.many)
             else:

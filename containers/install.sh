@@ -114,7 +114,7 @@ done
 
 # 6
 mkdir "$home/kernels"
-/usr/local/bin/python3 -m terapose.pipeline.warm_up
+/usr/local/bin/python3 -m terapose.pipeline.compiling
 /usr/local/bin/terapose simulate "$scratch/nuclei.zarr" --shape 16,80,80
 
 # 7

@@ -106,7 +106,7 @@ def _install() -> None:
 
 def _warm() -> None:
     run(
-        [PYTHON, "-m", "terapose.pipeline.warm_up"],
+        [PYTHON, "-m", "terapose.pipeline.compiling"],
         env={**os.environ, "NUMBA_CACHE_DIR": str(NUMBA_CACHE)},
     )
 

@@ -3,7 +3,8 @@
 // goes on to another standard input.
 //
 // The networks' files under their own names, and their cards: from names, paths or URLs. Once for all
-// samples that have the same.
+// samples that have the same. What stages run is compiled meanwhile, where it is not yet: a task that
+// compiles needs more memory than was projected for it.
 process FETCH {
     tag "${network}"
     label 'small'
@@ -22,7 +23,7 @@ process FETCH {
     eval "set -- \$(cat)"
     model=\$1
     shift
-    printf '%s\\n' "\$model" | terapose.py --threads ${task.cpus} fetch - "\$@" --output network > said.txt
+    printf '%s\\n' "\$model" | terapose.py --threads ${task.cpus} fetch - "\$@" --output network --compile > said.txt
     tail -n 1 said.txt
     """
 

@@ -15,6 +15,7 @@ Examples:
   terapose fetch nuclei-large --output models/nuclei-large.pth
   terapose fetch https://example.org/model.pth#sha256=3f1a... --output model.pth
   terapose fetch cyto3,lab.pth --output models/both/
+  terapose fetch nuclei-large --output models/nuclei-large.pth --compile
 """
 
 
@@ -29,9 +30,20 @@ Examples:
 @click.option(
     "--output", help="Copy the file here, or into this folder/; default: keep it in the cache."
 )
+@click.option(
+    "--compile",
+    "compiles",
+    is_flag=True,
+    help="Also compile what stages run, where that has not been done yet: then no task has to.",
+)
 @overwrite_option
 def command(
-    model: str, digest: str | None, mark: str | None, output: str | None, overwrite: bool
+    model: str,
+    digest: str | None,
+    mark: str | None,
+    output: str | None,
+    compiles: bool,
+    overwrite: bool,
 ) -> None:
     """Fetch the weight file of MODEL, a name, path or URL, and print where it is and what it is.
 
@@ -41,6 +53,7 @@ def command(
     """
     from terapose.io.remote import local_path
     from terapose.networks.ensemble import copy_all, identify_all, named, resolve_all
+    from terapose.pipeline.compiling import compile_missing
     from terapose.results.named_files import refuse_results
 
     # before anything is downloaded
@@ -57,6 +70,8 @@ def command(
         files = copy_all(files, place, overwrite=overwrite)
     for file, one in zip(files, info.members or (info,), strict=True):
         click.echo(f"{file}\nsha256={one.digest}")
+    if compiles:
+        compile_missing()
     click.echo(f"{shown(model)}: {info.family}, licence {info.licence or 'not stated'}")
 
 
