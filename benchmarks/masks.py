@@ -73,13 +73,16 @@ PARTS = {
 class Case:
     """An image, the threshold of flow errors (0: none, as in volumes), and `follow_tolerance`.
 
-    Blocks are those of the plan, unless others are given.
+    Blocks are those of the plan, unless others are given. What leads from flows to labels is in
+    memory, where that is as in any run of this size, unless it is not to be held there.
     """
 
     shape: ZYX
     flow_threshold: float = 0.0
     tolerance: float = 0.0
     block: ZYX | None = None
+    precision: str = "float32"
+    held: bool = True
 
     @property
     def is_flat(self) -> bool:
@@ -95,6 +98,8 @@ class Case:
 
 
 CASES = (
+    Case((1, 4096, 4096), 0.4),
+    Case((1, 4096, 4096)),
     Case((1, 2048, 2048), 0.4),
     Case((1, 2048, 2048)),
     Case((1, 1024, 1024), 0.4),
@@ -130,6 +135,7 @@ def parameters(case: Case) -> Parameters:
         "follow_tolerance": case.tolerance,
         "anisotropy": 1.0,
         "block_shape": case.block,
+        "flow_precision": case.precision,
     }
     return check({"model": "auto", "mode": "2d" if case.is_flat else "3d", **given})
 
@@ -172,7 +178,8 @@ def ours(case: Case, folder: Path) -> Side:
     params, plan = parameters(case), load(folder / "plan.json")
     state = read_state(json.loads((folder / "state.json").read_text()), folder)
     store = Store(str(folder / "store"), plan.digest)
-    runner = Runner(plan, for_one_process(store, params) if fits_one_task(plan, params) else store)
+    held = case.held and fits_one_task(plan, params)
+    runner = Runner(plan, for_one_process(store, params) if held else store)
     names, seconds = [stage.name for stage in GRAPH], dict[str, float]()
     forget_peak()
     before = peak_memory()
@@ -232,9 +239,10 @@ def measure(case: Case) -> str:
             raise RuntimeError(f"{case.name}: the two sides find different cells")
     parts = [f"{mine.seconds[part]:.2f} s" for part in PARTS]
     memory = [f"{side.memory / 1e6:,.0f} MB" for side in (mine, theirs)]
-    ratio = f"{theirs.total / mine.total:.2f}"
+    ratios = theirs.total / mine.total, theirs.memory / mine.memory
     found = (str(labels.max()), f"{differ:,}")
-    cells = (case.name, *found, *parts, f"{theirs.total:.2f} s", ratio, *memory)
+    numbers = (f"{number:.1f}" for number in ratios)
+    cells = (case.name, *found, *parts, f"{theirs.total:.2f} s", next(numbers), *memory, *numbers)
     return f"| {' | '.join(cells)} |"
 
 
@@ -245,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--block", type=int, nargs=3, help="Z Y X of blocks, not the plan's.")
     given = parser.parse_args(arguments)
     block = None if given.block is None else zyx(given.block)
-    sides = ("Cellpose", "ratio", "memory", "Cellpose's memory")
+    sides = ("Cellpose", "ratio", "memory", "Cellpose's memory", "ratio")
     names = ("image", "cells", "voxels that differ", *PARTS, *sides)
     print(f"| {' | '.join(names)} |\n| --- |{' ---: |' * (len(names) - 1)}", flush=True)
     for case in CASES:

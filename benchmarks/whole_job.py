@@ -3,13 +3,15 @@
 All images are simulated, with a seed: nuclei of 17 pixels, for which the shipped network is made.
 
 - ``slide``, ``volume``: `terapose segment` of one, with one process and with two. Wall time and
-  processor time of the whole command, and the wall time of its network's stages as
-  `provenance.json` has it.
+  processor time of the whole command, and the seconds of its network's tasks as `provenance.json`
+  has them: with one process that is their wall time, with two they may overlap.
 - ``workflow``: an empty workflow, then `nextflow run` of one slide of 512 pixels, then of 50 by a
   samplesheet. Processor time of everything that was started, and for each slide what is left
   without the empty workflow and without the stages' own, as `provenance.json` has it.
 - ``store``: bytes that the stages read and wrote, as the kernel counts them, for each voxel of the
-  network's grid: a plane and a volume. Those of the network include the file of weights.
+  network's grid: a plane and a volume. Those of the network include the file of weights. As in a
+  run of this size, which holds in memory what leads from flows to labels; as in larger ones, where
+  all of it is in the store; and with `flow_precision` float16.
 
 Wall times are for an idle machine; a busy one changes processor time little.
 """
@@ -17,7 +19,9 @@ Wall times are for an idle machine; a busy one changes processor time little.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import multiprocessing
 import resource
 import subprocess
@@ -26,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -60,17 +65,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 def command(folder: Path, shape: tuple[int, int, int]) -> None:
     """Parts ``slide`` and ``volume``."""
     simulate(shape, folder / "image.zarr")
-    rows = []
+    rows, given = [], ("--diameter", DIAMETER, *("--anisotropy", 1) * (shape[0] > 1))
     for jobs in (1, 2):
         out = folder / f"out{jobs}"
         words = [sys.executable, ROOT / "bin/terapose.py", "segment", folder / "image.zarr", out]
-        wall, processor = timed([*words, "--diameter", DIAMETER, "--jobs", jobs], folder)
+        wall, processor = timed([*words, *given, "--jobs", jobs], folder)
         stages = json.loads((out / "provenance.json").read_text())["stages"]
         network = sum(s["seconds"] for name, s in stages.items() if name.startswith("gradients"))
         times = (f"{seconds:.1f} s" for seconds in (wall, processor, network))
         name = " x ".join(map(str, shape[shape[0] == 1 :]))
-        rows.append([f"{name}, `--jobs {jobs}`", *times, f"{wall / network:.2f}"])
-    table(("segment", "wall", "processor", "network's wall", "ratio of walls"), rows)
+        ratio = f"{wall / network:.2f}" if jobs == 1 else "-"
+        rows.append([f"{name}, `--jobs {jobs}`", *times, ratio])
+    table(("segment", "wall", "processor", "network's tasks", "ratio of walls"), rows)
 
 
 def workflow(folder: Path, edge: int, many: int) -> None:
@@ -127,19 +133,26 @@ def bytes_so_far() -> tuple[int, int]:
 
 def traffic(folder: Path, edges: tuple[int, int]) -> None:
     """Part ``store``."""
+    plane, volume = masks.Case((1, edges[0], edges[0]), 0.4), masks.Case((edges[1],) * 3)
+    ways: dict[str, dict[str, Any]] = {
+        "held": {},
+        "in the store": {"held": False},
+        "in the store, float16": {"held": False, "precision": "float16"},
+    }
     rows = []
-    for case in (masks.Case((1, edges[0], edges[0]), 0.4), masks.Case((edges[1],) * 3)):
-        z, y, x = case.shape
+    for case, (way, given) in itertools.product((plane, volume), ways.items()):
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             for shape in (masks.SMALL[case.is_flat], case.shape):
                 # the small one imports and compiles
-                place = folder / "x".join(map(str, shape))
+                place = folder / f"{way} {shape}"
                 place.mkdir()
-                one = masks.Case(shape, case.flow_threshold)
+                one = replace(case, shape=shape, **given)
                 found = pool.submit(store, one, place).result()
-        numbers = (f"{n / (z * y * x):.1f}" for pair in found for n in pair)
-        rows.append([case.name, *numbers])
-    parts = ("network: read", "written", "other stages: read", "written")
+        pairs = [*found, [sum(pair) for pair in zip(*found, strict=True)]]
+        voxels = math.prod(case.shape)
+        numbers = (f"{n / voxels:.1f}" for pair in pairs for n in pair)
+        rows.append([f"{case.name}, {way}", *numbers])
+    parts = ("network: read", "written", "other stages: read", "written", "all: read", "written")
     table(("bytes a voxel", *parts), rows)
 
 
