@@ -306,6 +306,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the weights")
     parser.add_argument("--trial", choices=TRIALS, nargs="+", default=["recipe"])
     parser.add_argument("--epochs", type=int, help="in place of the trial's own number")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="in place of the trial's own, for processors without instructions for bfloat16",
+    )
     parser.add_argument("--init", help="weights to start from in place of the trial's own")
     parser.add_argument("--fill", action="store_true", help="take the epochs that --minutes allow")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="of this piece")
@@ -321,10 +326,9 @@ def main(words: Sequence[str] | None = None) -> None:
     for name in given.trial:
         output = given.output / f"{name.replace(' ', '-')}.pth"
         trial = TRIALS[name]
-        if given.epochs:
-            trial = replace(trial, settings=replace(trial.settings, epochs=given.epochs))
-        if given.init:
-            trial = replace(trial, settings=replace(trial.settings, init=given.init))
+        own = {name: getattr(given, name) for name in ("epochs", "precision", "init")}
+        changed = {name: value for name, value in own.items() if value}
+        trial = replace(trial, settings=replace(trial.settings, **changed))
         run(
             trial,
             pool,
