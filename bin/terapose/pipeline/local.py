@@ -54,8 +54,10 @@ def _work(
     task: int,
     params: Mapping[str, Any],
     before: State,
+    share: int,
 ) -> Receipt:
-    """Run one task in a process of the pool."""
+    """Run one task in a process of the pool, with its share of the threads."""
+    threads.use(share)
     job = Job(_parse(plan), Store(*store), stage, task, params, before)
     with forgetting(job.plan, job.store, job):
         return run(job)
@@ -81,10 +83,10 @@ class Runner:
 
     plan: Plan
     store: Store
-    pool: ProcessPoolExecutor | None = None
+    pool: Pool | None = None
     report: Report = quiet
     order: Callable[[int], Iterable[int]] = range
-    gpus: Sequence[ProcessPoolExecutor] = ()
+    gpus: Sequence[Pool] = ()
 
     def job(self, stage: str, params: Mapping[str, Any], before: State, task: int = 0) -> Job:
         """A job of this plan."""
@@ -102,12 +104,14 @@ class Runner:
                     receipts.append(run(job))
                 self.report(stage, len(receipts), total)
             return receipts
-        text = self.plan.dump()
+        text, given = self.plan.dump(), dict(params)
         place = self.store.address, self.store.run
         pools = self.gpus if STAGES[stage].axis and self.gpus else [self.pool]
+        # fewer tasks than processes leave none of the cores to themselves
+        share = max(1, cores() // min(sum(pool.workers for pool in pools), max(1, total)))
         futures = [
             # as `terapose.core.devices.device_for` shares out tasks
-            pools[task % len(pools)].submit(_work, text, place, stage, task, dict(params), before)
+            pools[task % len(pools)].submit(_work, text, place, stage, task, given, before, share)
             for task in range(total)
         ]
         for done, _ in enumerate(_completed(futures), 1):
@@ -166,17 +170,25 @@ class _Apart(SpawnContext):
     Process = _Process
 
 
+class Pool(ProcessPoolExecutor):
+    """So many fresh processes."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, mp_context=_Apart())
+        self.workers = workers
+
+
 @contextmanager
-def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+def pool_of(workers: int) -> Iterator[Pool | None]:
     """A pool of fresh processes, or None for a single one."""
     if workers == 1:
         yield None
         return
     before = {k: os.environ.get(k) for k in threads.VARIABLES}
-    # libraries read these when they are imported: set them before the processes start
-    threads.limit(max(1, cores() // workers))
+    # numba reads it when it is imported: the most that a task can use (`Runner.scatter`)
+    threads.limit(cores())
     try:
-        with ProcessPoolExecutor(workers, mp_context=_Apart()) as pool, _ended_with(pool):
+        with Pool(workers) as pool, _ended_with(pool):
             yield pool
     except BrokenProcessPool as error:
         raise InputError(
@@ -194,15 +206,15 @@ def pool_of(workers: int) -> Iterator[ProcessPoolExecutor | None]:
 
 
 @contextmanager
-def pools_of_gpus(number: int) -> Iterator[list[ProcessPoolExecutor]]:
+def pools_of_gpus(number: int) -> Iterator[list[Pool]]:
     """A pool of one process for each GPU: its tasks take turns, and one process holds its memory.
 
-    To be used within `pool_of`, which limits the threads of processes.
+    To be used within `pool_of`, which says how many threads processes can use.
     """
     with ExitStack() as stack:
         pools = []
         for _ in range(number):
-            pools.append(stack.enter_context(ProcessPoolExecutor(1, mp_context=_Apart())))
+            pools.append(stack.enter_context(Pool(1)))
             stack.enter_context(_ended_with(pools[-1]))
         yield pools
 

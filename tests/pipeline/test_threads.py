@@ -1,0 +1,79 @@
+"""Tasks of the local run share the cores: fewer tasks than processes have more threads each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import Future
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+import terapose
+from terapose.io.store.store import Store
+from terapose.pipeline import local
+from terapose.pipeline.local import Pool, Runner
+from terapose.pipeline.plan import Plan
+from terapose.pipeline.state import State
+
+BIN = Path(terapose.__file__).parents[1]
+USED = """
+from terapose.core.threads import limit, use
+
+limit(3)
+{first}
+for count in (1, 3, 2):
+    use(count)
+    import numba
+    import torch
+    print(torch.get_num_threads(), numba.get_num_threads(), end=" ")
+use(8)
+print(numba.get_num_threads())
+"""
+
+
+class Noting(Pool):
+    """Notes what is submitted to it, and runs nothing."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.shares: list[int] = []
+
+    def submit(self, *words: Any, **_: Any) -> Future[Any]:
+        """Note the last word."""
+        self.shares.append(words[-1])
+        done = Future[Any]()
+        done.set_result(None)
+        return done
+
+
+@pytest.mark.parametrize("first", ["", "import numba, torch"])
+def test_libraries_follow_whether_imported_or_not(first: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", USED.format(first=first)],
+        env={**os.environ, "PYTHONPATH": str(BIN)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    # never more than numba was allowed
+    assert done.stdout.split() == ["1", "1", "3", "3", "2", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "tasks", "share"),
+    [(16, 0, 2, 8), (16, 0, 16, 1), (16, 0, 40, 1), (4, 0, 3, 5), (4, 0, 40, 4), (4, 2, 40, 8)],
+)
+def test_no_core_is_left_to_itself(
+    workers: int, gpus: int, tasks: int, share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "cores", lambda: 16)
+    plan = SimpleNamespace(tasks={"gradients-yx": range(tasks)}, dump=lambda: "")
+    store = SimpleNamespace(address="", run="")
+    pool, own = Noting(workers), [Noting(1) for _ in range(gpus)]
+    runner = Runner(cast(Plan, plan), cast(Store, store), pool, gpus=own)
+    runner.scatter("gradients-yx", {}, State())
+    assert [one for some in own or [pool] for one in some.shares] == [share] * tasks
