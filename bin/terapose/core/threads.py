@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import os
-import sys
 
 VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 """Where torch and numba look when they are imported."""
 
 
-def limit(count: int) -> None:
-    """Let libraries that are imported from now on start so many threads, in children as well."""
-    os.environ.update(dict.fromkeys(VARIABLES, str(count)))
+def limit(count: int, *, numba: int | None = None) -> None:
+    """Let libraries that are imported from now on start so many threads, in children as well.
 
-
-def use(count: int) -> None:
-    """Let torch and numba use so many threads from now on, in this thread.
-
-    numba cannot use more than it was allowed when it was imported (`limit`).
+    Parameters
+    ----------
+    count
+        Number of threads.
+    numba
+        Of numba, which can use fewer of them later, but never more than at first (`use`).
     """
+    os.environ.update(zip(VARIABLES, (str(count), str(numba or count)), strict=True))
+
+
+def use(count: int, *, network: bool) -> None:
+    """Let numba, and torch where a network is to run, use so many threads from now on."""
     import numba
 
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(min(count, most))
-    os.environ["OMP_NUM_THREADS"] = str(count)
-    # slow to import, and not every task needs it: the variable counts where it is still to come
-    if torch := sys.modules.get("torch"):
+    if network:
+        import torch
+
         torch.set_num_threads(count)

@@ -57,7 +57,7 @@ def _work(
     share: int,
 ) -> Receipt:
     """Run one task in a process of the pool, with its share of the threads."""
-    threads.use(share)
+    threads.use(share, network=bool(STAGES[stage].axis))
     job = Job(_parse(plan), Store(*store), stage, task, params, before)
     with forgetting(job.plan, job.store, job):
         return run(job)
@@ -185,8 +185,8 @@ def pool_of(workers: int) -> Iterator[Pool | None]:
         yield None
         return
     before = {k: os.environ.get(k) for k in threads.VARIABLES}
-    # numba reads it when it is imported: the most that a task can use (`Runner.scatter`)
-    threads.limit(cores())
+    # libraries read these when they are imported: set them before the processes start
+    threads.limit(max(1, cores() // workers), numba=cores())
     try:
         with Pool(workers) as pool, _ended_with(pool):
             yield pool
