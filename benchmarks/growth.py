@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from benchmarks.projections import into
+from benchmarks.pages import into
 
 from terapose.apps.profile.steps import Power, Step, groups, totals
 

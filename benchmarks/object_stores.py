@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from benchmarks.projections import into
+from benchmarks.pages import into
 from tests.object_store import SECRET, Server, before, client_of, serving
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, ObjectStore

@@ -6,15 +6,10 @@
    or all in one, as a small image is done there;
 3. their sum is replaced by flows to the middles of cells 16 voxels wide that touch each other,
    more than there are in any real image, and the other stages run on that.
-
-Such a process imports the main module again, so `benchmarks.projections` imports this one late: a
-task has the libraries of its stage only.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +29,7 @@ from terapose.networks.ensemble import identify_all, resolve_all
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.graph import GRAPH, WHOLE, memory_of
 from terapose.pipeline.job import Receipt
-from terapose.pipeline.local import Runner, run_stages
+from terapose.pipeline.local import Pool, Runner, run_stages
 from terapose.pipeline.needs import needs_of_whole
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
@@ -177,10 +172,9 @@ def write_flows(plan: Plan, store: Store) -> None:
         store.write(sums(plan.axes[last]), box, flows(box.shape, box.start, plan.components))
 
 
-def one_process() -> ProcessPoolExecutor:
-    """A pool of one process, which does one task: its peak is as in the workflow."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1)
+def one_process() -> Pool:
+    """A process for each task: its peak is as in the workflow."""
+    return Pool(1, tasks_each=1)
 
 
 def measure(case: Case, folder: Path) -> list[Row]:

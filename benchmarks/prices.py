@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import zarr
-from benchmarks.projections import into
+from benchmarks.pages import into
 
 from terapose import __version__
 from terapose.cli.price import EXAMPLES, WORKERS

@@ -20,10 +20,9 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks.peaks import Row
+from benchmarks.pages import into
+from benchmarks.peaks import CASES, Row, measure
 
 BEGIN, END = "<!-- projections: begin -->", "<!-- projections: end -->"
 
@@ -106,22 +105,12 @@ def summary(body: Sequence[str]) -> str:
     )
 
 
-def into(page: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
-    """Put the table between its marks in a page."""
-    before, rest = page.read_text().split(begin)
-    after = rest.split(end)[1]
-    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all cases, or those with one of these words in their names."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[""], help="Words in the names of cases.")
     parser.add_argument("--output", type=Path, help="The page whose rows of these are replaced.")
     given = parser.parse_args(arguments)
-    # processes of tasks import this module, and should not import the libraries of all stages
-    from benchmarks.peaks import CASES, measure
-
     rows: list[Row] = []
     for case in CASES:
         if any(word in case.name for word in given.only):
@@ -133,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(rates(rows))
     if given.output is not None:
         body = merged(given.output, [case.name for case in CASES], lines(rows))
-        into(given.output, f"{summary(body)}\n\n{table(body)}")
+        into(given.output, f"{summary(body)}\n\n{table(body)}", BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -22,17 +22,20 @@ from terapose.pipeline.state import State
 BIN = Path(terapose.__file__).parents[1]
 USED = """
 import os
+import sys
 from terapose.core.threads import limit, use
 
 limit(2, numba=3)
-use(1, network=False)
+use(1, ["numpy"])
+assert not {"numba", "torch"} & set(sys.modules)
+use(1, ["numba"])
 import numba
 print(numba.get_num_threads(), end=" ")
 for count in (3, 1, 2):
-    use(count, network=True)
+    use(count, ["numba", "torch"])
     import torch
     print(torch.get_num_threads(), numba.get_num_threads(), end=" ")
-use(8, network=False)
+use(8, ["numba"])
 print(torch.get_num_threads(), numba.get_num_threads(), os.environ["OMP_NUM_THREADS"])
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 """Where torch and numba look when they are imported."""
@@ -21,13 +22,17 @@ def limit(count: int, *, numba: int | None = None) -> None:
     os.environ.update(zip(VARIABLES, (str(count), str(numba or count)), strict=True))
 
 
-def use(count: int, *, network: bool) -> None:
-    """Let numba, and torch where a network is to run, use so many threads from now on."""
-    import numba
+def use(count: int, libraries: Collection[str]) -> None:
+    """Let torch and numba use so many threads from now on, if they are among these libraries.
 
-    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(min(count, most))
-    if network:
+    They are imported for that, which other tasks are spared.
+    """
+    if "numba" in libraries:
+        import numba
+
+        most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        numba.set_num_threads(min(count, most))
+    if "torch" in libraries:
         import torch
 
         torch.set_num_threads(count)

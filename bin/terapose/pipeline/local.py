@@ -57,7 +57,7 @@ def _work(
     share: int,
 ) -> Receipt:
     """Run one task in a process of the pool, with its share of the threads."""
-    threads.use(share, network=bool(STAGES[stage].axis))
+    threads.use(share, STAGES[stage].rounds)
     job = Job(_parse(plan), Store(*store), stage, task, params, before)
     with forgetting(job.plan, job.store, job):
         return run(job)
@@ -171,10 +171,10 @@ class _Apart(SpawnContext):
 
 
 class Pool(ProcessPoolExecutor):
-    """So many fresh processes."""
+    """So many fresh processes, which may be replaced after some tasks each."""
 
-    def __init__(self, workers: int) -> None:
-        super().__init__(workers, mp_context=_Apart())
+    def __init__(self, workers: int, *, tasks_each: int | None = None) -> None:
+        super().__init__(workers, mp_context=_Apart(), max_tasks_per_child=tasks_each)
         self.workers = workers
 
 
