@@ -7,7 +7,7 @@ matter. Only the last attempt counts: what succeeded when it was repeated has no
 An attempt leaves its exit status, unless it was killed together with the shell around it, as when
 a node is lost. If it was repeated since, it has certainly ended. If not, it looks like one that is
 running: it is reported once nothing was written to its folder for long (`_QUIET`, and `_SLOWER`
-times as long as the slowest task of its process took), as one that may have been killed. An hour is
+times as long as the slowest task of the process took), as one that may have been killed. An hour is
 more than clocks of machines and caches of a network's file system differ by.
 """
 

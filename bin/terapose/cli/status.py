@@ -70,7 +70,7 @@ def command(place: Path) -> None:
 def _refuse_empty(place: Path, *, has_tasks: bool) -> None:
     """Say that there is nothing to see, as an error unless a run has just begun."""
     if has_tasks:
-        click.echo("no plan yet: the run has begun, and no task has failed")
+        click.echo("no store: a run has just begun here, or it was cleaned; no task has failed")
         return
     raise InputError(
         "no run has begun here",
