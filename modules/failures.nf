@@ -61,9 +61,10 @@ def lines_of(file) {
     return file.exists() ? file.readLines().findAll { line -> line.trim() } : []
 }
 
-// What schedulers write into the log of a task that they end: SLURM, LSF, PBS, Grid Engine.
+// What schedulers write into the log of a task that they end: SLURM, LSF, PBS, Grid Engine. `terapose status`
+// looks for the same (_SCHEDULERS in bin/terapose/api/failures.py).
 def schedulers() {
-    return /slurmstepd: error|oom.kill|CANCELLED AT|TERM_(MEM|RUN)LIMIT|=>> PBS: job killed|exceeded (hard|soft) (wallclock|memory)/
+    return /slurmstepd\S*: error|oom.kill|Exceeded (job|step) memory limit|CANCELLED AT|TERM_(MEM|RUN)LIMIT|=>> PBS: job killed|exceeded (hard|soft) (wallclock|memory)/
 }
 
 // The last words of a run in which some samples failed; none where all are finished.

@@ -1,4 +1,4 @@
-"""How far runs are: from the markers in their stores, and from the folders of tasks."""
+"""How far runs are, from the markers in their stores."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from tests.command import Terapose
 from tests.synthetic import nuclei, write_zarr
 
 from terapose.api import status
-from terapose.api.status import StageProgress, _stage, failures_in, progress_of
+from terapose.api.status import Progress, StageProgress, _stage, progress_of
 from terapose.cli.status import duration
 from terapose.io.store.store import Store
-from terapose.pipeline.plan import KEPT
 
 TIME = r"\d+ (?:s|min)"
 """As a busy machine takes."""
@@ -32,6 +31,7 @@ def test_a_run_that_stopped_half_way(command: Terapose, tmp_path: Path, tiny_mod
     said = command("status", out)
     assert said.code == 0, said.err
     assert said.out.startswith(f"image     {image}\nstore     {out}/.terapose/")
+    assert "in all" not in said.out
     assert re.search(rf"\nfollow +4 of 4 tasks, {TIME}\n", said.out)
     assert "\nexport " in said.out and " left" not in said.out
     # nobody asked for these
@@ -52,6 +52,7 @@ def test_a_run_that_stopped_half_way(command: Terapose, tmp_path: Path, tiny_mod
     assert re.search(rf"\nfollow +1 of 4 tasks, {TIME}, {TIME} left\n", said.out)
     assert re.search(r"\nmasks +0 of 4 tasks\n", said.out)
     assert re.search(r"\ncombine +4 of 4 tasks", said.out)
+    assert re.search(rf"\nin all    about {TIME} left \(an estimate\)\n", said.out)
 
     (store / "plan.json").write_bytes(b"{")
     said = command("status", out)
@@ -214,42 +215,55 @@ def test_more_tasks_that_have_begun_than_are_looked_into(
     assert (found.done, found.parts, found.left) == (0, 200, 5 * 30)
 
 
-def test_the_end_of_a_long_message_is_read(tmp_path: Path) -> None:
-    task = tmp_path / "ab" / "cdef"
-    task.mkdir(parents=True)
-    (task / ".exitcode").write_text("1")
-    (task / ".command.run").write_text("### name: 'MASKS (1)'\n")
-    with (task / ".command.err").open("wb") as file:
-        file.truncate(10**10)  # takes no space
-        file.seek(0, os.SEEK_END)
-        file.write(b"\nterapose: no space is left\nlast line\n")
-    (failure,) = failures_in(tmp_path)
-    assert (failure.name, failure.said) == ("MASKS (1)", "terapose: no space is left")
+def stage_at(name: str, parts: int, seconds: float = 0) -> StageProgress:
+    """A stage of 100 tasks of one part each, so many of which are done."""
+    return StageProgress(name, parts, 100, parts, 100, seconds, parts if seconds else 0, True)
 
 
-def test_what_a_task_wrote_is_no_command_to_the_terminal(tmp_path: Path, command: Terapose) -> None:
-    task = tmp_path / "work" / "ab" / "cdef"
-    task.mkdir(parents=True)
-    (task / ".exitcode").write_text("1")
-    (task / ".command.run").write_text("### name: 'CHECK (a)'\n")
-    (task / ".command.err").write_text("curl: \x1b[2Jhttps://me:secret@host/a?sig=hidden\n")
-    (task / "store").mkdir()
-    (task / "store" / KEPT).write_text("{}")
-    said = command("status", tmp_path).out
-    assert "failed    CHECK (a), exit status 1" in said and "curl: " in said
-    assert not any(text in said for text in ("secret", "hidden", "\x1b"))
+def test_time_left_of_all_stages_is_from_paces_and_rates() -> None:
+    work = {"intensities": 100.0, "gradients-yx": 4000.0, "gradients-zx": 8000.0, "masks": 300.0}
+
+    def left(*stages: StageProgress) -> float | None:
+        return Progress(Path("store"), "image", "3d", [*stages], work).left
+
+    masks, zx, export = stage_at("masks", 0), stage_at("gradients-zx", 0), stage_at("export", 0)
+    # nothing was timed
+    assert left(stage_at("intensities", 0), zx, masks) is None
+    # ten workers, and the network alone on 40
+    begun = stage_at("intensities", 100, 10), stage_at("gradients-yx", 50, 50)
+    assert left(*begun, zx, masks) == pytest.approx(50 + 8000 / 40 + 300 / 10)
+    # the best there is, while the network has no pace of its own
+    assert left(begun[0], stage_at("gradients-yx", 0), masks) == pytest.approx(430)
+    # parts that have no time yet; a stage without a rate
+    assert left(*begun, stage_at("masks", 50), export) == pytest.approx(50 + 150 / 10)
+    # a rate says nothing of a stage that was slow
+    assert left(begun[0], stage_at("masks", 50, 9000)) == pytest.approx(9000)
+    assert left(*(stage_at(name, 100, 10) for name in work)) == 0
 
 
-def test_why_a_scheduler_ended_a_task_is_said(tmp_path: Path) -> None:
-    task = tmp_path / "ab" / "cdef"
-    task.mkdir(parents=True)
-    (task / ".exitcode").write_text("143")
-    (task / ".command.run").write_text("### name: 'MASKS (1)'\n")
-    assert [failure.said for failure in failures_in(tmp_path)] == ["stopped without a message"]
-    (task / ".command.err").touch()
-    reason = "slurmstepd: error: *** JOB 7 ON vm CANCELLED AT 2026-11-28T10:00:00 ***"
-    (task / ".command.log").write_text(f"{reason}\n")
-    assert [failure.said for failure in failures_in(tmp_path)] == [reason]
+def test_stages_that_were_held_in_memory_are_done(
+    command: Terapose, tmp_path: Path, tiny_model: Path
+) -> None:
+    image = write_zarr(tmp_path / "image.zarr", nuclei((4, 20, 20))[0].astype(np.uint16))
+    out = tmp_path / "out"
+    words = ("--model", tiny_model, "--jobs", 1, "--keep-intermediates", "flows")
+    assert command("segment", image, out, *words).code == 0
+    (store,) = (out / ".terapose").iterdir()
+    assert not [*store.glob("done/masks-*")]
+    assert re.search(r"\nmasks +1 of 1 tasks\n", command("status", out).out)
+    for name in ("export", "measure"):
+        for marker in store.glob(f"done/{name}-*/*.json"):
+            marker.unlink()
+    # while they are at work, or after a run was killed, nothing is known of them
+    said = command("status", out).out
+    assert re.search(r"\nmasks +0 of 1 tasks\n", said) and "\nin all    about " in said
+
+
+def test_what_runs_beside_a_stage_that_has_begun_is_listed() -> None:
+    names = ("combine", "flow_errors", "export", "measure", "outlines")
+    stages = [stage_at(name, 10 * (name in ("combine", "measure"))) for name in names]
+    listed = [stage.name for stage in status._possible(stages)]
+    assert listed == ["combine", "export", "measure", "outlines"]
 
 
 def test_seconds_in_words() -> None:

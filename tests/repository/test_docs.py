@@ -50,12 +50,16 @@ def spans(text: str) -> Iterator[str]:
 
 
 def commands(program: str) -> list[tuple[str, list[str]]]:
-    """Page and words of every command line in the documentation that starts with a program."""
+    """Page and words of every command line in the documentation that starts with a program.
+
+    Those in a container of Apptainer are among them.
+    """
     found = []
     for page in PAGES:
         for span in spans(page.read_text()):
-            if span.strip().startswith(f"{program} "):
-                found.append((page.name, shlex.split(span.strip(), comments=True)[1:]))
+            line = re.sub(r"^apptainer exec \S+ ", "", span.strip())
+            if line.startswith(f"{program} "):
+                found.append((page.name, shlex.split(line, comments=True)[1:]))
     return found
 
 

@@ -10,8 +10,8 @@ the run was interrupted does not count. It is that of the time since the first o
 began (`_LOOKED_AT`), in which all tasks count, however many ran at once. Markers of tasks are
 listed with their times; only those of the last tasks are read.
 
-In a work folder of Nextflow there is a folder for each attempt of a task, with its exit status once
-it has ended.
+Stages whose results a process keeps in memory (`terapose.io.store.held`) leave no markers: they are
+done once a later stage has begun.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ import re
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from terapose.api.home import CELLS, NAME, plan_in
-from terapose.core.errors import InputError, StoreError
-from terapose.pipeline.graph import GRAPH
+from terapose.core.errors import StoreError
+from terapose.core.params import check
+from terapose.io.store.held import STAGES as HELD
+from terapose.pipeline.graph import GRAPH, STAGES
 from terapose.pipeline.plan import KEPT
+from terapose.pipeline.price import work_of
 from terapose.pipeline.stage import always
 
 _HOMES = (NAME, f"*/{NAME}")
@@ -43,15 +46,11 @@ _STORES = (
 )
 """Where stores are in a folder of results, of several samples (of each also those of a second
 network, which runs first), of work, and of a launch."""
-_TASKS = ("*/*", "work/*/*")
 _MARKER = re.compile(r"(task-)?(\d+)\.json")
 _LOOKED_AT = 1000
 """Tasks of a stage that are looked into: the last that are done, whose markers are read, and as
 many of those that have only begun, of which the times of the last parts are looked up: as many in
 all, but two for each task."""
-_END = 64 * 1024
-"""Bytes at the end of what a task wrote in which its message is looked for."""
-_NAME = re.compile(r"^### name: '(.*)'$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -91,42 +90,56 @@ class StageProgress:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the run with a store is."""
+    """How far the run with a store is.
+
+    Attributes
+    ----------
+    store, image, mode
+        Which run it is.
+    stages
+        Those that have begun, and those that may come.
+    work
+        Seconds that stages take by the measured rates, where there is one, with a processor or GPU:
+        those that every run has, unless its parameters are unusual.
+    """
 
     store: Path
     image: str
     mode: str
     stages: list[StageProgress]
+    work: dict[str, float]
 
+    @property
+    def left(self) -> float | None:
+        """Seconds until all stages are done, as an estimate; None if no task was timed yet.
 
-@dataclass(frozen=True)
-class Failure:
-    """A task that has failed: its name, folder, exit status, and the last line that it wrote."""
+        A stage that has begun goes on at its pace. One that has not takes as many times as long as
+        measured rates say as stages before it did: passes of the network by themselves, for they
+        may have GPUs. Gathers, and stages without a rate, are not counted.
+        """
+        total = 0.0
+        for stage in self.stages:
+            if stage.left is not None:
+                total += stage.left
+            elif work := self.work.get(stage.name):
+                is_pass = bool(STAGES[stage.name].axis)
+                factor = self._factor(is_pass) or self._factor(not is_pass)
+                if factor is None:
+                    return None
+                total += factor * work * (1 - stage.parts / stage.of_parts)
+        return total
 
-    name: str
-    folder: Path
-    status: int
-    said: str
+    def _factor(self, is_pass: bool) -> float | None:
+        """How many times as long as by the rates stages took: tasks run side by side."""
+        timed = [s for s in self.stages if s.paced and bool(STAGES[s.name].axis) == is_pass]
+        work = sum(self.work.get(s.name, 0.0) * s.paced / s.of_parts for s in timed)
+        return sum(s.seconds for s in timed if s.name in self.work) / work if work else None
 
 
 def find_stores(place: Path) -> list[Path]:
-    """Stores in a folder: a store itself, results, a work folder, or where Nextflow was started.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+    """Stores in a folder: a store itself, results, a work folder, or where Nextflow was started."""
     candidates = [place, *(path for pattern in _STORES for path in sorted(place.glob(pattern)))]
-    found = [path for path in candidates if (path / KEPT).is_file()]
-    if not found:
-        raise InputError(
-            "no run has begun here",
-            where=place,
-            allowed="a folder of results of terapose segment, a work folder of Nextflow, or the "
-            "folder in which it was started",
-        )
-    return found
+    return [path for path in candidates if (path / KEPT).is_file()]
 
 
 def progress_of(store: Path) -> Progress:
@@ -137,13 +150,35 @@ def progress_of(store: Path) -> Progress:
     StoreError
         If its plan is damaged.
     """
-    plan = plan_in(store)
+    plan, usual = plan_in(store), check({})
+    values = usual.model_dump()
     stages = [
         _stage(store, stage.name, plan.tasks[stage.name], needed=stage.asked is always)
         for stage in GRAPH
         if stage.over and plan.tasks[stage.name]
     ]
-    return Progress(store, plan.image.address, plan.mode, stages)
+    work = {
+        stage.name: seconds
+        for stage in GRAPH
+        if stage.over and stage.runs(plan, usual)
+        if (seconds := work_of(plan, values, stage.name)) is not None
+    }
+    return Progress(store, plan.image.address, plan.mode, list(_possible(stages)), work)
+
+
+def _possible(stages: Sequence[StageProgress]) -> Iterator[StageProgress]:
+    """Stages without those that a run has passed over: no parameter asks for them."""
+    begun = [n for n, stage in enumerate(stages) if stage.parts]
+    last = begun[-1] if begun else -1
+    # those whose receipts one gather takes run side by side
+    beside = [
+        name for stage in GRAPH for name in stage.gathers if stages[last].name in stage.gathers
+    ]
+    for number, stage in enumerate(stages):
+        if stage.parts or number > last or stage.name in beside:
+            yield stage
+        elif stage.name in HELD:
+            yield replace(stage, done=stage.tasks, parts=stage.of_parts)
 
 
 class _Markers:
@@ -246,46 +281,6 @@ def _seconds(marker: Path) -> float:
         return float(json.loads(marker.read_bytes())["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0
-
-
-def failures_in(place: Path) -> list[Failure]:
-    """Tasks of Nextflow that have failed, the last ones last.
-
-    Parameters
-    ----------
-    place
-        A work folder, or the folder in which Nextflow was started.
-    """
-    folders = [path for pattern in _TASKS for path in place.glob(pattern)]
-    return sorted(_failures(folders), key=lambda one: _ended(one.folder / ".exitcode"))
-
-
-def _failures(folders: list[Path]) -> Iterator[Failure]:
-    for folder in folders:
-        try:
-            status = int((folder / ".exitcode").read_text())
-            script = (folder / ".command.run").read_bytes().decode(errors="replace")
-            name = _NAME.search(script) if status else None
-        except (OSError, ValueError):
-            continue
-        if status:
-            lines = _lines(folder / ".command.err")
-            own = [line for line in lines if line.startswith("terapose: ")]
-            # schedulers write why they ended a task to its log
-            told = own or lines or _lines(folder / ".command.log")
-            said = (told or ["stopped without a message"])[-1]
-            yield Failure(name[1] if name else folder.name, folder, status, said)
-
-
-def _lines(path: Path) -> list[str]:
-    """The last lines of a file that are not empty."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _END))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return []
-    return [line for line in text.splitlines() if line.strip()]
 
 
 def known(stores: list[Path]) -> Iterator[Progress | StoreError]:

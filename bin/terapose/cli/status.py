@@ -18,6 +18,7 @@ Examples:
   terapose status work
 """
 _FAILURES = 10
+"""Tasks that are listed."""
 
 
 def _local(_context: click.Context, parameter: click.Parameter, value: str) -> Path:
@@ -41,22 +42,42 @@ def _local(_context: click.Context, parameter: click.Parameter, value: str) -> P
 def command(place: Path) -> None:
     """Show the progress of runs: tasks done, time left, and tasks that have failed.
 
-    PLACE is a folder of results of terapose segment, a work folder of Nextflow, or the folder in
-    which Nextflow was started. The run is not disturbed. The time left is an estimate for one
-    stage, from the tasks that are done, or in passes of the network from parts of tasks.
+    PLACE is a folder of results of terapose segment, a work folder of Nextflow (-work-dir), or the
+    folder in which Nextflow was started, if it has the work folder. The run is not disturbed. The
+    time left of a stage is an estimate from the tasks that are done, or in passes of the network
+    from parts of tasks; that of the run also uses measured rates for stages that have not begun. Of
+    a task only the last attempt counts: failed; repeated, if it failed and another one waits or
+    runs; or silent, if it has not ended, but has written nothing for an hour or more.
     """
-    from terapose.api.status import failures_in, find_stores, known
+    from terapose.api.failures import failures_in, has_attempts
+    from terapose.api.status import find_stores, known
     from terapose.core.errors import StoreError
 
-    for found in known(find_stores(place)):
+    stores, failures = find_stores(place), failures_in(place)
+    if not stores and not failures:
+        _refuse_empty(place, has_tasks=has_attempts(place))
+    for found in known(stores):
         text = f"terapose: {found}" if isinstance(found, StoreError) else described(found)
         click.echo(f"{text}\n")
-    failures = failures_in(place)
     for one in failures[-_FAILURES:]:
-        task = f"{shown(one.name)}, exit status {one.status}, {shown(one.folder)}"
-        click.echo(f"failed    {task}: {shown(one.said)}")
+        end = "no exit status" if one.status is None else f"exit status {one.status}"
+        task = f"{shown(one.name)}, {end}, {shown(one.folder)}"
+        click.echo(f"{one.ending:<9} {task}: {shown(one.said)}")
     if len(failures) > _FAILURES:
-        click.echo(f"failed    and {len(failures) - _FAILURES} attempts before these")
+        click.echo(f"and {len(failures) - _FAILURES} tasks before these")
+
+
+def _refuse_empty(place: Path, *, has_tasks: bool) -> None:
+    """Say that there is nothing to see, as an error unless a run has just begun."""
+    if has_tasks:
+        click.echo("no store: a run has just begun here, or it was cleaned; no task has failed")
+        return
+    raise InputError(
+        "no run has begun here",
+        where=place,
+        allowed="a folder of results of terapose segment, a work folder of Nextflow (-work-dir), "
+        "or the folder in which it was started, if that has the work folder",
+    )
 
 
 def described(found: Progress) -> str:
@@ -66,11 +87,9 @@ def described(found: Progress) -> str:
         f"store     {found.store}",
         f"mode      {found.mode}",
     ]
-    begun = [n for n, stage in enumerate(found.stages) if stage.parts]
-    for number, stage in enumerate(found.stages):
-        is_over = bool(begun) and number < begun[-1]
-        if not stage.parts and (is_over or not stage.needed):
-            continue  # no parameter asks for it, or nobody knows yet
+    for stage in found.stages:
+        if not stage.parts and not stage.needed:
+            continue  # nobody knows yet whether a parameter asks for it
         line = f"{stage.name:<14} {stage.done:>6} of {stage.tasks} tasks"
         if stage.parts and stage.done < stage.tasks < stage.of_parts:
             line += f", {stage.parts} of {stage.of_parts} parts"
@@ -79,6 +98,8 @@ def described(found: Progress) -> str:
         if stage.left:
             line += f", {duration(stage.left)} left"
         lines.append(line)
+    if found.left:
+        lines.append(f"in all    about {duration(found.left)} left (an estimate)")
     return "\n".join(lines)
 
 

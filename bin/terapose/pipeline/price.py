@@ -246,7 +246,7 @@ def bill_of(
         Use(
             stage.name,
             len(plan.tasks[stage.name]),
-            _seconds(plan, values, stage.name),
+            work_of(plan, values, stage.name),
             needs_of(plan, stage.name, params),
             requests[stage.name],
         )
@@ -297,8 +297,18 @@ def _whole(plan: Plan, uses: Sequence[Use]) -> Use:
     return Use(WHOLE.name, 1, seconds, needs_of_whole(plan), requests)
 
 
-def _seconds(plan: Plan, params: Mapping[str, Any], stage: str) -> float | None:
-    """Work of all tasks of a stage; None where no rate was measured."""
+def work_of(plan: Plan, params: Mapping[str, Any], stage: str) -> float | None:
+    """Seconds that all tasks of a stage take by measured rates; None where none was measured.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    params
+        All parameters by name.
+    stage
+        Name of a stage that works on arrays.
+    """
     if stage == "combine" and plan.is_combined(params):
         return 0.0
     if stage == "combine" and not plan.resized:
