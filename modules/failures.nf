@@ -1,5 +1,6 @@
-// Tasks that failed for good, while others went on. What conf/base.config knows of them reaches this
-// script through properties of the system, for nothing else is shared with a process's settings.
+// Tasks that failed for good, while others went on. What conf/base.config knows of them, and of the words of
+// schedulers, reaches this script through properties of the system, for nothing else is shared with a
+// process's settings.
 
 // Say how many samples there are: of a single one the first fault stops the run.
 def expect_samples(given, images) {
@@ -12,9 +13,9 @@ def expect_samples(given, images) {
 def failures() {
     return System.properties
         .findAll { key, _value -> key.startsWith('terapose.failed.') }
-        .collect { _key, value -> value.split('\t', 4).toList() }
-        .collect { name, folder, status, known ->
-            [name, "${end_of(status)}, work folder ${folder}", sentence(file(folder, glob: false), status, known)]
+        .collect { _key, value -> value.split('\t', 5).toList() }
+        .collect { name, folder, status, request, known ->
+            [name, "${end_of(status)}, work folder ${folder}", sentence(file(folder, glob: false), status, known + remedy(known, request))]
         }
         .toSorted { failure -> failure.join(' ') }
         .groupBy { failure -> [stage_in(failure[0]), failure[2]] }
@@ -36,9 +37,9 @@ def end_of(status) {
 def sentence(folder, status, known) {
     def lines = lines_of(folder.resolve('.command.err'))
     def own = lines.findAll { line -> line.startsWith('terapose: ') }
-    def noted = lines_of(folder.resolve('.command.log')).findAll { line -> line =~ schedulers() }
+    def noted = lines_of(folder.resolve('.command.log')).findAll { line -> line =~ System.getProperty('terapose.schedulers') }
     def killed = is_full(folder) ? "${folder}: No space left on device; make room, and run again with -resume: finished work is kept" : status in ['9', '137', '247'] ? 'was killed, most likely for lack of memory' : 'was killed, or stopped without a message'
-    def told = known =~ /^$|terminated (with an error exit status|for an unknown reason)/ ? [] : [known + remedy(known)]
+    def told = known =~ /^$|terminated (with an error exit status|for an unknown reason)/ ? [] : [known]
     def last = ((status == '2' ? own : []) ?: noted ?: told ?: own ?: lines ?: [killed]).last()
     return last.toString() - 'terapose: '
 }
@@ -48,23 +49,20 @@ def is_full(folder) {
     return folder.toUri().scheme == 'file' && folder.toFile().usableSpace < 65536
 }
 
-// What to do about what Nextflow says, where that is known.
-def remedy(known) {
+// What to do about what Nextflow says, where that is known. max_memory is what requests are projected for;
+// those of other processes are fixed.
+def remedy(known, request) {
+    def is_memory = known.startsWith('Process requirement exceeds available memory')
     def limits = 'resourceLimits in a configuration of your own'
-    if (known.startsWith('Process requirement exceeds available memory')) {
+    if (is_memory && request == 'projected') {
         return "; give a smaller max_memory, or ${limits}"
     }
-    return known.startsWith('Process requirement exceeds') ? "; give ${limits}" : ''
+    def why = is_memory ? ', which cap requests: that of this process is the same for every max_memory' : ''
+    return known.startsWith('Process requirement exceeds') ? "; give ${limits}${why}" : ''
 }
 
 def lines_of(file) {
     return file.exists() ? file.readLines().findAll { line -> line.trim() } : []
-}
-
-// What schedulers write into the log of a task that they end: SLURM, LSF, PBS, Grid Engine. `terapose status`
-// looks for the same (_SCHEDULERS in bin/terapose/api/failures.py).
-def schedulers() {
-    return /slurmstepd\S*: error|oom.kill|Exceeded (job|step) memory limit|CANCELLED AT|TERM_(MEM|RUN)LIMIT|=>> PBS: job killed|exceeded (hard|soft) (wallclock|memory)/
 }
 
 // The last words of a run in which some samples failed; none where all are finished.

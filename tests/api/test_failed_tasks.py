@@ -196,10 +196,11 @@ def test_a_full_disk_is_named(
 
 
 def test_what_schedulers_write_is_that_of_the_workflow() -> None:
-    (pattern,) = re.findall(
-        r"def schedulers\(\) \{\s*return /(.*)/\n", (ROOT / "modules/failures.nf").read_text()
+    (known,) = re.findall(
+        r"ext\.schedulers = \[\n(.*?)\n +\]", (ROOT / "conf/base.config").read_text(), re.DOTALL
     )
-    assert failures._SCHEDULERS.pattern == pattern
+    patterns = re.findall(r"^ *\w+: /\(\?i\)(.*)/,$", known, re.MULTILINE)
+    assert len(patterns) == 3 and failures._SCHEDULERS.pattern == "|".join(patterns)
 
 
 def test_the_end_of_a_long_message_is_read(attempt: Callable[..., Path], tmp_path: Path) -> None:

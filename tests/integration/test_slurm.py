@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,22 @@ def settings(folder: Path, text: str) -> Path:
     return path
 
 
+def wait_until(happened: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def planned(work: Path, stage: str) -> tuple[int, int]:
+    """Bytes and seconds that a task of a stage asks for by the plan's table."""
+    (table,) = work.glob(f"*/*/tasks/{stage}.csv")
+    with table.open() as file:
+        row = next(csv.DictReader(file))
+    return int(row["memory"]), int(row["seconds"])
+
+
 def test_job_arrays(
     launches: Launches,  # noqa: F811
     image: Path,  # noqa: F811
@@ -117,7 +134,10 @@ def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_draine
     assert run.wait_for(process="COMBINE"), run.said
     (node,) = cluster.call("sinfo", "-h", "-o", "%N").split()
     cluster.call("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
-    time.sleep(10)
+    # what runs goes on, and what comes after it waits
+    wait_until(lambda: cluster.call("sinfo", "-h", "-o", "%T").startswith("drained"))
+    wait_until(lambda: bool(cluster.jobs("pending")))
+    assert not cluster.jobs()
     cluster.call("scontrol", "update", f"nodename={node}", "state=resume")
     assert run.wait_for(process="SEEDS"), run.said
     # Nextflow is killed, and its jobs with it
@@ -135,4 +155,7 @@ def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_draine
                 found.update(re.findall(r"^#SBATCH (-t \S+|--mem \S+)", text, re.M))
     assert asked["FOLLOW"] == {"--mem 953M", "-t 00:01:00", "-t 00:02:00"}
     assert asked["MASKS"] == {"-t 00:10:00", "--mem 762M", "--mem 1525M"}
-    assert len(asked["GRADIENTS_YX"]) == 2
+    # a stage of which nothing is overridden asks for what the plan says
+    memory, seconds = planned(launch.work, "gradients-yx")
+    limit = time.strftime("%H:%M:%S", time.gmtime(min(seconds, 3600)))
+    assert asked["GRADIENTS_YX"] == {f"--mem {memory >> 20}M", f"-t {limit}"}

@@ -3,6 +3,14 @@
 
 include { failures } from '../../modules/failures'
 
+def ending(job, task) {
+    return """
+    echo '${task.accelerator?.request ?: 0}' > gpus
+    echo '${job.says ?: ''}' >&2
+    exit ${(job.ends + [0] * 9)[task.attempt - 1]}
+    """
+}
+
 process ENDS {
     tag "${job.name}"
     label 'blocks'
@@ -12,26 +20,50 @@ process ENDS {
     val job
 
     script:
-    """
-    echo '${task.accelerator?.request ?: 0}' > gpus
-    echo '${job.says ?: ''}' >&2
-    exit ${(job.ends + [0] * 9)[task.attempt - 1]}
-    """
+    ending(job, task)
+}
+
+process PASSES {
+    tag "${job.name}"
+    label 'network'
+    ext needs: { job.needs }
+
+    input:
+    val job
+
+    script:
+    ending(job, task)
 }
 
 process GATHERS {
+    tag "${job.name}"
     label 'gather'
 
+    input:
+    val job
+
     script:
-    """
-    true
-    """
+    ending(job, task)
+}
+
+process SMALL {
+    tag "${job.name}"
+    label 'small'
+
+    input:
+    val job
+
+    script:
+    ending(job, task)
 }
 
 workflow {
     System.setProperty('terapose.samples', 'several')
-    ENDS(channel.fromList(new groovy.json.JsonSlurper().parse(file(params.jobs))))
-    GATHERS()
+    def jobs = new groovy.json.JsonSlurper().parse(file(params.jobs)).groupBy { job -> job.process ?: 'ENDS' }
+    ENDS(channel.fromList(jobs.ENDS ?: []))
+    PASSES(channel.fromList(jobs.PASSES ?: []))
+    GATHERS(channel.fromList(jobs.GATHERS ?: []))
+    SMALL(channel.fromList(jobs.SMALL ?: []))
     workflow.onComplete = {
         file(params.answers).text = groovy.json.JsonOutput.toJson(failures())
     }

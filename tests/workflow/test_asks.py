@@ -28,46 +28,112 @@ GB = 10**9
 HOUR = 3_600_000
 NEEDS = {"memory": 3 * GB, "seconds": 3600, "cpus": 2, "gpus": 0}
 LIMIT = 5 * GB
-ENDS = {
-    "well": [],
-    "out of memory": [137],
-    "out of time": [140],
-    "evicted, often": [143] * 5,
-    "crashed": [139, 139],
-    "a mistake": [2],
-    "a fault": [1],
-    "on a GPU": [],
-    "log: memory": [143],
-    "log: time": [143],
-    "too large": [137] * 9,
+Asked = tuple[int, int | None]
+FIRST: Asked = (3 * GB, HOUR)
+MORE_MEMORY: list[Asked] = [FIRST, (LIMIT, HOUR)]
+MORE_TIME: list[Asked] = [FIRST, (3 * GB, 2 * HOUR)]
+GATHER = 4 * 2**30
+
+
+class Case(NamedTuple):
+    """A task that ends in some way.
+
+    Attributes
+    ----------
+    ends
+        Exit status of each attempt; 0 afterwards.
+    asked
+        Bytes and milliseconds of each attempt; None of a time that is not asked for.
+    says
+        What is in the log of each attempt.
+    failed
+        How it ended and what is said of it, if it failed for good.
+    process
+        The process of ``asks.nf`` that it is a task of.
+    """
+
+    ends: list[int]
+    asked: list[Asked]
+    says: str = ""
+    failed: tuple[str, str] | None = None
+    process: str = "ENDS"
+
+
+MEMORY = {
+    "SLURM": "slurmstepd-vm: error: Exceeded job memory limit",
+    "SLURM, cgroups": "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch.",
+    "SLURM, older": "slurmstepd: error: Job 7 exceeded memory limit (3 > 2), being killed",
+    "LSF": "TERM_MEMLIMIT: job killed after reaching LSF memory usage limit.",
+    "PBS": "=>> PBS: job killed: mem 5000kb exceeded limit 4000kb",
+    "PBS, virtual": "=>> PBS: job killed: vmem 5000kb exceeded limit 4000kb",
+    "PBS, a process": "=>> PBS: job killed: pvmem 5000kb exceeded limit 4000kb",
+    "PBS, cgroups": "Cgroup memory limit exceeded: Killed process 7 (python3)",
+    "SGE": 'job 7.1 exceeds job hard limit "h_vmem" of queue "all" (5.0 > limit:4.0) - sending',
+    "UGE": 'job 7 exceeds job master hard limit "h_rss" of queue "all" (5.0 > limit:4.0)',
 }
-ASKED = {
-    "well": [(3 * GB, HOUR)],
-    "on a GPU": [(3 * GB, HOUR)],
-    "log: memory": [(3 * GB, HOUR), (LIMIT, HOUR)],
-    "log: time": [(3 * GB, HOUR), (3 * GB, 2 * HOUR)],
-    "out of memory": [(3 * GB, HOUR), (LIMIT, HOUR)],
-    "too large": [(3 * GB, HOUR), (LIMIT, HOUR)],
-    "out of time": [(3 * GB, HOUR), (3 * GB, 2 * HOUR)],
-    "evicted, often": [(3 * GB, HOUR)] * 6,
-    "crashed": [(3 * GB, HOUR)] * 3,
-    "a mistake": [(3 * GB, HOUR)],
-    "a fault": [(3 * GB, HOUR)],
+TIME = {
+    "SLURM": "slurmstepd-vm: error: *** JOB 15 ON vm CANCELLED AT now DUE TO TIME LIMIT ***",
+    "LSF": "half a line TERM_RUNLIMIT: job killed after reaching LSF run time limit.",
+    "PBS": "=>> PBS: job killed: walltime 3610 exceeded limit 3600",
+    "SGE": "job 48.1 exceeded hard wallclock time - initiate terminate method",
 }
-"""Bytes and milliseconds of each attempt."""
-SAYS = {
-    "log: memory": "slurmstepd-vm: error: Exceeded job memory limit",
-    "log: time": "slurmstepd-vm: error: *** JOB 15 ON vm CANCELLED AT now DUE TO TIME LIMIT ***",
-    "too large": "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch.",
-    "a mistake": "terapose: mask.tif: is empty",
-    "a fault": "ModuleNotFoundError: No module named torch",
+"""What schedulers write of a task that they end, though it looks like one that was evicted."""
+HARMLESS = {
+    "resources": "resources_used.mem=5000kb resources_used.walltime=00:01:00",
+    "asked for": "Requested: mem=4gb, walltime=01:00:00, h_vmem=4G (memory limit, time limit)",
+    "evicted": "slurmstepd: error: *** JOB 7 ON vm CANCELLED AT now DUE TO PREEMPTION ***",
+    "processor time": "=>> PBS: job killed: cput 3610 exceeded limit 3600",
 }
-FAILED = {
-    "too large": ("exit status 137", SAYS["too large"]),
-    "a mistake": ("exit status 2", "mask.tif: is empty"),
-    "a fault": ("exit status 1", SAYS["a fault"]),
+"""What they write as well, and what others do."""
+CASES = {
+    "well": Case([], [FIRST]),
+    "on a GPU": Case([], [FIRST]),
+    "out of memory": Case([137], MORE_MEMORY),
+    "too large": Case(
+        [137] * 9, MORE_MEMORY, MEMORY["SLURM"], ("exit status 137", MEMORY["SLURM"])
+    ),
+    "too large, by the log": Case(
+        [143] * 9, MORE_MEMORY, MEMORY["PBS"], ("exit status 143", MEMORY["PBS"])
+    ),
+    "out of time": Case([140], MORE_TIME),
+    "too slow": Case(
+        [140] * 9, MORE_TIME, failed=("exit status 140", "was killed, or stopped without a message")
+    ),
+    "too slow, by the log": Case(
+        [143] * 9, MORE_TIME, TIME["SGE"], ("exit status 143", TIME["SGE"])
+    ),
+    # what is repeated goes on where it was
+    "too slow, of the network": Case([140, 140], [*MORE_TIME, MORE_TIME[1]], process="PASSES"),
+    "too large, of the network": Case(
+        [143] * 9, MORE_MEMORY, MEMORY["LSF"], ("exit status 143", MEMORY["LSF"]), "PASSES"
+    ),
+    "evicted, often": Case([143] * 5, [FIRST] * 6),
+    "crashed": Case([139, 139], [FIRST] * 3),
+    "a mistake": Case(
+        [2],
+        [FIRST],
+        "terapose: mask.tif: is empty",
+        ("exit status 2", "mask.tif: is empty"),
+    ),
+    "a fault": Case(
+        [1],
+        [FIRST],
+        "ModuleNotFoundError: No module named torch",
+        ("exit status 1", "ModuleNotFoundError: No module named torch"),
+    ),
+    "a gather": Case([], [(GATHER, None)], process="GATHERS"),
+    # no time was asked for: the queue has a limit of its own
+    "a slow gather": Case(
+        [140] * 9,
+        [(GATHER, None), (GATHER, 2 * HOUR)],
+        TIME["PBS"],
+        ("exit status 140", TIME["PBS"]),
+        "GATHERS",
+    ),
+    **{f"{name}: memory": Case([143], MORE_MEMORY, said) for name, said in MEMORY.items()},
+    **{f"{name}: time": Case([143], MORE_TIME, said) for name, said in TIME.items()},
+    **{f"harmless: {name}": Case([143], [FIRST] * 2, said) for name, said in HARMLESS.items()},
 }
-"""How those ended that failed for good, and what is said of them."""
 
 
 class Traced(NamedTuple):
@@ -108,31 +174,33 @@ def traced(folder: Path, jobs: list[dict[str, Any]], settings: str) -> Traced:
     failed = json.loads((folder / "failed.json").read_text())
     return Traced(
         sorted(rows, key=lambda row: (row["tag"], int(row["attempt"]))),
-        {name[6:-1]: (end.partition(", work folder ")[0], said) for name, end, said in failed},
+        {
+            name.partition("(")[2][:-1]: (end.partition(", work folder ")[0], said)
+            for name, end, said in failed
+        },
     )
 
 
 def test_what_is_asked_for_again(tmp_path: Path) -> None:
-    jobs = [
+    jobs: list[dict[str, Any]] = [
         {
             "name": name,
-            "ends": ends,
+            "ends": case.ends,
             "needs": {**NEEDS, "gpus": int(name == "on a GPU")},
-            "says": SAYS.get(name),
+            "says": case.says,
+            "process": case.process,
         }
-        for name, ends in ENDS.items()
+        for name, case in CASES.items()
     ]
-    limits = f"process.resourceLimits = [memory: {LIMIT}.B, cpus: 1]"
+    limits = f"process.resourceLimits = [memory: {LIMIT}.B, cpus: 1, time: 2.h]"
     rows, failed = traced(tmp_path, jobs, limits)
-    assert failed == FAILED
-    asked: dict[str, list[tuple[int, int]]] = {name: [] for name in ENDS}
+    assert failed == {name: case.failed for name, case in CASES.items() if case.failed}
+    asked: dict[str, list[Asked]] = {name: [] for name in CASES}
     for row in rows:
-        if row["process"] == "ENDS":
-            assert row["cpus"] == "1"
-            asked[row["tag"]].append((int(row["memory"]), int(row["time"])))
-        else:
-            assert (int(row["memory"]), row["time"]) == (4 * 2**30, "-")
-    assert asked == ASKED
+        assert row["cpus"] == "1"
+        seconds = None if row["time"] == "-" else int(row["time"])
+        asked[row["tag"]].append((int(row["memory"]), seconds))
+    assert asked == {name: case.asked for name, case in CASES.items()}
     gpus = [path.read_text().strip() for path in (tmp_path / "work").glob("*/*/gpus")]
     assert sorted(gpus) == ["0"] * (len(gpus) - 1) + ["1"]
 
@@ -181,14 +249,29 @@ def test_a_light_sheet_asks_for_what_is_projected(tmp_path: Path, tiny_model: Pa
     assert 4 * GB < max(asked.values()) <= params.max_memory * GB
 
 
-def test_what_the_machine_does_not_have_ends_the_run(tmp_path: Path) -> None:
-    jobs = [{"name": "large", "ends": [], "needs": {**NEEDS, "memory": 6 * 2**30}}]
-    rows, failed = traced(tmp_path, jobs, "executor.memory = '5 GB'\nprocess.cpus = 1")
+@pytest.mark.parametrize(
+    ("process", "memory", "requested"), [("ENDS", 5, 6), ("GATHERS", 3, 4), ("SMALL", 2, 3)]
+)
+def test_what_the_machine_does_not_have_ends_the_run(
+    process: str, memory: int, requested: int, tmp_path: Path
+) -> None:
+    """What is said helps: a smaller max_memory only where it makes the request smaller."""
+    needs = {**NEEDS, "memory": 6 * 2**30}
+    jobs: list[dict[str, Any]] = [{"name": "large", "ends": [], "needs": needs, "process": process}]
+    machine = f"executor.memory = '{memory} GB'\nprocess.cpus = 1"
+    rows, failed = traced(tmp_path, jobs, machine)
     end, said = failed["large"]
     assert end == "no exit status"
-    assert said.startswith("Process requirement exceeds available memory -- req: 6 GB; avail: 5 ")
-    assert "give a smaller max_memory" in said
-    assert not [row for row in rows if row["process"] == "ENDS" and row["exit"] != "-"]
+    begin = f"Process requirement exceeds available memory -- req: {requested} GB; avail: {memory} "
+    assert said.startswith(begin)
+    assert ("give a smaller max_memory" in said) is (process == "ENDS")
+    assert "resourceLimits" in said
+    assert not [row for row in rows if row["exit"] != "-"]
+    if process == "GATHERS":
+        (tmp_path / "capped").mkdir()
+        limits = f"\nprocess.resourceLimits = [memory: {memory}.GB]"
+        rows, failed = traced(tmp_path / "capped", jobs, machine + limits)
+        assert not failed and int(rows[-1]["memory"]) == memory * 2**30
 
 
 def on_slurm(folder: Path, name: str, sbatch: str) -> Traced:
@@ -215,7 +298,6 @@ def on_slurm(folder: Path, name: str, sbatch: str) -> Traced:
         executor = 'slurm'
         maxRetries = 1
         withName: 'ENDS' { memory = 2.GB }
-        withName: 'GATHERS' { executor = 'local' }
     }
     executor {
         exitReadTimeout = '1 s'

@@ -40,6 +40,22 @@ def settings(folder: Path, *profiles: str) -> dict[str, dict[str, str]]:
     return {**labels, "": dict(own)}
 
 
+def resolved(folder: Path, profiles: str, *before: str) -> list[str]:
+    """All settings, one a line, as Nextflow resolves them.
+
+    Parameters
+    ----------
+    folder
+        Where Nextflow runs.
+    profiles
+        Names of profiles, with commas.
+    before
+        Options of Nextflow itself.
+    """
+    words = ("config", ROOT, "-profile", profiles, "-flat")
+    return answer(folder, "nextflow", *before, *words).splitlines()
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """Settings without a profile."""
@@ -55,6 +71,37 @@ def test_a_profile_keeps_what_tasks_ask_for(
     with_profile = settings(tmp_path, *profile.split(","))
     for label, wanted in base.items():
         assert wanted.items() <= with_profile[label].items()
+
+
+@pytest.mark.parametrize("profiles", ["test", "slurm,test", "test,slurm", "pbs,test"])
+def test_the_profile_test_is_small_on_a_cluster(profiles: str, tmp_path: Path) -> None:
+    """In either order, it has the last word on resources, and the cluster on all else."""
+    lines = resolved(tmp_path, profiles)
+    assert "process.resourceLimits = [cpus:2, memory:'6 GB', time:'1h']" in lines
+    assert "params.simulate = '16,80,80'" in lines
+    assert ("executor.queueSize = 500" in lines) is (profiles != "test")
+    assert ("process.executor = 'slurm'" in lines) is ("slurm" in profiles)
+
+
+@pytest.mark.parametrize(
+    ("profiles", "expected"),
+    [
+        ("apptainer,gpu", ["params.use_gpu = true", "'--nv' : '' }"]),
+        ("rocm", ["params.use_gpu = true"]),
+        ("test_full", ["params.simulate = '64,512,512'", "params.diameter = 15"]),
+        ("test_full,slurm", ["params.simulate = '64,512,512'", "process.executor = 'slurm'"]),
+    ],
+)
+def test_what_the_page_of_what_was_tested_says_resolves(
+    profiles: str, expected: list[str], tmp_path: Path
+) -> None:
+    lines = resolved(tmp_path, profiles)
+    for end in expected:
+        assert [line for line in lines if line.endswith(end)], end
+    options = [line for line in lines if line.startswith("process.containerOptions")]
+    assert options == ["process.containerOptions = { task.ext.needs?.gpus ? '--nv' : '' }"] * (
+        "apptainer" in profiles
+    )
 
 
 EXECUTORS = {"slurm": "slurm", "lsf": "lsf", "sge": "sge", "pbs": "pbspro"}
@@ -74,6 +121,8 @@ ATTEMPTS = {
 }
 """Settings of those that have one for jobs whose machine was taken away."""
 PAGE = (ROOT / "docs" / "cloud.md").read_text()
+LIMITS = "process.resourceLimits = [cpus:32, memory:'120 GB', time:'2d']"
+"""Of the examples, which are not those of `conf/cluster.config`."""
 EXAMPLES = {
     "aws": "awsbatch",
     "google": "google_batch",
@@ -81,6 +130,13 @@ EXAMPLES = {
     "k8s": "k8s",
 }
 """Profiles of the examples of the page, by the beginning of the names of their files."""
+POLLING = {
+    "queueSize": "500",
+    "submitRateLimit": "'10/1sec'",
+    "pollInterval": "'10 sec'",
+    "queueStatInterval": "'1 min'",
+}
+"""Of all clusters: jobs at a time, and how often the scheduler is asked."""
 ENGINES = ("docker", "podman", "apptainer", "singularity", "charliecloud")
 
 
@@ -93,7 +149,8 @@ def test_every_profile_resolves(tmp_path: Path) -> None:
         assert f"profiles.arrays.process.'withLabel:{label}'.array = 100" in lines
     for name, executor in EXECUTORS.items():
         assert f"profiles.{name}.process.executor = '{executor}'" in lines
-        assert f"profiles.{name}.executor.submitRateLimit = '10/1sec'" in lines
+        for setting, value in POLLING.items():
+            assert f"profiles.{name}.executor.{setting} = {value}" in lines
     for name, executor in SERVICES.items():
         place = f"profiles.'{name}'" if "-" in name else f"profiles.{name}"
         assert f"{place}.process.executor = '{executor}'" in lines
@@ -122,10 +179,24 @@ def test_the_example_of_the_page_resolves(name: str, tmp_path: Path) -> None:
     assert len(given) >= 4
     for setting, text, truth in given:
         assert f"{setting} = {truth or repr(text)}" in found
+    assert LIMITS in found
     if name == "azure":
         assert "env.AZURE_STORAGE_SAS_TOKEN = 'sv=1'" in found
     # the lines to type have the file and the profile
     assert re.search(rf"nextflow run \. -profile {EXAMPLES[name]} -c {name}\.config ", PAGE)
+
+
+def test_the_lines_for_apptainer_resolve(tmp_path: Path) -> None:
+    """By the command of the page that writes the site's configuration."""
+    page = (ROOT / "docs" / "hpc.md").read_text()
+    (command,) = re.findall(
+        r"^printf '%s\\n' \"process\.queue.*?> site\.config$", page, re.M | re.S
+    )
+    answer(tmp_path, "sh", "-c", command)
+    lines = resolved(tmp_path, "slurm,apptainer", "-c", "site.config")
+    assert LIMITS in lines
+    assert "process.queue = 'cpu'" in lines
+    assert f"apptainer.runOptions = '-B {tmp_path} -B /scratch'" in lines
 
 
 def test_help_lists_the_parameters(launches: Launches) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -20,7 +21,8 @@ def test_reports(launches: Callable[[str], Launch], voxels: np.ndarray) -> None:
     rows = "sample,image,report\na b,volume.zarr,true\nplane,plane.tif,true\nnone,plane.tif,false\n"
     sheet.write_text(rows)
     # what is moved away is no input of what comes after it
-    words = ("--input", sheet, "--diameter", 12, "--publish_mode", "move")
+    given = ("--input", sheet, "--diameter", 12)
+    words = (*given, "--publish_mode", "move")
     run = launch.done(*words)
     assert {"REPORT", "REPORTS"} <= run.submitted
     cells = {}
@@ -45,3 +47,14 @@ def test_reports(launches: Callable[[str], Launch], voxels: np.ndarray) -> None:
     left = sorted(str(path.relative_to(launch.out)) for path in launch.out.glob("**/report*"))
     assert left == ["pipeline_info/report.html", "report_mqc.json"]
     assert (launch.out / "report_mqc.json").read_text() == "mine"
+
+    # hard links: regular files, which are those of the work folder
+    shutil.rmtree(launch.out)
+    launch.done(*given, "--publish_mode", "link", "-resume")
+    working = {path.stat().st_ino for path in launch.work.glob("*/*/out*/**/*") if path.is_file()}
+    for name in cells:
+        files = [path for path in (launch.out / name).rglob("*") if not path.is_dir()]
+        assert {"cells.csv", "provenance.json", "picture.png"} <= {path.name for path in files}
+        assert any("labels.zarr" in path.parts for path in files)
+        assert not [path for path in files if path.is_symlink()]
+        assert {path.stat().st_ino for path in files} <= working

@@ -35,10 +35,18 @@ _NAME = re.compile(r"^### name: '(.*)'$", re.MULTILINE)
 _ARRAY = re.compile(r"^### array:$", re.MULTILINE)
 """In the script of a job array, whose folder is that of no task: its tasks have their own."""
 _SCHEDULERS = re.compile(
-    r"slurmstepd\S*: error|oom.kill|Exceeded (job|step) memory limit|CANCELLED AT|"
-    r"TERM_(MEM|RUN)LIMIT|=>> PBS: job killed|exceeded (hard|soft) (wallclock|memory)"
+    # memory
+    r"slurmstepd\S*: error: .*(memory limit|oom.kill)|TERM_MEMLIMIT: job killed|"
+    r"=>> PBS: job killed: p?v?mem\b|Cgroup mem\w* limit exceeded|"
+    r'job [\d.]+ exceeds job (\w+ )?hard limit "?h_(vmem|rss)|'
+    # time
+    r"slurmstepd\S*: error: .*DUE TO TIME LIMIT|TERM_RUNLIMIT: job killed|"
+    r"=>> PBS: job killed: walltime\b|job [\d.]+ exceeded (hard|soft) wallclock time|"
+    # anything else
+    r"slurmstepd\S*: error|CANCELLED AT|TERM_\w+: job killed|=>> PBS: job killed",
+    re.IGNORECASE,
 )
-"""What schedulers write into the log of a task that they end: as ``modules/failures.nf``."""
+"""What schedulers write into the log of a task that they end: as ``conf/base.config``."""
 _LEAST_SPACE = 65536
 _KILLED = (9, 137, 247)
 
