@@ -171,7 +171,7 @@ def test_folders_of_job_arrays_are_no_tasks(attempt: Callable[..., Path], tmp_pa
         (143, OWN, f"{OWN}\n{CANCELLED}", CANCELLED),
         (140, ADVICE, "TERM_RUNLIMIT: job killed after reaching LSF run time limit.", None),
         (271, ADVICE, "=>> PBS: job killed: walltime 61 exceeded limit 60", None),
-        (137, ADVICE, "job 7 exceeded hard memory limit", None),
+        (137, ADVICE, 'job 7.1 exceeds job hard limit "h_vmem" of queue "all.q"', None),
         # what a user can mend comes first
         (2, f"{OWN}\nlast line", MEMORY, OWN),
         (1, f"{OWN}\nlast line", "last line", OWN),
