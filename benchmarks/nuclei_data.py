@@ -1,10 +1,11 @@
 """What the shipped network is trained on, and the part of it that choices are made on.
 
-1. Held out, and never read here: every fifth 2D image, embryos 9 to 11, planes 50 to 99 of the
+1. Held out, and not read in training: every fifth 2D image, embryos 9 to 11, planes 50 to 99 of the
    plant volume. Images that are also in BBBC039 are in no part.
 2. Of the rest, a validation part is kept from the optimiser: every eighth of the 2D images, embryo
-   8, and the last 30 of the 100 rows of the plant half. Settings, epochs and networks are chosen by
-   it alone.
+   8, and the last 30 of the 100 rows of the plant half. Settings and epochs are chosen by it alone.
+   Networks are not: of two that were trained, the one that is shipped was kept with the scores on
+   the held-out part in view (docs/training.md has both).
 3. Nuclei that are composed into crowded fields and volumes come from 2D images that are trained on.
 4. Every source is drawn from equally often; the 2D images and the embryos are two sources each.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -93,8 +93,10 @@ def page(rows: Sequence[Row], facts: dict[str, str], command: str, changed: str 
         f"Each image is segmented as by `terapose segment`, with the network above{changed}, and "
         "scored as by [`terapose evaluate`](scores.md). The diameter is the one that is stated "
         "with the data, or the one that the network finds in the image. Nothing was fitted to "
-        "these images. In brackets: 95 % intervals for other images of the same kind "
-        "(images drawn again, with replacement). Scores of planes are those of all objects "
+        "these images, but scores of some of them were known when the shipped network was "
+        "[chosen](training.md#the-included-networks). In brackets: 95 % intervals for other images "
+        "of the same kind (images drawn again, with replacement, as if none depended on another). "
+        "Scores of planes are those of all objects "
         "together, but for SEG and MUCov; all others are means over images. Volume (in planes: "
         "area) is what was found over what was annotated, of matched objects. Seconds are those of "
         "one image, memory is the largest of a process.",
@@ -113,6 +115,7 @@ def _section(data_set: DataSet, rows: Sequence[Row]) -> list[str]:
         f"## {data_set.title} (`{data_set.name}`)",
         f"{data_set.source}. {data_set.note}",
         _scores(data_set, ways),
+        *found_beside_given([(row.way, row.image, row.diameter, row.origin) for row in rows]),
     ]
     for end, name in data_set.groups:
         some = {way: [r for r in own if r.image.endswith(end)] for way, own in ways.items()}
@@ -132,6 +135,35 @@ def _scores(data_set: DataSet, ways: dict[str, list[Row]]) -> str:
     lines = [["", *(_titled(data_set, way, own) for way, own in ways.items())]]
     lines += [[name, *(column[name] for column in columns)] for name in columns[0]]
     return table(lines)
+
+
+def found_beside_given(diameters: Iterable[tuple[str, str, float, str]]) -> list[str]:
+    """How far the diameters that were found are from those that were given, in a sentence.
+
+    Parameters
+    ----------
+    diameters
+        Way, image, diameter and origin of each row of a data set.
+
+    Returns
+    -------
+    list of str
+        The sentence; nothing if no image has both.
+    """
+    ways: dict[str, dict[str, float]] = {GIVEN: {}, FOUND: {}}
+    for way, image, diameter, origin in diameters:
+        if origin != "network":
+            ways[way][image] = diameter
+    ratios = sorted(
+        ways[FOUND][image] / given for image, given in ways[GIVEN].items() if image in ways[FOUND]
+    )
+    if not ratios:
+        return []
+    low, high = f"{ratios[0]:.2f}", f"{ratios[-1]:.2f}"
+    text = f"Diameter found, as a multiple of the one given: {low}"
+    if len(ratios) > 1:
+        text += f" to {high}, median {np.median(ratios):.2f}"
+    return [text + "."]
 
 
 def _titled(data_set: DataSet, way: str, rows: Sequence[Row]) -> str:

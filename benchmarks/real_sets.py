@@ -72,9 +72,9 @@ DATA_SETS = (
         name="nuclei2d_dsb2018",
         title="2D nuclei of many kinds",
         source="Data Science Bowl 2018, stage 1 training set (BBBC038), CC0",
-        note="Every fifth image by ID, without those that are also in BBBC039; the network was "
-        "trained on others of this set. The diameter that is given is the median of each image's "
-        "annotated nuclei.",
+        note="Every fifth image by ID, without those that are also in BBBC039; of the others 349 "
+        "were trained on, and 50 used to choose. The diameter that is given is the median of each "
+        "image's annotated nuclei.",
         planar=True,
     ),
     DataSet(
@@ -85,7 +85,8 @@ DATA_SETS = (
         held_out=("Emb09_", "Emb10_", "Emb11_"),
         groups=(("_t301", "first time"), ("_t401", "second time"), ("_t501", "last time")),
         note="Embryos 9 to 11 at three times each; the network was trained on planes of embryos 1 "
-        "to 8.",
+        "to 7, and embryo 8 was used to choose. The intervals take the nine volumes for "
+        "independent ones, though they are three embryos: those for other embryos are wider.",
     ),
     DataSet(
         name="nuclei3d_plant",
@@ -94,7 +95,8 @@ DATA_SETS = (
         diameter=36,
         first_plane=50,
         note="All 100 planes are segmented and planes 50 to 99 scored, where nuclei at plane 50 "
-        "are cut; the network was trained on the first 50.",
+        "are cut; of planes 0 to 49 the network was trained on rows 0 to 69, and rows 70 to 99 "
+        "were used to choose.",
     ),
     DataSet(
         name="nuclei3d_organoids",

@@ -8,7 +8,8 @@ busy machine changes little), peak memory, and the largest difference to Cellpos
 ``--compile`` adds Terapose with its network compiled by ``torch.compile``; the seconds that this
 takes are told apart. ``--profile`` tells in which operators the time of a tile goes.
 
-The weights of Cellpose 4 are random (seeded) where no file is given: speed does not depend on them.
+The weights are random (seeded) where no file is given, of Cellpose 4, or with ``--widths`` of a
+U-Net: speed does not depend on them.
 """
 
 from __future__ import annotations
@@ -52,6 +53,17 @@ def random_cellpose4(path: Path) -> Path:
 
     torch.manual_seed(0)
     torch.save(vit.CPSAM(dtype=torch.float32).state_dict(), path)
+    return path
+
+
+def random_unet(widths: tuple[int, ...], path: Path) -> Path:
+    """A U-Net with these channels, input first, and random weights."""
+    import torch
+
+    from terapose.networks.unet import UNet
+
+    torch.manual_seed(0)
+    torch.save(UNet(widths).state_dict(), path)
     return path
 
 
@@ -188,6 +200,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", type=Path, help="weight file; default random Cellpose 4")
+    parser.add_argument("--widths", help="of a random U-Net instead, input first: 2,32,64,128,256")
     parser.add_argument("--planes", type=int, default=2)
     parser.add_argument("--edge", type=int, default=240, help="pixels of a plane")
     parser.add_argument("--device", default="cpu")
@@ -199,7 +212,11 @@ def main(words: Sequence[str] | None = None) -> None:
         print(json.dumps(run_side(given.side, given.model, np.load("planes.npy"), given.device)))
         return
     with tempfile.TemporaryDirectory(prefix="speed-model-") as folder:
-        model = given.model or random_cellpose4(Path(folder) / "random-cpsam.pth")
+        model = given.model
+        if model is None and given.widths:
+            widths = tuple(int(width) for width in given.widths.split(","))
+            model = random_unet(widths, Path(folder) / f"random-{'-'.join(map(str, widths))}.pth")
+        model = model or random_cellpose4(Path(folder) / "random-cpsam.pth")
         if given.profile:
             print("\n\n".join(profile(model, precision) for precision in ("float32", "bfloat16")))
             return

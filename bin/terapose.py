@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The command `terapose` where the package is not installed: it lies beside this file."""
+"""The command `terapose` where the package is not installed: it is beside this file."""
 
 import sys
 from pathlib import Path

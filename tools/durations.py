@@ -2,7 +2,7 @@
 
     make test-all TESTS="--durations=0 --durations-min=0.3" | tee log; python tools/durations.py log
 
-A test is slow that takes `SECONDS` or more, with its setup, for any of its parameters; what is not
+A test is slow that takes `SECONDS` or more, with its setup, for any parameters; what is not
 in the log stays as it was. `make test-fast` leaves slow tests out.
 """
 

@@ -87,7 +87,7 @@ def _install() -> None:
     try:
         run([*pip, "install", "--only-binary", ":all:", *hashed, REQUIREMENTS / "uv.txt"])
     except SetupError as error:
-        print(f"setup: uv is not to be had here, pip does its work (slower): {error}")
+        print(f"setup: uv cannot be installed here, pip does its work (slower): {error}")
         run([*pip, "install", *hashed, REQUIREMENTS / "dev.txt"])
         run([*pip, "install", "--no-deps", "--no-build-isolation", "-e", ROOT])
         run([*pip, "install", "--upgrade", *schemas])

@@ -55,7 +55,7 @@ def _environment() -> None:
     try:
         run([*pip, "--quiet", "--only-binary", ":all:", "--require-hashes", "-r", PINS])
     except SetupError as error:
-        raise SetupError(f"the packages of {PINS.name} are not to be had: {error}") from error
+        raise SetupError(f"the packages of {PINS.name} cannot be installed: {error}") from error
     STAMP.write_text(wanted)
 
 

@@ -50,17 +50,18 @@ workflow PREPARE {
         .filter { _sample, text -> text }
         .view { sample, text -> "${sample}: ${text}" }
     planned = fetched.join(PLAN.out.planned).map { sample, row, given, network, plan, store, left ->
-        tuple(sample, fault_in([left].flatten()), row, given, network, plan, store, [left].flatten())
+        def tables = [left].flatten()
+        [sample: sample, row: row, given: given, network: network, plan: plan, store: store, tables: tables, fault: fault_in(tables)]
     }
     // of a sample that failed beside others, or whose tables of tasks are damaged, nothing is left out in
     // silence, nor are the others stopped
     REFUSE(
         CHECK.out.lines
             .flatMap { jobs, lines, faults, complete -> faults_of(jobs, lines, faults, complete) }
-            .mix(planned.map { all -> all.take(2) }.filter { _sample, fault -> fault })
+            .mix(planned.filter { one -> one.fault }.map { one -> tuple(one.sample, one.fault) })
     )
-    runs = planned.filter { all -> !all[1] }.map { sample, _fault, row, given, network, plan, store, tables ->
-        tuple(sample, described(row, given) + [network: network, plan: plan] + stored(store) + tasks_and_needs(row, tables))
+    runs = planned.filter { one -> !one.fault }.map { one ->
+        tuple(one.sample, described(one.row, one.given) + [network: one.network, plan: one.plan] + stored(one.store) + tasks_and_needs(one.row, one.tables))
     }
 
     emit:

@@ -80,6 +80,7 @@ def looking(size: float, *, reach: float = 3.0, cells: int = 20) -> list[Found]:
 
 @pytest.mark.parametrize("size", [6, 8.5, 17, 33, 70, 150])
 def test_sizes_are_found_by_scales(size: float) -> None:
+    """The search alone; tests/pipeline/test_sized.py runs it with the shipped network."""
     looks = looking(size)
     assert looks[-1].settled
     assert looks[-1].size == pytest.approx(size, rel=0.1)

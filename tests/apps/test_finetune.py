@@ -134,6 +134,17 @@ def test_what_does_not_go_with_a_file(tmp_path: Path) -> None:
     assert not begun.trainer.network.style_on  # type: ignore[union-attr]
 
 
+def test_a_family_without_a_training_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init = save(random_unet().state_dict(), tmp_path / "other.pth")
+    other = replace(identify(init), family="transformer")
+    monkeypatch.setattr("terapose.apps.train.start.identify", lambda path: other)
+    with pytest.raises(InputError, match="family cannot be trained; got transformer") as error:
+        begin(OPTIONS, init=init, output=tmp_path / "tuned.pth")
+    assert "other.pth" in str(error.value) and "allowed: unet, cellpose4" in str(error.value)
+
+
 def test_outputs_that_are_refused(tmp_path: Path) -> None:
     init = save(random_unet().state_dict(), tmp_path / "lab")
     with pytest.raises(InputError, match="are written beside the weights"):

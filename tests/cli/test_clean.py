@@ -63,7 +63,7 @@ def test_unfinished_and_replaced_runs_stay(
     out = tmp_path / "out"
     older, store = segment(out, "--diameter", 9), segment(out)
     said = command("clean", out, "--yes")
-    assert f"kept      {older}, " in said.out and "no results of its run are here" in said.out
+    assert f"kept      {older}, " in said.out and "no results of this run are here" in said.out
     assert older.exists() and not store.exists() and f"removed   {store}" in said.out
     # a run that has not finished has no results
     (out / "provenance.json").unlink()

@@ -67,7 +67,7 @@ def test_a_folder_of_stores_that_was_asked_for_is_looked_into(
     found = left_by(one, shared=scratch)
     going = [left.path for left in found if not left.kept]
     assert len(going) == 1 + 2 * second and len(found) == len(going) + 1
-    assert all("no results of its run are here" in left.kept for left in found if left.kept)
+    assert all("no results of this run are here" in left.kept for left in found if left.kept)
     # a twin that works in it with the same parameters writes markers of the same names
     digest = json.loads((one / "provenance.json").read_text())["plan_digest"]
     marker = next((home / digest).glob("done/combine-*/task-0.json"))

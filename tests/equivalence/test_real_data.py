@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from benchmarks.real_data import SCALING, score, works
-from benchmarks.real_page import FOUND, GIVEN, Row, page
+from benchmarks.real_page import FOUND, GIVEN, Row, found_beside_given, page
 from benchmarks.real_sets import DATA_SETS, DataSet, find_samples, size_edges
 
 from terapose.api.runner import segment_file
@@ -209,3 +209,30 @@ def test_no_average_precision_where_the_annotation_is_sparse() -> None:
     assert "F1" not in second
     assert "| recall | 0.750 |" in second
     assert PLANT.name not in first + second
+
+
+def test_diameters_that_were_found_are_beside_those_that_were_given() -> None:
+    given = [(GIVEN, name, 10.0, "given") for name in "abcd"]
+    found = [(FOUND, name, size, "found") for name, size in zip("abc", (9, 12, 15), strict=True)]
+    text = "Diameter found, as a multiple of the one given: "
+    # of d it was not found
+    rows = [*given, *found, (FOUND, "d", 17.0, "network")]
+    assert found_beside_given(rows) == [f"{text}0.90 to 1.50, median 1.20."]
+    assert found_beside_given([given[0], found[1], found[0]]) == [f"{text}0.90."]
+    assert found_beside_given(given) == found_beside_given(rows[-1:]) == []
+    assert f"{text}1.00." in page([row(), row(way=FOUND, origin="found")], {}, "python x")
+
+
+def test_the_page_says_of_data_what_the_script_and_the_record_say() -> None:
+    text = (ROOT / "docs/results.md").read_text()
+    record = json.loads((ROOT / "docs/results.json").read_text())
+    names = ("diameter_is", "image", "diameter", "origin")
+    for data_set in DATA_SETS:
+        section = text.partition(f"## {data_set.title} (`{data_set.name}`)\n\n")[2]
+        section = section.partition("\n## ")[0]
+        assert section.startswith(f"{data_set.source}. {data_set.note}\n")
+        rows = [r for r in record["images"] if r["data_set"] == data_set.name]
+        said = found_beside_given([tuple(r[name] for name in names) for r in rows])
+        assert [line for line in section.splitlines() if line.startswith("Diameter")] == said
+    (about,) = (part for part in page([], {}, "").split("\n\n") if part.startswith("Each image"))
+    assert about.strip() in text

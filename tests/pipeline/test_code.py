@@ -25,7 +25,7 @@ from terapose.core.imports import path_of
 from terapose.io.images.opening import open_image
 from terapose.pipeline import code
 from terapose.pipeline.code import modules_of
-from terapose.pipeline.graph import GRAPH, PLAN, STAGES
+from terapose.pipeline.graph import AFTER, GRAPH, PLAN, STAGES, WHOLE
 from terapose.pipeline.image_plan import reader_of
 from terapose.pipeline.job import stage_key
 from terapose.pipeline.normal_form import normal_form
@@ -123,6 +123,18 @@ def test_what_runs_describes_or_reports_changes_none(package: Path, file: str) -
 def test_what_is_laid_out_otherwise_is_laid_out_again_and_no_more(package: Path) -> None:
     files = ("results/publishing.py", "results/thumbnails/cut.py", "io/tables/geojson.py")
     assert changed(package, *files) == {"finish"}
+
+
+def test_an_edited_report_changes_the_reports_alone(package: Path) -> None:
+    files = sorted((package / "results/report").glob("*.py"))
+    assert package / "results/report/sample_page.py" in files
+    before = {stage.name: stage.code for stage in (WHOLE, *AFTER)}
+    # `own` says which files are a report: what draws and scores knows them
+    drawn = [str(file.relative_to(package)) for file in files if file.stem != "own"]
+    assert changed(package, *drawn) == set()
+    again = {stage.name for stage in (WHOLE, *AFTER) if stage.code != before[stage.name]}
+    assert {"report", "reports"} <= again <= {"report", "reports", "evaluate", "picture"}
+    assert changed(package, "results/report/own.py") == set()
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from tests.synthetic import write_ome_zarr, write_zarr
 
-from terapose.core.params import check
+from terapose.core.params import Parameters, check
 from terapose.io.images.model import Image
 from terapose.networks.weights import resolve
 from terapose.pipeline.checked import open_checked
@@ -23,16 +24,21 @@ from terapose.pipeline.sized import plan_of
 from terapose.stages import check as check_stage
 
 
-def discs(edge: int, diameter: float, *, seed: int = 1) -> NDArray[np.uint16]:
+def discs(edge: int, diameter: float) -> NDArray[np.uint16]:
     """A plane of bright discs with soft edges, and noise."""
+    return balls((edge, edge), diameter)
+
+
+def balls(shape: tuple[int, ...], diameter: float, *, seed: int = 1) -> NDArray[np.uint16]:
+    """Bright balls with soft edges, and noise; in a plane they are discs."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:edge, :edge].astype(np.float32)
-    image = rng.normal(100, 8, (edge, edge)).astype(np.float32)
+    places = np.indices(shape, np.float32)
+    image = rng.normal(100, 8, shape).astype(np.float32)
     step = 1.7 * diameter
-    for middle in np.arange(step / 2, edge, step):
-        for other in np.arange(step / 2, edge, step):
-            far = np.hypot(y - middle - rng.normal(0, 1), x - other - rng.normal(0, 1))
-            image += 900 / (1 + np.exp((far - diameter / 2) / (diameter / 20)))
+    for middle in product(*(np.arange(step / 2, n, step) for n in shape)):
+        away = (at - m - rng.normal(0, 1) for at, m in zip(places, middle, strict=True))
+        far = np.sqrt(sum(one * one for one in away))
+        image += 900 / (1 + np.exp((far - diameter / 2) / (diameter / 20)))
     return image.clip(0, 65535).astype(np.uint16)
 
 
@@ -76,6 +82,19 @@ def test_it_is_not_looked_for_again_with_parameters_of_later_stages(plane: Path)
     first = passed()
     assert passed(cellprob_threshold=2, flow_threshold=0.7, min_size=20) == first
     assert passed(percentiles=(2, 98))["plan"] != first["plan"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "diameter"), [((1, 60, 60), 6), ((1, 600, 600), 150), ((24, 72, 72), 12)]
+)
+def test_the_shipped_network_finds_small_and_large_cells(
+    tmp_path: Path, shape: tuple[int, int, int], diameter: float
+) -> None:
+    cells = balls(shape[shape[0] == 1 :], diameter).reshape(shape)
+    found = planned(write_zarr(tmp_path / "image.zarr", cells)).diameter
+    assert found.origin == "found"
+    assert found.pixels == pytest.approx(diameter, rel=0.2)
 
 
 @pytest.mark.slow
@@ -164,3 +183,12 @@ def test_windows_of_a_region_are_those_of_the_region(tmp_path: Path) -> None:
     assert ones
     for one, other in zip(ones, others, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_no_normalisation_is_taken_for_another() -> None:
+    """Sampling takes all modes but ``none`` and ``lowhigh`` for ones of percentiles.
+
+    Before a new one is listed here, see to the files in docs/architecture.md (Package layout).
+    """
+    modes = get_args(Parameters.model_fields["normalize"].annotation)
+    assert {*modes} == {"global", "plane", "tile", "none", "lowhigh"}

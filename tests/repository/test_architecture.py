@@ -87,6 +87,21 @@ def test_pictures_are_written_in_one_place() -> None:
     assert [path.relative_to(PACKAGE).as_posix() for path in saving] == ["apps/figures.py"]
 
 
+def test_files_are_renamed_in_one_place() -> None:
+    """There a rename is a point at which tests end the process, and replaces what has the name."""
+    names = {"os.rename", "os.replace", "os.renames", "shutil.move"}
+    for path in set(PACKAGE.rglob("*.py")) - {PACKAGE / "io" / "files.py"}:
+        for node in ast.walk(parsed(path)):
+            match node:
+                case ast.ImportFrom(module="os" | "shutil" as module, names=imports):
+                    assert not {f"{module}.{one.name}" for one in imports} & names, path
+                # of a path: columns of a table are renamed by keywords, text has two words
+                case ast.Call(func=ast.Attribute(attr="rename" | "replace"), args=[_], keywords=[]):
+                    raise AssertionError(f"{path}:{node.lineno}")
+                case ast.Call(func=ast.Attribute() as function):
+                    assert ast.unparse(function) not in names, f"{path}:{node.lineno}"
+
+
 def test_text_is_written_in_utf_8() -> None:
     """Whatever the locale is: files go from one machine to another."""
     for path in PACKAGE.rglob("*.py"):

@@ -1,8 +1,8 @@
 """What users read is plain English: words that a careful editor would strike out are not in it.
 
 Read are the pages of documentation, the help of every command, the descriptions of parameters, the
-docstrings, and all that programs print: strings in errors (`InputError`, `StoreError`), in the log
-and in the workflow, as they are in the source. Code in pages and docstrings does not count.
+docstrings, and all that programs print: every string of the package and of its tools, and those of
+the workflow, as they are in the source. Code in pages and docstrings does not count.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ PAGES = (
     *sorted((ROOT / "contrib").rglob("*.md")),
 )
 SOURCES = sorted((ROOT / "bin" / "terapose").rglob("*.py"))
+TOOLS = [ROOT / "bin" / "terapose.py", *sorted((ROOT / "tools").glob("*.py"))]
 WORKFLOW = [ROOT / "main.nf", *sorted((ROOT / "modules").rglob("*.nf"))]
-SAID = ("InputError", "StoreError", "warning", "info", "echo")
-"""Calls whose strings are printed: errors, the log, and what commands say."""
-
 AVOIDED = re.compile(
     r"\b(tells?|told|had|wanted|stands?|stood|lies?|lay|lain|of its)\b", re.IGNORECASE
 )
@@ -50,6 +48,14 @@ ALLOWED = {
     "tell us": "people tell",
 }
 """Phrases with such a word that are right, each with the reason."""
+
+NOT_READ = {
+    "bin/terapose/algorithms/flows/flow_error.py": "wanted labels are not in the box",
+    "bin/terapose/pipeline/state.py": "told",
+    "tools/engine.py": "what it has learnt of its grammar",
+}
+"""Strings with such a word that no user reads: a fault of the program, a field, a comment in a
+script."""
 
 
 class Piece(NamedTuple):
@@ -113,15 +119,15 @@ def descriptions() -> Iterator[Piece]:
 
 
 def strings(source: str, where: str) -> Iterator[Piece]:
-    """Strings in calls of the errors and of the log, those in f-strings among them."""
-    for call in ast.walk(ast.parse(source)):
-        if not isinstance(call, ast.Call):
-            continue
-        if getattr(call.func, "id", getattr(call.func, "attr", None)) not in SAID:
-            continue
-        for part in ast.walk(call):
-            if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                yield Piece(where, part.lineno, part.value)
+    """All strings but docstrings, those in f-strings among them."""
+    tree = ast.parse(source)
+    described = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for part in ast.walk(tree):
+        match part:
+            case ast.Constant(value=str(text), lineno=line) if id(part) not in described:
+                if where in NOT_READ:
+                    text = text.replace(NOT_READ[where], "")
+                yield Piece(where, line, text)
 
 
 def docstrings(source: str, where: str) -> Iterator[Piece]:
@@ -154,8 +160,8 @@ def _each(
         pytest.param(pages, 20, id="pages"),
         pytest.param(helps, 30, id="helps"),
         pytest.param(descriptions, 50, id="descriptions"),
-        pytest.param(_each(SOURCES, strings), 600, id="said"),
-        pytest.param(_each(SOURCES, docstrings), 1800, id="docstrings"),
+        pytest.param(_each([*SOURCES, *TOOLS], strings), 10_000, id="said"),
+        pytest.param(_each([*SOURCES, *TOOLS], docstrings), 1800, id="docstrings"),
         pytest.param(_each(WORKFLOW, sentences), 200, id="workflow"),
     ],
 )
@@ -173,10 +179,12 @@ def test_a_word_to_avoid_is_found_with_file_and_line() -> None:
         "a.md:7: 'told' in '____ ___ A ______ file never told the axes of its image.'",
         "a.md:8: 'of its' in '____ file never told the axes of its image.'",
     ]
-    source = 'x = "told"\nraise errors.InputError(\n    f"{x} had none", got=a + " that stands"\n)'
+    source = 'x = "told"\n"""It lies."""\nraise errors.InputError(\n'
+    source += '    f"{x} had none", got=a + " that stands"\n)'
     assert [fault.partition(" in ")[0] for fault in faults(strings(source, "a.py"))] == [
-        "a.py:3: 'had'",
-        "a.py:3: 'stands'",
+        "a.py:1: 'told'",
+        "a.py:4: 'had'",
+        "a.py:4: 'stands'",
     ]
     assert faults(strings('log.warning(\n    "%s lies", x)', "a.py")) == [
         "a.py:2: 'lies' in '%s lies'"
@@ -219,3 +227,10 @@ def test_allowed_phrases_are_in_use() -> None:
         assert AVOIDED.search(phrase)
         assert any(phrase in text for text in texts), phrase
     assert not faults([Piece("a.md", 1, "Please tell us.")])
+
+
+def test_strings_that_no_user_reads_are_there() -> None:
+    for file, text in NOT_READ.items():
+        assert AVOIDED.search(text)
+        found = strings((ROOT / file).read_text(), "elsewhere")
+        assert any(text in piece.text for piece in found), file

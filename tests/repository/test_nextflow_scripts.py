@@ -54,6 +54,29 @@ def test_scripts_hold_nothing_bare(process: Path) -> None:
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=lambda path: path.stem)
+def test_stubs_make_what_processes_declare(process: Path) -> None:
+    text = process.read_text()
+    stub = text.partition("    stub:\n")[2]
+    assert '"""' in stub
+    assert not _not_made(text.partition("    output:\n")[2].partition("    script:")[0], stub)
+
+
+def _not_made(declared: str, stub: str) -> list[str]:
+    """Files that a process has to leave, by its outputs, and that its stub does not name."""
+    names = re.findall(r"""path\(['"]([^'"]+)['"](?!, arity: '0)""", declared)
+    patterns = {name: re.escape(name).replace(r"\*", r"\S*") for name in names}
+    return [n for n, made in patterns.items() if not re.search(rf"(?<![\w.]){made}(?![\w.])", stub)]
+
+
+def test_reader_of_stubs_sees_what_is_not_made() -> None:
+    declared = (
+        """tuple val(x), path('a*/b', arity: '0..*'), path('tasks/*.csv'), path("${n}.json")"""
+    )
+    assert not _not_made(declared, "touch tasks/\\$stage.csv ${n}.json")
+    assert _not_made(declared, "touch tasks/a.tsv ${n}.json.gz") == ["tasks/*.csv", "${n}.json"]
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=lambda path: path.stem)
 def test_what_came_on_standard_input_is_no_word_of_a_command(process: Path) -> None:
     """It may hold credentials, and others see the words of commands; printf is the shell's own."""
     text = process.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -10,7 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.sources import parsed
 
+import common
+import rerun
+import schema
 import terapose
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +102,23 @@ def test_hooks_use_what_make_setup_installs() -> None:
         re.compile(hook.get("files", ""))
 
 
+def test_the_hook_of_the_pages_sees_what_they_are_made_from() -> None:
+    (repo,) = document(ROOT / ".pre-commit-config.yaml")["repos"]
+    (hook,) = (hook for hook in repo["hooks"] if hook["id"] == "parameters")
+    made = {schema.SCHEMA, schema.PAGE, schema.CLUSTERS, schema.ELSEWHERE}
+    tools = {ROOT / "tools" / f"{module.__name__}.py" for module in (schema, rerun, common)}
+    imported = {
+        ROOT.joinpath("bin", *node.module.split(".")).with_suffix(".py")
+        for tool in tools
+        for node in ast.walk(parsed(tool))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("terapose.")
+    }
+    assert ROOT / "bin/terapose/pipeline/graph.py" in imported
+    for path in made | tools | imported:
+        assert re.search(hook["files"], path.relative_to(ROOT).as_posix()), path
+    assert not re.search(hook["files"], "bin/terapose/pipeline/plan.py")
+
+
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
 def test_workflows_run_what_there_is(workflow: Path) -> None:
     assert document(workflow)["permissions"] == {"contents": "read"}
@@ -137,3 +159,11 @@ def test_what_is_made_is_not_committed() -> None:
         assert name in ignored
     assert document(ROOT / "mkdocs.yml")["site_dir"] == "site"
     assert PYPROJECT["tool"]["coverage"]["html"]["directory"] == "htmlcov"
+
+
+def test_shipped_networks_are_small() -> None:
+    """At most 10 MB each and 20 MB in all, so that a clone stays small."""
+    sizes = {path.name: path.stat().st_size for path in (ROOT / "assets").glob("*.pth")}
+    assert {"nuclei-large.pth", "nuclei-small.pth"} <= {*sizes}
+    assert max(sizes.values()) < 10**7
+    assert sum(sizes.values()) < 2 * 10**7

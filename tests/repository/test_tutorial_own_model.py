@@ -23,7 +23,6 @@ def blocks(text: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.thorough(shorter="tests/repository/test_tutorials.py::test_every_line_works")
 @pytest.mark.slow
 def test_a_network_of_ones_own(tmp_path: Path) -> None:
     lines = "\n".join(block for block in blocks(OWN) if "nextflow" not in block)

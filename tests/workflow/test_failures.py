@@ -59,7 +59,7 @@ def test_samples_that_fail_early_and_late(
     assert "\nexport              1 of 1 tasks" in said_of
     # what may go is what the finished sample has left
     (kept, going), *_ = cleaned(launch.out, launch.work)
-    assert len(kept) == len(going) == 1 and "no results of its run are here" in kept[0]
+    assert len(kept) == len(going) == 1 and "no results of this run are here" in kept[0]
     # mended, and run again: only what failed runs
     for name in ("cut", "holed"):
         write_tiff(folder / f"{name}.tif", plane)

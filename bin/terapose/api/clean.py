@@ -302,7 +302,7 @@ def _reason(store: Path, results: _Finished, running: Sequence[Running]) -> str:
         return "its plan is missing or damaged, so it is not known whose it is"
     own = results.by_digest.get(digest, [])
     if not own:
-        return "no results of its run are here: it is unfinished, or they were replaced" + (
+        return "no results of this run are here: it is unfinished, or they were replaced" + (
             f" ({results.fault})" if results.fault else ""
         )
     if all(one.fault for one in own):
@@ -381,7 +381,7 @@ def _remove(folder: Path) -> None:
         return
     if not files.ASIDE_NAME.fullmatch(folder.name):
         other = files.aside(folder)
-        folder.rename(other)
+        files.move(folder, other, "store")
         folder = other
     for path in sorted(folder.iterdir(), key=lambda path: (path.name in (KEPT, RECORD), path)):
         files.remove(path)

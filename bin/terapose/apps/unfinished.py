@@ -199,7 +199,7 @@ def unfinished(
         yield Unfinished(folder, jobs, progress)
         # while it is held: whoever repeats the request has a folder of the same name
         done = files.aside(folder)
-        folder.rename(done)
+        files.move(folder, done, "unfinished work")
     files.remove(done)
 
 

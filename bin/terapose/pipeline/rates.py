@@ -15,8 +15,9 @@ TILES: dict[tuple[str, str, str], float] = {
 }
 """Tiles a second by the family of the network, the device and the precision: on two processors (a
 virtual machine with two cores of an AMD EPYC, Zen 5) and on one H100, as in docs/benchmarks.md. Of
-U-Nets they are those of ``nuclei-small``: a tile takes ``nuclei-large`` 1.2 times as long, U-Nets
-of Cellpose 1.8 times, well within the time that is requested (`terapose.pipeline.needs`)."""
+U-Nets they are those of ``nuclei-small``: ``nuclei-large`` takes 1.3 times as long, U-Nets of
+Cellpose 2.9 times (docs/models.md), well within the time that is requested
+(`terapose.pipeline.needs`)."""
 
 VOXELS: dict[str, float] = {"follow": 2_200_000}
 """Voxels of items a second, on one processor: points of a volume (docs/benchmarks.md); those of

@@ -4,7 +4,7 @@
    intensities, the blur along one axis and the coarse sampling of a volume's ZX and ZY planes. Each
    that is asked for occurs by its own chance.
 2. Targets are interpolated. Just inside an outline flows therefore become shorter than 1, while the
-   object's mask is cut at one half: flows *taper* off. Either may be otherwise (`TAPERS`).
+   object's mask is cut at one half: flows *taper* off. `TAPERS` has other ways for either.
 """
 
 from __future__ import annotations

@@ -18,6 +18,12 @@ from terapose.io.files import write_text
 from terapose.networks.files import identify
 from terapose.networks.weights import beside
 
+_KINDS = {
+    "unet": "A U-Net (architecture and weight names of Cellpose 1 to 3)",
+    "cellpose4": "A network of Cellpose 4",
+}
+"""Families that can be trained (`terapose.apps.train.start`), as the card describes them."""
+
 
 def write_card(
     weights: Path,
@@ -46,14 +52,13 @@ def write_card(
         The card.
     """
     info = identify(weights)
-    kinds = {"unet": "A U-Net (architecture and weight names of Cellpose 1 to 3)"}
     lines = [
         "---",
         f"license: {licence}",
         "---",
         f"# {beside(weights, '').name}",
         "",
-        f"{kinds.get(info.family, 'A network of Cellpose 4')}, {_channels(info.channels)}, for "
+        f"{_KINDS[info.family]}, {_channels(info.channels)}, for "
         f"objects of {info.diam_mean:g} pixels.",
         "",
         f"- SHA-256: `{info.digest}`",

@@ -153,7 +153,15 @@ def begin(
         )
     if info.family == "cellpose4":
         return _from_cellpose4(options, info, device)
-    return _from_unet(options, info, output, device)
+    if info.family == "unet":
+        return _from_unet(options, info, output, device)
+    raise InputError(
+        "networks of this family cannot be trained",
+        where=init,
+        got=info.family,
+        allowed="unet, cellpose4",
+        remedy="leave out --init to train a new U-Net",
+    )
 
 
 def _from_scratch(options: Mapping[str, Any], device: str) -> UNetStart:

@@ -29,6 +29,7 @@ import zarr
 
 from terapose.core.errors import InputError
 from terapose.core.geometry import zyx
+from terapose.io import files
 from terapose.io.images import address as addresses
 from terapose.io.images import zarr_groups, zips
 from terapose.io.images import zarr_nodes as nodes
@@ -333,7 +334,7 @@ def _made_levels(
     for number, factor in enumerate(factors[1:], 1):
         path = str(int(last["path"]) + number)
         open_level(str(made), number)[...] = downsample(voxels, factor[-axes:], (0,) * axes)
-        (made / NAME / str(number)).rename(target / path)
+        files.move(made / NAME / str(number), target / path, "level")
         scale, *shift = deepcopy(last["coordinateTransformations"])
         steps = zip(scale["scale"], factor[-axes:], strict=True)
         scaled = {"type": "scale", "scale": [step * f for step, f in steps]}

@@ -170,7 +170,7 @@ def _check(cells: Table, where: str, rules: Rules, flat: bool) -> None:
     ids = cells["id"]
     if flat:
         tall = ids[cells["z1"] - cells["z0"] > 1]
-        remedy = "give mode 3d, or each plane's part a number of its own"
+        remedy = "give mode 3d, or another number to the part in each plane"
         _refuse("has cells in several planes, which mode 2d has not", tall, where, remedy)
     if not rules.pieces:
         several = ids[cells["pieces"] > 1]
