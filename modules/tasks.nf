@@ -60,7 +60,17 @@ def nothing(runs) {
 // [run, job, summary] for each task of a stage, once the summary before it is there.
 def scatter(runs, stage, before) {
     return runs.join(before).flatMap { _sample, run, summary ->
+        note_needs(stage, run.needs[stage])
         run.tasks[stage].collect { task -> tuple(run, job(run, stage, task), summary) }
+    }
+}
+
+// Note the most that a task of a stage has asked for so far: a job array knows nothing of the tasks in it, nor
+// of `ext`, and finds it there (conf/base.config).
+def note_needs(stage, needs) {
+    needs.each { name, number ->
+        def key = "terapose.needs.${stage.replace('-', '_')}.${name}".toString()
+        System.properties.merge(key, number.toString()) { known, other -> [known, other].max { one -> one as Long } }
     }
 }
 

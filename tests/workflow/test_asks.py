@@ -335,3 +335,26 @@ def test_why_a_job_is_not_accepted_is_said(tmp_path: Path) -> None:
     _, failed = on_slurm(tmp_path, "refused", f"echo >> tried; echo '{said}' >&2; exit 1")
     assert len([*(tmp_path / "work").rglob("tried")]) == 2
     assert failed == {"refused": ("exit status 1", said)}
+
+
+def test_a_job_array_asks_for_the_most_of_its_stage(tmp_path: Path) -> None:
+    """Nextflow evaluates what it asks for without the tasks in it."""
+    needs_engine()
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "sbatch").write_text(f"#!/bin/sh\ncp .command.run {tmp_path}/asked.sh\nexit 1\n")
+    (tools / "sbatch").chmod(0o755)
+    (tmp_path / "own.config").write_text("process.executor = 'slurm'\nprocess.maxRetries = 0\n")
+    known = environment()
+    config = ["-c", ROOT / "conf/base.config", "-c", "own.config"]
+    subprocess.run(
+        ["nextflow", "-q", *config, "run", Path(__file__).with_name("arrays.nf")],
+        cwd=tmp_path,
+        env={**known, "PATH": os.pathsep.join([str(tools), known["PATH"]])},
+        capture_output=True,
+    )
+    asked = (tmp_path / "asked.sh").read_text()
+    assert "#SBATCH --array 0-1\n" in asked
+    # as much as the task that asks for most, of each
+    assert "#SBATCH --mem 3814M\n" in asked and "#SBATCH -t 01:00:00\n" in asked
+    assert "#SBATCH -c 2\n" in asked
