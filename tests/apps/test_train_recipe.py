@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -164,6 +165,12 @@ def test_faults_spoil_the_image_and_never_the_target(fault: str) -> None:
         assert spoilt[0].dtype == np.float32 and np.isfinite(spoilt[0]).all()
         changed += not np.array_equal(plain[0], spoilt[0])
     assert changed == 40  # the chance itself draws from the generator
+
+
+@pytest.mark.parametrize("given", [{"faults": ("dimm",)}, {"taper": "flow"}])
+def test_faults_and_tapers_that_are_not_known(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"is not known; got (dimm|flow), allowed"):
+        Settings(**given)
 
 
 def test_what_falls_off_towards_outlines() -> None:

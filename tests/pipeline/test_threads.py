@@ -26,16 +26,17 @@ import sys
 from terapose.core.threads import limit, use
 
 limit(2, numba=3)
-use(1, ["numpy"])
+use(1, None)
 assert not {"numba", "torch"} & set(sys.modules)
-use(1, ["numba"])
+use(1, "numba")
 import numba
 print(numba.get_num_threads(), end=" ")
 for count in (3, 1, 2):
-    use(count, ["numba", "torch"])
+    use(count, "numba")
+    use(count, "torch")
     import torch
     print(torch.get_num_threads(), numba.get_num_threads(), end=" ")
-use(8, ["numba"])
+use(8, "numba")
 print(torch.get_num_threads(), numba.get_num_threads(), os.environ["OMP_NUM_THREADS"])
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import click
 
@@ -71,7 +72,7 @@ def command(
     for file, one in zip(files, info.members or (info,), strict=True):
         click.echo(f"{file}\nsha256={one.digest}")
     if compiles:
-        compile_missing()
+        compile_missing(partial(click.echo, err=True))
     click.echo(f"{shown(model)}: {info.family}, licence {info.licence or 'not stated'}")
 
 

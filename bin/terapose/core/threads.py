@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 
 VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 """Where torch and numba look when they are imported."""
@@ -22,17 +21,18 @@ def limit(count: int, *, numba: int | None = None) -> None:
     os.environ.update(zip(VARIABLES, (str(count), str(numba or count)), strict=True))
 
 
-def use(count: int, libraries: Collection[str]) -> None:
-    """Let torch and numba use so many threads from now on, if they are among these libraries.
+def use(count: int, library: str | None) -> None:
+    """Let torch or numba use so many threads from now on.
 
-    They are imported for that, which other tasks are spared.
+    It is imported for that, which tasks that use neither are spared: numba may start all threads
+    that it was allowed, and torch takes a second.
     """
-    if "numba" in libraries:
+    if library == "numba":
         import numba
 
         most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         numba.set_num_threads(min(count, most))
-    if "torch" in libraries:
+    elif library == "torch":
         import torch
 
         torch.set_num_threads(count)

@@ -5,10 +5,10 @@
    once more where a run fetches its network: a conda environment has nobody who makes it, and the
    nodes of a cluster may be of another kind than the machine on which it was made.
 2. That all was compiled is noted by an empty file, in NUMBA_CACHE_DIR or beside the package. Its
-   name is made of all source files with their sizes and times, which numba compares too, of numba's
-   version and the processor. The note only saves loading all kernels (two seconds) to see that none
-   is missing.
-3. Where the note cannot be written, kernels are loaded each time.
+   name is made of all source, numba's version and the processor. The note only saves loading all
+   kernels (two seconds) to see that none is missing.
+3. Where the note cannot be written, kernels are loaded each time: numba then keeps them elsewhere.
+   What a NUMBA_CACHE_DIR that cannot be written holds, tasks copy (`terapose.io.compiled`).
 
     python -m terapose.pipeline.compiling
 """
@@ -16,24 +16,36 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+from terapose.pipeline.code import package_digest
 
 _PACKAGE = Path(__file__).parents[1]
+_VARIABLE = "NUMBA_CACHE_DIR"
 _PROCESSOR = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
 
 
-def compile_missing() -> bool:
-    """Compile what is missing, which takes a minute or two; returns whether anything may be."""
-    note = _note()
-    if note.exists():
+def compile_missing(say: Callable[[str], None]) -> bool:
+    """Compile what is missing, which takes a minute or two.
+
+    Parameters
+    ----------
+    say
+        Called with a line before anything is compiled.
+
+    Returns
+    -------
+    bool
+        Whether anything may have been missing.
+    """
+    note, given = _note(), os.environ.get(_VARIABLE)
+    if note.exists() and (given or os.access(note.parent, os.W_OK)):
         return False
-    log.info("compiling what stages run: a minute or two, once for this version and processor")
+    say("compiling what stages run: a minute or two, once for this version and kind of processor")
     from terapose.pipeline.warm_up import main
 
     main()
@@ -45,12 +57,9 @@ def compile_missing() -> bool:
 
 def _note() -> Path:
     """The file that is there once everything has been compiled."""
-    digest = hashlib.sha256(f"{_PACKAGE} {version('numba')} {_processor()}".encode())
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        state = path.stat()
-        digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
-    folder = os.environ.get("NUMBA_CACHE_DIR") or _PACKAGE / "__pycache__"
-    return Path(folder) / f"compiled-{digest.hexdigest()[:32]}"
+    state = f"{_PACKAGE} {package_digest(_PACKAGE)} {version('numba')} {_processor()}"
+    folder = os.environ.get(_VARIABLE) or _PACKAGE / "__pycache__"
+    return Path(folder) / f"compiled-{hashlib.sha256(state.encode()).hexdigest()[:32]}"
 
 
 def _processor() -> str:
@@ -63,4 +72,4 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    compile_missing()
+    compile_missing(print)

@@ -70,6 +70,7 @@ GRAPH = (
             input="network",
             reads_image=True,
             rounds=("torch", "numba"),
+            threaded="torch",
             folder=f"gradients-{axis}",
             memory=estimate.of_pass(axis),
             requests=traffic.of_pass(axis),
@@ -100,6 +101,7 @@ GRAPH = (
         ),
         requests=Traffic.follow,
         rounds=("numba",),
+        threaded="numba",
         parameters=("cellprob_threshold", "niter", "follow_tolerance", "strict"),
     ),
     Stage(

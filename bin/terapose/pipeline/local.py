@@ -57,7 +57,7 @@ def _work(
     share: int,
 ) -> Receipt:
     """Run one task in a process of the pool, with its share of the threads."""
-    threads.use(share, STAGES[stage].rounds)
+    threads.use(share, STAGES[stage].threaded)
     job = Job(_parse(plan), Store(*store), stage, task, params, before)
     with forgetting(job.plan, job.store, job):
         return run(job)

@@ -99,6 +99,8 @@ class Stage:
         all machines round alike.
     rounds_where
         Whether it does so, given the plan and its own parameters.
+    threaded
+        The library with which a task uses several cores.
     folder
         Folder in the store of the arrays that the plan alone decides: they are made with the plan,
         and there is no key in their names.
@@ -140,6 +142,7 @@ class Stage:
     reads_image: bool = False
     rounds: tuple[Library, ...] = ()
     rounds_where: Callable[[Plan, Mapping[str, Any]], bool] = everywhere
+    threaded: Library | None = None
     folder: str = ""
     results: bool = False
     parameters: tuple[str, ...] = ()

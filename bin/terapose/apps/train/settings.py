@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from terapose.apps.train.augment import SCALE_RANGE
+from terapose.apps.train.augment import FAULTS, SCALE_RANGE, TAPERS
 from terapose.core.errors import InputError
 
 
@@ -84,6 +84,14 @@ class Settings:
                 got=",".join(map(str, self.widths[1:])),
                 allowed="numbers from 1",
             )
+        for name, given, known in (
+            ("faults", self.faults, FAULTS),
+            ("taper", (self.taper,), TAPERS),
+        ):
+            if unknown := [one for one in given if one not in known]:
+                raise InputError(
+                    "is not known", where=name, got=", ".join(unknown), allowed=", ".join(known)
+                )
         multiple = 2 ** (len(self.widths) - 2)
         if self.edge % multiple:
             raise InputError(
