@@ -169,7 +169,7 @@ def test_faults_spoil_the_image_and_never_the_target(fault: str) -> None:
 
 @pytest.mark.parametrize("given", [{"faults": ("dimm",)}, {"taper": "flow"}])
 def test_faults_and_tapers_that_are_not_known(given: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"is not known; got (dimm|flow), allowed"):
+    with pytest.raises(InputError, match=r"is not known; got (dimm|flow); allowed"):
         Settings(**given)
 
 

@@ -348,7 +348,7 @@ def test_a_job_array_asks_for_the_most_of_its_stage(tmp_path: Path) -> None:
     known = environment()
     config = ["-c", ROOT / "conf/base.config", "-c", "own.config"]
     subprocess.run(
-        ["nextflow", "-q", *config, "run", Path(__file__).with_name("arrays.nf")],
+        ["nextflow", "-q", *map(str, config), "run", Path(__file__).with_name("arrays.nf")],
         cwd=tmp_path,
         env={**known, "PATH": os.pathsep.join([str(tools), known["PATH"]])},
         capture_output=True,
