@@ -110,7 +110,7 @@ def test_job_arrays(
     scripts = [path.read_text() for path in launch.work.glob("*/*/.command.run")]
     arrays = [text for text in scripts if "#SBATCH --array 0-1" in text]
     assert len(arrays) > 5
-    for stage in ("gradients-yx", "masks"):
+    for stage in ("gradients-zx", "masks"):
         # what its tasks ask for, whatever Nextflow knows of them in an array
         (asked,) = (text for text in arrays if f"_{stage.upper().replace('-', '_')}_(" in text)
         assert f"#SBATCH --mem {planned(launch.work, stage)[0] >> 20}M\n" in asked
