@@ -162,15 +162,19 @@ def test_the_snapshot_has_the_checksums_of_the_command(tmp_path: Path) -> None:
     snapshot = json.loads((MODULE / "tests" / "main.nf.test.snap").read_text())
     tests = (MODULE / "tests" / "main.nf.test").read_text()
     assert FIELDS.name in tests
-    given = [text.split() for text in re.findall(r"module_args = '(.+)'", tests)]
-    files = ({"mask": "mask.ome.tif", "cells": "cells.csv"}, {"expanded mask": "mask.ome.tif"})
-    for words, kept in zip(given, files, strict=True):
-        out = tmp_path / str(len(words))
-        options = ("--mask-tiff", "mask.ome.tif", "--table", "csv", "--model", "auto")
+    first, second = (text.split() for text in re.findall(r"module_args = '(.+)'", tests))
+    noted = {name: snapshot[name]["content"] for name in ("mask", "cells", "expanded mask")}
+    options = ("--mask-tiff", "mask.ome.tif", "--table", "csv", "--model", "auto")
+    for words, name in ((first, "mask"), (second, "expanded mask")):
+        out = tmp_path / name
         segment(FIELDS, out, *options, *words)
-        for name, file in kept.items():
-            noted = f"test_{file}:md5,{md5((out / file).read_bytes()).hexdigest()}"
-            assert snapshot[name]["content"] == [[[{"id": "test"}, noted]]], name
+        mask = md5((out / "mask.ome.tif").read_bytes()).hexdigest()
+        assert noted[name] == [[[{"id": "test"}, f"test_mask.ome.tif:md5,{mask}"]]]
+    # columns of the network have other last digits on other processors
+    table = [line.split(",") for line in (tmp_path / "mask/cells.csv").read_text().splitlines()]
+    stable = table[0].index('"CellProbability"')
+    text = "\n".join(",".join(cells[:stable]) for cells in table)
+    assert noted["cells"] == [md5(text.encode()).hexdigest()]
 
 
 def test_meta_yml_is_in_step_with_the_module() -> None:
