@@ -195,7 +195,8 @@ def measure(case: Case, folder: Path) -> list[Row]:
         needs = needs_of_whole(plan).memory
         return [Row(case, WHOLE.name, receipt["peak_memory"], needs, receipt["processor_seconds"])]
     with one_process() as pool:
-        receipts = run(Runner(plan, store, pool), params, network)
+        # as tasks of the network have, on a machine of any size
+        receipts = run(Runner(plan, store, pool, cores=2), params, network)
     projected = memory_of(plan, params)
     return [
         Row(

@@ -69,7 +69,7 @@ def scatter(runs, stage, before) {
 // of `ext`, and finds it there (conf/base.config).
 def note_needs(stage, needs) {
     needs.each { name, number ->
-        def key = "terapose.needs.${stage.replace('-', '_')}.${name}".toString()
+        def key = "terapose.needs.${stage.toUpperCase().replace('-', '_')}.${name}".toString()
         System.properties.merge(key, number.toString()) { known, other -> [known, other].max { one -> one as Long } }
     }
 }

@@ -14,7 +14,6 @@ import pytest
 
 import terapose
 from terapose.io.store.store import Store
-from terapose.pipeline import local
 from terapose.pipeline.local import Pool, Runner
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.state import State
@@ -72,13 +71,10 @@ def test_libraries_follow() -> None:
     ("workers", "gpus", "tasks", "share"),
     [(16, 0, 2, 8), (16, 0, 16, 1), (16, 0, 40, 1), (4, 0, 3, 5), (4, 0, 40, 4), (4, 2, 40, 8)],
 )
-def test_no_core_is_left_to_itself(
-    workers: int, gpus: int, tasks: int, share: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(local, "cores", lambda: 16)
+def test_no_core_is_left_to_itself(workers: int, gpus: int, tasks: int, share: int) -> None:
     plan = SimpleNamespace(tasks={"gradients-yx": range(tasks)}, dump=lambda: "")
     store = SimpleNamespace(address="", run="")
     pool, own = Noting(workers), [Noting(1) for _ in range(gpus)]
-    runner = Runner(cast(Plan, plan), cast(Store, store), pool, gpus=own)
+    runner = Runner(cast(Plan, plan), cast(Store, store), pool, gpus=own, cores=16)
     runner.scatter("gradients-yx", {}, State())
     assert [one for some in own or [pool] for one in some.shares] == [share] * tasks

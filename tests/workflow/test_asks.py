@@ -274,6 +274,16 @@ def test_what_the_machine_does_not_have_ends_the_run(
         assert not failed and int(rows[-1]["memory"]) == memory * 2**30
 
 
+def path_with(tools: Path, sbatch: str) -> str:
+    """A PATH with a new folder of SLURM's commands, and what is in the place of `sbatch`."""
+    tools.mkdir()
+    said = {"sbatch": sbatch}
+    for tool in ("sbatch", "squeue", "scancel"):
+        (tools / tool).write_text(f"#!/bin/sh\n{said.get(tool, '')}\n")
+        (tools / tool).chmod(0o755)
+    return os.pathsep.join([str(tools), environment()["PATH"]])
+
+
 def on_slurm(folder: Path, name: str, sbatch: str) -> Traced:
     """What is known of a task that is submitted to a cluster, with these settings of a user.
 
@@ -286,13 +296,7 @@ def on_slurm(folder: Path, name: str, sbatch: str) -> Traced:
     sbatch
         What is in the place of the scheduler's command, in the language of a shell.
     """
-    tools = folder / "tools"
-    tools.mkdir()
-    said = {"sbatch": sbatch}
-    for tool in ("sbatch", "squeue", "scancel"):
-        (tools / tool).write_text(f"#!/bin/sh\n{said.get(tool, '')}\n")
-        (tools / tool).chmod(0o755)
-    path = os.pathsep.join([str(tools), os.environ["PATH"]])
+    path = path_with(folder / "tools", sbatch)
     settings = """
     process {
         executor = 'slurm'
@@ -340,17 +344,13 @@ def test_why_a_job_is_not_accepted_is_said(tmp_path: Path) -> None:
 def test_a_job_array_asks_for_the_most_of_its_stage(tmp_path: Path) -> None:
     """Nextflow evaluates what it asks for without the tasks in it."""
     needs_engine()
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "sbatch").write_text(f"#!/bin/sh\ncp .command.run {tmp_path}/asked.sh\nexit 1\n")
-    (tools / "sbatch").chmod(0o755)
+    path = path_with(tmp_path / "tools", f"cp .command.run {tmp_path}/asked.sh\nexit 1")
     (tmp_path / "own.config").write_text("process.executor = 'slurm'\nprocess.maxRetries = 0\n")
-    known = environment()
     config = ["-c", ROOT / "conf/base.config", "-c", "own.config"]
     subprocess.run(
         ["nextflow", "-q", *map(str, config), "run", Path(__file__).with_name("arrays.nf")],
         cwd=tmp_path,
-        env={**known, "PATH": os.pathsep.join([str(tools), known["PATH"]])},
+        env={**environment(), "PATH": path},
         capture_output=True,
     )
     asked = (tmp_path / "asked.sh").read_text()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing.context import SpawnContext, SpawnProcess
 from threading import Lock
@@ -79,6 +79,8 @@ class Runner:
         Of the numbers of so many tasks, in one process: it must not matter.
     gpus
         A pool for each GPU, of one process (`pools_of_gpus`): tasks of the network go there.
+    cores
+        That the processes of a pool share: all of this process.
     """
 
     plan: Plan
@@ -87,6 +89,7 @@ class Runner:
     report: Report = quiet
     order: Callable[[int], Iterable[int]] = range
     gpus: Sequence[Pool] = ()
+    cores: int = field(default_factory=lambda: cores())
 
     def job(self, stage: str, params: Mapping[str, Any], before: State, task: int = 0) -> Job:
         """A job of this plan."""
@@ -108,7 +111,7 @@ class Runner:
         place = self.store.address, self.store.run
         pools = self.gpus if STAGES[stage].axis and self.gpus else [self.pool]
         # fewer tasks than processes leave none of the cores to themselves
-        share = max(1, cores() // min(sum(pool.workers for pool in pools), max(1, total)))
+        share = max(1, self.cores // min(sum(pool.workers for pool in pools), max(1, total)))
         futures = [
             # as `terapose.core.devices.device_for` shares out tasks
             pools[task % len(pools)].submit(_work, text, place, stage, task, given, before, share)

@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import cv2
@@ -82,7 +83,7 @@ def crop(
 
     target = _turned(linear, *(warp(plane) for plane in item.target))
     planes = [warp(plane) for plane in item.image]
-    labels = warp(item.labels, cv2.INTER_NEAREST)
+    labels = partial(warp, item.labels, cv2.INTER_NEAREST)
     planes = [_spoil(plane, labels, faults, rng) if plane.any() else plane for plane in planes]
     planes = [_appearance(plane, faults, rng) if plane.any() else plane for plane in planes]
     return np.stack(planes), _tapered(target, taper)
@@ -158,13 +159,13 @@ def _appearance(
 
 def _spoil(
     image: NDArray[np.float32],
-    labels: NDArray[np.float32],
+    labels: Callable[[], NDArray[np.float32]],
     faults: Collection[str],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
     """Faults by their own chances, in the order in which light meets them."""
     if "dim" in faults and rng.random() < 0.25:
-        image = _dim(image, labels, rng)
+        image = _dim(image, labels(), rng)
     if "debris" in faults and rng.random() < 0.2:
         image = image + _debris(image.shape, rng)
     if "blur" in faults and rng.random() < 0.3:
