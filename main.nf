@@ -1,11 +1,11 @@
 #!/usr/bin/env nextflow
 
-include { expect_samples ; numbers_in ; say_end } from './modules/failures'
+include { expect_samples ; failures ; numbers_in ; say_end } from './modules/failures'
 include { help_text } from './modules/help'
 include { hold } from './modules/lock'
 include { LOOK } from './modules/phases/look'
 include { SIMULATE } from './modules/processes/simulate'
-include { remove_note ; remove_reports ; remove_stale } from './modules/outdir'
+include { note_end ; note_of_end ; remove_note ; remove_reports ; remove_stale } from './modules/outdir'
 include { SEGMENT ; SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { any_second ; check_parameters ; checked_outdir ; named_images ; run_parameters ; simulating ; source } from './modules/sources'
 
@@ -43,6 +43,7 @@ workflow {
     outdir = checked_outdir()
     release = hold(outdir)
     if (outdir) {
+        note_of_end(outdir).delete()
         remove_reports(outdir)
     }
     sources = images.map { name, address, own -> source(name, address, own, given, false) }
@@ -59,5 +60,8 @@ workflow {
         }
         release.call()
         say_end(outdir, finished, notes)
+        if (workflow.success && outdir && !failures()) {
+            note_end(outdir)
+        }
     }
 }

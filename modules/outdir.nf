@@ -32,6 +32,19 @@ def remove_reports(outdir) {
     }
 }
 
+// The note that all samples of a run are finished: then `terapose clean` removes the folders of its tasks
+// (bin/terapose/api/finished_tasks.py). The next run into the folder removes it before its first task.
+def note_of_end(outdir) {
+    return file("${outdir}/pipeline_info", glob: false).resolve('finished.json')
+}
+
+// Write that note.
+def note_end(outdir) {
+    def note = note_of_end(outdir)
+    note.parent.mkdirs()
+    note.text = groovy.json.JsonOutput.toJson([run: workflow.runName, session: "${workflow.sessionId}", work: workflow.workDir.toUriString()]) + '\n'
+}
+
 // Remove results of an earlier run from a sample's folder, and say so. They may be links: not what
 // these lead to.
 def remove_stale(outdir, name, files) {

@@ -59,7 +59,8 @@ def test_samples_that_fail_early_and_late(
     assert "\nexport              1 of 1 tasks" in said_of
     # what may go is what the finished sample has left
     (kept, going), *_ = cleaned(launch.out, launch.work)
-    assert len(kept) == len(going) == 1 and "no results of this run are here" in kept[0]
+    assert len(going) == 1 and "no results of this run are here" in kept[0]
+    assert len(kept) == 2 and "the last run has not finished all of its samples" in kept[1]
     # mended, and run again: only what failed runs
     for name in ("cut", "holed"):
         write_tiff(folder / f"{name}.tif", plane)
@@ -82,6 +83,15 @@ def test_samples_that_fail_early_and_late(
     (kept, gone), stores = cleaned(launch.out, launch.work, "--yes")
     # of the sample that failed there is the store of its first run, too
     assert len(gone) >= 3 and not stores - {line.split()[1].rstrip(",") for line in kept}
+    # folders of tasks have gone, too, but for those of the first run that name no store that goes
+    assert f"{launch.work} (tasks: " in gone[-1]
+    left = [path.read_text() for path in launch.work.glob("*/*/.command.run")]
+    names = sorted(line for text in left for line in text.splitlines() if "### name: " in line)
+    assert len(names) == 5 and all(
+        "PREPARE:CHECK (" in name or "(holed)" in name for name in names
+    ), names
+    again = launch.done("--input", folder, *WORDS, "-resume")
+    assert "WHOLE" in again.submitted - again.cached
     assert results(launch.out / "good") == results(tmp_path / "out")
     ask(ROOT / "bin" / "terapose.py", "verify", launch.out)
 

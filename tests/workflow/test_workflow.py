@@ -70,7 +70,8 @@ def test_results_are_complete_and_agree(launch: Launch, voxels: np.ndarray) -> N
     assert record["cells"] == len(cells)
     assert set(record["stages"]) >= {"intensities", "gradients-zy", "follow", "relabel", "export"}
     told = launch.out / "pipeline_info"
-    assert {p.name for p in told.iterdir()} == {"report.html", "timeline.html", "trace.txt"}
+    names = {"finished.json", "report.html", "timeline.html", "trace.txt"}
+    assert {p.name for p in told.iterdir()} == names
     trace = pd.read_csv(told / "trace.txt", sep="\t")
     assert len(trace) == launch.runs[0].tasks and set(trace["exit"]) == {0}
 

@@ -10,12 +10,12 @@
    parameters and other results may be at work, so there no run at all may have worked since.
 3. What `terapose tune` has left goes if it is finished: its runs have no results that stay, but the
    sheet says that all of them are (`terapose.api.tuned`).
-4. A store goes as a whole or not at all. It has to consist of regular files in real folders, under
+4. The folders of tasks of a run of the workflow go when all of its samples are finished
+   (`terapose.api.finished_tasks`).
+5. A store goes as a whole or not at all. It has to consist of regular files in real folders, under
    names that this program gives; with anything else in it, it stays. No link is followed. It is
    renamed before it is removed: a run that begins meanwhile makes a new one, and what was left by
    an interruption is found again.
-
-Work folders themselves belong to Nextflow: only stores are taken out of them.
 
 Probes that a run could not remove from an object store go from a copy of it, too, once they are
 old (`terapose.io.remote`).
@@ -26,15 +26,17 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from terapose.api import home
+from terapose.api.finished_tasks import tasks_of
+from terapose.api.left import Left, below, freed, size_of, status_of
 from terapose.api.own_names import is_own
-from terapose.api.tasks import Running, running_in
+from terapose.api.tasks import SCRIPT, Running, running_in
 from terapose.api.tune.folder import PARAMETERS
 from terapose.api.tuned import digests_of
 from terapose.core.errors import InputError, StoreError
@@ -44,26 +46,6 @@ from terapose.pipeline.plan import KEPT
 from terapose.results.earlier import RECORD, record_of
 from terapose.results.outputs import LABELS, named
 from terapose.results.verify import check, folders_in
-
-
-@dataclass(frozen=True)
-class Left:
-    """Something that a run has left.
-
-    Attributes
-    ----------
-    path
-        A store, or the results of a second network.
-    size
-        Bytes on the disk that removing it frees: files that have another name, too, are not
-        counted.
-    kept
-        Why it stays; empty if it goes.
-    """
-
-    path: Path
-    size: int
-    kept: str
 
 
 @dataclass(frozen=True)
@@ -134,7 +116,10 @@ def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -
         places = sorted(path.parent for path in work.glob(f"*/*/store/{KEPT}"))
         running = list(running_in(work))
         left += [_decided(path, finished, running) for path in places]
-        left += [one for task in work.glob("*/*") for one in _begun_in(task, (KEPT,))]
+        for folder in (*work.glob("??"), *work.glob("??/*")):
+            left += _begun_in(folder, (KEPT, SCRIPT))
+        results = {one.folder / RECORD: one.fault for one in found}
+        left += tasks_of(place, work, results, left, running)
     return _each_once(left)
 
 
@@ -192,8 +177,11 @@ def clean(place: Path, work: Path | None = None, shared: Path | None = None) -> 
         found = left_by(place, work, shared)
         for one in found:
             if not one.kept:
-                _remove(one.path)
-        for inner in {one.path.parent for one in found if one.path.parent.name == home.NAME}:
+                for path in one.tasks or (one.path,):
+                    _remove(path)
+        above = {task.parent for one in found if not one.kept for task in one.tasks}
+        homes = {one.path.parent for one in found if one.path.parent.name == home.NAME}
+        for inner in above | homes:
             if not inner.is_symlink():
                 with suppress(OSError):  # it is not empty
                     inner.rmdir()
@@ -243,7 +231,7 @@ def _beside_cells(results: _Results, folder: Path) -> list[Left]:
 
 
 def _fault_of(folder: Path, names: Sequence[str]) -> str:
-    for path in _below(folder / name for name in (*names, RECORD)):
+    for path in below(folder / name for name in (*names, RECORD)):
         if path.is_symlink():
             return f"{path} is a link, perhaps into it"
     try:
@@ -253,21 +241,13 @@ def _fault_of(folder: Path, names: Sequence[str]) -> str:
     return ""
 
 
-def _below(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files, links and folders, with all that is below them; no link is followed."""
-    for path in paths:
-        yield path
-        for place, folders, inside in os.walk(path) if not path.is_symlink() else ():
-            yield from (Path(place, name) for name in (*folders, *inside))
-
-
 def _begun_in(folder: Path, last: Sequence[str] = (KEPT, RECORD)) -> list[Left]:
     """What an interrupted `clean` has left of what it was removing: one of these files is there."""
     with suppress(OSError), os.scandir(folder) as entries:
         names = [e.name for e in entries if files.ASIDE_NAME.fullmatch(e.name)]
         begun = [folder / name for name in sorted(names)]
         return [
-            Left(path, sum(_freed(s) for p in _below([path]) if (s := _status(p))), "")
+            Left(path, size_of([path]), "")
             for path in begun
             if not path.is_symlink() and any((path / name).is_file() for name in last)
         ]
@@ -278,14 +258,14 @@ def _probes(folder: Path) -> Iterator[Left]:
     """Probes in a folder that is, or was, on an object store, which a run could not remove."""
     with os.scandir(folder) as entries:
         for name in sorted(entry.name for entry in entries):
-            status = _status(folder / name)
+            status = status_of(folder / name)
             if (
                 status is not None
                 and stat.S_ISREG(status.st_mode)
                 and is_probe(name, status.st_size)
                 and time.time() - status.st_mtime > PROBE_AGE
             ):
-                yield Left(folder / name, _freed(status), "")
+                yield Left(folder / name, freed(status), "")
 
 
 def _decided(store: Path, results: _Finished, running: Sequence[Running] = ()) -> Left:
@@ -332,7 +312,7 @@ def _content(folder: Path) -> tuple[int, str]:
     for place, folders, inside in os.walk(folder):
         here = Path(place).relative_to(folder)
         for name in sorted((*folders, *inside)):
-            status = _status(Path(place, name))
+            status = status_of(Path(place, name))
             if status is None:  # a run that works there has removed it
                 continue
             is_file = stat.S_ISREG(status.st_mode)
@@ -340,7 +320,7 @@ def _content(folder: Path) -> tuple[int, str]:
                 return 0, f"it contains {here / name}, which is neither a file nor a folder"
             if not is_own(here / name, is_file=is_file):
                 return 0, f"it contains {here / name}, which Terapose has not written"
-            size += _freed(status)
+            size += freed(status)
     return size, ""
 
 
@@ -356,22 +336,7 @@ def _cells(cells: _Results, stores: Sequence[Left]) -> Left:
     reasons += [cells.fault] if cells.fault else []
     reasons += [f"{one.path.name} in it stays: {one.kept}" for one in stores if one.kept]
     paths = (cells.folder / name for name in names if name != home.NAME)
-    size = sum(_freed(status) for path in _below(paths) if (status := _status(path)) is not None)
-    return Left(cells.folder, size, "".join(reasons[:1]))
-
-
-def _status(path: Path) -> os.stat_result | None:
-    """Of a file or a link itself; None where it is no more."""
-    try:
-        return path.lstat()
-    except OSError:
-        return None
-
-
-def _freed(status: os.stat_result) -> int:
-    """Bytes that removing it frees: none if it is no file, or the file has another name."""
-    alone = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
-    return status.st_blocks * 512 if alone else 0
+    return Left(cells.folder, size_of(paths), "".join(reasons[:1]))
 
 
 def _remove(folder: Path) -> None:
@@ -383,6 +348,7 @@ def _remove(folder: Path) -> None:
         other = files.aside(folder)
         files.move(folder, other, "store")
         folder = other
-    for path in sorted(folder.iterdir(), key=lambda path: (path.name in (KEPT, RECORD), path)):
+    last = (KEPT, RECORD, SCRIPT)
+    for path in sorted(folder.iterdir(), key=lambda path: (path.name in last, path)):
         files.remove(path)
     folder.rmdir()

@@ -24,9 +24,10 @@ def command(results: Path, work: Path | None, store: Path | None, yes: bool) -> 
     """List or remove the intermediate results of runs whose RESULTS are complete.
 
     RESULTS is a folder of results, one that contains a folder for each sample, or what terapose
-    tune has written. Files of results are compared with their checksums first. What is kept, such
-    as the intermediate results of runs that are not finished, is listed with the reason. After
-    this, another threshold or filter runs the network again.
+    tune has written. Files of results are compared with their checksums first. With --work, the
+    folders of tasks of the last run go as well, once all of its samples are finished. What is
+    kept, such as the intermediate results of runs that are not finished, is listed with the
+    reason. After this, another threshold or filter runs the network again.
     """
     from terapose.api.clean import clean, left_by
     from terapose.core.amounts import in_bytes
@@ -34,12 +35,10 @@ def command(results: Path, work: Path | None, store: Path | None, yes: bool) -> 
 
     found = (clean if yes else left_by)(results, work, store)
     for one in found:
-        if one.kept:
-            click.echo(f"kept      {shown(one.path)}, {in_bytes(one.size)}: {shown(one.kept)}")
-        else:
-            click.echo(
-                f"{'removed' if yes else 'to go':<9} {shown(one.path)}, {in_bytes(one.size)}"
-            )
+        word = "kept" if one.kept else "removed" if yes else "to go"
+        count = f" (tasks: {len(one.tasks)})" if one.tasks else ""
+        reason = f": {shown(one.kept)}" if one.kept else ""
+        click.echo(f"{word:<9} {shown(one.path)}{count}, {in_bytes(one.size)}{reason}")
     going = [one.size for one in found if not one.kept]
     if not found:
         hint = "" if work or store else "; --work and --store name other folders to look into"

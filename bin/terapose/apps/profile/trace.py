@@ -90,6 +90,14 @@ def parse(
     return found
 
 
+def work_folders(lines: Iterable[str]) -> list[str] | None:
+    """The folder of each task of a trace; None if it has no column for them."""
+    rows = csv.DictReader(lines, delimiter="\t")
+    if "workdir" not in (rows.fieldnames or ()):
+        return None
+    return [row["workdir"] for row in rows if row["workdir"]]
+
+
 def stage_of(process: str) -> str:
     """Name of the stage of a process: ``gradients-yx`` for GRADIENTS_YX."""
     name = process.lower()
