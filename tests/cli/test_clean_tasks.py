@@ -108,7 +108,7 @@ def test_folders_of_tasks_stay(run: tuple[Path, Path], fault: str, tmp_path: Pat
     record, info = out / "sample" / "provenance.json", out / "pipeline_info"
     if fault == "unfinished":
         (info / "finished.json").unlink()
-        reason = "the last run has not finished all of its samples"
+        reason = "the last run has not finished every sample"
     elif fault == "damaged":
         (out / "sample" / "cells.csv").write_text("")
         reason = "the results have changed since they were written"

@@ -24,7 +24,7 @@ from terapose.api.tasks import SCRIPT, Running, name_of, names_in
 from terapose.apps.profile.trace import work_folders
 
 NOTE = Path("pipeline_info") / "finished.json"
-"""What a run leaves beside its results when all of its samples are finished."""
+"""What a run leaves beside its results when all samples in it are finished."""
 
 
 def tasks_of(
@@ -101,7 +101,7 @@ def _reasons(
     """Why the folders of tasks stay."""
     names = {name_of(task) for task in tasks}
     if not since:
-        yield f"the last run has not finished all of its samples: there is no {place / NOTE}"
+        yield f"the last run has not finished every sample: there is no {place / NOTE}"
     yield from filter(None, results.values())
     for record in filter(Path.is_file, results):
         if named := names & names_in(record.read_text(errors="replace")):

@@ -25,7 +25,7 @@ def command(results: Path, work: Path | None, store: Path | None, yes: bool) -> 
 
     RESULTS is a folder of results, one that contains a folder for each sample, or what terapose
     tune has written. Files of results are compared with their checksums first. With --work, the
-    folders of tasks of the last run go as well, once all of its samples are finished. What is
+    folders of tasks of the last run go as well, once all samples in it are finished. What is
     kept, such as the intermediate results of runs that are not finished, is listed with the
     reason. After this, another threshold or filter runs the network again.
     """
