@@ -60,7 +60,7 @@ workflow {
         }
         release.call()
         say_end(outdir, finished, notes)
-        if (workflow.success && outdir && !failures()) {
+        if (workflow.success && outdir && finished && !failures()) {
             note_end(outdir)
         }
     }

@@ -8,6 +8,11 @@ include { refuse ; refuse_control ; refuse_folder } from './refusals'
 // Stop where the workflow's own parameters, or the folders it runs in, cannot be used.
 def check_parameters() {
     params.each { name, value -> refuse_control(name, value) }
+    // Nextflow's value of an option that comes without one
+    def empty = ['container', 'input', 'outdir', 'simulate'].find { name -> params[name].toString() == 'true' }
+    if (empty) {
+        refuse("${empty}: got no value, or true; allowed: ${empty == 'simulate' ? 'Z,Y,X in voxels, such as 48,160,160' : 'a name'}")
+    }
     def allowed = [
         publish_layout: ['sample', 'mcmicro'],
         publish_mode: ['copy', 'link', 'move', 'symlink', 'rellink'],
@@ -17,7 +22,7 @@ def check_parameters() {
     if (wrong) {
         refuse("${wrong.key}: got ${params[wrong.key]}, allowed: ${wrong.value.join(', ')}")
     }
-    if (params.simulate && !(params.simulate ==~ /\d+,\d+,\d+/)) {
+    if (params.simulate && !(params.simulate ==~ /0*[1-9]\d*(,0*[1-9]\d*){2}/)) {
         refuse("simulate: got ${params.simulate}, allowed: Z,Y,X in voxels, such as 48,160,160")
     }
     // services run nothing without an image, and are no engine to Nextflow
@@ -25,6 +30,9 @@ def check_parameters() {
     def engine = workflow.containerEngine ?: workflow.profile.tokenize(',').find { name -> name in services }
     if (engine && !workflow.container) {
         refuse("container: nothing given, allowed: an image that ${engine} can run (docs/hpc.md says how to make one)")
+    }
+    if (params.container && !engine) {
+        refuse("container: got ${params.container}, and no profile that runs it; allowed: with -profile docker, podman, apptainer, singularity, charliecloud, or that of a cloud service")
     }
     refuse_folder('the workflow', projectDir, /["`$\\:]/)
     refuse_folder('work-dir', workflow.workDir, /[{$]/)

@@ -28,6 +28,7 @@ NOTES = 'printf "%q " "${0##*/}" "$@" >> "$CALLS"; echo >> "$CALLS"'
 MAKES = {
     "git": '[ "$1" = clone ] && mkdir -p "$3/.venv/bin" && touch "$3/.venv/bin/activate"',
     "apptainer": '[ "$1" != build ] || touch "${@: -2:1}"',
+    "sbatch": '! grep -qs "nextflow run" "$1" || bash "$1"',
 }
 """What a program leaves that later lines need."""
 
@@ -87,21 +88,25 @@ def typed(text: str, folder: Path, given: dict[str, str]) -> list[list[str]]:
 
 def test_lines_for_apptainer_can_be_typed_in_order(tmp_path: Path) -> None:
     assert APPTAINER
-    calls = typed(APPTAINER[0], tmp_path, {"/scratch/me": str(tmp_path / "scratch")})
-    assert calls[0] == ["git", "clone", "ADDRESS", "terapose"]
+    place = tmp_path / "place"
+    calls = typed(APPTAINER[0], tmp_path, {"/shared/me": str(place)})
+    clone = place / "terapose"
+    assert calls[0] == ["git", "clone", "ADDRESS", str(clone)]
     assert calls[1] == ["module", "load", "nextflow", "apptainer"]
-    clone = tmp_path / "place" / "terapose"
     recipe = (ROOT / "containers" / "terapose.def").read_text()
     arguments = re.search(r"%arguments\n(.*?)\n\n", recipe, re.S)
     assert arguments
     built = [words for words in calls if words[:2] == ["apptainer", "build"]]
     for words in built:
         *options, image, definition = words[2:]
-        assert image == "terapose.sif" and (ROOT / definition).is_file()
+        assert image.endswith(".sif") and (ROOT / definition).is_file()
         given = dict(zip(options, [*options[1:], ""], strict=True)).get("--build-arg", "variant=")
         assert f"    {given.partition('=')[0]}=" in arguments[1]
         assert {word for word in options if word.startswith("-")} <= {"--fakeroot", "--build-arg"}
-    assert [words.count("variant=cuda") for words in built] == [0, 1]
+    assert [("variant=cuda" in words, words[-2]) for words in built] == [
+        (False, "terapose.sif"),
+        (True, "terapose-cuda.sif"),
+    ]
     called = [words[3:5] for words in calls if words[:2] == ["apptainer", "exec"]]
     assert called == [["terapose", name] for name in ("plan", "status", "verify", "clean")]
     runs = [words for words in calls if words[0] == "nextflow"]
@@ -109,11 +114,12 @@ def test_lines_for_apptainer_can_be_typed_in_order(tmp_path: Path) -> None:
     assert profiles == ["slurm,apptainer", "slurm,apptainer,gpu"]
     for words in runs:
         image = words[words.index("--container") + 1]
-        assert Path(image) == clone / "terapose.sif" and Path(image).exists()
+        cuda = "-cuda" if "gpu" in words[words.index("-profile") + 1] else ""
+        assert Path(image) == clone / f"terapose{cuda}.sif" and Path(image).exists()
         for option in ("-c", "--input"):
             assert (clone / words[words.index(option) + 1]).is_file()
     site = (clone / "site.config").read_text()
-    assert f"-B {clone}" in site and site.count("{") == site.count("}") > 0
+    assert f"-B {place}" in site and site.count("{") == site.count("}") > 0
     assert (clone / "slides.csv").read_text().startswith("sample,image\nfirst,/data/")
 
 

@@ -151,8 +151,10 @@ class Traced(NamedTuple):
     failed: dict[str, tuple[str, str]]
 
 
-def traced(folder: Path, jobs: list[dict[str, Any]], settings: str) -> Traced:
-    """What is known of tasks that end in this way."""
+def traced(
+    folder: Path, jobs: list[dict[str, Any]], settings: str, samples: str = "several"
+) -> Traced:
+    """What is known of tasks that end in this way, in a run of one sample or several."""
     needs_engine()
     (folder / "jobs.json").write_text(json.dumps(jobs))
     fields = "name,tag,process,status,exit,attempt,memory,time,cpus"
@@ -160,7 +162,7 @@ def traced(folder: Path, jobs: list[dict[str, Any]], settings: str) -> Traced:
     (folder / "own.config").write_text(f"{trace}\n{settings}\n")
     script = Path(__file__).with_name("asks.nf")
     config = ["-c", ROOT / "conf/base.config", "-c", "own.config"]
-    words = ["--jobs", "jobs.json", "--answers", "failed.json"]
+    words = ["--jobs", "jobs.json", "--answers", "failed.json", "--samples", samples]
     done = subprocess.run(
         ["nextflow", "-q", *map(str, config), "run", script, *words],
         cwd=folder,
@@ -203,6 +205,24 @@ def test_what_is_asked_for_again(tmp_path: Path) -> None:
     assert asked == {name: case.asked for name, case in CASES.items()}
     gpus = [path.read_text().strip() for path in (tmp_path / "work").glob("*/*/gpus")]
     assert sorted(gpus) == ["0"] * (len(gpus) - 1) + ["1"]
+
+
+@pytest.mark.parametrize("samples", ["one", "several"])
+def test_tasks_beside_one_that_fails_are_finished(tmp_path: Path, samples: str) -> None:
+    """Of a single sample no other begins afterwards; with several samples the run goes on."""
+    following = {"name": "following", "ends": [], "process": "SMALL"}
+    ends = "Finishing pending tasks" if samples == "one" else "Error is ignored"
+    jobs: list[dict[str, Any]] = [
+        {"name": "a mistake", "ends": [2], "needs": NEEDS, "says": "terapose: it is empty"},
+        {"name": "beside", "ends": [], "needs": NEEDS, "waits_for": ends, "next": following},
+    ]
+    rows, failed = traced(tmp_path, jobs, "executor.cpus = 8\nprocess.cpus = 1", samples)
+    assert failed == {"a mistake": ("exit status 2", "it is empty")}
+    assert {row["tag"]: row["exit"] for row in rows} == {
+        "a mistake": "2",
+        "beside": "0",
+        **({} if samples == "one" else {"following": "0"}),
+    }
 
 
 @pytest.mark.parametrize("container", ["", "process.container = 'image'"])

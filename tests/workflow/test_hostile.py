@@ -199,12 +199,25 @@ def test_containers_see_images_of_odd_names_and_behind_links(
             "publish_mode: got move; touch X, allowed: copy, link, move, symlink, rellink",
         ),
         (
+            ("--simulate", "8,0,32"),
+            "simulate: got 8,0,32, allowed: Z,Y,X in voxels, such as 48,160,160",
+        ),
+        (("--input", "x.tif", "--outdir"), "outdir: got no value, or true; allowed: a name"),
+        (
+            ("--input", "x.tif", "--container", "image"),
+            "container: got image, and no profile that runs it; allowed: with -profile docker, "
+            "podman, apptainer, singularity, charliecloud, or that of a cloud service",
+        ),
+        (
             ("--input", "x.tif", "-work-dir", "work$(touch X)"),
             "work-dir: work$(touch X) cannot be used by Nextflow; got $ in its path; "
             "rename a folder",
         ),
     ],
-    ids=["simulate", "outdir", "markers", "publish_mode", "work-dir"],
+    ids=[
+        *("simulate", "outdir", "markers", "publish_mode", "zero", "no value", "no engine"),
+        "work-dir",
+    ],
 )
 def test_values_that_are_refused(launches: Launches, words: tuple[str, ...], sentence: str) -> None:
     launch = launches("refused")
