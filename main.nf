@@ -1,6 +1,6 @@
 #!/usr/bin/env nextflow
 
-include { expect_samples ; failures ; numbers_in ; say_end } from './modules/failures'
+include { expect_samples ; numbers_in ; say_end } from './modules/failures'
 include { help_text } from './modules/help'
 include { hold } from './modules/lock'
 include { LOOK } from './modules/phases/look'
@@ -57,11 +57,12 @@ workflow {
     workflow.onComplete = {
         if (workflow.success && outdir) {
             finished.each { name, _numbers -> remove_note(outdir, name) }
+            // whatever was ignored is a sample that failed
+            if (finished && !workflow.stats.ignoredCount) {
+                note_end(outdir, finished.keySet())
+            }
         }
         release.call()
         say_end(outdir, finished, notes)
-        if (workflow.success && outdir && finished && !failures()) {
-            note_end(outdir)
-        }
     }
 }

@@ -38,11 +38,17 @@ def note_of_end(outdir) {
     return file("${outdir}/pipeline_info", glob: false).resolve('finished.json')
 }
 
-// Write that note.
-def note_end(outdir) {
+// Write that note, with the names of the samples.
+def note_end(outdir, samples) {
     def note = note_of_end(outdir)
     note.parent.mkdirs()
-    note.text = groovy.json.JsonOutput.toJson([run: workflow.runName, session: "${workflow.sessionId}", work: workflow.workDir.toUriString()]) + '\n'
+    note.text = groovy.json.JsonOutput.toJson([
+        run: workflow.runName,
+        session: "${workflow.sessionId}",
+        work: workflow.workDir.toUriString(),
+        ended: System.currentTimeMillis() / 1000,
+        samples: samples.collect { name -> folder_of(name) },
+    ]) + '\n'
 }
 
 // Remove results of an earlier run from a sample's folder, and say so. They may be links: not what

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.asked import ASKED, only_if_asked
-from tests.integration import charliecloud
+from tests.integration import charliecloud, slurm
 from tests.integration.charliecloud import USER, missing, run_as_user, run_in
 from tests.workflow.launch import PATIENCE, ROOT, environment, needs_engine, results, segment
 
@@ -135,3 +136,34 @@ def test_kernels_for_another_processor_give_the_same_bytes(
     run_in(image, folder, *words, NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES="")
     assert len(kept()) > len(ready)
     assert results(folder / "other") == results(folder / "out" / "nuclei")
+
+
+@pytest.mark.skipif(ASKED and bool(slurm.missing()), reason=slurm.missing() if ASKED else "")
+def test_jobs_of_a_cluster_run_in_containers(work: Path, image: Path, folder: Path) -> None:
+    """SLURM accepts no job of a user without a name: this run is root's."""
+    with tempfile.TemporaryDirectory(prefix="jobs-") as made:
+        place = Path(made)
+        cluster = slurm.Cluster(place / "one")
+        site = place / "site.config"
+        site.write_text(
+            "process.resourceLimits = [cpus: 2, memory: 6.GB, time: 1.h]\n"
+            "executor { pollInterval = '1 sec'\n queueStatInterval = '2 sec' }\n"
+        )
+        words = ("-profile", "slurm,charliecloud,test", "--container", image)
+        cluster.start()
+        try:
+            run = subprocess.run(
+                ["nextflow", "-c", site, "run", ROOT, *words, "--single_task", "false"],
+                cwd=place,
+                env={**environment(), **cluster.environment},
+                capture_output=True,
+                text=True,
+                timeout=3 * PATIENCE,
+            )
+        finally:
+            cluster.stop()
+        assert run.returncode == 0, run.stdout + run.stderr
+        scripts = [path.read_text() for path in place.glob("work/*/*/.command.run")]
+        assert len(scripts) > 20
+        assert all("#SBATCH" in text and f" {image} -- " in text for text in scripts)
+        assert results(place / "results" / "nuclei") == results(folder / "out" / "nuclei")

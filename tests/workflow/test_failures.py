@@ -61,6 +61,7 @@ def test_samples_that_fail_early_and_late(
     (kept, going), *_ = cleaned(launch.out, launch.work)
     assert len(going) == 1 and "no results of this run are here" in kept[0]
     assert len(kept) == 2 and "the last run has not finished every sample" in kept[1]
+    assert not (launch.out / "pipeline_info" / "finished.json").exists()
     # mended, and run again: only what failed runs
     for name in ("cut", "holed"):
         write_tiff(folder / f"{name}.tif", plane)

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from terapose.api import home
-from terapose.api.finished_tasks import tasks_of
+from terapose.api.finished_tasks import is_plan, tasks_of
 from terapose.api.left import Left, below, freed, size_of, status_of
 from terapose.api.own_names import is_own
 from terapose.api.tasks import SCRIPT, Running, running_in
@@ -117,7 +117,8 @@ def left_by(place: Path, work: Path | None = None, shared: Path | None = None) -
         running = list(running_in(work))
         left += [_decided(path, finished, running) for path in places]
         for folder in (*work.glob("??"), *work.glob("??/*")):
-            left += _begun_in(folder, (KEPT, SCRIPT))
+            if not folder.is_symlink():
+                left += _begun_in(folder, (KEPT, SCRIPT))
         results = {one.folder / RECORD: one.fault for one in found}
         left += tasks_of(place, work, results, left, running)
     return _each_once(left)
@@ -174,18 +175,31 @@ def clean(place: Path, work: Path | None = None, shared: Path | None = None) -> 
     with ExitStack() as held:
         for folder in dict.fromkeys([place, *_folders_in(place)]):
             held.enter_context(lock.held(folder, to_free=True))
-        found = left_by(place, work, shared)
-        for one in found:
-            if not one.kept:
-                for path in one.tasks or (one.path,):
-                    _remove(path)
-        above = {task.parent for one in found if not one.kept for task in one.tasks}
-        homes = {one.path.parent for one in found if one.path.parent.name == home.NAME}
-        for inner in above | homes:
-            if not inner.is_symlink():
+        found = [_gone(one) for one in left_by(place, work, shared)]
+        above = {path.parent for one in found for path in one.tasks or (one.path,)}
+        for inner in above:
+            is_own = inner.name == home.NAME or (work and inner.parent == work.absolute())
+            if is_own and not inner.is_symlink():
                 with suppress(OSError):  # it is not empty
                     inner.rmdir()
     return found
+
+
+def _gone(left: Left) -> Left:
+    """What was left, removed if it goes; folders of tasks as far as this is possible."""
+    if left.kept:
+        return left
+    if not left.tasks:
+        _remove(left.path)
+        return left
+    fault = ""
+    # plans, whose stores others may name, last
+    for task in sorted(left.tasks, key=is_plan):
+        try:
+            _remove(task, empty=is_plan(task))
+        except OSError as error:
+            fault = fault or f"{task} cannot be removed: {error}"
+    return replace(left, kept=fault)
 
 
 def _folders_in(place: Path) -> list[Path]:
@@ -339,14 +353,19 @@ def _cells(cells: _Results, stores: Sequence[Left]) -> Left:
     return Left(cells.folder, size_of(paths), "".join(reasons[:1]))
 
 
-def _remove(folder: Path) -> None:
-    """Remove a probe, or a folder, under another name, what says whose it is last."""
+def _remove(folder: Path, *, empty: bool = False) -> None:
+    """Remove a probe, or a folder, under another name, what says whose it is last.
+
+    With ``empty``, an empty folder stays in its place.
+    """
     if not folder.is_dir():
         files.remove(folder)
         return
     if not files.ASIDE_NAME.fullmatch(folder.name):
         other = files.aside(folder)
         files.move(folder, other, "store")
+        if empty:
+            folder.mkdir()
         folder = other
     last = (KEPT, RECORD, SCRIPT)
     for path in sorted(folder.iterdir(), key=lambda path: (path.name in last, path)):

@@ -1,30 +1,80 @@
 """Folders of tasks that a finished run of the workflow has left in its work folder.
 
-1. A run whose samples are all finished leaves a note beside its results (``modules/outdir.nf``),
+1. A run that has finished all samples leaves a note beside its results (``modules/outdir.nf``),
    which the next run into the same folder removes before its first task. Nextflow's trace, with
    the column ``workdir``, names the folders of its tasks, those of earlier runs that it reused
    among them.
-2. Attempts that failed in earlier runs are in no trace. Their scripts name the store of the run,
-   which is in one of these folders. They count, too, if they have ended.
-3. All these folders go, or none: as long as results are missing or damaged, lead into one of them
-   or name one, a store in them stays, or a task that has begun since may read them, they stay.
-4. A folder has to have a name that Nextflow gives, and its script. Links in it are removed, and not
+2. Other tasks in the work folder that name the store of the run, which is in one of these folders,
+   count too if they have ended: failed attempts, and earlier runs with other parameters. Not those
+   that publish into another folder of results.
+3. All these folders go, or none. They stay as long as results are missing or damaged, or name one
+   of them; these results or others, published from the same work folder, have a link into one; a
+   store in them stays; or a task that has been made since may read them.
+4. A folder has to have a name that Nextflow gives, and its script. Links are removed, and not
    followed. What else is in a work folder (``tmp``, ``stage-*``, environments) stays.
+5. The folder of a plan stays, empty. If it went, and any task of another run that names it did not,
+   Nextflow could make the same one again, and take for done what is no longer in its store.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from terapose.api.left import Left, below, size_of
+from terapose.api.left import Left, size_of
 from terapose.api.profile import TRACE
-from terapose.api.tasks import SCRIPT, Running, name_of, names_in
+from terapose.api.tasks import SCRIPT, Running, is_name, name_of, names_in
 from terapose.apps.profile.trace import work_folders
+from terapose.pipeline.plan import KEPT
+from terapose.results.earlier import RECORD
 
 NOTE = Path("pipeline_info") / "finished.json"
-"""What a run leaves beside its results when all samples in it are finished."""
+"""What a run leaves beside its results when it has finished all samples."""
+_INTO = re.compile(r"--into ('(?:[^']|'\\'')*'|\S+)")
+"""Where a task publishes: a folder in that of a run's results."""
+_LATE = 60.0
+"""Seconds by which Nextflow may finish its trace after the note."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is known of a finished run.
+
+    Attributes
+    ----------
+    names
+        Those of the tasks, as in their folders.
+    samples
+        Folders of the samples' results in that of the run.
+    ended
+        When it ended.
+    """
+
+    names: frozenset[str]
+    samples: tuple[str, ...]
+    ended: float
+
+
+@dataclass(frozen=True)
+class _Others:
+    """What other tasks in the work folder are.
+
+    Attributes
+    ----------
+    own
+        Folders of those that have ended, name a store of the run, and publish nowhere else.
+    places
+        Where others publish: folders of samples.
+    """
+
+    own: tuple[Path, ...]
+    places: frozenset[Path]
 
 
 def tasks_of(
@@ -47,72 +97,118 @@ def tasks_of(
     stores
         What was found in the work folder.
     running
-        Tasks in the work folder that have begun and not ended.
+        Tasks in the work folder that have been made and not ended.
     """
-    trace = place / TRACE
-    if not trace.is_file():
+    if not any(_is_task(folder) for folder in work.glob("??/*")):
         return []
+    run = _finished(place, work)
+    if isinstance(run, str):
+        return [Left(work, None, f"its tasks stay: {run}")]
+    others = _others(place, work, run)
+    listed = (work / name for name in sorted(run.names))
+    tasks = (*filter(_is_task, listed), *others.own)
+    if not tasks:
+        return []
+    counted = sum(one.size or 0 for one in stores if one.path.parent in tasks)
+    reasons = _reasons(place, work, run, {*tasks}, results, stores, others.places, running)
+    return [Left(work, size_of(tasks) - counted, next(reasons, ""), tasks)]
+
+
+def is_plan(task: Path) -> bool:
+    """Whether a task is that of a plan, whose folder has the run's store."""
+    return (task / KEPT).exists()
+
+
+def _finished(place: Path, work: Path) -> _Run | str:
+    """The last run with results in a folder; or why it is not known to be finished."""
+    note, trace = place / NOTE, place / TRACE
+    try:
+        noted = json.loads(note.read_text(encoding="utf-8"))
+        folder, ended, samples = noted["work"], float(noted["ended"]), tuple(noted["samples"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"the last run has not finished every sample: there is no {note}, or it is damaged"
+    if Path(folder).resolve() != work.resolve():
+        return f"the work folder of the last run is {folder}, by {note}"
+    if not trace.is_file():
+        return f"there is no {trace}, which names the folders of tasks"
+    if trace.stat().st_mtime > ended + _LATE:
+        return f"{trace} was written after the run had ended"
     with trace.open(encoding="utf-8", errors="replace", newline="") as lines:
         named = work_folders(lines)
     if named is None:
-        return [Left(work, 0, f"{trace} has no column workdir, which names the folders of tasks")]
-    since = (place / NOTE).stat().st_mtime if (place / NOTE).is_file() else 0.0
-    names = {name_of(folder) for folder in map(Path, named) if _is_in(folder, work)}
-    listed = [work / name for name in sorted(names) if _is_task(work / name)]
-    tasks = (*listed, *_failed(names, work, since))
-    if not tasks:
-        return []
-    inside = {one.path for one in stores}
-    size = size_of(path for task in tasks for path in task.iterdir() if path not in inside)
-    reasons = _reasons(place, work, set(tasks), results, stores, running, since)
-    return [Left(work, size, next(reasons, ""), tasks)]
+        return f"{trace} has no column workdir, which names the folders of tasks"
+    names = (name for above, _, name in map(_parted, named) if Path(above) == Path(folder))
+    return _Run(frozenset(filter(is_name, names)), samples, ended)
 
 
-def _is_in(folder: Path, work: Path) -> bool:
-    return folder.parent.parent.resolve() == work.resolve()
+def _parted(folder: str) -> tuple[str, str, str]:
+    """A folder of a task in that of the work, and its name."""
+    above, _, name = folder.rpartition("/")
+    above, _, first = above.rpartition("/")
+    return above, "/", f"{first}/{name}"
 
 
 def _is_task(folder: Path) -> bool:
-    known = names_in(name_of(folder)) and not folder.is_symlink()
-    return bool(known) and (folder / SCRIPT).is_file()
+    links = folder.is_symlink() or folder.parent.is_symlink()
+    with suppress(OSError):
+        return not links and is_name(name_of(folder)) and (folder / SCRIPT).is_file()
+    return False
 
 
-def _failed(listed: Set[str], work: Path, since: float) -> Iterator[Path]:
-    """Tasks that are not listed, ended before a time, and name the store of one that is."""
+def _others(place: Path, work: Path, run: _Run) -> _Others:
+    """What tasks are that the trace does not list."""
+    own, places = [], set()
     for folder in sorted(work.glob("??/*")):
-        ended = folder / ".exitcode"
-        if name_of(folder) not in listed and _is_task(folder) and ended.is_file():
+        if name_of(folder) in run.names or not _is_task(folder):
+            continue
+        with suppress(OSError):
             script = (folder / ".command.sh").read_text(errors="replace")
-            named = listed & names_in(script)
-            is_own = any(f"{name}/store" in script for name in named)
-            if is_own and ended.stat().st_mtime < since:
-                yield folder
+            into = {Path(*shlex.split(quoted)) for quoted in _INTO.findall(script)}
+            elsewhere = {path for path in into if not path.is_relative_to(place.absolute())}
+            places |= elsewhere
+            named = any(f"{name}/store" in script for name in run.names & names_in(script))
+            ended = (folder / ".exitcode").stat().st_mtime
+            if named and not elsewhere and ended < run.ended:
+                own.append(folder)
+    return _Others(tuple(own), frozenset(places))
 
 
 def _reasons(
     place: Path,
     work: Path,
-    tasks: set[Path],
+    run: _Run,
+    tasks: Set[Path],
     results: Mapping[Path, str],
     stores: Sequence[Left],
+    places: Set[Path],
     running: Sequence[Running],
-    since: float,
 ) -> Iterator[str]:
     """Why the folders of tasks stay."""
     names = {name_of(task) for task in tasks}
-    if not since:
-        yield f"the last run has not finished every sample: there is no {place / NOTE}"
+    records = [place / sample / RECORD for sample in run.samples]
+    yield from (f"{record} is missing" for record in records if not record.is_file())
     yield from filter(None, results.values())
-    for record in filter(Path.is_file, results):
-        if named := names & names_in(record.read_text(errors="replace")):
+    for record in results:
+        if named := names & names_in(record.read_text(encoding="utf-8", errors="replace")):
             yield f"{record} names {work / min(named)}"
     real = {task.resolve() for task in tasks}
-    for path in below([place]):
-        if path.is_symlink() and real & {*Path(os.path.realpath(path)).parents}:
+    for path in _links([place, *{sample.parent for sample in places}], work.resolve()):
+        target = path.resolve()
+        if real & {target, *target.parents}:
             yield f"{path} is a link into it"
     yield from (
         f"{one.path} stays: {one.kept}" for one in stores if one.kept and one.path.parent in tasks
     )
     for task in running:
-        if task.begun > since and names & names_in(task.script):
+        if task.begun > run.ended and names & names_in(task.script):
             yield f"a task that may read it has begun and not ended: {task.folder}"
+
+
+def _links(places: Sequence[Path], work: Path) -> Iterator[Path]:
+    """Links in folders of results, but for those in the work folder."""
+    for place in places:
+        for folder, folders, inside in os.walk(place.resolve()):
+            yield from (
+                path for name in (*folders, *inside) if (path := Path(folder, name)).is_symlink()
+            )
+            folders[:] = [name for name in folders if Path(folder, name) != work]

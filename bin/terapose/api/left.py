@@ -19,7 +19,7 @@ class Left:
         A store, the results of a second network, or a work folder.
     size
         Bytes on the disk that removing it frees: files that have another name, too, are not
-        counted.
+        counted. None where it is not known what would go.
     kept
         Why it stays; empty if it goes.
     tasks
@@ -27,7 +27,7 @@ class Left:
     """
 
     path: Path
-    size: int
+    size: int | None
     kept: str
     tasks: tuple[Path, ...] = ()
 
@@ -55,6 +55,12 @@ def freed(status: os.stat_result) -> int:
 
 
 def size_of(paths: Iterable[Path]) -> int:
-    """Bytes on the disk that removing files and folders frees."""
-    found = (status_of(path) for path in below(paths))
-    return sum(freed(status) for status in found if status is not None)
+    """Bytes on the disk that removing files and folders frees: those with no other names."""
+    seen: dict[tuple[int, int], list[os.stat_result]] = {}
+    for path in below(paths):
+        status = status_of(path)
+        if status is not None and stat.S_ISREG(status.st_mode):
+            seen.setdefault((status.st_dev, status.st_ino), []).append(status)
+    return sum(
+        names[0].st_blocks * 512 for names in seen.values() if len(names) >= names[0].st_nlink
+    )

@@ -16,7 +16,7 @@ _TEXTS = (".command.sh", ".command.stage", SCRIPT)
 
 
 class Running(NamedTuple):
-    """A task that has begun and not ended: its folder, when it began, and its scripts."""
+    """A task that has been made and not ended: its folder, when it began, and its scripts."""
 
     folder: Path
     begun: float
@@ -28,19 +28,26 @@ def name_of(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
+def is_name(name: str) -> bool:
+    """Whether a name is one that Nextflow gives."""
+    return bool(_NAME.fullmatch(name))
+
+
 def names_in(text: str) -> set[str]:
     """Names of tasks in a text, as `name_of` gives them."""
     return set(_NAME.findall(text))
 
 
 def running_in(work: Path) -> Iterator[Running]:
-    """Tasks that have begun and not ended."""
-    for begun in work.glob("*/*/.command.begin"):
-        folder = begun.parent
+    """Tasks that have been made and not ended; their jobs may still wait in a queue."""
+    for script in work.glob(f"*/*/{SCRIPT}"):
+        folder = script.parent
         if not (folder / ".exitcode").exists():
             texts = []
             for name in _TEXTS:
                 with suppress(OSError):
                     texts.append((folder / name).read_text(errors="replace"))
             with suppress(OSError):
-                yield Running(folder, begun.stat().st_mtime, "\n".join(texts))
+                begun = folder / ".command.begin"
+                made = (begun if begun.exists() else script).stat().st_mtime
+                yield Running(folder, made, "\n".join(texts))

@@ -38,8 +38,9 @@ def command(results: Path, work: Path | None, store: Path | None, yes: bool) -> 
         word = "kept" if one.kept else "removed" if yes else "to go"
         count = f" (tasks: {len(one.tasks)})" if one.tasks else ""
         reason = f": {shown(one.kept)}" if one.kept else ""
-        click.echo(f"{word:<9} {shown(one.path)}{count}, {in_bytes(one.size)}{reason}")
-    going = [one.size for one in found if not one.kept]
+        size = "" if one.size is None else f", {in_bytes(one.size)}"
+        click.echo(f"{word:<9} {shown(one.path)}{count}{size}{reason}")
+    going = [one.size or 0 for one in found if not one.kept]
     if not found:
         hint = "" if work or store else "; --work and --store name other folders to look into"
         click.echo(f"no intermediate results beside {shown(results)}{hint}")

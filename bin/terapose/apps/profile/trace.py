@@ -92,10 +92,11 @@ def parse(
 
 def work_folders(lines: Iterable[str]) -> list[str] | None:
     """The folder of each task of a trace; None if it has no column for them."""
-    rows = csv.DictReader(lines, delimiter="\t")
-    if "workdir" not in (rows.fieldnames or ()):
+    rows = [line.rstrip("\r\n").split("\t") for line in lines]
+    if not rows or "workdir" not in rows[0]:
         return None
-    return [row["workdir"] for row in rows if row["workdir"]]
+    place = rows[0].index("workdir")
+    return [row[place] for row in rows[1:] if len(row) > place]
 
 
 def stage_of(process: str) -> str:
