@@ -195,7 +195,7 @@ def test_folders_of_tasks_stay(run: tuple[Path, Path], fault: str, tmp_path: Pat
         reason = f"the work folder of the last run is {tmp_path}"
     elif fault == "newer trace":
         os.utime(info / "trace.txt", (time.time() + 3600,) * 2)
-        reason = "was written after the run had ended"
+        reason = "was written after the end of the run"
     elif fault == "no trace":
         (info / "trace.txt").unlink()
         reason = "trace.txt, which names the folders of tasks"

@@ -10,7 +10,7 @@
    parameters and other results may be at work, so there no run at all may have worked since.
 3. What `terapose tune` has left goes if it is finished: its runs have no results that stay, but the
    sheet says that all of them are (`terapose.api.tuned`).
-4. The folders of tasks of a run of the workflow go when all of its samples are finished
+4. The folders of tasks of a run of the workflow go when it has finished all samples
    (`terapose.api.finished_tasks`).
 5. A store goes as a whole or not at all. It has to consist of regular files in real folders, under
    names that this program gives; with anything else in it, it stays. No link is followed. It is

@@ -132,20 +132,14 @@ def _finished(place: Path, work: Path) -> _Run | str:
     if not trace.is_file():
         return f"there is no {trace}, which names the folders of tasks"
     if trace.stat().st_mtime > ended + _LATE:
-        return f"{trace} was written after the run had ended"
+        return f"{trace} was written after the end of the run"
     with trace.open(encoding="utf-8", errors="replace", newline="") as lines:
         named = work_folders(lines)
     if named is None:
         return f"{trace} has no column workdir, which names the folders of tasks"
-    names = (name for above, _, name in map(_parted, named) if Path(above) == Path(folder))
+    above = f"{folder.rstrip('/')}/"
+    names = (one.removeprefix(above) for one in named if one.startswith(above))
     return _Run(frozenset(filter(is_name, names)), samples, ended)
-
-
-def _parted(folder: str) -> tuple[str, str, str]:
-    """A folder of a task in that of the work, and its name."""
-    above, _, name = folder.rpartition("/")
-    above, _, first = above.rpartition("/")
-    return above, "/", f"{first}/{name}"
 
 
 def _is_task(folder: Path) -> bool:
