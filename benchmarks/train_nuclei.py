@@ -306,6 +306,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the weights")
     parser.add_argument("--trial", choices=TRIALS, nargs="+", default=["recipe"])
     parser.add_argument("--epochs", type=int, help="in place of the trial's own number")
+    parser.add_argument("--seed", type=int, help="in place of the trial's own")
     parser.add_argument(
         "--precision",
         choices=("float32", "bfloat16"),
@@ -326,8 +327,8 @@ def main(words: Sequence[str] | None = None) -> None:
     for name in given.trial:
         output = given.output / f"{name.replace(' ', '-')}.pth"
         trial = TRIALS[name]
-        own = {name: getattr(given, name) for name in ("epochs", "precision", "init")}
-        changed = {name: value for name, value in own.items() if value}
+        own = {name: getattr(given, name) for name in ("epochs", "seed", "precision", "init")}
+        changed = {name: value for name, value in own.items() if value is not None}
         trial = replace(trial, settings=replace(trial.settings, **changed))
         run(
             trial,
