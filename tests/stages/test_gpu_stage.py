@@ -5,7 +5,9 @@ The CPU plays the device, with batches of one tile on one thread, as the CPU run
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tests.fields import prepared
 from tests.synthetic import nuclei, write_zarr
 
 from terapose.api.runner import segment_file
-from terapose.core.devices import device_for
+from terapose.core.devices import device_for, turn_of
 from terapose.core.params import check
 from terapose.io.labels.ome_zarr import open_level
 from terapose.networks import base, on_device
@@ -97,12 +99,12 @@ def test_each_gpu_has_one_process_for_the_network(tmp_path: Path, tiny_model: Pa
 
 def test_tasks_share_the_gpus_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert [device_for("cuda", task) for task in range(4)] == [
-        "cuda:0",
-        "cuda:1",
-        "cuda:2",
-        "cuda:0",
-    ]
+    turns = [turn_of("00000001ffff", task) for task in range(4)]
+    assert [device_for("cuda", turn) for turn in turns] == ["cuda:1", "cuda:2", "cuda:0", "cuda:1"]
+    # so do images with a single task
+    plans = [hashlib.sha256(bytes([n])).hexdigest() for n in range(60)]
+    used = Counter(device_for("cuda", turn_of(plan, 0)) for plan in plans)
+    assert len(used) == 3 and min(used.values()) >= 10
     assert device_for("cpu", 1) == "cpu"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert device_for("cuda", 5) == "cuda"

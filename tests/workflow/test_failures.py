@@ -83,12 +83,13 @@ def what_is_left_goes(launch: Launch) -> None:
         for path in launch.work.glob("*/*/.exitcode")
         if uses_store(path.parent) and path.read_bytes().strip() == b"0"
     )
-    status = begun.read_bytes()
+    status, ended = begun.read_bytes(), begun.stat().st_mtime
     begun.unlink()
     (begun.parent / ".command.begin").touch()
     (kept, _), *_ = cleaned(launch.out, launch.work)
     assert any(str(begun.parent) in line for line in kept), kept
     begun.write_bytes(status)
+    os.utime(begun, (ended, ended))
     (kept, gone), stores = cleaned(launch.out, launch.work, "--yes")
     # of the sample that failed there is the store of its first run, too
     assert len(gone) >= 3 and not stores - {line.split()[1].rstrip(",") for line in kept}

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 
-def device_for(kind: str, task: int) -> str:
-    """Which device of a kind a task uses: with several GPUs, those of neighbouring tasks differ.
+def turn_of(digest: str, task: int) -> int:
+    """The turn of a task, by which GPUs are shared out.
+
+    Those of neighbouring tasks differ, and so, mostly, do those of different plans: of small
+    images each has a single task.
+
+    Parameters
+    ----------
+    digest
+        Of the plan: hexadecimal digits.
+    task
+        Number of the task.
+    """
+    return int(digest[:8], 16) + task
+
+
+def device_for(kind: str, turn: int) -> str:
+    """Which device of a kind a task uses: with several GPUs, those of successive turns differ.
 
     Parameters
     ----------
     kind
         "cpu" or "cuda".
-    task
-        Number of the task.
+    turn
+        Of the task (`turn_of`).
     """
     count = how_many(kind)
-    return f"{kind}:{task % count}" if count > 1 else kind
+    return f"{kind}:{turn % count}" if count > 1 else kind
 
 
 def how_many(kind: str) -> int:

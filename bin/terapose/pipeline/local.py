@@ -113,7 +113,7 @@ class Runner:
         # fewer tasks than processes leave none of the cores to themselves
         share = max(1, self.cores // min(sum(pool.workers for pool in pools), max(1, total)))
         futures = [
-            # as `terapose.core.devices.device_for` shares out tasks
+            # each process keeps to one GPU, as `terapose.core.devices` shares them out
             pools[task % len(pools)].submit(_work, text, place, stage, task, given, before, share)
             for task in range(total)
         ]

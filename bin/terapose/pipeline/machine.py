@@ -47,7 +47,7 @@ _CORE_NAMES = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename")
 
 
 def kind_here(
-    libraries: Iterable[Library], *, use_gpu: bool = False, task: int = 0
+    libraries: Iterable[Library], *, use_gpu: bool = False, turn: int = 0
 ) -> dict[str, str]:
     """What the bits of libraries depend on in this process.
 
@@ -57,15 +57,15 @@ def kind_here(
         Their names.
     use_gpu
         Whether torch works on a GPU.
-    task
-        Number of the task: of several GPUs it decides which (`terapose.core.devices`).
+    turn
+        Of the task: with several GPUs it decides which (`terapose.core.devices`).
 
     Returns
     -------
     dict
         A description of the kind of machine, by library.
     """
-    torch = partial(_gpu, task) if use_gpu else _torch
+    torch = partial(_gpu, turn) if use_gpu else _torch
     found = {"torch": torch, "numpy": _numpy, "numba": _numba}
     return {name: found[name]() for name in libraries}
 
@@ -87,12 +87,12 @@ def _torch() -> str:
     return f"{torch.__version__} on a processor {_processor()} ({used})"
 
 
-def _gpu(task: int) -> str:
+def _gpu(turn: int) -> str:
     import torch
 
     if not torch.cuda.is_available():
         return f"{torch.__version__} without a GPU"  # the stage refuses to run
-    device = device_for("cuda", task)
+    device = device_for("cuda", turn)
     major, minor = torch.cuda.get_device_capability(device)
     hip, cuda = torch.version.hip, torch.version.cuda
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
