@@ -121,7 +121,7 @@ def _section(data_set: DataSet, rows: Sequence[Row]) -> list[str]:
         some = {way: [r for r in own if r.image.endswith(end)] for way, own in ways.items()}
         if all(some.values()):
             parts += [f"Images of the {name}:", _scores(data_set, some)]
-    if len(rows) > len(ways):
+    if len(rows[0].evaluation.sizes) > 1:
         parts += ["By size of the annotated object, at an IoU of 0.5:", _sizes(ways)]
     if len(next(iter(ways.values()))) > 1 and not data_set.planar:
         table = _images(data_set, rows)

@@ -21,6 +21,8 @@ from terapose.apps.train.data import median_diameter
 from terapose.core.errors import InputError
 from terapose.io.images.array_like import open_labels
 
+ENOUGH = 100
+"""Objects of a single image for scores by their size."""
 SHARES = (0.25, 0.5, 0.75)
 
 
@@ -194,11 +196,12 @@ def _median(labels: str) -> float:
 
 
 def size_edges(samples: Sequence[Sample]) -> tuple[float, ...] | None:
-    """Quartiles of the sizes of all reference objects in voxels; None of a single image."""
-    if len(samples) < 2:
-        return None
+    """Quartiles of the sizes of all reference objects in voxels; None of a few in one image."""
     sizes = [
         np.unique(labels[labels > 0], return_counts=True)[1]
         for labels in (open_labels(one.labels)[one.region] for one in samples)
     ]
-    return tuple(float(edge) for edge in np.unique(np.quantile(np.concatenate(sizes), SHARES)))
+    pooled = np.concatenate(sizes)
+    if len(samples) < 2 and len(pooled) < ENOUGH:
+        return None
+    return tuple(float(edge) for edge in np.unique(np.quantile(pooled, SHARES)))
