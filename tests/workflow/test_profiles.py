@@ -196,7 +196,7 @@ def test_the_lines_for_apptainer_resolve(tmp_path: Path) -> None:
     lines = resolved(tmp_path, "slurm,apptainer", "-c", "site.config")
     assert LIMITS in lines
     assert "process.queue = 'cpu'" in lines
-    assert f"apptainer.runOptions = '-B {tmp_path} -B /scratch'" in lines
+    assert "apptainer.runOptions = '-B /shared/me -B /scratch'" in lines
 
 
 def test_help_lists_the_parameters(launches: Launches) -> None:
