@@ -37,9 +37,9 @@ FLOWS_BASE = 100 * MB
 """The same with what smooths flows."""
 BASE = 160 * MB
 """Python with numba and zarr."""
-KERNELS_BASE = 220 * MB
+KERNELS_BASE = 230 * MB
 """The same with the kernels of stages on blocks."""
-FOLLOW_BASE = 236 * MB
+FOLLOW_BASE = 246 * MB
 """The same with all kernels that follow flows."""
 BLOCKS_BASE = 260 * MB
 """The same with tables of cells."""
