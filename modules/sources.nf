@@ -9,9 +9,9 @@ include { refuse ; refuse_control ; refuse_folder } from './refusals'
 def check_parameters() {
     params.each { name, value -> refuse_control(name, value) }
     // Nextflow's value of an option that comes without one
-    def empty = ['container', 'input', 'outdir', 'simulate'].find { name -> params[name].toString() == 'true' }
+    def empty = ['container', 'input', 'outdir'].find { name -> params[name].toString() == 'true' }
     if (empty) {
-        refuse("${empty}: got no value, or true; allowed: ${empty == 'simulate' ? 'Z,Y,X in voxels, such as 48,160,160' : 'a name'}")
+        refuse("${empty}: got no value, or true; allowed: a name")
     }
     def allowed = [
         publish_layout: ['sample', 'mcmicro'],

@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 _SETTINGS = """\
@@ -42,6 +44,17 @@ MailProg=/bin/true
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=8000 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+
+
+SITE = """
+process.resourceLimits = [cpus: 2, memory: 6.GB, time: 1.h]
+executor {
+    pollInterval = '1 sec'
+    queueStatInterval = '2 sec'
+    exitReadTimeout = '20 sec'
+}
+"""
+"""The site's settings for Nextflow."""
 
 
 def missing() -> str:
@@ -113,6 +126,18 @@ class Cluster:
     def jobs(self, state: str = "running") -> list[str]:
         """Numbers of the jobs in a state."""
         return self.call("squeue", "-h", "-o", "%A", "-t", state).split()
+
+
+@contextmanager
+def started() -> Iterator[Cluster]:
+    """A cluster while a block runs."""
+    with TemporaryDirectory(prefix="slurm-") as folder:
+        made = Cluster(Path(folder) / "one")
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
 
 
 def _is_running(number: int) -> bool:

@@ -141,27 +141,19 @@ def test_kernels_for_another_processor_give_the_same_bytes(
 @pytest.mark.skipif(ASKED and bool(slurm.missing()), reason=slurm.missing() if ASKED else "")
 def test_jobs_of_a_cluster_run_in_containers(work: Path, image: Path, folder: Path) -> None:
     """SLURM accepts no job of a user without a name: this run is root's."""
-    with tempfile.TemporaryDirectory(prefix="jobs-") as made:
+    with tempfile.TemporaryDirectory(prefix="jobs-") as made, slurm.started() as cluster:
         place = Path(made)
-        cluster = slurm.Cluster(place / "one")
         site = place / "site.config"
-        site.write_text(
-            "process.resourceLimits = [cpus: 2, memory: 6.GB, time: 1.h]\n"
-            "executor { pollInterval = '1 sec'\n queueStatInterval = '2 sec' }\n"
-        )
+        site.write_text(slurm.SITE)
         words = ("-profile", "slurm,charliecloud,test", "--container", image)
-        cluster.start()
-        try:
-            run = subprocess.run(
-                ["nextflow", "-c", site, "run", ROOT, *words, "--single_task", "false"],
-                cwd=place,
-                env={**environment(), **cluster.environment},
-                capture_output=True,
-                text=True,
-                timeout=3 * PATIENCE,
-            )
-        finally:
-            cluster.stop()
+        run = subprocess.run(
+            ["nextflow", "-c", site, "run", ROOT, *words, "--single_task", "false"],
+            cwd=place,
+            env={**environment(), **cluster.environment},
+            capture_output=True,
+            text=True,
+            timeout=3 * PATIENCE,
+        )
         assert run.returncode == 0, run.stdout + run.stderr
         scripts = [path.read_text() for path in place.glob("work/*/*/.command.run")]
         assert len(scripts) > 20

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import csv
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.asked import only_if_asked
-from tests.integration.slurm import Cluster, missing
+from tests.integration.slurm import SITE, Cluster, missing, started
 from tests.workflow.conftest import (  # noqa: F401
     Launches,
     image,
@@ -30,14 +29,6 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 
-SETTINGS = """
-process.resourceLimits = [cpus: 2, memory: 6.GB, time: 1.h]
-executor {
-    pollInterval = '1 sec'
-    queueStatInterval = '2 sec'
-    exitReadTimeout = '20 sec'
-}
-"""
 TROUBLES = """
 process {
     // the first attempt takes more time than it asks for, and more memory
@@ -58,11 +49,8 @@ STARTS = {"slow": "time.sleep(300)", "large": "x = b'x' * 1_500_000_000; time.sl
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A cluster of one node."""
-    with tempfile.TemporaryDirectory(prefix="slurm-") as folder:
-        made = Cluster(Path(folder) / "one")
-        made.start()
+    with started() as made:
         yield made
-        made.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +91,7 @@ def test_job_arrays(
     from tests.workflow.launch import results
 
     launch = launches("arrays")
-    site = settings(launch.path, SETTINGS)
+    site = settings(launch.path, SITE)
     cut = ("--block_shape", "14,20,24", "--max_tasks", 2)
     run = launch.done("--input", image, *cut, "-profile", "slurm,arrays", "-c", site)
     assert {"GRADIENTS_YX", "MASKS"} <= run.submitted
@@ -129,7 +117,7 @@ def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_draine
     for name, code in STARTS.items():
         (launch.path / name).mkdir()
         (launch.path / name / "sitecustomize.py").write_text(f"import time\n{code}\n")
-    site = settings(launch.path, SETTINGS + TROUBLES.replace("FOLDER", str(launch.path)))
+    site = settings(launch.path, SITE + TROUBLES.replace("FOLDER", str(launch.path)))
     words = ("--input", image, "--single_task", "false", "-profile", "slurm", "-c", site, "-resume")
     run = launch.start(*words)
     assert run.wait_for(process="GRADIENTS_YX"), run.said

@@ -20,10 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "hpc.md").read_text()
 TUTORIAL = (ROOT / "docs" / "tutorial-slurm.md").read_text()
 APPTAINER = re.search(r"^### Apptainer only.*?(?=^### )", PAGE, re.M | re.S)
-PROGRAMS = (
-    *("apptainer", "git", "make", "module", "nextflow", "sbatch", "squeue", "terapose", "tmux"),
-    "rm",
-)
+PROGRAMS = ("apptainer", "git", "make", "module", "nextflow", "rm", "sbatch", "squeue", "terapose")
 NOTES = 'printf "%q " "${0##*/}" "$@" >> "$CALLS"; echo >> "$CALLS"'
 MAKES = {
     "git": '[ "$1" = clone ] && mkdir -p "$3/.venv/bin" && touch "$3/.venv/bin/activate"',

@@ -71,6 +71,7 @@ def test_samples_that_fail_early_and_late(
     for name in ("good", "cut", "holed"):
         assert (launch.out / name / "provenance.json").exists()
     what_is_left_goes(launch)
+    assert results(launch.out / "good") == results(tmp_path / "out")
     again = launch.done("--input", folder, *WORDS, "-resume")
     assert "WHOLE" in again.submitted - again.cached
     assert results(launch.out / "good") == results(tmp_path / "out")

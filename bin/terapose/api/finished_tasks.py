@@ -19,7 +19,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -27,7 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from terapose.api.left import Left, size_of
+from terapose.api.left import Left, below, size_of
 from terapose.api.profile import TRACE
 from terapose.api.tasks import SCRIPT, Running, is_name, name_of, names_in
 from terapose.apps.profile.trace import work_folders
@@ -61,22 +60,6 @@ class _Run:
     ended: float
 
 
-@dataclass(frozen=True)
-class _Others:
-    """What other tasks in the work folder are.
-
-    Attributes
-    ----------
-    own
-        Folders of those that have ended, name a store of the run, and publish nowhere else.
-    places
-        Where others publish: folders of samples.
-    """
-
-    own: tuple[Path, ...]
-    places: frozenset[Path]
-
-
 def tasks_of(
     place: Path,
     work: Path,
@@ -99,19 +82,19 @@ def tasks_of(
     running
         Tasks in the work folder that have been made and not ended.
     """
-    if not any(_is_task(folder) for folder in work.glob("??/*")):
+    there = [folder for folder in sorted(work.glob("??/*")) if _is_task(folder)]
+    if not there:
         return []
     run = _finished(place, work)
     if isinstance(run, str):
         return [Left(work, None, f"its tasks stay: {run}")]
-    others = _others(place, work, run)
-    listed = (work / name for name in sorted(run.names))
-    tasks = (*filter(_is_task, listed), *others.own)
-    if not tasks:
+    own, places = _divided(there, place, run)
+    if not own:
         return []
+    tasks = {*own}
     counted = sum(one.size or 0 for one in stores if one.path.parent in tasks)
-    reasons = _reasons(place, work, run, {*tasks}, results, stores, others.places, running)
-    return [Left(work, size_of(tasks) - counted, next(reasons, ""), tasks)]
+    reasons = _reasons(place, work, run, tasks, results, stores, places, running)
+    return [Left(work, size_of(own) - counted, next(reasons, ""), own)]
 
 
 def is_plan(task: Path) -> bool:
@@ -149,11 +132,18 @@ def _is_task(folder: Path) -> bool:
     return False
 
 
-def _others(place: Path, work: Path, run: _Run) -> _Others:
-    """What tasks are that the trace does not list."""
+def _divided(
+    tasks: Sequence[Path], place: Path, run: _Run
+) -> tuple[tuple[Path, ...], frozenset[Path]]:
+    """Folders of tasks that are the run's own, and where others publish: folders of samples.
+
+    A run's own are those in the trace, and those that have ended, name a store of the run, and
+    publish nowhere else.
+    """
     own, places = [], set()
-    for folder in sorted(work.glob("??/*")):
-        if name_of(folder) in run.names or not _is_task(folder):
+    for folder in tasks:
+        if name_of(folder) in run.names:
+            own.append(folder)
             continue
         with suppress(OSError):
             script = (folder / ".command.sh").read_text(errors="replace")
@@ -164,7 +154,7 @@ def _others(place: Path, work: Path, run: _Run) -> _Others:
             ended = (folder / ".exitcode").stat().st_mtime
             if named and not elsewhere and ended < run.ended:
                 own.append(folder)
-    return _Others(tuple(own), frozenset(places))
+    return tuple(own), frozenset(places)
 
 
 def _reasons(
@@ -186,9 +176,9 @@ def _reasons(
         if named := names & names_in(record.read_text(encoding="utf-8", errors="replace")):
             yield f"{record} names {work / min(named)}"
     real = {task.resolve() for task in tasks}
-    for path in _links([place, *{sample.parent for sample in places}], work.resolve()):
-        target = path.resolve()
-        if real & {target, *target.parents}:
+    outdirs = [place.resolve(), *sorted({sample.parent.resolve() for sample in places})]
+    for path in below(outdirs, but=work.resolve()):
+        if path.is_symlink() and real & {(target := path.resolve()), *target.parents}:
             yield f"{path} is a link into it"
     yield from (
         f"{one.path} stays: {one.kept}" for one in stores if one.kept and one.path.parent in tasks
@@ -196,13 +186,3 @@ def _reasons(
     for task in running:
         if task.begun > run.ended and names & names_in(task.script):
             yield f"a task that may read it has begun and not ended: {task.folder}"
-
-
-def _links(places: Sequence[Path], work: Path) -> Iterator[Path]:
-    """Links in folders of results, but for those in the work folder."""
-    for place in places:
-        for folder, folders, inside in os.walk(place.resolve()):
-            yield from (
-                path for name in (*folders, *inside) if (path := Path(folder, name)).is_symlink()
-            )
-            folders[:] = [name for name in folders if Path(folder, name) != work]

@@ -32,11 +32,12 @@ class Left:
     tasks: tuple[Path, ...] = ()
 
 
-def below(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files, links and folders, with all that is below them; no link is followed."""
+def below(paths: Iterable[Path], but: Path | None = None) -> Iterator[Path]:
+    """Files, links and folders, with all that is below them but for one; no link is followed."""
     for path in paths:
         yield path
         for place, folders, inside in os.walk(path) if not path.is_symlink() else ():
+            folders[:] = [name for name in folders if Path(place, name) != but]
             yield from (Path(place, name) for name in (*folders, *inside))
 
 

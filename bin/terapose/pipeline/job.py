@@ -14,6 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from terapose.core.devices import turn_of
 from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.core.levels import Cover
@@ -66,6 +67,11 @@ class Job:
     def key(self) -> str:
         """Digest of all parameters after the plan that shape this stage's results."""
         return stage_key(self.stage, self.params, self.before.key)
+
+    @property
+    def turn(self) -> int:
+        """By which GPUs are shared out."""
+        return turn_of(self.plan.digest, self.task)
 
     @property
     def items(self) -> range:

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from terapose.core.devices import turn_of
 from terapose.core.errors import StoreError
 from terapose.core.params import Parameters
 from terapose.pipeline.graph import STAGES, gathered
@@ -88,8 +87,7 @@ def _begin(job: Job) -> dict[str, list[str]]:
     libraries = STAGES[job.stage].rounding(job.plan, job.params)
     if not libraries:
         return {}
-    turn = turn_of(job.plan.digest, job.task)
-    mine = kind_here(libraries, use_gpu=bool(job.params.get("use_gpu")), turn=turn)
+    mine = kind_here(libraries, use_gpu=bool(job.params.get("use_gpu")), turn=job.turn)
     place, strict = f"ran-on/{job.stage}-{job.key}", job.params.get("strict")
     if strict:
         # before anything is left: on another machine the run can go on

@@ -37,7 +37,7 @@ from terapose.algorithms.normalize.histogram import normalize
 from terapose.algorithms.normalize.merge_channels import merge
 from terapose.algorithms.normalize.tiled import normalize_tiles
 from terapose.algorithms.resize import resize, source_box
-from terapose.core.devices import device_for, turn_of
+from terapose.core.devices import device_for
 from terapose.core.errors import InputError
 from terapose.core.geometry import AXES, Box, cut, zyx
 from terapose.intermediates.flows import sums
@@ -142,8 +142,7 @@ def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.
 def run(job: Job) -> dict[str, Any]:
     """Run one task of a pass."""
     axis = AXES.index(job.stage.removeprefix("gradients-"))
-    turn = turn_of(job.plan.digest, job.task)
-    device = device_for("cuda" if job.params["use_gpu"] else "cpu", turn)
+    device = device_for("cuda" if job.params["use_gpu"] else "cpu", job.turn)
     files = tuple(job.params["model_files"])
     network = _network(files, device, job.plan.model.precision)
     if network.digest != job.plan.model.digest:
