@@ -141,7 +141,7 @@ def of_resized(plan: Plan) -> int:
     if plan.flat and not plan.resized:
         return IDLE_BASE
     times = max(2 * _larger(plan) + 5, 2.7 * _larger(plan) + 1)
-    return 220 * MB + int(math.prod(plan.block) * 4 * plan.components * times)
+    return KERNELS_BASE + int(math.prod(plan.block) * 4 * plan.components * times)
 
 
 def of_combined(plan: Plan, params: Mapping[str, Any]) -> int:
