@@ -147,7 +147,11 @@ def test_segment_says_where_the_results_are(
     stages = json.loads((out / "provenance.json").read_text())["stages"]
     assert took.split()[1::2] == [*stages]
     assert took.split()[2].rstrip(",") == f"{stages[took.split()[1]]['seconds']:.1f}"
-    assert json.loads((out / "provenance.json").read_text())["cells"] == cells
+    record = json.loads((out / "provenance.json").read_text())
+    assert record["cells"] == cells
+    sought = record["diameter"]
+    assert sought["note"]
+    assert f"diameter: {sought['pixels']:g} pixels ({sought['note']})\n" in said.err
 
 
 def test_plan_tells_the_needs_and_writes_the_tasks(
