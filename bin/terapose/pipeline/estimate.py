@@ -47,7 +47,7 @@ NETWORK_BASE = 1_060 * MB
 """The same with torch, and a batch of tiles of a U-Net.
 
 How much of a library's file is in memory depends on the kernel and on what else runs: between
-machines PyTorch took 110 MB more or less, and numba 30 MB. These numbers are of those that took most.
+machines PyTorch took 110 MB more or less, and numba 30 MB. These numbers are of what took most.
 """
 GPU_BASE = 2_300 * MB
 """The same with the libraries of a GPU (CUDA 13)."""
