@@ -48,7 +48,7 @@ class Work:
 
     samples: tuple[Sample, ...]
     way: str
-    edges: tuple[float, ...] | None
+    edges: tuple[float, ...]
     scaling: str
 
 

@@ -33,6 +33,8 @@ SCORES = {
     "seg": "SEG",
     "mean_coverage": "MUCov",
 }
+ENOUGH = 100
+"""Annotated objects for scores by their size."""
 SPARSE = ("reference", "recall", "segmentation_quality", "seg", "mean_coverage")
 """Scores that mean something where only some objects are annotated."""
 
@@ -95,7 +97,8 @@ def page(rows: Sequence[Row], facts: dict[str, str], command: str, changed: str 
         "with the data, or the one that the network finds in the image. Nothing was fitted to "
         "these images, but scores of some of them were known when the shipped network was "
         "[chosen](training.md#the-included-networks). In brackets: 95 % intervals for other images "
-        "of the same kind (images drawn again, with replacement, as if none depended on another). "
+        "of the same kind (images drawn again, with replacement, as if none depended on another); "
+        "those of fewer than ten images are too narrow. "
         "Scores of planes are those of all objects "
         "together, but for SEG and MUCov; all others are means over images. Volume (in planes: "
         "area) is what was found over what was annotated, of matched objects. Seconds are those of "
@@ -121,8 +124,10 @@ def _section(data_set: DataSet, rows: Sequence[Row]) -> list[str]:
         some = {way: [r for r in own if r.image.endswith(end)] for way, own in ways.items()}
         if all(some.values()):
             parts += [f"Images of the {name}:", _scores(data_set, some)]
-    if len(rows[0].evaluation.sizes) > 1:
-        parts += ["By size of the annotated object, at an IoU of 0.5:", _sizes(ways)]
+    annotated = sum(row_of(row.evaluation)["reference"] for row in next(iter(ways.values())))
+    if annotated >= ENOUGH:
+        unit = "pixels" if data_set.planar else "voxels"
+        parts += ["By size of the annotated object, at an IoU of 0.5:", _sizes(ways, unit)]
     if len(next(iter(ways.values()))) > 1 and not data_set.planar:
         table = _images(data_set, rows)
         parts.append(f"<details>\n<summary>Each image</summary>\n\n{table}\n\n</details>")
@@ -167,12 +172,14 @@ def found_beside_given(diameters: Iterable[tuple[str, str, float, str]]) -> list
 
 
 def _titled(data_set: DataSet, way: str, rows: Sequence[Row]) -> str:
-    sizes = sorted(row.diameter for row in rows)
+    sizes = sorted(row.diameter for row in rows if row.origin != "network")
+    unknown = len(rows) - len(sizes)
+    if not sizes:
+        return f"diameter not {way}: the network's, {rows[0].diameter:.3g} pixels"
     low, high = f"{sizes[0]:.3g}", f"{sizes[-1]:.3g}"
     own = way == GIVEN and data_set.diameter is None
     title = f"diameter {way}{' for each' * own}: {low}{f' to {high}' * (low != high)} pixels"
-    unknown = sum(row.origin == "network" for row in rows)
-    return title + f"; not found in {unknown}, which have the network's" * (unknown > 0)
+    return title + f"; not found in {unknown}, where the network's is used" * (unknown > 0)
 
 
 def _column(data_set: DataSet, rows: Sequence[Row]) -> dict[str, str]:
@@ -201,9 +208,9 @@ def _interval(score: dict[str, float | None]) -> str:
     return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.3f}-{high:.3f})")
 
 
-def _sizes(ways: dict[str, list[Row]]) -> str:
+def _sizes(ways: dict[str, list[Row]], unit: str) -> str:
     """Recall by quartile of size, a column for each way."""
-    lines = [["voxels", "annotated", *(f"recall, diameter {way}" for way in ways)]]
+    lines = [[unit, "annotated", *(f"recall, diameter {way}" for way in ways)]]
     ranges = [
         list(zip(*(row.evaluation.sizes for row in own), strict=True)) for own in ways.values()
     ]

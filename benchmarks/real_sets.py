@@ -21,8 +21,6 @@ from terapose.apps.train.data import median_diameter
 from terapose.core.errors import InputError
 from terapose.io.images.array_like import open_labels
 
-ENOUGH = 100
-"""Objects of a single image for scores by their size."""
 SHARES = (0.25, 0.5, 0.75)
 
 
@@ -195,13 +193,11 @@ def _median(labels: str) -> float:
     return median_diameter(lazy[0:z, 0:y, 0:x])
 
 
-def size_edges(samples: Sequence[Sample]) -> tuple[float, ...] | None:
-    """Quartiles of the sizes of all reference objects in voxels; None of a few in one image."""
+def size_edges(samples: Sequence[Sample]) -> tuple[float, ...]:
+    """Quartiles of the sizes of all reference objects, in voxels."""
     sizes = [
         np.unique(labels[labels > 0], return_counts=True)[1]
         for labels in (open_labels(one.labels)[one.region] for one in samples)
     ]
-    pooled = np.concatenate(sizes)
-    if len(samples) < 2 and len(pooled) < ENOUGH:
-        return None
-    return tuple(float(edge) for edge in np.unique(np.quantile(pooled, SHARES)))
+    edges = np.unique(np.quantile(np.concatenate(sizes), SHARES))
+    return tuple(float(edge) for edge in edges)

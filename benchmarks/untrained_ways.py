@@ -1,4 +1,4 @@
-"""What can be had of the shipped network without training: `python -m benchmarks.untrained_ways`.
+"""What the shipped network gains without training: `python -m benchmarks.untrained_ways`.
 
 1. The images are those of the validation part (``benchmarks.held_out``), by which choices are
    made: every eighth of those that are not held out. Each has the median diameter of its annotated
@@ -26,7 +26,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "as shipped": {},
     "`augment`: tiles also flipped, and averaged": {"augment": True},
     "tiles that overlap by half": {"tile_overlap": 0.5},
-    "averaged with `nuclei-small`": {"model": "nuclei-large,nuclei-small"},
 }
 """What is changed in each."""
 

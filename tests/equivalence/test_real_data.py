@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from benchmarks import real_page
 from benchmarks.real_data import SCALING, score, works
 from benchmarks.real_page import FOUND, GIVEN, Row, found_beside_given, page
 from benchmarks.real_sets import DATA_SETS, DataSet, find_samples, size_edges
@@ -172,7 +173,10 @@ def test_only_what_was_not_trained_on_is_scored(tmp_path: Path) -> None:
     assert [len(work.samples) for work in works(samples, SCALING)] == [2, 2]
 
 
-def test_scores_are_means_of_volumes_and_pooled_in_planes() -> None:
+def test_scores_are_means_of_volumes_and_pooled_in_planes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(real_page, "ENOUGH", 8)
     rows = [row(image=f"Emb09_t{n}", hits=hits) for n, hits in ((301, 4), (401, 2), (501, 0))]
     # 4 of 5, 2 of 5 and 0 of 5 in the union of annotated and found
     volumes = page(rows, {"Machine": "one"}, "python x")
@@ -184,20 +188,25 @@ def test_scores_are_means_of_volumes_and_pooled_in_planes() -> None:
     assert "| up to 3 | 3 | 0.667 |" in volumes
     assert "| from 5 | 6 | 0.333 |" in volumes
     assert volumes.count("| Emb") == 3
+    assert "| voxels | annotated |" in volumes
+    # of too few objects there are no scores by size
+    assert "| voxels |" not in page(rows[:1], {}, "python x")
     planes = page([row(DATA_SETS[0], f"{n}", hits=n) for n in (4, 0)], {}, "python x")
     # 4 of 9 of both images together
     assert "| recall | 0.500 (0.000-1.000) |" in planes
     assert "| AP 0.5 | 0.400 (0.000-0.800) |" in planes
     assert "| found | 6 |" in planes
+    assert "| pixels | annotated |" in planes
 
 
 def test_each_way_to_get_the_diameter_has_a_column() -> None:
     rows = [row(), row(way=FOUND, hits=2, origin="network")]
     text = page(rows, {}, "python x", " and `flow_scaling: cellpose`")
     assert (
-        "|  | diameter given: 14 pixels "
-        "| diameter found: 14 pixels; not found in 1, which have the network's |"
+        "|  | diameter given: 14 pixels | diameter not found: the network's, 14 pixels |"
     ) in text
+    both = page([row(way=FOUND), row(image="b", way=FOUND, origin="network")], {}, "python x")
+    assert "| diameter found: 14 pixels; not found in 1, where the network's is used |" in both
     assert "| recall | 0.750 | 0.500 |" in text
     assert "network above and `flow_scaling: cellpose`, and scored" in text
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from numpy.typing import NDArray
 from tests.synthetic import write_ome_zarr, write_zarr
@@ -16,6 +17,7 @@ from tests.synthetic import write_ome_zarr, write_zarr
 from terapose.core.params import Parameters, check
 from terapose.io.images.model import Image
 from terapose.networks.weights import resolve
+from terapose.pipeline import sampling
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.handover import Draft, Handed
 from terapose.pipeline.plan import Plan
@@ -122,6 +124,27 @@ def test_what_cannot_be_told_is_a_warning(tmp_path: Path, caplog: pytest.LogCapt
     [record] = caplog.records
     assert "noise.zarr: the size of cells cannot be found" in record.getMessage()
     assert "(--diameter)" in record.getMessage()
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (1, 2, 3), (3, 5, 5), (1, 2, 300), (1, 7, 5)])
+def test_of_the_smallest_images_it_cannot_be_told(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).integers(0, 900, shape).astype(np.uint16)
+    plan = planned(write_zarr(tmp_path / "image.zarr", values))
+    assert plan.diameter.origin == "network"
+    assert "cannot be found: in " in plan.diameter.note
+
+
+def test_planes_that_are_too_large_to_decode_as_a_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a plane is decoded, however small the region that is segmented."""
+    monkeypatch.setattr(sampling, "MOST", 120_000)
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, discs(300, 20), compression="zlib", rowsperstrip=300)
+    with caplog.at_level(logging.WARNING):
+        plan = planned(path, region="0:1,0:90,0:100")
+    assert plan.diameter.origin == "network"
+    assert "planes cannot be read in parts, and are larger than" in caplog.text
 
 
 @pytest.mark.slow

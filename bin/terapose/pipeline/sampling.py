@@ -1,4 +1,4 @@
-"""A fixed sample of an image: windows of planes, scaled and normalised as a network takes them.
+"""A fixed sample of an image: windows of planes, scaled and normalised for a network.
 
 1. *Probes* are small boxes of single planes, on a regular grid: of at most 8 x 8 places in a plane,
    or 4 x 4 in each of up to `PLANES` planes of a volume. Their voxels give the intensities that
@@ -10,13 +10,15 @@
 3. Windows that are scaled down are read from the coarsest level of the pyramid that is fine enough.
 
 So what is read are tens of boxes, whatever the size of the image, and the same ones for every cut.
-Of an image that cannot be read by region planes are decoded as a whole, once each: of one with
-large planes only that in the middle, and none if that takes more than `MOST` bytes.
+Intensities are percentiles of the sample, also where the run takes those of planes or tiles, or
+what ``channel_merge: gmm`` finds: for the size of cells that is near enough. Of an image that
+cannot be read by region planes are decoded as a whole, once each: of one with large planes only
+that in the middle, and none if that takes more than `MOST` bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -77,10 +79,21 @@ class Sample:
         _, height, width = self.image.shape
         edges = (min(height, int(self.edge / scale)), min(width, int(self.edge / scale)))
         grid = (min(self.edge, round(edges[0] * scale)), min(self.edge, round(edges[1] * scale)))
-        whole = height * width * self.image.dtype.itemsize * len(self._numbers)
-        if min(grid) < 2 or (whole > MOST and not self.image.is_lazy):
+        if min(grid) < 2 or self.is_too_large:
             return []
         return [self._window(place, edges, grid) for place in self._chosen(edges)]
+
+    @cached_property
+    def is_too_large(self) -> bool:
+        """Whether its planes would have to be decoded as a whole, and are too large for that."""
+        pixels = self._pixels * self.image.dtype.itemsize * len(self._numbers)
+        return not self.image.is_lazy and pixels > MOST
+
+    @property
+    def _pixels(self) -> int:
+        """Of a plane that is decoded as a whole: all of it, whatever is segmented."""
+        _, height, width = self.image.layout.shape
+        return height * width
 
     @cached_property
     def _numbers(self) -> tuple[int, ...]:
@@ -129,7 +142,7 @@ class Sample:
         order = np.argsort(spreads, kind="stable")
         return [self._probes[n][0] for n in order]
 
-    def _chosen(self, edges: tuple[int, int]) -> Iterator[Place]:
+    def _chosen(self, edges: tuple[int, int]) -> list[Place]:
         """First voxels of the windows with these edges, (Z, Y, X)."""
         chosen: list[Place] = []
         for middle in self._ranked:
@@ -140,7 +153,7 @@ class Sample:
             )
             if len(chosen) < WINDOWS and all(apart):
                 chosen.append((z, y, x))
-        return iter(sorted(chosen))
+        return sorted(chosen)
 
     def _inside(self, middle: Place, edges: tuple[int, int]) -> Place:
         """The first voxel of what is around a place, moved into the image."""
@@ -153,8 +166,7 @@ class Sample:
     @cached_property
     def _is_cheap(self) -> bool:
         """Whether several planes can be read: parts of them, or all of them if they are small."""
-        _, height, width = self.image.shape
-        return self.image.is_lazy or height * width <= _SMALL
+        return self.image.is_lazy or self._pixels <= _SMALL
 
     def _plane(self, z: int) -> list[NDArray[np.floating]]:
         """A plane of an image that cannot be read by region, decoded once."""

@@ -28,7 +28,7 @@ from terapose.networks.ensemble import identify_all
 from terapose.pipeline.checked import mode_of
 from terapose.pipeline.plan import DiameterPlan, Plan
 from terapose.pipeline.planning import check_channels_of, make_plan
-from terapose.pipeline.sampling import Sample
+from terapose.pipeline.sampling import MOST, Sample
 
 if TYPE_CHECKING:
     from terapose.networks.base import Network
@@ -99,12 +99,20 @@ def find_diameter(
     def look(diameter: float) -> Found:
         return _look(network, sample, diameter, solid=solid)
 
-    largest = max(image.shape[1:])
+    if sample.is_too_large:
+        note = (
+            "the size of cells cannot be found: planes cannot be read in parts, and are larger "
+            f"than {MOST // 2**20} MiB (converted to OME-Zarr they can)"
+        )
+        return DiameterPlan(pixels=info.diam_mean, origin="network", note=note)
+    largest = max(*image.shape[1:], RUNGS[0])
     looks = search(look, [rung for rung in RUNGS if rung <= largest])
     last, windows = looks[-1], sum(found.windows for found in looks)
     if not last.settled:
-        seen = f"in {windows} windows at {len(looks)} scales"
-        note = f"the size of cells cannot be found: too few were found {seen}, or of no one size"
+        note = (
+            f"the size of cells cannot be found: in {windows} windows at {len(looks)} scales too "
+            "few were found, or not of the size that was assumed"
+        )
         return DiameterPlan(pixels=info.diam_mean, origin="network", note=note)
     note = f"{last.cells} cells in {last.windows} windows at that scale, {windows} windows in all"
     return DiameterPlan(pixels=float(f"{last.size:.3g}"), origin="found", note=note)

@@ -8,8 +8,8 @@ or larger. So the image is shown to it at several scales:
 2. In its output, pixels with a probability above one half are moved along the flows, from pixel to
    pixel. Pixels that end where several others end are a cell. It counts if its flows lead to its
    middle: if the mean over its pixels of the flow, times the direction of the middle, is `AGREES`
-   or more. In noise, and where the scale is far off, it is not. Cells at the border of a window do
-   not count either, for only a part of them is seen.
+   or more. In noise, or at a wrong scale, it is less. Cells at the border of a window do not count
+   either, for only a part of them is seen.
 3. The size that is found at a rung is the median of the diameters of circles as large as the cells.
    A rung is good if it has `LEAST` cells or more and that size is within a factor of `NEAR` of the
    rung. Of the good ones, that one counts whose cells cover most of the windows.
@@ -175,7 +175,8 @@ def search(look: Callable[[float], Found], rungs: Iterable[float]) -> list[Found
     Returns
     -------
     looks
-        All that was looked at, in order. The size was found if the last of them is `settled`.
+        All that was looked at, the rung that counts after the others, and then what was found. The
+        size was found if the last of them is `settled`.
     """
     looks = [look(rung) for rung in rungs]
     standing = [found for found in looks if found.stands]

@@ -31,7 +31,8 @@ def sample(items: Sequence[Item], count: int) -> list[Item]:
     chosen: list[Item] = []
     for source in sources:
         group = [item for item in items if item.source == source]
-        chosen += group[:: max(1, len(group) // share)][:share]
+        taken = min(share, len(group))
+        chosen += [group[(2 * n + 1) * len(group) // (2 * taken)] for n in range(taken)]
     return chosen
 
 
@@ -102,7 +103,7 @@ def _predict(
             grown = diameter / float(network.diam_mean)
         else:
             output, grown = _run_tiles(network, image), 1.0
-    return output, max(50, int(200 * max(1.0, grown)))
+    return output, int(200 * max(1.0, grown))
 
 
 def _masks(output: NDArray[np.float32], steps: int) -> NDArray[np.int32]:
