@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from terapose.core.geometry import Box, Grid, reach
@@ -31,6 +32,5 @@ def test_there_is_no_such_block(number: int) -> None:
 def test_only_blocks_that_come_near_widen_the_margin() -> None:
     grid = Grid((1, 1, 40), (1, 1, 10))
     # the last block is 21 voxels away: 18 + 2 do not arrive, 25 do
-    assert reach(grid, [3, 0, 0, 0], grid[0], 2) == 5
-    assert reach(grid, [3, 0, 0, 25], grid[0], 2) == 27
-    assert reach(grid, [3, 0, 0, 18], grid[0], 2) == 5
+    for last, margin in ((0, 5), (25, 27), (18, 5)):
+        assert reach(grid, np.array([3, 0, 0, last]), grid[0], 2) == margin

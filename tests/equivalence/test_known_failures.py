@@ -202,7 +202,7 @@ def test_a_block_without_a_seed_is_not_emptied(
     field, labels = made()
     cut = in_blocks(tmp_path, tiny_model, field, block)
     whole = Box.whole(cut.plan.image.shape)
-    voxels, _, _ = seeds_in(cut.store, cut.states["seeds"], whole, whole.shape)
+    voxels, _, _ = seeds_in(cut.store, cut.states["seeds"], whole, cut.plan.grid)
     block_of = numbers(cut.plan.grid)
     lost = ~np.isin(block_of, block_of[tuple(voxels.T)]) & (labels > 0)
     assert lost.sum() > 0.5 * (labels > 0).sum()
@@ -220,9 +220,7 @@ def test_no_seed_is_found_twice_in_a_thin_last_block(
     field = to_centres(labels)
     cut = in_blocks(tmp_path, tiny_model, field, (12, 12, 12), max_size_fraction=1.0)
     assert cut.plan.grid[7].shape == (thickness,) * 3
-    voxels, _, ids = seeds_in(
-        cut.store, cut.states["seeds"], Box.whole((n, n, n)), cut.plan.image.shape
-    )
+    voxels, _, ids = seeds_in(cut.store, cut.states["seeds"], Box.whole((n, n, n)), cut.plan.grid)
     beside = (np.abs(voxels - 12) <= 4).all(axis=1)
     assert beside.sum() >= 2
     assert len(np.unique(voxels, axis=0)) == len(ids)

@@ -36,6 +36,8 @@ from tests.fields import (
 )
 
 from terapose.core.geometry import ZYX, Box, Grid
+from terapose.intermediates import objects
+from terapose.intermediates.flows import read_flows
 from terapose.intermediates.seeds import seeds_in
 from terapose.networks.loading import load
 from terapose.pipeline.job import Job
@@ -163,6 +165,25 @@ def test_nested_cells(tmp_path: Path, tiny_model: Path, core: bool, rules: dict[
     assert len(cut.cells["CellID"]) < cut.states["seeds"].found or not core
 
 
+def test_chunks_of_nested_cells_are_read_once(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = shells(core=True)
+    labels = np.concatenate([np.where(one > 0, one + 3 * n, 0) for n in range(4)], axis=2)
+    boxes: list[Box] = []
+
+    def counted(job: Job, name: str, box: Box) -> Field:
+        boxes.append(box)
+        return read_flows(job, name, box)
+
+    monkeypatch.setattr(objects, "read_flows", counted)
+    found = segment_field(tmp_path, tiny_model, diffused(labels), block_shape=(24, 24, 48))
+    assert found.states["relabel"].patches > 0
+    # four groups of cells in two chunks
+    assert len(boxes) == 2
+    assert same_partition(found.labels, cellpose_masks(diffused(labels)))
+
+
 def test_long_trajectories_widen_the_halo(tmp_path: Path, tiny_model: Path) -> None:
     labels = np.zeros((8, 9, 100), np.int64)
     labels[2:6, 2:7, 3:97] = 1
@@ -193,7 +214,7 @@ def test_ids_rise_with_the_position_of_seeds(tmp_path: Path, tiny_model: Path) -
     cut = everywhere_the_same(tmp_path, tiny_model, to_centres(labels), (9, 11, 20), min_size=1)
     job = Job(cut.plan, cut.store, "masks", 0, {}, State())
     voxels, _, ids = seeds_in(
-        job.store, cut.states["seeds"], Box.whole(cut.plan.image.shape), cut.plan.image.shape
+        job.store, cut.states["seeds"], Box.whole(cut.plan.image.shape), cut.plan.grid
     )
     np.testing.assert_array_equal(ids, np.arange(1, len(ids) + 1))
     position = np.ravel_multi_index(tuple(voxels.T), cut.plan.image.shape)

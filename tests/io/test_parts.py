@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 
 from terapose.algorithms.objects.filters import Windows, resolve
 from terapose.core.errors import StoreError
-from terapose.core.geometry import Box, Grid, zyx
+from terapose.core.geometry import Box, Grid
 from terapose.core.tables import ROWS, Table, windows
+from terapose.io.store import long_columns
+from terapose.io.store.long_columns import CHUNK, get_runs, looked_up, put_column
 from terapose.io.store.long_tables import (
+    BlockSorter,
     ByNumber,
-    Sorter,
     blocks_together,
     get_whole,
     put_rows,
     put_whole,
     voxels_together,
 )
-from terapose.io.store.sorted_columns import columns_in, looked_up, put_column, span_of
+from terapose.io.store.rows_by_block import rows_of
 from terapose.io.store.store import Store
 
 RNG = np.random.default_rng(0)
@@ -80,18 +82,38 @@ def test_only_tables_that_are_due_are_in_memory(store: Store) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000, 2**18, 600_000])
-def test_sorting_by_ranges(store: Store, count: int) -> None:
-    key = RNG.integers(0, 5000, count)
-    sorter = Sorter(store, "aside", "key", 700)
+def test_rows_by_block(store: Store, count: int) -> None:
+    """Of any blocks come their rows, each once, in the order of blocks and then as they came in."""
+    grid = Grid((20, 30, 700), (5, 10, 20))
+    block = RNG.integers(0, len(grid), count)
+    block[block % 7 == 3] = 0
+    sorter = BlockSorter(store, "t", grid, {"value": np.uint32})
     for part in np.array_split(np.arange(count), 3):
-        sorter.add({"key": key[part], "value": part})
-    assert sorter.put_columns("t", {"key": np.int64, "value": np.uint32}) == count
-    found = columns_in(store, "t", ("key", "value"), count, (0, 5000))
-    # rows of one key stay in order
-    order = np.argsort(key, kind="stable")
-    np.testing.assert_array_equal(found["key"], key[order])
-    np.testing.assert_array_equal(found["value"], order)
-    assert [path.name for path in Path(store.address).iterdir()] == ["t"]
+        sorter.add({"block": block[part], "value": part})
+    assert sorter.close() == count
+    order = np.argsort(block, kind="stable")
+    some = [0, 1, 2, 3, 10, 11, 90, 200, 201, 417, 418, len(grid) - 1]
+    for blocks in ([], [0], [3], [5, 6], some, [*range(len(grid))]):
+        found = rows_of(store, "t", ("value",), blocks)["value"]
+        np.testing.assert_array_equal(found, order[np.isin(block[order], blocks)])
+    assert sorted(path.name for path in Path(store.where("t")).iterdir()) == ["first", "value"]
+
+
+def test_runs_of_a_column_are_read_without_what_is_far_between(store: Store) -> None:
+    """Chunks that hold nothing of a run are not even there."""
+    values = RNG.integers(0, 10**6, 10 * CHUNK)
+    remote = Store("memory://runs")
+    for where in (store, remote):
+        put_column(where, "t", values)
+    # on an object store each chunk has a file of its own
+    for chunk in (1, 2, 4, 5, 6, 7, 9):
+        remote.drop(f"t/c/0/0/{chunk}")
+    runs = [(5, 9), (40, 41), (41, 41), (3 * CHUNK + 1, 3 * CHUNK + 700), (8 * CHUNK, 9 * CHUNK)]
+    expected = np.concatenate([values[a:b] for a, b in runs])
+    for where in (store, remote):
+        np.testing.assert_array_equal(get_runs(where, "t", runs), expected)
+    with pytest.raises(StoreError):
+        get_runs(remote, "t", [(CHUNK - 1, CHUNK + 1)])
 
 
 @pytest.mark.parametrize(
@@ -130,51 +152,34 @@ def test_the_median_of_all_windows(sizes: list[int], rows: int) -> None:
     np.testing.assert_array_equal(kept, ids[count >= np.median(count)])
 
 
-def test_only_the_numbers_that_occur_are_looked_up(store: Store) -> None:
+def test_only_the_numbers_that_occur_are_looked_up() -> None:
     """Background is in nearly every block: it must not mean all numbers from 0 on."""
-    values = np.concatenate([[0], RNG.integers(0, 10**6, 3 * 2**18)])
+    store = Store("memory://names")
+    values = np.concatenate([[0], RNG.integers(1, 10**6, 9 * CHUNK)])
     put_column(store, "names", values)
-    ids = RNG.integers(2**18 + 5, 2**19 - 5, (3, 4, 5))
-    ids[0] = 0
-    Path(store.where("names/c/0/0/0")).unlink()
-    np.testing.assert_array_equal(looked_up(store, "names", ids), values[ids])
+    # numbers of chunks 2, 3, and 7, up to their last ones
+    ids = RNG.integers(2 * CHUNK + 5, 4 * CHUNK, (3, 4, 5))
+    ids[0], ids[1, 0], ids[1, 1] = 0, 7 * CHUNK, 8 * CHUNK - 1
+    for chunk in (0, 1, 4, 5, 6, 8, 9):
+        store.drop(f"names/c/0/0/{chunk}")
+    for dtype in (np.uint32, np.uint64, np.int64):
+        found = looked_up(store, "names", ids.astype(dtype))
+        np.testing.assert_array_equal(found, values[ids])
     nothing = looked_up(store, "names", np.zeros((2, 2), np.uint32))
     assert not nothing.any() and nothing.dtype == values.dtype
     with pytest.raises(StoreError):
         looked_up(store, "names", np.array([1]))
 
 
-@given(st.data())
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=12), st.sampled_from([1, 7, 64, 4000]))
 @settings(max_examples=60)
-def test_all_of_a_box_is_within_its_span(data: st.DataObject) -> None:
-    shape = zyx(data.draw(st.tuples(*[st.integers(1, 6)] * 3)))
-    start = zyx(data.draw(st.integers(0, n - 1)) for n in shape)
-    stop = zyx(data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True))
-    inside = np.arange(np.prod(shape)).reshape(shape)[Box(start, stop).slices]
-    span = inside.min(), inside.max() + 1
-    assert span_of(Box(start, stop), shape) == span
-    over = data.draw(st.tuples(*[st.integers(0, 3)] * 6))
-    low = zyx(a - n if a == 0 else a for a, n in zip(start, over[:3], strict=True))
-    high = zyx(b + n if b == size else b for b, n, size in zip(stop, over[3:], shape, strict=True))
-    assert span_of(Box(low, high), shape) == span
-
-
-def test_rows_that_were_looked_at_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To find a part of a long column takes a few reads the first time, and two afterwards."""
-    values = np.cumsum(RNG.integers(0, 3, 9 * 2**18))
-    put_column(store, "t/key", values)
-    reads: list[Box] = []
-    read = Store.read
-
-    def counted(self: Store, name: str, box: Box) -> NDArray[Any]:
-        reads.append(box)
-        return read(self, name, box)
-
-    monkeypatch.setattr(Store, "read", counted)
-    for n, span in enumerate([(5, 900), (800_000, 800_400), (799_000, 799_500)]):
-        found = columns_in(store, "t", ("key",), len(values), span)["key"]
-        np.testing.assert_array_equal(found, values[(values >= span[0]) & (values < span[1])])
-        if n == 2:
-            # the ends of the span, and what is there
-            assert len(reads) <= 4
-        reads.clear()
+def test_any_numbers_are_looked_up(ids: list[int], chunk: int) -> None:
+    store = Store("memory://any")
+    values = np.arange(3001) * 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(long_columns, "CHUNK", chunk)
+        store.drop("t")
+        store._known.clear()
+        put_column(store, "t", values)
+        found = looked_up(store, "t", np.array(ids))
+    np.testing.assert_array_equal(found, values[ids])

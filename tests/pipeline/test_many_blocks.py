@@ -22,11 +22,12 @@ import zarr
 from numpy.typing import NDArray
 from tests.fields import Labels, to_centres
 
-from terapose.core.errors import StoreError
 from terapose.core.geometry import Box
 from terapose.core.params import check
-from terapose.intermediates.seeds import seeds_in
+from terapose.intermediates.seeds import COLUMNS
 from terapose.io.store.arrays import INTEGER
+from terapose.io.store.long_columns import CHUNK, get_run, put_column
+from terapose.io.store.rows_by_block import FIRST
 from terapose.io.store.store import Store
 from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
@@ -117,31 +118,19 @@ def test_ids_do_not_overflow_with_many_blocks(tail: Tail) -> None:
 
 def test_ids_above_32_bits_stay_apart(tail: Tail) -> None:
     """As if 2**32 + 500 cells lay before: of their table only what is read is there."""
-    before, plane = 2**32 + 500, math.prod(tail.plan.image.shape[1:])
-    box = Box((tail.plan.image.shape[0] - len(tail.labels), 0, 0), tail.plan.image.shape)
-    voxels, counts, _ = seeds_in(tail.store, tail.state, box, tail.plan.image.shape)
-    position = voxels @ [plane, tail.plan.image.shape[2], 1]
-    assert position.min() > before
-    length, edge = before + len(position), 2**18
-    for column in ("position", "count"):
-        tail.store.create(f"vast/{column}", (1, 1, length), (1, 1, edge), "uint64", INTEGER)
-    vast = {"seeds": "vast", "found": length, "dtype": "uint64", "key": "vast"}
-    far = tail.state.model_copy(update=vast)
-    missing = True
-    while missing:
-        try:
-            seeds_in(tail.store, far, box.grow(30), tail.plan.image.shape)
-            missing = False
-        except StoreError as gone:
-            first = int(str(gone.where).rsplit("/", 1)[1]) * edge
-            row = np.arange(first, min(first + edge, length), dtype=np.uint64)
-            chunk = Box((0, 0, first), (1, 1, first + len(row)))
-            for column, last, others in (("position", position, row), ("count", counts, row)):
-                values = others.copy()
-                values[row >= before] = last[row[row >= before].astype(np.int64) - before]
-                tail.store.write(f"vast/{column}", chunk, values[np.newaxis, np.newaxis])
-    labels, told = tail.masks(**vast)
+    more, table, vast = 2**32 + 500, tail.state.seeds, "vast"
+    length, written = tail.state.found + more, more // CHUNK * CHUNK
+    for column in COLUMNS:
+        values = get_run(tail.store, f"{table}/{column}", (0, tail.state.found)).astype(np.uint64)
+        values = np.pad(values + np.uint64(more * (column == "id")), (more - written, 0))
+        name = f"{vast}/{column}"
+        tail.store.create(name, (1, 1, length), (1, 1, CHUNK), "uint64", INTEGER)
+        tail.store.write(name, Box((0, 0, written), (1, 1, length)), values[np.newaxis, np.newaxis])
+    first = get_run(tail.store, f"{table}/{FIRST}", (0, len(tail.plan.grid) + 1))
+    put_column(tail.store, f"{vast}/{FIRST}", first + more)
+    labels, told = tail.masks(seeds=vast, found=length, dtype="uint64", key=vast)
     assert told["found"] == 2
     assert labels.dtype == np.uint64
-    expected = np.where(tail.labels > 0, tail.labels.astype(np.uint64) + np.uint64(before), 0)
+    before = np.uint64(tail.before + more)
+    expected = np.where(tail.labels > 0, tail.labels.astype(np.uint64) + before, 0)
     np.testing.assert_array_equal(labels, expected)

@@ -86,7 +86,7 @@ def test_reach_sees_all_that_arrives(grid: Grid, data: st.DataObject) -> None:
     number = data.draw(st.integers(0, len(grid) - 1))
     extra = data.draw(st.integers(0, 3))
     core = grid[number]
-    seen = voxels(core.grow(reach(grid, distances, grid[number], extra)))
+    seen = voxels(core.grow(reach(grid, np.array(distances), grid[number], extra)))
     for far, block in zip(distances, grid, strict=True):
         arriving = voxels(core.grow(extra + far)) & voxels(block)
         assert arriving <= seen

@@ -15,7 +15,6 @@ from terapose.core.geometry import Box
 from terapose.core.params import check
 from terapose.intermediates import label_store
 from terapose.io.labels.ome_zarr import open_level
-from terapose.io.store.sorted_columns import columns_in, put_column
 from terapose.pipeline.job import Job, Receipt
 from terapose.pipeline.local import stage_params
 from terapose.pipeline.plan import Plan, items
@@ -80,15 +79,3 @@ def _links_or_copies(job: Job, receipts: list[Receipt], copied: Path) -> None:
         kept = Path(job.store.where(f"{name}/{Path(*file.parts[1:])}"))
         assert (linked / file).samefile(kept) and not (copied / file).samefile(kept)
         assert (copied / file).read_bytes() == kept.read_bytes()
-
-
-def test_columns_longer_than_a_chunk_are_searched(tiny_model: Path, tmp_path: Path) -> None:
-    _, store = prepared(tmp_path, tiny_model, np.random.default_rng(0).random((4, 20, 20)))
-    keys = np.arange(0, 3_000_000, 3, dtype=np.int64)
-    put_column(store, "a/key", keys)
-    put_column(store, "a/value", keys * 2)
-    for low, high in ((0, 10), (786_430, 786_440), (1_500_000, 2_100_001), (2_999_999, 4_000_000)):
-        found = columns_in(store, "a", ("key", "value"), len(keys), (low, high))
-        expected = keys[(keys >= low) & (keys < high)]
-        np.testing.assert_array_equal(found["key"], expected)
-        np.testing.assert_array_equal(found["value"], expected * 2)

@@ -16,7 +16,7 @@ from terapose.results.outputs import IMAGES, LABELS
 
 _N = "[0-9]+"
 _CHUNK = rf"c(?:/{_N})*"
-_COLUMNS = "[xyz][01]|position|count|id|block|lookup|patch_voxel|patch_label"
+_COLUMNS = "[xyz][01]|position|count|id|first|lookup|patch_voxel|patch_label"
 _TABLES = rf"(?:by_block|table|relabel_map)/(?:{_COLUMNS})"
 _ARRAYS = rf"flows|ends|counts|labels|cells|owner|cell_of|{_TABLES}"
 _LONG = "objects|holes|cells"

@@ -11,6 +11,10 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 ZYX = tuple[int, int, int]
 
@@ -145,6 +149,11 @@ class Grid:
     def __iter__(self) -> Iterator[Box]:
         return (self[i] for i in range(len(self)))
 
+    def at(self, voxels: Sequence[NDArray[np.integer[Any]]]) -> NDArray[np.int64]:
+        """Number of the block in which each voxel is, of their Z, Y and X."""
+        index = tuple(place // edge for place, edge in zip(voxels, self.block, strict=True))
+        return np.ravel_multi_index(index, self.counts)
+
     def touching(self, box: Box) -> list[int]:
         """Numbers of the blocks that share a voxel with ``box``."""
         inside = box.clip(self.shape)
@@ -165,7 +174,7 @@ def batches(items: int, most: int, least: int = 1) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def reach(grid: Grid, distances: Sequence[int], here: Box, extra: int) -> int:
+def reach(grid: Grid, distances: NDArray[np.integer[Any]], here: Box, extra: int) -> int:
     """How far outside a box anything can start that ends within ``extra`` of it.
 
     Parameters
@@ -173,7 +182,7 @@ def reach(grid: Grid, distances: Sequence[int], here: Box, extra: int) -> int:
     grid
         The blocks.
     distances
-        For every block, the farthest that anything starting in it gets (voxels, max norm).
+        (blocks,) the farthest that anything starting in each block gets (voxels, max norm).
     here
         The box that receives.
     extra
@@ -184,9 +193,6 @@ def reach(grid: Grid, distances: Sequence[int], here: Box, extra: int) -> int:
     int
         The margin to read: the largest ``distance + extra`` of all blocks that come that near.
     """
-    farthest = max(distances, default=0)
-    near = grid.touching(here.grow(farthest + extra))
-    return max(
-        (distances[n] + extra for n in near if here.distance(grid[n]) <= distances[n] + extra),
-        default=extra,
-    )
+    near = grid.touching(here.grow(int(distances.max()) + extra))
+    margins = zip(near, (distances[near] + extra).tolist(), strict=True)
+    return max((far for n, far in margins if here.distance(grid[n]) <= far), default=extra)

@@ -11,8 +11,8 @@ from terapose.algorithms.objects.filters import BOX
 from terapose.algorithms.objects.measure import COLUMNS
 from terapose.core.geometry import ZYX
 from terapose.core.tables import Table
-from terapose.intermediates.cells import by_block, put_boxes
-from terapose.io.store.long_tables import Sorter, blocks_together, put_whole
+from terapose.intermediates.cells import boxes_of, by_block
+from terapose.io.store.long_tables import put_whole
 from terapose.io.store.store import Store
 from terapose.pipeline.plan import Plan
 
@@ -65,6 +65,6 @@ def at_border(cells: Table, shape: ZYX, *, flat: bool) -> NDArray[np.bool_]:
 def put_cell_tables(store: Store, plan: Plan, name: str, cells: Table) -> None:
     """Write ``cells`` and ``by_block`` in a folder, as **relabel** does."""
     put_whole(store, f"{name}/cells", cells, len(cells["id"]))
-    boxes = Sorter(store, f"{name}/unsorted", "block", blocks_together(plan.grid))
+    boxes = boxes_of(store, f"{name}/by_block", plan)
     boxes.add(by_block({column: cells[column] for column in ("id", *BOX)}, plan))
-    put_boxes(boxes, f"{name}/by_block")
+    boxes.close()

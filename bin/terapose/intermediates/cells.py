@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from terapose.algorithms.objects.filters import BOX, together
 from terapose.core.geometry import Grid
 from terapose.core.levels import Cover
 from terapose.core.tables import Table, select
 from terapose.intermediates import compartments
-from terapose.io.store.long_tables import Sorter
-from terapose.io.store.sorted_columns import columns_in
+from terapose.io.store.long_tables import BlockSorter
+from terapose.io.store.rows_by_block import rows_of
+from terapose.io.store.store import Store
 from terapose.pipeline.job import Job
 from terapose.pipeline.plan import Plan
+
+_COLUMNS = ("id", *BOX)
 
 
 def by_block(cells: Table, plan: Plan) -> Table:
     """Number and box of each cell, with the block that holds the first corner of the box."""
     corner = [cells[f"{axis}0"] for axis in "zyx"]
-    return {"block": block_at(corner, plan), "id": cells["id"], **{c: cells[c] for c in BOX}}
+    return {"block": plan.grid.at(corner), "id": cells["id"], **{c: cells[c] for c in BOX}}
 
 
-def block_at(voxels: Sequence[NDArray[np.int64]], plan: Plan) -> NDArray[np.int64]:
-    """Number of the block in which each voxel is, of their Z, Y and X."""
-    index = tuple(at // edge for at, edge in zip(voxels, plan.block, strict=True))
-    return np.ravel_multi_index(index, plan.grid.counts)
-
-
-def put_boxes(boxes: Sorter, name: str) -> None:
-    """Write the boxes of cells by block, for `terapose.stages.measure`."""
-    boxes.put_columns(name, dict.fromkeys(("block", "id", *BOX), np.int64))
+def boxes_of(store: Store, name: str, plan: Plan) -> BlockSorter:
+    """A writer of the boxes of cells by block, for `terapose.stages.measure`."""
+    return BlockSorter(store, name, plan.grid, dict.fromkeys(_COLUMNS, np.int64))
 
 
 def groups(job: Job) -> Iterator[Table]:
@@ -62,8 +58,7 @@ def upscaled_groups(job: Job, cover: Cover) -> Iterator[Table]:
 
 def _cells_of(job: Job, item: int) -> Table:
     """Final number and box of the cells that a block does; boxes hold all compartments."""
-    columns, count = ("block", "id", *BOX), job.before.cells
-    cells = columns_in(job.store, job.before.by_block, columns, count, (item, item + 1))
+    cells = rows_of(job.store, job.before.by_block, _COLUMNS, (item,))
     shape, margin = job.plan.image.shape, compartments.margin(job.before)
     for axis, length in zip("yx", shape[1:], strict=True):
         cells[f"{axis}0"] = np.maximum(cells[f"{axis}0"] - margin, 0)

@@ -27,7 +27,7 @@ from terapose.core.geometry import Box
 from terapose.core.params import OUTLINES
 from terapose.intermediates.relabel_map import named_labels
 from terapose.io.labels.ome_zarr import NAME
-from terapose.io.store.sorted_columns import looked_up
+from terapose.io.store.long_columns import looked_up
 from terapose.pipeline.job import Job
 from terapose.pipeline.state import State
 

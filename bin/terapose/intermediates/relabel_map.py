@@ -1,7 +1,7 @@
 """Relabel maps: from the provisional labels that ``masks`` wrote to what they became.
 
 No gather rewrites the label image. It writes a *relabel map*: a lookup from provisional ID to new
-ID (0: the object is gone), and, sorted, the voxels that filling holes gave to an object, and its
+ID (0: the object is gone), and, by block, the voxels that filling holes gave to an object, and its
 ID.
 A relabel map can be renamed: that is another lookup on top, and more voxels. Where cells were
 processed, each block has a lookup instead, for the numbers that **process_cells** wrote.
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.core.geometry import Box
+from terapose.core.geometry import Box, Grid
 from terapose.core.tables import ROWS, Table
-from terapose.io.store.long_tables import Sorter, voxels_together
-from terapose.io.store.sorted_columns import ColumnWriter, looked_up, put_column, rows_within
+from terapose.io.store.long_columns import ColumnWriter, get_run, looked_up, put_column
+from terapose.io.store.long_tables import BlockSorter
+from terapose.io.store.rows_by_block import rows_of
 from terapose.io.store.store import Store
 from terapose.pipeline.job import Job
 
@@ -32,7 +33,7 @@ class RelabelMap:
     lookup
         (N + 1,) new ID of each provisional one; entry 0 is the background.
     voxel
-        (P,) int64 linear indices of voxels that changed hands, rising and each once.
+        (P,) int64 linear indices of voxels that changed hands, each once.
     label
         (P,) their new IDs.
     """
@@ -49,7 +50,7 @@ class RelabelMap:
     def renamed(
         self, names: NDArray[Any], voxel: NDArray[np.int64], label: NDArray[Any]
     ) -> RelabelMap:
-        """Apply another lookup, and then give these voxels (rising) to these new IDs."""
+        """Apply another lookup, and then give these voxels to these new IDs."""
         both = np.concatenate([voxel, self.voxel])
         ids = np.concatenate([names[label], names[self.label]])
         # the first of equal voxels stays: what was filled last
@@ -57,11 +58,23 @@ class RelabelMap:
         return RelabelMap(names[self.lookup], where, ids[first])
 
 
-def put_relabel_map(store: Store, name: str, relabel_map: RelabelMap) -> None:
+def _patches(store: Store, name: str, grid: Grid, dtype: Any) -> BlockSorter:
+    """A writer of voxels that change hands, linear indices and new IDs."""
+    return BlockSorter(store, name, grid, {"patch_voxel": np.int64, "patch_label": dtype})
+
+
+def _by_block(grid: Grid, voxel: NDArray[np.int64], label: NDArray[Any]) -> Table:
+    """Rows of it."""
+    block = grid.at(np.unravel_index(voxel, grid.shape))
+    return {"block": block, "patch_voxel": voxel, "patch_label": label}
+
+
+def put_relabel_map(store: Store, name: str, grid: Grid, relabel_map: RelabelMap) -> None:
     """Write a relabel map under a name."""
     put_column(store, f"{name}/lookup", relabel_map.lookup)
-    put_column(store, f"{name}/patch_voxel", relabel_map.voxel)
-    put_column(store, f"{name}/patch_label", relabel_map.label)
+    patches = _patches(store, name, grid, relabel_map.label.dtype)
+    patches.add(_by_block(grid, relabel_map.voxel, relabel_map.label))
+    patches.close()
 
 
 class NewNames:
@@ -79,8 +92,7 @@ class NewNames:
         self._job, self._name, self._next = job, name, 0
         self._dtype = job.before.dtype
         self._lookup = ColumnWriter(job.store, f"{name}/lookup", job.before.found + 1, self._dtype)
-        width = voxels_together(job.plan.grid)
-        self._patches = Sorter(job.store, f"{name}/unsorted", "patch_voxel", width)
+        self._patches = _patches(job.store, name, job.plan.grid, self._dtype)
         # where provisional IDs have names already, these are needed as a whole
         self._earlier = get_relabel_map(job) if job.before.is_named else None
         self._names: list[NDArray[np.int64]] = []
@@ -97,7 +109,7 @@ class NewNames:
             self._names.append(lookup)
             self._voxels.append(patches["voxel"])
         label = lookup[patches["id"] - first]
-        self._patches.add({"patch_voxel": patches["voxel"], "patch_label": label})
+        self._patches.add(_by_block(self._job.plan.grid, patches["voxel"], label))
 
     def close(self) -> int:
         """Complete the relabel map; returns how many voxels change hands."""
@@ -107,21 +119,18 @@ class NewNames:
             # what was filled last counts
             left = ~np.isin(self._earlier.voxel, np.concatenate(self._voxels))
             voxel, label = self._earlier.voxel[left], names[self._earlier.label[left]]
-            self._patches.add({"patch_voxel": voxel, "patch_label": label})
+            self._patches.add(_by_block(self._job.plan.grid, voxel, label))
         self._lookup.close()
-        types = {"patch_voxel": np.int64, "patch_label": self._dtype}
-        return self._patches.put_columns(self._name, types)
+        return self._patches.close()
 
 
 def get_relabel_map(job: Job) -> RelabelMap:
     """The relabel map of the stage before."""
     name, count = job.before.relabel_map, job.before.found
-    lookup = job.store.read(f"{name}/lookup", Box((0, 0, 0), (1, 1, count + 1)))[0, 0]
-    patches = Box((0, 0, 0), (1, 1, job.before.patches))
-    voxel, label = (
-        job.store.read(f"{name}/patch_{column}", patches)[0, 0] for column in ("voxel", "label")
-    )
-    return RelabelMap(lookup, voxel.astype(np.int64), label)
+    lookup = get_run(job.store, f"{name}/lookup", (0, count + 1))
+    columns, every = ("patch_voxel", "patch_label"), range(len(job.plan.grid))
+    rows = rows_of(job.store, name, columns, every)
+    return RelabelMap(lookup, *(rows[column] for column in columns))
 
 
 def named_labels(job: Job, box: Box) -> NDArray[Any]:
@@ -131,10 +140,13 @@ def named_labels(job: Job, box: Box) -> NDArray[Any]:
     name = job.before.relabel_map
     provisional = job.store.read(job.before.labels, box)
     labels = looked_up(job.store, f"{name}/lookup", provisional)
-    shape, columns = job.plan.image.shape, ("patch_voxel", "patch_label")
-    patches = rows_within(job.store, name, columns, job.before.patches, box, shape)
-    for _, voxels, ids in patches:
-        labels[tuple((voxels - box.start).T)] = ids
+    if not job.before.patches:
+        return labels
+    grid = job.plan.grid
+    patches = rows_of(job.store, name, ("patch_voxel", "patch_label"), grid.touching(box))
+    voxels = np.stack(np.unravel_index(patches["patch_voxel"], grid.shape), axis=1)
+    inside = ((voxels >= box.start) & (voxels < box.stop)).all(axis=1)
+    labels[tuple((voxels[inside] - box.start).T)] = patches["patch_label"][inside]
     return labels
 
 

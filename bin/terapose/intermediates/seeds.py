@@ -1,24 +1,29 @@
-"""The table of seeds, as ``seeds`` leaves it: sorted by position, found by bisection."""
+"""The table of seeds, as ``seeds`` leaves it: by block."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.core.geometry import ZYX, Box
-from terapose.io.store.sorted_columns import rows_within
+from terapose.core.geometry import Box, Grid
+from terapose.io.store.rows_by_block import rows_of
 from terapose.io.store.store import Store
 from terapose.pipeline.state import State
 
+COLUMNS = {"position": np.uint64, "count": np.int32, "id": np.uint64}
+"""Linear index of the seed's voxel, end points it holds, provisional ID."""
+
 
 def seeds_in(
-    store: Store, before: State, box: Box, shape: ZYX
+    store: Store, before: State, box: Box, grid: Grid
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Seeds in a box: voxels (N, 3) int64 ZYX, end points each holds, and provisional IDs."""
-    found = [(np.zeros((0, 3), np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))]
-    columns = ("position", "count")
-    # most seeds of these planes lie elsewhere: of many, a part is in memory at a time
-    rows = rows_within(store, before.seeds, columns, before.found, box, shape)
-    found += [(voxels, count, numbers + 1) for numbers, voxels, count in rows]
-    voxels, count, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return voxels, count, ids
+    """Seeds in a box: voxels (N, 3) int64 ZYX, end points each holds, and provisional IDs.
+
+    They are in the order of their IDs.
+    """
+    rows = rows_of(store, before.seeds, (*COLUMNS,), grid.touching(box))
+    index, count, ids = (rows[column].astype(np.int64) for column in COLUMNS)
+    voxels = np.stack(np.unravel_index(index, grid.shape), axis=1)
+    inside = np.flatnonzero(((voxels >= box.start) & (voxels < box.stop)).all(axis=1))
+    order = inside[np.argsort(ids[inside])]
+    return voxels[order], count[order], ids[order]

@@ -105,7 +105,8 @@ class State(BaseModel):
     displacements
         Table of the largest displacement of each block, (blocks,) int32 (follow).
     seeds
-        Table of seeds by position: ``position`` (N,) uint64 and ``count`` (N,) int32 (seeds).
+        Table of seeds by block: ``position`` (N,) uint64, ``count`` (N,) int32 and ``id`` (N,)
+        uint64 (seeds).
     found
         Number of seeds, and so of provisional IDs (seeds).
     counts
@@ -131,8 +132,7 @@ class State(BaseModel):
     cell_table
         Windows of the table of cells, up to the number ``last`` (relabel, process_cells).
     by_block
-        Columns of number and box of each cell, (N,) int64, sorted by block (relabel,
-        process_cells, match).
+        Table by block: number and box of each cell, (N,) int64 (relabel, process_cells, match).
     cells
         Number of cells (relabel, process_cells).
     label_type

@@ -37,7 +37,7 @@ def gather(job: Job, results: list[Result]) -> Added:
     relabel_map = RelabelMap.identity(job.before.found).renamed(
         names, patches["voxel"], patches["id"]
     )
-    put_relabel_map(job.store, job.name("relabel_map"), relabel_map)
+    put_relabel_map(job.store, job.name("relabel_map"), job.plan.grid, relabel_map)
     table = job.name("objects")
     put_whole(job.store, table, {**objects, "id": np.arange(1, cells + 1)}, cells)
     state = State(

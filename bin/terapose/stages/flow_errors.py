@@ -31,7 +31,7 @@ _SINGLE = 4e7
 
 def run(job: Job) -> dict[str, Any]:
     """Find the errors of one task's objects; they go to the store as a table."""
-    farthest = job.store.get_table(job.before.displacements)["displacement"].tolist()
+    farthest = job.store.get_table(job.before.displacements)["displacement"]
     pieces = job.store.get_table(job.before.pieces)
     tables = [_block(job, item, farthest, pieces) for item in job.items]
     name = job.name(f"{job.task}.npz")
@@ -39,16 +39,16 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def _block(
-    job: Job, item: int, farthest: list[int], pieces: dict[str, NDArray[Any]]
+    job: Job, item: int, farthest: NDArray[np.int32], pieces: dict[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
     """IDs and errors of the objects whose seed is in a block."""
     plan, core = job.plan, job.plan.grid[item]
-    _, _, ids = seeds_in(job.store, job.before, core, plan.image.shape)
+    _, _, ids = seeds_in(job.store, job.before, core, plan.grid)
     ids = np.setdiff1d(ids, pieces["dropped"])
     seen = plan.around(core, reach(plan.grid, farthest, core, GROWTH))
     if plan.flat:
         touched = plan.around(seen, 1)
-        travel = max(farthest[n] for n in plan.grid.touching(touched))
+        travel = int(farthest[plan.grid.touching(touched)].max())
         seeds = plan.around(touched, travel + GROWTH)
         seen = plan.around(seeds, reach(plan.grid, farthest, seeds, GROWTH))
     labels = job.store.read(job.before.labels, seen)

@@ -41,7 +41,7 @@ def run(job: Job) -> dict[str, Any]:
     name = job.name("labels")
     packs = plan.block_packs(np.dtype(job.before.dtype).itemsize)
     job.store.create(name, plan.image.shape, plan.chunk, job.before.dtype, INTEGER, packs)
-    farthest = job.store.get_table(job.before.displacements)["displacement"].tolist()
+    farthest = job.store.get_table(job.before.displacements)["displacement"]
     objects, holes, checksums = [], [], []
     for item in job.items:
         core = plan.grid[item]
@@ -60,14 +60,14 @@ def run(job: Job) -> dict[str, Any]:
     return {**tables, "found": count, **numbers, "checksums": checksums}
 
 
-def _label(job: Job, seen: Box, farthest: list[int]) -> NDArray[Any]:
+def _label(job: Job, seen: Box, farthest: NDArray[np.int32]) -> NDArray[Any]:
     """Provisional labels of a box, each voxel by itself: (Z, Y, X) of the planned dtype."""
-    plan, shape = job.plan, job.plan.image.shape
+    plan = job.plan
     starts, ends = read_ends(job, job.before.ends, seen)
     labels: NDArray[Any] = np.zeros(seen.shape, job.before.dtype)
-    travel = max(farthest[n] for n in plan.grid.touching(seen))
+    travel = int(farthest[plan.grid.touching(seen)].max())
     near = plan.around(seen, travel + GROWTH)
-    voxels, counts, ids = seeds_in(job.store, job.before, near, shape)
+    voxels, counts, ids = seeds_in(job.store, job.before, near, plan.grid)
     if not len(ids):
         return labels
     window = plan.around(near, GROWTH)
@@ -83,7 +83,7 @@ def _label(job: Job, seen: Box, farthest: list[int]) -> NDArray[Any]:
 def _objects(job: Job, labels: NDArray[Any], core: Box, seen: Box) -> tuple[Table, Table]:
     """Rows of the objects whose seed is in the block, and the voxels of their holes."""
     shape = job.plan.image.shape
-    _, _, ids = seeds_in(job.store, job.before, core, shape)
+    _, _, ids = seeds_in(job.store, job.before, core, job.plan.grid)
     local = numbered(labels, ids)
     probability = read_flows(job, job.before.flows, seen)[-1]
     rows = measure(local, len(ids), seen.start, shape, probability)

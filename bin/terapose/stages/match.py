@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from terapose.algorithms.objects.filters import BOX
 from terapose.core.tables import Table, merged
-from terapose.intermediates.cells import by_block, put_boxes
-from terapose.io.store.long_tables import Sorter, blocks_together, get_whole
-from terapose.io.store.sorted_columns import put_column
+from terapose.intermediates.cells import boxes_of, by_block
+from terapose.io.store.long_columns import put_column
+from terapose.io.store.long_tables import get_whole
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
 
@@ -35,9 +35,9 @@ def gather(job: Job, results: list[Result]) -> Added:
     name = f"match-{job.key}"
     put_column(job.store, f"{name}/cell_of", cell_of)
     put_column(job.store, f"{name}/owner", owner)
-    widened = Sorter(job.store, f"{name}/unsorted", "block", blocks_together(job.plan.grid))
+    widened = boxes_of(job.store, f"{name}/by_block", job.plan)
     widened.add(by_block(_widened(nuclei, boxes, owner), job.plan))
-    put_boxes(widened, f"{name}/by_block")
+    widened.close()
     state = State(
         matched=name,
         by_block=f"{name}/by_block",

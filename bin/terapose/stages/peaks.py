@@ -22,7 +22,7 @@ from terapose.pipeline.job import Job
 def run(job: Job) -> dict[str, Any]:
     """Count the blocks of one task and write their seeds as a table."""
     plan, shape = job.plan, job.plan.image.shape
-    farthest = job.store.get_table(job.before.displacements)["displacement"].tolist()
+    farthest = job.store.get_table(job.before.displacements)["displacement"]
     packs = plan.block_packs(4)
     job.store.create(job.name("counts"), shape, plan.chunk, "int32", INTEGER, packs)
     positions, counts, checksums = [], [], []

@@ -18,10 +18,10 @@ import numpy as np
 from terapose.algorithms.objects.filters import resolve
 from terapose.core.tables import Table
 from terapose.core.thresholds import flow_threshold
-from terapose.intermediates.cells import by_block, put_boxes
+from terapose.intermediates.cells import boxes_of, by_block
 from terapose.intermediates.objects import read_labels, read_windows
 from terapose.intermediates.relabel_map import NewNames
-from terapose.io.store.long_tables import Sorter, blocks_together, put_window
+from terapose.io.store.long_tables import put_window
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
 
@@ -32,7 +32,7 @@ def gather(job: Job, results: list[Result]) -> Added:
     """Number the cells."""
     name = f"relabel-{job.key}"
     names = NewNames(job, f"{name}/relabel_map")
-    boxes = Sorter(job.store, f"{name}/unsorted", "block", blocks_together(job.plan.grid))
+    boxes = boxes_of(job.store, f"{name}/by_block", job.plan)
     cells = 0
     for number, (objects, patches) in enumerate(_resolved(job)):
         mine = np.arange(cells + 1, cells + len(objects["id"]) + 1)
@@ -43,7 +43,7 @@ def gather(job: Job, results: list[Result]) -> Added:
         cells += len(mine)
     if not cells:
         log.warning("no cells found: the label image and the table are empty")
-    put_boxes(boxes, f"{name}/by_block")
+    boxes.close()
     dtype = "uint32" if cells < 2**32 else "uint64"
     expand = job.params["expand"] or 0
     upscale = bool(job.params["upscale"]) and job.plan.full is not None

@@ -1,8 +1,8 @@
 """seeds (gather): one table of all seeds, numbered by position.
 
 A seed's provisional ID is its place in C order (z, y, x) of the whole image, from 1: dense, and
-the same whatever the blocks were. The table is sorted by position, a layer of blocks at a time, so
-a block finds the seeds around it by bisection.
+the same whatever the blocks were. The numbers are given a layer of blocks at a time. The table is
+by block, so that a block reads the seeds around it and no others, however large the image is.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+from numpy.typing import NDArray
 
-from terapose.io.store.long_tables import Sorter, voxels_together
+from terapose.core.tables import Table
+from terapose.intermediates.seeds import COLUMNS
+from terapose.io.store.long_tables import BlockSorter, Sorter, voxels_together
 from terapose.pipeline.job import Job, Result
+from terapose.pipeline.plan import Plan
 from terapose.pipeline.state import Added, State
 
 log = logging.getLogger(__name__)
@@ -24,8 +28,13 @@ def gather(job: Job, results: list[Result]) -> Added:
     by_position = Sorter(job.store, job.name("unsorted"), "position", width)
     for result in results:
         by_position.add(job.store.get_table(result["seeds"]))
-    name = job.name("table")
-    found = by_position.put_columns(name, {"position": np.uint64, "count": np.int32})
+    name, last = job.name("table"), 0
+    table = BlockSorter(job.store, name, job.plan.grid, COLUMNS)
+    for seeds in by_position.ranges():
+        first, last = last + 1, last + len(seeds["position"])
+        table.add({**seeds, "block": _blocks(seeds, job.plan), "id": np.arange(first, last + 1)})
+    by_position.drop()
+    found = table.close()
     if not found:
         log.warning("no seeds: no cells will be found")
     state = State(
@@ -35,3 +44,8 @@ def gather(job: Job, results: list[Result]) -> Added:
         dtype="uint32" if found < 2**32 else "uint64",
     )
     return Added(state, {"found": found})
+
+
+def _blocks(seeds: Table, plan: Plan) -> NDArray[np.int64]:
+    """Number of the block of each seed."""
+    return plan.grid.at(np.unravel_index(seeds["position"], plan.image.shape))

@@ -39,7 +39,7 @@ def gather(job: Job, results: list[Result]) -> Added:
     put_whole(job.store, table, total(objects, cell), cells)
     nothing = np.zeros(0, np.int64)
     relabel_map = get_relabel_map(job).renamed(np.concatenate([[0], cell]), nothing, nothing)
-    put_relabel_map(job.store, job.name("relabel_map"), relabel_map)
+    put_relabel_map(job.store, job.name("relabel_map"), job.plan.grid, relabel_map)
     state = State(
         relabel_map=job.name("relabel_map"),
         patches=len(relabel_map.voxel),

@@ -44,6 +44,8 @@ HOLES = {"id": np.int64, "voxel": np.int64, "under": np.int64, "probability": np
 """Columns of a table of holes."""
 PATCHES = {"voxel": np.int64, "id": np.int64}
 """Columns of a table of voxels that change hands."""
+_TOGETHER = 256
+"""Edge of cubes whose conflict groups are filled one after another: `ReadBox` may keep chunks."""
 
 
 @dataclass(frozen=True)
@@ -249,10 +251,15 @@ def _add_plain(objects: Table, holes: Table, shape: ZYX) -> None:
 def _fill_groups(groups: list[Table], shape: ZYX, read: ReadBox, flat: bool) -> tuple[Table, Table]:
     """The objects of all conflict groups with their holes filled, and the changed voxels."""
     patches = [empty(PATCHES)]
-    for group in groups:
+    for group in sorted(groups, key=_place):
         patches.append(_fill_group(group, shape, read, flat))
     tangled = merged([empty(OBJECTS), *({c: g[c] for c in OBJECTS} for g in groups)])
     return select(tangled, np.argsort(tangled["id"])), merged(patches)
+
+
+def _place(group: Table) -> tuple[int, ...]:
+    """Where a group is, so that those near each other follow each other."""
+    return tuple(at // _TOGETHER for at in box_of(group).start)
 
 
 def _fill_group(group: Table, shape: ZYX, read: ReadBox, flat: bool) -> Table:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from terapose.core.geometry import Grid
 from terapose.core.tables import Table, by_number, empty, merged, select, window, windows
-from terapose.io.store.sorted_columns import ColumnWriter
+from terapose.io.store.rows_by_block import put_by_block
 from terapose.io.store.store import Store
 
 # -- windows -----------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class Sorter:
         self._store, self._key, self._width = store, key, width
         self._name = f"{name}-{uuid.uuid4().hex}"
         self._aside: dict[int, list[str]] = {}
-        self._count = 0
+        self.count = 0
 
     def add(self, rows: Table) -> None:
         """Put rows aside."""
@@ -132,7 +132,7 @@ class Sorter:
             names = self._aside.setdefault(n, [])
             names.append(f"{self._name}/{n}-{len(names)}.npz")
             self._store.put_table(names[-1], select(rows, ranges == n))
-        self._count += len(ranges)
+        self.count += len(ranges)
 
     def ranges(self) -> Iterator[Table]:
         """All rows, a range of keys at a time."""
@@ -144,19 +144,38 @@ class Sorter:
                 rows[column] = rows[column][order]
             yield rows
 
-    def put_columns(self, name: str, types: Mapping[str, Any]) -> int:
-        """Write what has come in as columns, and remove it; returns the number of rows."""
-        columns = {
-            c: ColumnWriter(self._store, f"{name}/{c}", self._count, dtype)
-            for c, dtype in types.items()
-        }
-        for rows in self.ranges():
-            for c, column in columns.items():
-                column.add(rows[c])
-        for column in columns.values():
-            column.close()
+    def drop(self) -> None:
+        """Remove what was put aside."""
         self._store.drop(self._name)
-        return self._count
+
+
+class BlockSorter:
+    """Rows of any order in, a table by block out (`terapose.io.store.rows_by_block`).
+
+    Parameters
+    ----------
+    store, name
+        Where to write the table.
+    grid
+        The blocks.
+    types
+        Columns to write, and their types; what comes in has these, and ``block``.
+    """
+
+    def __init__(self, store: Store, name: str, grid: Grid, types: Mapping[str, Any]) -> None:
+        self._store, self._name, self._types, self._blocks = store, name, types, len(grid)
+        self._sorter = Sorter(store, f"{name}/unsorted", "block", blocks_together(grid))
+
+    def add(self, rows: Table) -> None:
+        """Put rows aside."""
+        self._sorter.add(rows)
+
+    def close(self) -> int:
+        """Write the table, and remove what was put aside; returns the number of rows."""
+        parts, count = self._sorter.ranges(), self._sorter.count
+        put_by_block(self._store, self._name, parts, self._types, count=count, blocks=self._blocks)
+        self._sorter.drop()
+        return count
 
 
 RANGES = 1000

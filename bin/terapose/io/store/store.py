@@ -78,8 +78,6 @@ class Store:
             self._root = self._fs.root
         self._known: dict[str, ArrayInfo] = {}
         self._opened: dict[str, zarr.Array[Any]] = {}
-        # values of sorted columns, by name and row, that were read to find others
-        self.probed: dict[tuple[str, int], int] = {}
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

@@ -215,7 +215,8 @@ def _put_tables(plan: Plan, store: Store, cells: Table, expand: float) -> State:
     put_cell_tables(store, plan, "labels", {name: cells[name] for name in ("id", *WHOLE, "border")})
     same = np.arange(count + 1, dtype=np.uint32)
     nothing = np.zeros(0, np.int64)
-    put_relabel_map(store, "labels/relabel_map", RelabelMap(same, nothing, nothing))
+    relabel_map = RelabelMap(same, nothing, nothing)
+    put_relabel_map(store, "labels/relabel_map", plan.grid, relabel_map)
     return State(
         labels=_LABELS,
         found=count,
