@@ -342,7 +342,7 @@ FAULTS = (
         "io/store/long_tables.py",
         'order = np.argsort(rows[self._key], kind="stable")',
         "order = np.arange(len(rows[self._key]))",
-        ("tests/io/test_parts.py::test_sorting_by_ranges",),
+        ("tests/io/test_parts.py::test_rows_by_block",),
     ),
     Fault(
         "objects of planes are not compared across blocks",

@@ -94,8 +94,8 @@ def get_runs(store: Store, name: str, runs: Sequence[Run]) -> NDArray[Any]:
     store, name
         Where the column is.
     runs
-        Rising, none of them over another. Of those that are near each other, what lies between is
-        read as well: fewer requests matter more than a few values.
+        Rising, none of them over another. Between those that are near each other everything is
+        read: fewer requests matter more than a few values.
     """
     found = [np.zeros(0, store.info(name).dtype)]
     for group in _near(runs):
