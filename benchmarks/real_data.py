@@ -8,6 +8,8 @@
    are so small that several share one. Several processes run side by side. Nothing is random, the
    same labels come out each time.
 3. The labels are scored with `terapose.apps.evaluate` against the reference of the same name.
+4. Each data set has a section of the page and rows in the record, which are replaced when it is
+   done: a run that is stopped, or of some data sets (``--only``), loses nothing of the others.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -30,8 +32,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_page import FOUND, GIVEN, Row, page
-from benchmarks.real_sets import DATA_SETS, Sample, find_samples, size_edges
+from benchmarks.real_page import COMMAND, FOUND, GIVEN, Row, page, section_of, sections_of
+from benchmarks.real_sets import DATA_SETS, DataSet, Sample, find_samples, size_edges
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
@@ -171,32 +173,45 @@ def _processor() -> str:
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
+def write(output: Path, data_set: DataSet, rows: Sequence[Row], facts: Mapping[str, str]) -> None:
+    """Put the rows of a data set into the page and the record beside it."""
+    record = output.with_suffix(".json")
+    old = json.loads(record.read_text()) if record.exists() else {"made": {}, "images": []}
+    made = {**old["made"], data_set.name: dict(facts)}
+    images = [image for image in old["images"] if image["data_set"] != data_set.name]
+    images += [row.as_dict() for row in rows]
+    order = [one.name for one in DATA_SETS]
+    images.sort(key=lambda image: order.index(image["data_set"]))
+    lines = ",\n  ".join(map(json.dumps, images))
+    head = json.dumps({"command": COMMAND, "made": made}, indent=1).removesuffix("\n}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_text(record, f'{head},\n "images": [\n  {lines}\n ]\n}}\n')
+    sections = sections_of(output.read_text()) if output.exists() else {}
+    write_text(output, page({**sections, data_set.name: section_of(data_set, rows, facts)}))
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Parse the command line, score, write."""
     names = [data_set.name for data_set in DATA_SETS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--output", type=Path, default=Path("docs/results.md"))
-    parser.add_argument("--only", choices=names, help="one data set")
+    parser.add_argument("--only", choices=names, nargs="+", default=names, help="some data sets")
     parser.add_argument("--flow-scaling", choices=("anisotropy", "cellpose"), default=SCALING)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="at once")
     given = parser.parse_args(words)
     if given.workers < 1:
         parser.error("--workers: at least 1")
-    samples = find_samples(given.data, [given.only] if given.only else names)
+    # all of them are looked for before hours of work
+    images = {name: find_samples(given.data, [name]) for name in given.only}
     threads = max(1, (os.cpu_count() or 1) // given.workers)
-    rows, model = _run(works(samples, given.flow_scaling), given.workers, threads)
-    command = "python -m benchmarks.real_data --data DATA"
-    command += f" --only {given.only}" * bool(given.only)
-    command += f" --flow-scaling {given.flow_scaling}" * (given.flow_scaling != SCALING)
-    facts = _environment(model, given.workers, threads)
-    lines = ",\n  ".join(json.dumps(row.as_dict()) for row in rows)
-    record = json.dumps({"command": command, **facts}, indent=1).removesuffix("\n}")
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(given.output.with_suffix(".json"), f'{record},\n "images": [\n  {lines}\n ]\n}}\n')
-    changed = f" and `flow_scaling: {given.flow_scaling}`" * (given.flow_scaling != SCALING)
-    write_text(given.output, page(rows, facts, command, changed))
-    print(f"{len(samples)} images: {given.output}")
+    for name, samples in images.items():
+        rows, model = _run(works(samples, given.flow_scaling), given.workers, threads)
+        facts = _environment(model, given.workers, threads)
+        if given.flow_scaling != SCALING:
+            facts["Parameters"] = f"`flow_scaling: {given.flow_scaling}`"
+        write(given.output, samples[0].data_set, rows, facts)
+        print(f"{name}: {len(samples)} images: {given.output}")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 from benchmarks import real_page
-from benchmarks.real_data import SCALING, score, works
-from benchmarks.real_page import FOUND, GIVEN, Row, found_beside_given, page
+from benchmarks.real_data import SCALING, score, works, write
+from benchmarks.real_page import FOUND, GIVEN, Row, found_beside_given, page, section_of
 from benchmarks.real_sets import DATA_SETS, DataSet, find_samples, size_edges
 
 from terapose.api.runner import segment_file
@@ -179,7 +179,7 @@ def test_scores_are_means_of_volumes_and_pooled_in_planes(
     monkeypatch.setattr(real_page, "ENOUGH", 8)
     rows = [row(image=f"Emb09_t{n}", hits=hits) for n, hits in ((301, 4), (401, 2), (501, 0))]
     # 4 of 5, 2 of 5 and 0 of 5 in the union of annotated and found
-    volumes = page(rows, {"Machine": "one"}, "python x")
+    volumes = section_of(EMBRYOS, rows, {"Machine": "one"})
     assert "| AP 0.5 | 0.400 (0.000-0.800) |" in volumes
     assert "- Machine: one" in volumes
     last = volumes.split("Images of the last time:")[1]
@@ -190,8 +190,8 @@ def test_scores_are_means_of_volumes_and_pooled_in_planes(
     assert volumes.count("| Emb") == 3
     assert "| voxels | annotated |" in volumes
     # of too few objects there are no scores by size
-    assert "| voxels |" not in page(rows[:1], {}, "python x")
-    planes = page([row(DATA_SETS[0], f"{n}", hits=n) for n in (4, 0)], {}, "python x")
+    assert "| voxels |" not in section_of(EMBRYOS, rows[:1], {})
+    planes = section_of(DATA_SETS[0], [row(DATA_SETS[0], f"{n}", hits=n) for n in (4, 0)], {})
     # 4 of 9 of both images together
     assert "| recall | 0.500 (0.000-1.000) |" in planes
     assert "| AP 0.5 | 0.400 (0.000-0.800) |" in planes
@@ -201,23 +201,41 @@ def test_scores_are_means_of_volumes_and_pooled_in_planes(
 
 def test_each_way_to_get_the_diameter_has_a_column() -> None:
     rows = [row(), row(way=FOUND, hits=2, origin="network")]
-    text = page(rows, {}, "python x", " and `flow_scaling: cellpose`")
+    text = section_of(EMBRYOS, rows, {"Parameters": "`flow_scaling: cellpose`"})
     assert (
         "|  | diameter given: 14 pixels | diameter not found: the network's, 14 pixels |"
     ) in text
-    both = page([row(way=FOUND), row(image="b", way=FOUND, origin="network")], {}, "python x")
+    rows = [row(way=FOUND), row(image="b", way=FOUND, origin="network")]
+    both = section_of(EMBRYOS, rows, {})
     assert "| diameter found: 14 pixels; not found in 1, where the network's is used |" in both
     assert "| recall | 0.750 | 0.500 |" in text
-    assert "network above and `flow_scaling: cellpose`, and scored" in text
+    assert "- Parameters: `flow_scaling: cellpose`" in text
 
 
 def test_no_average_precision_where_the_annotation_is_sparse() -> None:
-    first, second = page([row(), row(ORGANOIDS, "EGFP")], {}, "python x").split(ORGANOIDS.name)
+    first = section_of(EMBRYOS, [row()], {})
+    second = section_of(ORGANOIDS, [row(ORGANOIDS, "EGFP")], {})
     assert "AP 0.5" in first
     assert "AP 0.5" not in second
     assert "F1" not in second
     assert "| recall | 0.750 |" in second
-    assert PLANT.name not in first + second
+
+
+def test_a_data_set_replaces_its_own_section_and_rows_alone(tmp_path: Path) -> None:
+    output = tmp_path / "docs/results.md"
+    for data_set, machine in ((ORGANOIDS, "first"), (EMBRYOS, "second"), (ORGANOIDS, "third")):
+        write(output, data_set, [row(data_set, machine)], {"Machine": machine})
+    text, record = output.read_text(), json.loads(output.with_suffix(".json").read_text())
+    assert text.index(f"(`{EMBRYOS.name}`)") < text.index(f"(`{ORGANOIDS.name}`)")
+    assert [text.count(f"- Machine: {n}\n") for n in ("first", "second", "third")] == [0, 1, 1]
+    assert record["made"] == {
+        ORGANOIDS.name: {"Machine": "third"},
+        EMBRYOS.name: {"Machine": "second"},
+    }
+    assert [r["image"] for r in record["images"]] == ["second", "third"]
+    before = output.read_bytes()
+    write(output, EMBRYOS, [row(EMBRYOS, "second")], {"Machine": "second"})
+    assert output.read_bytes() == before
 
 
 def test_diameters_that_were_found_are_beside_those_that_were_given() -> None:
@@ -229,7 +247,7 @@ def test_diameters_that_were_found_are_beside_those_that_were_given() -> None:
     assert found_beside_given(rows) == [f"{text}0.90 to 1.50, median 1.20."]
     assert found_beside_given([given[0], found[1], found[0]]) == [f"{text}0.90."]
     assert found_beside_given(given) == found_beside_given(rows[-1:]) == []
-    assert f"{text}1.00." in page([row(), row(way=FOUND, origin="found")], {}, "python x")
+    assert f"{text}1.00." in section_of(EMBRYOS, [row(), row(way=FOUND, origin="found")], {})
 
 
 def test_the_page_says_of_data_what_the_script_and_the_record_say() -> None:
@@ -239,9 +257,11 @@ def test_the_page_says_of_data_what_the_script_and_the_record_say() -> None:
     for data_set in DATA_SETS:
         section = text.partition(f"## {data_set.title} (`{data_set.name}`)\n\n")[2]
         section = section.partition("\n## ")[0]
-        assert section.startswith(f"{data_set.source}. {data_set.note}\n")
+        made = record["made"][data_set.name]
+        about = "\n".join(f"- {name}: {fact}" for name, fact in made.items())
+        assert section.startswith(f"{data_set.source}. {data_set.note}\n\n{about}\n")
         rows = [r for r in record["images"] if r["data_set"] == data_set.name]
         said = found_beside_given([tuple(r[name] for name in names) for r in rows])
         assert [line for line in section.splitlines() if line.startswith("Diameter")] == said
-    (about,) = (part for part in page([], {}, "").split("\n\n") if part.startswith("Each image"))
+    (about,) = (part for part in page({}).split("\n\n") if part.startswith("Each image"))
     assert about.strip() in text
