@@ -2,8 +2,8 @@
 
 Both sides do the same work on one thread; compared is the least processor time of several turns, so
 other programs matter little. Each ratio has to be at least a third of what was measured on two busy
-cores: 8.6, 27 and 7. The same for what is read and written: bytes a pixel, at most half as many again
-as there were.
+cores: 8.6, 27 and 7. The same for what is read and written: bytes a pixel, at most half as many
+again as there were.
 """
 
 from __future__ import annotations
