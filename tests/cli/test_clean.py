@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.command import Terapose
 
@@ -19,6 +20,8 @@ from terapose.api.clean import clean, left_by
 from terapose.io import files, lock
 from terapose.io.checksums import sealed, unsealed
 from terapose.io.files import remove
+from terapose.io.store.long_tables import Sorter
+from terapose.io.store.store import Store
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -298,6 +301,20 @@ def test_a_chunk_that_was_being_written_is_known(
         f"it contains gradients-zy/mine.{'0' * 32}.partial, which Terapose has not written"
     ]
     (store / "gradients-zy" / f"mine.{'0' * 32}.partial").unlink()
+    assert command("clean", out, "--yes").code == 0 and not store.exists()
+
+
+def test_what_a_gather_that_was_killed_has_put_aside_is_known(
+    command: Terapose, segment: Callable[..., Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    store = segment(out, "--keep-intermediates", "all")
+    places = ("seeds-*", "seeds-*/table", "relabel-*/by_block", "relabel-*/relabel_map")
+    for place in places:
+        (folder,) = store.glob(place)
+        Sorter(Store(str(folder)), "unsorted", "key", 5).add({"key": np.arange(9)})
+    assert len([*store.rglob("unsorted-*/*.npz")]) == 2 * len(places)
+    assert [left.kept for left in left_by(out)] == [""]
     assert command("clean", out, "--yes").code == 0 and not store.exists()
 
 

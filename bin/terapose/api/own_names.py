@@ -17,7 +17,8 @@ from terapose.results.outputs import IMAGES, LABELS
 _N = "[0-9]+"
 _CHUNK = rf"c(?:/{_N})*"
 _COLUMNS = "[xyz][01]|position|count|id|first|lookup|patch_voxel|patch_label"
-_TABLES = rf"(?:by_block|table|relabel_map)/(?:{_COLUMNS})"
+_BY_BLOCK = "by_block|table|relabel_map"
+_TABLES = rf"(?:{_BY_BLOCK})/(?:{_COLUMNS})"
 _ARRAYS = rf"flows|ends|counts|labels|cells|owner|cell_of|{_TABLES}"
 _LONG = "objects|holes|cells"
 """Tables in parts."""
@@ -25,6 +26,8 @@ _IMAGE = "|".join(IMAGES)
 _NAMES = "|".join(re.escape(stage.name) for stage in GRAPH)
 _RUN = rf"(?:{_NAMES})-[0-9a-f]{{16}}"
 _STAGE = rf"(?:{_RUN}|{_NAMES})"
+_ASIDE = rf"{_RUN}/(?:(?:{_BY_BLOCK})/)?unsorted-[0-9a-f]{{32}}"
+"""Where a gather puts rows aside to sort them: one that is killed leaves them."""
 _ARRAY = rf"source/{_N}|tissue|{_STAGE}(?:/(?:{_ARRAYS}))?"
 _RESULT = rf"{_RUN}/(?:result/)?{re.escape(LABELS)}"
 _METADATA = r"zarr\.json|\.z(?:group|array|attrs)"
@@ -38,6 +41,7 @@ _FILE = re.compile(
             rf"{_RUN}/(?:(?:{_IMAGE})-)?{_N}(?:-holes|-boxes)?\.npz",
             rf"{_RUN}/(?:displacements|pieces|scale)\.npz",
             rf"{_RUN}/(?:{_LONG})/(?:{_N}-)?{_N}\.npz",
+            rf"{_ASIDE}/{_N}-{_N}\.npz",
             rf"{_RESULT}/(?:(?:{_IMAGE})/(?:{_N}/)?)?(?:{_METADATA})",
             rf"{_RESULT}/(?:{_IMAGE})/{_N}/(?:c/)?{_N}(?:/{_N})*",
             rf"done/{_RUN}/(?:task-)?{_N}\.json",
@@ -51,7 +55,8 @@ _FOLDER = re.compile(
         [
             "image|source|again|done|ran-on",
             rf"(?:{_ARRAY})(?:/{_CHUNK})?",
-            rf"{_RUN}/(?:by_block|table|relabel_map|result|{_LONG})",
+            rf"{_RUN}/(?:{_BY_BLOCK}|result|{_LONG})",
+            _ASIDE,
             rf"{_RESULT}(?:/(?:{_IMAGE})(?:/{_N}(?:/c)?(?:/{_N})*)?)?",
             rf"(?:done|ran-on)/{_RUN}",
         ]
