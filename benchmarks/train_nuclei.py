@@ -367,6 +367,8 @@ def run(
             with helpers(workers) as each:
                 first = {"epoch": 0.0, **score(trainer.scored, pool, each)}
             trainer.record(first)
+            # what it starts from may stay the best
+            save_weights(trainer.kept(), output)
             report(json.dumps(first))
         train(
             trainer,
