@@ -83,6 +83,11 @@ class Box:
         (a, b, c), (d, e, f), (oz, oy, ox) = self.start, self.stop, outer.start
         return (slice(a - oz, d - oz), slice(b - oy, e - oy), slice(c - ox, f - ox))
 
+    def holds(self, voxels: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+        """Which of some voxels, (N, 3) ZYX, are in it."""
+        inside: NDArray[np.bool_] = ((voxels >= self.start) & (voxels < self.stop)).all(axis=1)
+        return inside
+
     def distance(self, other: Box) -> int:
         """Chebyshev distance between the nearest voxels of both boxes; 0 if they overlap."""
         gaps = (
@@ -153,6 +158,10 @@ class Grid:
         """Number of the block in which each voxel is, of their Z, Y and X."""
         index = tuple(place // edge for place, edge in zip(voxels, self.block, strict=True))
         return np.ravel_multi_index(index, self.counts)
+
+    def at_index(self, index: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """The same, of their linear indices."""
+        return self.at(np.unravel_index(index, self.shape))
 
     def touching(self, box: Box) -> list[int]:
         """Numbers of the blocks that share a voxel with ``box``."""

@@ -59,14 +59,13 @@ class RelabelMap:
 
 
 def _patches(store: Store, name: str, grid: Grid, dtype: Any) -> BlockSorter:
-    """A writer of voxels that change hands, linear indices and new IDs."""
+    """A writer of voxels that change hands: linear indices and new IDs, by block."""
     return BlockSorter(store, name, grid, {"patch_voxel": np.int64, "patch_label": dtype})
 
 
 def _by_block(grid: Grid, voxel: NDArray[np.int64], label: NDArray[Any]) -> Table:
-    """Rows of it."""
-    block = grid.at(np.unravel_index(voxel, grid.shape))
-    return {"block": block, "patch_voxel": voxel, "patch_label": label}
+    """Rows for it."""
+    return {"block": grid.at_index(voxel), "patch_voxel": voxel, "patch_label": label}
 
 
 def put_relabel_map(store: Store, name: str, grid: Grid, relabel_map: RelabelMap) -> None:
@@ -145,7 +144,7 @@ def named_labels(job: Job, box: Box) -> NDArray[Any]:
     grid = job.plan.grid
     patches = rows_of(job.store, name, ("patch_voxel", "patch_label"), grid.touching(box))
     voxels = np.stack(np.unravel_index(patches["patch_voxel"], grid.shape), axis=1)
-    inside = ((voxels >= box.start) & (voxels < box.stop)).all(axis=1)
+    inside = box.holds(voxels)
     labels[tuple((voxels[inside] - box.start).T)] = patches["patch_label"][inside]
     return labels
 

@@ -24,6 +24,6 @@ def seeds_in(
     rows = rows_of(store, before.seeds, (*COLUMNS,), grid.touching(box))
     index, count, ids = (rows[column].astype(np.int64) for column in COLUMNS)
     voxels = np.stack(np.unravel_index(index, grid.shape), axis=1)
-    inside = np.flatnonzero(((voxels >= box.start) & (voxels < box.stop)).all(axis=1))
+    inside = np.flatnonzero(box.holds(voxels))
     order = inside[np.argsort(ids[inside])]
     return voxels[order], count[order], ids[order]

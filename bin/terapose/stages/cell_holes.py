@@ -40,7 +40,7 @@ def _cells_of(job: Job) -> tuple[Table, NDArray[np.int64]]:
     plan, found = job.plan, []
     for number in range(len(windows(job.before.last))):
         objects = get_window(job.store, job.before.object_table, number)
-        block = plan.grid.at(np.unravel_index(objects["first"], plan.image.shape))
+        block = plan.grid.at_index(objects["first"])
         mine = (block >= job.items.start) & (block < job.items.stop)
         found.append({**select(objects, mine), "block": block[mine]})
     cells = merged(found)

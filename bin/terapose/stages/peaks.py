@@ -33,7 +33,7 @@ def run(job: Job) -> dict[str, Any]:
         seen = plan.around(core, PEAK)
         histogram = count_ends(ends, seen.start, seen.shape)
         seeds = find_seeds(histogram, flat=plan.flat) + seen.start
-        mine = seeds[((seeds >= core.start) & (seeds < core.stop)).all(axis=1)]
+        mine = seeds[core.holds(seeds)]
         positions.append(np.ravel_multi_index(tuple(mine.T), shape).astype(np.uint64))
         counts.append(histogram[tuple((mine - seen.start).T)])
         block = np.ascontiguousarray(histogram[core.within(seen)])

@@ -10,13 +10,10 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-from numpy.typing import NDArray
 
-from terapose.core.tables import Table
 from terapose.intermediates.seeds import COLUMNS
 from terapose.io.store.long_tables import BlockSorter, Sorter, voxels_together
 from terapose.pipeline.job import Job, Result
-from terapose.pipeline.plan import Plan
 from terapose.pipeline.state import Added, State
 
 log = logging.getLogger(__name__)
@@ -32,7 +29,8 @@ def gather(job: Job, results: list[Result]) -> Added:
     table = BlockSorter(job.store, name, job.plan.grid, COLUMNS)
     for seeds in by_position.ranges():
         first, last = last + 1, last + len(seeds["position"])
-        table.add({**seeds, "block": _blocks(seeds, job.plan), "id": np.arange(first, last + 1)})
+        block = job.plan.grid.at_index(seeds["position"])
+        table.add({**seeds, "block": block, "id": np.arange(first, last + 1)})
     by_position.drop()
     found = table.close()
     if not found:
@@ -44,8 +42,3 @@ def gather(job: Job, results: list[Result]) -> Added:
         dtype="uint32" if found < 2**32 else "uint64",
     )
     return Added(state, {"found": found})
-
-
-def _blocks(seeds: Table, plan: Plan) -> NDArray[np.int64]:
-    """Number of the block of each seed."""
-    return plan.grid.at(np.unravel_index(seeds["position"], plan.image.shape))
