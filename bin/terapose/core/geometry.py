@@ -85,8 +85,8 @@ class Box:
 
     def holds(self, voxels: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """Which of some voxels, (N, 3) ZYX, are in it."""
-        inside: NDArray[np.bool_] = ((voxels >= self.start) & (voxels < self.stop)).all(axis=1)
-        return inside
+        inside = (voxels >= self.start) & (voxels < self.stop)
+        return np.asarray(inside.all(axis=1))
 
     def distance(self, other: Box) -> int:
         """Chebyshev distance between the nearest voxels of both boxes; 0 if they overlap."""
