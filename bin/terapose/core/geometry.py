@@ -11,10 +11,11 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # what only describes an image needs no NumPy
+    import numpy as np
+    from numpy.typing import NDArray
 
 ZYX = tuple[int, int, int]
 
@@ -83,11 +84,6 @@ class Box:
         (a, b, c), (d, e, f), (oz, oy, ox) = self.start, self.stop, outer.start
         return (slice(a - oz, d - oz), slice(b - oy, e - oy), slice(c - ox, f - ox))
 
-    def holds(self, voxels: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Which of some voxels, (N, 3) ZYX, are in it."""
-        inside = (voxels >= self.start) & (voxels < self.stop)
-        return np.asarray(inside.all(axis=1))
-
     def distance(self, other: Box) -> int:
         """Chebyshev distance between the nearest voxels of both boxes; 0 if they overlap."""
         gaps = (
@@ -153,15 +149,6 @@ class Grid:
 
     def __iter__(self) -> Iterator[Box]:
         return (self[i] for i in range(len(self)))
-
-    def at(self, voxels: Sequence[NDArray[np.integer[Any]]]) -> NDArray[np.int64]:
-        """Number of the block in which each voxel is, of their Z, Y and X."""
-        index = tuple(place // edge for place, edge in zip(voxels, self.block, strict=True))
-        return np.ravel_multi_index(index, self.counts)
-
-    def at_index(self, index: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-        """The same, of their linear indices."""
-        return self.at(np.unravel_index(index, self.shape))
 
     def touching(self, box: Box) -> list[int]:
         """Numbers of the blocks that share a voxel with ``box``."""

@@ -10,6 +10,7 @@ from terapose.algorithms.objects.filters import BOX, together
 from terapose.core.geometry import Grid
 from terapose.core.levels import Cover
 from terapose.core.tables import Table, select
+from terapose.core.voxels import blocks_of
 from terapose.intermediates import compartments
 from terapose.io.store.long_tables import BlockSorter
 from terapose.io.store.rows_by_block import rows_of
@@ -23,7 +24,7 @@ _COLUMNS = ("id", *BOX)
 def by_block(cells: Table, plan: Plan) -> Table:
     """Number and box of each cell, with the block that holds the first corner of the box."""
     corner = [cells[f"{axis}0"] for axis in "zyx"]
-    return {"block": plan.grid.at(corner), "id": cells["id"], **{c: cells[c] for c in BOX}}
+    return {"block": blocks_of(plan.grid, corner), "id": cells["id"], **{c: cells[c] for c in BOX}}
 
 
 def boxes_of(store: Store, name: str, plan: Plan) -> BlockSorter:

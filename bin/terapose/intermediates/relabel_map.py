@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from terapose.core.geometry import Box, Grid
 from terapose.core.tables import ROWS, Table
+from terapose.core.voxels import blocks_of_indices, held_by
 from terapose.io.store.long_columns import ColumnWriter, get_run, looked_up, put_column
 from terapose.io.store.long_tables import BlockSorter
 from terapose.io.store.rows_by_block import rows_of
@@ -65,7 +66,7 @@ def _patches(store: Store, name: str, grid: Grid, dtype: Any) -> BlockSorter:
 
 def _by_block(grid: Grid, voxel: NDArray[np.int64], label: NDArray[Any]) -> Table:
     """Rows for it."""
-    return {"block": grid.at_index(voxel), "patch_voxel": voxel, "patch_label": label}
+    return {"block": blocks_of_indices(grid, voxel), "patch_voxel": voxel, "patch_label": label}
 
 
 def put_relabel_map(store: Store, name: str, grid: Grid, relabel_map: RelabelMap) -> None:
@@ -144,7 +145,7 @@ def named_labels(job: Job, box: Box) -> NDArray[Any]:
     grid = job.plan.grid
     patches = rows_of(job.store, name, ("patch_voxel", "patch_label"), grid.touching(box))
     voxels = np.stack(np.unravel_index(patches["patch_voxel"], grid.shape), axis=1)
-    inside = box.holds(voxels)
+    inside = held_by(box, voxels)
     labels[tuple((voxels[inside] - box.start).T)] = patches["patch_label"][inside]
     return labels
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terapose.core.geometry import Box, Grid
+from terapose.core.voxels import held_by
 from terapose.io.store.rows_by_block import rows_of
 from terapose.io.store.store import Store
 from terapose.pipeline.state import State
@@ -24,6 +25,6 @@ def seeds_in(
     rows = rows_of(store, before.seeds, (*COLUMNS,), grid.touching(box))
     index, count, ids = (rows[column].astype(np.int64) for column in COLUMNS)
     voxels = np.stack(np.unravel_index(index, grid.shape), axis=1)
-    inside = np.flatnonzero(box.holds(voxels))
+    inside = np.flatnonzero(held_by(box, voxels))
     order = inside[np.argsort(ids[inside])]
     return voxels[order], count[order], ids[order]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from terapose.algorithms.objects.filters import HOLES, box_of, together
 from terapose.algorithms.objects.numbered import numbered
 from terapose.core.tables import Table, empty, merged, select, windows
+from terapose.core.voxels import blocks_of_indices
 from terapose.intermediates.flows import read_flows
 from terapose.intermediates.objects import holes_of
 from terapose.intermediates.relabel_map import named_labels
@@ -40,7 +41,7 @@ def _cells_of(job: Job) -> tuple[Table, NDArray[np.int64]]:
     plan, found = job.plan, []
     for number in range(len(windows(job.before.last))):
         objects = get_window(job.store, job.before.object_table, number)
-        block = plan.grid.at_index(objects["first"])
+        block = blocks_of_indices(plan.grid, objects["first"])
         mine = (block >= job.items.start) & (block < job.items.stop)
         found.append({**select(objects, mine), "block": block[mine]})
     cells = merged(found)

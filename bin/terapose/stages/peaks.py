@@ -14,6 +14,7 @@ import numpy as np
 
 from terapose.algorithms.objects.seeds import PEAK, count_ends, find_seeds
 from terapose.core.geometry import reach
+from terapose.core.voxels import held_by
 from terapose.intermediates.ends import read_ends
 from terapose.io.store.arrays import INTEGER
 from terapose.pipeline.job import Job
@@ -33,7 +34,7 @@ def run(job: Job) -> dict[str, Any]:
         seen = plan.around(core, PEAK)
         histogram = count_ends(ends, seen.start, seen.shape)
         seeds = find_seeds(histogram, flat=plan.flat) + seen.start
-        mine = seeds[core.holds(seeds)]
+        mine = seeds[held_by(core, seeds)]
         positions.append(np.ravel_multi_index(tuple(mine.T), shape).astype(np.uint64))
         counts.append(histogram[tuple((mine - seen.start).T)])
         block = np.ascontiguousarray(histogram[core.within(seen)])

@@ -11,6 +11,7 @@ import logging
 
 import numpy as np
 
+from terapose.core.voxels import blocks_of_indices
 from terapose.intermediates.seeds import COLUMNS
 from terapose.io.store.long_tables import BlockSorter, Sorter, voxels_together
 from terapose.pipeline.job import Job, Result
@@ -29,7 +30,7 @@ def gather(job: Job, results: list[Result]) -> Added:
     table = BlockSorter(job.store, name, job.plan.grid, COLUMNS)
     for seeds in by_position.ranges():
         first, last = last + 1, last + len(seeds["position"])
-        block = job.plan.grid.at_index(seeds["position"])
+        block = blocks_of_indices(job.plan.grid, seeds["position"])
         table.add({**seeds, "block": block, "id": np.arange(first, last + 1)})
     by_position.drop()
     found = table.close()
