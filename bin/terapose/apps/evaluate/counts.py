@@ -218,8 +218,19 @@ def count(shape: Sequence[int], block: Sequence[int]) -> int:
     return math.prod(-(-n // b) for n, b in zip(shape, block, strict=True))
 
 
-def check_labels(reference: Voxels, predicted: Voxels) -> None:
+def check_labels(
+    reference: Voxels,
+    predicted: Voxels,
+    names: tuple[str, str] = ("reference", "predicted"),
+) -> None:
     """Refuse images of two shapes, and numbers that are not whole.
+
+    Parameters
+    ----------
+    reference, predicted
+        Label images.
+    names
+        What messages call them.
 
     Raises
     ------
@@ -229,13 +240,13 @@ def check_labels(reference: Voxels, predicted: Voxels) -> None:
     if tuple(reference.shape) != tuple(predicted.shape):
         raise InputError(
             "the two label images differ in shape",
-            where="predicted",
+            where=names[1],
             got=" x ".join(map(str, predicted.shape)),
             allowed=" x ".join(map(str, reference.shape)),
             remedy="compare label images of the same image at the same pyramid level, or "
             "by position (--align position)",
         )
-    for name, labels in (("reference", reference), ("predicted", predicted)):
+    for name, labels in zip(names, (reference, predicted), strict=True):
         check_type(labels.dtype, name)
 
 
