@@ -20,6 +20,7 @@ from terapose.apps.evaluate.cellmap import Instances, Semantic, score_instances,
 from terapose.apps.evaluate.components import planes_at_once
 from terapose.apps.evaluate.counts import BLOCK, check_labels
 from terapose.apps.evaluate.evaluation import Evaluation, Settings, evaluate
+from terapose.apps.evaluate.masks import note
 from terapose.apps.evaluate.numbers import plain
 from terapose.apps.evaluate.scores import THRESHOLDS
 from terapose.apps.evaluate.seams import planes_of
@@ -232,7 +233,9 @@ def answer(
     settings = opened.settings(asked.block or (recorded(opened.predicted) if recorded else None))
     found = evaluate(both.reference, both.predicted, settings, opened.block, progress=progress)
     watch.confirm()
-    return Answer(found, both.as_dict() if opened.is_moved else None, opened.notes)
+    named = zip((reference, predicted), found.in_pieces, strict=True)
+    notes = (*opened.notes, *(note(address) for address, is_mask in named if is_mask))
+    return Answer(found, both.as_dict() if opened.is_moved else None, notes)
 
 
 def cellmap_answer(
