@@ -255,6 +255,13 @@ def test_all_pairs_are_opened_before_the_first_is_scored(
         assert "there are no seams" in command.refuses(*words, "--block", "20,24,26")
 
 
+def test_scores_of_nothing_are_dashes(command: Terapose, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((1, 9, 9), np.uint8))
+    said = command("evaluate", tmp_path / "a.tif", tmp_path / "a.tif")
+    assert said.code == 0 and "nan" not in said.out
+    assert "mean IoU of matches -, panoptic quality -" in said.out
+
+
 def test_what_has_no_partner_is_named(folders: tuple[Path, Path], command: Terapose) -> None:
     (folders[0] / "im3_labels.tif").rename(folders[0] / "other.tif")
     with pytest.raises(InputError, match="no image with the name of other; got im0, im1, im2, im3"):
@@ -292,7 +299,10 @@ def test_options_that_are_wrong(folders: tuple[Path, Path], command: Terapose) -
     pair = (folders[0] / "im1_labels.tif", folders[1] / "im1" / "labels.zarr")
     for words, said in (
         (("--sizes", "5", "--diameters", "5"), "are two ways to give the same thing"),
-        (("--sizes", "5,4"), "edges of sizes must be above 0 and ascending"),
+        (("--sizes", "5,4"), "above 0 and ascending; got 5, 4; for example 500,2000"),
+        (("--diameters", "0"), "above 0 and ascending; got 0; for example 10,20"),
+        (("--thresholds", "nan"), "'nan' is not 1 to 20 finite numbers with commas between"),
+        (("--voxel-size", "1,inf,1"), "'1,inf,1' is not 3 finite numbers with commas between"),
         (("--voxel-size", "0,1,1"), "a voxel must have a size"),
         (("--block", "99,99,99"), "there are no seams: the image is one block"),
         (("--thresholds", "1.5"), "thresholds: out of range; got 1.5"),

@@ -54,7 +54,8 @@ class Mask:
 
     def is_in_pieces(self, sizes: NDArray[np.int64]) -> bool:
         """Whether the image is a mask in pieces that do not touch, by the voxels of its labels."""
-        return len(sizes) == 1 and self._whole >= _SPECK and sizes[0] - self._whole >= _SPECK
+        rest = int(sizes[0]) - self._whole if len(sizes) == 1 else 0
+        return min(self._whole, rest) >= _SPECK
 
 
 def note(address: str) -> str:
