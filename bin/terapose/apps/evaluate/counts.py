@@ -193,6 +193,12 @@ def runs(reference: NDArray[np.generic], predicted: NDArray[np.generic]) -> Runs
     return Runs(a.astype(np.uint64), b.astype(np.uint64), voxels, first)
 
 
+def overlap_of(reference: NDArray[np.generic], predicted: NDArray[np.generic]) -> Overlap:
+    """What two label images of one shape contain that fit in memory."""
+    found = runs(reference, predicted)
+    return Pairs().add(found.reference, found.predicted, found.voxels).overlap()
+
+
 def corners(found: Runs, region: Sequence[slice]) -> tuple[Whole, Whole]:
     """First voxel of each run of a (Z, Y, X) block and the voxel after its last, in the image."""
     shape = tuple(part.stop - part.start for part in region)

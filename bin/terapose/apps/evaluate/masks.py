@@ -53,7 +53,7 @@ class Mask:
         self._is_done = self._whole >= _SPECK
 
     def is_in_pieces(self, sizes: NDArray[np.int64]) -> bool:
-        """Whether the image is a mask in pieces that do not touch, by the voxels of its labels."""
+        """Whether the image is a mask in pieces that do not touch, by the sizes of all labels."""
         rest = int(sizes[0]) - self._whole if len(sizes) == 1 else 0
         return min(self._whole, rest) >= _SPECK
 
