@@ -5,8 +5,8 @@
 2. Each is segmented by Cellpose's rules for masks, with a diameter of its own (the median of its
    annotated nuclei), with one for all, and with the one that is found in it, as by ``terapose
    segment`` without ``diameter``.
-3. Average precision is pooled over the objects of all images, and its 95 % interval is that of
-   2,000 seeded samples of as many images, with replacement.
+3. Average precision (`terapose.apps.evaluate`) is pooled over the objects of all images, and its
+   95 % interval is that of 2,000 seeded samples of as many images, with replacement.
 4. The size of a match is the area that was found over the area that was annotated.
 5. ``--picture`` draws the images with the lowest precision at 0.5, with what was annotated and what
    was found.
@@ -19,12 +19,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from benchmarks.nuclei_data import DIAMETER, THRESHOLDS, divide, planar_pairs
 from numpy.typing import NDArray
 
+from terapose.apps.evaluate.agreement import volume_ratios
+from terapose.apps.evaluate.counts import overlap_of
+from terapose.apps.evaluate.intervals import bootstrap
+from terapose.apps.evaluate.numbers import quartiles
+from terapose.apps.evaluate.scores import Scores, scored
 from terapose.apps.train.data import Item, items_of
 from terapose.apps.train.score import segment
 from terapose.core.params import check
@@ -35,10 +41,12 @@ from terapose.pipeline.checked import open_checked
 from terapose.pipeline.sized import find_diameter
 
 WORST = 10
-SAMPLES = 2000
 PARTS = ("held out", "validation")
 WAYS = ("own", "fixed", "found")
 Diameter = Callable[[Item], float]
+Column = NDArray[np.float64]
+Spread = tuple[float, float, float]
+"""A score, and the ends of its interval."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +57,15 @@ class Scored:
     ----------
     item, found
         The image with its annotation, and what was found, shape (Y, X).
-    counts
-        Objects found, in excess and missed (columns) at each threshold (rows).
+    scores
+        Of the image, at `THRESHOLDS`.
     areas
-        Area found over area annotated, of each match at the first threshold.
+        Area found over area annotated, of each match at an intersection over union of 0.5.
     """
 
     item: Item
-    found: NDArray[np.int32]
-    counts: NDArray[np.float64]
+    found: NDArray[np.integer[Any]]
+    scores: Scores
     areas: NDArray[np.float64]
 
 
@@ -82,50 +90,59 @@ def finder(data: Path, model: Path) -> Diameter:
     return find
 
 
-def scored(network: torch.nn.Module, items: Sequence[Item], diameter: Diameter) -> Iterator[Scored]:
+def segmented(
+    network: torch.nn.Module, items: Sequence[Item], diameter: Diameter
+) -> Iterator[Scored]:
     """Segment and score images."""
-    from cellpose.metrics import mask_ious
-
     for item in items:
-        found = segment(network, item.image, diameter(item))
-        ious, partners = mask_ious(item.labels, found)
-        sizes = np.bincount(item.labels.ravel()), np.bincount(found.ravel())
-        matches = [
-            (number, partner)
-            for number, (iou, partner) in enumerate(zip(ious, partners, strict=True), start=1)
-            if iou >= THRESHOLDS[0]
-        ]
-        areas = np.array([sizes[1][theirs] / sizes[0][ours] for ours, theirs in matches])
-        yield Scored(item, found, counted(item, found), areas)
+        yield scored_image(item, segment(network, item.image, diameter(item)))
 
 
-def counted(item: Item, found: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Objects found, in excess and missed (columns) at each threshold (rows)."""
-    from cellpose.metrics import average_precision
-
-    _, *counts = average_precision([item.labels], [found], threshold=list(THRESHOLDS))
-    return np.stack([count[0] for count in counts], axis=1).astype(np.float64)
+def scored_image(item: Item, found: NDArray[np.integer[Any]]) -> Scored:
+    """Score the labels that were found in an image."""
+    overlap = overlap_of(item.labels, found)
+    return Scored(item, found, scored(overlap, THRESHOLDS), volume_ratios(overlap)[1])
 
 
-def resampled(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average precision by threshold of each sample of as many images, with replacement."""
-    chosen = np.random.default_rng(0).integers(len(counts), size=(SAMPLES, len(counts)))
-    return precision(counts[chosen].sum(1))
+def precision(true: Column, reference: Column, predicted: Column) -> Column:
+    """Average precision by sums of matches, of annotated and of found objects."""
+    return true / (reference + predicted - true)
 
 
-def precision(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average precision by threshold, from counts, shape (..., thresholds, 3)."""
-    result: NDArray[np.float64] = counts[..., 0] / np.maximum(1, counts.sum(-1))
-    return result
+def gain(*columns: Column) -> Column:
+    """Average precision by the first three sums minus that by the last three."""
+    return precision(*columns[:3]) - precision(*columns[3:])
+
+
+def pooled(results: Sequence[Scored]) -> list[Spread]:
+    """Average precision over all objects at each threshold, with the interval."""
+    return [_spread(columns, precision) for columns in columns_of(results)]
+
+
+def gained(results: Sequence[Scored], base: Sequence[Scored]) -> list[Spread]:
+    """How much better results are than others of the same images; the same images are drawn."""
+    pairs = zip(columns_of(results), columns_of(base), strict=True)
+    return [_spread((*one, *other), gain) for one, other in pairs]
+
+
+def columns_of(results: Sequence[Scored]) -> list[tuple[Column, ...]]:
+    """Matches, annotated and found objects of each image, by threshold."""
+    scores = [result.scores for result in results]
+    rows = [
+        [(s.true_positives[n], s.reference, s.predicted) for s in scores]
+        for n in range(len(THRESHOLDS))
+    ]
+    return [tuple(np.array(row, np.float64).T) for row in rows]
+
+
+def _spread(columns: Sequence[Column], score: Callable[..., Column]) -> Spread:
+    return float(score(*(column.sum() for column in columns))), *bootstrap(columns, score)
 
 
 def row(name: str, results: Sequence[Scored]) -> str:
     """A line of the table: scores with their intervals, and sizes of matches."""
-    counts = np.stack([result.counts for result in results])
-    spread = np.percentile(resampled(counts), (2.5, 97.5), axis=0)
-    means = zip(precision(counts.sum(0)), *spread, strict=True)
-    areas = np.percentile(np.concatenate([result.areas for result in results]), (25, 50, 75))
-    cells = [f"{mean:.3f} ({low:.3f}-{high:.3f})" for mean, low, high in means]
+    areas = quartiles(np.concatenate([result.areas for result in results]))
+    cells = [f"{mean:.3f} ({low:.3f}-{high:.3f})" for mean, low, high in pooled(results)]
     return f"| {name} | {' | '.join(cells)} | {' / '.join(f'{a:.2f}' for a in areas)} |"
 
 
@@ -134,7 +151,7 @@ def draw_worst(results: Sequence[Scored], path: Path) -> list[str]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    worst = sorted(results, key=lambda result: precision(result.counts)[0])[:WORST]
+    worst = sorted(results, key=lambda result: result.scores.average_precision[0])[:WORST]
     figure = Figure(figsize=(13, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
     for number, (axes, result) in enumerate(
@@ -144,10 +161,10 @@ def draw_worst(results: Sequence[Scored], path: Path) -> list[str]:
         for labels, colour in ((result.item.labels, "#ffd000"), (result.found, "#30a0ff")):
             for label in np.unique(labels[labels > 0]):
                 axes.contour(labels == label, [0.5], colors=colour, linewidths=0.7)
-        axes.set_title(f"{number}: {precision(result.counts)[0]:.2f}", fontsize=10)
+        axes.set_title(f"{number}: {result.scores.average_precision[0]:.2f}", fontsize=10)
         axes.axis("off")
     figure.savefig(path, format="png", dpi=80)
-    return [f"{r.item.name} {precision(r.counts)[0]:.3f}" for r in worst]
+    return [f"{r.item.name} {r.scores.average_precision[0]:.3f}" for r in worst]
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -171,7 +188,7 @@ def main(words: Sequence[str] | None = None) -> None:
     print(f"{given.model}, {len(items)} images, {given.part}\n")
     print("| diameter | 0.5 | 0.75 | 0.9 | area of matches, quartiles |\n" + "| --- " * 5 + "|")
     for number, (name, diameter) in enumerate(ways[way] for way in given.diameters):
-        results = list(scored(network, items, diameter))
+        results = list(segmented(network, items, diameter))
         print(row(name, results), flush=True)
         if given.picture and not number:
             print("\n".join(draw_worst(results, given.picture)))

@@ -37,6 +37,7 @@ from benchmarks.real_sets import DATA_SETS, DataSet, Sample, find_samples, size_
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
+from terapose.core.threads import limit
 from terapose.io.files import write_text
 
 SCALING = check({}).flow_scaling
@@ -73,7 +74,7 @@ def score(sample: Sample, output: Path, work: Work) -> tuple[Row, dict[str, Any]
     """
     from terapose.api.runner import segment_file
     from terapose.apps.evaluate.agreement import volume_ratios
-    from terapose.apps.evaluate.counts import Pairs, runs
+    from terapose.apps.evaluate.counts import overlap_of
     from terapose.apps.evaluate.evaluation import Settings, evaluate
     from terapose.apps.evaluate.sizes import Scale
     from terapose.io.images.array_like import open_labels
@@ -87,8 +88,6 @@ def score(sample: Sample, output: Path, work: Work) -> tuple[Row, dict[str, Any]
     seconds, memory = time.perf_counter() - begin, peak_memory()
     reference = open_labels(sample.labels)[sample.region]
     labels = open_labels(output / "labels.zarr")[sample.region]
-    found = runs(reference, labels)
-    pairs = Pairs().add(found.reference, found.predicted, found.voxels)
     row = Row(
         data_set=sample.data_set,
         image=sample.name,
@@ -96,16 +95,15 @@ def score(sample: Sample, output: Path, work: Work) -> tuple[Row, dict[str, Any]
         diameter=record["diameter"]["pixels"],
         origin=record["diameter"]["origin"],
         evaluation=evaluate(reference, labels, Settings(scale=Scale(edges=work.edges))),
-        ratios=volume_ratios(pairs.overlap())[1],
+        ratios=volume_ratios(overlap_of(reference, labels))[1],
         seconds=seconds,
         peak_memory=memory,
     )
     return row, record["model"]
 
 
-def _alone(work: Work, threads: int) -> list[tuple[Row, dict[str, Any]]]:
-    """Score in a process that has just started; libraries read these when they are imported."""
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads)))
+def _alone(work: Work) -> list[tuple[Row, dict[str, Any]]]:
+    """Score in a process that has just started."""
     with tempfile.TemporaryDirectory(prefix="terapose-") as folder:
         return [score(sample, Path(folder) / sample.name, work) for sample in work.samples]
 
@@ -123,12 +121,15 @@ def works(samples: Sequence[Sample], scaling: str) -> Iterator[Work]:
 
 def _run(tasks: Iterable[Work], workers: int, threads: int) -> tuple[list[Row], dict[str, Any]]:
     """Score images in processes that end after their share, ``workers`` of them at once."""
+    # before they start: they import this module, and with it numba and torch, before they call
+    # anything, and those look at the variables only then
+    limit(threads)
     context = multiprocessing.get_context("spawn")
 
     def one(work: Work) -> list[tuple[Row, dict[str, Any]]]:
         try:
             with ProcessPoolExecutor(1, mp_context=context) as process:
-                results = process.submit(_alone, work, threads).result()
+                results = process.submit(_alone, work).result()
         except BrokenProcessPool as error:
             raise InputError(
                 "the process was killed",

@@ -15,10 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from benchmarks.held_out import PARTS, counted, precision, read_items, resampled
+from benchmarks.held_out import PARTS, Scored, gained, pooled, read_items, scored_image
 from benchmarks.nuclei_data import THRESHOLDS
-from numpy.typing import NDArray
 
 import terapose
 
@@ -30,16 +28,12 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 """What is changed in each."""
 
 
-def row(name: str, counts: NDArray[np.float64], base: NDArray[np.float64]) -> str:
-    """A line of the table, from counts of all images in both ways."""
-    means = precision(counts.sum(0))
-    gain = means - precision(base.sum(0))
-    # the same images in both
-    low, high = np.percentile(resampled(counts) - resampled(base), (2.5, 97.5), axis=0)
-    cells = [f"{mean:.3f}" for mean in means]
-    if counts is not base:
-        edges = zip(cells, gain, low, high, strict=True)
-        cells = [f"{c} ({g:+.3f}: {a:+.3f} to {b:+.3f})" for c, g, a, b in edges]
+def row(name: str, results: Sequence[Scored], base: Sequence[Scored]) -> str:
+    """A line of the table, from the same images in both ways."""
+    cells = [f"{mean:.3f}" for mean, _, _ in pooled(results)]
+    if results is not base:
+        edges = zip(cells, gained(results, base), strict=True)
+        cells = [f"{c} ({g:+.3f}: {a:+.3f} to {b:+.3f})" for c, (g, a, b) in edges]
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -54,13 +48,13 @@ def main(words: Sequence[str] | None = None) -> None:
     print(f"{len(items)} images, {given.part}\n")
     columns = ["way", *map(str, THRESHOLDS)]
     print(f"| {' | '.join(columns)} |\n" + "| --- " * len(columns) + "|")
-    base = np.empty(0)
+    base: list[Scored] = []
     for name, way in WAYS.items():
         found = (terapose.segment(i.image[0], diameter=i.diameter, **way) for i in items)
         pairs = zip(items, found, strict=True)
-        counts = np.stack([counted(item, labels.astype(np.int32)) for item, labels in pairs])
-        base = base if base.size else counts
-        print(row(name, counts, base), flush=True)
+        results = [scored_image(item, labels) for item, labels in pairs]
+        base = base or results
+        print(row(name, results, base), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from terapose.apps.evaluate.cellmap import (
     score_semantic,
 )
 from terapose.apps.evaluate.components import components_of, pieces_of
-from terapose.apps.evaluate.counts import Pairs, runs
+from terapose.apps.evaluate.counts import overlap_of
 from terapose.io.images.model import Image
 
 VOXEL = (4.0, 4.0, 4.0)
@@ -173,8 +173,7 @@ def test_equals_the_definition() -> None:
     assert (found.true_positives, found.count) == (true, count)
     assert found.distances == pytest.approx(h, rel=1e-9)
     # and the assignment has the largest sum of IoU
-    runs_of = runs(reference, pieces_of(predicted)[0])
-    pairs = Pairs().add(runs_of.reference, runs_of.predicted, runs_of.voxels).overlap()
+    pairs = overlap_of(reference, pieces_of(predicted)[0])
     assert pairs.iou[assigned(pairs)].sum() == pytest.approx(total, abs=1e-3)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,70 @@ def test_a_single_pair_as_a_table_and_a_picture(
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
+def test_the_results_of_one_run_are_its_label_image(
+    folders: tuple[Path, Path], command: Terapose, tmp_path: Path
+) -> None:
+    """On either side, with other images beside a record, and in a table."""
+    reference, run = folders[0] / "im1_labels.tif", folders[1] / "im1"
+    named = command("evaluate", reference, run / "labels.zarr")
+    assert named.code == 0
+    assert command("evaluate", reference, run) == named
+    assert command("evaluate", run, run / "labels.zarr").out.count("1.000") > 5
+    tifffile.imwrite(run / "masks.tif", np.zeros((3, 3), np.uint8))
+    assert "this is a folder with 2 images" in command.refuses("evaluate", reference, run)
+    (run / "provenance.json").write_text("{}", encoding="utf-8")
+    assert command("evaluate", reference, run) == named
+    both = command("evaluate", run, run, "--json", tmp_path / "a.json")
+    assert both.code == 0 and "summary" not in json.loads((tmp_path / "a.json").read_text())
+    sheet = tmp_path / "pairs.csv"
+    sheet.write_text("reference,predicted\nresults/im2,results/im1\n", encoding="utf-8")
+    (pair,) = pairs_in_table(sheet)
+    assert pair.name == "im2"
+    assert pair[1:3] == tuple(str(folders[1] / name / "labels.zarr") for name in ("im2", "im1"))
+    # results of many samples, and label images of which one has that name, are no such folder
+    assert command("evaluate", *folders).out.count("im1") == 1
+    shutil.copytree(run / "labels.zarr", folders[0] / "labels.zarr")
+    assert "no image with the name of labels" in command.refuses("evaluate", *folders)
+
+
+@pytest.mark.parametrize("kind", [(), ("--cellmap", "instance"), ("--cellmap", "semantic")])
+def test_all_pairs_are_opened_before_the_first_is_scored(
+    folders: tuple[Path, Path],
+    command: Terapose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: tuple[str, ...],
+) -> None:
+    def scored(*_: Any, **__: Any) -> None:
+        raise AssertionError("scored before all were opened")
+
+    for name in ("evaluate", "score_instances", "score_semantic"):
+        monkeypatch.setattr(f"terapose.apps.evaluate.asked.{name}", scored)
+    sheet = tmp_path / "pairs.csv"
+    fits = "reference,predicted\nreferences/im0_labels.tif,results/im0/labels.zarr\n"
+    tifffile.imwrite(tmp_path / "small.tif", np.zeros((3, 3), np.uint8))
+    tifffile.imwrite(tmp_path / "float.tif", np.zeros((20, 48, 52), np.float32))
+    words = ("evaluate", "--pairs", sheet, *kind, "--voxel-size", "1,1,1")
+    for predicted, said in (
+        ("lost.tif", "lost.tif: "),
+        ("small.tif", f"{tmp_path}/small.tif: the two label images differ in shape; got 1 x 3 x 3"),
+        ("float.tif", f"{tmp_path}/float.tif: a label image must have whole numbers"),
+    ):
+        sheet.write_text(f"{fits}references/im1_labels.tif,{predicted}\n", encoding="utf-8")
+        assert said in command.refuses(*words)
+    if not kind:
+        tifffile.imwrite(tmp_path / "one.tif", np.zeros((3, 3), np.uint8))
+        sheet.write_text(f"{fits}one.tif,small.tif\n", encoding="utf-8")
+        assert "there are no seams" in command.refuses(*words, "--block", "20,24,26")
+
+
+def test_scores_of_nothing_are_dashes(command: Terapose, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((1, 9, 9), np.uint8))
+    said = command("evaluate", tmp_path / "a.tif", tmp_path / "a.tif")
+    assert said.code == 0 and "nan" not in said.out
+    assert "mean IoU of matches -, panoptic quality -" in said.out
+
+
 def test_what_has_no_partner_is_named(folders: tuple[Path, Path], command: Terapose) -> None:
     (folders[0] / "im3_labels.tif").rename(folders[0] / "other.tif")
     with pytest.raises(InputError, match="no image with the name of other; got im0, im1, im2, im3"):
@@ -234,7 +299,10 @@ def test_options_that_are_wrong(folders: tuple[Path, Path], command: Terapose) -
     pair = (folders[0] / "im1_labels.tif", folders[1] / "im1" / "labels.zarr")
     for words, said in (
         (("--sizes", "5", "--diameters", "5"), "are two ways to give the same thing"),
-        (("--sizes", "5,4"), "edges of sizes must be above 0 and ascending"),
+        (("--sizes", "5,4"), "above 0 and ascending; got 5, 4; for example 500,2000"),
+        (("--diameters", "0"), "above 0 and ascending; got 0; for example 10,20"),
+        (("--thresholds", "nan"), "'nan' is not 1 to 20 finite numbers with commas between"),
+        (("--voxel-size", "1,inf,1"), "'1,inf,1' is not 3 finite numbers with commas between"),
         (("--voxel-size", "0,1,1"), "a voxel must have a size"),
         (("--block", "99,99,99"), "there are no seams: the image is one block"),
         (("--thresholds", "1.5"), "thresholds: out of range; got 1.5"),

@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import tifffile
-from benchmarks import real_page
-from benchmarks.real_data import SCALING, score, works, write
+from benchmarks import real_data, real_page
+from benchmarks.real_data import SCALING, Work, score, works, write
 from benchmarks.real_page import FOUND, GIVEN, Row, found_beside_given, page, section_of
 from benchmarks.real_sets import DATA_SETS, DataSet, find_samples, size_edges
 
@@ -22,6 +24,7 @@ from terapose.apps.evaluate.evaluation import Settings, evaluate
 from terapose.apps.evaluate.sizes import Scale
 from terapose.apps.simulate.scene import volume as volume_of
 from terapose.core.params import check
+from terapose.core.threads import VARIABLES
 from terapose.io.labels.ome_zarr import open_level
 
 ROOT = Path(__file__).parents[2]
@@ -138,6 +141,33 @@ def test_the_script_scores_every_volume_of_a_folder_both_ways(tmp_path: Path) ->
     text = output.read_text()
     assert str(tmp_path) not in text
     assert "| images | 2 | 2 |" in text
+
+
+def test_threads_are_limited_before_a_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    class Process:
+        """Instead of a new process, what it would find in the environment."""
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            started.append([os.environ[name] for name in VARIABLES])
+
+        def __enter__(self) -> Process:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def submit(self, *_: Any) -> Future[Any]:
+            done: Future[Any] = Future()
+            done.set_result([(row(), {})])
+            return done
+
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(real_data, "ProcessPoolExecutor", Process)
+    real_data._run([Work((), GIVEN, (), SCALING)] * 2, 1, 7)
+    assert started == [["7", "7"]] * 2
 
 
 def test_a_folder_without_images_is_named(tmp_path: Path) -> None:

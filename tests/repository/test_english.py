@@ -25,6 +25,7 @@ PAGES = (
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "contrib").rglob("*.md")),
+    *sorted((ROOT / "assets").glob("*.md")),
 )
 SOURCES = sorted((ROOT / "bin" / "terapose").rglob("*.py"))
 TOOLS = [ROOT / "bin" / "terapose.py", *sorted((ROOT / "tools").glob("*.py"))]

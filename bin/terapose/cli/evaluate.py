@@ -108,7 +108,8 @@ def command(
     Both may be OME-Zarr label images or labels groups with one, Zarr arrays, TIFF, OME-TIFF or
     HDF5 (file.h5/dataset). Both must have the same shape, unless they are compared by position. If
     both are folders, images with the same name are compared, and the scores of all get confidence
-    intervals; PREDICTED may be a folder of results. A file that changes while it is read is
+    intervals; PREDICTED may be a folder of results of several images. The results of one image are
+    taken as its label image. A file that changes while it is read is
     refused. docs/scores.md explains the scores.
     """
     from terapose.apps.evaluate.asked import Asked

@@ -104,7 +104,7 @@ def cellmap_rows(scores: Iterable[tuple[Pair, Instances | Semantic]]) -> list[di
 
 def _print_scores(scores: Scores) -> None:
     lines = [
-        (f"{row[0]:g}", *(f"{v:.3f}" for v in row[1:4]), *map(str, row[4:]))
+        (f"{row[0]:g}", *map(_number, row[1:]))
         for row in zip(
             scores.thresholds,
             scores.average_precision,
@@ -119,8 +119,8 @@ def _print_scores(scores: Scores) -> None:
     _table(("IoU", "AP", "recall", "precision", "matched", "false", "missed"), lines)
     _say(
         f"{scores.reference} instances in the reference, {scores.predicted} predicted; "
-        f"mean IoU of matches {scores.mean_iou:.3f}, panoptic quality "
-        f"{scores.panoptic_quality:.3f}"
+        f"mean IoU of matches {_number(scores.mean_iou)}, panoptic quality "
+        f"{_number(scores.panoptic_quality)}"
     )
 
 

@@ -56,7 +56,13 @@ def chosen_pairs(reference: str, predicted: str, table: Path | None) -> tuple[li
         If it names both a table and images, or neither, or what `terapose.apps.evaluate.pairs`
         refuses.
     """
-    from terapose.apps.evaluate.pairs import Pair, is_folder, pairs_in_folders, pairs_in_table
+    from terapose.apps.evaluate.pairs import (
+        Pair,
+        is_folder,
+        label_image,
+        pairs_in_folders,
+        pairs_in_table,
+    )
 
     if (table is None) == (not reference) or (table is None) == (not predicted):
         raise InputError(
@@ -66,6 +72,7 @@ def chosen_pairs(reference: str, predicted: str, table: Path | None) -> tuple[li
         )
     if table is not None:
         return pairs_in_table(table), True
+    reference, predicted = label_image(reference), label_image(predicted)
     if is_folder(reference) and is_folder(predicted):
         return pairs_in_folders(reference, predicted), True
     return [Pair("", reference, predicted)], False
@@ -91,13 +98,13 @@ def score_one(pair: Pair, asked: Asked, out: Files) -> None:
 
 def score_all(pairs: Sequence[Pair], asked: Asked, out: Files) -> None:
     """Score several pairs, and all of them together."""
-    from terapose.apps.evaluate.asked import check_units
+    from terapose.apps.evaluate.asked import check_pairs
     from terapose.apps.evaluate.drawing import draw
     from terapose.apps.evaluate.files import write_csv, write_json
     from terapose.apps.evaluate.summary import HEADER, row_of, summary
     from terapose.cli.score_tables import print_summary
 
-    check_units([pair.reference for pair in pairs], asked)
+    check_pairs([(pair.reference, pair.predicted, "") for pair in pairs], asked)
     answers = {pair.title: _answer(pair, asked, shown(pair.title, 40)) for pair in pairs}
     evaluations = {name: one.evaluation for name, one in answers.items()}
     rows = {name: row_of(one) for name, one in evaluations.items()}
@@ -117,7 +124,7 @@ def score_all(pairs: Sequence[Pair], asked: Asked, out: Files) -> None:
 
 def score_cellmap(pairs: Sequence[Pair], asked: Asked, out: Files, kind: str | None) -> None:
     """Score pairs as the CellMap challenge does; pairs of a class are pooled."""
-    from terapose.apps.evaluate.asked import cellmap_answer
+    from terapose.apps.evaluate.asked import cellmap_answer, check_pairs
     from terapose.apps.evaluate.cellmap import SCORED, pooled
     from terapose.apps.evaluate.files import write_csv, write_json
     from terapose.cli.progress import progress
@@ -125,19 +132,19 @@ def score_cellmap(pairs: Sequence[Pair], asked: Asked, out: Files, kind: str | N
 
     if out.picture is not None:
         raise InputError("these scores are not drawn", where="cellmap", remedy="leave picture out")
-    missing = [pair for pair in pairs if not (pair.kind or kind)]
-    if missing:
+    kinds = [pair.kind or kind or "" for pair in pairs]
+    if "" in kinds:
         raise InputError(
             "says nothing of the kind of class",
-            where=missing[0].title,
+            where=pairs[kinds.index("")].title,
             remedy="fill in the column kind, or give --cellmap for those without",
         )
+    named = zip(pairs, kinds, strict=True)
+    check_pairs([(pair.reference, pair.predicted, one) for pair, one in named], asked)
     scores: list[tuple[Pair, Instances | Semantic]] = []
-    for pair in pairs:
+    for pair, one in zip(pairs, kinds, strict=True):
         with progress(shown(pair.title, 40) or "comparing") as show:
-            found = cellmap_answer(
-                pair.reference, pair.predicted, pair.kind or kind or "", asked, progress=show
-            )
+            found = cellmap_answer(pair.reference, pair.predicted, one, asked, progress=show)
         scores.append((pair, found))
     classes, total = pooled([(pair.label, found) for pair, found in scores])
     print_cellmap(classes, total)

@@ -40,7 +40,8 @@ Examples:
     "--channels",
     type=Numbers(1, 2, 3),
     default=(),
-    help="Channels of multichannel images, from 1: cell, then nucleus.  [default: all]",
+    help="Channels of multichannel images, from 1: cell, then nucleus.  [default: all, if the "
+    "network takes as many]",
 )
 @click.option(
     "--epochs", type=click.IntRange(1), default=40, show_default=True, help="Number of epochs."

@@ -111,7 +111,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     Parameters
     ----------
     counts
-        How many there may be.
+        How many there may be, ascending.
     kind
         int or float.
     """
@@ -135,8 +135,10 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
             numbers = ()
         if len(numbers) not in self.counts or not all(math.isfinite(n) for n in numbers):
             counts = " or ".join(map(str, self.counts))
-            whole = "whole " if self.kind is int else ""
-            self.fail(f"{value!r} is not {counts} {whole}numbers with commas between", param, ctx)
+            if len(self.counts) > 2:
+                counts = f"{self.counts[0]} to {self.counts[-1]}"
+            what = "whole" if self.kind is int else "finite"
+            self.fail(f"{value!r} is not {counts} {what} numbers with commas between", param, ctx)
         return numbers
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,8 +18,9 @@ from terapose.apps.evaluate.align import (
 from terapose.apps.evaluate.boundary import TOLERANCE, Reach
 from terapose.apps.evaluate.cellmap import Instances, Semantic, score_instances, score_semantic
 from terapose.apps.evaluate.components import planes_at_once
-from terapose.apps.evaluate.counts import BLOCK
+from terapose.apps.evaluate.counts import BLOCK, check_labels
 from terapose.apps.evaluate.evaluation import Evaluation, Settings, evaluate
+from terapose.apps.evaluate.masks import note
 from terapose.apps.evaluate.numbers import plain
 from terapose.apps.evaluate.scores import THRESHOLDS
 from terapose.apps.evaluate.seams import planes_of
@@ -85,27 +86,33 @@ class Asked:
         return Settings(self.thresholds, Reach(self.tolerance, (z, y, x)), scale)
 
 
-def check_units(references: Sequence[str], asked: Asked) -> None:
-    """Refuse diameters of several images that have no unit in common, before they are scored.
+def check_pairs(pairs: Iterable[tuple[str, str, str]], asked: Asked) -> None:
+    """Open all images of several pairs, and refuse what cannot be compared, before any is scored.
 
     Parameters
     ----------
-    references
-        Addresses of the label images whose voxels count.
+    pairs
+        Addresses of reference and prediction of each, and its kind for the scores of CellMap; empty
+        for the others.
     asked
         What is asked for.
 
     Raises
     ------
     InputError
-        If some are in micrometres and others in pixels.
+        As `answer` and `cellmap_answer`, except for what only reading all voxels shows; or if some
+        diameters are in micrometres and others in pixels.
     """
-    if asked.diameters is None or asked.voxel_size is not None:
-        return
     known: dict[bool, str] = {}
-    for reference in dict.fromkeys(references):
-        known.setdefault(open_labels(reference).image.voxel_size is not None, reference)
-    if len(known) > 1:
+    for reference, predicted, kind in pairs:
+        opened = Opened(reference, predicted, asked, open_labels)
+        check_labels(opened.both.reference, opened.both.predicted, (reference, predicted))
+        if kind == "instance":
+            opened.known_size()
+        elif not kind:
+            opened.settings(asked.block)
+        known.setdefault(opened.voxel_size is not None, reference)
+    if asked.diameters is not None and len(known) > 1:
         raise InputError(
             "are in micrometres for some images and in pixels for others",
             where="diameters",
@@ -139,7 +146,7 @@ class Answer:
 
 
 class Opened:
-    """Two label images on one grid, watched while they are read.
+    """Two label images on one grid.
 
     Parameters
     ----------
@@ -147,12 +154,15 @@ class Opened:
         Addresses.
     asked
         How they are compared.
+    opening
+        Opens a label image.
     """
 
-    def __init__(self, reference: str, predicted: str, asked: Asked) -> None:
-        self._watch = Watch()
-        self.reference = self._watch.labels(reference)
-        self.predicted = self._watch.labels(predicted)
+    def __init__(
+        self, reference: str, predicted: str, asked: Asked, opening: Callable[[str], Lazy]
+    ) -> None:
+        self._asked = asked
+        self.reference, self.predicted = opening(reference), opening(predicted)
         self.voxel_size = self.reference.image.voxel_size or asked.voxel_size
         self.is_moved = asked.align == "position"
         self.both = self._aligned(asked.voxel_size)
@@ -171,9 +181,24 @@ class Opened:
         """What is read at once."""
         return fitting(BLOCK, self.both.scale)
 
-    def confirm(self) -> None:
-        """Refuse images that have changed meanwhile."""
-        self._watch.confirm()
+    def settings(self, block: tuple[float, float, float] | None) -> Settings:
+        """Settings for these images, and for the blocks by which the prediction was divided."""
+        both = self.both
+        found = self._asked.settings(self.voxel_size, is_plane=both.reference.shape[0] == 1)
+        if block is None:
+            return found
+        planes = planes_of(self.predicted.shape, block, both.scale, both.first)
+        return replace(found, planes=planes)
+
+    def known_size(self) -> Size:
+        """The voxel size; refused where it is not known."""
+        if self.voxel_size is None:
+            raise InputError(
+                "the voxel size is not known, which distances need",
+                where=self.reference.image.address,
+                remedy="give voxel_size",
+            )
+        return self.voxel_size
 
 
 def answer(
@@ -202,15 +227,15 @@ def answer(
     InputError
         If an image cannot be opened or changes while it is read, or both do not fit.
     """
-    opened = Opened(reference, predicted, asked)
-    both, shape = opened.both, opened.predicted.shape
-    settings = asked.settings(opened.voxel_size, is_plane=both.reference.shape[0] == 1)
-    block = asked.block or (recorded(opened.predicted) if recorded else None)
-    if block is not None:
-        settings = replace(settings, planes=planes_of(shape, block, both.scale, both.first))
+    watch = Watch()
+    opened = Opened(reference, predicted, asked, watch.labels)
+    both = opened.both
+    settings = opened.settings(asked.block or (recorded(opened.predicted) if recorded else None))
     found = evaluate(both.reference, both.predicted, settings, opened.block, progress=progress)
-    opened.confirm()
-    return Answer(found, both.as_dict() if opened.is_moved else None, opened.notes)
+    watch.confirm()
+    named = zip((reference, predicted), found.in_pieces, strict=True)
+    notes = (*opened.notes, *(note(address) for address, is_mask in named if is_mask))
+    return Answer(found, both.as_dict() if opened.is_moved else None, notes)
 
 
 def cellmap_answer(
@@ -234,19 +259,14 @@ def cellmap_answer(
     InputError
         As `answer`; or if the voxel size is not known, which distances need.
     """
-    opened = Opened(reference, predicted, asked)
+    watch = Watch()
+    opened = Opened(reference, predicted, asked, watch.labels)
     one, other = opened.both.reference, opened.both.predicted
     found: Instances | Semantic
     if kind == "semantic":
         found = score_semantic(one, other, opened.block, progress=progress)
     else:
-        if opened.voxel_size is None:
-            raise InputError(
-                "the voxel size is not known, which distances need",
-                where=reference,
-                remedy="give voxel_size",
-            )
-        slab = planes_at_once(one.shape, opened.both.scale)
-        found = score_instances(one, other, opened.voxel_size, slab, progress=progress)
-    opened.confirm()
+        size, slab = opened.known_size(), planes_at_once(one.shape, opened.both.scale)
+        found = score_instances(one, other, size, slab, progress=progress)
+    watch.confirm()
     return found

@@ -193,6 +193,12 @@ def runs(reference: NDArray[np.generic], predicted: NDArray[np.generic]) -> Runs
     return Runs(a.astype(np.uint64), b.astype(np.uint64), voxels, first)
 
 
+def overlap_of(reference: NDArray[np.generic], predicted: NDArray[np.generic]) -> Overlap:
+    """What two label images of one shape contain that fit in memory."""
+    found = runs(reference, predicted)
+    return Pairs().add(found.reference, found.predicted, found.voxels).overlap()
+
+
 def corners(found: Runs, region: Sequence[slice]) -> tuple[Whole, Whole]:
     """First voxel of each run of a (Z, Y, X) block and the voxel after its last, in the image."""
     shape = tuple(part.stop - part.start for part in region)
@@ -218,8 +224,19 @@ def count(shape: Sequence[int], block: Sequence[int]) -> int:
     return math.prod(-(-n // b) for n, b in zip(shape, block, strict=True))
 
 
-def check_labels(reference: Voxels, predicted: Voxels) -> None:
+def check_labels(
+    reference: Voxels,
+    predicted: Voxels,
+    names: tuple[str, str] = ("reference", "predicted"),
+) -> None:
     """Refuse images of two shapes, and numbers that are not whole.
+
+    Parameters
+    ----------
+    reference, predicted
+        Label images.
+    names
+        What messages call them.
 
     Raises
     ------
@@ -229,13 +246,13 @@ def check_labels(reference: Voxels, predicted: Voxels) -> None:
     if tuple(reference.shape) != tuple(predicted.shape):
         raise InputError(
             "the two label images differ in shape",
-            where="predicted",
+            where=names[1],
             got=" x ".join(map(str, predicted.shape)),
             allowed=" x ".join(map(str, reference.shape)),
             remedy="compare label images of the same image at the same pyramid level, or "
             "by position (--align position)",
         )
-    for name, labels in (("reference", reference), ("predicted", predicted)):
+    for name, labels in zip(names, (reference, predicted), strict=True):
         check_type(labels.dtype, name)
 
 

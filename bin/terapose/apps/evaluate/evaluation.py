@@ -29,6 +29,7 @@ from terapose.apps.evaluate.counts import (
     runs,
 )
 from terapose.apps.evaluate.groups import Matches
+from terapose.apps.evaluate.masks import Mask
 from terapose.apps.evaluate.numbers import plain, ratio
 from terapose.apps.evaluate.scores import THRESHOLDS, Scores, check_thresholds, scored
 from terapose.apps.evaluate.seams import Planes, Seams, at_seams
@@ -83,6 +84,9 @@ class Evaluation:
         Cells at seams of a run against the others, if asked for.
     settings
         With which they were found.
+    in_pieces
+        Whether all of the reference, and all of the prediction, has one number, but is in pieces
+        that do not touch (`masks`).
     """
 
     scores: Scores
@@ -93,6 +97,7 @@ class Evaluation:
     sizes: list[Range]
     seams: Seams | None
     settings: Settings
+    in_pieces: tuple[bool, bool]
 
     @property
     def iou_sum(self) -> float:
@@ -188,6 +193,7 @@ def evaluate(
     check_labels(reference, predicted)
     check_thresholds(settings.thresholds)
     pairs, boxes, boundary = Pairs(), (Boxes(), Boxes()), Boundary()
+    masks = (Mask(), Mask())
     shape, blocks = reference.shape, count(reference.shape, block)
     reach = replace(settings.reach, shape=tuple(shape))
     for done, (z, y, x) in enumerate(regions(shape, block), 1):
@@ -200,9 +206,11 @@ def evaluate(
         boxes[0].add(found.reference, starts, stops)
         boxes[1].add(found.predicted, starts, stops)
         boundary += boundary_of(a, b, inside, reach)
+        for mask, labels in zip(masks, (a, b), strict=True):
+            mask.add(labels[inside], (z, y, x), shape)
         if progress is not None:
             progress(done, blocks)
-    return _evaluation(pairs.overlap(), boxes, boundary, settings, is_plane=shape[0] == 1)
+    return _evaluation(pairs.overlap(), boxes, masks, boundary, settings, is_plane=shape[0] == 1)
 
 
 def f1_of(true: int, extra: int, missed: int) -> float:
@@ -213,6 +221,7 @@ def f1_of(true: int, extra: int, missed: int) -> float:
 def _evaluation(
     overlap: Overlap,
     boxes: tuple[Boxes, Boxes],
+    masks: tuple[Mask, Mask],
     boundary: Boundary,
     settings: Settings,
     *,
@@ -231,6 +240,10 @@ def _evaluation(
         by_size(overlap, settings.scale, spread),
         seams,
         settings,
+        (
+            masks[0].is_in_pieces(overlap.reference_size),
+            masks[1].is_in_pieces(overlap.predicted_size),
+        ),
     )
 
 

@@ -13,12 +13,13 @@ from terapose.core.near import did_you_mean, plain
 from terapose.io.images import folders
 from terapose.io.images.address import is_url, localise
 from terapose.io.text_tables import read_table
+from terapose.results.earlier import RECORD
+from terapose.results.outputs import LABELS
 
 KINDS = ("instance", "semantic")
 """How the CellMap challenge scores a class."""
 _COLUMNS = ("reference", "predicted", "name", "class", "kind")
 _SHOWN = 5
-_RESULT = "labels.zarr"
 _LABELS = (".labels", "-labels", "_labels")
 """Ends of the names of label images, which the images themselves do not have."""
 
@@ -51,11 +52,27 @@ class Pair(NamedTuple):
 
 
 def is_folder(address: str) -> bool:
-    """Whether an address is a local folder that is not itself an image or the results of one."""
+    """Whether an address is a local folder that is not itself an image."""
     if is_url(address):
         return False
     place = localise(address)
     return os.path.isdir(place) and not folders.is_store(place)
+
+
+def label_image(address: str) -> str:
+    """The label image of a local folder with the results of one run; of all else, the same address.
+
+    That it is the only image in a folder is enough: results may have been moved without their
+    record, but beside the record there may also be masks as TIFF.
+    """
+    if not is_folder(address):
+        return address
+    folder = localise(address)
+    labels = os.path.join(folder, LABELS)
+    if not os.path.isdir(labels):
+        return address
+    is_result = os.path.lexists(os.path.join(folder, RECORD))
+    return labels if is_result or folders.images_in(folder)[0] == [labels] else address
 
 
 def pairs_in_folders(reference: str, predicted: str) -> list[Pair]:
@@ -93,8 +110,8 @@ def pairs_in_table(path: Path) -> list[Pair]:
     Parameters
     ----------
     path
-        Table with the columns ``reference`` and ``predicted``, and if wanted ``name``, ``class``
-        and ``kind``.
+        Table with the columns ``reference`` and ``predicted``; ``name``, ``class`` and ``kind``
+        may be in it.
 
     Raises
     ------
@@ -126,7 +143,7 @@ def pairs_in_table(path: Path) -> list[Pair]:
 def _named(folder: str) -> dict[str, str]:
     """Label images of a folder, or of results in its folders, by name."""
     images, others = folders.images_in(folder)
-    inside = [os.path.join(path, _RESULT) for path in others if os.path.isdir(path)]
+    inside = [os.path.join(path, LABELS) for path in others if os.path.isdir(path)]
     named = [(_short(folders.sample_name(path)), path) for path in images]
     if not images:
         results = [path for path in inside if os.path.isdir(path)]
@@ -181,7 +198,8 @@ def _pair(where: str, row: Mapping[str, str], folder: Path) -> Pair:
     reference, predicted = (_located(row[name], folder) for name in _COLUMNS[:2])
     # not folders.sample_name of the results: they are all labels.zarr
     name = row.get("name") or _short(folders.sample_name(reference))
-    return Pair(name, reference, predicted, row.get("class", ""), kind)
+    images = (label_image(reference), label_image(predicted))
+    return Pair(name, *images, row.get("class", ""), kind)
 
 
 def _located(address: str, folder: Path) -> str:

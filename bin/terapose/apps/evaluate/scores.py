@@ -25,6 +25,7 @@ from terapose.apps.evaluate.counts import (
     Pairs,
     check_labels,
     count,
+    overlap_of,
     regions,
     runs,
 )
@@ -99,9 +100,7 @@ def average_precision(
     """
     check_labels(reference, predicted)
     check_thresholds(thresholds)
-    found = runs(reference, predicted)
-    pairs = Pairs().add(found.reference, found.predicted, found.voxels)
-    return scored(pairs.overlap(), thresholds)
+    return scored(overlap_of(reference, predicted), thresholds)
 
 
 def compare(

@@ -49,7 +49,7 @@ class Scale:
                 "edges of sizes must be above 0 and ascending",
                 where="diameters" if self.diameter else "sizes",
                 got=", ".join(f"{edge:g}" for edge in edges),
-                remedy="for example 500,2000",
+                remedy=f"for example {'10,20' if self.diameter else '500,2000'}",
             )
 
     @property

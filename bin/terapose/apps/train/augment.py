@@ -107,7 +107,7 @@ def _turned(
 
 
 def _tapered(target: NDArray[np.float32], taper: str) -> NDArray[np.float32]:
-    """The target with what falls off towards outlines; all of it does so when it comes."""
+    """The target with what is asked for tapered; as passed in, flows and mask both taper."""
     flows, inside = target[:2], target[2]
     if taper == "none":
         length = np.sqrt((flows**2).sum(axis=0))

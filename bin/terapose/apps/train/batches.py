@@ -1,6 +1,6 @@
 """Batches of crops to train on, drawn in the training's own process or ahead of it by others.
 
-Each batch is drawn from a generator seeded by (seed, step): which data folder (all alike often),
+Each batch is drawn from a generator seeded by (seed, step): which data folder (all equally often),
 which item, which crop. So a training is repeatable, a resumed one goes on bit for bit, and how many
 processes draw makes no difference.
 """

@@ -2,7 +2,7 @@
 
 1. Items are read and normalised as for a U-Net; up to three channels, those that are lacking zero.
 2. ``cellpose.train.train_seg`` draws, turns and scales the crops and trains with AdamW, in float32.
-   Every data folder is drawn alike often; images keep their own scale, that package's default.
+   Every data folder is drawn equally often; images keep their own scale, that package's default.
 3. That package scores no masks and stops at the last epoch: average precision is computed before
    and after.
 """
