@@ -193,7 +193,8 @@ class Parameters(ImageParameters):
     cell_diameter: Number = Field(
         None,
         gt=0,
-        description="Diameter of the cells that are matched to nuclei; default: as in diameter.",
+        description="Diameter of the cells that are matched to nuclei; default: as in diameter if "
+        "that is given, otherwise it is sought in the channels for these cells.",
     )
     measure: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
         ("all",),
