@@ -56,7 +56,8 @@ def own_read_once(values) {
 
 // Whether these parameters ask for the cells of a second network.
 def has_second(values) {
-    return values.any { name, value -> name.startsWith('cell_') && value }
+    // a diameter of 0 is to be found
+    return values.any { name, value -> name.startsWith('cell_') && (value || value == 0) }
 }
 
 // The local file that a parameter names, or null.

@@ -134,9 +134,10 @@ def test_fault_found_in_another_process_is_the_same_sentence(
         ),
         (
             ("--diameter", "x", "--min-size", "1.5", "--percentiles", "99,1", "--mode", "2e"),
-            "parameters: diameter: got 'x', allowed: a number; min_size: got '1.5', allowed: "
-            "a whole number; mode: got '2e', allowed: 'auto', '3d', '2d' or 'stitch'; percentiles: "
-            "got [99.0, 1.0], allowed: 0 <= low < high <= 100; docs/parameters.md lists them all",
+            "parameters: diameter: got 'x', allowed: a number, or auto; min_size: got '1.5', "
+            "allowed: a whole number; mode: got '2e', allowed: 'auto', '3d', '2d' or 'stitch'; "
+            "percentiles: got [99.0, 1.0], allowed: 0 <= low < high <= 100; docs/parameters.md "
+            "lists them all",
         ),
     ],
 )

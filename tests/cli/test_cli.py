@@ -151,7 +151,8 @@ def test_segment_says_where_the_results_are(
     assert record["cells"] == cells
     sought = record["diameter"]
     assert sought["note"]
-    assert f"diameter: {sought['pixels']:g} pixels ({sought['note']})\n" in said.err
+    origin = {"found": "found in the image", "network": "as of the network"}[sought["origin"]]
+    assert f"diameter: {sought['pixels']:g} pixels, {origin}: {sought['note']}\n" in said.err
 
 
 def test_plan_tells_the_needs_and_writes_the_tasks(

@@ -24,7 +24,9 @@ ODD_NUMBERS: list[tuple[str, str, list[Any]]] = [
 ]
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"diameter": -1}, "diameter: got -1, allowed: greater than or equal to 0"),
-    ({"diameter": "wide"}, "diameter: got 'wide', allowed: a number"),
+    ({"diameter": "wide"}, "diameter: got 'wide', allowed: a number, or auto"),
+    ({"cell_diameter": "Auto"}, "cell_diameter: got 'Auto', allowed: a number, or auto"),
+    ({"cell_diameter": -1}, "cell_diameter: got -1, allowed: greater than or equal to 0"),
     *(
         ({name: odd}, f"{name}: got {odd!r}, allowed: {kind}")
         for name, kind, several in ODD_NUMBERS
@@ -170,3 +172,26 @@ def test_every_parameter_belongs_to_a_stage() -> None:
     later = {"cellprob_threshold", "niter", "flow3d_smooth", "keep_intermediates", *filters}
     later |= {"max_size_fraction", "stitch_threshold"}
     assert not later & set(PARAMETERS["plan"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, None),
+        ({"cell_channels": 2}, None),
+        ({"diameter": 14}, None),
+        ({"diameter": 14, "cell_channels": 2}, 14),
+        ({"diameter": 14, "cell_diameter": 20}, 20),
+        ({"diameter": 14, "cell_diameter": "auto"}, 0),
+        ({"diameter": "auto", "cell_diameter": 0}, 0),
+        ({"diameter": 14, "cell_diameter": ""}, None),
+    ],
+)
+def test_the_diameter_of_a_second_network(given: dict[str, Any], expected: float | None) -> None:
+    params = check(given)
+    assert params.has_second == bool(
+        {k: v for k, v in given.items() if k != "diameter" and v != ""}
+    )
+    if params.has_second:
+        assert params.second.diameter == expected
+        assert not params.second.has_second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -14,13 +15,14 @@ import zarr
 from numpy.typing import NDArray
 from tests.synthetic import write_ome_zarr, write_zarr
 
+from terapose.core.errors import InputError
 from terapose.core.params import Parameters, check
 from terapose.io.images.model import Image
 from terapose.networks.weights import resolve
-from terapose.pipeline import sampling
+from terapose.pipeline import sampling, sized
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.handover import Draft, Handed
-from terapose.pipeline.plan import Plan
+from terapose.pipeline.plan import DiameterPlan, Plan
 from terapose.pipeline.sampling import PLANES, WINDOWS, Sample
 from terapose.pipeline.sized import plan_of
 from terapose.stages import check as check_stage
@@ -154,6 +156,47 @@ def test_it_is_found_unless_it_is_given(plane: Path) -> None:
     assert plans[0].diameter.origin == "found" and plans[0] == plans[1] == planned(plane)
     own = plan_of(opened, [resolve("auto")], check({"diameter": 17}))
     assert own.diameter.origin == "given" and own.rescale == 1
+
+
+@pytest.mark.parametrize(("level", "finer"), [(0, False), (1, True)])
+def test_an_error_that_a_found_diameter_leads_to_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int, finer: bool
+) -> None:
+    """Nobody has given it, and the default parameters are not to blame."""
+    found = DiameterPlan(pixels=4.5, origin="found", note="9 cells in 2 windows")
+    monkeypatch.setattr(sized, "find_diameter", lambda *_: found)
+    path = write_ome_zarr(tmp_path / "image.zarr", np.zeros((8, 60, 60), np.uint16), factors=(1, 2))
+    with pytest.raises(InputError, match="grow more than 64 times") as caught:
+        planned(path, anisotropy=5, level=level, mode="3d")
+    said = str(caught.value)
+    assert "with the diameter 4.5 pixels, found in the image: 9 cells in 2 windows; " in said
+    assert "give the diameter of a typical cell in pixels (--diameter)" in said
+    assert "mode stitch" in said and ("a finer level (--level)" in said) == finer
+    with pytest.raises(InputError, match="grow more than 64 times") as caught:
+        planned(path, anisotropy=5, level=level, mode="3d", diameter=4.5)
+    assert "found in the image" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [{"normalize": "none"}, {}, {"invert": True}])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e300])
+def test_a_window_with_a_value_that_is_no_number_is_scaled_without_a_warning(
+    tmp_path: Path, odd: float, given: dict[str, Any]
+) -> None:
+    """What is no number spreads to its neighbours where it is scaled; the run refuses it."""
+    values = discs(290, 20)[np.newaxis] / 1000
+    low = np.percentile(values, 1)
+    windows = []
+    for name, value in (("odd", odd), ("clean", low)):
+        values[0, 150:152, 150] = value
+        image = open_checked(str(write_zarr(tmp_path / f"{name}.zarr", values)), check({}))
+        sample = Sample(image, check(given), 208)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            windows.append(np.stack(sample.windows(0.7)))
+    assert np.isfinite(windows[0]).all()
+    # but for the two voxels and what they are scaled with
+    near = np.abs(windows[0] - windows[1]) < 0.02
+    assert windows[0].shape == windows[1].shape and near.mean() > 0.999
 
 
 class Counting:

@@ -138,6 +138,8 @@ def test_numbers_are_those_of_the_table(made: Path, name: str) -> None:
     facts, cells = numbers(made / name), pd.read_csv(made / name / "cells.csv")
     record = json.loads((made / name / "provenance.json").read_text())
     sizes = cells["Volume" if name == "volume" else "Area"]
+    assert (facts["diameter"]["origin"], facts["diameter"]["note"]) == ("given", "")
+    assert "Diameter used10 px, given" in elements(made / name / "report.html").text
     found = facts["statistics"]
     assert facts["cells"] == found["size"]["count"] == len(cells) == record["cells"] > 3
     assert found["size"]["min"] == sizes.min() and found["size"]["max"] == sizes.max()

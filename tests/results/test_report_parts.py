@@ -19,7 +19,7 @@ from terapose.results.report.findings import Finding, findings
 from terapose.results.report.numbers import _statistics, found_diameter
 from terapose.results.report.pixels import outlined
 from terapose.results.report.places import fullest, places
-from terapose.results.report.sample_page import warnings
+from terapose.results.report.sample_page import diameter_said, warnings
 from terapose.results.report.source import Source
 from terapose.results.report.spread import Spread, even_edges, size_edges
 from terapose.results.report.views import views
@@ -194,6 +194,56 @@ def test_warnings_about_cells(name: str, column: str, share: float, value: float
 )
 def test_warnings_about_a_run(name: str, record: dict[str, Any], saturated: dict[str, Any]) -> None:
     assert found_in(rows(1000, (1, 1000, 1000)), record, saturated) == {name}
+
+
+@pytest.mark.parametrize(
+    ("family", "origin", "names"),
+    [
+        ("unet", "network", {"diameter-of-network"}),
+        ("unet", "given", set()),
+        ("unet", "found", set()),
+        ("cellpose4", "network", set()),
+    ],
+)
+def test_a_network_that_needs_no_diameter_lacks_none(
+    family: str, origin: str, names: set[str]
+) -> None:
+    record = {
+        "rescale": 1,
+        "model": {"diam_mean": 24.0, "family": family},
+        "diameter": {"origin": origin, "pixels": 24.0, "note": ""},
+    }
+    assert found_in(rows(1000, (1, 1000, 1000)), record, FINE) == names
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ("given", "17.9 px, given"),
+        ("found", "17.9 px, found in the image"),
+        ("network", "17.9 px, the network's own"),
+        # of a record of an earlier release
+        (None, "17.9 px"),
+    ],
+)
+def test_a_page_says_how_the_diameter_came_about(origin: str | None, said: str) -> None:
+    assert diameter_said({"used": 17.9, "origin": origin}) == said
+
+
+def test_why_no_diameter_was_found_is_said_once() -> None:
+    why = "the size of cells cannot be found: in 3 windows at 2 scales too few were found"
+    second = "second network (channels 2): diameter: 24 pixels"
+    record = {
+        **RECORD,
+        "rescale": 1,
+        "model": {"diam_mean": 24.0},
+        "diameter": {"origin": "network", "note": why},
+        "notes": [f"diameter: 24 pixels, as of the network: {why}", second, "Two kinds."],
+    }
+    shape = (1, 1000, 1000)
+    some = findings(record, summary(rows(1000, shape), 1000, shape), FINE)
+    assert [one.name for one in some] == ["diameter-of-network", "note", "note"]
+    assert why in some[0].said and [one.said for one in some[1:]] == [second, "Two kinds."]
 
 
 def test_sizes_of_nuclei_are_compared_with_the_diameter_of_nuclei() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 from skimage.filters import gaussian
+from tests.command import Terapose
 from tests.fields import balls
 
 from terapose.algorithms.objects.expand import expand
@@ -143,3 +145,47 @@ def test_either_expand_or_a_second_network(slide: Path, tmp_path: Path) -> None:
         segmented(slide, tmp_path, expand=3, **SECOND)
     with pytest.raises(InputError, match="no such channel"):
         segmented(slide, tmp_path, cell_channels=(7,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [True, False], ids=["noise", "cells"])
+def test_what_became_of_the_second_network_is_said(
+    slide: Path, tmp_path: Path, noise: bool, command: Terapose, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its diameter is sought in its own channel, and nobody sees its own record."""
+    image = np.asarray(zarr.open_array(str(slide), mode="r")[:])
+    if noise:
+        image[1] = np.random.default_rng(3).integers(90, 110, image.shape[1:])
+    axes = ["c", "y", "x"]
+    zarr.create_array(str(tmp_path / "image.zarr"), data=image, dimension_names=axes)
+    out = tmp_path / "out"
+    words = ("--channels", 1, "--cell-channels", 2, "--report", "--jobs", 1)
+    said = command("segment", tmp_path / "image.zarr", out, *words)
+    assert said.code == 0, said.err
+    record = json.loads((out / "provenance.json").read_text())
+    second = record["second"]
+    sought = second["diameter"]
+    assert sought["origin"] == ("network" if noise else "found") and sought["note"]
+    assert record["diameter"]["origin"] == "found" and record["diameter"] != sought
+    assert f"diameter of the second network: {sought['pixels']:g} pixels, " in said.err
+    assert f"; {second['cells']} cells\n" in said.err and (second["cells"] == 0) == noise
+    # early enough to stop a long run
+    early = [one.getMessage() for one in caplog.records if one.levelno == logging.INFO]
+    about = [f"image.zarr: channels {2 - n}: diameter " for n in range(noise, 2)]
+    assert len(early) == len(about)
+    assert all(a in e and ", found in the image: " in e for a, e in zip(about, early, strict=True))
+    facts = json.loads((out / "report.json").read_text())
+    given = {"used": pytest.approx(sought["pixels"]), "of_network": 17.0}
+    of_second = {key: sought[key] for key in ("origin", "note")}
+    assert facts["second"]["diameter"] == {**given, **of_second}
+    assert facts["second"]["channels"] == [2] and facts["second"]["cells"] == second["cells"]
+    assert facts["diameter"]["note"] == record["diameter"]["note"]
+    page = (out / "report.html").read_text()
+    assert page.count("px, found in the image") == (2 if noise else 3)
+    assert "Diameter of the second network" in page and sought["note"] in page
+    notes = [one["said"] for one in facts["warnings"] if one["name"] == "note"]
+    assert notes == record["notes"] and len(notes) == noise == ("No warnings." not in page)
+    if noise:
+        assert notes[0].startswith("second network (channels 2): diameter: 17 pixels, as of the ")
+        assert "--cell-diameter" in notes[0] and "no cells were found" in notes[0]
+        assert notes[0] in caplog.text

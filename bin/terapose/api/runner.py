@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from terapose.api.home import Home, home_of, laid_out, local_cells
 from terapose.core.devices import how_many
-from terapose.core.errors import InputError
+from terapose.core.errors import InputError, shown
 from terapose.core.geometry import Box
 from terapose.core.param_types import refuse_odd_name
 from terapose.core.params import Parameters
@@ -38,6 +38,7 @@ from terapose.pipeline.local import (
     run_stages,
 )
 from terapose.pipeline.needs import fits_one_task
+from terapose.pipeline.plan import Plan
 from terapose.pipeline.upscale import full_image
 from terapose.results.destination import check_output, refuse_links, renew
 from terapose.results.earlier import record_of
@@ -230,6 +231,7 @@ def _segment(
         opened, params = find_all(opened, params, model_files)
         opened = opened if part is None else part_of(opened, part)
         plan = plan_of(opened, model_files, params)
+        _say_diameter(plan)
         store = home.store(plan.digest)
         plan_stage.run(plan, store)
         alone = fits_one_task(plan, params)
@@ -249,6 +251,15 @@ def _segment(
             lambda: run_all(runner, params, model_files, folder, cells, workers=workers, link=link),
         )
     return _Made(record, store)
+
+
+def _say_diameter(plan: Plan) -> None:
+    """Say early which diameter is used: of a long run, another one can be given yet."""
+    if plan.diameter.origin == "network" and plan.diameter.note:
+        return  # a warning has said so
+    channels = ",".join(map(str, plan.image.channels))
+    image = shown(plan.image.address)
+    log.info("%s: channels %s: diameter %s", image, channels, plan.diameter.text)
 
 
 def _confirm_device(device: str) -> None:

@@ -149,9 +149,10 @@ def command(
     workers: int | None,
     **options: Any,
 ) -> None:
-    """Plan the segmentation of IMAGE: geometry, tasks, memory and disk, without computing anything.
+    """Plan the segmentation of IMAGE: geometry, tasks, memory and disk.
 
-    Takes and checks all parameters of `terapose segment`.
+    Takes and checks all parameters of `terapose segment`, and segments nothing. Without --diameter,
+    a U-Net is run on a small sample of the image, up to 48 tiles, to find it.
     """
     from terapose.cli.price import price_lines, prices_of
     from terapose.core.params import check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -173,14 +174,17 @@ def _segment_one(
     link: bool,
 ) -> None:
     """Segment one sample and say what came out."""
+    from terapose.api import runner
     from terapose.api.progress import stages
-    from terapose.api.runner import segment_file
     from terapose.cli import mcmicro
+    from terapose.pipeline.plan import DiameterPlan
 
+    # which diameter is used, before hours of work with it
+    runner.log.setLevel(logging.INFO)
     if for_mcmicro:
         mcmicro.check_plane(image, params)
     with stages() as report:
-        record = segment_file(
+        record = runner.segment_file(
             image, out, params, workers=jobs, report=report, link=link, store=store
         )
     if for_mcmicro and isinstance(out, Path):
@@ -188,6 +192,8 @@ def _segment_one(
     model = record["model"]
     licence = model["licence"] or "not stated"
     click.echo(f"network: {model['name']} ({model['family']}), licence {licence}", err=True)
-    if (sought := record["diameter"])["note"]:
-        click.echo(f"diameter: {sought['pixels']:g} pixels ({sought['note']})", err=True)
+    click.echo(f"diameter: {DiameterPlan(**record['diameter']).text}", err=True)
+    if second := record["second"]:
+        text = DiameterPlan(**second["diameter"]).text
+        click.echo(f"diameter of the second network: {text}; {second['cells']} cells", err=True)
     say_results(record, out, report=params.report)

@@ -42,6 +42,8 @@ _TYPES = {
     "string_type": "text",
 }
 """Kinds of faults that pydantic words for programmers."""
+_OR_AUTO = ("diameter", "cell_diameter")
+"""Numbers that may be found in the image."""
 _LONGEST = 200
 """Bytes of a file's name; most file systems have 255."""
 _NO_COLONS = re.compile(r"[\d\s,;-]*\d[\d\s,;-]*")
@@ -56,7 +58,8 @@ def fault(error: ErrorDetails, given: Mapping[str, Any], known: Iterable[str]) -
     if name in IN_WORDS:
         return f"{name}: got {_got(given[name])}, allowed: {IN_WORDS[name]}"
     if error["type"] in _TYPES:
-        return f"{name}: got {_got(error['input'])}, allowed: {_TYPES[error['type']]}"
+        or_auto = ", or auto" if name in _OR_AUTO else ""
+        return f"{name}: got {_got(error['input'])}, allowed: {_TYPES[error['type']]}{or_auto}"
     allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
     return f"{name}: got {_got(error['input'])}, allowed: {allowed}"
 

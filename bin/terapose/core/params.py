@@ -190,10 +190,12 @@ class Parameters(ImageParameters):
         max_length=3,
         description="Channels for the cells that are matched to nuclei; default: as in channels.",
     )
-    cell_diameter: Number = Field(
+    cell_diameter: Diameter = Field(
         None,
-        gt=0,
-        description="Diameter of the cells that are matched to nuclei; default: as in diameter.",
+        ge=0,
+        description="Diameter of the cells that are matched to nuclei; default: as in diameter, if "
+        "that is a number; otherwise, also for auto or 0: a U-Net finds it in the channels for "
+        "these cells.",
     )
     measure: Annotated[tuple[int | str, ...], BeforeValidator(as_channels)] = Field(
         ("all",),
@@ -315,7 +317,8 @@ class Parameters(ImageParameters):
     @property
     def has_second(self) -> bool:
         """Whether a second network finds cells, to be matched to nuclei."""
-        return bool(self.cell_model or self.cell_channels or self.cell_diameter)
+        given = self.cell_diameter is not None
+        return bool(self.cell_model or self.cell_channels or given)
 
     @property
     def second(self) -> Parameters:
@@ -324,7 +327,7 @@ class Parameters(ImageParameters):
             "model": self.cell_model or self.model,
             "model_digest": "" if self.cell_model else self.model_digest,
             "channels": self.cell_channels or self.channels,
-            "diameter": self.cell_diameter or self.diameter,
+            "diameter": self.diameter if self.cell_diameter is None else self.cell_diameter,
             **{"measure": ("none",), "table": ("csv",), "mask_tiff": "", "thumbnails": None},
             **dict.fromkeys(SECOND, None),
             **{"cell_model": "", "upscale": False, "labels_in": "results", "report": False},

@@ -81,7 +81,8 @@ def make_plan(
     anisotropy = 1.0 if flat else anisotropy_of(image, params)
     rescale = info.diam_mean / params.diameter if params.diameter else 1.0
     grid = network_shape(image.shape, rescale, anisotropy, flat=flat)
-    _check_grid(image, grid[1:] if flat else grid, rescale, anisotropy)
+    sized = diameter or _diameter_plan(info, params)
+    _check_grid(image, grid[1:] if flat else grid, rescale, anisotropy, sized)
     check_channels_of(info, params)
     choose = choose_flat_slabs if flat else choose_slabs
     slabs = choose(grid, params.slab_planes, params.rectangle)
@@ -91,7 +92,7 @@ def make_plan(
         "mode": mode,
         "image": planned,
         "model": _model_plan(info, params),
-        "diameter": diameter or _diameter_plan(info, params),
+        "diameter": sized,
         "intensity": _intensity_plan(image, params),
         "output": _output_plan(image, params),
         "full": None,
@@ -306,14 +307,23 @@ def check_channels_of(info: ModelInfo, params: Parameters) -> None:
         )
 
 
-def _check_grid(image: Image, grid: tuple[int, ...], rescale: float, anisotropy: float) -> None:
+def _check_grid(
+    image: Image,
+    grid: tuple[int, ...],
+    rescale: float,
+    anisotropy: float,
+    diameter: DiameterPlan,
+) -> None:
     """Refuse a grid that makes no sense; ``grid`` is (Z, Y, X), or (Y, X) of planes."""
+    scale = f"(scale {rescale:.3g}, anisotropy {anisotropy:.3g})"
+    if diameter.origin == "found":
+        # nobody has given it, and the scale alone does not say where it is from
+        scale += f" with the diameter {diameter.text}"
     if min(grid) < 2:
         raise InputError(
             "the image shrinks to nothing on the network's grid",
             where=image.address,
-            got=f"{image.shape} voxels become {grid} "
-            f"(scale {rescale:.3g}, anisotropy {anisotropy:.3g})",
+            got=f"{image.shape} voxels become {grid} {scale}",
             allowed="at least 2 voxels along each axis",
             remedy="check anisotropy (Z step over pixel size) and voxel_size, or give mode stitch "
             "or 2d"
@@ -324,7 +334,18 @@ def _check_grid(image: Image, grid: tuple[int, ...], rescale: float, anisotropy:
         raise InputError(
             "the image would grow more than 64 times on the network's grid",
             where=image.address,
-            got=f"{image.shape} voxels become {grid} "
-            f"(scale {rescale:.3g}, anisotropy {anisotropy:.3g})",
-            remedy="check diameter (in pixels), voxel_size and anisotropy",
+            got=f"{image.shape} voxels become {grid} {scale}",
+            remedy=_larger(image, grid, diameter),
         )
+
+
+def _larger(image: Image, grid: tuple[int, ...], diameter: DiameterPlan) -> str:
+    """What to do about a grid that is too large."""
+    if diameter.origin != "found":
+        return "check diameter (in pixels), voxel_size and anisotropy"
+    solid = len(grid) == len(AXES)
+    return (
+        "give the diameter of a typical cell in pixels (--diameter)"
+        + (", a finer level (--level)" if image.level else "")
+        + (", mode stitch, or check voxel_size and anisotropy" if solid else "")
+    )

@@ -231,19 +231,25 @@ class Sample:
         values = self._normalised(self._read(first, edges, edges[0] / grid[0]))
         old, new = zyx((1, *values.shape[2:])), zyx((1, *grid))
         scaled = resize(values, Box.whole(new), old, new, len(values))
-        return np.nan_to_num(scaled[:, 0], posinf=0, neginf=0)
+        return np.asarray(scaled[:, 0])
 
     def _normalised(self, parts: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
-        """Voxels of a plane as the network takes them, (C, 1, Y, X), of channels in use."""
+        """Voxels of a plane as the network takes them, (C, 1, Y, X), of channels in use.
+
+        What is no finite number is 0: it would spread where it is scaled. The run refuses it.
+        """
         params = self.params
-        if params.normalize == "none":
-            scaled = [np.asarray(values, np.float32) for values in parts]
-        else:
-            given = params.normalize == "lowhigh"
-            scaled = [
-                normalize(values, low, high, invert=params.invert, given=given)
-                for values, (low, high) in zip(parts, self._ends, strict=True)
-            ]
+        given = params.normalize == "lowhigh"
+        # also what is too large for float32
+        with np.errstate(over="ignore", invalid="ignore"):
+            if params.normalize == "none":
+                scaled = [np.asarray(values, np.float32) for values in parts]
+            else:
+                scaled = [
+                    normalize(values, low, high, invert=params.invert, given=given)
+                    for values, (low, high) in zip(parts, self._ends, strict=True)
+                ]
+        scaled = [np.nan_to_num(values, posinf=0, neginf=0) for values in scaled]
         if params.channel_merge != "none":
             return merge(scaled, params.channel_merge)[np.newaxis]
         return np.stack(scaled)

@@ -85,9 +85,14 @@ def run(job: Job) -> dict[str, Any]:
     tables = {"pairs": job.name(f"{job.task}.npz"), "boxes": job.name(f"{job.task}-boxes.npz")}
     job.store.put_table(tables["pairs"], merged(pairs))
     job.store.put_table(tables["boxes"], merged(boxes))
-    second = {k: record[k] for k in ("plan_digest", "model", "intensity", "cells")}
-    second["channels"] = record["image"]["channels"]
-    return {**tables, "second": second, "checksums": checksums}
+    return {**tables, "second": _of_record(record), "checksums": checksums}
+
+
+def _of_record(record: dict[str, Any]) -> dict[str, Any]:
+    """What the record of the nuclei says of the run that found the cells."""
+    names = ("plan_digest", "model", "intensity", "diameter", "cells", "notes")
+    second = {name: record[name] for name in names}
+    return {**second, "channels": record["image"]["channels"]}
 
 
 def _pairs(nuclei: NDArray[Any], cells: NDArray[Any]) -> Table:

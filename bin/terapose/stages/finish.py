@@ -212,7 +212,24 @@ def _notes(job: Job) -> list[str]:
     mixed = warning_of(of_steps(job.before.history))
     sought = job.plan.diameter
     guessed = f"diameter: {sought.text}" if sought.note and sought.origin == "network" else ""
-    return [*filter(None, (mixed, guessed)), *_notes_on_masks(job)]
+    return [*filter(None, (mixed, guessed)), *_notes_on_second(job), *_notes_on_masks(job)]
+
+
+def _notes_on_second(job: Job) -> list[str]:
+    """What to say of the run of the second network, whose own record nobody looks at."""
+    second = job.before.second
+    if second is None:
+        return []
+    said = [str(note) for note in second["notes"]]
+    if second["diameter"]["origin"] == "network" and second["diameter"]["note"]:
+        said.append("give the diameter of a typical cell in pixels (--cell-diameter)")
+    if not second["cells"]:
+        said.append(
+            "no cells were found, so each nucleus is a cell by itself; check --cell-channels and "
+            "--cell-diameter"
+        )
+    channels = ", ".join(map(str, second["channels"]))
+    return [f"second network (channels {channels}): {'; '.join(said)}"] if said else []
 
 
 def _notes_on_masks(job: Job) -> list[str]:

@@ -24,6 +24,7 @@ _BORDER, _SATURATED = 0.25, 0.005
 _MERGED, _MERGED_SHARE = 4, 0.02
 _PIECES, _PIECES_SHARE = 0.2, 0.2
 _FAR = 1.6
+_OWN = "diameter-of-network"
 
 
 class Finding(NamedTuple):
@@ -78,8 +79,11 @@ def findings(
         several += _of_errors(record, found)
     if used is None:
         several = [one._replace(remedy=_OF_GIVEN.get(one.name, one.remedy)) for one in several]
-    notes = [Finding("note", str(note), "See the log of the run.") for note in record["notes"]]
-    return [*several, *notes]
+    notes = [str(note) for note in record["notes"]]
+    if any(one.name == _OWN for one in several):
+        # the same in other words
+        notes = [note for note in notes if not note.startswith("diameter: ")]
+    return [*several, *(Finding("note", note, "See the log of the run.") for note in notes)]
 
 
 _OF_GIVEN = {
@@ -93,14 +97,18 @@ _OF_GIVEN = {
 
 
 def _of_network(record: Mapping[str, Any], used: float) -> list[Finding]:
-    origin = record.get("diameter", {}).get("origin", "network")
-    if origin != "network" or record["rescale"] != 1:
+    sought = record.get("diameter", {})
+    if sought.get("origin", "network") != "network" or record["rescale"] != 1:
         return []
+    # those of Cellpose 4 need none, and none is looked for
+    if record["model"].get("family") == "cellpose4":
+        return []
+    note = sought.get("note")
+    why = f"none was given, and {note}" if note else "no other one was given or found"
     return [
         Finding(
-            "diameter-of-network",
-            f"The diameter is that of the network, {number(used)} pixels: no other one was given "
-            "or found.",
+            _OWN,
+            f"The diameter is that of the network, {number(used)} pixels: {why}.",
             "Measure a typical cell in pixels and give its diameter: --diameter.",
         )
     ]

@@ -85,11 +85,14 @@ def _few(value: Any) -> Any:
 class _Diameter(Part):
     origin: str = "network"
     pixels: Amount | None = None
+    note: str = ""
 
 
 class _Second(Part):
     model: _Model
     channels: list[int]
+    cells: Count | None = None
+    diameter: _Diameter = _Diameter()
     intensity: Annotated[_Params, BeforeValidator(_few)] = _Params()
 
 

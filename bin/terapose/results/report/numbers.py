@@ -72,7 +72,6 @@ def numbers(
         What the table of nuclei says, if nuclei became cells.
     """
     output, about, model = record["output"], record["image"], record.get("model", {})
-    used = diameter_used(record)
     return {
         "format": FORMAT,
         "sample": name,
@@ -90,14 +89,16 @@ def numbers(
             "channels": _channels(about),
         },
         "labels": {name: output[name] for name in ("shape", "level", "voxel_size")},
-        "network": {name: model.get(name) for name in ("name", "family", "licence", "precision")},
+        "network": _network(model),
         **({"given_labels": record["given_labels"]} if "given_labels" in record else {}),
         "diameter": {
-            "used": _rounded(used),
+            "used": _rounded(diameter_used(record)),
             "of_network": model.get("diam_mean"),
+            **_how(record if model else {}),
             "found": None if found is None else _rounded(found_diameter(found, record)),
             **({} if nuclei is None else {"nuclei": _rounded(found_diameter(nuclei, record))}),
         },
+        **({"second": _second(second)} if (second := record.get("second")) else {}),
         "intensity": {**record.get("intensity", {}), **_scaled(record)},
         "saturated": dict(saturated),
         "statistics": None if found is None else _statistics(found, record),
@@ -115,6 +116,31 @@ def numbers(
         },
         "ran_on": _ran_on(record),
         "notes": record["notes"],
+    }
+
+
+def _network(model: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: model.get(name) for name in ("name", "family", "licence", "precision")}
+
+
+def _how(record: Mapping[str, Any]) -> dict[str, Any]:
+    """How the diameter came about, in a record of a network's run; earlier ones do not say."""
+    known = record.get("diameter", {})
+    return {name: known.get(name) for name in ("origin", "note")}
+
+
+def _second(second: Mapping[str, Any]) -> dict[str, Any]:
+    """What is recorded of the network that found the cells around nuclei."""
+    used = second.get("diameter", {}).get("pixels")
+    return {
+        "network": _network(second["model"]),
+        "channels": second["channels"],
+        "cells": second.get("cells"),
+        "diameter": {
+            "used": _rounded(used),
+            "of_network": second["model"]["diam_mean"],
+            **_how(second),
+        },
     }
 
 

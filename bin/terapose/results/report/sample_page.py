@@ -110,10 +110,20 @@ def _origin(facts: Mapping[str, Any], channels: str | None) -> dict[str, str | N
     if "given_labels" in facts:
         return {"Channel": channels, "Labels": facts["given_labels"]["address"]}
     return {
-        "Diameter used": f"{number(facts['diameter']['used'])} px",
+        "Diameter used": diameter_said(facts["diameter"]),
         "Channel": channels,
         "Network": facts["network"]["name"],
     }
+
+
+_ORIGINS = {"given": ", given", "found": ", found in the image", "network": ", the network's own"}
+
+
+def diameter_said(diameter: Mapping[str, Any]) -> str:
+    """The diameter that a network used, and how it came about."""
+    if diameter["used"] is None:
+        return "unknown"
+    return f"{number(diameter['used'])} px{_ORIGINS.get(diameter['origin'], '')}"
 
 
 def _pictures(facts: Mapping[str, Any], shown: Sequence[View], unit: str) -> Markup:
@@ -281,6 +291,7 @@ def _scaling(facts: Mapping[str, Any]) -> Markup:
         *_of_network(diameter),
         ["Diameter of the median cell, in pixels", number(diameter["found"])],
         *_of_nuclei(diameter),
+        *_of_second(facts),
     ]
     known = [row for row in rows if row[1] is not None]
     return joined(element("h2", "Input"), table(["", "value"], known))
@@ -299,7 +310,24 @@ def _of_network(diameter: Mapping[str, Any]) -> list[list[Child]]:
         return []
     return [
         ["Diameter of the network, in pixels", number(diameter["of_network"])],
-        ["Diameter that was used, in pixels", number(diameter["used"])],
+        ["Diameter that was used", diameter_said(diameter)],
+        ["How it was sought", diameter["note"] or None],
+    ]
+
+
+def _of_second(facts: Mapping[str, Any]) -> list[list[Child]]:
+    """What a second network was given, and what it found."""
+    if "second" not in facts:
+        return []
+    second = facts["second"]
+    whose = "of the second network"
+    cells = second["cells"]
+    return [
+        [f"Name {whose}", second["network"]["name"]],
+        [f"Channels {whose}", ", ".join(map(str, second["channels"]))],
+        [f"Diameter {whose}", diameter_said(second["diameter"])],
+        ["How that was sought", second["diameter"]["note"] or None],
+        [f"Cells {whose}, before they were matched", None if cells is None else number(cells)],
     ]
 
 
