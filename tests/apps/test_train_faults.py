@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +20,11 @@ from torch import nn
 from terapose.apps.train.batches import Steps, draw
 from terapose.apps.train.cellpose4 import Recipe, finetune
 from terapose.apps.train.loop import Trainer, fit
+from terapose.apps.train.saving import checkpoint_of, save_weights
 from terapose.apps.train.settings import Settings
 from terapose.cli.train import command
 from terapose.core.errors import InputError
+from terapose.networks.files import identify
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -94,4 +100,42 @@ def test_divergence_of_cellpose4_in_the_last_step(
     monkeypatch.setattr("cellpose.train.train_seg", train_seg)
     with pytest.raises(InputError, match="the training has diverged"):
         finetune(nn.Linear(1, 1), [item(0)], [], tmp_path / "net", Recipe(epochs=2), report=print)
+    assert not list(tmp_path.iterdir())
+
+
+# -- outputs ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond some bytes, as if the disk was full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """The error that the command line puts in a sentence, with the file; nothing is left over."""
+    output = tmp_path / "net.pth"
+    trainer = Trainer(SMALL)
+    with full_disk(), pytest.raises(OSError, match=r"File too large: .*net\.pth") as error:
+        save_weights(trainer.kept(), output)
+    assert error.value.errno == errno.EFBIG
+    with full_disk(), pytest.raises(OSError, match=r"File too large: .*net\.checkpoint"):
+        trainer.save(checkpoint_of(output))
+    assert not list(tmp_path.iterdir())
+    save_weights(trainer.kept(), output)
+    assert identify(output).channels == 1
+
+
+def test_a_full_disk_under_cellpose4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_seg(network: Any, *, save_path: str, **_: Any) -> None:
+        torch.save(Trainer(SMALL).kept(), f"{save_path}/trained")
+
+    monkeypatch.setattr("cellpose.train.train_seg", train_seg)
+    with full_disk(), pytest.raises(InputError, match=r"the weights cannot be written; got .*disk"):
+        finetune(nn.Identity(), [item(0)], [], tmp_path / "net", Recipe(), report=print)
     assert not list(tmp_path.iterdir())
