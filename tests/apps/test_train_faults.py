@@ -29,8 +29,8 @@ from terapose.networks.files import identify
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = Settings(epochs=3, steps=1, batch=1, edge=32, widths=(1, 4, 8), diameter=10.0)
-OPTIONS = ("--epochs", "3", "--steps", "1", "--batch", "1", "--crop", "32", "--channels", "1")
-OPTIONS = (*OPTIONS, "--widths", "4,8")
+SHORT = ("--epochs", "3", "--steps", "1", "--batch", "1", "--crop", "32")
+OPTIONS = (*SHORT, "--channels", "1", "--widths", "4,8")
 
 
 def train(cells: Path, output: Path, *more: str) -> Result:
