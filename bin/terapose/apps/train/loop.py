@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from terapose.apps.train import checkpoints
 from terapose.apps.train.batches import Batch, Steps, batch_of, draw
 from terapose.apps.train.curve import curve_of, draw_curve
 from terapose.apps.train.data import Item
@@ -42,11 +43,16 @@ from terapose.apps.train.saving import (
 )
 from terapose.apps.train.score import SCORED, average_precision, sample
 from terapose.apps.train.settings import Settings
-from terapose.apps.train.step import Step, optimiser_of
+from terapose.apps.train.step import Step, load_state, optimiser_of, sizes_of
 from terapose.core.errors import InputError
 from terapose.networks.unet import UNet
 
 log = logging.getLogger(__name__)
+
+_CHECKPOINT = {
+    "what": "a checkpoint of terapose train",
+    "remedy": "give --resume the .checkpoint file that an interrupted training left",
+}
 
 
 class Trainer:
@@ -204,17 +210,23 @@ class Trainer:
                 where=path,
                 remedy="leave out --resume; a training that has ended leaves none",
             )
-        state, theirs = read(
-            path,
-            what="a checkpoint of terapose train",
-            remedy="give --resume the .checkpoint file that an interrupted training left",
-        )
+        state, theirs = read(path, **_CHECKPOINT)
         self.settings.check_same(theirs, where=path)
+        own = self.network.state_dict()
+        parts = {
+            **checkpoints.progress(state, self.settings.epochs),
+            "network": checkpoints.weights(own),
+            "averaged": checkpoints.weights(own, optional=self.averaged is None),
+            "best": checkpoints.weights(own, optional=True),
+            "optimiser": checkpoints.moments(sizes_of(self.optimiser)),
+            **checkpoints.records(),
+        }
+        checkpoints.check_parts(state, parts, where=path, **_CHECKPOINT)
         self.network.load_state_dict(state["network"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
+        load_state(self.optimiser, state["optimiser"]["state"])
+        self.epoch, self.history, self.best = state["epoch"], state["history"], state.get("best")
         self.data, self.command = state.get("data", ""), state.get("command", "")
 
 

@@ -6,7 +6,6 @@ Files are replaced in one piece: a killed run leaves the old file or the new one
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from terapose.core.errors import InputError, pass_on
 from terapose.io import files
+from terapose.io.documents import parse_json
 from terapose.networks.weights import beside
 from terapose.results.named_files import check_files
 
@@ -25,7 +25,16 @@ _BESIDE = (".checkpoint", ".md", ".png")
 _ROOM = "choose a folder you may write to, on a disk with space left"
 _UNWRITTEN = ("iostream error", "unexpected pos", "PytorchStreamWriter")
 """Of torch's errors when a file cannot be written; they do not say why."""
-_UNREADABLE = (OSError, EOFError, KeyError, TypeError, RuntimeError, ValueError, UnpicklingError)
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ValueError,
+    UnpicklingError,
+)
 
 
 def write(state: Mapping[str, Any], path: Path) -> None:
@@ -74,7 +83,10 @@ def read(path: Path, *, what: str, remedy: str) -> tuple[dict[str, Any], dict[st
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        return state, json.loads(state["settings"])
+        settings = parse_json(state["settings"]) if isinstance(state, dict) else None
+        if not isinstance(settings, dict):
+            raise TypeError("no settings")
+        return state, settings
     except _UNREADABLE as error:
         pass_on(error)
         raise InputError(f"not {what}", where=path, remedy=remedy) from error
