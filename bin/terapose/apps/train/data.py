@@ -244,7 +244,7 @@ def items_of(
     ------
     InputError
         If the files cannot be read, voxels are not finite, float32 does not hold the contrast, or
-        the voxel size of a volume is not known or leaves none, or far too many, of its voxels.
+        the voxel size of a volume is not known or leaves no voxels, or far too many.
     """
     image, labels, own, numbers = read_pair(pair, channels=channels, limit=limit)
     if not np.isfinite(image).all():
