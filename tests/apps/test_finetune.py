@@ -151,8 +151,11 @@ def test_outputs_that_are_refused(tmp_path: Path) -> None:
         check_output(tmp_path / "net.png", None)
     with pytest.raises(InputError, match="the file to start from cannot be the output"):
         check_output(tmp_path / "lab", init)
-    with pytest.raises(InputError, match="the folder cannot be written to"):
+    with pytest.raises(InputError, match=r"nowhere: there is no such folder; make it, or choose"):
         check_output(tmp_path / "nowhere" / "net.pth", init)
+    with pytest.raises(InputError, match=r"/proc: the folder cannot be written to; got .*choose"):
+        check_output(Path("/proc/net.pth"), init)
+    assert [path.name for path in tmp_path.iterdir()] == ["lab"]
 
 
 # -- channels ---------------------------------------------------------------------------------

@@ -131,8 +131,10 @@ def test_binary_volumes(tmp_path: Path) -> None:
 def test_one_warning_for_a_folder_of_binary_masks(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in "abc":
-        tiff(tmp_path / name, IMAGE)
+    for number, name in enumerate("abc"):
+        tiff(
+            tmp_path / name, IMAGE + IMAGE.dtype.type(number)
+        )  # copies have a warning of their own
         tiff(tmp_path / f"{name}_masks", np.where(CELLS, 255, 0).astype(np.uint8))
     with caplog.at_level(logging.WARNING):
         read_dataset([tmp_path], every=3)

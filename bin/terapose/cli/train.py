@@ -56,10 +56,12 @@ Examples:
     help="Stop after N epochs without a better score, and keep the best epoch.  [default: off]",
 )
 @click.option(
-    "--batch", type=click.IntRange(1), help="Crops per step.  [default: 8; Cellpose 4: 1]"
+    "--batch", type=click.IntRange(1, 65536), help="Crops per step.  [default: 8; Cellpose 4: 1]"
 )
 @click.option(
-    "--crop", type=click.IntRange(16), help="Width of a crop in pixels.  [default: 7.5 diameters]"
+    "--crop",
+    type=click.IntRange(16, 65536),
+    help="Width of a crop in pixels.  [default: 7.5 diameters]",
 )
 @click.option(
     "--rate",
@@ -77,7 +79,9 @@ Examples:
     type=Numbers(2, 3, 4, 5),
     help="Channels at each level of a new network.  [default: 16,32,64,96]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."
+)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from terapose.apps.train.data import Item
-from terapose.apps.train.saving import remove_beside
+from terapose.apps.train.diverged import check_held_out, check_weights, diverged
+from terapose.apps.train.saving import remove_beside, saved_by_torch
 from terapose.apps.train.score import SCORED, average_precision, sample
-from terapose.core.errors import InputError
 from terapose.io import files
 from terapose.io.homes import some_home
 
@@ -162,18 +162,13 @@ def finetune(
     _score(network, chosen, history[0], report)
     torch.manual_seed(recipe.seed)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder, _Reports(report):
-        file, losses, tested = train_seg(
-            network,
-            **arguments(training, held_out, recipe, scored=scored),
-            save_path=folder,
-            model_name=_NAME,
-        )
+        given = arguments(training, held_out, recipe, scored=scored)
+        with saved_by_torch(output.parent):
+            file, losses, tested = train_seg(network, **given, save_path=folder, model_name=_NAME)
         if not np.isfinite(losses).all():
-            raise InputError(
-                "the training has diverged",
-                got=f"loss {losses[-1]}",
-                remedy="start again with a lower --rate",
-            )
+            raise diverged(f"epoch {int(np.argmin(np.isfinite(losses))) + 1}", f"loss {losses[-1]}")
+        check_weights([network], recipe.epochs * recipe.steps - 1)
+        check_held_out(float(np.max(tested)), recipe.epochs)  # zero where it was not computed
         files.put_in_place(Path(file), output)
         remove_beside(output)
     history += _lines(losses, tested)

@@ -32,6 +32,9 @@ from terapose.core.errors import InputError
 LEAST = 15
 """Pixels of the smallest cell, as Cellpose has it by default: of less, masks are dropped."""
 
+GROWTH = 100
+"""How many times as many voxels a volume may have once they are cubic: of more, units differ."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -54,6 +57,8 @@ class Item:
         Typical object diameter in pixels of this image; for a plane, the volume's.
     digest
         SHA-256 of the image and labels it was made from, hexadecimal; "" if these were no files.
+    file
+        Name of the image's file; "" if there was none.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Item:
     target: NDArray[np.floating]
     diameter: float
     digest: str = ""
+    file: str = ""
 
 
 def normalise(
@@ -238,7 +244,7 @@ def items_of(
     ------
     InputError
         If the files cannot be read, voxels are not finite, float32 does not hold the contrast, or
-        the voxel size of a volume is not known.
+        the voxel size of a volume is not known or leaves no voxels, or far too many.
     """
     image, labels, own, numbers = read_pair(pair, channels=channels, limit=limit)
     if not np.isfinite(image).all():
@@ -253,7 +259,7 @@ def items_of(
     )
     if labels.shape[0] == 1:
         item = make_item(pair[0].name, source, scaled[:, 0], labels[0])
-        return [replace(item, digest=_digest(image, labels))]
+        return [replace(item, digest=_digest(image, labels), file=pair[0].name)]
     used = own or voxel_size
     if used is None or min(used) <= 0:
         raise InputError(
@@ -262,9 +268,40 @@ def items_of(
             got=used,
             remedy="give --voxel-size Z,Y,X, each above 0",
         )
+    remedy = "correct it in the file" if own else "correct --voxel-size Z,Y,X"
+    longest = max(_check_cubic(pair[0], labels.shape, used, remedy))
+    if plane_step // 2 >= longest:
+        raise InputError(
+            "no plane of the volume is used",
+            where=pair[0],
+            got=f"a plane step of {plane_step}",
+            allowed=f"up to {2 * longest - 1}, as there are up to {longest} planes",
+            remedy="give a smaller --plane-step",
+        )
     digest = _digest(image, labels, np.array(used, np.float64))
     planes = planes_of(pair[0].name, source, scaled, labels, used, plane_step)
-    return [replace(plane, digest=digest) for plane in planes]
+    return [replace(plane, digest=digest, file=pair[0].name) for plane in planes]
+
+
+def _check_cubic(
+    path: Path, shape: Sequence[int], voxel_size: Sequence[float], remedy: str
+) -> tuple[int, ...]:
+    """Shape that :func:`cubic` gives; refused if nothing is left along an axis, or far too much."""
+    with np.errstate(over="ignore"):
+        factors = np.array(voxel_size, np.float64) / float(voxel_size[2])
+        edges = np.round(factors * shape)
+    if edges.min() < 1 or not np.prod(factors) <= GROWTH:
+        sizes, before, after = (
+            " x ".join(f"{n:.6g}" for n in numbers) for numbers in (voxel_size, shape, edges)
+        )
+        raise InputError(
+            "the volume cannot be resampled to cubic voxels of the X size",
+            where=path,
+            got=f"a voxel size of {sizes}, with which {before} voxels become {after}",
+            allowed=f"at least one voxel along each axis, and up to {GROWTH} times as many in all",
+            remedy=remedy,
+        )
+    return tuple(int(edge) for edge in edges)
 
 
 def _digest(*arrays: NDArray[Any]) -> str:

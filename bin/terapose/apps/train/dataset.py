@@ -9,7 +9,8 @@ from pathlib import Path
 
 from terapose.apps.train.data import Item, items_of
 from terapose.apps.train.files import Pair, find_pairs, matches, split
-from terapose.core.errors import InputError
+from terapose.apps.train.plausible import check_cells, warn_of_data
+from terapose.core.errors import InputError, few
 from terapose.core.near import did_you_mean
 from terapose.io.documents import parse_json, read_document
 
@@ -81,8 +82,8 @@ def read_dataset(
     Raises
     ------
     InputError
-        A folder holds no pairs, a pattern matches no image, no training images are left, or
-        licences do not match folders.
+        A folder holds no pairs, a pattern matches no image, no training images are left or none of
+        them has a cell, or licences do not match folders.
     """
     stated = _licences(licences, len(folders))
     found = [find_pairs(folder) for folder in folders]
@@ -105,8 +106,20 @@ def read_dataset(
         _note(dataset, folder.resolve().name, len(part[0]), before, len(part[1]), stated[source])
     _simulate(dataset, simulated, slides, len(folders), seed)
     if not dataset.training:
-        raise InputError("no training images are left", remedy="hold out or exclude fewer files")
+        held = sum(len(part[1]) for part in parts)
+        raise _none_left(folders, len(images), held)
+    check_cells(dataset.training, sum(len(kept) for kept, _ in parts), folders)
+    warn_of_data(dataset.training, dataset.held_out)
     return dataset
+
+
+def _none_left(folders: Sequence[Path], found: int, held_out: int) -> InputError:
+    return InputError(
+        "no training images are left",
+        where=few([str(folder) for folder in folders], 3),
+        got=f"{found} found, {held_out} held out, {found - held_out} excluded",
+        remedy="hold out or exclude fewer files",
+    )
 
 
 def _parts(folders: Sequence[Path], divided: Sequence[_Part]) -> list[_Part]:
@@ -161,6 +174,8 @@ def _patterns(given: Sequence[str], images: Sequence[Path], option: str) -> list
     patterns: list[str] = []
     for text in given:
         listed = _lines(Path(text[1:])) if text.startswith("@") else [text]
+        for pattern in listed:
+            _check_pattern(pattern, text, option)
         if not any(matches(image, pattern) for image in images for pattern in listed):
             names = [image.name for image in images]
             raise InputError(
@@ -173,6 +188,17 @@ def _patterns(given: Sequence[str], images: Sequence[Path], option: str) -> list
             )
         patterns += listed
     return patterns
+
+
+def _check_pattern(pattern: str, given: str, option: str) -> None:
+    """Refuse what is left of a name where there is none, which matches nothing."""
+    if not Path(pattern).parts:
+        raise InputError(
+            "a pattern of file names is empty",
+            where=option,
+            got=repr(pattern) if pattern == given else f"{pattern!r} in {given[1:]}",
+            remedy="give the name of an image, or a pattern such as 'a*.tif'",
+        )
 
 
 def _lines(path: Path) -> list[str]:

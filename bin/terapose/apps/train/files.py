@@ -76,6 +76,15 @@ def _twins(images: Path, labels: Path) -> list[Pair]:
             raise InputError("an image has no labels", where=path, remedy=f"add it to {labels}")
     if not pairs:
         raise InputError("no images found", where=images, allowed=", ".join(ENDINGS))
+    used = {path for _, path in pairs}
+    for path in known.values():
+        if _labels_address(path) not in used:
+            raise InputError(
+                "labels have no image",
+                where=path,
+                allowed=f"images that end in {', '.join(ENDINGS)}",
+                remedy=f"add its image to {images}, or remove it",
+            )
     return pairs
 
 

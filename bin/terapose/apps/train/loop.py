@@ -27,9 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from terapose.apps.train import checkpoints
 from terapose.apps.train.batches import Batch, Steps, batch_of, draw
 from terapose.apps.train.curve import curve_of, draw_curve
 from terapose.apps.train.data import Item
+from terapose.apps.train.diverged import check_held_out, check_losses, check_weights
 from terapose.apps.train.resumed import check_same_data, recorded
 from terapose.apps.train.saving import (
     check_free,
@@ -41,11 +43,16 @@ from terapose.apps.train.saving import (
 )
 from terapose.apps.train.score import SCORED, average_precision, sample
 from terapose.apps.train.settings import Settings
-from terapose.apps.train.step import Step, optimiser_of
+from terapose.apps.train.step import Step, load_state, optimiser_of, sizes_of
 from terapose.core.errors import InputError
 from terapose.networks.unet import UNet
 
 log = logging.getLogger(__name__)
+
+_CHECKPOINT = {
+    "what": "a checkpoint of terapose train",
+    "remedy": "give --resume the .checkpoint file that an interrupted training left",
+}
 
 
 class Trainer:
@@ -143,38 +150,38 @@ class Trainer:
         Raises
         ------
         InputError
-            The loss is no longer finite.
+            The loss or the weights are no longer finite.
         """
         self.network.train()
         losses = []
-        for step, (images, targets) in zip(self.steps[: self.settings.steps], drawn, strict=False):
+        steps = self.steps[: self.settings.steps]
+        for step, (images, targets) in zip(steps, drawn, strict=False):
             rate, share = self.settings.rate_at(step), self._share(step)
             loss = self._step(images, targets, rate=rate, share=share)
             # read at the end: a GPU would be waited for at every step
             losses.append(loss)
             show(step + 1, self.settings.epochs * self.settings.steps)
         values = torch.stack(losses).double().cpu().numpy()
-        if not np.isfinite(values).all():
-            first = int(np.argmin(np.isfinite(values)))
-            raise InputError(
-                "the training has diverged",
-                where=f"step {self.steps[first] + 1}",
-                got=f"loss {values[first]}",
-                remedy="start again with a lower --rate",
-            )
+        check_losses(values, steps)
+        # each of these losses is of the weights before its step: the last step shows in none
+        check_weights([self.network, self.scored], steps[-1])
+        check_losses(np.array([self._loss_of(images, targets)]), steps[-1:])
         self.epoch += 1
         return float(values.mean())
 
     def validate(self, items: Sequence[Item], batches: int = 8) -> float:
         """Loss on crops that are the same after each epoch."""
-        network = self.scored.eval()
         losses = []
-        with torch.inference_mode():
-            for index in range(batches):
-                # The third number keeps these crops apart from every training batch.
-                images, targets = batch_of(items, self.settings, (self.settings.seed, index, 1))
-                losses.append(self._step.loss(images, targets, network).item())
+        for index in range(batches):
+            # The third number keeps these crops apart from every training batch.
+            images, targets = batch_of(items, self.settings, (self.settings.seed, index, 1))
+            losses.append(self._loss_of(images, targets))
         return float(np.mean(losses))
+
+    def _loss_of(self, images: Tensor, targets: Tensor) -> float:
+        """Loss of the network that is scored, as it is now."""
+        with torch.inference_mode():
+            return self._step.loss(images, targets, self.scored.eval()).item()
 
     def _share(self, step: int) -> float:
         """Share of the weights in their average; early on more, so that it forgets the start."""
@@ -203,17 +210,23 @@ class Trainer:
                 where=path,
                 remedy="leave out --resume; a training that has ended leaves none",
             )
-        state, theirs = read(
-            path,
-            what="a checkpoint of terapose train",
-            remedy="give --resume the .checkpoint file that an interrupted training left",
-        )
+        state, theirs = read(path, **_CHECKPOINT)
         self.settings.check_same(theirs, where=path)
+        own = self.network.state_dict()
+        parts = {
+            **checkpoints.progress(state, self.settings.epochs),
+            "network": checkpoints.weights(own),
+            "averaged": checkpoints.weights(own, optional=self.averaged is None),
+            "best": checkpoints.weights(own, optional=True),
+            "optimiser": checkpoints.moments(sizes_of(self.optimiser)),
+            **checkpoints.records(),
+        }
+        checkpoints.check_parts(state, parts, where=path, **_CHECKPOINT)
         self.network.load_state_dict(state["network"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.epoch, self.history, self.best = state["epoch"], state["history"], state["best"]
+        load_state(self.optimiser, state["optimiser"]["state"])
+        self.epoch, self.history, self.best = state["epoch"], state["history"], state.get("best")
         self.data, self.command = state.get("data", ""), state.get("command", "")
 
 
@@ -322,6 +335,7 @@ def _finish_epoch(
     start = time.perf_counter() if start is None else start
     if held_out:
         line["held_out_loss"] = trainer.validate(held_out)
+        check_held_out(line["held_out_loss"], trainer.epoch)
         chosen = sample(held_out, scored)
         line["ap50"], line["ap75"] = average_precision(trainer.scored, chosen)
     line["seconds"] = time.perf_counter() - start

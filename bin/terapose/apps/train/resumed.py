@@ -12,6 +12,7 @@ from pathlib import Path
 
 from terapose.apps.train.data import Item
 from terapose.core.errors import InputError
+from terapose.io.documents import parse_json
 
 _NAMED = 3
 _Known = dict[tuple[int, str], tuple[str, str]]
@@ -22,6 +23,18 @@ def recorded(training: Sequence[Item], held_out: Sequence[Item]) -> str:
     """The data of a training as JSON: part, number of the folder, name and digest of each item."""
     parts = (("training", training), ("held out", held_out))
     return json.dumps([(part, i.source, i.name, i.digest) for part, items in parts for i in items])
+
+
+def is_record(text: str) -> bool:
+    """Whether a text is one of :func:`recorded`, or "", of which nothing is known."""
+    try:
+        items = parse_json(text) if text else []
+    except ValueError:
+        return False
+    kinds = [str, int, str, str]
+    return isinstance(items, list) and all(
+        isinstance(item, list) and [type(value) for value in item] == kinds for item in items
+    )
 
 
 def check_same_data(ours: str, theirs: str, *, where: Path) -> None:

@@ -5,9 +5,9 @@ Files are replaced in one piece: a killed run leaves the old file or the new one
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -17,17 +17,60 @@ from torch import Tensor
 
 from terapose.core.errors import InputError, pass_on
 from terapose.io import files
+from terapose.io.documents import parse_json
 from terapose.networks.weights import beside
-from terapose.results.named_files import refuse_results
+from terapose.results.named_files import check_files
 
 _BESIDE = (".checkpoint", ".md", ".png")
-_UNREADABLE = (OSError, EOFError, KeyError, TypeError, RuntimeError, ValueError, UnpicklingError)
+_ROOM = "choose a folder you may write to, on a disk with space left"
+_UNWRITTEN = ("iostream error", "unexpected pos", "PytorchStreamWriter")
+"""Of torch's errors when a file cannot be written; they do not say why."""
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ValueError,
+    UnpicklingError,
+)
 
 
 def write(state: Mapping[str, Any], path: Path) -> None:
     """torch.save in one piece."""
+    # not by torch itself: where a disk is full, its error does not say so
+    content = io.BytesIO()
+    torch.save(state, content)
     with files.written(path, "weights") as partial:
-        torch.save(state, partial)
+        partial.write_bytes(content.getbuffer())
+
+
+@contextmanager
+def saved_by_torch(folder: Path) -> Iterator[None]:
+    """Where another package writes weights by torch.save: say that they could not be written.
+
+    Parameters
+    ----------
+    folder
+        To which it writes.
+
+    Raises
+    ------
+    InputError
+        They could not be.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _UNWRITTEN):
+            raise
+        raise InputError(
+            "the weights cannot be written",
+            where=folder.resolve(),
+            got=str(error).partition("\n")[0],
+            remedy=_ROOM,
+        ) from error
 
 
 def read(path: Path, *, what: str, remedy: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -40,7 +83,10 @@ def read(path: Path, *, what: str, remedy: str) -> tuple[dict[str, Any], dict[st
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        return state, json.loads(state["settings"])
+        settings = parse_json(state["settings"]) if isinstance(state, dict) else None
+        if not isinstance(settings, dict):
+            raise TypeError("no settings")
+        return state, settings
     except _UNREADABLE as error:
         pass_on(error)
         raise InputError(f"not {what}", where=path, remedy=remedy) from error
@@ -74,9 +120,22 @@ def check_output(output: Path, init: Path | None) -> None:
         raise InputError(
             "the file to start from cannot be the output", where=output, remedy="name another"
         )
-    refuse_results([output])
-    if not os.access(output.parent, os.W_OK):
-        raise InputError("the folder cannot be written to", where=output.parent.resolve())
+    check_files([output])
+    probe = files.aside(output)
+    try:
+        # really written: rights alone say nothing of a full disk, or of /proc
+        with probe.open("xb") as file:
+            file.write(b"\0" * 4096)
+    except OSError as error:
+        raise InputError(
+            "the folder cannot be written to",
+            where=output.parent.resolve(),
+            got=error.strerror or str(error),
+            remedy=_ROOM,
+        ) from error
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def check_free(output: Path, *, overwrite: bool) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 from terapose.apps.train.augment import FAULTS, SCALE_RANGE, TAPERS
 from terapose.core.errors import InputError
 
+WIDEST = 65536
+"""Channels of a level at most; of this many no machine holds the weights."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -77,12 +80,13 @@ class Settings:
     cycles: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.widths) < 1:
+        if min(self.widths) < 1 or max(self.widths) > WIDEST:
+            empty = min(self.widths) < 1
             raise InputError(
-                "a level of the network has no channel",
+                f"a level of the network has {'no channel' if empty else 'too many channels'}",
                 where="widths",
                 got=",".join(map(str, self.widths[1:])),
-                allowed="numbers from 1",
+                allowed=f"numbers from 1 to {WIDEST}",
             )
         for name, given, known in (
             ("faults", self.faults, FAULTS),

@@ -11,13 +11,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from terapose.apps.train import checkpoints
 from terapose.apps.train.loop import Trainer
 from terapose.apps.train.saving import read, write
+from terapose.apps.train.step import load_state, sizes_of
 from terapose.networks.weights import beside
+
+_SMALL = {"what": "a small checkpoint", "remedy": "name the .small file that a training left"}
 
 
 def small_of(output: Path) -> Path:
@@ -55,16 +58,19 @@ def restore_small(trainer: Trainer, path: Path) -> None:
     InputError
         The file is no small checkpoint, or was made with other settings.
     """
-    content, theirs = read(
-        path, what="a small checkpoint", remedy="name the .small file that a training left"
-    )
+    content, theirs = read(path, **_SMALL)
     trainer.settings.check_same(theirs, where=path)
+    parts = {
+        **checkpoints.progress(content, trainer.settings.epochs, bare=True),
+        "weights": checkpoints.weights(trainer.network.state_dict()),
+        "squares": checkpoints.squares(sizes_of(trainer.optimiser)),
+    }
+    checkpoints.check_parts(content, parts, where=path, **_SMALL)
     for network in (trainer.network, trainer.scored):
         network.load_state_dict(content["weights"])
     trainer.epoch, trainer.history = content["epoch"], content["history"]
     steps = float(trainer.epoch * trainer.settings.steps)
-    whole: dict[str, Any] = trainer.optimiser.state_dict()
-    whole["state"] = {
+    state = {
         number: {
             "step": torch.tensor(steps),
             "exp_avg": torch.zeros(square.shape),
@@ -72,4 +78,4 @@ def restore_small(trainer: Trainer, path: Path) -> None:
         }
         for number, square in content["squares"].items()
     }
-    trainer.optimiser.load_state_dict(whole)
+    load_state(trainer.optimiser, state)

@@ -136,6 +136,7 @@ def begin(
     InputError
         The file cannot be read or fine-tuned, or an option does not go with it.
     """
+    _check_channels(options["channels"])
     device = "cuda" if options["use_gpu"] else "cpu"
     if options["use_gpu"] and not torch.cuda.is_available():
         raise InputError(
@@ -162,6 +163,17 @@ def begin(
         allowed="unet, cellpose4",
         remedy="leave out --init to train a new U-Net",
     )
+
+
+def _check_channels(channels: Sequence[int]) -> None:
+    if channels and (min(channels) < 1 or len(set(channels)) < len(channels)):
+        raise InputError(
+            "channels that cannot be used",
+            where="channels",
+            got=",".join(map(str, channels)),
+            allowed="numbers from 1, each once",
+            remedy="give --channels as in 1,2 (cell, nucleus)",
+        )
 
 
 def _from_scratch(options: Mapping[str, Any], device: str) -> UNetStart:

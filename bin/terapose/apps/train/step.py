@@ -14,7 +14,7 @@ What changes from step to step (learning rate, share of the average) is a tensor
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -50,6 +50,17 @@ def optimiser_of(network: UNet, rate: float, decay: float) -> torch.optim.AdamW:
         fused=on_gpu,
         capturable=on_gpu,
     )
+
+
+def sizes_of(optimiser: torch.optim.AdamW) -> list[torch.Size]:
+    """Shapes of the weights that are learnt, in their order."""
+    return [weight.shape for group in optimiser.param_groups for weight in group["params"]]
+
+
+def load_state(optimiser: torch.optim.AdamW, state: Mapping[int, Mapping[str, Tensor]]) -> None:
+    """Give an optimiser what it recorded of each weight; its own rates and options stay."""
+    whole: dict[str, Any] = optimiser.state_dict()
+    optimiser.load_state_dict({**whole, "state": state})
 
 
 class Step:
