@@ -93,19 +93,19 @@ def find_diameter(
     """Find the diameter of cells in pixels of Y and X, or say that it cannot be found."""
     from terapose.networks.loading import load_all
 
-    network = load_all(model_files, device="cpu", precision="float32")
     sample = Sample(image, params, info.tile - 2 * _RIM)
-    solid = image.shape[0] > 1 and mode_of(image, params) != "2d"
-
-    def look(diameter: float) -> Found:
-        return _look(network, sample, diameter, solid=solid)
-
     if sample.is_too_large:
         note = (
             "the size of cells cannot be found: planes cannot be read in parts, and are larger "
             f"than {MOST // 2**20} MiB (converted to OME-Zarr they can)"
         )
         return DiameterPlan(pixels=info.diam_mean, origin="network", note=note)
+    network = load_all(model_files, device="cpu", precision="float32")
+    solid = image.shape[0] > 1 and mode_of(image, params) != "2d"
+
+    def look(diameter: float) -> Found:
+        return _look(network, sample, diameter, solid=solid)
+
     largest = max(*image.shape[1:], RUNGS[0])
     looks = search(look, [rung for rung in RUNGS if rung <= largest])
     last, windows = looks[-1], sum(found.windows for found in looks)

@@ -145,6 +145,7 @@ def _chunks_of(ids: NDArray[Any], low: int, high: int) -> list[Run]:
     """Runs of neighbouring chunks with any of these numbers, cut off at ``low`` and ``high``."""
     base = low // CHUNK
     hit = np.zeros(high // CHUNK - base + 3, bool)
+    # most blocks need one chunk: their voxels are not gone through once more
     if len(hit) > 3:
         hit[np.maximum(ids, low) // CHUNK - base + 1] = True
     else:

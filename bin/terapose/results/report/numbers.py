@@ -92,9 +92,7 @@ def numbers(
         "network": _network(model),
         **({"given_labels": record["given_labels"]} if "given_labels" in record else {}),
         "diameter": {
-            "used": _rounded(diameter_used(record)),
-            "of_network": model.get("diam_mean"),
-            **_how(record if model else {}),
+            **_used(diameter_used(record), model, record if model else {}),
             "found": None if found is None else _rounded(found_diameter(found, record)),
             **({} if nuclei is None else {"nuclei": _rounded(found_diameter(nuclei, record))}),
         },
@@ -123,24 +121,23 @@ def _network(model: Mapping[str, Any]) -> dict[str, Any]:
     return {name: model.get(name) for name in ("name", "family", "licence", "precision")}
 
 
-def _how(record: Mapping[str, Any]) -> dict[str, Any]:
-    """How the diameter came about, in a record of a network's run; earlier ones do not say."""
+def _used(
+    pixels: float | None, model: Mapping[str, Any], record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The diameter of a network's run, and how it came about; earlier records do not say."""
     known = record.get("diameter", {})
-    return {name: known.get(name) for name in ("origin", "note")}
+    how = {name: known.get(name) for name in ("origin", "note")}
+    return {"used": _rounded(pixels), "of_network": model.get("diam_mean"), **how}
 
 
 def _second(second: Mapping[str, Any]) -> dict[str, Any]:
     """What is recorded of the network that found the cells around nuclei."""
-    used = second.get("diameter", {}).get("pixels")
+    pixels = second.get("diameter", {}).get("pixels")
     return {
         "network": _network(second["model"]),
         "channels": second["channels"],
         "cells": second.get("cells"),
-        "diameter": {
-            "used": _rounded(used),
-            "of_network": second["model"]["diam_mean"],
-            **_how(second),
-        },
+        "diameter": _used(pixels, second["model"], second),
     }
 
 
