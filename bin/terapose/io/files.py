@@ -51,6 +51,24 @@ def aside(path: Path) -> Path:
     return path.parent / f".{uuid.uuid4().hex}{ASIDE}"
 
 
+def try_to_write(path: Path) -> None:
+    """Write a file beside a path, and remove it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written: rights alone say nothing of a full disk, or of ``/proc``.
+    """
+    probe = aside(path)
+    try:
+        # a new file of its own name: nothing that is there is opened, nor a link followed
+        with probe.open("xb") as file:
+            file.write(b"\0" * 4096)
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
 def clear_aside(folder: Path) -> None:
     """Remove what processes that were killed have left aside, directly in a folder.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +83,9 @@ def _is_result(folder: Path | Remote, name: str, address: str) -> bool:
 def _try_local(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        files.try_to_write(folder / RECORD)
     except OSError as error:
         raise _unwritable(folder, error) from error
-    probe = files.aside(folder / RECORD)
-    try:
-        # a new file of its own name: nothing that is there is opened, nor a link followed
-        with probe.open("xb") as file:
-            file.write(b"\0" * 4096)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
 
 
 def _refuse_other(folder: Path | Remote, record: Mapping[str, Any], address: str) -> None:

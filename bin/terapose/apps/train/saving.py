@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -121,11 +121,8 @@ def check_output(output: Path, init: Path | None) -> None:
             "the file to start from cannot be the output", where=output, remedy="name another"
         )
     check_files([output])
-    probe = files.aside(output)
     try:
-        # really written: rights alone say nothing of a full disk, or of /proc
-        with probe.open("xb") as file:
-            file.write(b"\0" * 4096)
+        files.try_to_write(output)
     except OSError as error:
         raise InputError(
             "the folder cannot be written to",
@@ -133,9 +130,6 @@ def check_output(output: Path, init: Path | None) -> None:
             got=error.strerror or str(error),
             remedy=_ROOM,
         ) from error
-    finally:
-        with suppress(OSError):
-            probe.unlink(missing_ok=True)
 
 
 def check_free(output: Path, *, overwrite: bool) -> None:
