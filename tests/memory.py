@@ -1,9 +1,15 @@
-"""Reads images in a process that may take little memory."""
+"""Memory of what a test does, in a process of its own.
+
+In that of the tests, threads that others left and garbage not yet collected count as well.
+"""
 
 from __future__ import annotations
 
 import os
 import resource
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -56,3 +62,25 @@ def said(path: Path | str, *, room: int = _ROOM, **options: Any) -> str:
     finally:
         process.kill()
         process.join()
+
+
+def alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns in a new process, of which only this is asked."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
+    """What a function returns, and the most bytes that it held at a time."""
+    tracemalloc.start()
+    try:
+        result = function(*arguments)
+        return result, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def traced_again(function: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
+    """The same of a second call: a first one imports, and loads what is compiled."""
+    function(*arguments)
+    return traced(function, *arguments)

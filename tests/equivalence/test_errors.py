@@ -7,9 +7,7 @@ an object after all others, of which nothing is compared.
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 from tests.fields import Labels, balls, to_centres
+from tests.memory import alone, traced_again
 
 from terapose.algorithms.flows.flow_error import flow_errors_2d, flow_errors_3d
 
@@ -70,16 +69,6 @@ def noise(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
 def rounds_of(plane: Labels) -> NDArray[np.int64]:
     sides = [sum(s.stop - s.start for s in box) for box in ndimage.find_objects(plane)]
     return np.array([2 * (max(sides) + 2)])
-
-
-@contextmanager
-def peak_bytes() -> Iterator[list[int]]:
-    """The most that was allocated at a time, once it is known."""
-    peak: list[int] = []
-    tracemalloc.start()
-    yield peak
-    peak.append(tracemalloc.get_traced_memory()[1])
-    tracemalloc.stop()
 
 
 def extent(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
@@ -247,13 +236,12 @@ def test_tells_merged_objects_from_good_ones() -> None:
 def test_memory_is_that_of_the_largest_object() -> None:
     labels = np.ones((64, 64, 64), np.uint8)
     flows = np.zeros((3, *labels.shape), np.float32)
-    with peak_bytes() as peak:
-        flow_errors_3d(labels, flows, np.array([1]))
-    assert peak[0] < 48 * 66**3 + 4 * labels.size
+    _, peak = alone(traced_again, flow_errors_3d, labels, flows, np.array([1]))
+    assert peak < 48 * 66**3 + 4 * labels.size
     plane, flows = labels.reshape(1, 512, 512), flows[:2].reshape(2, 1, 512, 512)
-    with peak_bytes() as peak:
-        flow_errors_2d(plane, flows, np.array([1]), np.array([10]), False)
-    assert peak[0] < (48 + 24) * 514**2
+    arguments = (plane, flows, np.array([1]), np.array([10]), False)
+    _, peak = alone(traced_again, flow_errors_2d, *arguments)
+    assert peak < (48 + 24) * 514**2
 
 
 def test_nothing_wanted() -> None:

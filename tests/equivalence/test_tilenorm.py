@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 from cellpose import transforms
 from numpy.typing import NDArray
+from tests.memory import alone, traced
 
 from terapose.algorithms.normalize.tiled import (
     normalize_tiles,
@@ -150,9 +150,6 @@ def test_nearest_tiles_are_found_a_part_at_a_time(
 def test_memory_of_nearest_tiles_is_bounded() -> None:
     low = np.zeros((1, 90, 90), np.float32)
     high = np.where(np.indices((90, 90)).sum(0) % 2, 1, 0).astype(np.float32)[None]
-    tracemalloc.start()
-    tile_maps(low, high)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    _, peak = alone(traced, tile_maps, low, high)
     # of all pairs of 4,050 flat tiles and 4,050 others it would be 400 MB
     assert peak < 120e6

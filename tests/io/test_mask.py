@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import tifffile
 import zarr
 from tests.command import Terapose
+from tests.memory import alone, traced
 from tests.synthetic import nuclei, write_ome_zarr
 
 from terapose.api.segment import segment
@@ -96,12 +96,7 @@ def test_a_coarse_level_of_a_region_is_read_in_parts(tmp_path: Path) -> None:
     values = np.random.default_rng(2).integers(1, 99, (140, 180)).astype(np.uint32)
     stored[y : y + 140, x : x + 180] = values
     placed = Placed(stored, (1, shape[0] + 5, shape[1] + 90), (0, *first), (1, step, step))
-    tracemalloc.start()
-    try:
-        found = placed[:]
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    found, peak = alone(traced, placed.__getitem__, slice(None))
     assert peak < 1.3 * EDGE**2 * stored.dtype.itemsize
     y, x = y + first[0], x + first[1]
     top, left = -(-y // step), -(-x // step)

@@ -6,7 +6,6 @@ eight times as deep has eight times as many cells, and needs hardly more memory.
 
 from __future__ import annotations
 
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pandas as pd
 from benchmarks.tables import BEFORE, STEP, Made, gathers, keyed
 from numpy.typing import NDArray
 from tests.fields import prepared, scatter
+from tests.memory import alone, traced
 
 from terapose.io.store.long_columns import get_run
 from terapose.pipeline.job import Job
@@ -33,15 +33,17 @@ def peaks_of(folder: Path, depth: int) -> dict[str, int]:
     found = {}
     for name, run, receipts in gathers(made):
         given = [keyed(each, before) for each in receipts]
-        tracemalloc.start()
-        before = run(made.job(name, before), *given)
-        found[name] = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+        before, found[name] = traced(run, made.job(name, before), *given)
         if name == "relabel":
             check(made, before)
     table = pd.read_csv(Path(made.store.address) / "cells.csv")
     np.testing.assert_array_equal(table["CellID"], np.arange(1, np.prod(made.cells) + 1))
     return found
+
+
+def peaks_of_both(folder: Path) -> list[dict[str, int]]:
+    """The same at both depths; what is loaded once counts for the first."""
+    return [peaks_of(folder / str(depth), depth) for depth in DEPTHS]
 
 
 def check(made: Made, state: State) -> None:
@@ -60,7 +62,7 @@ def check(made: Made, state: State) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_cells(tmp_path: Path) -> None:
-    small, large = (peaks_of(tmp_path / str(depth), depth) for depth in DEPTHS)
+    small, large = alone(peaks_of_both, tmp_path)
     assert "relabel" in large and large.keys() == small.keys()
     more = STEP**-3 * 1000 * 1000 * (DEPTHS[1] - DEPTHS[0])
     for name, peak in large.items():
@@ -77,10 +79,8 @@ def test_histograms_are_added_up_one_by_one(tmp_path: Path, tiny_model: Path) ->
         sum(c.nbytes for c in store.get_table(r["result"]["table"]).values()) for r in receipts
     ]
     assert len(sizes) == 64 and min(sizes) > 2**20
-    tracemalloc.start()
-    state = run_gather(Job(plan, store, "percentiles", 0, {}, State()), receipts)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    job = Job(plan, store, "percentiles", 0, {}, State())
+    state, peak = alone(traced, run_gather, job, receipts)
     # that of a task, decoded, packed and added to the sum; never those of all tasks
     assert peak < 6 * max(sizes) < sum(sizes) / 8
     expected = np.percentile(values, [1, 99])
