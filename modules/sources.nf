@@ -34,6 +34,9 @@ def check_parameters() {
     if (params.container && !engine) {
         refuse("container: got ${params.container}, and no profile that runs it; allowed: with -profile docker, podman, apptainer, singularity, charliecloud, or that of a cloud service")
     }
+    if ('wave' in workflow.profile.tokenize(',') && !engine) {
+        refuse("profile wave: no profile that runs images; allowed: with -profile docker, podman, apptainer, singularity, charliecloud, or that of a cloud service")
+    }
     refuse_folder('the workflow', projectDir, /["`$\\:]/)
     refuse_folder('work-dir', workflow.workDir, /[{$]/)
 }

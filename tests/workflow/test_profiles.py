@@ -144,6 +144,7 @@ def test_every_profile_resolves(tmp_path: Path) -> None:
     text = answer(tmp_path, "nextflow", "config", ROOT, "-show-profiles", "-flat")
     lines = text.splitlines()
     assert "profiles.conda.conda.enabled = true" in lines
+    assert "profiles.wave.wave.enabled = true" in lines
     assert "profiles.arm64.process.arch = 'linux/arm64'" in lines
     for label in ("blocks", "network"):
         assert f"profiles.arrays.process.'withLabel:{label}'.array = 100" in lines
@@ -214,6 +215,15 @@ def test_what_runs_images_needs_one(launches: Launches, name: str) -> None:
     run = launches(name).run("--input", "x.tif", "-profile", name)
     assert run.process.returncode != 0 and not run.submitted
     assert f"container: nothing given, allowed: an image that {name} can run" in run.last
+
+
+def test_wave_runs_no_image_by_itself(launches: Launches, tmp_path: Path) -> None:
+    """Its plugin cannot be fetched here."""
+    (tmp_path / "no_plugin.config").write_text("wave.enabled = false\n", encoding="utf-8")
+    config = ("-c", str(tmp_path / "no_plugin.config"))
+    run = launches("wave").run("--input", "x.tif", "-profile", "wave", *config)
+    assert run.process.returncode != 0 and not run.submitted
+    assert "profile wave: no profile that runs images" in run.last
 
 
 def test_the_profile_test_runs_by_itself(launches: Launches) -> None:
