@@ -16,7 +16,7 @@ from terapose.cli.price import bill_lines
 from terapose.core.params import check
 from terapose.io.shipped import shipped_file
 from terapose.networks.files import identify
-from terapose.pipeline import price as price_module
+from terapose.pipeline import work as work_module
 from terapose.pipeline.checked import open_checked
 from terapose.pipeline.estimate import of_store
 from terapose.pipeline.needs import Needs, needs_of, needs_of_whole
@@ -107,7 +107,7 @@ def test_what_has_no_price_or_rate_is_said() -> None:
 def test_work_of_a_volume_is_its_voxels_and_tiles(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(price_module, "WORK", {**WORK, ("combine", "volumes"): 1e6})
+    monkeypatch.setattr(work_module, "WORK", {**WORK, ("combine", "volumes"): 1e6})
     shape = (40, 300, 500)
     plan, params = planned(tmp_path, tiny_model, shape, max_tasks=3, block_shape=(40, 100, 100))
     bill = bill_of(plan, params, PRICES, workers=5)

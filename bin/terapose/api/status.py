@@ -33,8 +33,8 @@ from terapose.core.params import check
 from terapose.io.store.held import STAGES as HELD
 from terapose.pipeline.graph import GRAPH, STAGES
 from terapose.pipeline.plan import KEPT
-from terapose.pipeline.price import work_of
 from terapose.pipeline.stage import always
+from terapose.pipeline.work import work_of
 
 _HOMES = (NAME, f"*/{NAME}")
 _CELLS = (CELLS, f"{CELLS}-*")

@@ -12,11 +12,11 @@ from terapose.core.amounts import in_bytes
 from terapose.core.geometry import AXES
 from terapose.core.params import Parameters
 from terapose.io.store.held import bytes_held
-from terapose.networks.tile_grid import tile_grid
 from terapose.pipeline.estimate import BLOCKS_BASE, GB, of_network
 from terapose.pipeline.graph import GRAPH, SCATTERED, STAGES
 from terapose.pipeline.plan import Plan
-from terapose.pipeline.rates import TILES, VOXELS
+from terapose.pipeline.rates import SLOWEST, VOXELS
+from terapose.pipeline.work import tiles_a_second, tiles_of, voxels_of
 
 LEAST = 500 * 10**6
 """Bytes that every task asks for: what little tasks need hangs on the system's libraries."""
@@ -40,7 +40,7 @@ class Needs:
         Bytes.
     seconds
         After which it may be ended: generous, for a task that is ended has done nothing. 0 where
-        nobody has measured how long it takes.
+        nobody can know how long it takes.
     cpus, gpus
         Processors, and GPUs.
     """
@@ -79,7 +79,7 @@ def needs_of(plan: Plan, stage: str, params: Parameters | None = None) -> Needs:
         return NOTHING
     network = bool(described.axis)
     most = max(stop - first for first, stop in tasks)
-    work = _work(plan, stage, most)
+    work = _most_work(plan, stage, most)
     return Needs(
         memory=max(described.projected(plan, params), LEAST),
         seconds=0 if work is None else START + math.ceil(SLACK * work),
@@ -96,6 +96,15 @@ def _work(plan: Plan, stage: str, items: int) -> float | None:
         return None
     size = tiles_of(plan, AXES.index(STAGES[stage].axis)) if network else math.prod(plan.block)
     return items * size / rate
+
+
+def _most_work(plan: Plan, stage: str, items: int) -> float | None:
+    """Seconds that items take at most; None of a function of the user's."""
+    if STAGES[stage].axis:
+        return _work(plan, stage, items)
+    if stage == "process_cells":
+        return None
+    return voxels_of(plan, None, stage) / SLOWEST * items / plan.tasks[stage][-1][1]
 
 
 def memory_given(plan: Plan, params: Parameters) -> dict[str, int]:
@@ -126,6 +135,7 @@ def needs_of_whole(plan: Plan) -> Needs:
         return NOTHING
     each = {stage: needs_of(plan, stage) for stage in SCATTERED if plan.tasks[stage]}
     passes = [needs for stage, needs in each.items() if STAGES[stage].axis]
+    work = {stage: _most_work(plan, stage, plan.tasks[stage][-1][1]) for stage in each}
     # without the time of the network, that of the other stages would be far too little
     is_known = all(needs.seconds for needs in passes)
     others = [needs for stage, needs in each.items() if not STAGES[stage].axis]
@@ -133,7 +143,7 @@ def needs_of_whole(plan: Plan) -> Needs:
     most = max([*(one.memory for one in passes), *(one.memory + held for one in others)])
     return Needs(
         memory=most + LEFT,
-        seconds=sum(needs.seconds for needs in each.values()) if is_known else 0,
+        seconds=START + math.ceil(SLACK * sum(filter(None, work.values()))) if is_known else 0,
         cpus=max(needs.cpus for needs in each.values()),
         gpus=max(needs.gpus for needs in each.values()),
     )
@@ -188,25 +198,6 @@ def fits_one_task(plan: Plan, params: Parameters) -> bool:
         All parameters.
     """
     return plan.is_small and needs_of_whole(plan).memory <= params.max_memory * GB
-
-
-def tiles_a_second(plan: Plan) -> float | None:
-    """Of the network, or of all that are averaged."""
-    model = plan.model
-    rate = TILES.get((model.family, model.device, model.precision))
-    return rate / max(1, len(model.members)) if rate else None
-
-
-def tiles_of(plan: Plan, axis: int) -> int:
-    """Tiles of an item of a pass; of a rectangle also those that only touch it."""
-    model, item = plan.model, plan.passes[axis]
-    height, width = (
-        min(n + 2 * model.tile, whole)
-        for i, (n, whole) in enumerate(zip(item, plan.network_shape, strict=True))
-        if i != axis
-    )
-    grid = tile_grid((height, width), model.tile, model.overlap, augment=model.augment)
-    return len(grid.corners) * item[axis]
 
 
 def tasks_csv(tasks: Iterable[tuple[int, int]], needs: Needs) -> str:

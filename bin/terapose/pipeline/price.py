@@ -20,25 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from terapose.core.errors import InputError
-from terapose.core.geometry import AXES
 from terapose.core.near import did_you_mean
 from terapose.core.params import Parameters
 from terapose.io.documents import read_object
-from terapose.io.images.channels import measured_channels
 from terapose.io.labels.ome_zarr import level_shape
 from terapose.pipeline.estimate import of_store
-from terapose.pipeline.graph import GRAPH, STAGES, WHOLE
-from terapose.pipeline.needs import (
-    Needs,
-    is_one_task,
-    needs_of,
-    needs_of_whole,
-    tiles_a_second,
-    tiles_of,
-)
+from terapose.pipeline.graph import GRAPH, WHOLE
+from terapose.pipeline.needs import Needs, is_one_task, needs_of, needs_of_whole
 from terapose.pipeline.plan import Plan
-from terapose.pipeline.rates import WORK
 from terapose.pipeline.traffic import OF_TASK, Requests, Traffic
+from terapose.pipeline.work import work_of
 
 HOURS_A_MONTH = 730
 _TEXTS = ("currency", "region", "date", "note")
@@ -295,52 +286,3 @@ def _whole(plan: Plan, uses: Sequence[Use]) -> Use:
     seconds = sum(use.seconds or 0.0 for use in uses)
     requests = sum((use.requests for use in uses), Requests())
     return Use(WHOLE.name, 1, seconds, needs_of_whole(plan), requests)
-
-
-def work_of(plan: Plan, params: Mapping[str, Any], stage: str) -> float | None:
-    """Seconds that all tasks of a stage take by measured rates; None where none was measured.
-
-    Parameters
-    ----------
-    plan
-        The plan.
-    params
-        All parameters by name.
-    stage
-        Name of a stage that works on arrays.
-    """
-    if stage == "combine" and plan.is_combined(params):
-        return 0.0
-    if stage == "combine" and not plan.resized:
-        return None
-    if (rate := WORK.get((stage, "planes" if plan.flat else "volumes"))) is None:
-        return None
-    seconds = _voxels(plan, params, stage) / rate
-    if axis := STAGES[stage].axis:
-        if (tiles := tiles_a_second(plan)) is None:
-            return None
-        seconds += _tiles(plan, AXES.index(axis)) / tiles
-    return seconds
-
-
-def _voxels(plan: Plan, params: Mapping[str, Any], stage: str) -> int:
-    """Voxels that a stage works on."""
-    image, described = plan.image, STAGES[stage]
-    if described.axis:
-        return math.prod(plan.network_shape)
-    if described.over == "planes":
-        return math.prod(image.whole) * len(image.all_channels)
-    if described.over == "counted":
-        return plan.counted.size * len(image.channels)
-    shape = plan.result(params["upscale"]).shape
-    if stage == "measure":
-        channels = measured_channels(image.channel_names, params["measure"])
-        return math.prod(shape) * max(1, len(channels))
-    return math.prod(shape if stage in ("export", "outlines") else image.shape)
-
-
-def _tiles(plan: Plan, axis: int) -> int:
-    """Tiles of a pass of the network: as many in each plane of it."""
-    planes, depth = plan.network_shape[axis], plan.passes[axis][axis]
-    rectangles = len(plan.pass_grid(axis)) // math.ceil(planes / depth)
-    return rectangles * planes * tiles_of(plan, axis) // depth

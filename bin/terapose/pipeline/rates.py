@@ -1,7 +1,4 @@
-"""How fast stages are: rates that were measured, from which the time of tasks is projected.
-
-Of a stage without a rate no time is projected.
-"""
+"""How fast stages are: rates that were measured, from which the time of tasks is projected."""
 
 from __future__ import annotations
 
@@ -19,9 +16,14 @@ U-Nets they are those of ``nuclei-small``: ``nuclei-large`` takes 1.3 times as l
 Cellpose 2.9 times (docs/models.md), well within the time that is requested
 (`terapose.pipeline.needs`)."""
 
+SLOWEST = 1_000_000
+"""Voxels a second, below all rates of `WORK`: by this one, time is requested for every stage but
+the network's. Those that read and write most are the fastest, on a disk that is fast."""
+
 VOXELS: dict[str, float] = {"follow": 2_200_000}
 """Voxels of items a second, on one processor: points of a volume (docs/benchmarks.md); those of
-planes are faster. ``make projections`` prints the rates of all stages."""
+planes are faster. By these small images share tasks. ``make projections`` prints the rates of
+all stages."""
 
 WORK: dict[tuple[str, str], float] = {
     ("convert", "volumes"): 57_600_000,
@@ -52,8 +54,8 @@ WORK: dict[tuple[str, str], float] = {
     ("outlines", "planes"): 2_850_000,
 }
 """Voxels a second on one processor, of volumes and of planes by themselves, from which prices are
-projected (`terapose.pipeline.price`); nothing is requested by them. They are those that ``python -m
-benchmarks.projections`` prints of the largest images on one busy core of an AMD EPYC, in processor
-time, where every voxel belongs to a cell; of passes of the network what they do beside the network,
-of ``combine`` for images that are resized, and of ``process_cells`` with ``components``, in images
-of 2 and 4 million voxels."""
+projected (`terapose.pipeline.price`). They are those that ``python -m benchmarks.projections``
+prints of the largest images on one busy core of an AMD EPYC, in processor time, where every voxel
+belongs to a cell; of passes of the network what they do beside the network, of ``combine`` for
+images that are resized, and of ``process_cells`` with ``components``, in images of 2 and 4 million
+voxels."""
