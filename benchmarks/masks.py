@@ -9,8 +9,8 @@
 3. Cellpose: `dynamics.resize_and_compute_masks` on the whole array, in memory.
 
 Each side has a process of its own, with one thread, that has run the same on a small image before,
-so compiling is not counted. Seconds are processor time; memory is the largest above what the
-process had before. Both sides have to find the same cells, unless `follow_tolerance` is given: then
+so compiling is not counted. Seconds are processor time, and with several threads (``--threads``)
+wall time; memory is the largest above what the process had before. Both sides have to find the same cells, unless `follow_tolerance` is given: then
 voxels that differ are counted.
 
     python -m benchmarks.masks
@@ -83,11 +83,16 @@ class Case:
     block: ZYX | None = None
     precision: str = "float32"
     held: bool = True
+    threads: int = 1
 
     @property
     def is_flat(self) -> bool:
         """Whether it is a plane."""
         return self.shape[0] == 1
+
+    def clock(self) -> float:
+        """Seconds since some time: of the processor, or of all where several threads share it."""
+        return time.process_time() if self.threads == 1 else time.perf_counter()
 
     @property
     def name(self) -> str:
@@ -174,7 +179,7 @@ def stages_until(name: str) -> list[Stage]:
 
 def ours(case: Case, folder: Path) -> Side:
     """Run the stages."""
-    numba.set_num_threads(1)
+    numba.set_num_threads(case.threads)
     params, plan = parameters(case), load(folder / "plan.json")
     state = read_state(json.loads((folder / "state.json").read_text()), folder)
     store = Store(str(folder / "store"), plan.digest)
@@ -184,10 +189,10 @@ def ours(case: Case, folder: Path) -> Side:
     forget_peak()
     before = peak_memory()
     for part, (first, last) in PARTS.items():
-        begun = time.process_time()
+        begun = case.clock()
         stages = GRAPH[names.index(first) : names.index(last) + 1]
         done = run_stages(runner, params, {}, stages, state)
-        seconds[part], state = time.process_time() - begun, done.state
+        seconds[part], state = case.clock() - begun, done.state
     memory = peak_memory() - before
     job = Job(plan, runner.store, "export", 0, {}, state)
     np.save(folder / "ours.npy", np.asarray(open_level(label_store.address(job), 0)[:]))
@@ -196,16 +201,16 @@ def ours(case: Case, folder: Path) -> Side:
 
 def cellposes(case: Case, folder: Path) -> Side:
     """Run Cellpose's functions."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(case.threads)
     flows = np.load(folder / "flows.npy")
     flows = flows[:, 0] if case.is_flat else flows
     forget_peak()
-    before, begun = peak_memory(), time.process_time()
+    before, begun = peak_memory(), case.clock()
     with stable_sort():
         labels = dynamics.resize_and_compute_masks(
             flows[:-1], flows[-1], flow_threshold=case.flow_threshold, do_3D=not case.is_flat
         )
-    seconds = time.process_time() - begun
+    seconds = case.clock() - begun
     memory = peak_memory() - before
     np.save(folder / "cellpose.npy", np.asarray(labels).reshape(case.shape))
     return Side({"all": seconds}, memory)
@@ -250,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[""], help="Words in the names of cases.")
     parser.add_argument("--block", type=int, nargs=3, help="Z Y X of blocks, not the plan's.")
+    parser.add_argument("--threads", type=int, default=1, help="Of each side; above 1: wall time.")
     given = parser.parse_args(arguments)
     block = None if given.block is None else zyx(given.block)
     sides = ("Cellpose", "ratio", "memory", "Cellpose's memory", "ratio")
@@ -257,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| {' | '.join(names)} |\n| --- |{' ---: |' * (len(names) - 1)}", flush=True)
     for case in CASES:
         if any(word in case.name for word in given.only):
-            print(measure(replace(case, block=block)), flush=True)
+            print(measure(replace(case, block=block, threads=given.threads)), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ In that of the tests, threads that others left and garbage not yet collected cou
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import tracemalloc
@@ -20,9 +21,13 @@ from terapose.core.errors import InputError
 from terapose.io.images.opening import open_image
 
 _ROOM = 400 * 2**20
+_ARENAS = -8
+"""M_ARENA_MAX of glibc."""
 
 
 def _said(path: str, channel: Any, room: int, options: dict[str, Any]) -> None:
+    # else each thread would get 64 MB of addresses of its own, and how many there are is chance
+    ctypes.CDLL(None).mallopt(_ARENAS, 1)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + room,) * 2)
     try:
@@ -57,7 +62,7 @@ def said(path: Path | str, *, room: int = _ROOM, **options: Any) -> str:
     process.start()
     there.close()  # so that the end of the process is the end of what it says
     try:
-        assert here.poll(60), "it waits for something"
+        assert here.poll(600), "it waits for something"
         return str(here.recv())
     finally:
         process.kill()

@@ -65,23 +65,36 @@ def serving(folder: Path) -> Iterator[Server]:
 
     if importlib.util.find_spec("moto") is None:
         pytest.skip("no moto: make setup")
-    port, log = free_port(), folder / "requests.log"
-    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    log = folder / "requests.log"
+    words = [sys.executable, Path(__file__).with_name("moto_server.py")]
     with log.open("w") as out, pytest.MonkeyPatch.context() as patch:
         process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT)
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         try:
-            wait_for(process, port, log)
+            address = address_in(log, process)
+            patch.setenv("AWS_ENDPOINT_URL", address)
+            patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+            patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+            patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+            # a machine that stands still for long is no reason to ask twice
+            patch.setattr(s3fs.S3FileSystem, "connect_timeout", 600)
+            patch.setattr(s3fs.S3FileSystem, "read_timeout", 600)
             # one of another server in this process is not asked
             s3fs.S3FileSystem.clear_instance_cache()
-            yield Server(f"http://127.0.0.1:{port}", log)
+            yield Server(address, log)
         finally:
             process.terminate()
             process.wait()
             s3fs.S3FileSystem.clear_instance_cache()
+
+
+def address_in(log: Path, process: subprocess.Popen[bytes]) -> str:
+    """Where a server listens, once it says so."""
+    for _ in range(3000):
+        if found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", log.read_text()):
+            return found[1]
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.1)
+    raise AssertionError(f"the server does not listen: {log.read_text()}")
 
 
 def wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -239,6 +252,14 @@ def client_of(server: Server) -> Any:
 def drop_bucket(server: Server, bucket: str) -> None:
     """Remove a bucket with all that is in it."""
     client = client_of(server)
-    for one in client.list_objects_v2(Bucket=bucket).get("Contents", []):
-        client.delete_object(Bucket=bucket, Key=one["Key"])
-    client.delete_bucket(Bucket=bucket)
+    while True:
+        for one in client.list_objects_v2(Bucket=bucket).get("Contents", []):
+            client.delete_object(Bucket=bucket, Key=one["Key"])
+        try:
+            client.delete_bucket(Bucket=bucket)
+        except client.exceptions.ClientError as error:
+            # another process has written meanwhile
+            if error.response["Error"]["Code"] != "BucketNotEmpty":
+                raise
+        else:
+            return

@@ -121,9 +121,9 @@ def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_draine
     words = ("--input", image, "--single_task", "false", "-profile", "slurm", "-c", site, "-resume")
     run = launch.start(*words)
     assert run.wait_for(process="GRADIENTS_YX"), run.said
-    while not cluster.jobs():
+    while not (jobs := cluster.jobs()):
         time.sleep(0.2)
-    cluster.call("scancel", *cluster.jobs())
+    cluster.call("scancel", *jobs)
     assert run.wait_for(process="COMBINE"), run.said
     (node,) = cluster.call("sinfo", "-h", "-o", "%N").split()
     cluster.call("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")

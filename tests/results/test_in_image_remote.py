@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,9 +157,13 @@ def test_whoever_reads_sees_complete_label_images_only(
     points: list[str] = []
     stop: int | None = None
 
+    counting = threading.Lock()
+
     def at_point(name: str) -> None:
-        points.append(name)
-        if len(points) != stop:
+        with counting:
+            points.append(name)
+            ended = len(points) == stop
+        if not ended:
             return
         if "cells" in listed(image):
             assert any(np.array_equal(voxels(image), truth) for truth in known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,9 +129,14 @@ def test_a_store_that_is_lost_halfway_is_said_in_one_sentence(
 ) -> None:
     """Also by the processes of the pool."""
     lost: list[str] = []
+    one = threading.Lock()
 
     def lose(method: str, path: str) -> None:
-        if not lost and method == "PUT" and point in path:
+        if method != "PUT" or point not in path:
+            return
+        with one:
+            if lost:
+                return
             lost.append(path)
             if fault == "server":
                 gateway.is_gone = True

@@ -8,7 +8,7 @@ def ending(job, task) {
     return """
     echo '${task.accelerator?.request ?: 0}' > gpus
     echo '${job.says ?: ''}' >&2
-    for second in \$(seq ${job.waits_for ? 120 : 0}); do
+    for second in \$(seq ${job.waits_for ? 600 : 0}); do
         grep -q '${job.waits_for ?: ''}' '${workflow.launchDir}/.nextflow.log' && break
         sleep 1
     done

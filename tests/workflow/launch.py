@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -24,7 +25,7 @@ import pytest
 from tests.unets import gradient_unet, save
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 1500.0 if os.environ.get("TERAPOSE_LARGE") == "1" else 400.0
+PATIENCE = 1500.0
 """Seconds after which a run counts as hanging."""
 
 _STARTED = re.compile(r"(Submitted|Cached) process > (?:\w+:)*(\w+)(?: \((.*)\))?")
@@ -142,7 +143,9 @@ def _take_compiled(folder: Path) -> None:
         copy = folder / package.relative_to(ROOT)
         here, there = (Path(kept, _compiled_in(path)) for path in (package, copy))
         if here.is_dir():
-            shutil.copytree(here, there, dirs_exist_ok=True)
+            # another test may be compiling
+            unfinished = shutil.ignore_patterns("*.tmp.*")
+            shutil.copytree(here, there, dirs_exist_ok=True, ignore=unfinished)
             atexit.register(shutil.rmtree, there, ignore_errors=True)
 
 
@@ -287,11 +290,13 @@ class Launch:
 
     def kill_task(self, rng: random.Random) -> bool:
         """SIGKILL to a random running task; False if none ran in time."""
-        for _ in range(300):
-            running = self.task_processes()
-            if running:
-                os.kill(rng.choice(running), signal.SIGKILL)
-                return True
+        end = time.monotonic() + PATIENCE / 10
+        while time.monotonic() < end:
+            # one that has ended meanwhile was not killed
+            with suppress(ProcessLookupError):
+                if running := self.task_processes():
+                    os.kill(rng.choice(running), signal.SIGKILL)
+                    return True
             time.sleep(0.05)
         return False
 

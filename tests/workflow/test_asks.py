@@ -213,7 +213,13 @@ def test_tasks_beside_one_that_fails_are_finished(tmp_path: Path, samples: str) 
     following = {"name": "following", "ends": [], "process": "SMALL"}
     ends = "Finishing pending tasks" if samples == "one" else "Error is ignored"
     jobs: list[dict[str, Any]] = [
-        {"name": "a mistake", "ends": [2], "needs": NEEDS, "says": "terapose: it is empty"},
+        {
+            "name": "a mistake",
+            "ends": [2],
+            "needs": NEEDS,
+            "says": "terapose: it is empty",
+            "waits_for": "Submitted process > ENDS (beside)",
+        },
         {"name": "beside", "ends": [], "needs": NEEDS, "waits_for": ends, "next": following},
     ]
     rows, failed = traced(tmp_path, jobs, "executor.cpus = 8\nprocess.cpus = 1", samples)
@@ -230,7 +236,7 @@ def test_cancelled_before_or_while_it_runs_is_a_kill(tmp_path: Path, container: 
     """Nextflow's own wrapper is signalled, while it prepares a task and while the task runs."""
     traced(tmp_path, [{"name": "well", "ends": [], "needs": NEEDS}], container)
     (folder,) = (path.parent for path in (tmp_path / "work").glob("*/*/gpus"))
-    (folder / ".command.sh").write_text("touch began\nsleep 60\n")
+    (folder / ".command.sh").write_text("touch began\nsleep 600\n")
     wrapper = folder / ".command.run"
     usual = wrapper.read_text()
     # a container has an environment of its own

@@ -45,7 +45,7 @@ process {
     withName: 'GRADIENTS_YX' {
         beforeScript = {
             sample != 'large' ? '' :
-                "for _ in \\$(seq 300); do [ -e 'FILE' ] && break; sleep 1; done; [ -e 'FILE' ]"
+                "for _ in \\$(seq 1200); do [ -e 'FILE' ] && break; sleep 1; done; [ -e 'FILE' ]"
         }
     }
 }
