@@ -15,7 +15,7 @@ from terapose.io.store.held import bytes_held
 from terapose.pipeline.estimate import BLOCKS_BASE, GB, of_network
 from terapose.pipeline.graph import GRAPH, SCATTERED, STAGES
 from terapose.pipeline.plan import Plan
-from terapose.pipeline.rates import SLOWEST, VOXELS
+from terapose.pipeline.rates import FASTEST, UNKNOWN, VOXELS, WORK
 from terapose.pipeline.work import tiles_a_second, tiles_of, voxels_of
 
 LEAST = 500 * 10**6
@@ -104,7 +104,8 @@ def _most_work(plan: Plan, stage: str, items: int) -> float | None:
         return _work(plan, stage, items)
     if stage == "process_cells":
         return None
-    return voxels_of(plan, None, stage) / SLOWEST * items / plan.tasks[stage][-1][1]
+    rate = min(WORK.get((stage, "planes" if plan.flat else "volumes"), UNKNOWN), FASTEST)
+    return voxels_of(plan, None, stage) / rate * items / plan.tasks[stage][-1][1]
 
 
 def memory_given(plan: Plan, params: Parameters) -> dict[str, int]:

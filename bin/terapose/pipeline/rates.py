@@ -16,9 +16,9 @@ U-Nets they are those of ``nuclei-small``: ``nuclei-large`` takes 1.3 times as l
 Cellpose 2.9 times (docs/models.md), well within the time that is requested
 (`terapose.pipeline.needs`)."""
 
-SLOWEST = 1_000_000
-"""Voxels a second, below all rates of `WORK`: by this one, time is requested for every stage but
-the network's. Those that read and write most are the fastest, on a disk that is fast."""
+UNKNOWN, FASTEST = 1_000_000, 4_000_000
+"""Voxels a second by which time is requested for a stage that is not in `WORK`, below all that are;
+and for those that are faster than this, which are so only on a disk that is fast."""
 
 VOXELS: dict[str, float] = {"follow": 2_200_000}
 """Voxels of items a second, on one processor: points of a volume (docs/benchmarks.md); those of
