@@ -10,8 +10,8 @@
 
 Each side has a process of its own, with one thread, that has run the same on a small image before,
 so compiling is not counted. Seconds are processor time, and with several threads (``--threads``)
-wall time; memory is the largest above what the process had before. Both sides have to find the same cells, unless `follow_tolerance` is given: then
-voxels that differ are counted.
+wall time; memory is the largest above what the process had before. Both sides have to find the same
+cells, unless `follow_tolerance` is given: then voxels that differ are counted.
 
     python -m benchmarks.masks
 """

@@ -66,7 +66,7 @@ def serving(folder: Path) -> Iterator[Server]:
     if importlib.util.find_spec("moto") is None:
         pytest.skip("no moto: make setup")
     log = folder / "requests.log"
-    words = [sys.executable, Path(__file__).with_name("moto_server.py")]
+    words = [sys.executable, str(Path(__file__).with_name("moto_server.py"))]
     with log.open("w") as out, pytest.MonkeyPatch.context() as patch:
         process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT)
         try:
