@@ -31,11 +31,12 @@ def check_parameters() {
     if (engine && !workflow.container) {
         refuse("container: nothing given, allowed: an image that ${engine} can run (docs/hpc.md says how to make one)")
     }
+    def engines = '-profile docker, podman, apptainer, singularity, charliecloud, or that of a cloud service'
     if (params.container && !engine) {
-        refuse("container: got ${params.container}, and no profile that runs it; allowed: with -profile docker, podman, apptainer, singularity, charliecloud, or that of a cloud service")
+        refuse("container: got ${params.container}, and no profile that runs it; allowed: with ${engines}")
     }
     if ('wave' in workflow.profile.tokenize(',') && !engine) {
-        refuse("profile wave: no profile that runs images; allowed: with -profile docker, podman, apptainer, singularity, charliecloud, or that of a cloud service")
+        refuse("profile wave: no profile that runs images; allowed: with ${engines}")
     }
     refuse_folder('the workflow', projectDir, /["`$\\:]/)
     refuse_folder('work-dir', workflow.workDir, /[{$]/)

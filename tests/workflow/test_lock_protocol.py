@@ -27,9 +27,9 @@ LEFT: dict[str, tuple[dict[str, object], float]] = {
     "gone": ({**HERE, "process": 2**22 + 1, "started": "1"}, 0),
     "number of another": ({**HERE, "process": os.getpid(), "started": "1"}, 0),
     "number 0": ({**HERE, "process": 0}, 0),
-    "elsewhere": (ELSEWHERE, lock.BEAT),
+    "elsewhere": (ELSEWHERE, lock.PATIENCE / 2),
     "elsewhere and old": (ELSEWHERE, lock.PATIENCE * 2),
-    "another system": ({**HERE, "system": "another", "process": 2**22 + 1}, lock.BEAT),
+    "another system": ({**HERE, "system": "another", "process": 2**22 + 1}, lock.PATIENCE / 2),
     "being written": ({}, 0),
     "never written": ({}, lock.PATIENCE * 2),
 }

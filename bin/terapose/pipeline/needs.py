@@ -15,8 +15,8 @@ from terapose.io.store.held import bytes_held
 from terapose.pipeline.estimate import BLOCKS_BASE, GB, of_network
 from terapose.pipeline.graph import GRAPH, SCATTERED, STAGES
 from terapose.pipeline.plan import Plan
-from terapose.pipeline.rates import FASTEST, UNKNOWN, VOXELS, WORK
-from terapose.pipeline.work import tiles_a_second, tiles_of, voxels_of
+from terapose.pipeline.rates import FASTEST, UNKNOWN, VOXELS
+from terapose.pipeline.work import tiles_a_second, tiles_of, voxels_a_second, voxels_of
 
 LEAST = 500 * 10**6
 """Bytes that every task asks for: what little tasks need hangs on the system's libraries."""
@@ -104,7 +104,7 @@ def _most_work(plan: Plan, stage: str, items: int) -> float | None:
         return _work(plan, stage, items)
     if stage == "process_cells":
         return None
-    rate = min(WORK.get((stage, "planes" if plan.flat else "volumes"), UNKNOWN), FASTEST)
+    rate = min(voxels_a_second(plan, stage) or UNKNOWN, FASTEST)
     return voxels_of(plan, None, stage) / rate * items / plan.tasks[stage][-1][1]
 
 
@@ -136,15 +136,16 @@ def needs_of_whole(plan: Plan) -> Needs:
         return NOTHING
     each = {stage: needs_of(plan, stage) for stage in SCATTERED if plan.tasks[stage]}
     passes = [needs for stage, needs in each.items() if STAGES[stage].axis]
-    work = {stage: _most_work(plan, stage, plan.tasks[stage][-1][1]) for stage in each}
     # without the time of the network, that of the other stages would be far too little
     is_known = all(needs.seconds for needs in passes)
     others = [needs for stage, needs in each.items() if not STAGES[stage].axis]
     held = of_network(plan) - BLOCKS_BASE + bytes_held(math.prod(plan.image.shape))
     most = max([*(one.memory for one in passes), *(one.memory + held for one in others)])
+    # it starts once
+    seconds = START + sum(one.seconds - START for one in each.values() if one.seconds)
     return Needs(
         memory=most + LEFT,
-        seconds=START + math.ceil(SLACK * sum(filter(None, work.values()))) if is_known else 0,
+        seconds=seconds if is_known else 0,
         cpus=max(needs.cpus for needs in each.values()),
         gpus=max(needs.gpus for needs in each.values()),
     )

@@ -30,7 +30,7 @@ def work_of(plan: Plan, params: Mapping[str, Any], stage: str) -> float | None:
         return 0.0
     if stage == "combine" and not plan.resized:
         return None
-    if (rate := WORK.get((stage, "planes" if plan.flat else "volumes"))) is None:
+    if (rate := voxels_a_second(plan, stage)) is None:
         return None
     seconds = voxels_of(plan, params, stage) / rate
     if axis := STAGES[stage].axis:
@@ -38,6 +38,11 @@ def work_of(plan: Plan, params: Mapping[str, Any], stage: str) -> float | None:
             return None
         seconds += _tiles(plan, AXES.index(axis)) / tiles
     return seconds
+
+
+def voxels_a_second(plan: Plan, stage: str) -> float | None:
+    """Of a stage on one processor; None where none was measured."""
+    return WORK.get((stage, "planes" if plan.flat else "volumes"))
 
 
 def voxels_of(plan: Plan, params: Mapping[str, Any] | None, stage: str) -> int:
