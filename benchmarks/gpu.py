@@ -6,7 +6,8 @@
    which cuts and adds tiles on the CPU, and `cellpose.core.run_net`, which Cellpose's `eval` runs
    (U-Net; architecture of Cellpose 4).
 3. Use of the card: floating-point operations against what a large product of matrices reaches in
-   the same precision, share of the time in which kernels run, memory.
+   the same precision, share of the time in which kernels run, memory, and what is done with little
+   of it.
 
 Weights of Cellpose 4 are random (seeded): neither speed nor equality depends on them. Ends within
 10 minutes on a bare machine. A table is printed and written as `gpu.md`.
@@ -32,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from terapose.networks.base import Network
 from terapose.networks.loading import load
-from terapose.networks.on_device import run_on_device
+from terapose.networks.on_device import fit, run_on_device
 from terapose.networks.tile_grid import tile_grid
 from terapose.networks.tiling import run_planes
 from terapose.networks.weights import resolve
@@ -159,6 +160,27 @@ def speed(network: Network, model: Path, planes: NDArray[np.float32]) -> Rows:
     return rows
 
 
+def scarce(network: Network, model: Path, planes: NDArray[np.float32]) -> Rows:
+    """What is done with 1 GiB of free memory, and whether its bits are those of that batch."""
+    name = f"{network.family} {network.precision}"
+    size = (planes.shape[1], planes.shape[2])
+    stack = np.zeros((1, network.channels, *size), np.float32)
+    stack[0, 0] = planes[0]
+    little, ample = (load(model, device="cuda", precision=network.precision) for _ in range(2))
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    taken = torch.empty(free - 2**30, dtype=torch.uint8, device="cuda")
+    ample.module.batch = fit(little, size)
+    found = run_on_device(little, stack)
+    del taken
+    differ = int((run_on_device(ample, stack) != found).sum())
+    fewer = f"{ample.module.batch} of {network.module.batch}"
+    return [
+        (f"{name}: tiles at once with 1 GiB of free memory", fewer),
+        (f"{name}: values that differ from those with more memory and as many", f"{differ}"),
+    ]
+
+
 def measure_network(
     model: Path, precision: str, planes: NDArray[np.float32], show: Callable[[Rows], None]
 ) -> None:
@@ -170,6 +192,7 @@ def measure_network(
     show(against_cpu(network, model, few))
     show(batches(network, tiles))
     show(speed(network, model, planes))
+    show(scarce(network, model, planes))
 
 
 def main(words: Sequence[str] | None = None) -> None:

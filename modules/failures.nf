@@ -40,7 +40,7 @@ def sentence(folder, status, known) {
     def noted = lines_of(folder.resolve('.command.log')).findAll { line -> line =~ System.getProperty('terapose.schedulers') }
     def killed = is_full(folder) ? "${folder}: No space left on device; make room, and run again with -resume: finished work is kept" : status in ['9', '137', '247'] ? 'was killed, most likely for lack of memory' : 'was killed, or stopped without a message'
     def told = known =~ /^$|terminated (with an error exit status|for an unknown reason)/ ? [] : [known]
-    def last = ((status == '2' ? own : []) ?: noted ?: told ?: own ?: lines ?: [killed]).last()
+    def last = ((status in ['2', '75'] ? own : []) ?: noted ?: told ?: own ?: lines ?: [killed]).last()
     return last.toString() - 'terapose: '
 }
 

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from terapose.core.errors import GPUMemoryError
+from terapose.networks import on_device
 from terapose.networks.base import Network, Tilewise
-from terapose.networks.on_device import BLANK, RUN, UNUSED, fates, run_on_device
+from terapose.networks.on_device import BLANK, RUN, UNUSED, fates, fit, run_on_device
 from terapose.networks.tiling import Layout, run_planes, window
 
 TILE = 64
@@ -143,6 +145,48 @@ def test_planes_of_strided_memory() -> None:
     stack = np.moveaxis(planes(2, 70, 5, 90), 2, 0)
     assert not stack.flags.c_contiguous
     assert_same(network(3), stack)
+
+
+class Small(Pointwise):
+    """One with memory for some number of tiles at once."""
+
+    def __init__(self, holds: int) -> None:
+        super().__init__()
+        self.holds = holds
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if len(x) > self.holds:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("holds", "found"), [(32, 32), (31, 16), (5, 4), (1, 1)])
+def test_as_many_tiles_at_once_as_there_is_memory_for(
+    holds: int, found: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    net, shape, region = network(32, Small(holds)), (300, 400), ((70, 200), (40, 390))
+    assert fit(net, shape) == 32, "on a CPU there is nothing to find"
+    monkeypatch.setattr(on_device, "BESIDE", ())
+    (a, b), (c, d) = window(shape, region, tile=TILE, augment=True)
+    assert fit(net, (b - a, d - c), shape=shape, region=region, augment=True) == found
+    said = f"suffices for {found} tiles at once instead of 32"
+    assert [said in one.message for one in caplog.records] == [True] * (found < 32)
+    # the bits are those of this number from the first plane to the last
+    stack = planes(2, 2, *shape)
+    expected = run_on_device(network(found), stack)
+    np.testing.assert_array_equal(run_on_device(net, stack), expected)
+    # and it is found only once
+    assert fit(net, shape) == found and len(caplog.records) == (found < 32)
+
+
+def test_no_memory_for_a_single_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_device, "BESIDE", ())
+    net = network(4, Small(0))
+    with pytest.raises(
+        GPUMemoryError, match=r"allowed: memory for tiles of 64 x 64, 1 at once; .*use a larger GPU"
+    ):
+        fit(net, (70, 80))
+    assert net.module.batch == 1
 
 
 def test_float32_is_float32_whatever_was_imported() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,8 @@ import pytest
 from tests.command import EXECUTABLE
 from tests.synthetic import nuclei, write_zarr
 
-from terapose.core.errors import InputError
+from terapose.cli import main
+from terapose.core.errors import GPUMemoryError, InputError
 from terapose.core.params import check
 from terapose.io.store.store import Store
 from terapose.networks.files import identify
@@ -27,6 +30,7 @@ from terapose.pipeline.machine import kind_here, mixture, of_receipts, refuse_ot
 from terapose.pipeline.plan import Plan, load
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.stage import Stage
+from terapose.stages import gradients
 from terapose.stages import plan as plan_stage
 
 OLD = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
@@ -191,6 +195,29 @@ def test_a_task_that_another_machine_left_half_done_is_of_both_kinds(
     assert len(receipt["ran_on"]["torch"]) == 2 and len(receipt["ran_on"]["numba"]) == 1
     kinds = of_receipts([receipt, {"stage": "of an earlier version"}])
     assert sorted(kinds["torch"].values()) == [1, 1] and mixture(kinds)
+
+
+def test_a_task_for_which_a_gpu_lacks_memory_may_succeed_later(
+    planned: Plan,
+    tmp_path: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its exit status is that of faults that pass, also beside other samples in one process."""
+
+    def lacking(*_: object) -> None:
+        raise GPUMemoryError("too little free memory", where="cuda:0")
+
+    monkeypatch.setattr(gradients, "_box", lacking)
+    words = [str(word) for word in network(tmp_path, tiny_model, 0)]
+    for called in (words, ["stage", "each"]):
+        lines = "".join(f"{tmp_path / name} {shlex.join(words)}\n" for name in ("one", "two"))
+        monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+        with pytest.raises(SystemExit) as end:
+            main(called)
+        assert end.value.code == 75
+        assert capsys.readouterr().err == "terapose: cuda:0: too little free memory\n"
 
 
 def test_a_run_that_goes_on_elsewhere(image: Path, tmp_path: Path, tiny_model: Path) -> None:

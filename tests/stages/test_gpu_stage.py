@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from tests.synthetic import nuclei, write_zarr
 
 from terapose.api.runner import segment_file
 from terapose.core.devices import device_for, turn_of
+from terapose.core.errors import InputError
 from terapose.core.params import check
 from terapose.io.labels.ome_zarr import open_level
 from terapose.networks import base, on_device
+from terapose.pipeline import running
 from terapose.pipeline.graph import GRAPH, STAGES
+from terapose.pipeline.job import Job
 from terapose.pipeline.local import Runner, pool_of, pools_of_gpus, run_stages
 from terapose.stages import gradients
 
@@ -74,6 +78,64 @@ def test_the_labels_are_those_of_the_cpu(
     )
     assert expected.max() > 5
     np.testing.assert_array_equal(found, expected)
+
+
+def test_fewer_tiles_at_once_are_another_kind_of_machine(
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where others use the memory of a GPU: the run goes on, and it is noted what ran there."""
+    image = nuclei((8, 24, 40))[0].astype(np.uint16)
+    plan, store = prepared(tmp_path, tiny_model, image, slab_planes=2, max_tasks=4)
+    params = check({"model": str(tiny_model), "use_gpu": True})
+    given = {"gradients": {"model_files": (str(tiny_model),)}}
+    number = next(n for n, stage in enumerate(GRAPH) if stage.axis)
+    before = run_stages(Runner(plan, store), params, given, GRAPH[:number]).state
+    for name, answer in (
+        ("is_available", True),
+        ("get_device_name", "a GPU"),
+        ("get_device_capability", (9, 0)),
+    ):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 9)
+    monkeypatch.setattr(gradients, "device_for", lambda *_: "cpu")
+    monkeypatch.setattr("terapose.pipeline.machine.device_for", lambda *_: "cuda")
+    monkeypatch.setattr(on_device, "BESIDE", ())
+    holds = 32
+    run = base.Tilewise._run
+
+    def limited(self: base.Tilewise, tiles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(tiles) > holds:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return run(self, tiles)
+
+    monkeypatch.setattr(base.Tilewise, "_run", limited)
+    jobs = [
+        Job(
+            plan, store, "gradients-yx", task, {**params.model_dump(), **given["gradients"]}, before
+        )
+        for task in range(len(plan.tasks["gradients-yx"]))
+    ]
+    gradients._network.cache_clear()
+    receipts = [running.run(jobs[0])]
+    # from now on others use the GPU: a process that begins finds less
+    holds = 9
+    gradients._network.cache_clear()
+    strict = replace(jobs[1], params={**jobs[1].params, "strict": True})
+    with pytest.raises(InputError, match=r"machine may round.*got torch .*, 8 tiles at once\)"):
+        running.run(strict)
+    receipts += [running.run(job) for job in jobs[1:]]
+    gradients._network.cache_clear()
+    many, few = (
+        [name for r in receipts for name in r["ran_on"]["torch"] if n in name]
+        for n in ("32 tiles at once", " 8 tiles at once")
+    )
+    assert (len(many), len(few)) == (1, len(jobs) - 1)
+    running.run_gather(jobs[0], receipts)
+    said = [one.message for one in caplog.records if "several kinds" in one.message]
+    assert len(said) == 1 and f", 8 tiles at once) ({len(jobs) - 1} tasks)" in said[0]
 
 
 def test_each_gpu_has_one_process_for_the_network(tmp_path: Path, tiny_model: Path) -> None:

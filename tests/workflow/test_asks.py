@@ -109,6 +109,14 @@ CASES = {
     ),
     "evicted, often": Case([143] * 5, [FIRST] * 6),
     "crashed": Case([139, 139], [FIRST] * 3),
+    "a GPU that others use": Case([75], [FIRST] * 2),
+    "a GPU that is too small": Case(
+        [75] * 9,
+        [FIRST] * 3,
+        f"{HARMLESS['evicted']}\nterapose: cuda: the GPU has too little free memory",
+        ("exit status 75", "cuda: the GPU has too little free memory"),
+        "PASSES",
+    ),
     "a mistake": Case(
         [2],
         [FIRST],

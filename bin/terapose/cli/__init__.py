@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from terapose.core import threads as libraries
-from terapose.core.errors import InputError, lacks_memory
+from terapose.core.errors import GPUMemoryError, InputError, lacks_memory
 from terapose.core.masking import masked
 from terapose.core.other_names import COMMANDS, PARAMETERS, TRAINING, elsewhere
 from terapose.core.version import __version__
@@ -160,7 +160,8 @@ def main(words: Sequence[str] | None = None) -> None:
     else:
         return
     click.echo(f"terapose: {fault}", err=True)
-    sys.exit(2)
+    later = isinstance(fault, GPUMemoryError) and called == ["stage"]
+    sys.exit(os.EX_TEMPFAIL if later else 2)
 
 
 def _in_words(error: click.ClickException) -> str:

@@ -4,7 +4,8 @@ To start Python, to import PyTorch and to open a network takes longer than most 
 with a small image. Here that is done once. Each command runs in another folder, and what it finds
 to be wrong with its sample ends that sample alone.
 
-Not so what ends the whole process, such as too little memory: then the workflow runs the task
+Not so what ends the whole process, such as too little memory, or may be otherwise the next time, as
+the free memory of a GPU: then the workflow runs the task
 again, with ``--apart`` (``one_by_one`` in ``modules/packs.nf``). Each command has another process
 in that case, so that only the one fails that is ended again.
 """
@@ -115,9 +116,10 @@ def _command(apart: bool, last: bool) -> None:
     for name, *words in commands:
         folder = Path(name)
         status, said = run(folder, words)
-        if status and (is_alone or (status > _SIGNAL and not apart)):
+        again = status > _SIGNAL or status == os.EX_TEMPFAIL
+        if status and (is_alone or (again and not apart)):
             sys.exit(status)
-        if status > _SIGNAL and not last:
+        if again and not last:
             ended = status
         elif status:
             said = _sentence(status, said)

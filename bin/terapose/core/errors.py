@@ -95,6 +95,10 @@ class InputError(ValueError):
         super().__init__("; ".join(parts))
 
 
+class GPUMemoryError(InputError):
+    """A GPU has too little free memory: later, or on another node, there may be enough."""
+
+
 class StoreError(InputError):
     """The store does not hold what its receipts promise.
 

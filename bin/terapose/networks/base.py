@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from terapose.core.amounts import in_bytes
-from terapose.core.errors import InputError
+from terapose.core.errors import GPUMemoryError, InputError
 from terapose.networks.batches import Batch
 from terapose.networks.files import lacking
 
@@ -70,7 +70,8 @@ class Tilewise(nn.Module):
     net
         Module with ``device`` and ``dtype`` that returns (output, style).
     batch
-        Tiles at once on devices other than the CPU.
+        Tiles at once on devices other than the CPU, unless they are halved where memory is short
+        (`terapose.networks.on_device.fit`).
     """
 
     def __init__(self, net: nn.Module, batch: int) -> None:
@@ -118,6 +119,12 @@ class Tilewise(nn.Module):
             like = torch.zeros((channels, tile, tile), device=self.device, dtype=self.dtype)
             self._batches[channels, tile] = Batch(self._run, like, self.batch)
         return self._batches[channels, tile]
+
+    def halve(self) -> None:
+        """Run half as many tiles at once from now on; gives back the memory of larger batches."""
+        self.batch //= 2
+        self._batches.clear()
+        torch.cuda.empty_cache()
 
     def in_batches(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, in batches of one size."""
@@ -224,7 +231,7 @@ class Network:
 
         Raises
         ------
-        InputError
+        GPUMemoryError
             The memory of a GPU does not suffice.
         """
         if len(tiles) == 0:
@@ -247,18 +254,26 @@ def enough_memory(network: Network) -> Iterator[None]:
 
     Raises
     ------
-    InputError
+    GPUMemoryError
         It does not.
     """
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        module = network.module
-        free, total = torch.cuda.mem_get_info(module.device)
-        raise InputError(
+        device, at_once = network.module.device, network.module.batch
+        raise GPUMemoryError(
             "the GPU has too little free memory for the network",
-            where=str(module.device),
-            got=f"{in_bytes(free)} of {in_bytes(total)} free",
-            allowed=f"what {module.batch} tiles of {network.tile} x {network.tile} need",
-            remedy="stop other programs that use it, use a larger GPU, or run without use_gpu",
+            where=str(device),
+            got=free_memory(device),
+            allowed=f"memory for tiles of {network.tile} x {network.tile}, {at_once} at once",
+            remedy="stop other programs that use it and run again, use a larger GPU, or run "
+            "without use_gpu",
         ) from error
+
+
+def free_memory(device: torch.device) -> str:
+    """How much of the memory of a GPU is free, in words."""
+    if device.type != "cuda":
+        return "none left"
+    free, total = torch.cuda.mem_get_info(device)
+    return f"{in_bytes(free)} of {in_bytes(total)} free"

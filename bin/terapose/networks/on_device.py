@@ -15,12 +15,17 @@ CPU, which prepares the next plane meanwhile.
 4. A finished plane is divided by the sum of weights, and copied to pinned memory on a second
    stream while the next one is computed.
 
+The size of a batch decides on the last bits, so it is fixed. Where the memory that is free does not
+suffice for it, `fit` finds the largest half, quarter and so on that does before anything is
+computed, and receipts record it (`terapose.pipeline.machine`).
+
 Devices are NVIDIA's and AMD's, which torch calls "cuda". On the CPU, where this is tested, copies
 wait.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -31,10 +36,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from terapose.core.errors import GPUMemoryError
 from terapose.io.compiled import njit
-from terapose.networks.base import Network, enough_memory
+from terapose.networks.base import Network, enough_memory, free_memory
 from terapose.networks.tile_grid import Rectangle
 from terapose.networks.tiling import Layout, run_planes, taper
+
+log = logging.getLogger(__name__)
 
 RUN, BLANK, UNUSED = range(3)
 """What is done with a tile: it is run; its output is that for zeros; its output is not used."""
@@ -128,7 +136,7 @@ def run_on_device(
 
     Raises
     ------
-    InputError
+    GPUMemoryError
         The memory of a GPU does not suffice.
     """
     layout = Layout.of(shape or planes.shape[2:], region, network.tile, overlap, augment=augment)
@@ -140,6 +148,61 @@ def run_on_device(
             work.add(plane, fates(plane, used, layout, skip_empty))
         work.finish()
     return result
+
+
+def fit(network: Network, size: tuple[int, int], **how: Any) -> int:
+    """Find how many tiles at once the free memory of a GPU suffices for, beside a plane.
+
+    A plane that is empty but for one pixel is run, with half as many tiles until it can be: this
+    takes what any other plane of that size takes. The network keeps the number that is found.
+
+    Parameters
+    ----------
+    network
+        The network; on a CPU nothing is tried.
+    size
+        Of the largest part of a plane that the network has to see at once.
+    how
+        See `run_on_device`: overlap, augment, shape, region.
+
+    Returns
+    -------
+    int
+        Tiles at once.
+
+    Raises
+    ------
+    GPUMemoryError
+        The memory does not suffice for a single one.
+    """
+    module = network.module
+    if module.device.type in BESIDE:
+        return module.batch
+    free, most = free_memory(module.device), module.batch
+    while not _fits(network, size, **how):
+        module.halve()
+    if module.batch < most:
+        log.warning(
+            "%s: the memory of the GPU (%s) suffices for %d tiles at once instead of %d, which "
+            "changes the last bits of the result",
+            *(module.device, free, module.batch, most),
+        )
+    return module.batch
+
+
+def _fits(network: Network, size: tuple[int, int], **how: Any) -> bool:
+    """Whether a plane can be run with as many tiles at once as the network's batches have."""
+    plane = np.zeros((1, network.channels, *size), np.float32)
+    try:
+        # what is computed for zeros is kept beside the batch
+        for corner in (0, 1):
+            plane[..., 0, 0] = corner
+            run_on_device(network, plane, **how)
+    except GPUMemoryError:
+        if network.module.batch == 1:
+            raise
+        return False
+    return True
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:

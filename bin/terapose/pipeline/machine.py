@@ -4,9 +4,10 @@ Libraries choose their loops by the processor, so the same numbers can differ in
 elsewhere. A stage names the libraries that it rounds with (`Stage.rounds`), and this module says of
 each of them what its bits depend on:
 
-- ``torch``: its version and the device: a GPU by its name, what it can compute, CUDA and cuDNN; a
-  processor by its kind, as LLVM names it, since oneDNN and MKL look at instruction sets, caches and
-  makers; and variables of the environment that keep these libraries from using all of it;
+- ``torch``: its version and the device: a GPU by its name, what it can compute, CUDA, cuDNN, and
+  how many tiles it is given at once, fewer where its memory does not suffice; a processor by its
+  kind, as LLVM names it, since oneDNN and MKL look at instruction sets, caches and makers; and
+  variables of the environment that keep these libraries from using all of it;
 - ``numpy``: its version, the largest instruction set for which it has functions of its own
   (exponentials, logarithms, angles), and the processor for which its BLAS has them;
 - ``numba``: its version and the architecture alone. Kernels here are compiled without fast
@@ -47,7 +48,7 @@ _CORE_NAMES = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename")
 
 
 def kind_here(
-    libraries: Iterable[Library], *, use_gpu: bool = False, turn: int = 0
+    libraries: Iterable[Library], *, use_gpu: bool = False, turn: int = 0, at_once: int = 0
 ) -> dict[str, str]:
     """What the bits of libraries depend on in this process.
 
@@ -59,13 +60,15 @@ def kind_here(
         Whether torch works on a GPU.
     turn
         Of the task: with several GPUs it decides which (`terapose.core.devices`).
+    at_once
+        Tiles that the GPU is given at once.
 
     Returns
     -------
     dict
         A description of the kind of machine, by library.
     """
-    torch = partial(_gpu, turn) if use_gpu else _torch
+    torch = partial(_gpu, turn, at_once) if use_gpu else _torch
     found = {"torch": torch, "numpy": _numpy, "numba": _numba}
     return {name: found[name]() for name in libraries}
 
@@ -87,7 +90,7 @@ def _torch() -> str:
     return f"{torch.__version__} on a processor {_processor()} ({used})"
 
 
-def _gpu(turn: int) -> str:
+def _gpu(turn: int, at_once: int) -> str:
     import torch
 
     if not torch.cuda.is_available():
@@ -97,7 +100,8 @@ def _gpu(turn: int) -> str:
     hip, cuda = torch.version.hip, torch.version.cuda
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     made = f"ROCm {hip}" if hip else f"CUDA {cuda}, cuDNN {cudnn}"
-    return f"{torch.__version__} on {torch.cuda.get_device_name(device)} ({major}.{minor}, {made})"
+    name, version = torch.cuda.get_device_name(device), torch.__version__
+    return f"{version} on {name} ({major}.{minor}, {made}, {at_once} tiles at once)"
 
 
 @cache

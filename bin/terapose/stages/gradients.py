@@ -139,9 +139,14 @@ def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.
     return result
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Run one task of a pass."""
-    axis = AXES.index(job.stage.removeprefix("gradients-"))
+def _network_of(job: Job) -> Network:
+    """The network of a task, on its device.
+
+    Raises
+    ------
+    InputError
+        It is not that of the plan.
+    """
     device = device_for("cuda" if job.params["use_gpu"] else "cpu", job.turn)
     files = tuple(job.params["model_files"])
     network = _network(files, device, job.plan.model.precision)
@@ -153,6 +158,34 @@ def run(job: Job) -> dict[str, Any]:
             allowed=f"{job.plan.model.digest[:16]}...",
             remedy="run again, so that the plan is made with this file",
         )
+    return network
+
+
+def at_once(job: Job) -> int:
+    """Tiles that are run at once on a GPU: as many as there is memory for, on which bits depend."""
+    from terapose.networks.on_device import fit
+
+    axis = _axis(job)
+    largest = max(job.items, key=lambda item: _seen(job.plan, axis, item).size)
+    first, second = (n for a, n in enumerate(_seen(job.plan, axis, largest).shape) if a != axis)
+    shape, region = _region(job.plan, axis, job.plan.pass_grid(axis)[largest])
+    how = {"shape": shape, "region": region, **_how(job.plan)}
+    return fit(_network_of(job), (first, second), **how)
+
+
+def _axis(job: Job) -> int:
+    """The axis across which a pass goes."""
+    return AXES.index(job.stage.removeprefix("gradients-"))
+
+
+def _how(plan: Plan) -> dict[str, Any]:
+    """How planes are cut into tiles."""
+    return {"overlap": plan.model.overlap, "augment": plan.model.augment}
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Run one task of a pass."""
+    axis, network = _axis(job), _network_of(job)
     # made with the plan, and here again if they were lost
     prepare(job.plan, job.store)
     checksums = []
@@ -244,11 +277,10 @@ def _box(job: Job, axis: int, item: int, network: Network, ahead: _Ahead) -> lis
         seen.planes,
         batch_size=job.params["batch_size"],
         wanted=seen.wanted,
-        overlap=plan.model.overlap,
-        augment=plan.model.augment,
         skip_empty=plan.model.skip_empty,
         shape=shape,
         region=region,
+        **_how(plan),
     )
     # (planes, 3, a, b) to (3, Z, Y, X)
     output = np.moveaxis(np.moveaxis(output, 1, 0), 1, axis + 1)
