@@ -1,8 +1,9 @@
 """Scores on real images, written as a page and as JSON: `make real-data DATA=../shared/data`.
 
 1. Every image that the shipped network was not trained on (`benchmarks.real_sets`) is segmented
-   with `terapose.api.runner.segment_file`, as `terapose segment` does, twice: with the diameter
-   that is stated with the data, and with the one that the network finds in the image.
+   with `terapose.api.runner.segment_file`, as `terapose segment` does, several times: with the
+   diameter that is stated with the data, with that of the annotated objects, where it is another
+   one, and with the one that the network finds in the image.
    ``--flow-scaling cellpose`` shows what Cellpose's own steps along Z give.
 2. Each volume has a process of its own, so that its seconds and its peak memory are its own; planes
    are so small that several share one. Several processes run side by side. Nothing is random, the
@@ -32,7 +33,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_page import COMMAND, FOUND, GIVEN, Row, page, section_of, sections_of
+from benchmarks.real_page import (
+    ANNOTATED,
+    COMMAND,
+    FOUND,
+    GIVEN,
+    Row,
+    page,
+    section_of,
+    sections_of,
+)
 from benchmarks.real_sets import DATA_SETS, DataSet, Sample, find_samples, size_edges
 
 from terapose.core.errors import InputError
@@ -80,7 +90,9 @@ def score(sample: Sample, output: Path, work: Work) -> tuple[Row, dict[str, Any]
     from terapose.io.images.array_like import open_labels
     from terapose.pipeline.peak import peak_memory
 
-    given = {"diameter": sample.diameter} if work.way == GIVEN else {}
+    given = {} if work.way == FOUND else {"diameter": sample.diameter}
+    if work.way == ANNOTATED:
+        given["diameter"] = sample.annotated
     if sample.data_set.anisotropy is not None:
         given["anisotropy"] = sample.data_set.anisotropy
     begin = time.perf_counter()
@@ -113,7 +125,8 @@ def works(samples: Sequence[Sample], scaling: str) -> Iterator[Work]:
     for data_set, own in groupby(samples, lambda one: one.data_set):
         images = list(own)
         edges = size_edges(images)
-        for way in (GIVEN, FOUND):
+        measured = data_set.annotated and data_set.diameter is not None
+        for way in (GIVEN, ANNOTATED, FOUND) if measured else (GIVEN, FOUND):
             step = TOGETHER if data_set.planar else 1
             for first in range(0, len(images), step):
                 yield Work(tuple(images[first : first + step]), way, edges, scaling)

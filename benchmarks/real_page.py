@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from terapose.apps.evaluate.evaluation import Evaluation
 
 COMMAND = "python -m benchmarks.real_data --data DATA"
-GIVEN, FOUND = "given", "found"
+GIVEN, ANNOTATED, FOUND = "given", "annotated", "found"
 """Ways in which an image gets its diameter."""
 SCORES = {
     "reference": "annotated",
@@ -101,7 +101,9 @@ def page(sections: Mapping[str, str]) -> str:
         "`--only` measures some of the data sets, and leaves the sections of others as they are.",
         "Each image is segmented as by `terapose segment`, and "
         "scored as by [`terapose evaluate`](scores.md). The diameter is the one that is stated "
-        "with the data, or the one that the network finds in the image. Nothing was fitted to "
+        "with the data (given), the median of what is annotated in each volume, of "
+        "objects that no border cuts (annotated), or the one that the network finds in the image. "
+        "Nothing was fitted to "
         "these images, but scores of some of them were known when the shipped network was "
         "[chosen](training.md#the-included-networks). In brackets: 95 % intervals for other images "
         "of the same kind (images drawn again, with replacement, as if none depended on another); "
@@ -131,7 +133,7 @@ def _head(data_set: DataSet) -> str:
 
 def section_of(data_set: DataSet, rows: Sequence[Row], facts: Mapping[str, str]) -> str:
     """What one data set gave, with what it was measured with."""
-    ways = {way: [row for row in rows if row.way == way] for way in (GIVEN, FOUND)}
+    ways = {way: [row for row in rows if row.way == way] for way in (GIVEN, ANNOTATED, FOUND)}
     ways = {way: own for way, own in ways.items() if own}
     parts = [
         _head(data_set),
@@ -146,8 +148,8 @@ def section_of(data_set: DataSet, rows: Sequence[Row], facts: Mapping[str, str])
             parts += [f"Images of the {name}:", _scores(data_set, some)]
     annotated = sum(row_of(row.evaluation)["reference"] for row in next(iter(ways.values())))
     if annotated >= ENOUGH:
-        unit = "pixels" if data_set.planar else "voxels"
-        parts += ["By size of the annotated object, at an IoU of 0.5:", _sizes(ways, unit)]
+        about = "By size of the annotated object, at an IoU of 0.5:"
+        parts += [about, _sizes(ways, data_set.unit)]
     if len(next(iter(ways.values()))) > 1 and not data_set.planar:
         table = _images(data_set, rows)
         parts.append(f"<details>\n<summary>Each image</summary>\n\n{table}\n\n</details>")
@@ -163,7 +165,7 @@ def _scores(data_set: DataSet, ways: dict[str, list[Row]]) -> str:
 
 
 def found_beside_given(diameters: Iterable[tuple[str, str, float, str]]) -> list[str]:
-    """How far the diameters that were found are from those that were given, in a sentence.
+    """How far the diameters that were found are from those that were given, and annotated.
 
     Parameters
     ----------
@@ -173,22 +175,27 @@ def found_beside_given(diameters: Iterable[tuple[str, str, float, str]]) -> list
     Returns
     -------
     list of str
-        The sentence; nothing if no image has both.
+        One sentence; nothing if no image has both.
     """
-    ways: dict[str, dict[str, float]] = {GIVEN: {}, FOUND: {}}
+    ways: dict[str, dict[str, float]] = {GIVEN: {}, ANNOTATED: {}, FOUND: {}}
     for way, image, diameter, origin in diameters:
         if origin != "network":
             ways[way][image] = diameter
-    ratios = sorted(
-        ways[FOUND][image] / given for image, given in ways[GIVEN].items() if image in ways[FOUND]
-    )
+    found = [
+        f"the one {way}: {text}"
+        for way in (GIVEN, ANNOTATED)
+        if (text := _ratios(ways[FOUND], ways[way]))
+    ]
+    return [f"Diameter found, as a multiple of {'; of '.join(found)}."] if found else []
+
+
+def _ratios(found: Mapping[str, float], others: Mapping[str, float]) -> str:
+    """Lowest, highest and median of the images that have both; empty if none has."""
+    ratios = sorted(found[image] / other for image, other in others.items() if image in found)
     if not ratios:
-        return []
+        return ""
     low, high = f"{ratios[0]:.2f}", f"{ratios[-1]:.2f}"
-    text = f"Diameter found, as a multiple of the one given: {low}"
-    if len(ratios) > 1:
-        text += f" to {high}, median {np.median(ratios):.2f}"
-    return [text + "."]
+    return f"{low} to {high}, median {np.median(ratios):.2f}" if len(ratios) > 1 else low
 
 
 def _titled(data_set: DataSet, way: str, rows: Sequence[Row]) -> str:
@@ -197,7 +204,7 @@ def _titled(data_set: DataSet, way: str, rows: Sequence[Row]) -> str:
     if not sizes:
         return f"diameter not {way}: the network's, {rows[0].diameter:.3g} pixels"
     low, high = f"{sizes[0]:.3g}", f"{sizes[-1]:.3g}"
-    own = way == GIVEN and data_set.diameter is None
+    own = way == ANNOTATED or (way == GIVEN and data_set.diameter is None)
     title = f"diameter {way}{' for each' * own}: {low}{f' to {high}' * (low != high)} pixels"
     return title + f"; not found in {unknown}, where the network's is used" * (unknown > 0)
 

@@ -5,7 +5,7 @@
 2. Of the data that the network was trained on, only what was held out counts: every fifth of the 2D
    images (`benchmarks.nuclei_data`), embryos 9 to 11, planes 50 to 99 of the plant.
 3. The diameter that is given is stated with the data, not fitted to the images: one for a data set,
-   or that of each image's own annotation.
+   or that of each image's own annotation. Of volumes the latter is known as well (`annotated`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.nuclei_data import planar_pairs
+from numpy.typing import NDArray
 
 from terapose.apps.train.data import median_diameter
 from terapose.core.errors import InputError
@@ -43,6 +44,10 @@ class DataSet:
         Beginnings of the names of images that the network was not trained on.
     planar
         Whether these are planes, of which every fifth was held out.
+    unit
+        What the size of an object is counted in.
+    annotated
+        Whether its reference is an annotation, whose objects say how large they are.
     first_plane
         Of the part along Z that it was not trained on.
     files
@@ -61,6 +66,8 @@ class DataSet:
     anisotropy: float | None = None
     held_out: tuple[str, ...] = ("",)
     planar: bool = False
+    unit: str = "voxels"
+    annotated: bool = True
     first_plane: int = 0
     files: tuple[str, str] | None = None
     sparse: bool = False
@@ -76,6 +83,7 @@ DATA_SETS = (
         "were trained on, and 50 used to choose. The diameter that is given is the median of each "
         "image's annotated nuclei.",
         planar=True,
+        unit="pixels",
     ),
     DataSet(
         name="nuclei3d_embryo",
@@ -115,6 +123,8 @@ DATA_SETS = (
         title="Tonsil slide beside MCMICRO",
         source="nf-core test data, MIT",
         diameter=9.6,
+        unit="pixels",
+        annotated=False,
         files=("tonsil_registered_12ch_rebuilt.ome.tif", "cell.ome.tif"),
         note="The reference is the mask of MCMICRO's own pipeline, not an annotation: the scores "
         "say how far both agree. First channel, DNA.",
@@ -139,6 +149,15 @@ class Sample:
     image: str
     labels: str
     diameter: float
+
+    @property
+    def annotated(self) -> float:
+        """Median diameter of annotated objects that no border cuts, or of all if it cuts each."""
+        labels = _read(self.labels)
+        ends = (np.take(labels, end, axis) for axis in range(3) for end in (0, -1))
+        cut = np.unique(np.concatenate([np.unique(end) for end in ends]))
+        whole = np.where(np.isin(labels, cut), 0, labels)
+        return median_diameter(whole if whole.any() else labels)
 
     @property
     def region(self) -> tuple[slice, slice, slice]:
@@ -167,7 +186,9 @@ def find_samples(data: Path, names: Sequence[str]) -> list[Sample]:
                 remedy="name the folder of the data sets with --data (make real-data DATA=...)",
             )
         samples += [
-            Sample(data_set, name, image, labels, data_set.diameter or _median(labels))
+            Sample(
+                data_set, name, image, labels, data_set.diameter or median_diameter(_read(labels))
+            )
             for name, image, labels in found
         ]
     return samples
@@ -187,10 +208,10 @@ def _files_of(data_set: DataSet, folder: Path) -> Iterable[tuple[str, str, str]]
     return [one for one in found if one[0].startswith(data_set.held_out)]
 
 
-def _median(labels: str) -> float:
+def _read(labels: str) -> NDArray[np.integer]:
     lazy = open_labels(labels)
     z, y, x = lazy.shape
-    return median_diameter(lazy[0:z, 0:y, 0:x])
+    return lazy[0:z, 0:y, 0:x]
 
 
 def size_edges(samples: Sequence[Sample]) -> tuple[float, ...]:

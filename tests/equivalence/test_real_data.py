@@ -16,7 +16,7 @@ import pytest
 import tifffile
 from benchmarks import real_data, real_page
 from benchmarks.real_data import SCALING, Work, score, works, write
-from benchmarks.real_page import FOUND, GIVEN, Row, found_beside_given, page, section_of
+from benchmarks.real_page import ANNOTATED, FOUND, GIVEN, Row, found_beside_given, page, section_of
 from benchmarks.real_sets import DATA_SETS, DataSet, find_samples, size_edges
 
 from terapose.api.runner import segment_file
@@ -277,6 +277,9 @@ def test_diameters_that_were_found_are_beside_those_that_were_given() -> None:
     assert found_beside_given(rows) == [f"{text}0.90 to 1.50, median 1.20."]
     assert found_beside_given([given[0], found[1], found[0]]) == [f"{text}0.90."]
     assert found_beside_given(given) == found_beside_given(rows[-1:]) == []
+    rows += [(ANNOTATED, name, 12.0, "given") for name in "abd"]
+    also = "; of the one annotated: 0.75 to 1.00, median 0.88."
+    assert found_beside_given(rows) == [f"{text}0.90 to 1.50, median 1.20{also}"]
     assert f"{text}1.00." in section_of(EMBRYOS, [row(), row(way=FOUND, origin="found")], {})
 
 
