@@ -35,6 +35,9 @@ def check_parameters() {
     if (params.container && !engine) {
         refuse("container: got ${params.container}, and no profile that runs it; allowed: with ${engines}")
     }
+    if ('rocm' in workflow.profile.tokenize(',') && engine) {
+        refuse("profile rocm: images have no PyTorch for AMD GPUs; allowed: without ${engine}, in an environment with that build (docs/hpc.md)")
+    }
     if ('wave' in workflow.profile.tokenize(',') && !engine) {
         refuse("profile wave: no profile that runs images; allowed: with ${engines}")
     }

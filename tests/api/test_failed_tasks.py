@@ -92,6 +92,7 @@ def test_only_the_last_attempt_counts(attempt: Callable[..., Path], tmp_path: Pa
     attempt("MASKS (a 1)", 0, ago=8)
     attempt("MASKS (a 2)", 1, ago=7, err="first")
     attempt("MASKS (a 2)", 2, ago=6, err=OWN)
+    attempt("GRADIENTS_YX (a 7)", 75, ago=5.9, err=OWN, log=CANCELLED)
     attempt("MASKS (a 3)", 143, ago=0.5, log=CANCELLED)
     attempt("MASKS (a 3)", None, ago=0.4, begun=False)
     # of another run, which went well
@@ -100,6 +101,7 @@ def test_only_the_last_attempt_counts(attempt: Callable[..., Path], tmp_path: Pa
     assert told(failures_in(tmp_path)) == [
         ("MASKS (a 10)", "failed", 137, "was killed, most likely for lack of memory"),
         ("MASKS (a 2)", "failed", 2, OWN),
+        ("GRADIENTS_YX (a 7)", "failed", 75, OWN),
         ("MASKS (a 3)", "repeated", 143, CANCELLED),
     ]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from terapose.core.errors import GPUMemoryError
-from terapose.networks import on_device
+from terapose.networks import base, loading
 from terapose.networks.base import Network, Tilewise
 from terapose.networks.on_device import BLANK, RUN, UNUSED, fates, fit, run_on_device
 from terapose.networks.tiling import Layout, run_planes, window
@@ -147,46 +147,96 @@ def test_planes_of_strided_memory() -> None:
     assert_same(network(3), stack)
 
 
-class Small(Pointwise):
-    """One with memory for some number of tiles at once."""
+def _capture_fault() -> RuntimeError:
+    """What the end of a capture says, after memory ran out within it."""
+    fault = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    fault.__context__ = torch.cuda.OutOfMemoryError("CUDA out of memory")
+    return fault
 
-    def __init__(self, holds: int) -> None:
+
+OUT_OF_MEMORY = (
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+    _capture_fault(),
+)
+
+
+class Small(Pointwise):
+    """One with memory for some number of tiles at once: else it fails, or is silently another."""
+
+    def __init__(self, holds: int, fault: Exception | None = OUT_OF_MEMORY[0]) -> None:
         super().__init__()
         self.holds = holds
+        self.fault = fault
+        self.refused = 0
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if len(x) > self.holds:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            self.refused += 1
+            if self.fault:
+                raise self.fault
         return super().forward(x)
 
 
+@pytest.mark.parametrize("fault", [*OUT_OF_MEMORY, None], ids=str)
 @pytest.mark.parametrize(("holds", "found"), [(32, 32), (31, 16), (5, 4), (1, 1)])
 def test_as_many_tiles_at_once_as_there_is_memory_for(
-    holds: int, found: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    holds: int,
+    found: int,
+    fault: Exception | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    net, shape, region = network(32, Small(holds)), (300, 400), ((70, 200), (40, 390))
-    assert fit(net, shape) == 32, "on a CPU there is nothing to find"
-    monkeypatch.setattr(on_device, "BESIDE", ())
+    little, shape, region = Small(holds, fault), (300, 400), ((70, 200), (40, 390))
+    # without a fault: what CUDA counts, and cuDNN keeps to itself
+    monkeypatch.setattr(base, "_refused", lambda _: 0 if fault else little.refused)
+    net = network(32, little)
     (a, b), (c, d) = window(shape, region, tile=TILE, augment=True)
-    assert fit(net, (b - a, d - c), shape=shape, region=region, augment=True) == found
+    fit(net, (b - a, d - c), shape=shape, region=region, augment=True)
+    assert net.module.batch == found
     said = f"suffices for {found} tiles at once instead of 32"
     assert [said in one.message for one in caplog.records] == [True] * (found < 32)
     # the bits are those of this number from the first plane to the last
     stack = planes(2, 2, *shape)
     expected = run_on_device(network(found), stack)
     np.testing.assert_array_equal(run_on_device(net, stack), expected)
-    # and it is found only once
-    assert fit(net, shape) == found and len(caplog.records) == (found < 32)
+    # of another run, there may be more
+    little.holds = 32
+    fit(net, shape)
+    assert net.module.batch == 32
 
 
-def test_no_memory_for_a_single_tile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_device, "BESIDE", ())
+def test_no_memory_for_a_single_tile() -> None:
     net = network(4, Small(0))
-    with pytest.raises(
-        GPUMemoryError, match=r"allowed: memory for tiles of 64 x 64, 1 at once; .*use a larger GPU"
-    ):
+    said = "allowed: memory for tiles of 64 x 64, 1 at once; .*use a larger GPU"
+    with pytest.raises(GPUMemoryError, match=said):
         fit(net, (70, 80))
     assert net.module.batch == 1
+    # nor what is found out only while the work goes on
+    net = network(4, Small(3))
+    with pytest.raises(GPUMemoryError, match="64 x 64, 4 at once"):
+        run_on_device(net, planes(1, 2, 70, 80))
+
+
+def test_a_network_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its weights nor what torch itself takes."""
+
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA")
+
+    monkeypatch.setattr(nn.Module, "to", full)
+    with pytest.raises(GPUMemoryError, match=r"^cuda:1: the GPU has too little free memory; stop"):
+        loading._onto(Pointwise(), torch.device("cuda:1"))
+    monkeypatch.setattr(torch, "zeros", full)
+    with pytest.raises(GPUMemoryError, match=r"^cuda: the GPU has too little free memory; stop"):
+        loading.confirm_device("cuda")
+
+
+def test_other_faults_are_not_taken_for_a_lack_of_memory() -> None:
+    for fault in (RuntimeError("CUDA error: an illegal memory access"), ValueError("a shape")):
+        with pytest.raises(type(fault), match=str(fault)):
+            fit(network(4, Small(1, fault)), (70, 80))
 
 
 def test_float32_is_float32_whatever_was_imported() -> None:

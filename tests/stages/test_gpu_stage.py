@@ -120,7 +120,7 @@ def test_fewer_tiles_at_once_are_another_kind_of_machine(
     ]
     gradients._network.cache_clear()
     receipts = [running.run(jobs[0])]
-    # from now on others use the GPU: a process that begins finds less
+    # a process that begins now finds less, since others use the GPU
     holds = 9
     gradients._network.cache_clear()
     strict = replace(jobs[1], params={**jobs[1].params, "strict": True})

@@ -226,6 +226,13 @@ def test_wave_runs_no_image_by_itself(launches: Launches, tmp_path: Path) -> Non
     assert "profile wave: no profile that runs images" in run.last
 
 
+def test_images_have_nothing_for_gpus_of_amd(launches: Launches) -> None:
+    profiles = ("-profile", "rocm,apptainer", "--container", "image.sif")
+    run = launches("rocm").run("--input", "x.tif", *profiles)
+    assert run.process.returncode != 0 and not run.submitted
+    assert "profile rocm: images have no PyTorch for AMD GPUs" in run.last
+
+
 def test_the_profile_test_runs_by_itself(launches: Launches) -> None:
     launch = launches("alone")
     run = launch.done("-profile", "test")

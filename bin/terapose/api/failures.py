@@ -230,7 +230,7 @@ def _sentence(folder: Path, status: int | None) -> str:
     lines = _lines(folder / ".command.err")
     own = [line for line in lines if line.startswith("terapose: ")]
     noted = [line for line in _lines(folder / ".command.log") if _SCHEDULERS.search(line)]
-    found = (own if status == 2 else []) or noted or own or lines
+    found = (own if status in (2, os.EX_TEMPFAIL) else []) or noted or own or lines
     if found:
         return found[-1]
     if _is_full(folder):

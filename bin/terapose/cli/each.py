@@ -4,10 +4,10 @@ To start Python, to import PyTorch and to open a network takes longer than most 
 with a small image. Here that is done once. Each command runs in another folder, and what it finds
 to be wrong with its sample ends that sample alone.
 
-Not so what ends the whole process, such as too little memory, or may be otherwise the next time, as
-the free memory of a GPU: then the workflow runs the task
-again, with ``--apart`` (``one_by_one`` in ``modules/packs.nf``). Each command has another process
-in that case, so that only the one fails that is ended again.
+Not so what ends the whole process, such as too little memory, or what may be otherwise the next
+time, such as the free memory of a GPU: then the workflow runs the task again, with ``--apart``
+(``one_by_one`` in ``modules/packs.nf``). Each command has another process in that case, so that
+only the one fails that is ended again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import click
 
 _SIGNAL = 128
 """Statuses above this are those of a process that was ended, by the system or by a signal."""
+_KILLED = _SIGNAL + 9
 _HERE = "from terapose.cli import main; main(['stage', 'each'])"
 
 
@@ -90,7 +91,7 @@ def _sentence(status: int, said: str) -> str:
         return own[-1]
     if lines and status < _SIGNAL:
         return lines[-1]
-    remedy = ", most likely for lack of memory" if status == _SIGNAL + 9 else ""
+    remedy = ", most likely for lack of memory" if status == _KILLED else ""
     return f"was ended with exit status {status}{remedy}"
 
 
@@ -120,7 +121,8 @@ def _command(apart: bool, last: bool) -> None:
         if status and (is_alone or (again and not apart)):
             sys.exit(status)
         if again and not last:
-            ended = status
+            # with the one that stands for more memory all may be done
+            ended = _KILLED if _KILLED in (ended, status) else status
         elif status:
             said = _sentence(status, said)
             _fault(folder).write_text(said, encoding="utf-8", errors="backslashreplace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from terapose.core.masking import masked
 
@@ -96,7 +96,10 @@ class InputError(ValueError):
 
 
 class GPUMemoryError(InputError):
-    """A GPU has too little free memory: later, or on another node, there may be enough."""
+    """A GPU has too little free memory: later, or on another node, there may be enough.
+
+    The exit code of a task is another one, with which the workflow repeats it.
+    """
 
 
 class StoreError(InputError):
@@ -123,14 +126,20 @@ def lacks_memory(error: BaseException) -> bool:
 
     Each library has its own words for it, and some raise one without them.
     """
+    return any(
+        isinstance(one, MemoryError) or any(sign in str(one) for sign in _NO_MEMORY)
+        for one in behind(error)
+    )
+
+
+def behind(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that led to it."""
     seen = set[int]()
-    behind: BaseException | None = error
-    while behind is not None and id(behind) not in seen:
-        if isinstance(behind, MemoryError) or any(sign in str(behind) for sign in _NO_MEMORY):
-            return True
-        seen.add(id(behind))
-        behind = behind.__cause__ or behind.__context__
-    return False
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        yield one
+        seen.add(id(one))
+        one = one.__cause__ or one.__context__
 
 
 def pass_on(error: BaseException) -> None:

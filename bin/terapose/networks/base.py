@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from terapose.core.amounts import in_bytes
-from terapose.core.errors import GPUMemoryError, InputError
+from terapose.core.errors import GPUMemoryError, InputError, behind
 from terapose.networks.batches import Batch
 from terapose.networks.files import lacking
 
@@ -60,24 +61,31 @@ class Tilewise(nn.Module):
     size or thread count oneDNN and BLAS pick other kernels, which sum in another order (measured
     differences up to 4e-7 of either). As many tiles as torch has threads run at once.
 
-    On other devices all batches have one size, for the same reason: measured on an H100, another
-    size changes results by 1e-5 (in bfloat16 by 0.1), while neither the place in the batch nor the
-    other tiles in it change a bit. The last batch is filled up with zeros. Float32 means float32
-    there: without TF32, which would change results by 5e-3.
+    On other devices all batches of a run have one size, for the same reason: measured on an H100,
+    another size changes results by 1e-5 (in bfloat16 by 0.1), while neither the place in the batch
+    nor the other tiles in it change a bit. The last batch is filled up with zeros. Float32 means
+    float32 there: without TF32, which would change results by 5e-3.
 
     Parameters
     ----------
     net
         Module with ``device`` and ``dtype`` that returns (output, style).
     batch
-        Tiles at once on devices other than the CPU, unless they are halved where memory is short
-        (`terapose.networks.on_device.fit`).
+        Tiles at once on devices other than the CPU.
+
+    Attributes
+    ----------
+    batch
+        The same, or less where memory is short (`terapose.networks.on_device.fit`).
+    fitted
+        The plan for which that was found; empty: none.
     """
 
     def __init__(self, net: nn.Module, batch: int) -> None:
         super().__init__()
         self.net = net.eval()
-        self.batch = batch
+        self.batch = self.most = batch
+        self.fitted = ""
         self._batches: dict[tuple[int, int], Batch] = {}
 
     @property
@@ -120,11 +128,14 @@ class Tilewise(nn.Module):
             self._batches[channels, tile] = Batch(self._run, like, self.batch)
         return self._batches[channels, tile]
 
-    def halve(self) -> None:
-        """Run half as many tiles at once from now on; gives back the memory of larger batches."""
-        self.batch //= 2
-        self._batches.clear()
-        torch.cuda.empty_cache()
+    def resize(self, batch: int) -> None:
+        """Run so many tiles at once from now on; gives back the memory of other batches."""
+        if batch != self.batch:
+            self.batch = batch
+            self._batches.clear()
+            # a network that is not used any more may be part of a cycle
+            gc.collect()
+            torch.cuda.empty_cache()
 
     def in_batches(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, in batches of one size."""
@@ -252,23 +263,56 @@ class Network:
 def enough_memory(network: Network) -> Iterator[None]:
     """Say what to do where the memory of a GPU does not suffice.
 
+    cuDNN does not say so itself if it lacks memory for the way it prefers: it takes another one,
+    with other bits.
+
     Raises
     ------
     GPUMemoryError
         It does not.
     """
+    device = network.module.device
+    before = _refused(device)
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        device, at_once = network.module.device, network.module.batch
-        raise GPUMemoryError(
-            "the GPU has too little free memory for the network",
-            where=str(device),
-            got=free_memory(device),
-            allowed=f"memory for tiles of {network.tile} x {network.tile}, {at_once} at once",
-            remedy="stop other programs that use it and run again, use a larger GPU, or run "
-            "without use_gpu",
-        ) from error
+    except RuntimeError as error:
+        if not lacks_gpu_memory(error):
+            raise
+        raise _too_little(network) from error
+    if _refused(device) > before:
+        raise _too_little(network)
+
+
+def _refused(device: torch.device) -> int:
+    """How often there was not enough memory so far."""
+    return int(torch.cuda.memory_stats(device)["num_ooms"]) if device.type == "cuda" else 0
+
+
+def _too_little(network: Network) -> GPUMemoryError:
+    device, at_once = network.module.device, network.module.batch
+    return GPUMemoryError(
+        "the GPU has too little free memory for the network",
+        where=device,
+        got=free_memory(device),
+        allowed=f"memory for tiles of {network.tile} x {network.tile}, {at_once} at once",
+        remedy="stop other programs that use it and run again, use a larger GPU, or run without "
+        "use_gpu",
+    )
+
+
+def lacks_gpu_memory(error: BaseException) -> bool:
+    """Whether an error of torch, or one behind it, says that a GPU has too little memory."""
+    return any(
+        isinstance(one, torch.cuda.OutOfMemoryError) or any(sign in str(one) for sign in _SIGNS)
+        for one in behind(error)
+    )
+
+
+_SIGNS = (
+    *("CUDA error: out of memory", "HIP error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"),
+    *("CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_ALLOC_FAILED", "unable to find an engine"),
+)
+"""Of CUDA and ROCm, of cuBLAS, and of cuDNN."""
 
 
 def free_memory(device: torch.device) -> str:

@@ -39,6 +39,8 @@ class Batch:
     ----------
     tiles
         (size, C, Y, X): the slots.
+    blank
+        (3, Y, X): the output for a tile of zeros.
     """
 
     def __init__(self, run: Network, like: Tensor, size: int) -> None:
@@ -47,6 +49,7 @@ class Batch:
         self._graph: torch.cuda.CUDAGraph | None = None
         if like.device.type == "cuda":
             self._record()
+        self.blank = self.run()[0][0].clone()
 
     def _record(self) -> None:
         """Record the launches of the network's kernels."""

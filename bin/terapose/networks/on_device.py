@@ -15,9 +15,9 @@ CPU, which prepares the next plane meanwhile.
 4. A finished plane is divided by the sum of weights, and copied to pinned memory on a second
    stream while the next one is computed.
 
-The size of a batch decides on the last bits, so it is fixed. Where the memory that is free does not
-suffice for it, `fit` finds the largest half, quarter and so on that does before anything is
-computed, and receipts record it (`terapose.pipeline.machine`).
+The size of a batch decides on the last bits, so it is the same in all tasks. Only where the memory
+that is free does not suffice, `fit` finds a smaller one, a half, a quarter and so on, before
+anything is computed, and receipts record it (`terapose.pipeline.machine`).
 
 Devices are NVIDIA's and AMD's, which torch calls "cuda". On the CPU, where this is tested, copies
 wait.
@@ -150,7 +150,7 @@ def run_on_device(
     return result
 
 
-def fit(network: Network, size: tuple[int, int], **how: Any) -> int:
+def fit(network: Network, size: tuple[int, int], **how: Any) -> None:
     """Find how many tiles at once the free memory of a GPU suffices for, beside a plane.
 
     A plane that is empty but for one pixel is run, with half as many tiles until it can be: this
@@ -159,16 +159,11 @@ def fit(network: Network, size: tuple[int, int], **how: Any) -> int:
     Parameters
     ----------
     network
-        The network; on a CPU nothing is tried.
+        The network, on a GPU.
     size
         Of the largest part of a plane that the network has to see at once.
     how
         See `run_on_device`: overlap, augment, shape, region.
-
-    Returns
-    -------
-    int
-        Tiles at once.
 
     Raises
     ------
@@ -176,28 +171,23 @@ def fit(network: Network, size: tuple[int, int], **how: Any) -> int:
         The memory does not suffice for a single one.
     """
     module = network.module
-    if module.device.type in BESIDE:
-        return module.batch
-    free, most = free_memory(module.device), module.batch
-    while not _fits(network, size, **how):
-        module.halve()
-    if module.batch < most:
+    module.resize(module.most)
+    free, plane = free_memory(module.device), np.zeros((1, network.channels, *size), np.float32)
+    plane[..., 0, 0] = 1
+    while not _runs(network, plane, **how):
+        module.resize(module.batch // 2)
+    if module.batch < module.most:
         log.warning(
             "%s: the memory of the GPU (%s) suffices for %d tiles at once instead of %d, which "
             "changes the last bits of the result",
-            *(module.device, free, module.batch, most),
+            *(module.device, free, module.batch, module.most),
         )
-    return module.batch
 
 
-def _fits(network: Network, size: tuple[int, int], **how: Any) -> bool:
+def _runs(network: Network, plane: NDArray[np.float32], **how: Any) -> bool:
     """Whether a plane can be run with as many tiles at once as the network's batches have."""
-    plane = np.zeros((1, network.channels, *size), np.float32)
     try:
-        # what is computed for zeros is kept beside the batch
-        for corner in (0, 1):
-            plane[..., 0, 0] = corner
-            run_on_device(network, plane, **how)
+        run_on_device(network, plane, **how)
     except GPUMemoryError:
         if network.module.batch == 1:
             raise
@@ -262,7 +252,6 @@ class _Work:
         self._waiting: list[tuple[int, int]] = []
         """Fate and slot of tiles that have not been added yet."""
         self._added = 0
-        self._blank: Tensor | None = None
         self._turns = any(flip != (1, 1) for flip in layout.flips)
         self._padded = torch.zeros((network.channels, *layout.extent), device=device)
         self._total = torch.zeros((3, *layout.extent), device=device)
@@ -314,7 +303,7 @@ class _Work:
             elif what == UNUSED:
                 product = None
             else:
-                answer = output[slot] if what == RUN else self._of_zeros()
+                answer = output[slot] if what == RUN else self._batch.blank.float()
                 product = _restored(answer, flip).double() * self._weight
             if product is not None:
                 # in float64, and then rounded
@@ -323,13 +312,6 @@ class _Work:
             if at == len(self._layout.corners) - 1:
                 self._return(self._added // len(self._layout.corners) - 1)
         self._waiting, self._filled = [], 0
-
-    def _of_zeros(self) -> Tensor:
-        """The network's output for a tile of zeros, (3, Y, X)."""
-        if self._blank is None:
-            zeros = torch.zeros_like(self._batch.tiles[:1])
-            self._blank = self._network.module(zeros)[0][0].float()
-        return self._blank
 
     def _return(self, number: int) -> None:
         """Divide the sum of a plane, and send it back."""

@@ -48,7 +48,7 @@ _CORE_NAMES = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename")
 
 
 def kind_here(
-    libraries: Iterable[Library], *, use_gpu: bool = False, turn: int = 0, at_once: int = 0
+    libraries: Iterable[Library], *, use_gpu: bool = False, turn: int = 0, tiles: int = 0
 ) -> dict[str, str]:
     """What the bits of libraries depend on in this process.
 
@@ -60,15 +60,15 @@ def kind_here(
         Whether torch works on a GPU.
     turn
         Of the task: with several GPUs it decides which (`terapose.core.devices`).
-    at_once
-        Tiles that the GPU is given at once.
+    tiles
+        How many the GPU is given at once.
 
     Returns
     -------
     dict
         A description of the kind of machine, by library.
     """
-    torch = partial(_gpu, turn, at_once) if use_gpu else _torch
+    torch = partial(_gpu, turn, tiles) if use_gpu else _torch
     found = {"torch": torch, "numpy": _numpy, "numba": _numba}
     return {name: found[name]() for name in libraries}
 
@@ -90,7 +90,7 @@ def _torch() -> str:
     return f"{torch.__version__} on a processor {_processor()} ({used})"
 
 
-def _gpu(turn: int, at_once: int) -> str:
+def _gpu(turn: int, tiles: int) -> str:
     import torch
 
     if not torch.cuda.is_available():
@@ -101,7 +101,7 @@ def _gpu(turn: int, at_once: int) -> str:
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     made = f"ROCm {hip}" if hip else f"CUDA {cuda}, cuDNN {cudnn}"
     name, version = torch.cuda.get_device_name(device), torch.__version__
-    return f"{version} on {name} ({major}.{minor}, {made}, {at_once} tiles at once)"
+    return f"{version} on {name} ({major}.{minor}, {made}, {tiles} tiles at once)"
 
 
 @cache

@@ -88,8 +88,8 @@ def _begin(job: Job) -> dict[str, list[str]]:
     if not libraries:
         return {}
     on_gpu = bool(job.params.get("use_gpu"))
-    at_once = STAGES[job.stage].implementation.at_once(job) if on_gpu else 0
-    mine = kind_here(libraries, use_gpu=on_gpu, turn=job.turn, at_once=at_once)
+    tiles = STAGES[job.stage].implementation.tiles_at_once(job) if on_gpu else 0
+    mine = kind_here(libraries, use_gpu=on_gpu, turn=job.turn, tiles=tiles)
     place, strict = f"ran-on/{job.stage}-{job.key}", job.params.get("strict")
     if strict:
         # before anything is left: on another machine the run can go on

@@ -23,6 +23,7 @@ segmented by themselves (modes 2d and stitch) have one pass and three components
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -147,8 +148,8 @@ def _network_of(job: Job) -> Network:
     InputError
         It is not that of the plan.
     """
-    device = device_for("cuda" if job.params["use_gpu"] else "cpu", job.turn)
-    files = tuple(job.params["model_files"])
+    on_gpu, files = job.params["use_gpu"], tuple(job.params["model_files"])
+    device = device_for("cuda" if on_gpu else "cpu", job.turn)
     network = _network(files, device, job.plan.model.precision)
     if network.digest != job.plan.model.digest:
         raise InputError(
@@ -158,24 +159,31 @@ def _network_of(job: Job) -> Network:
             allowed=f"{job.plan.model.digest[:16]}...",
             remedy="run again, so that the plan is made with this file",
         )
+    if on_gpu and network.module.fitted != job.plan.digest:
+        _fit(network, job.plan)
     return network
 
 
-def at_once(job: Job) -> int:
-    """Tiles that are run at once on a GPU: as many as there is memory for, on which bits depend."""
+def _fit(network: Network, plan: Plan) -> None:
+    """Find how many tiles at once a GPU has memory for: one number for all tasks of all passes."""
     from terapose.networks.on_device import fit
 
-    axis = _axis(job)
-    largest = max(job.items, key=lambda item: _seen(job.plan, axis, item).size)
-    first, second = (n for a, n in enumerate(_seen(job.plan, axis, largest).shape) if a != axis)
-    shape, region = _region(job.plan, axis, job.plan.pass_grid(axis)[largest])
-    how = {"shape": shape, "region": region, **_how(job.plan)}
-    return fit(_network_of(job), (first, second), **how)
+    boxes = ((axis, n) for axis in range(len(plan.axes)) for n in range(len(plan.pass_grid(axis))))
+    axis, item = max(boxes, key=lambda one: math.prod(_plane(plan, *one)))
+    shape, region = _region(plan, axis, plan.pass_grid(axis)[item])
+    fit(network, _plane(plan, axis, item), shape=shape, region=region, **_how(plan))
+    network.module.fitted = plan.digest
 
 
-def _axis(job: Job) -> int:
-    """The axis across which a pass goes."""
-    return AXES.index(job.stage.removeprefix("gradients-"))
+def _plane(plan: Plan, axis: int, item: int) -> tuple[int, int]:
+    """Size of what the network has to see of a plane for a box of the pass."""
+    first, second = (n for a, n in enumerate(_seen(plan, axis, item).shape) if a != axis)
+    return first, second
+
+
+def tiles_at_once(job: Job) -> int:
+    """How many tiles are run at once on a GPU, on which bits depend."""
+    return _network_of(job).module.batch
 
 
 def _how(plan: Plan) -> dict[str, Any]:
@@ -185,7 +193,7 @@ def _how(plan: Plan) -> dict[str, Any]:
 
 def run(job: Job) -> dict[str, Any]:
     """Run one task of a pass."""
-    axis, network = _axis(job), _network_of(job)
+    axis, network = AXES.index(job.stage.removeprefix("gradients-")), _network_of(job)
     # made with the plan, and here again if they were lost
     prepare(job.plan, job.store)
     checksums = []
