@@ -75,6 +75,8 @@ CASES = (
     Case("volume, small", (64, 192, 192)),
     Case("volume, middle", (128, 320, 320)),
     Case("volume, large", (256, 512, 512)),
+    Case("volume, wide", (16, 2048, 2048)),
+    Case("volume, deep", (300, 640, 640)),
     Case("volume, resized", (96, 256, 256), {"diameter": 11.0, "anisotropy": 2.0}),
     Case("volume, converted", (48, 1024, 1024), {"mode": "stitch"}, strips=True),
     Case("stitch, small", (8, 512, 512), {"mode": "stitch"}),
