@@ -87,7 +87,7 @@ fuzz: setup ## mutated inputs through the commands that read them: SEEDS=0:100 o
 faults: setup ## put faults into the code, one after another: do the tests notice? into docs/reliability.md
 	@python -m benchmarks.faults
 
-real-data: setup ## score every volume of DATA=../shared/data into docs/results.md
+real-data: setup ## score the real images of DATA=../shared/data into docs/results.md
 	@python -m benchmarks.real_data --data "$(DATA)"
 
 projections: setup ## memory of tasks against what is projected, into docs/hpc.md
