@@ -17,7 +17,7 @@ import tifffile
 from benchmarks import real_data, real_page
 from benchmarks.real_data import SCALING, Work, score, works, write
 from benchmarks.real_page import ANNOTATED, FOUND, GIVEN, Row, found_beside_given, page, section_of
-from benchmarks.real_sets import DATA_SETS, DataSet, find_samples, size_edges
+from benchmarks.real_sets import DATA_SETS, DataSet, Sample, find_samples, size_edges
 
 from terapose.api.runner import segment_file
 from terapose.apps.evaluate.evaluation import Settings, evaluate
@@ -119,7 +119,7 @@ def test_a_held_out_embryo_whatever_the_blocks(embryo: Path, tmp_path: Path) -> 
     shorter="tests/equivalence/test_real_data.py::test_a_held_out_embryo_whatever_the_blocks"
 )
 @pytest.mark.slow
-def test_the_script_scores_every_volume_of_a_folder_both_ways(tmp_path: Path) -> None:
+def test_the_script_scores_every_volume_of_a_folder_in_all_ways(tmp_path: Path) -> None:
     folder = tmp_path / "data/nuclei3d_plant"
     folder.mkdir(parents=True)
     image, labels = volume_of((60, 60, 60), seed=3, voxel_size=(1.0, 1.0, 1.0), diameter=36)
@@ -132,15 +132,18 @@ def test_the_script_scores_every_volume_of_a_folder_both_ways(tmp_path: Path) ->
     rows = json.loads(output.with_suffix(".json").read_text())["images"]
     assert [(r["image"], r["diameter_is"]) for r in rows] == [
         *(("a", GIVEN), ("b", GIVEN)),
+        *(("a", ANNOTATED), ("b", ANNOTATED)),
         *(("a", FOUND), ("b", FOUND)),
     ]
     # of the planes that were not trained on
     assert {r["reference"] for r in rows} == {len(np.unique(labels[50:])) - 1}
     assert [r["diameter"] for r in rows[:2]] == [36, 36]
+    (annotated,) = {r["diameter"] for r in rows[2:4]}
+    assert 20 < annotated < 40 and annotated != 36
     assert all(r["seconds"] > 0 for r in rows)
     text = output.read_text()
     assert str(tmp_path) not in text
-    assert "| images | 2 | 2 |" in text
+    assert "| images | 2 | 2 | 2 |" in text
 
 
 def test_threads_are_limited_before_a_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +243,31 @@ def test_each_way_to_get_the_diameter_has_a_column() -> None:
     assert "| diameter found: 14 pixels; not found in 1, where the network's is used |" in both
     assert "| recall | 0.750 | 0.500 |" in text
     assert "- Parameters: `flow_scaling: cellpose`" in text
+
+
+def test_the_diameter_of_what_is_annotated_in_a_volume(tmp_path: Path) -> None:
+    """Of objects that no border cuts, by their largest section; of all if each is cut."""
+    folder = tmp_path / EMBRYOS.name
+    labels = np.zeros((9, 40, 50), np.uint16)
+    labels[2, 10:12, 10:20], labels[3, 10:20, 10:20] = 1, 1
+    labels[4:9, 30:34, 30:34], labels[4, :6, 40:46] = 2, 3
+    for place in ("images", "labels"):
+        (folder / place).mkdir(parents=True)
+        tifffile.imwrite(folder / place / "Emb09_t301.tif", labels)
+    (sample,) = find_samples(tmp_path, [EMBRYOS.name])
+    assert sample.diameter == 14
+    assert sample.annotated == pytest.approx(2 * np.sqrt(100 / np.pi))
+    tifffile.imwrite(folder / "labels/Emb09_t301.tif", np.where(labels == 1, 0, labels))
+    assert sample.annotated == pytest.approx(2 * np.mean([4, 6]) / np.sqrt(np.pi))
+
+
+def test_ways_in_which_images_get_their_diameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(real_data, "size_edges", lambda _: ())
+    for data_set in DATA_SETS:
+        sample = Sample(data_set, "a", "image", "labels", 14.0)
+        ways = [work.way for work in works([sample], SCALING)]
+        own = data_set.name.startswith(("nuclei3d", "cells3d"))
+        assert ways == ([GIVEN, ANNOTATED, FOUND] if own else [GIVEN, FOUND])
 
 
 def test_no_average_precision_where_the_annotation_is_sparse() -> None:

@@ -118,6 +118,7 @@ def test_fewer_tiles_at_once_are_another_kind_of_machine(
         )
         for task in range(len(plan.tasks["gradients-yx"]))
     ]
+    monkeypatch.setattr(on_device, "_HELD", {})
     gradients._network.cache_clear()
     receipts = [running.run(jobs[0])]
     # a process that begins now finds less, since others use the GPU

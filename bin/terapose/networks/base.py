@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,8 @@ class Tilewise(nn.Module):
     size or thread count oneDNN and BLAS pick other kernels, which sum in another order (measured
     differences up to 4e-7 of either). As many tiles as torch has threads run at once.
 
-    On other devices all batches of a run have one size, for the same reason: measured on an H100,
+    On other devices all batches of a task have one size, and those of a run as well where memory
+    suffices, for the same reason: measured on an H100,
     another size changes results by 1e-5 (in bfloat16 by 0.1), while neither the place in the batch
     nor the other tiles in it change a bit. The last batch is filled up with zeros. Float32 means
     float32 there: without TF32, which would change results by 5e-3.
@@ -75,8 +76,9 @@ class Tilewise(nn.Module):
 
     Attributes
     ----------
-    batch
-        The same, or less where memory is short (`terapose.networks.on_device.fit`).
+    most, batch
+        The same, and how many there are: less where memory is short
+        (`terapose.networks.on_device.fit`).
     fitted
         The plan for which that was found; empty: none.
     """
@@ -129,13 +131,12 @@ class Tilewise(nn.Module):
         return self._batches[channels, tile]
 
     def resize(self, batch: int) -> None:
-        """Run so many tiles at once from now on; gives back the memory of other batches."""
-        if batch != self.batch:
-            self.batch = batch
-            self._batches.clear()
-            # a network that is not used any more may be part of a cycle
-            gc.collect()
-            torch.cuda.empty_cache()
+        """Run so many tiles at once from now on; gives back the memory of all batches."""
+        self.batch = batch
+        self._batches.clear()
+        # networks that are not used any more are part of cycles
+        gc.collect()
+        torch.cuda.empty_cache()
 
     def in_batches(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, in batches of one size."""
@@ -264,44 +265,54 @@ def enough_memory(network: Network) -> Iterator[None]:
     """Say what to do where the memory of a GPU does not suffice.
 
     cuDNN does not say so itself if it lacks memory for the way it prefers: it takes another one,
-    with other bits.
+    with other bits, and keeps to it as long as the process lasts. The allocator of torch counts it.
 
     Raises
     ------
     GPUMemoryError
         It does not.
     """
-    device = network.module.device
+    device, tile = network.module.device, network.tile
+    allowed = f"memory for tiles of {tile} x {tile}, {network.module.batch} at once"
     before = _refused(device)
     try:
         yield
     except RuntimeError as error:
         if not lacks_gpu_memory(error):
             raise
-        raise _too_little(network) from error
+        raise too_little(device, error, allowed=allowed) from error
     if _refused(device) > before:
-        raise _too_little(network)
+        raise too_little(device, allowed=allowed)
 
 
 def _refused(device: torch.device) -> int:
     """How often there was not enough memory so far."""
-    return int(torch.cuda.memory_stats(device)["num_ooms"]) if device.type == "cuda" else 0
+    return int(torch.cuda.memory_stats(device).get("num_ooms", 0)) if device.type == "cuda" else 0
 
 
-def _too_little(network: Network) -> GPUMemoryError:
-    device, at_once = network.module.device, network.module.batch
+def too_little(
+    device: torch.device, error: BaseException | None = None, *, allowed: str | None = None
+) -> GPUMemoryError:
+    """That a GPU has too little free memory, with what it says itself."""
+    found = [] if error is None else [str(error).partition("\n")[0]]
+    # a GPU that is full may not even answer this
+    with suppress(RuntimeError, AssertionError):
+        found += [free_memory(device)] if device.type == "cuda" else []
     return GPUMemoryError(
         "the GPU has too little free memory for the network",
         where=device,
-        got=free_memory(device),
-        allowed=f"memory for tiles of {network.tile} x {network.tile}, {at_once} at once",
+        got="; ".join(found) or None,
+        allowed=allowed,
         remedy="stop other programs that use it and run again, use a larger GPU, or run without "
         "use_gpu",
     )
 
 
 def lacks_gpu_memory(error: BaseException) -> bool:
-    """Whether an error of torch, or one behind it, says that a GPU has too little memory."""
+    """Whether an error of torch, or one behind it, says that a GPU has too little memory.
+
+    It may be another fault with the same words: they are part of the sentence (`too_little`).
+    """
     return any(
         isinstance(one, torch.cuda.OutOfMemoryError) or any(sign in str(one) for sign in _SIGNS)
         for one in behind(error)
@@ -317,7 +328,5 @@ _SIGNS = (
 
 def free_memory(device: torch.device) -> str:
     """How much of the memory of a GPU is free, in words."""
-    if device.type != "cuda":
-        return "none left"
     free, total = torch.cuda.mem_get_info(device)
     return f"{in_bytes(free)} of {in_bytes(total)} free"

@@ -9,9 +9,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from terapose.core.errors import GPUMemoryError, InputError, pass_on
+from terapose.core.errors import InputError, pass_on
 from terapose.networks import cellpose4
-from terapose.networks.base import BATCHES, Average, Network, Tilewise, fill, lacks_gpu_memory
+from terapose.networks.base import (
+    BATCHES,
+    Average,
+    Network,
+    Tilewise,
+    fill,
+    lacks_gpu_memory,
+    too_little,
+)
 from terapose.networks.ensemble import identify_all
 from terapose.networks.files import ModelInfo, damaged, identify
 from terapose.networks.outline import DAMAGED
@@ -105,16 +113,7 @@ def _onto(net: nn.Module, device: torch.device) -> nn.Module:
     except RuntimeError as error:
         if not lacks_gpu_memory(error):
             raise
-        raise _too_full(str(device)) from error
-
-
-def _too_full(device: str) -> GPUMemoryError:
-    return GPUMemoryError(
-        "the GPU has too little free memory",
-        where=device,
-        remedy="stop other programs that use it and run again, use a larger GPU, or run without "
-        "use_gpu",
-    )
+        raise too_little(device, error) from error
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
@@ -152,7 +151,7 @@ def _device(name: str) -> torch.device:
         torch.zeros(1, device=device).add_(1)
     except (RuntimeError, AssertionError) as error:
         if lacks_gpu_memory(error):
-            raise _too_full(name) from error
+            raise too_little(torch.device(name), error) from error
         reason = str(error).strip().splitlines() or ["no reason given"]
         raise InputError(
             "this device is not available",

@@ -15,9 +15,10 @@ CPU, which prepares the next plane meanwhile.
 4. A finished plane is divided by the sum of weights, and copied to pinned memory on a second
    stream while the next one is computed.
 
-The size of a batch decides on the last bits, so it is the same in all tasks. Only where the memory
-that is free does not suffice, `fit` finds a smaller one, a half, a quarter and so on, before
-anything is computed, and receipts record it (`terapose.pipeline.machine`).
+The size of a batch decides on the last bits, so it is the same in all tasks where memory suffices.
+Where it does not, `fit` finds a smaller one, a half, a quarter and so on, before anything is
+computed, and receipts record it (`terapose.pipeline.machine`). A process never goes back to a size
+that was refused in it: cuDNN would give other bits than in one where it was not.
 
 Devices are NVIDIA's and AMD's, which torch calls "cuda". On the CPU, where this is tested, copies
 wait.
@@ -38,7 +39,7 @@ from torch import Tensor
 
 from terapose.core.errors import GPUMemoryError
 from terapose.io.compiled import njit
-from terapose.networks.base import Network, enough_memory, free_memory
+from terapose.networks.base import Network, enough_memory
 from terapose.networks.tile_grid import Rectangle
 from terapose.networks.tiling import Layout, run_planes, taper
 
@@ -171,17 +172,23 @@ def fit(network: Network, size: tuple[int, int], **how: Any) -> None:
         The memory does not suffice for a single one.
     """
     module = network.module
-    module.resize(module.most)
-    free, plane = free_memory(module.device), np.zeros((1, network.channels, *size), np.float32)
+    kind = (str(module.device), network.family, network.precision)
+    module.resize(_HELD.get(kind, module.most))
+    plane = np.zeros((1, network.channels, *size), np.float32)
     plane[..., 0, 0] = 1
     while not _runs(network, plane, **how):
         module.resize(module.batch // 2)
+        _HELD[kind] = module.batch
     if module.batch < module.most:
         log.warning(
-            "%s: the memory of the GPU (%s) suffices for %d tiles at once instead of %d, which "
-            "changes the last bits of the result",
-            *(module.device, free, module.batch, module.most),
+            "%s: the memory of the GPU suffices for %d tiles at once instead of %d, which changes "
+            "the last bits of the result",
+            *(module.device, module.batch, module.most),
         )
+
+
+_HELD: dict[tuple[str, str, str], int] = {}
+"""Tiles at once for which memory sufficed where it did not for more, by device and network."""
 
 
 def _runs(network: Network, plane: NDArray[np.float32], **how: Any) -> bool:

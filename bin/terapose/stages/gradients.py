@@ -44,7 +44,7 @@ from terapose.core.geometry import AXES, Box, cut, zyx
 from terapose.intermediates.flows import sums
 from terapose.io.store.store import Store
 from terapose.networks.tile_grid import Rectangle
-from terapose.networks.tiling import window
+from terapose.networks.tiling import Layout, window
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.state import Added
@@ -168,17 +168,24 @@ def _fit(network: Network, plan: Plan) -> None:
     """Find how many tiles at once a GPU has memory for: one number for all tasks of all passes."""
     from terapose.networks.on_device import fit
 
-    boxes = ((axis, n) for axis in range(len(plan.axes)) for n in range(len(plan.pass_grid(axis))))
-    axis, item = max(boxes, key=lambda one: math.prod(_plane(plan, *one)))
-    shape, region = _region(plan, axis, plan.pass_grid(axis)[item])
-    fit(network, _plane(plan, axis, item), shape=shape, region=region, **_how(plan))
+    # windows of one size are alike
+    windows = {
+        (axis, _seen(plan, axis, item).shape): item
+        for axis in range(len(plan.axes))
+        for item in range(len(plan.pass_grid(axis)))
+    }
+    choices = [
+        (*_region(plan, axis, plan.pass_grid(axis)[item]), tuple(np.delete(shape, axis).tolist()))
+        for (axis, shape), item in windows.items()
+    ]
+
+    def held(choice: tuple[tuple[int, int], Rectangle, tuple[int, int]]) -> int:
+        shape, region, _ = choice
+        return math.prod(Layout.of(shape, region, plan.model.tile, **_how(plan)).extent)
+
+    shape, region, size = max(choices, key=held)
+    fit(network, size, shape=shape, region=region, **_how(plan))
     network.module.fitted = plan.digest
-
-
-def _plane(plan: Plan, axis: int, item: int) -> tuple[int, int]:
-    """Size of what the network has to see of a plane for a box of the pass."""
-    first, second = (n for a, n in enumerate(_seen(plan, axis, item).shape) if a != axis)
-    return first, second
 
 
 def tiles_at_once(job: Job) -> int:
