@@ -38,6 +38,7 @@ from benchmarks.real_page import (
     COMMAND,
     FOUND,
     GIVEN,
+    WAYS,
     Row,
     page,
     section_of,
@@ -90,8 +91,10 @@ def score(sample: Sample, output: Path, work: Work) -> tuple[Row, dict[str, Any]
     from terapose.io.images.array_like import open_labels
     from terapose.pipeline.peak import peak_memory
 
-    given = {} if work.way == FOUND else {"diameter": sample.diameter}
-    if work.way == ANNOTATED:
+    given: dict[str, Any] = {}
+    if work.way == GIVEN:
+        given["diameter"] = sample.diameter
+    elif work.way == ANNOTATED:
         given["diameter"] = sample.annotated
     if sample.data_set.anisotropy is not None:
         given["anisotropy"] = sample.data_set.anisotropy
@@ -126,7 +129,7 @@ def works(samples: Sequence[Sample], scaling: str) -> Iterator[Work]:
         images = list(own)
         edges = size_edges(images)
         measured = data_set.annotated and data_set.diameter is not None
-        for way in (GIVEN, ANNOTATED, FOUND) if measured else (GIVEN, FOUND):
+        for way in WAYS if measured else (GIVEN, FOUND):
             step = TOGETHER if data_set.planar else 1
             for first in range(0, len(images), step):
                 yield Work(tuple(images[first : first + step]), way, edges, scaling)

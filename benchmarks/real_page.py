@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from terapose.apps.evaluate.evaluation import Evaluation
 
 COMMAND = "python -m benchmarks.real_data --data DATA"
-GIVEN, ANNOTATED, FOUND = "given", "annotated", "found"
+WAYS = GIVEN, ANNOTATED, FOUND = "given", "annotated", "found"
 """Ways in which an image gets its diameter."""
 SCORES = {
     "reference": "annotated",
@@ -134,7 +134,7 @@ def _head(data_set: DataSet) -> str:
 
 def section_of(data_set: DataSet, rows: Sequence[Row], facts: Mapping[str, str]) -> str:
     """What one data set gave, with what it was measured with."""
-    ways = {way: [row for row in rows if row.way == way] for way in (GIVEN, ANNOTATED, FOUND)}
+    ways = {way: [row for row in rows if row.way == way] for way in WAYS}
     ways = {way: own for way, own in ways.items() if own}
     parts = [
         _head(data_set),
@@ -178,7 +178,7 @@ def found_beside_given(diameters: Iterable[tuple[str, str, float, str]]) -> list
     list of str
         One sentence; nothing if no image has both.
     """
-    ways: dict[str, dict[str, float]] = {GIVEN: {}, ANNOTATED: {}, FOUND: {}}
+    ways: dict[str, dict[str, float]] = {way: {} for way in WAYS}
     for way, image, diameter, origin in diameters:
         if origin != "network":
             ways[way][image] = diameter

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.nuclei_data import planar_pairs
 from numpy.typing import NDArray
+from skimage.segmentation import clear_border
 
 from terapose.apps.train.data import median_diameter
 from terapose.core.errors import InputError
@@ -154,9 +155,7 @@ class Sample:
     def annotated(self) -> float:
         """Median diameter of annotated objects that no border cuts, or of all if it cuts each."""
         labels = _read(self.labels)
-        ends = (np.take(labels, end, axis) for axis in range(3) for end in (0, -1))
-        cut = np.unique(np.concatenate([np.unique(end) for end in ends]))
-        whole = np.where(np.isin(labels, cut), 0, labels)
+        whole = clear_border(labels)
         return median_diameter(whole if whole.any() else labels)
 
     @property

@@ -200,8 +200,7 @@ def test_as_many_tiles_at_once_as_there_is_memory_for(
     # without a fault: what CUDA counts, and cuDNN keeps to itself
     monkeypatch.setattr(base, "_refused", lambda _: 0 if fault else little.refused)
     net = network(32, little)
-    (a, b), (c, d) = window(shape, region, tile=TILE, augment=True)
-    fit(net, (b - a, d - c), shape=shape, region=region, augment=True)
+    fit(net, shape, region, augment=True)
     assert net.module.batch == found
     said = f"suffices for {found} tiles at once instead of 32"
     assert [said in one.message for one in caplog.records] == [True] * (found < 32)

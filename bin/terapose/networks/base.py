@@ -295,9 +295,11 @@ def too_little(
 ) -> GPUMemoryError:
     """That a GPU has too little free memory, with what it says itself."""
     found = [] if error is None else [str(error).partition("\n")[0]]
-    # a GPU that is full may not even answer this
-    with suppress(RuntimeError, AssertionError):
-        found += [free_memory(device)] if device.type == "cuda" else []
+    if device.type == "cuda":
+        # one that is full may not even answer this
+        with suppress(RuntimeError, AssertionError):
+            free, total = torch.cuda.mem_get_info(device)
+            found.append(f"{in_bytes(free)} of {in_bytes(total)} free")
     return GPUMemoryError(
         "the GPU has too little free memory for the network",
         where=device,
@@ -324,9 +326,3 @@ _SIGNS = (
     *("CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_ALLOC_FAILED", "unable to find an engine"),
 )
 """Of CUDA and ROCm, of cuBLAS, and of cuDNN."""
-
-
-def free_memory(device: torch.device) -> str:
-    """How much of the memory of a GPU is free, in words."""
-    free, total = torch.cuda.mem_get_info(device)
-    return f"{in_bytes(free)} of {in_bytes(total)} free"

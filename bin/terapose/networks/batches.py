@@ -40,7 +40,7 @@ class Batch:
     tiles
         (size, C, Y, X): the slots.
     blank
-        (3, Y, X): the output for a tile of zeros.
+        (3, Y, X) float32: the output for a tile of zeros.
     """
 
     def __init__(self, run: Network, like: Tensor, size: int) -> None:
@@ -49,7 +49,7 @@ class Batch:
         self._graph: torch.cuda.CUDAGraph | None = None
         if like.device.type == "cuda":
             self._record()
-        self.blank = self.run()[0][0].clone()
+        self.blank = self.run()[0][0].to(torch.float32, copy=True)
 
     def _record(self) -> None:
         """Record the launches of the network's kernels."""

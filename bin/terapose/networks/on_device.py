@@ -41,7 +41,7 @@ from terapose.core.errors import GPUMemoryError
 from terapose.io.compiled import njit
 from terapose.networks.base import Network, enough_memory
 from terapose.networks.tile_grid import Rectangle
-from terapose.networks.tiling import Layout, run_planes, taper
+from terapose.networks.tiling import Layout, run_planes, taper, window
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,14 @@ def run_on_device(
     return result
 
 
-def fit(network: Network, size: tuple[int, int], **how: Any) -> None:
+def fit(
+    network: Network,
+    shape: tuple[int, int],
+    region: Rectangle | None = None,
+    *,
+    overlap: float = 0.1,
+    augment: bool = False,
+) -> None:
     """Find how many tiles at once the free memory of a GPU suffices for, beside a plane.
 
     A plane that is empty but for one pixel is run, with half as many tiles until it can be: this
@@ -161,10 +168,8 @@ def fit(network: Network, size: tuple[int, int], **how: Any) -> None:
     ----------
     network
         The network, on a GPU.
-    size
-        Of the largest part of a plane that the network has to see at once.
-    how
-        See `run_on_device`: overlap, augment, shape, region.
+    shape, region, overlap, augment
+        See `run_on_device`.
 
     Raises
     ------
@@ -174,9 +179,12 @@ def fit(network: Network, size: tuple[int, int], **how: Any) -> None:
     module = network.module
     kind = (str(module.device), network.family, network.precision)
     module.resize(_HELD.get(kind, module.most))
-    plane = np.zeros((1, network.channels, *size), np.float32)
+    how: dict[str, Any] = {"overlap": overlap, "augment": augment}
+    region = region or ((0, shape[0]), (0, shape[1]))
+    (top, bottom), (left, right) = window(shape, region, tile=network.tile, **how)
+    plane = np.zeros((1, network.channels, bottom - top, right - left), np.float32)
     plane[..., 0, 0] = 1
-    while not _runs(network, plane, **how):
+    while not _runs(network, plane, shape=shape, region=region, **how):
         module.resize(module.batch // 2)
         _HELD[kind] = module.batch
     if module.batch < module.most:
@@ -310,7 +318,7 @@ class _Work:
             elif what == UNUSED:
                 product = None
             else:
-                answer = output[slot] if what == RUN else self._batch.blank.float()
+                answer = output[slot] if what == RUN else self._batch.blank
                 product = _restored(answer, flip).double() * self._weight
             if product is not None:
                 # in float64, and then rounded

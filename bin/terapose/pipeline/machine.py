@@ -47,28 +47,24 @@ _ALIKE = ("AVX512_ICL", "AVX512_SPR")
 _CORE_NAMES = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename")
 
 
-def kind_here(
-    libraries: Iterable[Library], *, use_gpu: bool = False, turn: int = 0, tiles: int = 0
-) -> dict[str, str]:
+def kind_here(libraries: Iterable[Library], *, turn: int = 0, tiles: int = 0) -> dict[str, str]:
     """What the bits of libraries depend on in this process.
 
     Parameters
     ----------
     libraries
         Their names.
-    use_gpu
-        Whether torch works on a GPU.
     turn
         Of the task: with several GPUs it decides which (`terapose.core.devices`).
     tiles
-        How many the GPU is given at once.
+        How many a GPU is given at once; 0: torch works on the processor.
 
     Returns
     -------
     dict
         A description of the kind of machine, by library.
     """
-    torch = partial(_gpu, turn, tiles) if use_gpu else _torch
+    torch = partial(_gpu, turn, tiles) if tiles else _torch
     found = {"torch": torch, "numpy": _numpy, "numba": _numba}
     return {name: found[name]() for name in libraries}
 

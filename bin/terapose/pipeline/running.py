@@ -87,9 +87,9 @@ def _begin(job: Job) -> dict[str, list[str]]:
     libraries = STAGES[job.stage].rounding(job.plan, job.params)
     if not libraries:
         return {}
-    on_gpu = bool(job.params.get("use_gpu"))
+    on_gpu = job.params.get("use_gpu")
     tiles = STAGES[job.stage].implementation.tiles_at_once(job) if on_gpu else 0
-    mine = kind_here(libraries, use_gpu=on_gpu, turn=job.turn, tiles=tiles)
+    mine = kind_here(libraries, turn=job.turn, tiles=tiles)
     place, strict = f"ran-on/{job.stage}-{job.key}", job.params.get("strict")
     if strict:
         # before anything is left: on another machine the run can go on

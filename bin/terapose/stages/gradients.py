@@ -169,22 +169,16 @@ def _fit(network: Network, plan: Plan) -> None:
     from terapose.networks.on_device import fit
 
     # windows of one size are alike
-    windows = {
-        (axis, _seen(plan, axis, item).shape): item
+    places = {
+        (axis, _seen(plan, axis, item).shape): _region(plan, axis, box)
         for axis in range(len(plan.axes))
-        for item in range(len(plan.pass_grid(axis)))
+        for item, box in enumerate(plan.pass_grid(axis))
     }
-    choices = [
-        (*_region(plan, axis, plan.pass_grid(axis)[item]), tuple(np.delete(shape, axis).tolist()))
-        for (axis, shape), item in windows.items()
-    ]
 
-    def held(choice: tuple[tuple[int, int], Rectangle, tuple[int, int]]) -> int:
-        shape, region, _ = choice
-        return math.prod(Layout.of(shape, region, plan.model.tile, **_how(plan)).extent)
+    def held(place: tuple[tuple[int, int], Rectangle]) -> int:
+        return math.prod(Layout.of(*place, plan.model.tile, **_how(plan)).extent)
 
-    shape, region, size = max(choices, key=held)
-    fit(network, size, shape=shape, region=region, **_how(plan))
+    fit(network, *max(places.values(), key=held), **_how(plan))
     network.module.fitted = plan.digest
 
 
