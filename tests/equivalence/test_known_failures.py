@@ -75,7 +75,7 @@ from terapose.pipeline.job import Job
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.planning import make_plan
 from terapose.pipeline.running import run_gather
-from terapose.pipeline.sizes import FIRST_HALO
+from terapose.pipeline.sizes import LEAST_HALO
 from terapose.pipeline.state import State
 from terapose.stages.gradients import read_input
 
@@ -357,7 +357,7 @@ def test_cells_larger_than_halo_and_blocks_stay(tmp_path: Path, tiny_model: Path
     labels[2:5, 2:75, 4:76] = 1
     labels[2:5, 78:84, 4:76] = 2 + np.arange(72) // 8
     block = (7, 20, 16)
-    assert min(np.ptp(np.nonzero(labels == 1), axis=1)[1:]) > 2 * FIRST_HALO + max(block)
+    assert min(np.ptp(np.nonzero(labels == 1), axis=1)[1:]) > 2 * LEAST_HALO + max(block)
     field, large = to_centres(labels), labels == 1
     # its voxels end in one corner, farther away than blocks and the first halo reach
     corner = towards(large.astype(np.int64), np.array([[3.0, 73.0, 74.0]]))
@@ -365,7 +365,7 @@ def test_cells_larger_than_halo_and_blocks_stay(tmp_path: Path, tiny_model: Path
     cut = in_blocks(tmp_path, tiny_model, field, block, niter=110, max_size_fraction=1.0)
     assert same_partition(cut.labels, labels)
     told = cut.states["follow"].history[-1].told
-    assert told["max_excursion"] > 2 * FIRST_HALO
+    assert told["max_excursion"] > 2 * LEAST_HALO
     assert told["refollowed"] > 0
 
 

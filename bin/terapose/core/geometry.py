@@ -118,6 +118,11 @@ def cut(box: Box, edges: Sequence[Sequence[int]]) -> list[Box]:
     ]
 
 
+def even(length: int, most: int) -> int:
+    """Length of as few parts as there can be of at most ``most``, about as long as one another."""
+    return -(-length // -(-length // most))
+
+
 @dataclass(frozen=True)
 class Grid:
     """A shape cut into blocks, numbered in C order."""

@@ -5,8 +5,10 @@
    5, as Cellpose does.
 2. Points move in the frame of the whole image (`terapose.algorithms.flows.follow`), through the
    flows of the block and a halo around it (only in the plane where planes are independent). The
-   halo is a guess. A trajectory that would leave what was read is not clipped: it is followed
-   again, from its start, with twice the halo.
+   halo is a guess: few points travel farther than a cell is wide. A trajectory that would leave
+   what was read is not clipped: it is followed again, from its start, with twice the halo, and
+   again. What is around such points is read then, in pieces of the block that are small enough not
+   to take more memory than at first, unless the halo is wider than they are.
 3. Each voxel is followed by exactly one block, the one it is in. Written is where it ends, as a
    displacement (three int16 a voxel); voxels outside of cells hold `NOWHERE`.
 
@@ -17,6 +19,7 @@ displacement of each block determines how far the later stages have to look.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,11 +28,13 @@ from numpy.typing import NDArray
 from terapose.algorithms.flows.follow import follow, scale_flows
 from terapose.algorithms.flows.points import NOWHERE, displaced, places_of
 from terapose.core.errors import InputError
-from terapose.core.geometry import Box
+from terapose.core.geometry import Box, Grid, even, zyx
+from terapose.core.voxels import held_by
 from terapose.intermediates.flows import read_flows
 from terapose.io.store.arrays import INTEGER
 from terapose.pipeline.job import Job, Result
-from terapose.pipeline.sizes import FIRST_HALO
+from terapose.pipeline.plan import Plan
+from terapose.pipeline.sizes import first_halo
 from terapose.pipeline.state import Added, State
 from terapose.pipeline.tissue import read_tissue
 
@@ -53,28 +58,25 @@ def run(job: Job) -> dict[str, Any]:
 def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     """Follow one block and write where its voxels end."""
     plan, core = job.plan, job.plan.grid[item]
-    niter = plan.default_niter if job.params["niter"] in (None, 0) else job.params["niter"]
-    tolerance = job.params["follow_tolerance"]
-    threshold = np.float32(job.params["cellprob_threshold"])
-    box = plan.around(core, FIRST_HALO)
-    field, within = _field(job, box, threshold)
+    halo = first_halo(plan.diameter.pixels)
+    box = plan.around(core, halo)
+    field, within = _field(job, box)
     cells = places_of(within[core.within(box)])
     starts: NDArray[np.int32] = cells + np.array(core.start, np.int32)
-    ends = np.empty_like(starts)
-    todo = np.arange(len(starts))
-    halo, excursion, refollowed = FIRST_HALO, 0.0, 0
-    while len(todo):
-        flows = scale_flows(field[:-1], within, plan.image.shape)
-        some = starts if len(todo) == len(starts) else starts[todo]
-        found, far, lost = follow(flows, box.start, plan.image.shape, some, niter, tolerance)
-        ends[todo] = found
-        excursion = max(excursion, float(far[~lost].max(initial=0)))
-        todo = todo[lost]
-        refollowed += len(todo)
-        if len(todo):
-            halo *= 2
-            box = plan.around(core, halo)
-            field, within = _field(job, box, threshold)
+    ends, excursion, lost = _walk(job, box, field, within, starts)
+    del field, within  # before more is read
+    refollowed = 0
+    while len(lost):
+        halo, refollowed, still = 2 * halo, refollowed + len(lost), []
+        for piece in _pieces(plan, core, box, halo):
+            some = lost[held_by(piece, starts[lost])]
+            if len(some):
+                lowest, highest = starts[some].min(0), starts[some].max(0)
+                around = plan.around(Box(zyx(lowest), zyx(highest + 1)), halo)
+                ends[some], far, left = _walk(job, around, *_field(job, around), starts[some])
+                excursion = max(excursion, far)
+                still.append(some[left])
+        lost = np.concatenate(still)
     displacement = ends - starts
     largest = int(np.abs(displacement).max(initial=0))
     if largest > -NOWHERE - 1:
@@ -95,11 +97,39 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     }
 
 
-def _field(
-    job: Job, box: Box, threshold: np.float32
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _walk(
+    job: Job,
+    box: Box,
+    field: NDArray[np.float32],
+    within: NDArray[np.bool_],
+    starts: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], float, NDArray[np.int64]]:
+    """Where points end, the excursion of those that stay in the box, and which do not."""
+    plan = job.plan
+    niter = plan.default_niter if job.params["niter"] in (None, 0) else job.params["niter"]
+    shape, tolerance = plan.image.shape, job.params["follow_tolerance"]
+    flows = scale_flows(field[:-1], within, shape)
+    ends, far, lost = follow(flows, box.start, shape, starts, niter, tolerance)
+    return ends, float(far[~lost].max(initial=0)), np.flatnonzero(lost)
+
+
+def _pieces(plan: Plan, core: Box, seen: Box, halo: int) -> Iterator[Box]:
+    """Parts of a block that with a halo are no larger than what was seen of the block at first.
+
+    Nor are they smaller than the halo, which would be read many times.
+    """
+    edges = [
+        # along an axis without a margin, or of which all was seen, nothing would be gained
+        own if n in (own, whole) else even(own, min(own, max(n - 2 * halo, halo)))
+        for own, n, whole in zip(core.shape, seen.shape, plan.image.shape, strict=True)
+    ]
+    return (piece.moved(core.start) for piece in Grid(core.shape, zyx(edges)))
+
+
+def _field(job: Job, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Flows and cell probability of a box, and which of the voxels belong to cells."""
     field = read_flows(job, job.before.flows, box)
+    threshold = np.float32(job.params["cellprob_threshold"])
     return field, (field[-1] > threshold) & read_tissue(job.plan, job.store, box)
 
 

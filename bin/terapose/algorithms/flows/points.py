@@ -91,6 +91,7 @@ def points_in(
         ZYX in the whole image.
     """
     count = int(np.count_nonzero(displacement[0] != NOWHERE))
-    starts, ends = np.empty((2, count, 3), np.int32)
+    # in memory of their own: who needs one of them need not keep the other
+    starts, ends = np.empty((count, 3), np.int32), np.empty((count, 3), np.int32)
     _starts_and_ends(displacement, origin, starts, ends)
     return starts, ends
