@@ -5,7 +5,9 @@
 2. the stages up to the network's last pass run, each in a process of its own, as in the workflow,
    or all in one, as a small image is done there;
 3. their sum is replaced by flows to the middles of cells 16 voxels wide that touch each other,
-   more than there are in any real image, and the other stages run on that.
+   more than there are in any real image, and the other stages run on that. Some cells are 32 long:
+   from their ends points travel as far as in real images. In planes by themselves cells are 16
+   planes deep.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from terapose.stages import plan as plan_stage
 
 CELL = 16
 """Edge of the cells, in voxels of the network's grid."""
+LONG, EVERY = 2 * CELL, 8
+"""Length along X of the cells of every eighth row, of every eighth plane of cells in volumes."""
 CORNER = 12
 """Edge of the part of the image that is not empty."""
 RANDOM = "cellpose4"
@@ -78,6 +82,7 @@ CASES = (
     Case("volume, wide", (16, 2048, 2048)),
     Case("volume, deep", (300, 640, 640)),
     Case("volume, resized", (96, 256, 256), {"diameter": 11.0, "anisotropy": 2.0}),
+    Case("volume, shrunk", (160, 1024, 1024), {"diameter": 40.0}),
     Case("volume, converted", (48, 1024, 1024), {"mode": "stitch"}, strips=True),
     Case("stitch, small", (8, 512, 512), {"mode": "stitch"}),
     Case("stitch, middle", (16, 1024, 1024), {"mode": "stitch"}),
@@ -156,15 +161,27 @@ def flows(shape: ZYX, start: ZYX, components: int) -> NDArray[np.float32]:
     components
         4 of a volume, 3 of planes.
     """
-    axes = range(4 - components, 3)
+    z, y, x = (np.arange(a, a + n) for a, n in zip(start, shape, strict=True))
+    flat = components == 3
+    # of planes by themselves those of the next cells are shifted by half a cell
+    shift = (z // CELL % 2 * (CELL // 2) * flat)[:, None]
     result = np.empty((components, *shape), np.float32)
-    for component, axis in enumerate(axes):
-        place = np.arange(start[axis], start[axis] + shape[axis])
-        line = (CELL - 1) / 2 - place % CELL
-        along = [-1 if i == axis else 1 for i in range(3)]
-        result[component] = (np.clip(line, -1, 1) * 5).reshape(along)
+    if not flat:
+        result[-4] = _along(z, CELL)[:, None, None]
+    result[-3] = _along(y + shift, CELL)[:, :, None]
+    result[-2] = _along(x + shift, CELL)[:, None, :]
+    row = (y + shift) // CELL % EVERY == 0
+    if not flat:
+        row = row & (z // CELL % EVERY == 0)[:, None]
+    result[-2] = np.where(row[:, :, None], _along(x + shift, LONG)[:, None, :], result[-2])
     result[-1] = 5
     return result
+
+
+def _along(place: NDArray[np.int64], length: int) -> NDArray[np.float64]:
+    """Flow along an axis to the middles of touching cells of this length."""
+    flow: NDArray[np.float64] = np.clip((length - 1) / 2 - place % length, -1, 1) * 5
+    return flow
 
 
 def write_flows(plan: Plan, store: Store) -> None:

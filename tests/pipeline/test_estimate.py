@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from terapose.core.params import check
 from terapose.io.store.store import Store
 from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.estimate import of_store
+from terapose.pipeline.estimate import of_network, of_store
 from terapose.pipeline.graph import STAGES, memory_of
 from terapose.pipeline.job import Job
 from terapose.pipeline.plan import Plan
@@ -129,6 +130,16 @@ def test_parts_of_the_finest_level_are_as_large_as_a_block(
     plan = make_plan(open_checked(str(path), checked), identify(tiny_model), checked)
     assert plan.full is not None and plan.full.shape == fine.shape
     coarse = plan.model_copy(update={"full": None})
-    # 36 bytes for each voxel; what is around a part has twice as many along Y and X
+    # 31 bytes for each voxel; what is around a part has twice as many along Y and X
     more = (400 + 4 * 48) ** 2 - (400 + 2 * 48) ** 2
-    assert memory_of(plan)["measure"] - memory_of(coarse)["measure"] == 36 * more
+    assert memory_of(plan)["measure"] - memory_of(coarse)["measure"] == 31 * more
+
+
+def test_voxels_that_are_read_for_a_coarser_grid_are_counted(image: Path, tiny_model: Path) -> None:
+    """Where cells are large the network's grid is coarse, and many voxels are read for each of its
+    own."""
+    plan = planned(image, tiny_model, diameter=170)
+    assert math.prod(plan.network_shape) < math.prod(SHAPE) / 200
+    # as they are, and twice while they are scaled
+    least = math.prod(SHAPE) * (2 + 4 + 4)
+    assert memory_of(plan)["gradients-yx"] - of_network(plan) > least

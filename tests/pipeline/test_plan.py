@@ -238,6 +238,17 @@ def test_boxes_of_a_pass_are_whole_chunks(rectangle: int | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((16, 2048, 2048), (16, 1024, 1024)), ((16, 2048, 3000), (16, 1024, 1024))],
+)
+def test_rectangles_are_about_as_large_as_one_another(shape: ZYX, expected: ZYX) -> None:
+    slabs = choose_slabs(shape, None)
+    assert choose_passes(shape, slabs, 3, None)[0] == expected
+    # one that is given stays
+    assert choose_passes(shape, slabs, 3, 1408)[0] == (16, 1408, 1408)
+
+
+@pytest.mark.parametrize(
     ("rescale", "anisotropy", "expected"),
     [(1.0, 1.0, (20, 40, 50)), (1.0, 2.5, (50, 40, 50)), (0.75, 1.0, (15, 30, 37))],
 )

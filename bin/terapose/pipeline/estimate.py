@@ -3,7 +3,9 @@
 The terms are what Python takes with the libraries of a stage, and the arrays that a task holds at
 once, in bytes a voxel, times the voxels it reads. They are upper bounds, of what was measured
 (``make projections``, docs/hpc.md) where nearly every voxel belongs to a cell. How far points
-travel is known only later: cells that are far larger than ``diameter`` take more than is projected.
+travel is known only later: where it is much more than ``diameter``, tasks take more than is
+projected (in five volumes of nuclei, real and simulated, the longest way of any point was 0.4 to
+1.04 of it).
 `terapose.pipeline.graph` says which stage has which.
 
 Where a task would need more than ``max_memory``, blocks and slabs are made smaller
@@ -18,7 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from terapose.core.geometry import AXES
-from terapose.pipeline.sizes import BAND, CONVERT_PLANES, FIRST_HALO
+from terapose.pipeline.packs import MOST_PACK
+from terapose.pipeline.sizes import BAND, CONVERT_PLANES, first_halo
 
 if TYPE_CHECKING:
     from terapose.core.geometry import ZYX
@@ -39,7 +42,7 @@ BASE = 160 * MB
 """Python with numba and zarr."""
 KERNELS_BASE = 260 * MB
 """The same with the kernels of stages on blocks."""
-FOLLOW_BASE = 276 * MB
+FOLLOW_BASE = 300 * MB
 """The same with all kernels that follow flows."""
 BLOCKS_BASE = 290 * MB
 """The same with tables of cells."""
@@ -53,8 +56,8 @@ GPU_BASE = 2_300 * MB
 """The same with the libraries of a GPU (CUDA 13)."""
 _BIN = 2**16 * 8
 """Of the counts of all values of a bin."""
-HALO = 2 * FIRST_HALO
-"""Voxels that ``follow`` reads around a block where the first ones do not suffice."""
+HALO = 48
+"""Voxels around a block in which the rest of cells is that reach out of it."""
 
 
 def of_planes(plan: Plan) -> int:
@@ -83,57 +86,87 @@ def of_network(plan: Plan) -> int:
 
 
 def of_pass(axis: str) -> Memory:
-    """Memory of a task of a pass of the network: its box and the tiles around it."""
+    """Memory of a task of a pass of the network: its box and the tiles around it.
+
+    While one box is computed, the next one is read.
+    """
     number = AXES.index(axis)
 
     def memory(plan: Plan) -> int:
-        window = math.prod(
-            n if i == number else min(n + 2 * plan.model.tile, whole)
-            for i, (n, whole) in enumerate(
-                zip(plan.passes[number], plan.network_shape, strict=True)
-            )
-        )
-        inputs = plan.model.channels * 12 + plan.image.itemsize
-        return of_network(plan) + window * (
-            inputs + (40 if plan.resized else 0) + (36 if plan.flat else 28)
-        )
+        box, grid = plan.passes[number], plan.network_shape
+        window = _around(box, [0 if i == number else plan.model.tile for i in range(3)], grid)
+        planes = 4 * plan.model.channels
+        # a plane padded, its sum, and the weights; or what is added up in the store
+        plane = (planes + 29) * window // box[number]
+        pack = max(MOST_PACK // (plan.components * plan.flow_itemsize), math.prod(plan.slabs))
+        adding = min(math.prod(box), pack) * plan.components * (4 + 2 * plan.flow_itemsize)
+        held = window * (2 * planes + _reading(plan)) + math.prod(box) * 12 + max(plane, adding)
+        return of_network(plan) + int(held)
 
     return memory
 
 
-def of_blocks(
-    *,
-    seen: int = 0,
-    flat: int = 0,
-    halo: int | None = None,
-    resized: float = 1.0,
-    base: int = KERNELS_BASE,
-) -> Memory:
-    """Memory of a task on blocks and what is around them.
+def _reading(plan: Plan) -> float:
+    """Bytes that are held while voxels are read, scaled and resized, for each of a window."""
+    rules = plan.intensity
+    # as they are, scaled, and one more
+    raw = plan.image.itemsize + 8 + 4 * (rules.merge != "none") + 4 * (rules.mode == "tile")
+    wanted = 2 * (plan.image.tissue is not None)
+    # voxels after each step of `terapose.algorithms.resize`, along X, Y and Z
+    left = [n / g for n, g in zip(plan.image.shape, plan.network_shape, strict=True)]
+    before, most = math.prod(left), raw * math.prod(left)
+    for axis in (2, 1, 0):
+        if left[axis] != 1:
+            after = before / left[axis]
+            # neighbours, their difference and the result, partly of 64 bits
+            most = max(most, 4 * before + 28 * after)
+            before = after
+    return most + wanted
+
+
+def of_follow(plan: Plan) -> int:
+    """Memory of a task that follows flows: its points, and the flows of the block and around it."""
+    window = _seen(plan, first_halo(plan.diameter.pixels))
+    return FOLLOW_BASE + math.prod(plan.block) * 80 + window * (26 if plan.flat else 38)
+
+
+def of_peaks(plan: Plan) -> int:
+    """Memory of a task that finds seeds: points that may end in a block, and how many do."""
+    return KERNELS_BASE + _seen(plan, travel(plan)) * 33 + math.prod(plan.block) * 10
+
+
+def of_masks(plan: Plan) -> int:
+    """Memory of a task that labels cells: points of whole cells, and where they can come to."""
+    far = travel(plan)
+    return KERNELS_BASE + _seen(plan, far) * 44 + _seen(plan, 2 * far) * 8
+
+
+def of_flow_errors(plan: Plan) -> int:
+    """Memory of a task that judges objects: in planes also those around them, and theirs."""
+    far = travel(plan)
+    seen = _seen(plan, 3 * far) * 32 if plan.flat else _seen(plan, far) * 104
+    return KERNELS_BASE + seen
+
+
+def of_blocks(*, seen: int = 0, flat: int = 0) -> Memory:
+    """Memory of a task on blocks and what is around them, as far as points travel.
 
     Parameters
     ----------
     seen, flat
         Bytes for each voxel that it reads, of volumes and of planes by themselves: these have
         more points for their size.
-    halo
-        Voxels that it reads around a block; None: as far as points travel.
-    resized
-        How many times as much that is where flows were resized.
-    base
-        Bytes of Python with its libraries and kernels.
     """
 
     def memory(plan: Plan) -> int:
-        times = resized if plan.resized else 1.0
-        return base + int(_seen(plan, halo) * (flat if plan.flat else seen) * times)
+        return KERNELS_BASE + _seen(plan, travel(plan)) * (flat if plan.flat else seen)
 
     return memory
 
 
 def of_own(plan: Plan) -> int:
     """Memory of a task that compares the labels of blocks."""
-    return 200 * MB + math.prod(plan.block) * 75
+    return 140 * MB + math.prod(plan.block) * 72
 
 
 def of_resized(plan: Plan) -> int:
@@ -173,7 +206,7 @@ def of_bands(plan: Plan) -> int:
     ]
     voxels = min(_around(plan.block, margins, shape), 3 * BAND)
     rows = _cells(plan, "measure") * 5 * (130 + 4 * len(plan.image.all_channels))
-    return BLOCKS_BASE + voxels * (36 if plan.flat else 24) + int(rows)
+    return BLOCKS_BASE + voxels * (31 if plan.flat else 24) + int(rows)
 
 
 def of_outlines(plan: Plan) -> int:
@@ -223,9 +256,8 @@ def of_store(plan: Plan) -> int:
     return int(store)
 
 
-def _seen(plan: Plan, halo: int | None) -> int:
+def _seen(plan: Plan, margin: int) -> int:
     """Voxels of a block and what is read around it."""
-    margin = travel(plan) if halo is None else halo
     return _around(plan.block, (0 if plan.flat else margin, margin, margin), plan.image.shape)
 
 
@@ -244,5 +276,5 @@ def _larger(plan: Plan) -> float:
 
 
 def travel(plan: Plan) -> int:
-    """Voxels that points travel, and seeds grow: few go farther than their cell is long."""
-    return math.ceil(1.5 * plan.model.diam_mean / plan.rescale) + 8
+    """Voxels that points travel, and seeds grow: no point goes much farther than a diameter."""
+    return math.ceil(1.1 * plan.diameter.pixels) + 8

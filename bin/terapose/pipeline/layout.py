@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from terapose.core.geometry import ZYX, zyx
+from terapose.core.geometry import ZYX, even, zyx
 from terapose.pipeline.sizes import FLAT_CHUNK
 
 MOST_VOXELS = 2**25
@@ -93,14 +93,22 @@ def choose_passes(
         pixels = most // slabs[axis]
         fits = math.prod(shape) // shape[axis] <= pixels
         edge = rectangle or (max(shape) if fits else math.isqrt(pixels))
-        # whole chunks, so that no other box of the pass reads what this one drops
         passes.append(
             zyx(
-                c if i == axis else n if n <= edge else min(n, c * max(1, edge // c))
+                c if i == axis else n if n <= edge else _edge(n, c, edge, given=bool(rectangle))
                 for i, (n, c) in enumerate(zip(shape, slabs, strict=True))
             )
         )
     return tuple(passes)
+
+
+def _edge(length: int, chunk: int, most: int, *, given: bool) -> int:
+    """Edge of rectangles: whole chunks, so that no two boxes read the same ones.
+
+    Unless it is given, rectangles are about as long as one another.
+    """
+    fit = max(1, most // chunk)
+    return min(length, chunk * (fit if given else even(math.ceil(length / chunk), fit)))
 
 
 def choose_block(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from terapose.core.geometry import AXES, ZYX
 from terapose.pipeline.estimate import travel
-from terapose.pipeline.sizes import CONVERT_EDGE, CONVERT_PLANES, FIRST_HALO
+from terapose.pipeline.sizes import CONVERT_EDGE, CONVERT_PLANES, first_halo
 
 if TYPE_CHECKING:
     from terapose.pipeline.plan import Plan
@@ -170,7 +170,7 @@ class Traffic:
 
     def follow(self) -> Requests:
         """Of the displacements, and the flows around blocks."""
-        return Requests(self.blocks, self.flows(FIRST_HALO))
+        return Requests(self.blocks, self.flows(first_halo(self.plan.diameter.pixels)))
 
     def peaks(self) -> Requests:
         """Of the end points in each voxel, and the displacements."""
