@@ -4,7 +4,8 @@
    with `terapose.api.runner.segment_file`, as `terapose segment` does, several times: with the
    diameter that is stated with the data, with that of the annotated objects, where it is another
    one, and with the one that the network finds in the image.
-   ``--flow-scaling cellpose`` shows what Cellpose's own steps along Z give.
+   ``--flow-scaling cellpose`` shows what Cellpose's own steps along Z give, ``--augment`` what
+   tiles that are flipped give.
 2. Each volume has a process of its own, so that its seconds and its peak memory are its own; planes
    are so small that several share one. Several processes run side by side. Nothing is random, the
    same labels come out each time.
@@ -51,19 +52,21 @@ from terapose.core.params import check
 from terapose.core.threads import limit
 from terapose.io.files import write_text
 
-SCALING = check({}).flow_scaling
 TOGETHER = 20
 """Planes that share a process."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one process does: images, the way they get their diameter, and how they are scored."""
+    """What one process does: images, the way they get their diameter, and how they are scored.
+
+    ``changed`` has parameters that are not as by default.
+    """
 
     samples: tuple[Sample, ...]
     way: str
     edges: tuple[float, ...]
-    scaling: str
+    changed: Mapping[str, Any]
 
 
 def score(sample: Sample, output: Path, work: Work) -> tuple[Row, dict[str, Any]]:
@@ -91,7 +94,7 @@ def score(sample: Sample, output: Path, work: Work) -> tuple[Row, dict[str, Any]
     from terapose.io.images.array_like import open_labels
     from terapose.pipeline.peak import peak_memory
 
-    given: dict[str, Any] = {}
+    given = dict(work.changed)
     if work.way == GIVEN:
         given["diameter"] = sample.diameter
     elif work.way == ANNOTATED:
@@ -99,7 +102,7 @@ def score(sample: Sample, output: Path, work: Work) -> tuple[Row, dict[str, Any]
     if sample.data_set.anisotropy is not None:
         given["anisotropy"] = sample.data_set.anisotropy
     begin = time.perf_counter()
-    record = segment_file(sample.image, output, check({**given, "flow_scaling": work.scaling}))
+    record = segment_file(sample.image, output, check(given))
     seconds, memory = time.perf_counter() - begin, peak_memory()
     reference = open_labels(sample.labels)[sample.region]
     labels = open_labels(output / "labels.zarr")[sample.region]
@@ -123,7 +126,7 @@ def _alone(work: Work) -> list[tuple[Row, dict[str, Any]]]:
         return [score(sample, Path(folder) / sample.name, work) for sample in work.samples]
 
 
-def works(samples: Sequence[Sample], scaling: str) -> Iterator[Work]:
+def works(samples: Sequence[Sample], changed: Mapping[str, Any]) -> Iterator[Work]:
     """Divide the images among processes: each volume by itself, planes together."""
     for data_set, own in groupby(samples, lambda one: one.data_set):
         images = list(own)
@@ -132,7 +135,7 @@ def works(samples: Sequence[Sample], scaling: str) -> Iterator[Work]:
         for way in WAYS if measured else (GIVEN, FOUND):
             step = TOGETHER if data_set.planar else 1
             for first in range(0, len(images), step):
-                yield Work(tuple(images[first : first + step]), way, edges, scaling)
+                yield Work(tuple(images[first : first + step]), way, edges, changed)
 
 
 def _run(tasks: Iterable[Work], workers: int, threads: int) -> tuple[list[Row], dict[str, Any]]:
@@ -214,19 +217,22 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--output", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--only", choices=names, nargs="+", default=names, help="some data sets")
-    parser.add_argument("--flow-scaling", choices=("anisotropy", "cellpose"), default=SCALING)
+    parser.add_argument("--flow-scaling", choices=("anisotropy", "cellpose"))
+    parser.add_argument("--augment", action="store_true", default=None)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="at once")
     given = parser.parse_args(words)
     if given.workers < 1:
         parser.error("--workers: at least 1")
+    options = {"flow_scaling": given.flow_scaling, "augment": given.augment}
+    changed = {name: value for name, value in options.items() if value is not None}
     # all of them are looked for before hours of work
     images = {name: find_samples(given.data, [name]) for name in given.only}
     threads = max(1, (os.cpu_count() or 1) // given.workers)
     for name, samples in images.items():
-        rows, model = _run(works(samples, given.flow_scaling), given.workers, threads)
+        rows, model = _run(works(samples, changed), given.workers, threads)
         facts = _environment(model, given.workers, threads)
-        if given.flow_scaling != SCALING:
-            facts["Parameters"] = f"`flow_scaling: {given.flow_scaling}`"
+        if changed:
+            facts["Parameters"] = ", ".join(f"`{name}: {changed[name]}`" for name in changed)
         write(given.output, samples[0].data_set, rows, facts)
         print(f"{name}: {len(samples)} images: {given.output}")
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from benchmarks import real_data, real_page
-from benchmarks.real_data import SCALING, Work, score, works, write
+from benchmarks.real_data import Work, score, works, write
 from benchmarks.real_page import ANNOTATED, FOUND, GIVEN, Row, found_beside_given, page, section_of
 from benchmarks.real_sets import DATA_SETS, DataSet, Sample, find_samples, size_edges
 
@@ -94,7 +94,7 @@ def script(data: Path, output: Path, *options: str) -> subprocess.CompletedProce
 @pytest.mark.slow
 def test_a_held_out_embryo_whatever_the_blocks(embryo: Path, tmp_path: Path) -> None:
     samples = find_samples(embryo, [EMBRYOS.name])
-    work = next(works(samples, SCALING))
+    work = next(works(samples, {}))
     [sample] = samples
     scored, model = score(sample, tmp_path / "one", work)
     assert model["name"] == "nuclei-large"
@@ -169,7 +169,7 @@ def test_threads_are_limited_before_a_process_starts(monkeypatch: pytest.MonkeyP
     for name in VARIABLES:
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr(real_data, "ProcessPoolExecutor", Process)
-    real_data._run([Work((), GIVEN, (), SCALING)] * 2, 1, 7)
+    real_data._run([Work((), GIVEN, (), {})] * 2, 1, 7)
     assert started == [["7", "7"]] * 2
 
 
@@ -203,7 +203,7 @@ def test_only_what_was_not_trained_on_is_scored(tmp_path: Path) -> None:
     # each has the diameter of its own nuclei
     assert [one.diameter for one in samples] == pytest.approx([4 / np.pi**0.5, 24 / np.pi**0.5])
     assert size_edges(samples) == (39.0, 74.0, 109.0)
-    assert [len(work.samples) for work in works(samples, SCALING)] == [2, 2]
+    assert [len(work.samples) for work in works(samples, {})] == [2, 2]
 
 
 def test_scores_are_means_of_volumes_and_pooled_in_planes(
@@ -265,7 +265,7 @@ def test_ways_in_which_images_get_their_diameter(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(real_data, "size_edges", lambda _: ())
     for data_set in DATA_SETS:
         sample = Sample(data_set, "a", "image", "labels", 14.0)
-        ways = [work.way for work in works([sample], SCALING)]
+        ways = [work.way for work in works([sample], {})]
         own = data_set.name.startswith(("nuclei3d", "cells3d"))
         assert ways == ([GIVEN, ANNOTATED, FOUND] if own else [GIVEN, FOUND])
 
