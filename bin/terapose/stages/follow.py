@@ -71,8 +71,7 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
         for piece in _pieces(plan, core, box, halo):
             some = lost[held_by(piece, starts[lost])]
             if len(some):
-                lowest, highest = starts[some].min(0), starts[some].max(0)
-                around = plan.around(Box(zyx(lowest), zyx(highest + 1)), halo)
+                around = plan.around(_hull(starts[some]), halo)
                 ends[some], far, left = _walk(job, around, *_field(job, around), starts[some])
                 excursion = max(excursion, far)
                 still.append(some[left])
@@ -124,6 +123,11 @@ def _pieces(plan: Plan, core: Box, seen: Box, halo: int) -> Iterator[Box]:
         for own, n, whole in zip(core.shape, seen.shape, plan.image.shape, strict=True)
     ]
     return (piece.moved(core.start) for piece in Grid(core.shape, zyx(edges)))
+
+
+def _hull(voxels: NDArray[np.int32]) -> Box:
+    """The smallest box with all of these voxels, of which there is one or more."""
+    return Box(zyx(voxels.min(axis=0).tolist()), zyx((voxels.max(axis=0) + 1).tolist()))
 
 
 def _field(job: Job, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
