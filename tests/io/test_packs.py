@@ -25,7 +25,8 @@ from terapose.pipeline.layout import (
     choose_passes,
     choose_slabs,
 )
-from terapose.pipeline.packs import MOST_PACK, choose_packs
+from terapose.pipeline.packs import choose_packs
+from terapose.pipeline.sizes import MOST_PACK
 
 SHAPE, CHUNK = (11, 20, 30), (2, 4, 5)
 PACKS = ((4,), (8, 12), (10, 15))

@@ -20,8 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from terapose.core.geometry import AXES
-from terapose.pipeline.packs import MOST_PACK
-from terapose.pipeline.sizes import BAND, CONVERT_PLANES, first_halo
+from terapose.pipeline.sizes import BAND, CONVERT_PLANES, MOST_PACK, first_halo
 
 if TYPE_CHECKING:
     from terapose.core.geometry import ZYX

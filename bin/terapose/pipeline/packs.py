@@ -11,9 +11,7 @@ import math
 
 from terapose.core.geometry import ZYX
 from terapose.io.store.arrays import Packs
-
-MOST_PACK = 2**26
-"""Bytes of a pack of chunks, uncompressed: who adds up sums holds the old one and the new one."""
+from terapose.pipeline.sizes import MOST_PACK
 
 
 def choose_packs(shape: ZYX, chunk: ZYX, itemsize: int, *boxes: ZYX) -> Packs:

@@ -15,6 +15,8 @@ STATISTICS_PLANES = 8
 CHUNK = 128
 FLAT_CHUNK = 512
 """Largest edge of the chunks of arrays that are written by blocks, of volumes and of planes."""
+MOST_PACK = 2**26
+"""Bytes of a pack of chunks, uncompressed: who adds up sums holds the old one and the new one."""
 BAND = 2**22
 """Most voxels that ``measure`` reads at a time, where a plane or a row has no more."""
 COUNTED = ((256, 256, 256), (8, 1024, 1024))
