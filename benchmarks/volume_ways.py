@@ -33,14 +33,11 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "`augment`: tiles also flipped, and averaged": {"augment": True},
     "`flow3d_smooth: 1`": {"flow3d_smooth": 1.0},
     "`flow3d_smooth: 2`": {"flow3d_smooth": 2.0},
+    "`flow3d_smooth: 3`": {"flow3d_smooth": 3.0},
     "`cellprob_threshold: -1`": {"cellprob_threshold": -1.0},
     "`cellprob_threshold: 1`": {"cellprob_threshold": 1.0},
-    "`min_size: 100`": {"min_size": 100},
-    "a diameter of 0.85 times that": {"times": 0.85},
-    "a diameter of 1.2 times that": {"times": 1.2},
-    "`mode: stitch`, `stitch_threshold: 0.25`": {"mode": "stitch", "stitch_threshold": 0.25},
 }
-"""What is changed in each; ``times``: the diameter."""
+"""What is changed in each."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,7 @@ def scores(volumes: Sequence[Volume], way: Mapping[str, Any]) -> str:
     for volume in volumes:
         whole = clear_border(volume.labels)
         diameter = median_diameter(whole if whole.any() else volume.labels)
-        given = {"diameter": diameter * way.get("times", 1.0), "voxel_size": volume.voxel}
-        given |= {name: value for name, value in way.items() if name != "times"}
-        found = terapose.segment(volume.image, **given)
+        found = terapose.segment(volume.image, diameter=diameter, voxel_size=volume.voxel, **way)
         one = scored(overlap_of(volume.labels[volume.part], found[volume.part]), THRESHOLDS)
         counts += [(true, one.reference, one.predicted) for true in one.true_positives]
     return " / ".join(f"{precision(*row):.3f}" for row in counts)
