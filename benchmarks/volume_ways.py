@@ -36,6 +36,9 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "`flow3d_smooth: 3`": {"flow3d_smooth": 3.0},
     "`cellprob_threshold: -1`": {"cellprob_threshold": -1.0},
     "`cellprob_threshold: 1`": {"cellprob_threshold": 1.0},
+    "both: 1 and -1": {"flow3d_smooth": 1.0, "cellprob_threshold": -1.0},
+    "both: 2 and -1": {"flow3d_smooth": 2.0, "cellprob_threshold": -1.0},
+    "both: 2 and -2": {"flow3d_smooth": 2.0, "cellprob_threshold": -2.0},
 }
 """What is changed in each."""
 
