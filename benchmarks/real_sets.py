@@ -153,10 +153,8 @@ class Sample:
 
     @property
     def annotated(self) -> float:
-        """Median diameter of annotated objects that no border cuts, or of all if it cuts each."""
-        labels = _read(self.labels)
-        whole = clear_border(labels)
-        return median_diameter(whole if whole.any() else labels)
+        """Median diameter of annotated objects (`diameter_of_whole`)."""
+        return diameter_of_whole(_read(self.labels))
 
     @property
     def region(self) -> tuple[slice, slice, slice]:
@@ -211,6 +209,12 @@ def _read(labels: str) -> NDArray[np.integer]:
     lazy = open_labels(labels)
     z, y, x = lazy.shape
     return lazy[0:z, 0:y, 0:x]
+
+
+def diameter_of_whole(labels: NDArray[np.integer]) -> float:
+    """Median diameter of objects that no border cuts, or of all if it cuts each."""
+    whole = clear_border(labels)
+    return median_diameter(whole if whole.any() else labels)
 
 
 def size_edges(samples: Sequence[Sample]) -> tuple[float, ...]:

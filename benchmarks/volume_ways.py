@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,12 @@ import numpy as np
 import tifffile
 from benchmarks.held_out import precision
 from benchmarks.nuclei_data import EMBRYO_VOXEL, PLANT_VOXEL, THRESHOLDS
+from benchmarks.real_sets import diameter_of_whole
 from numpy.typing import NDArray
-from skimage.segmentation import clear_border
 
 import terapose
 from terapose.apps.evaluate.counts import overlap_of
 from terapose.apps.evaluate.scores import scored
-from terapose.apps.train.data import median_diameter
 
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "as shipped": {},
@@ -51,6 +51,11 @@ class Volume:
     labels: NDArray[np.integer[Any]]
     voxel: tuple[float, float, float]
     part: tuple[slice, ...] = (slice(None),)
+
+    @cached_property
+    def diameter(self) -> float:
+        """Of its annotated nuclei."""
+        return diameter_of_whole(self.labels)
 
 
 def read_groups(data: Path) -> dict[str, list[Volume]]:
@@ -81,9 +86,9 @@ def scores(volumes: Sequence[Volume], way: Mapping[str, Any]) -> str:
     """Average precision of all objects of some volumes together, at all thresholds."""
     counts = np.zeros((len(THRESHOLDS), 3))
     for volume in volumes:
-        whole = clear_border(volume.labels)
-        diameter = median_diameter(whole if whole.any() else volume.labels)
-        found = terapose.segment(volume.image, diameter=diameter, voxel_size=volume.voxel, **way)
+        found = terapose.segment(
+            volume.image, diameter=volume.diameter, voxel_size=volume.voxel, **way
+        )
         one = scored(overlap_of(volume.labels[volume.part], found[volume.part]), THRESHOLDS)
         counts += [(true, one.reference, one.predicted) for true in one.true_positives]
     return " / ".join(f"{precision(*row):.3f}" for row in counts)
