@@ -116,6 +116,7 @@ done
 mkdir "$home/kernels"
 /usr/local/bin/python3 -m terapose.pipeline.compiling
 /usr/local/bin/terapose simulate "$scratch/nuclei.zarr" --shape 16,80,80
+/usr/local/bin/terapose simulate "$scratch/slide.zarr" --kind slide --shape 80,80
 
 # 7
 # Apptainer, which needs none, may not let one be made without root

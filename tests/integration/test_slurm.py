@@ -42,6 +42,12 @@ process {
     }
 }
 """
+ENDLESS = """
+process.withName:MASKS {
+    ext.needs = [memory: 1500000000, seconds: 600, cpus: 1, gpus: 0]
+    beforeScript = "export PYTHONPATH='FOLDER'"
+}
+"""
 STARTS = {"slow": "time.sleep(300)", "large": "x = b'x' * 1_500_000_000; time.sleep(300)"}
 """What Python does first, by the folder that it looks into."""
 
@@ -152,3 +158,26 @@ def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_draine
     memory, seconds = planned(launch.work, "gradients-yx")
     limit = time.strftime("%H:%M:%S", time.gmtime(min(seconds, 3600)))
     assert asked["GRADIENTS_YX"] == {f"--mem {memory >> 20}M", f"-t {limit}"}
+
+
+def test_what_the_scheduler_says_of_a_task_that_never_has_enough_memory_comes_last(
+    launches: Launches,  # noqa: F811
+    image: Path,  # noqa: F811
+) -> None:
+    launch = launches("endless")
+    # whatever it is given up to the site's limit, of which it takes no more than it has to
+    start = "x = []\nwhile True:\n    x.append(b'x' * 100_000_000)\n    time.sleep(0.05)\n"
+    (launch.path / "sitecustomize.py").write_text(f"import time\n{start}")
+    limited = SITE.replace("6.GB", "2.GB")
+    site = settings(launch.path, limited + ENDLESS.replace("FOLDER", str(launch.path)))
+    words = ("--input", image, "--single_task", "false", "-profile", "slurm", "-c", site)
+    run = launch.start(*words)
+    assert run.wait().process.returncode == 1, run.said
+    scripts = {path.parent: path.read_text() for path in launch.work.glob("*/*/.command.run")}
+    tried = [folder for folder, text in scripts.items() if ":MASKS (" in text]
+    asked = [re.findall(r"^#SBATCH --mem (\S+)", scripts[folder], re.M) for folder in tried]
+    # as much as the site has, and then no more often
+    assert sorted(asked) == [["1430M"], ["2048M"]]
+    *_, named, last = (line for line in run.said.splitlines() if line.startswith("terapose: "))
+    assert named.startswith("terapose: SEGMENT:FLOWS:MASKS (nuclei 0): ")
+    assert "exceeded memory limit" in last and any(str(folder) in named for folder in tried)

@@ -80,6 +80,21 @@ def test_the_labels_are_those_of_the_cpu(
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("given", [{}, {"diameter": 20}], ids=["sought", "given"])
+def test_without_a_gpu_no_network_runs(
+    given: dict[str, Any], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: object) -> None:
+        raise AssertionError("a network runs")
+
+    monkeypatch.setattr(base.Network, "__call__", run)
+    path = str(write_zarr(tmp_path / "a.zarr", nuclei((6, 40, 40))[0]))
+    params = check({"model": str(tiny_model), "use_gpu": True, "anisotropy": 1, **given})
+    with pytest.raises(InputError, match=r"^device: this device is not available; got cuda \("):
+        segment_file(path, tmp_path / "out", params)
+
+
 def test_fewer_tiles_at_once_are_another_kind_of_machine(
     tiny_model: Path,
     tmp_path: Path,

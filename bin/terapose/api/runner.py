@@ -208,8 +208,8 @@ def _segment(
     part: Box | None,
 ) -> _Made:
     """Segment an image that was checked, in a folder that no other run writes to."""
-    from terapose.networks.ensemble import resolve_all
-    from terapose.pipeline.sized import plan_of
+    from terapose.networks.ensemble import identify_all, resolve_all
+    from terapose.pipeline.sized import is_sought, plan_of
     from terapose.stages import plan as plan_stage
 
     with ExitStack() as stack:
@@ -230,6 +230,9 @@ def _segment(
         model_files = resolve_all(params.model, digest=params.model_digest)
         opened, params = find_all(opened, params, model_files)
         opened = opened if part is None else part_of(opened, part)
+        if params.use_gpu and is_sought(identify_all(model_files), params) and not how_many("cuda"):
+            # before cells are measured, on CPUs
+            _confirm_device("cuda")
         plan = plan_of(opened, model_files, params)
         _say_diameter(plan)
         store = home.store(plan.digest)

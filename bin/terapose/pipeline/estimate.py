@@ -147,6 +147,15 @@ def of_flow_errors(plan: Plan) -> int:
     return KERNELS_BASE + seen
 
 
+def of_cell_holes(plan: Plan) -> int:
+    """Memory of a task that finds holes of joined cells, of which most end one block further on."""
+    z, y, x = plan.block
+    margins = (0, travel(plan), travel(plan))
+    read = _around((min(2 * z, plan.image.shape[0]), y, x), margins, plan.image.shape)
+    kept = min(16 * math.prod(plan.chunk), math.prod(plan.image.shape))
+    return KERNELS_BASE + read * 13 + kept * 8
+
+
 def of_blocks(*, seen: int = 0, flat: int = 0) -> Memory:
     """Memory of a task on blocks and what is around them, as far as points travel.
 

@@ -167,7 +167,7 @@ GRAPH = (
         "Find the holes in cells joined from planes (mode stitch).",
         "blocks",
         over="blocks",
-        memory=estimate.of_blocks(flat=60),
+        memory=estimate.of_cell_holes,
         requests=Traffic.objects,
         modes=("stitch",),
     ),

@@ -1,8 +1,8 @@
 """cell_holes (mode stitch): the holes of joined cells, in three dimensions.
 
 Joining planes can enclose voxels that no plane encloses. A cell is done by the block in which its
-first voxel is. Its box is known, so what is read is exactly that, however many blocks it crosses:
-the small ones of a block together, each large one by itself.
+first voxel is. Its box is known, so what is held is exactly that, however many blocks it crosses:
+the small ones of a block together, each large one by itself, and some chunks that they share.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.algorithms.objects.filters import HOLES, box_of, together
+from terapose.algorithms.objects.filters import HOLES, ReadBox, box_of, together
 from terapose.algorithms.objects.numbered import numbered
 from terapose.core.tables import Table, empty, merged, select, windows
 from terapose.core.voxels import blocks_of_indices
-from terapose.intermediates.flows import read_flows
-from terapose.intermediates.objects import holes_of
-from terapose.intermediates.relabel_map import named_labels
+from terapose.intermediates.objects import holes_of, read_labels
 from terapose.io.store.long_tables import ByNumber, get_window, put_rows, put_window
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
@@ -27,11 +25,12 @@ from terapose.pipeline.state import Added, State
 def run(job: Job) -> dict[str, Any]:
     """Find the holes of one task's cells; they go to the store as a table."""
     objects, block = _cells_of(job)
-    tables = []
+    read, tables = read_labels(job), []
     for item in job.items:
         core = job.plan.grid[item]
         near = core.grow(core.shape)
-        tables += [_holes(job, cells) for cells in together(select(objects, block == item), near)]
+        parts = together(select(objects, block == item), near)
+        tables += [_holes(job, cells, read) for cells in parts]
     name = job.name(f"{job.task}.npz")
     return {"holes": name, **put_rows(job.store, name, [empty(HOLES), *tables])}
 
@@ -48,11 +47,10 @@ def _cells_of(job: Job) -> tuple[Table, NDArray[np.int64]]:
     return cells, cells.pop("block")
 
 
-def _holes(job: Job, objects: Table) -> dict[str, NDArray[Any]]:
+def _holes(job: Job, objects: Table, read: ReadBox) -> Table:
     """Voxels of the holes of cells that are read together."""
     box = box_of(objects)
-    labels = named_labels(job, box).astype(np.int64)
-    probability = read_flows(job, job.before.flows, box)[-1]
+    labels, probability = read(box)
     return holes_of(job, numbered(labels, objects["id"]), objects["id"], labels, probability, box)
 
 
