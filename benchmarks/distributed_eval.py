@@ -40,7 +40,9 @@ from terapose.networks.loading import load
 from terapose.networks.weights import resolve
 
 Shape = tuple[int, int, int]
-SMALL: Shape = (8, 24, 24)
+SMALL: Shape = (24, 48, 96)
+HALF: Shape = (24, 48, 48)
+"""Of what is run before: `distributed_eval` fails if there is one block only, or no cell in any."""
 OPTIONS: dict[str, Any] = {"do_3D": True, "z_axis": 0, "flow_threshold": 0.0}
 
 
@@ -50,7 +52,7 @@ def evaluated(image: NDArray[Any], **_given: object) -> Any:
     It is made for nuclei of this size. `distributed_eval` passes a diameter on, which says how much
     blocks overlap; `eval` would take it for one of another network, and resize the image.
     """
-    network = load(resolve("nuclei-small"))
+    network = load(resolve("auto"))
     options = {**OPTIONS, "bsize": network.tile, "channel_axis": -1}
     return model_of(network).eval(np.asarray(image, np.float32)[..., None], **options)
 
@@ -149,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tempfile.TemporaryDirectory(prefix="distributed-") as place,
             ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
         ):
-            pool.submit(timed, name, SMALL, SMALL, Path(place, "small")).result()
+            pool.submit(timed, name, SMALL, HALF, Path(place, "small")).result()
             run = pool.submit(timed, name, shape, block, Path(place, "run")).result()
             labels = np.load(Path(place, "run", "labels.npy"))
         right = labels if right is None else right

@@ -152,8 +152,7 @@ def of_cell_holes(plan: Plan) -> int:
     z, y, x = plan.block
     margins = (0, travel(plan), travel(plan))
     read = _around((min(2 * z, plan.image.shape[0]), y, x), margins, plan.image.shape)
-    kept = min(16 * math.prod(plan.chunk), math.prod(plan.image.shape))
-    return KERNELS_BASE + read * 13 + kept * 8
+    return KERNELS_BASE + read * 13 + math.prod(plan.chunk) * 24
 
 
 def of_blocks(*, seen: int = 0, flat: int = 0) -> Memory:

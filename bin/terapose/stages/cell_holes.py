@@ -2,7 +2,7 @@
 
 Joining planes can enclose voxels that no plane encloses. A cell is done by the block in which its
 first voxel is. Its box is known, so what is held is exactly that, however many blocks it crosses:
-the small ones of a block together, each large one by itself, and some chunks that they share.
+the small ones of a block together, each large one by itself.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.algorithms.objects.filters import HOLES, ReadBox, box_of, together
+from terapose.algorithms.objects.filters import HOLES, box_of, together
 from terapose.algorithms.objects.numbered import numbered
+from terapose.core.geometry import Grid
 from terapose.core.tables import Table, empty, merged, select, windows
 from terapose.core.voxels import blocks_of_indices
-from terapose.intermediates.objects import holes_of, read_labels
+from terapose.intermediates.flows import read_flows
+from terapose.intermediates.objects import holes_of
+from terapose.intermediates.relabel_map import named_labels
 from terapose.io.store.long_tables import ByNumber, get_window, put_rows, put_window
 from terapose.pipeline.job import Job, Result
 from terapose.pipeline.state import Added, State
@@ -25,12 +28,12 @@ from terapose.pipeline.state import Added, State
 def run(job: Job) -> dict[str, Any]:
     """Find the holes of one task's cells; they go to the store as a table."""
     objects, block = _cells_of(job)
-    read, tables = read_labels(job), []
+    tables = []
     for item in job.items:
         core = job.plan.grid[item]
         near = core.grow(core.shape)
         parts = together(select(objects, block == item), near)
-        tables += [_holes(job, cells, read) for cells in parts]
+        tables += [_holes(job, cells) for cells in parts]
     name = job.name(f"{job.task}.npz")
     return {"holes": name, **put_rows(job.store, name, [empty(HOLES), *tables])}
 
@@ -47,11 +50,18 @@ def _cells_of(job: Job) -> tuple[Table, NDArray[np.int64]]:
     return cells, cells.pop("block")
 
 
-def _holes(job: Job, objects: Table, read: ReadBox) -> Table:
+def _holes(job: Job, objects: Table) -> Table:
     """Voxels of the holes of cells that are read together."""
     box = box_of(objects)
-    labels, probability = read(box)
-    return holes_of(job, numbered(labels, objects["id"]), objects["id"], labels, probability, box)
+    labels, probability = np.empty(box.shape, job.before.dtype), np.empty(box.shape, np.float32)
+    chunks = Grid(job.plan.image.shape, job.plan.chunk)
+    for number in chunks.touching(box):
+        # one by one: lookups and flows take more than what is kept of them
+        part = chunks[number].intersect(box)
+        labels[part.within(box)] = named_labels(job, part)
+        probability[part.within(box)] = read_flows(job, job.before.flows, part)[-1]
+    local = numbered(labels, objects["id"])
+    return holes_of(job, local, objects["id"], labels, probability, box)
 
 
 def gather(job: Job, results: list[Result]) -> Added:
