@@ -179,7 +179,8 @@ def ran(folder: Path, edge: int, jobs: int) -> tuple[Done, float, float]:
     wall
         Seconds of wall time.
     start
-        Seconds that a task takes beside its own.
+        Seconds that a task or a gather takes beside its own, those in which a worker waits among
+        them.
     """
     with pool_of(jobs) as pool:
         for name in ("first", "small"):
@@ -200,7 +201,11 @@ def _run(
     begun = time.perf_counter()
     done = run_stages(Runner(plan, store, pool), params, given, stages)
     wall = time.perf_counter() - begun
-    own = [r["seconds"] for receipts in done.receipts.values() for r in receipts]
+    own = [
+        seconds
+        for step in done.state.history
+        for seconds in [r["seconds"] for r in done.receipts.get(step.stage, [])] or [step.seconds]
+    ]
     return done, wall, max(0.0, wall * jobs - sum(own)) / len(own)
 
 

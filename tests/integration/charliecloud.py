@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("mmdebstrap", "ch-run", "unshare", "chroot")
+TOOLS = ("mmdebstrap", "unshare", "chroot")
 SOURCES = (
     *("__init__.py", "LICENSE", "README.md", "pyproject.toml", "assets", "bin"),
     *("requirements/runtime.txt", "containers/install.sh"),
@@ -27,11 +27,11 @@ exec chroot "$1" sh /tmp/source/containers/install.sh cpu
 _PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def missing() -> str:
-    """Why there can be no image here, or none that runs; nothing if there can."""
-    tools = [name for name in TOOLS if shutil.which(name) is None]
+def missing(runs: str = "ch-run") -> str:
+    """Why there can be no image here, or none that a program runs; nothing if there can."""
+    tools = [name for name in (*TOOLS, runs) if shutil.which(name) is None]
     if tools:
-        return f"no {', '.join(tools)} (apt-get install mmdebstrap charliecloud)"
+        return f"not installed: {', '.join(tools)}"
     if os.geteuid() != 0:
         return "root file systems are made as root"
     for words, reason in (
@@ -64,16 +64,21 @@ def run_in(image: Path, folder: Path, *words: object, **known: str) -> str:
     return done.stdout
 
 
+def compiled(folder: Path) -> set[str]:
+    """Names of the files of compiled code."""
+    return {path.name for path in folder.rglob("*.nbc")}
+
+
 def run_as_user(
-    *words: object, cwd: Path, timeout: float | None = None, **known: str
+    *words: object, cwd: Path, user: int = USER, timeout: float | None = None, **known: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as the user, who has no home and no variables but these."""
+    """Run a command as a user, who has no variables but these."""
     return subprocess.run(
         [*map(str, words)],
         cwd=cwd,
         env={"PATH": os.environ["PATH"], "USER": "nobody", **known},
-        user=USER,
-        group=USER,
+        user=user,
+        group=user,
         extra_groups=[],
         capture_output=True,
         text=True,

@@ -1,7 +1,7 @@
 """The image of containers/install.sh, run by Charliecloud: the same bytes as without a container.
 
 `make test-integration` runs it where mmdebstrap and charliecloud are installed. The image is made
-once for what is in the repository, under TERAPOSE_IMAGES if that names a folder.
+by tests/integration/conftest.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from tests.asked import ASKED, only_if_asked
-from tests.integration import charliecloud, slurm
-from tests.integration.charliecloud import USER, missing, run_as_user, run_in
+from tests.integration import slurm
+from tests.integration.charliecloud import USER, compiled, missing, run_as_user, run_in
 from tests.workflow.launch import PATIENCE, ROOT, environment, needs_engine, results, segment
 
 pytestmark = [
@@ -25,19 +25,6 @@ pytestmark = [
     only_if_asked,
     pytest.mark.skipif(ASKED and bool(missing()), reason=missing() if ASKED else ""),
 ]
-
-
-@pytest.fixture(scope="module")
-def image() -> Iterator[Path]:
-    """The image, a folder that belongs to another user."""
-    named = os.environ.get("TERAPOSE_IMAGES")
-    if named:
-        Path(named).mkdir(parents=True, exist_ok=True)
-        yield charliecloud.image(Path(named).resolve())
-        return
-    with tempfile.TemporaryDirectory(prefix="image-") as folder:
-        Path(folder).chmod(0o755)
-        yield charliecloud.image(Path(folder))
 
 
 def _forget() -> None:
@@ -70,11 +57,6 @@ def work(image: Path, folder: Path) -> Path:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     return folder / "work"
-
-
-def compiled(folder: Path) -> set[str]:
-    """Names of the files of compiled code."""
-    return {path.name for path in folder.rglob("*.nbc")}
 
 
 def kept() -> set[str]:

@@ -167,9 +167,8 @@ def test_what_the_scheduler_says_of_a_task_that_never_has_enough_memory_comes_la
     image: Path,  # noqa: F811
 ) -> None:
     launch = launches("endless")
-    # whatever it is given up to the site's limit, of which it takes no more than it has to
-    start = "x = []\nwhile True:\n    x.append(b'x' * 100_000_000)\n    time.sleep(0.05)\n"
-    (launch.path / "sitecustomize.py").write_text(f"import time\n{start}")
+    start = "import time\nx = b'x' * 2_500_000_000\ntime.sleep(300)\n"
+    (launch.path / "sitecustomize.py").write_text(start)
     limited = SITE.replace("6.GB", "2.GB")
     site = settings(launch.path, limited + ENDLESS.replace("FOLDER", str(launch.path)))
     words = ("--input", image, "--single_task", "false", "-profile", "slurm", "-c", site)

@@ -282,7 +282,7 @@ def test_recipes_of_images_take_what_the_tested_one_takes() -> None:
     assert {name for line in lines for name in line.split()} == set(SOURCES)
     text = (containers / "terapose.def").read_text()
     assert set(re.findall(r"^    (\S+) /source/\1$", text, re.M)) == set(SOURCES)
-    # SingularityCE 4.3 takes an argument with an empty default for one that has none
+    # none with an empty default
     used = set(re.findall(r"{{ (\w+) }}", text))
     assert used == set(re.findall(r"^    (\w+)=.", text, re.M)) >= {"torch_index", "kernels"}
     for name in ("Containerfile", "terapose.def"):

@@ -152,7 +152,8 @@ def of_cell_holes(plan: Plan) -> int:
     z, y, x = plan.block
     margins = (0, travel(plan), travel(plan))
     read = _around((min(2 * z, plan.image.shape[0]), y, x), margins, plan.image.shape)
-    return KERNELS_BASE + read * 13 + math.prod(plan.chunk) * 24
+    chunk = max(math.prod(plan.chunk) * 24, math.prod(plan.slabs) * 4 * plan.components)
+    return KERNELS_BASE + read * 13 + chunk
 
 
 def of_blocks(*, seen: int = 0, flat: int = 0) -> Memory:

@@ -7,6 +7,8 @@ the small ones of a block together, each large one by itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from terapose.algorithms.objects.filters import HOLES, box_of, together
 from terapose.algorithms.objects.numbered import numbered
-from terapose.core.geometry import Grid
+from terapose.core.geometry import Box, Grid, zyx
 from terapose.core.tables import Table, empty, merged, select, windows
 from terapose.core.voxels import blocks_of_indices
 from terapose.intermediates.flows import read_flows
@@ -53,15 +55,25 @@ def _cells_of(job: Job) -> tuple[Table, NDArray[np.int64]]:
 def _holes(job: Job, objects: Table) -> Table:
     """Voxels of the holes of cells that are read together."""
     box = box_of(objects)
-    labels, probability = np.empty(box.shape, job.before.dtype), np.empty(box.shape, np.float32)
-    chunks = Grid(job.plan.image.shape, job.plan.chunk)
-    for number in chunks.touching(box):
-        # one by one: lookups and flows take more than what is kept of them
-        part = chunks[number].intersect(box)
-        labels[part.within(box)] = named_labels(job, part)
-        probability[part.within(box)] = read_flows(job, job.before.flows, part)[-1]
+    flows = job.before.flows
+    labels = _by_chunks(job, box, job.before.labels, job.before.dtype, partial(named_labels, job))
     local = numbered(labels, objects["id"])
+    probability = _by_chunks(
+        job, box, flows, "float32", lambda part: read_flows(job, flows, part)[-1]
+    )
     return holes_of(job, local, objects["id"], labels, probability, box)
+
+
+def _by_chunks(
+    job: Job, box: Box, name: str, dtype: str, read: Callable[[Box], NDArray[Any]]
+) -> NDArray[Any]:
+    """What is made of an array in a box, of one chunk after another: it takes more than is kept."""
+    chunks = Grid(job.plan.image.shape, zyx(job.store.info(name).chunks[-3:]))
+    found = np.empty(box.shape, dtype)
+    for number in chunks.touching(box):
+        part = chunks[number].intersect(box)
+        found[part.within(box)] = read(part)
+    return found
 
 
 def gather(job: Job, results: list[Result]) -> Added:
