@@ -201,12 +201,16 @@ def _run(
     begun = time.perf_counter()
     done = run_stages(Runner(plan, store, pool), params, given, stages)
     wall = time.perf_counter() - begun
-    own = [
-        seconds
-        for step in done.state.history
-        for seconds in [r["seconds"] for r in done.receipts.get(step.stage, [])] or [step.seconds]
-    ]
+    own = [seconds for work in work_done(done, "seconds") for seconds in work.seconds]
     return done, wall, max(0.0, wall * jobs - sum(own)) / len(own)
+
+
+def work_done(done: Done, key: str) -> list[Work]:
+    """The stages of a run, with what receipts say of their tasks, or the seconds of a gather."""
+    return [
+        Work(step.stage, [r[key] for r in done.receipts.get(step.stage, [])] or [step.seconds])
+        for step in done.state.history
+    ]
 
 
 def compare(edge: int) -> bool:
@@ -214,18 +218,13 @@ def compare(edge: int) -> bool:
     with tempfile.TemporaryDirectory(prefix="simulation-") as name:
         runs = {jobs: ran(Path(name), edge, jobs) for jobs in (1, 2)}
     done = runs[1][0]
-    steps = done.state.history
     agree = True
     columns = ("processes", "start of a task", "simulated", "measured", "error")
     print(f"| {' | '.join(columns)} |\n|{' ---: |' * len(columns)}")
     for jobs, (_, wall, start) in runs.items():
         # alone, a process has all threads; in a pool each has one
         key = "seconds" if jobs == 1 else "processor_seconds"
-        works = [
-            Work(step.stage, [r[key] for r in done.receipts.get(step.stage, [])] or [step.seconds])
-            for step in steps
-        ]
-        simulated = simulate(works, Site(jobs, start=start))
+        simulated = simulate(work_done(done, key), Site(jobs, start=start))
         error = simulated / wall - 1
         agree &= abs(error) <= TOLERATED
         figures = (f"{start * 1e3:.0f} ms", f"{simulated:.1f} s", f"{wall:.1f} s", f"{error:+.0%}")
