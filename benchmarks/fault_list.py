@@ -251,7 +251,7 @@ FAULTS = (
     ),
     Fault(
         "percentiles are those of a part",
-        "stages/percentiles.py",
+        "intermediates/normalizing/histograms.py",
         "    for result in results:\n        found = unpack",
         "    for result in results[:1]:\n        found = unpack",
         ("tests/algorithms/test_intensity.py::test_percentiles_are_exact",),

@@ -21,7 +21,8 @@ from terapose.algorithms.normalize.histogram import (
 )
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Grid
-from terapose.intermediates.intensities import pack, sampled, stride, unpack
+from terapose.intermediates.intensities import sampled, stride
+from terapose.intermediates.normalizing.histograms import pack, unpack
 from terapose.pipeline.job import Job
 from terapose.pipeline.running import run_gather
 from terapose.pipeline.state import State

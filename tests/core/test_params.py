@@ -52,7 +52,14 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"normalize": "lowhigh"}, "lowhigh: nothing given"),
     ({"normalize": "lowhigh", "lowhigh": [5, 5]}, "lowhigh: got [5.0, 5.0], allowed: low < high"),
     ({"lowhigh": [0, 5]}, "lowhigh: given, allowed: only with normalize 'lowhigh'"),
-    ({"invert": True, "normalize": "none"}, "invert: true, allowed: only with a normalisation"),
+    (
+        {"invert": True, "normalize": "none"},
+        "invert: given, allowed: only with normalize 'global', 'plane', 'tile' or 'lowhigh'",
+    ),
+    (
+        {"foreground_min": 3, "normalize": "tile"},
+        "foreground_min: given, allowed: only with normalize 'global' or 'plane'",
+    ),
     ({"block_shape": [64, 0, 64]}, "block_shape: got [64, 0, 64], allowed: three numbers above 0"),
     *(
         ({"voxel_size": wrong}, f"voxel_size: got {wrong!r}, allowed: three numbers in micro")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from terapose.core.errors import InputError
 from terapose.core.params import check
 from terapose.networks.files import identify
 from terapose.pipeline.checked import open_checked
-from terapose.pipeline.graph import memory_of
+from terapose.pipeline.graph import STAGES, memory_of
 from terapose.pipeline.needs import LEAST, NOTHING, needs_of
 from terapose.pipeline.plan import Plan, items
 from terapose.pipeline.planning import make_plan
@@ -88,7 +89,9 @@ def test_what_cannot_fit_is_refused(
     assert plan_of(**{**given, "max_memory": least})
 
 
-def test_tasks_ask_for_what_was_projected(plan_of: MakePlan) -> None:
+def test_tasks_ask_for_what_was_projected(
+    plan_of: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = plan_of()
     for stage, memory in memory_of(plan).items():
         needs = needs_of(plan, stage)
@@ -99,7 +102,13 @@ def test_tasks_ask_for_what_was_projected(plan_of: MakePlan) -> None:
             0,
         )
     assert needs_of(plan, "convert") == NOTHING
-    assert needs_of(plan_of(use_gpu=True), "gradients-yx").gpus == 1
+    on_gpu = plan_of(use_gpu=True)
+    assert [needs_of(on_gpu, stage).gpus for stage in ("gradients-yx", "follow")] == [1, 0]
+    # a stage that takes the parameter, and nothing else
+    given = replace(STAGES["follow"], parameters=("use_gpu",))
+    monkeypatch.setitem(STAGES, "follow", given)
+    assert [needs_of(plan, "follow").gpus for plan in (plan, on_gpu)] == [0, 1]
+    monkeypatch.undo()
     # more to do in a task takes longer
     assert needs_of(plan_of(max_tasks=10), "follow").seconds > needs_of(plan, "follow").seconds
 

@@ -6,7 +6,7 @@ import logging
 import warnings
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tests.synthetic import write_ome_zarr, write_zarr
 
 from terapose.core.errors import InputError
-from terapose.core.params import Parameters, check
+from terapose.core.params import check
 from terapose.io.images.model import Image
 from terapose.networks.weights import resolve
 from terapose.pipeline import sampling, sized
@@ -256,12 +256,3 @@ def test_windows_of_a_region_are_those_of_the_region(tmp_path: Path) -> None:
     assert ones
     for one, other in zip(ones, others, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_no_normalisation_is_taken_for_another() -> None:
-    """Sampling takes all modes but ``none`` and ``lowhigh`` for ones of percentiles.
-
-    Before a new one is listed here, see to the files in docs/architecture.md (Package layout).
-    """
-    modes = get_args(Parameters.model_fields["normalize"].annotation)
-    assert {*modes} == {"global", "plane", "tile", "none", "lowhigh"}

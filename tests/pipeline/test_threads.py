@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +15,7 @@ import pytest
 
 import terapose
 from terapose.io.store.store import Store
+from terapose.pipeline.graph import STAGES
 from terapose.pipeline.local import Pool, Runner
 from terapose.pipeline.plan import Plan
 from terapose.pipeline.state import State
@@ -78,3 +80,19 @@ def test_no_core_is_left_to_itself(workers: int, gpus: int, tasks: int, share: i
     runner = Runner(cast(Plan, plan), cast(Store, store), pool, gpus=own, cores=16)
     runner.scatter("gradients-yx", {}, State())
     assert [one for some in own or [pool] for one in some.shares] == [share] * tasks
+
+
+@pytest.mark.parametrize("stage", ["gradients-yx", "follow"])
+def test_stages_that_use_gpus_have_them(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which do is in their description: here one does that is no pass of the network."""
+    described = STAGES[stage]
+    takes = {*described.parameters, "use_gpu"}
+    monkeypatch.setitem(STAGES, stage, replace(described, parameters=tuple(sorted(takes))))
+    plan = SimpleNamespace(tasks={stage: range(4), "masks": range(4)}, dump=lambda: "")
+    store = SimpleNamespace(address="", run="")
+    pool, own = Noting(2), [Noting(1), Noting(1)]
+    runner = Runner(cast(Plan, plan), cast(Store, store), pool, gpus=own, cores=2)
+    runner.scatter(stage, {}, State())
+    assert [len(gpu.shares) for gpu in own] == [2, 2] and not pool.shares
+    runner.scatter("masks", {}, State())
+    assert len(pool.shares) == 4

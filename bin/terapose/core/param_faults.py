@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from terapose.core.errors import shown
 from terapose.core.near import did_you_mean
+from terapose.core.normalizing import NORMALIZATIONS, with_parameter
 from terapose.core.other_names import elsewhere
 from terapose.core.region import is_box
 
@@ -92,20 +93,18 @@ def across(params: Parameters) -> list[str]:
     low, high = params.percentiles
     if not 0 <= low < high <= 100:
         faults.append(f"percentiles: got {[low, high]}, allowed: 0 <= low < high <= 100")
-    if params.normalize == "lowhigh" and params.lowhigh is None:
-        faults.append("lowhigh: nothing given, allowed: two intensities with normalize 'lowhigh'")
+    taken = NORMALIZATIONS[params.normalize].takes
+    if "lowhigh" in taken and params.lowhigh is None:
+        allowed = f"two intensities with normalize {with_parameter('lowhigh')}"
+        faults.append(f"lowhigh: nothing given, allowed: {allowed}")
     ends = params.lowhigh
     if ends is not None and len(ends) not in (2, 2 * len(params.channels)):
         faults.append(f"lowhigh: got {list(ends)}, allowed: two numbers, or two for each channel")
     elif ends is not None and not all(a < b for a, b in zip(ends[::2], ends[1::2], strict=True)):
         faults.append(f"lowhigh: got {list(ends)}, allowed: low < high")
-    if params.lowhigh is not None and params.normalize != "lowhigh":
-        faults.append("lowhigh: given, allowed: only with normalize 'lowhigh'")
-    if params.invert and params.normalize == "none":
-        faults.append("invert: true, allowed: only with a normalisation")
-    counting = ("global", "plane")
-    if params.foreground_min is not None and params.normalize not in counting:
-        faults.append("foreground_min: given, allowed: only with normalize 'global' or 'plane'")
+    for name in ("lowhigh", "invert", "foreground_min"):
+        if getattr(params, name) not in (None, False) and name not in taken:
+            faults.append(f"{name}: given, allowed: only with normalize {with_parameter(name)}")
     for name in ("block_shape", "voxel_size"):
         values = getattr(params, name)
         if values is not None and min(values) <= 0:

@@ -8,6 +8,7 @@ from functools import partial
 
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box
+from terapose.core.normalizing import NORMALIZATIONS
 from terapose.core.params import Parameters
 from terapose.core.region import box_text
 from terapose.io.images.channels import channel_numbers, measured_channels
@@ -211,17 +212,17 @@ def _idle(params: Parameters, mode: str, anisotropy: float) -> dict[str, str]:
     """
     in_mode, normalized = f"in mode {mode}", f"with normalize {params.normalize}"
     below = f"with anisotropy {anisotropy:g}" if anisotropy <= 1 else ""
-    unscaled = normalized if params.normalize in ("none", "lowhigh") else ""
-    is_mixed = params.channel_merge == "gmm"
+    takes = NORMALIZATIONS[params.normalize].takes
+    percentiles = "with channel_merge gmm" if params.channel_merge == "gmm" else ""
     found = {
         "anisotropy": in_mode if mode != "3d" else "",
         "flow_scaling": in_mode if mode != "3d" else below,
         "stitch_threshold": in_mode if mode != "stitch" else "",
         "tile_overlap": "with augment: tiles overlap by half" if params.augment else "",
         "batch_size": "on a GPU" if params.use_gpu else "",
-        "percentiles": "with channel_merge gmm" if is_mixed else unscaled,
-        "percentile_sampling": "" if params.normalize in ("global", "plane") else normalized,
-        "normalize_tile": normalized if params.normalize != "tile" else "",
+        "percentiles": percentiles if "percentiles" in takes else normalized,
+        "percentile_sampling": normalized if "percentile_sampling" not in takes else "",
+        "normalize_tile": normalized if "normalize_tile" not in takes else "",
         "upscale": "" if params.level else "at level 0",
     }
     return {name: where for name, where in found.items() if where}

@@ -70,7 +70,7 @@ def of_counts(plan: Plan) -> int:
     rules, image, block = plan.intensity, plan.image, plan.counting.block
     # integers of 16 bits are counted as they are, of others some bins value by value
     held, fine = (16, 0) if image.itemsize <= 2 else (40, sum(map(len, rules.windows)))
-    if rules.mode != "tile":
+    if rules.measures != "tiles":
         return BASE + math.prod(block) * (image.itemsize + held) + 3 * _BIN * fine
     # tiles that begin in a block are read whole, of all channels
     edges = (min(b + rules.tile, n) for b, n in zip(block[1:], image.whole[1:], strict=True))
@@ -109,7 +109,7 @@ def _reading(plan: Plan) -> float:
     """Bytes that are held while voxels are read, scaled and resized, for each of a window."""
     rules = plan.intensity
     # as they are, scaled, and one more
-    raw = plan.image.itemsize + 8 + 4 * (rules.merge != "none") + 4 * (rules.mode == "tile")
+    raw = plan.image.itemsize + 8 + 4 * (rules.merge != "none") + 4 * (rules.measures == "tiles")
     wanted = 2 * (plan.image.tissue is not None)
     # voxels after each step of `terapose.algorithms.resize`, along X, Y and Z
     left = [n / g for n, g in zip(plan.image.shape, plan.network_shape, strict=True)]

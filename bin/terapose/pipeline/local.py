@@ -109,7 +109,7 @@ class Runner:
             return receipts
         text, given = self.plan.dump(), dict(params)
         place = self.store.address, self.store.run
-        pools = self.gpus if STAGES[stage].axis and self.gpus else [self.pool]
+        pools = self.gpus if STAGES[stage].uses_gpu and self.gpus else [self.pool]
         # fewer tasks than processes leave none of the cores to themselves
         share = max(1, self.cores // min(sum(pool.workers for pool in pools), max(1, total)))
         futures = [

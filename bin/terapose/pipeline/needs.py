@@ -84,7 +84,7 @@ def needs_of(plan: Plan, stage: str, params: Parameters | None = None) -> Needs:
         memory=max(described.projected(plan, params), LEAST),
         seconds=0 if work is None else START + math.ceil(SLACK * work),
         cpus=2 if network else 1,
-        gpus=int(network and plan.model.device != "cpu"),
+        gpus=int(described.uses_gpu and plan.model.device != "cpu"),
     )
 
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from terapose.core.errors import InputError, StoreError
 from terapose.core.geometry import AXES, ZYX, Box, Grid, batches, zyx
 from terapose.core.levels import Cover
+from terapose.core.normalizing import NORMALIZATIONS, Measured
 from terapose.core.selection import Selection
 from terapose.io.checksums import read_sealed, sealed
 from terapose.io.store.arrays import Packs
@@ -119,6 +120,16 @@ class IntensityPlan(BaseModel):
     foreground_min: float | None
     tile: int
     windows: tuple[tuple[int, ...], ...]
+
+    @property
+    def measures(self) -> Measured:
+        """What low and high are found of."""
+        return NORMALIZATIONS[self.mode].measures
+
+    @property
+    def given(self) -> bool:
+        """Whether low and high are no percentiles: these are used whatever they are."""
+        return self.merge == "gmm" or not self.measures
 
 
 class OutputPlan(BaseModel):
@@ -221,10 +232,10 @@ class Plan(BaseModel):
     def counted(self) -> Box:
         """The part of the whole image whose intensities are measured, whatever is segmented."""
         whole, (first, *_) = Box.whole(self.image.whole), self.image.offset
-        mode = self.intensity.mode
-        if mode in ("none", "lowhigh") and self.intensity.merge != "gmm":
+        measures = self.intensity.measures
+        if not measures:
             return Box.whole(self.image.shape).moved(self.image.offset)
-        if mode == "plane" or (mode == "tile" and self.mode == "2d"):
+        if measures == "planes" or (measures == "tiles" and self.mode == "2d"):
             _, height, width = whole.shape
             return Box((first, 0, 0), (first + self.image.shape[0], height, width))
         return whole
@@ -389,7 +400,7 @@ def items(plan: Plan, stage: str) -> int:
     if described.over == "slabs":
         axis = AXES.index(described.axis)
         return len(plan.pass_grid(axis)) if axis < len(plan.passes) else 0
-    if described.over == "counted" and plan.intensity.mode == "plane":
+    if described.over == "counted" and plan.intensity.measures == "planes":
         return math.ceil(plan.image.shape[0] / STATISTICS_PLANES)
     if described.over == "counted":
         return len(plan.counting)

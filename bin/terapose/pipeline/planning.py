@@ -24,6 +24,7 @@ from terapose.algorithms.normalize.histogram import Histogram, WindowMissedError
 from terapose.algorithms.normalize.precision import check_held
 from terapose.core.errors import InputError
 from terapose.core.geometry import AXES, Box, Grid, batches, zyx
+from terapose.core.normalizing import NORMALIZATIONS
 from terapose.core.params import Parameters
 from terapose.io.images.channels import channel_numbers
 from terapose.io.images.model import Image
@@ -146,7 +147,7 @@ def _tasks(plan: Plan, stage: str, params: Parameters) -> tuple[tuple[int, int],
         height, width = (n for i, n in enumerate(plan.passes[axis]) if i != axis)
         tiles = len(_grid(plan, (height, width)).corners)
         least = math.ceil(some_tiles / (tiles * plan.slabs[axis]))
-    elif described.over == "counted" and plan.intensity.mode == "plane":
+    elif described.over == "counted" and plan.intensity.measures == "planes":
         least = math.ceil(some_voxels / math.prod((STATISTICS_PLANES, *plan.image.whole[1:])))
     elif described.over == "planes":
         least = math.ceil(some_voxels / math.prod((CONVERT_PLANES, *plan.image.whole[1:])))
@@ -258,8 +259,8 @@ def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:
 
 def _windows(image: Image, channel: int, params: Parameters) -> tuple[int, ...]:
     """Bins in which the percentiles are expected, for values of more than 16 bits."""
-    counted = params.normalize == "global" and params.channel_merge != "gmm"
-    if not Histogram(image.dtype).wide or not counted:
+    whole = NORMALIZATIONS[params.normalize].measures == "image"
+    if not Histogram(image.dtype).wide or not whole or params.channel_merge == "gmm":
         return ()
     sample = Histogram.empty(image.dtype)
     image = image.whole

@@ -31,6 +31,7 @@ from terapose.algorithms.normalize.merge_channels import merge
 from terapose.algorithms.resize import resize
 from terapose.core.errors import InputError
 from terapose.core.geometry import Box, zyx
+from terapose.core.normalizing import NORMALIZATIONS, limits_of
 from terapose.core.params import Parameters
 from terapose.io.images.channels import channel_numbers
 from terapose.io.images.model import Image
@@ -120,9 +121,8 @@ class Sample:
         params = self.params
         if params.normalize == "none":
             return [(0.0, 1.0)] * len(self._numbers)
-        if params.normalize == "lowhigh" and params.lowhigh is not None:
-            firsts = [2 * n % len(params.lowhigh) for n in range(len(self._numbers))]
-            return [(params.lowhigh[at], params.lowhigh[at + 1]) for at in firsts]
+        if params.lowhigh is not None:
+            return [limits_of(params.lowhigh, n) for n in range(len(self._numbers))]
         found = []
         for n in range(len(self._numbers)):
             values = np.concatenate([parts[n].ravel() for _, parts in self._probes])
@@ -239,7 +239,7 @@ class Sample:
         What is no finite number is 0: it would spread where it is scaled. The run refuses it.
         """
         params = self.params
-        given = params.normalize == "lowhigh"
+        given = not NORMALIZATIONS[params.normalize].measures
         # also what is too large for float32
         with np.errstate(over="ignore", invalid="ignore"):
             if params.normalize == "none":

@@ -109,6 +109,8 @@ class Stage:
     parameters
         Those that it takes. Changing one runs it again, and all that follows; not so those that say
         how it runs or what it keeps (`terapose.pipeline.job`), with which it finds its work done.
+        With ``use_gpu`` its tasks run on a GPU where one is asked for, and its module also has
+        ``tiles_at_once(job) -> int``: what is computed at once there, on which bits may depend.
     memory
         Bytes that a task needs; None: a gather, whose memory does not grow with the image.
     memory_given
@@ -195,6 +197,11 @@ class Stage:
                 allowed=code,
                 remedy="run again with -resume: what it changes is computed again",
             )
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether its tasks run on a GPU where one is asked for."""
+        return "use_gpu" in self.parameters
 
     @property
     def implementation(self) -> Any:

@@ -34,14 +34,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terapose.algorithms.normalize.histogram import normalize
 from terapose.algorithms.normalize.merge_channels import merge
-from terapose.algorithms.normalize.tiled import normalize_tiles
 from terapose.algorithms.resize import resize, source_box
 from terapose.core.devices import device_for
 from terapose.core.errors import InputError
 from terapose.core.geometry import AXES, Box, cut, zyx
 from terapose.intermediates.flows import sums
+from terapose.intermediates.normalizing.modes import mode_of
 from terapose.io.store.store import Store
 from terapose.networks.tile_grid import Rectangle
 from terapose.networks.tiling import Layout, window
@@ -80,9 +79,9 @@ def read_input(job: Job, box: Box) -> NDArray[np.float32]:
     shape, grid = planned.shape, job.plan.network_shape
     needed = source_box(box, shape, grid)
     result = np.zeros((job.plan.model.channels, *box.shape), np.float32)
-    how = job.plan.intensity.merge
+    how, mode = job.plan.intensity.merge, mode_of(job)
     scaled: Iterable[NDArray[np.float32]] = (
-        _normalized(job, job.read_image(needed, channel), needed, n)
+        mode.scaled(job, job.read_image(needed, channel), needed, n)
         for n, channel in enumerate(planned.channels)
     )
     if how != "none":
@@ -97,46 +96,6 @@ def read_input(job: Job, box: Box) -> NDArray[np.float32]:
             got="voxels that are far beyond low and high",
             remedy="remove them, or give other percentiles or lowhigh",
         )
-    return result
-
-
-@lru_cache(maxsize=1)
-def _scale(address: str, run: str, name: str) -> dict[str, NDArray[np.float32]]:
-    """The table of percentiles of planes or of tiles."""
-    return Store(address, run).get_table(name)
-
-
-def _normalized(job: Job, values: NDArray[Any], box: Box, n: int) -> NDArray[np.float32]:
-    """Voxels of a box of the ``n``-th channel in use, as the network wants them."""
-    rules, before = job.plan.intensity, job.before
-    if rules.mode == "none":
-        return np.asarray(values, np.float32)
-    if rules.mode in ("global", "lowhigh"):
-        mixed = rules.merge == "gmm"
-        given = mixed or rules.mode == "lowhigh"
-        low, high = before.low[n], before.high[n]
-        result = normalize(values, low, high, invert=rules.invert, given=given)
-        return np.clip(result, 0, 1, out=result) if mixed else result
-    scale = _scale(job.store.address, job.store.run, before.scale)
-    result = np.zeros(values.shape, np.float32)
-    planes = range(box.start[0], box.stop[0])
-    if rules.mode == "plane":
-        for i, z in enumerate(planes):
-            low, high = scale["low"][z, n], scale["high"][z, n]
-            # a constant plane stays 0: it has nothing that could be dark or bright
-            if not np.isnan(low):
-                result[i] = normalize(values[i], low, high, invert=rules.invert)
-        return result
-    # one pair of maps for all planes, which is enlarged once, or one for each
-    single = len(scale["low"]) == 1
-    for first, stop in [(planes.start, planes.stop)] if single else [(z, z + 1) for z in planes]:
-        low, high = (scale[end][0 if single else first, n] for end in ("low", "high"))
-        part = Box((first, *box.start[1:]), (stop, *box.stop[1:]))
-        inside, channels = part.within(box), len(job.plan.image.channels)
-        place = part.moved(job.plan.image.offset)
-        whole = job.plan.image.whole
-        scaled = normalize_tiles(values[inside], place, whole, low, high, channels)
-        result[inside] = np.float32(1) - scaled if rules.invert else scaled
     return result
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from terapose.api.home import home_of
 from terapose.core.geometry import Box
+from terapose.core.normalizing import NORMALIZATIONS
 from terapose.core.params import Parameters
 from terapose.pipeline.checked import open_checked, part_of
 from terapose.pipeline.graph import GRAPH
@@ -39,7 +40,7 @@ def scale_of(image: str, params: Parameters, part: Box, output: Path) -> dict[st
     from terapose.pipeline.planning import make_plan
     from terapose.stages import plan as plan_stage
 
-    if params.normalize != "global" or params.channel_merge == "gmm":
+    if NORMALIZATIONS[params.normalize].measures != "image" or params.channel_merge == "gmm":
         return {}
     models = identify_all(resolve_all(params.model, digest=params.model_digest))
     plan = make_plan(part_of(open_checked(image, params), part), models, params)
