@@ -13,8 +13,8 @@ from terapose.algorithms.normalize.precision import EXACT, check_held, loss_of
 from terapose.core.errors import InputError
 from terapose.core.geometry import ZYX, Box
 from terapose.io.store.store import Store
+from terapose.pipeline.intensity_plan import IntensityPlan
 from terapose.pipeline.job import Job
-from terapose.pipeline.plan import IntensityPlan
 
 _DOWNSAMPLED = 224**3
 

@@ -23,13 +23,13 @@ from pydantic import BaseModel, ConfigDict
 from terapose.core.errors import InputError, StoreError
 from terapose.core.geometry import AXES, ZYX, Box, Grid, batches, zyx
 from terapose.core.levels import Cover
-from terapose.core.normalizing import NORMALIZATIONS, Measured
 from terapose.core.selection import Selection
 from terapose.io.checksums import read_sealed, sealed
 from terapose.io.store.arrays import Packs
 from terapose.io.store.store import Store
 from terapose.pipeline.graph import PLAN, STAGES
 from terapose.pipeline.image_plan import ImagePlan
+from terapose.pipeline.intensity_plan import IntensityPlan
 from terapose.pipeline.packs import choose_packs
 from terapose.pipeline.sizes import CHUNK, CONVERT_PLANES, COUNTED, FLAT_CHUNK, STATISTICS_PLANES
 
@@ -104,32 +104,6 @@ class DiameterPlan(BaseModel):
         origins = {"given": "", "found": ", found in the image", "network": ", as of the network"}
         about = f": {self.note}" if self.note else ""
         return f"{self.pixels:g} pixels{origins[self.origin]}{about}"
-
-
-class IntensityPlan(BaseModel):
-    """How intensities become the network's input."""
-
-    model_config = ConfigDict(frozen=True)
-
-    mode: str
-    merge: str
-    percentiles: tuple[float, float]
-    sampling: str
-    lowhigh: tuple[float, ...] | None
-    invert: bool
-    foreground_min: float | None
-    tile: int
-    windows: tuple[tuple[int, ...], ...]
-
-    @property
-    def measures(self) -> Measured:
-        """What low and high are found of."""
-        return NORMALIZATIONS[self.mode].measures
-
-    @property
-    def given(self) -> bool:
-        """Whether low and high are no percentiles: these are used whatever they are."""
-        return self.merge == "gmm" or not self.measures
 
 
 class OutputPlan(BaseModel):

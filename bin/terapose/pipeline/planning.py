@@ -37,6 +37,7 @@ from terapose.pipeline.checked import anisotropy_of, mode_of
 from terapose.pipeline.fitting import fitted, fitted_tasks
 from terapose.pipeline.graph import PLAN, SCATTERED, STAGES
 from terapose.pipeline.image_plan import ImagePlan, identity_of, reader_of
+from terapose.pipeline.intensity_plan import IntensityPlan
 from terapose.pipeline.layout import (
     TASK_VOXELS,
     choose_block,
@@ -47,7 +48,6 @@ from terapose.pipeline.layout import (
 )
 from terapose.pipeline.plan import (
     DiameterPlan,
-    IntensityPlan,
     MemberPlan,
     ModelPlan,
     OutputPlan,

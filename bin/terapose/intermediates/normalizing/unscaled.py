@@ -22,7 +22,7 @@ def measure(job: Job, seen: list[Extremes]) -> dict[str, NDArray[Any]]:
 
 
 def find(job: Job, results: list[Result]) -> list[tuple[ArrayLike, ArrayLike]]:
-    """The smallest and the largest value of each channel: what the network has to tell apart."""
+    """The smallest and the largest value of each channel, between which differences must show."""
     channels = range(len(job.plan.image.channels))
     return [
         (
