@@ -173,11 +173,8 @@ def sources_of(stage: Stage) -> list[str]:
         name = left.pop()
         if name not in texts and (package / name).exists():
             texts[name] = (package / name).read_text()
-            for place, names in re.findall(
-                r"^from terapose\.(intermediates[\w.]*) import ([\w, ]+|\()",
-                texts[name],
-                re.MULTILINE,
-            ):
+            imports = r"^from terapose\.(intermediates[\w.]*) import ([\w, ]+|\()"
+            for place, names in re.findall(imports, texts[name], re.MULTILINE):
                 folder = place.replace(".", "/")
                 left += [f"{folder}.py", *(f"{folder}/{one}.py" for one in names.split(", "))]
     return list(texts.values())
