@@ -11,6 +11,8 @@ import tifffile
 from tests.in_image import segmented
 from tests.synthetic import nuclei, write_ome_zarr
 
+from terapose.pipeline import planning
+
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
@@ -25,7 +27,10 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def viewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with results of a volume in OME-Zarr, with all axes, and of a plane in TIFF."""
+    """A folder with results of a volume in OME-Zarr, with all axes, and of a plane in TIFF.
+
+    Files of the volume's labels contain several chunks.
+    """
     folder = tmp_path_factory.mktemp("viewed")
     voxels = nuclei((6, 60, 70))[0]
     image = write_ome_zarr(
@@ -39,7 +44,10 @@ def viewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     # planes that are joined: views along Y and X would cost a hundred tiles, and show the same
     stitched = {"mode": "stitch", "channels": (2,), "diameter": 10}
-    segmented(Path("nuclei-small"), image, folder / "volume", **stitched)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "CHUNKS", (4, 32, 32))
+        shards = {"label_files": "shards"}
+        segmented(Path("nuclei-small"), image, folder / "volume", **stitched, **shards)
     tifffile.imwrite(folder / "plane.tif", voxels[3], metadata={"axes": "YX"})
     plane = folder / "plane.tif"
     given = {"table": "csv", "diameter": 10, "ome_zarr_version": "0.4"}

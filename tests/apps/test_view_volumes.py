@@ -277,6 +277,22 @@ def test_a_folder_has_what_the_server_sends(viewed: Path, tmp_path: Path) -> Non
             write_view(viewed / "plane", out, client="https://example.org")
 
 
+def test_labels_of_any_web_server_are_in_no_shards(viewed: Path, tmp_path: Path) -> None:
+    """The server here sends parts of files, so there they are as they are in the results."""
+    results, there = open_results(viewed / "volume"), tmp_path / "site" / "data" / "cells"
+    labels = results.folder / "labels.zarr" / "cells"
+    write_view(viewed / "volume", tmp_path / "site", client="https://example.org")
+    for number, image in enumerate(results.labels["cells"]):
+        given = np.asarray(zarr.open_array(labels / str(number), mode="r")[:])
+        found = zarr.open_array(there / str(number), mode="r")
+        assert given.any() and found.shards is None and found.dtype == given.dtype
+        np.testing.assert_array_equal(found[:], given)
+        np.testing.assert_array_equal(image.read(Box.whole(image.shape).slices), given)
+    assert zarr.open_array(labels / "0", mode="r").shards == (8, 64, 64)
+    sent = site.make_site(results, client="https://example.org").get("data/cells/0/zarr.json")
+    assert isinstance(sent, Path) and sent.samefile(labels / "0" / "zarr.json")
+
+
 def test_what_appears_in_a_folder_meanwhile_is_kept(
     viewed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,11 +326,11 @@ def test_a_folder_that_fails_is_not_there(
 
 @pytest.mark.parametrize("leaves", [True, False])
 def test_a_folder_lacks_nothing_behind_links(viewed: Path, tmp_path: Path, leaves: bool) -> None:
-    shutil.copytree(viewed / "volume", tmp_path / "results")
+    shutil.copytree(viewed / "plane", tmp_path / "results")
     level = tmp_path / "results" / "labels.zarr" / "cells" / "0"
     moved = tmp_path / "moved" if leaves else level / "moved"
-    (level / "c").rename(moved)
-    (level / "c").symlink_to(moved)
+    (level / "0").rename(moved)
+    (level / "0").symlink_to(moved)
     with pytest.raises(InputError, match="the files cannot be copied"):
         write_view(tmp_path / "results", tmp_path / "out", client="x")
     assert not (tmp_path / "out").exists()

@@ -60,6 +60,10 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         {"foreground_min": 3, "normalize": "tile"},
         "foreground_min: given, allowed: only with normalize 'global' or 'plane'",
     ),
+    (
+        {"label_files": "shards", "ome_zarr_version": "0.4"},
+        "label_files: shards, allowed: only with ome_zarr_version 0.5",
+    ),
     ({"block_shape": [64, 0, 64]}, "block_shape: got [64, 0, 64], allowed: three numbers above 0"),
     *(
         ({"voxel_size": wrong}, f"voxel_size: got {wrong!r}, allowed: three numbers in micro")

@@ -76,6 +76,7 @@ SHAPING = {
     "slab_planes": 4,
     "max_tasks": 2,
     "ome_zarr_version": "0.4",
+    "label_files": "shards",
     "voxel_size": [1.0, 1.0, 1.0],
 }
 

@@ -42,6 +42,7 @@ VALUES = {
     "max_memory": "6",
     "max_tasks": "2",
     "ome_zarr_version": "0.4",
+    "label_files": "chunks",
     "flow_precision": "float16",
     "batch_size": "2",
     "flow3d_smooth": "0",

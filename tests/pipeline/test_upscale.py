@@ -232,9 +232,9 @@ def test_thumbnails_and_pictures_are_of_the_level_of_the_labels(
 VOLUME = (13, 47, 61)
 
 
-def small_regions(plan: Plan) -> Plan:
+def small_regions(plan: Plan, shards: ZYX) -> Plan:
     """The plan with chunks so small that level 0 has regions, and levels coarser than those."""
-    stored: dict[str, Any] = {"chunks": (4, 8, 8), "region": (16, 32, 32)}
+    stored: dict[str, Any] = {"chunks": (4, 8, 8), "region": (16, 32, 32), "shards": shards}
     stored["factors"] = ((1, 1, 1), (1, 2, 2), (2, 4, 4), (4, 8, 8))
     changed = {name: getattr(plan, name).model_copy(update=stored) for name in ("output", "full")}
     plan = plan.model_copy(update=changed)
@@ -244,15 +244,20 @@ def small_regions(plan: Plan) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("coarse", "factors"),
+    ("coarse", "factors", "shards"),
     [
-        ((13, 24, 30), (1, 2, 2)),
-        ((7, 24, 31), (2, 2, 2)),
-        ((9, 40, 22), (13 / 9, 47 / 40, 61 / 22)),
+        ((13, 24, 30), (1, 2, 2), (1, 1, 1)),
+        ((7, 24, 31), (2, 2, 2), (2, 2, 2)),
+        ((9, 40, 22), (13 / 9, 47 / 40, 61 / 22), (1, 1, 1)),
+        ((9, 40, 22), (13 / 9, 47 / 40, 61 / 22), (2, 2, 2)),
     ],
 )
 def test_a_volume_at_level_0(
-    tiny_model: Path, tmp_path: Path, coarse: ZYX, factors: tuple[float, float, float]
+    tiny_model: Path,
+    tmp_path: Path,
+    coarse: ZYX,
+    factors: tuple[float, float, float],
+    shards: ZYX,
 ) -> None:
     fine = np.random.default_rng(1).integers(0, 60_000, VOLUME).astype(np.uint16)
     places: list[Transformations] = [[{"type": "scale", "scale": [s] * 3}] for s in (1.0, 2.0)]
@@ -261,7 +266,7 @@ def test_a_volume_at_level_0(
     written = []
     for number, cut in enumerate(({}, {"block_shape": (5, 16, 23), "max_tasks": 4})):
         plan, store = prepared(tmp_path, tiny_model, fine, level=1, anisotropy=1, **cut)
-        plan = small_regions(plan)
+        plan = small_regions(plan, shards)
         store.write(NETWORK, Box.whole(coarse), field)
         plain = run_stages(plan, store)
         result = run_stages(plan, store, upscale=True)

@@ -105,6 +105,8 @@ def across(params: Parameters) -> list[str]:
     for name in ("lowhigh", "invert", "foreground_min"):
         if getattr(params, name) not in (None, False) and name not in taken:
             faults.append(f"{name}: given, allowed: only with normalize {with_parameter(name)}")
+    if params.label_files == "shards" and params.ome_zarr_version == "0.4":
+        faults.append("label_files: shards, allowed: only with ome_zarr_version 0.5")
     for name in ("block_shape", "voxel_size"):
         values = getattr(params, name)
         if values is not None and min(values) <= 0:

@@ -9,13 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from terapose.core.errors import InputError
 from terapose.core.image_params import ImageParameters
@@ -231,6 +225,12 @@ class Parameters(ImageParameters):
     ome_zarr_version: Annotated[Literal["0.5", "0.4"], BeforeValidator(as_text)] = Field(
         "0.5", description="OME-Zarr version of the label image."
     )
+    label_files: Literal["auto", "chunks", "shards"] = Field(
+        "auto",
+        description="What is a file of the label image: a chunk (chunks), or several, up to 64 MB "
+        "before compression (shards, which fewer programs read); auto: shards instead of more than "
+        "50,000 files.",
+    )
     labels_in: Literal["results", "image"] = Field(
         "results",
         description="Where label images are: in the results only, or also in the OME-Zarr image "
@@ -347,13 +347,14 @@ SECOND = ("cell_model", "cell_channels", "cell_diameter")
 
 MEASURING = (
     *("mode", "measure", "markers", "voxel_size", "pixel_size", "anisotropy", "expand"),
-    *("table", "mask_tiff", "thumbnails", "ome_zarr_version", "block_shape", "max_memory"),
-    "report",
+    *("table", "mask_tiff", "thumbnails", "ome_zarr_version", "label_files", "block_shape"),
+    *("max_memory", "report"),
 )
 """Parameters of `terapose measure`, besides those that choose the image."""
 
 ONLY_FILES = (
-    *("table", "thumbnails", "mask_tiff", "ome_zarr_version", "report", "keep_intermediates"),
+    *("table", "thumbnails", "mask_tiff", "ome_zarr_version", "label_files", "report"),
+    "keep_intermediates",
 )
 """Parameters that say which files there are, and change nothing in the labels."""
 

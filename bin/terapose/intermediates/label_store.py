@@ -42,6 +42,7 @@ def files_of(job: Job) -> LabelFiles:
         output.region,
         output.dimensions,
         output.factors,
+        output.shards,
     )
 
 
@@ -58,6 +59,7 @@ def documents(job: Job) -> dict[str, bytes]:
         translation=output.translation,
         factors=output.factors,
         chunks=output.chunks,
+        shards=output.shards,
         names=compartments(job.before),
         about={"level": output.level, "segmented_level": job.plan.image.level},
         version="0.5" if output.version == "0.5" else "0.4",

@@ -243,6 +243,8 @@ def of_regions(plan: Plan) -> int:
     largest = max(
         60 * math.prod(output.chunks)
         + 2 * math.prod(map(min, output.region, output.shape))  # coarser levels, as a whole
+        # where several chunks share a file, that file, of up to three label images
+        + 12 * math.prod(output.chunks) * math.prod(output.shards) * (max(output.shards) > 1)
         for output in outputs
     )
     # planes have more cells to look up

@@ -264,6 +264,7 @@ PLAN = Stage(
         *("tile_overlap", "augment", "skip_empty", "precision", "use_gpu", "block_shape"),
         *("slab_planes", "rectangle", "max_memory", "flow_precision", "max_tasks", "task_minutes"),
         "ome_zarr_version",
+        "label_files",
     ),
     uses=("pipeline.sized",),
     includes=tuple(stage for stage in GRAPH if stage.folder),

@@ -125,6 +125,8 @@ class OutputPlan(BaseModel):
         (z, y, x) in voxels of level 0.
     translation
         As of `ImagePlan`.
+    chunks, shards
+        (Z, Y, X) of a chunk, and how many of them share a file.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -140,6 +142,7 @@ class OutputPlan(BaseModel):
     version: str
     dimensions: int
     chunks: ZYX
+    shards: ZYX
     factors: tuple[ZYX, ...]
     region: ZYX
 

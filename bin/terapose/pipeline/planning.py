@@ -23,13 +23,19 @@ import numpy as np
 from terapose.algorithms.normalize.histogram import Histogram, WindowMissedError
 from terapose.algorithms.normalize.precision import check_held
 from terapose.core.errors import InputError
-from terapose.core.geometry import AXES, Box, Grid, batches, zyx
+from terapose.core.geometry import AXES, ZYX, Box, Grid, batches, zyx
 from terapose.core.normalizing import NORMALIZATIONS
 from terapose.core.params import Parameters
 from terapose.io.images.channels import channel_numbers
 from terapose.io.images.model import Image
-from terapose.io.labels.files import REGION_FACTOR
-from terapose.io.labels.ome_zarr import CHUNKS, FLAT_CHUNKS, pyramid_factors
+from terapose.io.labels.ome_zarr import (
+    CHUNKS,
+    FLAT_CHUNKS,
+    FLAT_SHARDS,
+    REGION_FACTOR,
+    SHARDS,
+    pyramid_factors,
+)
 from terapose.io.shipped import SHIPPED
 from terapose.networks.tile_grid import TileGrid, tile_grid
 from terapose.pipeline import tissue
@@ -117,6 +123,8 @@ def make_plan(
 
 
 MOST_TASKS = 2000
+MOST_FILES = 50_000
+"""Of the finest level of a label image whose chunks are files."""
 _TASK_TILES = 256
 _TILES_A_MINUTE = {
     ("unet", "cpu"): 1_400,
@@ -237,9 +245,19 @@ def _output_plan(image: Image, params: Parameters) -> OutputPlan:
         version=params.ome_zarr_version,
         dimensions=2 if single else 3,
         chunks=chunks,
+        shards=_shards(image.shape, chunks, params),
         factors=tuple(pyramid_factors(image.shape, image.voxel_size)),
         region=zyx(c * REGION_FACTOR for c in chunks),
     )
+
+
+def _shards(shape: ZYX, chunks: ZYX, params: Parameters) -> ZYX:
+    """How many chunks of the label image share a file."""
+    count = math.prod(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+    many = count > MOST_FILES and params.ome_zarr_version == "0.5"
+    if params.label_files == "shards" or (params.label_files == "auto" and many):
+        return FLAT_SHARDS if shape[0] == 1 else SHARDS
+    return (1, 1, 1)
 
 
 def _intensity_plan(image: Image, params: Parameters) -> IntensityPlan:

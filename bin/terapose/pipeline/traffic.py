@@ -205,11 +205,13 @@ class Traffic:
 
     def export(self) -> Requests:
         """Of the label image, on all levels, and the labels that it is made of."""
-        from terapose.io.labels.ome_zarr import level_shape  # brings zarr
+        from terapose.io.labels.ome_zarr import file_edges, level_shape  # brings zarr
 
         plan, output = self.plan, self.output
-        levels = (level_shape(output.shape, factor) for factor in output.factors)
-        written = sum(chunks_of(shape, output.chunks) for shape in levels)
+        written = 0
+        for factor in output.factors:
+            _, files = file_edges(output.shape, factor, output.chunks, output.shards)
+            written += chunks_of(level_shape(output.shape, factor), files)
         sizes = zip(output.chunks, plan.image.shape, output.shape, strict=True)
         per = [chunk * here / there for chunk, here, there in sizes]
         return Requests(written, reads_of(plan.image.shape, plan.chunk, per, (0, 0, 0)))

@@ -24,7 +24,7 @@ from terapose.io import files
 from terapose.io.checksums import AGAIN, crc32c
 from terapose.io.labels import files as label_files
 from terapose.io.labels.files import LabelFiles, checksum, checksums_in, of_path
-from terapose.io.labels.ome_zarr import downsample, level_region, level_shape
+from terapose.io.labels.ome_zarr import downsample, level_shape
 from terapose.io.zarr_files import Noted
 from terapose.pipeline.job import Job
 from terapose.pipeline.running import run as run_task
@@ -138,15 +138,18 @@ def _coarse_level(job: Job, image: str, number: int) -> Noted:
     step = zyx(a // b for a, b in zip(factors[number], factors[number - 1], strict=True))
     source, target = (Level.open(job, image, n) for n in (number - 1, number))
     shapes = [zyx(level_shape(job.output.shape, factors[n])) for n in (number, number - 1)]
-    # a single plane has two dimensions in the label image
-    chunks = zyx((1,) * (3 - target.array.ndim) + target.array.chunks)
-    for box in Grid(shapes[0], chunks):
-        fine = Box(
-            zyx([a * s for a, s in zip(box.start, step, strict=True)]),
-            zyx([b * s for b, s in zip(box.stop, step, strict=True)]),
-        ).clip(shapes[1])
-        read = np.asarray(source.array[fine.slices[-source.array.ndim :]]).reshape(fine.shape)
-        target.put(level_region(fine.start, fine.stop, step), downsample(read, step, fine.start))
+    for wide in Grid(shapes[0], files_of(job).edges(number)):
+        part = np.zeros(wide.shape, target.array.dtype)
+        # read by chunks: what is under a file is up to eight times as much
+        for inner in Grid(wide.shape, job.output.chunks):
+            box = inner.moved(wide.start)
+            fine = Box(
+                zyx([a * s for a, s in zip(box.start, step, strict=True)]),
+                zyx([b * s for b, s in zip(box.stop, step, strict=True)]),
+            ).clip(shapes[1])
+            read = np.asarray(source.array[fine.slices[-source.array.ndim :]]).reshape(fine.shape)
+            part[inner.slices] = downsample(read, step, fine.start)
+        target.put(wide.slices, part)
     return target.written()
 
 

@@ -1,7 +1,8 @@
 """export: write the final labels, with the levels of the pyramid that fit a region.
 
 A region is a fixed number of output chunks and has nothing to do with the blocks of the work: the
-files are the same however the work was cut. For each chunk of a region
+files are the same however the work was cut. For each chunk of a region, and where several share a
+file (``label_files: shards``), file by file
 
 1. read the provisional labels, look up their final IDs, put the voxels of filled holes in place,
    and make the compartments of them, if there are several (`terapose.intermediates.compartments`);
@@ -28,8 +29,8 @@ from numpy.typing import NDArray
 from terapose.core.geometry import Box, Grid, zyx
 from terapose.intermediates import compartments
 from terapose.intermediates.label_store import Level, ensure, files_of
-from terapose.io.labels.files import REGION_FACTOR, checksum
-from terapose.io.labels.ome_zarr import downsample, level_region
+from terapose.io.labels.files import LabelFiles, checksum
+from terapose.io.labels.ome_zarr import REGION_FACTOR, downsample, level_region
 from terapose.io.zarr_files import Noted
 from terapose.pipeline.job import Job
 
@@ -39,11 +40,13 @@ def run(job: Job) -> dict[str, Any]:
     ensure(job)
     files = files_of(job)
     images = {name: [Level.open(job, name, n) for n in range(files.fine)] for name in files.names}
-    done = [_region(job, files.regions[item], images) for item in job.items]
+    done = [_region(job, files, files.regions[item], images) for item in job.items]
     return {"checksums": [voxels for voxels, _ in done], "files": [crc for _, crc in done]}
 
 
-def _region(job: Job, region: Box, images: dict[str, list[Level]]) -> tuple[int, int]:
+def _region(
+    job: Job, files: LabelFiles, region: Box, images: dict[str, list[Level]]
+) -> tuple[int, int]:
     """Write a region of each label image; returns the checksums of voxels and files."""
     fine = len(next(iter(images.values())))
     factors = job.output.factors[1:fine]
@@ -56,7 +59,7 @@ def _region(job: Job, region: Box, images: dict[str, list[Level]]) -> tuple[int,
         for name, levels in images.items()
     }  # fmt: skip
     voxels = 0
-    for box, found in _chunks(job, region):
+    for box, found in _parts(job, files, region):
         for name, labels in found.items():
             images[name][0].put(box.slices, labels)
             voxels = zlib.crc32(np.ascontiguousarray(labels).view(np.uint8).data, voxels)
@@ -74,6 +77,23 @@ def _region(job: Job, region: Box, images: dict[str, list[Level]]) -> tuple[int,
         for level in levels:
             noted |= level.written()
     return voxels, checksum(noted)
+
+
+def _parts(
+    job: Job, files: LabelFiles, region: Box
+) -> Iterator[tuple[Box, dict[str, NDArray[Any]]]]:
+    """Parts of a region that are whole files, with the labels of each compartment."""
+    edges = files.edges(0)
+    if edges == job.output.chunks:
+        yield from _chunks(job, region)
+        return
+    for wide in chunks_of(region, edges):
+        parts: dict[str, NDArray[Any]] = {}
+        for box, found in _chunks(job, wide):
+            for name, labels in found.items():
+                part = parts.setdefault(name, np.zeros(wide.shape, labels.dtype))
+                part[box.within(wide)] = labels
+        yield wide, parts
 
 
 def _chunks(job: Job, region: Box) -> Iterator[tuple[Box, dict[str, NDArray[Any]]]]:

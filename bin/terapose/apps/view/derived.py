@@ -1,4 +1,4 @@
-"""Volumes that are made from labels: the outlines of cells, and the values of a column.
+"""Volumes that are made from labels: themselves, the outlines of cells, the values of a column.
 
 Each level is made from the same level of the label image. A voxel is on an outline in a section if
 one of the four neighbours there is not of this cell; what is beyond the image does not count. A
@@ -53,6 +53,22 @@ class _OfLabels:
 
     def _labels(self, level: int, box: Box) -> NDArray[Any]:
         return self._images[level].read(box.slices)
+
+
+class Numbers(_OfLabels):
+    """Labels as they are, where their files are not for every web server."""
+
+    fill = 0.0
+
+    def __init__(
+        self, images: Sequence[Image], levels: Sequence[Level], *, unit: bool, dimensions: int
+    ) -> None:
+        super().__init__(images, levels, unit=unit, dimensions=dimensions)
+        self.dtype = images[0].dtype.newbyteorder("=")
+
+    def read(self, level: int, box: Box) -> NDArray[Any]:
+        """Voxels of a box."""
+        return self._labels(level, box)
 
 
 class Outlines(_OfLabels):

@@ -89,6 +89,15 @@ def plain_group(image: Image, unit: bool, *, shards: bool) -> Plain | None:
     return Plain(Folder(Path(address), frozenset((*DOCUMENTS, *paths))), version, axes)
 
 
+def has_shards(address: str) -> bool:
+    """Whether files of an array contain several chunks, of which a viewer asks for parts."""
+    documents = nodes.documents(address)
+    if "zarr.json" not in documents:
+        return False
+    codecs = nodes.parse(address, "zarr.json", documents["zarr.json"]).get("codecs") or []
+    return any(isinstance(codec, dict) and codec.get("name") == _SHARDS for codec in codecs)
+
+
 def _axes(multiscale: Mapping[str, Any], unit: bool) -> str | None:
     """Letters of the axes, if names, types and units are those that the viewer expects."""
     axes = [axis for axis in multiscale.get("axes") or () if isinstance(axis, dict)]

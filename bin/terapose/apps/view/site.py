@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from terapose.apps.view import page
-from terapose.apps.view.derived import Outlines, Values
-from terapose.apps.view.direct import DOCUMENTS, plain_group
+from terapose.apps.view.derived import Numbers, Outlines, Values
+from terapose.apps.view.direct import DOCUMENTS, has_shards, plain_group
 from terapose.apps.view.pixels import Pixels
 from terapose.apps.view.results import Results
 from terapose.apps.view.sources import Documents, Folder, Source
@@ -81,8 +81,8 @@ def make_site(
     """
     notes: list[str] = []
     parts: dict[str, Source] = {}
-    version = _add_labels(parts, results)
     place: dict[str, Any] = {"unit": results.unit, "dimensions": results.dimensions}
+    version = _add_labels(parts, results, shards, place)
     first = next(iter(results.labels.values()))
     parts["data/outlines"] = Served(Outlines(first, results.levels, **place), "outlines")
     cells = _table(results, color_by, notes)
@@ -116,12 +116,17 @@ def make_site(
     return Site(parts, state, tuple(notes))
 
 
-def _add_labels(parts: dict[str, Source], results: Results) -> int:
-    """The label images as they are; returns the version of Zarr."""
-    for name in results.labels:
+def _add_labels(
+    parts: dict[str, Source], results: Results, shards: bool, place: dict[str, Any]
+) -> int:
+    """The label images, as they are if parts of files are served; returns the version of Zarr."""
+    for name, images in results.labels.items():
         root = results.folder / LABELS / name
-        arrays = map(str, range(len(results.levels)))
-        parts[f"data/{name}"] = Folder(root, frozenset((*DOCUMENTS, *arrays)))
+        arrays = [str(n) for n in range(len(results.levels))]
+        if not shards and any(has_shards(str(root / array)) for array in arrays):
+            parts[f"data/{name}"] = Served(Numbers(images, results.levels, **place), name)
+        else:
+            parts[f"data/{name}"] = Folder(root, frozenset((*DOCUMENTS, *arrays)))
     return 3 if (results.folder / LABELS / "zarr.json").exists() else 2
 
 

@@ -1,9 +1,10 @@
 """The files of label images, region by region, and whether they are those that were written.
 
-**export** notes the CRC-32C of each file it writes; a region's checksum is that of the lines
-``key crc`` of the files, by rising key. A chunk of nothing but 0 has no file and no line, so a file
-that is missing, added or changed changes the checksum, and it takes reading the compressed files
-alone, without decoding, to compare them.
+A file is a chunk, or several (`terapose.io.labels.ome_zarr.file_edges`). **export** notes the
+CRC-32C of each file it writes; a region's checksum is that of the lines ``key crc`` of the files,
+by rising key. Where all voxels are 0 there is no file and no line, so a file that is missing, added
+or changed changes the checksum, and it takes reading the compressed files alone, without decoding,
+to compare them.
 
 Coarse levels, which ``finish`` writes, are one region more, and so are the metadata.
 """
@@ -18,14 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from terapose.core.geometry import ZYX, Box, Grid, zyx
+from terapose.core.geometry import ZYX, Box, Grid
 from terapose.io.checksums import crc32c, of_file
 from terapose.io.files import ASIDE
-from terapose.io.labels.ome_zarr import level_region, level_shape
+from terapose.io.labels.ome_zarr import REGION_FACTOR, file_edges, level_region, level_shape
 from terapose.io.zarr_files import Noted
 
-REGION_FACTOR = 4
-"""Edge of a region in chunks, and the largest factor of a level that is written with it."""
 _READERS = 8
 _TOGETHER = 4096
 
@@ -46,6 +45,8 @@ class LabelFiles:
         Of the arrays: 2 for a single plane.
     factors
         (Z, Y, X) of each level.
+    shards
+        (Z, Y, X): how many chunks share a file, at most.
     """
 
     names: tuple[str, ...]
@@ -55,6 +56,7 @@ class LabelFiles:
     region: ZYX
     dimensions: int
     factors: tuple[ZYX, ...]
+    shards: ZYX = (1, 1, 1)
 
     def check(self) -> None:
         """Refuse what no label image of this program has: a record may say anything.
@@ -71,6 +73,9 @@ class LabelFiles:
         edges = zip(self.region, self.chunks, strict=True)
         if any(not 0 < chunk <= edge <= chunk * REGION_FACTOR for edge, chunk in edges):
             raise ValueError(f"regions of {self.region} voxels in chunks of {self.chunks}")
+        together = any(n not in (1, 2, REGION_FACTOR) for n in self.shards)
+        if together or (self.version == "0.4" and max(self.shards) > 1):
+            raise ValueError(f"files of {self.shards} chunks")
         # each level halves an axis that has several voxels
         halved = sum((n - 1).bit_length() for n in self.shape)
         if not 0 < len(self.factors) <= halved + 1 or self.dimensions not in (2, 3):
@@ -91,12 +96,12 @@ class LabelFiles:
         return sum(max(f) <= REGION_FACTOR for f in self.factors)
 
     def of_region(self, region: Box) -> Iterator[str]:
-        """Keys of the chunks of a region."""
+        """Keys of the files of a region."""
         for level, factor in enumerate(self.factors[: self.fine]):
             yield from self._keys(level, level_region(region.start, region.stop, factor))
 
     def of_coarse_levels(self) -> Iterator[str]:
-        """Keys of the chunks of the other levels."""
+        """Keys of the files of the other levels."""
         for level in range(self.fine, len(self.factors)):
             shape = level_shape(self.shape, self.factors[level])
             yield from self._keys(level, [slice(0, n) for n in shape])
@@ -112,7 +117,7 @@ class LabelFiles:
         yield from (f"{place}{file}" for place in levels for file in (".zarray", ".zattrs"))
 
     def has(self, key: str) -> bool:
-        """Whether a key is that of a chunk or a document; chunks of nothing but 0 have none."""
+        """Whether a key is that of voxels or of a document; voxels that are all 0 have none."""
         name, _, rest = key.partition("/")
         level, _, rest = rest.partition("/")
         if not rest.startswith("c/" if self.version == "0.5" else tuple("0123456789")):
@@ -127,18 +132,18 @@ class LabelFiles:
         )
 
     def _counts(self, level: int) -> list[int]:
-        """Chunks of a level along each axis of the array."""
+        """Files of a level along each axis of the array."""
         shape = level_shape(self.shape, self.factors[level])
-        counts = [-(-n // edge) for n, edge in zip(shape, self._edges(level), strict=True)]
+        counts = [-(-n // edge) for n, edge in zip(shape, self.edges(level), strict=True)]
         return counts[-self.dimensions :]
 
-    def _edges(self, level: int) -> ZYX:
-        """(Z, Y, X) of a chunk of a level."""
-        shape = level_shape(self.shape, self.factors[level])
-        return zyx(min(c, n) for c, n in zip(self.chunks, shape, strict=True))
+    def edges(self, level: int) -> ZYX:
+        """(Z, Y, X) of a file of a level."""
+        _, files = file_edges(self.shape, self.factors[level], self.chunks, self.shards)
+        return files
 
     def _keys(self, level: int, inside: Sequence[slice]) -> Iterator[str]:
-        edges = self._edges(level)
+        edges = self.edges(level)
         runs = [
             range(part.start // edge, -(-part.stop // edge))
             for part, edge in zip(inside, edges, strict=True)

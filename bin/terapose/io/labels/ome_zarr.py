@@ -33,6 +33,7 @@ from zarr.abc.store import Store
 from zarr.codecs import ZstdCodec
 
 from terapose.core.errors import InputError
+from terapose.core.geometry import ZYX, zyx
 from terapose.io.zarr_files import Noted, open_sparse
 
 Version = Literal["0.4", "0.5"]
@@ -40,6 +41,11 @@ Version = Literal["0.4", "0.5"]
 CHUNKS = (128, 128, 128)
 FLAT_CHUNKS = (1, 1024, 1024)
 """Chunks of a volume and of a single plane."""
+REGION_FACTOR = 4
+"""Edge of a region in chunks, and the largest factor of a level that is written with it."""
+SHARDS = (2, 2, 2)
+FLAT_SHARDS = (1, 4, 4)
+"""Chunks along each axis that share a file, of a volume and of a single plane: 64 MiB of IDs."""
 NAME = "cells"
 _LEVEL = 5
 
@@ -54,6 +60,7 @@ def create(
     translation: tuple[float, float, float] = (0.0, 0.0, 0.0),
     factors: Sequence[tuple[int, int, int]],
     chunks: Sequence[int] = CHUNKS,
+    shards: Sequence[int] = (1, 1, 1),
     names: Sequence[str] = (NAME,),
     version: Version = "0.5",
     source: str | None = None,
@@ -81,6 +88,8 @@ def create(
         first (see `pyramid_factors`).
     chunks
         (Z, Y, X) of a chunk, clipped to the shape; independent of how the work was cut.
+    shards
+        (Z, Y, X): how many chunks share a file (`file_edges`).
     names
         Names of the label images in the group.
     version
@@ -113,7 +122,10 @@ def create(
             },
         )
         for level, factor in enumerate(factors):
-            _create_level(group, level, level_shape(shape, factor), dtype, chunks, axes)
+            edges = [
+                each[-len(axes) :] for each in file_edges(_spatial(shape), factor, chunks, shards)
+            ]
+            _create_level(group, level, level_shape(shape, factor), dtype, edges, axes)
 
 
 def _create_root(address: str | Store, names: Sequence[str], version: Version) -> zarr.Group:
@@ -195,6 +207,35 @@ def level_shape(shape: Sequence[int], factor: Sequence[int]) -> tuple[int, ...]:
     return tuple(-(-n // f) for n, f in zip(shape, factor[-len(shape) :], strict=True))
 
 
+def file_edges(
+    shape: Sequence[int], factor: Sequence[int], chunks: Sequence[int], shards: Sequence[int]
+) -> tuple[ZYX, ZYX]:
+    """Edges of the chunks and the files of a level.
+
+    A file of a level that is written region by region is in one region: tasks write whole files.
+
+    Parameters
+    ----------
+    shape
+        (Z, Y, X) of level 0.
+    factor
+        (Z, Y, X) of the level.
+    chunks
+        (Z, Y, X) of a chunk, before it is clipped to the shape.
+    shards
+        (Z, Y, X): how many chunks share a file, at most.
+    """
+    lengths = level_shape(shape, factor)
+    edges = [min(c, n) for c, n in zip(chunks, lengths, strict=True)]
+    fits = [REGION_FACTOR // f if max(factor) <= REGION_FACTOR else most
+            for f, most in zip(factor, shards, strict=True)]  # fmt: skip
+    together = (
+        edge * min(most, fit, -(-n // edge))
+        for edge, most, fit, n in zip(edges, shards, fits, lengths, strict=True)
+    )
+    return zyx(edges), zyx(together)
+
+
 def pyramid_factors(
     shape: Sequence[int],
     voxel_size: tuple[float, float, float] | None = None,
@@ -240,9 +281,10 @@ def _create_level(
     level: int,
     shape: tuple[int, ...],
     dtype: np.dtype[Any] | str,
-    chunks: Sequence[int],
+    edges: Sequence[Sequence[int]],
     axes: str,
 ) -> None:
+    chunks, files = map(tuple, edges)
     is_v3 = group.metadata.zarr_format == 3
     # with the checksum of Zstandard's own frames, which all readers know
     codec: Any = ZstdCodec(level=_LEVEL, checksum=True)
@@ -252,12 +294,18 @@ def _create_level(
         str(level),
         shape=shape,
         dtype=dtype,
-        chunks=tuple(min(c, n) for c, n in zip(chunks[-len(shape) :], shape, strict=True)),
+        chunks=chunks,
+        shards=files if files != chunks else None,
         fill_value=0,
         compressors=codec,
         dimension_names=list(axes) if is_v3 else None,
         chunk_key_encoding={"name": "default" if is_v3 else "v2", "separator": "/"},
     )
+
+
+def _spatial(shape: Sequence[int]) -> Sequence[int]:
+    """A shape as (Z, Y, X)."""
+    return (*(1,) * (3 - len(shape)), *shape)
 
 
 def _scale(factor: Sequence[int], voxel_size: tuple[float, float, float]) -> list[float]:
