@@ -65,14 +65,16 @@ def number_of_files(labels: Path) -> int:
 def test_the_same_voxels_in_fewer_files(kind: str, images: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"diameter": 17}
     given |= {"expand": 2} if kind == "plane.tif" else {"mode": "stitch"}
-    made = {}
-    for name, more in {
+    ways: dict[str, dict[str, Any]] = {
         "chunks": {"label_files": "chunks"},
         "shards": {"label_files": "shards"},
         "cut": {"label_files": "shards", "block_shape": (3, 23, 31), "max_tasks": 5},
-    }.items():
-        made[name] = segmented(network(), images / kind, tmp_path / name, **given, **more)
-        assert faults(made[name]) == []
+    }
+    made = {
+        name: segmented(network(), images / kind, tmp_path / name, **given, **more)
+        for name, more in ways.items()
+    }
+    assert not [fault for out in made.values() for fault in faults(out)]
     labels = {name: out / "labels.zarr" for name, out in made.items()}
     assert tree(labels["shards"]) == tree(labels["cut"])
     for name in IMAGES if kind == "plane.tif" else IMAGES[:1]:
