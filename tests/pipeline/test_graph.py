@@ -43,6 +43,24 @@ INCLUDES = {
 """Of each process its generic one, and the file that has it."""
 
 
+def test_the_page_says_which_processes_are_in_a_phase() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `([A-Z]+)` \| [^|]+ \| [^|]+ \| ([A-Z, _]+) \|$", page, re.MULTILINE)
+    files = (ROOT / "modules" / "phases").glob("*.nf")
+    assert [name.lower() for name, _ in rows][-1] == "look" and len(rows) == len([*files])
+    for name, processes in rows:
+        text = (ROOT / "modules" / "phases" / f"{name.lower()}.nf").read_text()
+        assert f"workflow {name} {{" in text
+        included = {
+            one.name
+            for one in includes(text)
+            if Path(one.place).parent.name == "processes" and not one.name.startswith("GATHER_")
+        }
+        # the three passes of the network
+        passes = {re.sub("^GRADIENTS_.*", "GRADIENTS", one) for one in included}
+        assert passes == {*processes.split(", ")}, name
+
+
 def process_of(name: str) -> str:
     """Name of the process of a stage."""
     return name.upper().replace("-", "_")
