@@ -256,9 +256,7 @@ def _record(job: Job, checksum: str) -> dict[str, Any]:
         "plan_digest": plan.digest,
         "mode": plan.mode,
         "image": masked_all(plan.image.model_dump(mode="json")),
-        "output": job.output.model_dump(
-            mode="json", exclude={"version", "dimensions", "voxels", "chunks", "factors", "region"}
-        ),
+        "output": job.output.model_dump(mode="json", exclude=_OF_FILES),
         "model": masked_all(plan.model.model_dump(mode="json")),
         "intensity": plan.intensity.model_dump(mode="json", exclude={"windows"}),
         "network_shape": list(plan.network_shape),
@@ -283,4 +281,6 @@ def _record(job: Job, checksum: str) -> dict[str, Any]:
     return {**found, "given_labels": masked_all(job.before.given)}
 
 
+_OF_FILES = {"version", "dimensions", "voxels", "chunks", "shards", "factors", "region"}
+"""Of a label image, how it is stored: its own metadata say that."""
 _OF_NETWORK = ("model", "intensity", "network_shape", "rescale", "flow_precision", "projection")
