@@ -185,6 +185,10 @@ def ours(case: Case, folder: Path) -> Side:
     store = Store(str(folder / "store"), plan.digest)
     held = case.held and fits_one_task(plan, params)
     runner = Runner(plan, for_one_process(store, params) if held else store)
+    if held:
+        # the process that has run the network has its sum in memory, as Cellpose does
+        whole, flows = Box.whole(plan.network_shape), sums(plan.axes[-1])
+        runner.store.write(flows, whole, runner.store.read(flows, whole))
     names, seconds = [stage.name for stage in GRAPH], dict[str, float]()
     forget_peak()
     before = peak_memory()

@@ -87,3 +87,56 @@ def test_what_was_dropped_is_gone(both: tuple[Store, HeldStore], name: str) -> N
         store.create(ENDS, (3, *SHAPE), (3, *CHUNK), "int16")
         store.write(ENDS, BLOCKS[0], np.ones((3, *BLOCKS[0].shape), np.int16))
         assert store.read(ENDS, BLOCKS[0]).all()
+
+
+FLOWS = "gradients-zx"
+
+
+@pytest.fixture
+def flows(tmp_path: Path) -> tuple[HeldStore, np.ndarray]:
+    """A store in which this process and another one have each written a part of flows."""
+    values = np.random.default_rng(1).normal(size=(4, *SHAPE)).astype(np.float32)
+    other, store = Store(str(tmp_path / "s"), "run"), HeldStore(str(tmp_path / "s"), "run")
+    other.create(FLOWS, (4, *SHAPE), (4, *CHUNK), "float16")
+    for number, box in enumerate(BLOCKS):
+        (other if number < 3 else store).write(FLOWS, box, values[(..., *box.slices)])
+    return store, values.astype(np.float16)
+
+
+def spoil(store: Store) -> None:
+    """Damage all files of an array."""
+    for path in Path(store.where(FLOWS)).rglob("*"):
+        if path.is_file() and path.name != "zarr.json":
+            path.write_bytes(b"damaged")
+
+
+def test_flows_are_in_memory_and_in_the_store(flows: tuple[HeldStore, np.ndarray]) -> None:
+    store, values = flows
+    for box in (*BLOCKS, Box.whole(SHAPE), Box((1, 2, 3), (5, 13, 20)), Box((3, 9, 1), (5, 14, 2))):
+        expected = values[(..., *box.slices)]
+        for one in (store, Store(store.address, "run")):
+            found = one.read(FLOWS, box)
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == np.float16
+            found[:] = 0
+    spoil(store)
+    for number, box in enumerate(BLOCKS):
+        if number < 3:
+            with pytest.raises(StoreError):
+                store.read(FLOWS, box)
+        else:
+            np.testing.assert_array_equal(store.read(FLOWS, box), values[(..., *box.slices)])
+
+
+@pytest.mark.parametrize("name", [FLOWS, f"{FLOWS}/c/0/1/1/2", "combine-0/flows"])
+def test_flows_that_are_gone_or_old_are_not(flows: tuple[HeldStore, np.ndarray], name: str) -> None:
+    """Others that are written take their place: those before were read for the last time."""
+    store, values = flows
+    if name.startswith("combine"):
+        store.create(name, (4, *SHAPE), (4, *CHUNK), "float32")
+        store.write(name, BLOCKS[0], values[(..., *BLOCKS[0].slices)])
+    else:
+        store.drop(name)
+    spoil(store)
+    with pytest.raises(StoreError):
+        store.read(FLOWS, BLOCKS[-1])

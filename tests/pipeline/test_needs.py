@@ -41,11 +41,12 @@ def test_one_task_for_all_stages_asks_for_all(
     assert plan.is_small
     whole = needs_of_whole(plan)
     # what it holds of the network it still holds in the stages after it, beside what is not written
-    held = of_network(plan) - BLOCKS_BASE + bytes_held(math.prod(plan.image.shape))
+    flows = plan.components * plan.flow_itemsize * math.prod(plan.network_shape)
+    held = of_network(plan) - BLOCKS_BASE + bytes_held(math.prod(plan.image.shape)) + flows
     passes = {stage for stage in plan.tasks if STAGES[stage].axis}
-    most = {stage: needs_of(plan, stage).memory for stage in plan.tasks if plan.tasks[stage]}
+    most = {stage: STAGES[stage].projected(plan) for stage in plan.tasks if plan.tasks[stage]}
     assert held > 0 and passes < most.keys()
-    alone = max(n if stage in passes else n + held for stage, n in most.items())
+    alone = max(n + (flows if stage in passes else held) for stage, n in most.items())
     assert whole.memory == alone + needs_module.LEFT
     each = {stage: needs_of(plan, stage).seconds for stage in plan.tasks if plan.tasks[stage]}
     # of all stages but one that applies a function of the user's

@@ -25,7 +25,7 @@ SLACK = 10
 START = 1800
 """Seconds that a task is given beside: to start, to load a network, to wait for a disk."""
 
-LEFT = 150 * 10**6
+LEFT = 130 * 10**6
 """Bytes that a task which runs all stages still has of samples before: libraries and kernels that
 they loaded (up to 125 MB were measured in a task of seven)."""
 
@@ -138,9 +138,17 @@ def needs_of_whole(plan: Plan) -> Needs:
     passes = [needs for stage, needs in each.items() if STAGES[stage].axis]
     # without the time of the network, that of the other stages would be far too little
     is_known = all(needs.seconds for needs in passes)
-    others = [needs for stage, needs in each.items() if not STAGES[stage].axis]
-    held = of_network(plan) - BLOCKS_BASE + bytes_held(math.prod(plan.image.shape))
-    most = max([*(one.memory for one in passes), *(one.memory + held for one in others)])
+    others = [STAGES[stage].projected(plan) for stage in each if not STAGES[stage].axis]
+    voxels = math.prod(plan.image.shape)
+    grid = max(math.prod(plan.network_shape), voxels * plan.resized)
+    flows = plan.components * plan.flow_itemsize * grid
+    held = of_network(plan) - BLOCKS_BASE + bytes_held(voxels) + flows
+    # of the only pass, what was written before its last box
+    before = 1 - 1 / len(plan.pass_grid(0)) if len(plan.axes) == 1 else 1
+    most = max(
+        *(one.memory + int(before * flows) for one in passes),
+        *(memory + held for memory in others),
+    )
     # it starts once
     seconds = START + sum(one.seconds - START for one in each.values() if one.seconds)
     return Needs(
