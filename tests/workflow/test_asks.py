@@ -109,6 +109,15 @@ CASES = {
     ),
     "evicted, often": Case([143] * 5, [FIRST] * 6),
     "crashed": Case([139, 139], [FIRST] * 3),
+    # evictions take away nothing of what other ends are granted
+    "evicted, then out of memory": Case([143, 143, 137], [FIRST] * 3 + MORE_MEMORY[1:2]),
+    "evicted, then out of time": Case([143, 143, 140], [FIRST] * 3 + MORE_TIME[1:2]),
+    "evicted, then crashed": Case([143, 143, 139], [FIRST] * 4),
+    "evicted, then too large": Case(
+        [143, 143, 137, 137, 137],
+        [FIRST] * 2 + MORE_MEMORY,
+        failed=("exit status 137", "was killed, most likely for lack of memory"),
+    ),
     "a GPU that others use": Case([75], [FIRST] * 2),
     "a GPU that is too small": Case(
         [75] * 9,

@@ -80,6 +80,8 @@ def test_the_profile_test_is_small_on_a_cluster(profiles: str, tmp_path: Path) -
     assert "process.resourceLimits = [cpus:2, memory:'6 GB', time:'1h']" in lines
     assert "params.simulate = '16,80,80'" in lines
     assert ("executor.queueSize = 500" in lines) is (profiles != "test")
+    # jobs that are worth waiting for
+    assert ("params.task_minutes = 2" in lines) is (profiles != "test")
     assert ("process.executor = 'slurm'" in lines) is ("slurm" in profiles)
 
 
