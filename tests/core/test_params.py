@@ -57,7 +57,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         "invert: given, allowed: only with normalize 'global', 'plane', 'tile' or 'lowhigh'",
     ),
     (
-        {"foreground_min": 3, "normalize": "tile"},
+        {"foreground_min": 0, "normalize": "tile"},
         "foreground_min: given, allowed: only with normalize 'global' or 'plane'",
     ),
     (

@@ -144,3 +144,31 @@ def test_many_files_become_fewer(
     params = check({"model": str(tiny_model), **words})
     image = open_checked(str(images / "volume.zarr"), params)
     assert make_plan(image, identify(tiny_model), params).output.shards == shards
+
+
+@pytest.mark.parametrize("damage", ["zeros", "cut off", "flipped", "a folder", "gone"])
+def test_what_is_damaged_in_the_store_is_written_again(
+    damage: str, images: Path, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"mode": "stitch", "diameter": 17, "label_files": "shards"}
+    out = segmented(network(), images / "volume.zarr", tmp_path / "out", **given)
+    before = tree(out / "labels.zarr")
+    stored = [path for path in (out / ".terapose").rglob("labels.zarr/cells/*/c/**/*")]
+    shards = [path for path in stored if path.is_file()]
+    assert len(shards) > 10
+    for path in shards:
+        content = path.read_bytes()
+        path.unlink()
+        if damage == "a folder":
+            path.mkdir()
+        elif damage != "gone":
+            half = len(content) // 2
+            changed = {
+                "zeros": bytes(len(content)),
+                "cut off": content[:half],
+                "flipped": content[:half] + bytes([content[half] ^ 255]) + content[half + 1 :],
+            }
+            path.write_bytes(changed[damage])
+    shutil.rmtree(out / "labels.zarr")
+    segmented(network(), images / "volume.zarr", out, **given)
+    assert tree(out / "labels.zarr") == before and not faults(out)

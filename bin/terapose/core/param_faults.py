@@ -103,7 +103,8 @@ def across(params: Parameters) -> list[str]:
     elif ends is not None and not all(a < b for a, b in zip(ends[::2], ends[1::2], strict=True)):
         faults.append(f"lowhigh: got {list(ends)}, allowed: low < high")
     for name in ("lowhigh", "invert", "foreground_min"):
-        if getattr(params, name) not in (None, False) and name not in taken:
+        value = getattr(params, name)
+        if value is not None and value is not False and name not in taken:
             faults.append(f"{name}: given, allowed: only with normalize {with_parameter(name)}")
     if params.label_files == "shards" and params.ome_zarr_version == "0.4":
         faults.append("label_files: shards, allowed: only with ome_zarr_version 0.5")

@@ -75,7 +75,7 @@ def ensure(job: Job) -> None:
 
 @dataclass
 class Level:
-    """A level of a label image, and the checksums of what has been written to it."""
+    """A level of a label image that is written by whole files, and their checksums."""
 
     image: str
     number: int
@@ -86,7 +86,7 @@ class Level:
     def open(cls, job: Job, image: str, number: int) -> Level:
         """Open a level."""
         noted: Noted = {}
-        array = labels.open_level(address(job), number, name=image, noted=noted)
+        array = labels.open_level(address(job), number, name=image, noted=noted, replaces=True)
         return cls(image, number, array, noted)
 
     def put(self, place: tuple[slice, ...], values: NDArray[Any]) -> None:

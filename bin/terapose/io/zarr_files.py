@@ -19,6 +19,7 @@ from terapose.io.files import point
 from terapose.io.object_files import files_on
 from terapose.io.own_files import confirm, discard, make_way
 
+_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs")
 Noted = dict[str, int | None]
 """CRC-32C of files that were written, by their keys; None of those that were removed."""
 
@@ -38,21 +39,31 @@ class Watched(WrapperStore[ZarrStore]):
         Takes the checksums of what is written and removed.
     complete
         Whether each chunk has to be there when it is read.
+    replaces
+        Whether files of voxels are written as a whole and never read: Zarr reads a file of several
+        chunks before it writes it, even all of it, and one that is damaged would end that.
     """
 
     def __init__(
-        self, store: ZarrStore, noted: Noted | None = None, *, complete: bool = False
+        self,
+        store: ZarrStore,
+        noted: Noted | None = None,
+        *,
+        complete: bool = False,
+        replaces: bool = False,
     ) -> None:
         super().__init__(store)
-        self._noted, self._complete = noted, complete
+        self._noted, self._complete, self._replaces = noted, complete, replaces
 
     def _with_store(self, store: ZarrStore) -> Watched:
-        return type(self)(store, self._noted, complete=self._complete)
+        return type(self)(store, self._noted, complete=self._complete, replaces=self._replaces)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Read a file."""
+        if self._replaces and not key.endswith(_DOCUMENTS):
+            return None
         found = await self._store.get(key, prototype, byte_range)
         if found is None and self._complete and not key.endswith("zarr.json"):
             raise ChunkMissingError(key)
@@ -191,7 +202,15 @@ def array_of(document: dict[str, Any], address: str, name: str) -> zarr.Array[An
     return zarr.Array.from_dict(place, document).with_config({"write_empty_chunks": True})
 
 
-def open_sparse(address: str, noted: Noted | None = None) -> zarr.Array[Any]:
-    """An array of which chunks of nothing but 0 are not written, and removed where they were."""
-    store = Watched(zarr_store(address), noted)
+def open_sparse(
+    address: str, noted: Noted | None = None, *, replaces: bool = False
+) -> zarr.Array[Any]:
+    """An array of which chunks of nothing but 0 are not written, and removed where they were.
+
+    Parameters
+    ----------
+    address, noted, replaces
+        As of `Watched`; where the array is.
+    """
+    store = Watched(zarr_store(address), noted, replaces=replaces)
     return zarr.open_array(store, mode="r+", config={"write_empty_chunks": False})

@@ -19,12 +19,12 @@ import numpy as np
 
 from terapose.core.errors import InputError, StoreError
 from terapose.core.geometry import Box, Grid, zyx
-from terapose.intermediates.label_store import Level, documents, ensure, files_of, name
+from terapose.intermediates.label_store import Level, address, documents, ensure, files_of, name
 from terapose.io import files
 from terapose.io.checksums import AGAIN, crc32c
 from terapose.io.labels import files as label_files
 from terapose.io.labels.files import LabelFiles, checksum, checksums_in, of_path
-from terapose.io.labels.ome_zarr import downsample, level_shape
+from terapose.io.labels.ome_zarr import downsample, level_shape, open_level
 from terapose.io.zarr_files import Noted
 from terapose.pipeline.job import Job
 from terapose.pipeline.running import run as run_task
@@ -136,7 +136,8 @@ def _coarse_levels(job: Job) -> Noted:
 def _coarse_level(job: Job, image: str, number: int) -> Noted:
     factors = job.output.factors
     step = zyx(a // b for a, b in zip(factors[number], factors[number - 1], strict=True))
-    source, target = (Level.open(job, image, n) for n in (number - 1, number))
+    target = Level.open(job, image, number)
+    source = open_level(address(job), number - 1, name=image)
     shapes = [zyx(level_shape(job.output.shape, factors[n])) for n in (number, number - 1)]
     for wide in Grid(shapes[0], files_of(job).edges(number)):
         part = np.zeros(wide.shape, target.array.dtype)
@@ -147,7 +148,7 @@ def _coarse_level(job: Job, image: str, number: int) -> Noted:
                 zyx([a * s for a, s in zip(box.start, step, strict=True)]),
                 zyx([b * s for b, s in zip(box.stop, step, strict=True)]),
             ).clip(shapes[1])
-            read = np.asarray(source.array[fine.slices[-source.array.ndim :]]).reshape(fine.shape)
+            read = np.asarray(source[fine.slices[-source.ndim :]]).reshape(fine.shape)
             part[inner.slices] = downsample(read, step, fine.start)
         target.put(wide.slices, part)
     return target.written()

@@ -70,6 +70,8 @@ def _region(
                     factor,
                 )
                 part[inside] = downsample(labels, factor, box.start)
+        # before the next ones are read
+        del found, labels
     noted: Noted = {}
     for name, levels in images.items():
         for level, part, factor in zip(levels[1:], coarse[name], factors, strict=True):
@@ -88,12 +90,19 @@ def _parts(
         yield from _chunks(job, region)
         return
     for wide in chunks_of(region, edges):
-        parts: dict[str, NDArray[Any]] = {}
-        for box, found in _chunks(job, wide):
-            for name, labels in found.items():
-                part = parts.setdefault(name, np.zeros(wide.shape, labels.dtype))
-                part[box.within(wide)] = labels
-        yield wide, parts
+        # no name here: those before are in memory as long as somebody has them
+        yield wide, _together(job, wide)
+
+
+def _together(job: Job, wide: Box) -> dict[str, NDArray[Any]]:
+    """The labels of several chunks, of each compartment."""
+    parts: dict[str, NDArray[Any]] = {}
+    for box, found in _chunks(job, wide):
+        for name, labels in found.items():
+            if name not in parts:
+                parts[name] = np.zeros(wide.shape, labels.dtype)
+            parts[name][box.within(wide)] = labels
+    return parts
 
 
 def _chunks(job: Job, region: Box) -> Iterator[tuple[Box, dict[str, NDArray[Any]]]]:

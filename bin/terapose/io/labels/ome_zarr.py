@@ -148,7 +148,12 @@ def _create_root(address: str | Store, names: Sequence[str], version: Version) -
 
 
 def open_level(
-    address: str, level: int, *, name: str = NAME, noted: Noted | None = None
+    address: str,
+    level: int,
+    *,
+    name: str = NAME,
+    noted: Noted | None = None,
+    replaces: bool = False,
 ) -> zarr.Array[Any]:
     """Open one level for reading and writing.
 
@@ -162,6 +167,8 @@ def open_level(
         Name of the label image in the group.
     noted
         Takes the checksums of the files that are written.
+    replaces
+        Only whole files are written, and nothing is read: whatever is there, even damaged.
 
     Returns
     -------
@@ -169,7 +176,7 @@ def open_level(
         In ZYX (or YX). Chunks that hold nothing but 0 are not written, and removed where they
         were. Two tasks must not write into the same chunk at a time.
     """
-    return open_sparse(f"{address.rstrip('/')}/{name}/{level}", noted)
+    return open_sparse(f"{address.rstrip('/')}/{name}/{level}", noted, replaces=replaces)
 
 
 def downsample(
