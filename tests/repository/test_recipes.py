@@ -12,8 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 COPIED = (
     *("main.nf", "pyproject.toml", "nextflow_schema.json", "bin/terapose", "modules", "tools"),
-    *("docs/parameters.md", "docs/hpc.md", "docs/coming-from.md", "tests/sources.py"),
-    "tests/pipeline/test_graph.py",
+    *("docs/parameters.md", "docs/hpc.md", "docs/coming-from.md", "docs/architecture.md"),
+    *("tests/sources.py", "tests/pipeline/test_graph.py"),
 )
 PACKAGE = "bin/terapose"
 EDITS = {

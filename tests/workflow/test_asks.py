@@ -85,6 +85,7 @@ HARMLESS = {
     "processor time": "=>> PBS: job killed: cput 3610 exceeded limit 3600",
 }
 """What they write as well, and what others do."""
+KILLED = ("exit status 137", "was killed, most likely for lack of memory")
 CASES = {
     "well": Case([], [FIRST]),
     "on a GPU": Case([], [FIRST]),
@@ -114,9 +115,7 @@ CASES = {
     "evicted, then out of time": Case([143, 143, 140], [FIRST] * 3 + MORE_TIME[1:2]),
     "evicted, then crashed": Case([143, 143, 139], [FIRST] * 4),
     "evicted, then too large": Case(
-        [143, 143, 137, 137, 137],
-        [FIRST] * 2 + MORE_MEMORY,
-        failed=("exit status 137", "was killed, most likely for lack of memory"),
+        [143, 143, *[137] * 3], [FIRST] * 2 + MORE_MEMORY, failed=KILLED
     ),
     "a GPU that others use": Case([75], [FIRST] * 2),
     "a GPU that is too small": Case(
@@ -127,10 +126,7 @@ CASES = {
         "PASSES",
     ),
     "a mistake": Case(
-        [2],
-        [FIRST],
-        "terapose: mask.tif: is empty",
-        ("exit status 2", "mask.tif: is empty"),
+        [2], [FIRST], "terapose: mask.tif: is empty", ("exit status 2", "mask.tif: is empty")
     ),
     "a fault": Case(
         [1],
