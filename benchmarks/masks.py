@@ -41,6 +41,7 @@ from terapose.core.params import Parameters, check
 from terapose.intermediates import label_store
 from terapose.intermediates.flows import sums
 from terapose.io.labels.ome_zarr import open_level
+from terapose.io.store.held import HeldStore, _Flows
 from terapose.io.store.store import Store
 from terapose.networks.ensemble import identify_all, resolve_all
 from terapose.pipeline.checked import open_checked
@@ -185,10 +186,12 @@ def ours(case: Case, folder: Path) -> Side:
     store = Store(str(folder / "store"), plan.digest)
     held = case.held and fits_one_task(plan, params)
     runner = Runner(plan, for_one_process(store, params) if held else store)
-    if held:
+    if isinstance(runner.store, HeldStore):
         # the process that has run the network has its sum in memory, as Cellpose does
-        whole, flows = Box.whole(plan.network_shape), sums(plan.axes[-1])
-        runner.store.write(flows, whole, runner.store.read(flows, whole))
+        whole, name = Box.whole(plan.network_shape), sums(plan.axes[-1])
+        values = store.read(name, whole)
+        runner.store._flows = _Flows(name, store.info(name))
+        runner.store._flows.write(whole, values)
     names, seconds = [stage.name for stage in GRAPH], dict[str, float]()
     forget_peak()
     before = peak_memory()
