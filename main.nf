@@ -5,7 +5,7 @@ include { help_text } from './modules/help'
 include { hold } from './modules/lock'
 include { LOOK } from './modules/phases/look'
 include { SIMULATE } from './modules/processes/simulate'
-include { note_end ; note_of_end ; remove_note ; remove_reports ; remove_stale } from './modules/outdir'
+include { note_end ; note_of_end ; refuse_unlinkable ; remove_note ; remove_reports ; remove_stale } from './modules/outdir'
 include { SEGMENT ; SEGMENT as SEGMENT_CELLS } from './modules/segment'
 include { any_second ; check_parameters ; checked_outdir ; named_images ; run_parameters ; simulating ; source } from './modules/sources'
 
@@ -41,6 +41,7 @@ workflow {
         SEGMENT_CELLS.out.notes.subscribe { note -> notes.add("cells of the second network: ${note}".toString()) }
     }
     outdir = checked_outdir()
+    refuse_unlinkable(outdir)
     release = hold(outdir)
     if (outdir) {
         note_of_end(outdir).delete()

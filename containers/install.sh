@@ -37,17 +37,21 @@ x86_64) kernels=${KERNELS:-x86-64-v3} ;;
 *) kernels=${KERNELS:-generic} ;;
 esac
 case $kernels in
-x86-64-v3) needs=avx2 ;;
+# as /proc/cpuinfo names it; a virtual machine may hide any of it
+x86-64-v3) needs='abm avx2 bmi1 bmi2 f16c fma movbe' ;;
 x86-64 | generic) needs= ;;
 *)
     echo "install.sh: KERNELS is x86-64-v3, x86-64 or, on ARM, generic" >&2
     exit 2
     ;;
 esac
-if ! grep -qm1 "$needs" /proc/cpuinfo; then
-    echo "install.sh: /proc is not mounted, or KERNELS=$kernels cannot run here (x86-64 can)" >&2
+flags=$(grep -m1 -iE '^(flags|features)' /proc/cpuinfo) || flags=
+[ -r /proc/cpuinfo ] || needs=/proc
+for flag in $needs; do
+    case " $flags " in *" $flag "*) continue ;; esac
+    echo "install.sh: /proc is not mounted, or KERNELS=$kernels cannot run here (x86-64 can): no $flag" >&2
     exit 2
-fi
+done
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -102,7 +106,12 @@ cat >"$home/launch" <<END
 # Calls the command of its own name; tasks call terapose.py, as it is called in a clone.
 command=\${0##*/}
 export NUMBA_CACHE_DIR=$home/kernels
-if [ -z "\${NUMBA_CPU_NAME:-}" ] && grep -qm1 '$needs' /proc/cpuinfo; then
+lacks=
+flags=\$(grep -m1 -iE '^(flags|features)' /proc/cpuinfo)
+for flag in $needs; do
+    case " \$flags " in *" \$flag "*) ;; *) lacks=\$flag ;; esac
+done
+if [ -z "\${NUMBA_CPU_NAME:-}\$lacks" ]; then
     export NUMBA_CPU_NAME=$kernels NUMBA_CPU_FEATURES=
 fi
 exec "$home/bin/\${command%.py}" "\$@"

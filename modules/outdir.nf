@@ -1,5 +1,8 @@
 // The folder of results, and those of samples in it.
 
+include { existing } from './paths'
+include { refuse } from './refusals'
+
 // The folder of a sample's results in outdir: its own, or where a project of MCMICRO has its masks.
 def folder_of(name) {
     return params.publish_layout == 'mcmicro' ? "segmentation/terapose-${name}" : name
@@ -65,4 +68,35 @@ def remove_stale(outdir, name, files) {
         }
     }
     println("${folder}: removed files of an earlier run that this one does not write: ${files.join(', ')}")
+}
+
+// Stop where results should be hard links and cannot be: on another file system than the work folder, or on one
+// without them. Nextflow would notice when all work is done. Of a folder that cannot be written to CHECK says why.
+def refuse_unlinkable(outdir) {
+    def folder = outdir && params.publish_mode.toString() == 'link' ? existing(file(outdir, glob: false)) : null
+    if (folder?.toFile()?.canWrite() && workflow.workDir.toUri().scheme == 'file') {
+        def name = ".${UUID.randomUUID().toString().replace('-', '')}.partial".toString()
+        def fault = fault_of_link(workflow.workDir.resolve(name), folder.resolve(name))
+        if (fault) {
+            refuse("publish_mode: got link, but there can be no hard links in ${outdir} to files in ${workflow.workDir} (${fault}); allowed: a work folder on the same disk (-work-dir), or copy or move, which copy the results")
+        }
+    }
+}
+
+// Why a file cannot have another name as a hard link; nothing if it can. Neither stays.
+def fault_of_link(path, other) {
+    java.nio.file.Files.createFile(path)
+    def fault = ''
+    try {
+        java.nio.file.Files.createLink(other, path)
+        java.nio.file.Files.delete(other)
+    }
+    catch (java.nio.file.FileSystemException said) {
+        fault = said.reason ?: said.class.simpleName
+    }
+    catch (UnsupportedOperationException said) {
+        fault = said.message ?: said.class.simpleName
+    }
+    java.nio.file.Files.delete(path)
+    return fault
 }

@@ -98,11 +98,28 @@ class Cluster:
         words = [f"--{option}={self.folder}/munge.{end}" for option, end in files.items()]
         self.call("munged", "--force", f"--key-file={key}", *words)
         self.call("slurmctld", "-c")
-        self.call("slurmd", "-N", host)
+        self._start_node()
+
+    def _start_node(self) -> None:
+        """Start the node's daemon, and wait until the node is idle."""
+        self.call("slurmd", "-N", socket.gethostname().partition(".")[0])
         end = time.monotonic() + 60
         while "idle" not in self.call("sinfo", "-h", "-o", "%T"):
             assert time.monotonic() < end, (self.folder / "slurmctld.log").read_text()
             time.sleep(0.5)
+
+    def fail_node(self) -> None:
+        """Let the node fail, with all that runs on it, and come back."""
+        daemon = int((self.folder / "slurmd.pid").read_text())
+        os.kill(daemon, signal.SIGKILL)
+        steps = [number for job in self.jobs() for number in _named(f"slurmstepd: [{job}.")]
+        for number in [n for step in steps for n in [step, *_below(step)]]:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        # the controller would notice by itself, but within minutes
+        node = self.call("sinfo", "-h", "-o", "%N").strip()
+        self.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        self._start_node()
 
     def stop(self) -> None:
         """End jobs and daemons."""
@@ -147,6 +164,26 @@ def _is_running(number: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def _named(start: str) -> list[int]:
+    """Processes whose command begins with a text."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "cmdline").read_bytes().startswith(start.encode()):
+                found.append(int(entry.name))
+    return found
+
+
+def _below(process: int) -> list[int]:
+    """Processes that a process has started, and those that they have."""
+    found = []
+    for entry in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            for number in map(int, entry.read_text().split()):
+                found += [number, *_below(number)]
+    return found
 
 
 def _free_port() -> int:

@@ -22,6 +22,7 @@ from tests.workflow.conftest import (  # noqa: F401
     undisturbed,
     voxels,
 )
+from tests.workflow.launch import ROOT, Run, called, environment, results
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,6 +51,23 @@ process {
     }
 }
 """
+LACKING = """
+process {
+    withName: 'MASKS' {
+        beforeScript = "export PYTHONPATH='FOLDER'"
+    }
+}
+"""
+ONCE = """
+import os, pathlib, signal
+if "--task 1 " in pathlib.Path(".command.sh").read_text():
+    try:
+        pathlib.Path("FOLDER/once").touch(exist_ok=False)
+        os.kill(os.getpid(), signal.SIGKILL)
+    except FileExistsError:
+        pass
+"""
+"""The second task of a stage is killed, but only once."""
 STARTS = {"slow": "time.sleep(300)", "large": "x = b'x' * 1_500_000_000; time.sleep(300)"}
 """What Python does first, by the folder that it looks into."""
 
@@ -91,15 +109,21 @@ def planned(work: Path, stage: str) -> tuple[int, int]:
     return int(row["memory"]), int(row["seconds"])
 
 
+def retried(run: Run, process: str) -> dict[str, str]:
+    """Last exit status of each task of a process that is repeated, by its name; none if unknown."""
+    ended = r"(?:with an error exit status \((\d+)\)|for an unknown reason)"
+    how = rf":{process} \((.*?)\)` terminated {ended} -- .*Execution is retried"
+    return dict(re.findall(how, run.said))
+
+
 def test_job_arrays(
     launches: Launches,  # noqa: F811
     image: Path,  # noqa: F811
     undisturbed: tuple[str, bytes],  # noqa: F811
 ) -> None:
-    from tests.workflow.launch import results
-
     launch = launches("arrays")
-    site = settings(launch.path, SITE)
+    (launch.path / "sitecustomize.py").write_text(ONCE.replace("FOLDER", str(launch.path)))
+    site = settings(launch.path, SITE + LACKING.replace("FOLDER", str(launch.path)))
     cut = ("--block_shape", "14,20,24", "--max_tasks", 2)
     run = launch.done("--input", image, *cut, "-profile", "slurm,arrays", "-c", site)
     assert {"GRADIENTS_YX", "MASKS"} <= run.submitted
@@ -111,6 +135,12 @@ def test_job_arrays(
         (asked,) = (text for text in arrays if f"_{stage.upper().replace('-', '_')}_(" in text)
         assert f"#SBATCH --mem {planned(launch.work, stage)[0] >> 20}M\n" in asked
     assert results(launch.out / "nuclei") == undisturbed
+    # one of an array is repeated by itself, with twice the memory
+    assert retried(run, "MASKS") == {"nuclei 1": "137"}
+    alone = [text for text in scripts if "_MASKS_(nuclei_1)" in text and text not in arrays]
+    assert {f"#SBATCH --mem {planned(launch.work, 'masks')[0] * 2 >> 20}M"} <= {
+        line for text in alone for line in text.splitlines()
+    }
 
 
 def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_drained(
@@ -119,8 +149,6 @@ def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_draine
     image: Path,  # noqa: F811
     undisturbed: tuple[str, bytes],  # noqa: F811
 ) -> None:
-    from tests.workflow.launch import results
-
     launch = launches("troubles")
     for name, code in STARTS.items():
         (launch.path / name).mkdir()
@@ -132,13 +160,22 @@ def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_draine
     while not (jobs := cluster.jobs()):
         time.sleep(0.2)
     cluster.call("scancel", *jobs)
+    assert run.wait_for(process="GRADIENTS_ZY"), run.said
+    wait_until(lambda: bool(cluster.jobs()))
+    cluster.fail_node()
     assert run.wait_for(process="COMBINE"), run.said
+    # one with the status of its trap, the other without any
+    assert retried(run, "GRADIENTS_YX") == {"nuclei yx 0": "143"}
+    assert "" in {**retried(run, "GRADIENTS_ZX"), **retried(run, "GRADIENTS_ZY")}.values()
     (node,) = cluster.call("sinfo", "-h", "-o", "%N").split()
     cluster.call("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     # what runs goes on, and what comes after it waits
     wait_until(lambda: cluster.call("sinfo", "-h", "-o", "%T").startswith("drained"))
     wait_until(lambda: bool(cluster.jobs("pending")))
     assert not cluster.jobs()
+    said = called(ROOT / "bin" / "terapose.py", "status", launch.work, env=environment())
+    assert re.search(r"^gradients-yx +1 of 1 task", said, re.M), said
+    assert re.search(r"^follow +0 of 1 task", said, re.M), said
     cluster.call("scontrol", "update", f"nodename={node}", "state=resume")
     assert run.wait_for(process="SEEDS"), run.said
     # Nextflow is killed, and its jobs with it
@@ -147,6 +184,9 @@ def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_draine
     again = launch.start(*words)
     assert again.wait().process.returncode == 0, again.said
     assert results(launch.out / "nuclei") == undisturbed
+    # what was finished is not run again
+    done = {"PLAN", "INTENSITIES", "GRADIENTS_YX", "GRADIENTS_ZX", "GRADIENTS_ZY", "COMBINE"}
+    assert done <= again.cached and not done & again.submitted
     # twice the time, and twice the memory, after those were too little, and for nothing else
     asked = {"FOLLOW": set[str](), "MASKS": set[str](), "GRADIENTS_YX": set[str]()}
     for script in launch.work.glob("*/*/.command.run"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import csv
 import hashlib
 import os
 import random
@@ -27,6 +28,12 @@ from tests.unets import gradient_unet, save
 ROOT = Path(__file__).parents[2]
 PATIENCE = 1500.0
 """Seconds after which a run counts as hanging."""
+
+RAW_TRACE = Path(__file__).with_name("raw_trace.config")
+"""Settings with which the trace has bytes and milliseconds."""
+Needs = tuple[int, ...]
+"""Bytes of memory, milliseconds and processors."""
+_ASKED = ("memory", "time", "cpus")
 
 _STARTED = re.compile(r"(Submitted|Cached) process > (?:\w+:)*(\w+)(?: \((.*)\))?")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -303,6 +310,27 @@ class Launch:
     def stores(self) -> Iterable[Path]:
         """The stores of intermediates of this folder's runs."""
         return self.work.glob("*/*/store")
+
+    def asked(self) -> dict[str, set[Needs]]:
+        """What the tasks of each process asked for in the last run, which was given `RAW_TRACE`."""
+        found: dict[str, set[Needs]] = {}
+        with (self.out / "pipeline_info" / "trace.txt").open() as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                process = row["name"].partition(" ")[0].rpartition(":")[2]
+                asked = tuple(0 if row[n] == "-" else int(row[n]) for n in _ASKED)
+                found.setdefault(process, set()).add(asked)
+        return found
+
+    def planned(self) -> dict[str, set[Needs]]:
+        """What tasks ask for by the tables of the plans, by stage."""
+        found: dict[str, set[Needs]] = {}
+        for table in self.work.glob("*/*/tasks/*.csv"):
+            with table.open() as file:
+                for row in csv.DictReader(file):
+                    if row["task"] != "all":
+                        needs = int(row["memory"]), 1000 * int(row["seconds"]), int(row["cpus"])
+                        found.setdefault(table.stem, set()).add(needs)
+        return found
 
     def end(self) -> None:
         """Leave no process behind."""

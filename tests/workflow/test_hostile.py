@@ -9,6 +9,7 @@ import shlex
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -225,6 +226,23 @@ def test_values_that_are_refused(launches: Launches, words: tuple[str, ...], sen
     assert run.process.returncode != 0 and not run.submitted
     assert run.last.replace(f"{launch.path}/", "") == f"terapose: {sentence}"
     assert not touched(launch)
+
+
+def test_hard_links_into_another_file_system_are_refused_at_once(launches: Launches) -> None:
+    launch = launches("disks")
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == launch.path.stat().st_dev:
+        pytest.skip("no second file system")
+    with TemporaryDirectory(dir=memory) as other:
+        given = ("--input", "x.tif", "--outdir", f"{other}/out")
+        run = launch.run(*given, "--publish_mode", "link")
+        assert not run.submitted and not [*Path(other).rglob("*.partial")]
+    assert run.last == (
+        f"terapose: publish_mode: got link, but there can be no hard links in {other}/out to files "
+        f"in {launch.work} (Invalid cross-device link); allowed: a work folder on the same disk "
+        "(-work-dir), or copy or move, which copy the results"
+    )
+    assert not [*launch.work.rglob("*.partial")]
 
 
 def test_workflow_in_a_folder_that_nextflow_does_not_quote(launches: Launches) -> None:

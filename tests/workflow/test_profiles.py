@@ -137,6 +137,7 @@ POLLING = {
     "submitRateLimit": "'10/1sec'",
     "pollInterval": "'10 sec'",
     "queueStatInterval": "'1 min'",
+    "exitReadTimeout": "'2 min'",
 }
 """Of all clusters: jobs at a time, and how often the scheduler is asked."""
 ENGINES = ("docker", "podman", "apptainer", "singularity", "charliecloud")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 from tests.synthetic import write_ome_zarr, write_tiff
-from tests.workflow.launch import Launch
+from tests.workflow.launch import RAW_TRACE, Launch, results
 
 from terapose.results.report.own import NAMES
 
@@ -22,14 +22,18 @@ def test_reports(launches: Callable[[str], Launch], voxels: np.ndarray) -> None:
     sheet.write_text(rows)
     # what is moved away is no input of what comes after it
     given = ("--input", sheet, "--diameter", 12)
-    words = (*given, "--publish_mode", "move")
+    words = (*given, "--publish_mode", "move", "-c", RAW_TRACE)
     run = launch.done(*words)
     assert {"REPORT", "REPORTS"} <= run.submitted
+    # what one task does all of asks for what its plan says
+    assert launch.asked()["WHOLE"] == launch.planned()["whole"]
+    assert len(launch.planned()["whole"]) == 2
     cells = {}
     for name in ("a b", "plane", "none"):
         folder = launch.out / name
         cells[name] = json.loads((folder / "provenance.json").read_text())["cells"]
         assert [n for n in NAMES if (folder / n).exists()] == [*(NAMES if name != "none" else ())]
+    moved = {name: results(launch.out / name) for name in cells}
     assert f"Cells: {sum(cells.values())} in 3 samples" in run.said.splitlines()
     took = next(line for line in run.said.splitlines() if line.startswith("Seconds: "))
     assert {"gradients-yx", "masks", "export"} <= {*took.replace(",", "").split()[1::2]}
@@ -48,11 +52,15 @@ def test_reports(launches: Callable[[str], Launch], voxels: np.ndarray) -> None:
     assert left == ["pipeline_info/report.html", "report_mqc.json"]
     assert (launch.out / "report_mqc.json").read_text() == "mine"
 
-    # hard links: regular files, which are those of the work folder
+    # hard links: regular files, which are those of the work folder; labels those of the store
     shutil.rmtree(launch.out)
     launch.done(*given, "--publish_mode", "link", "-resume")
     working = {path.stat().st_ino for path in launch.work.glob("*/*/out*/**/*") if path.is_file()}
+    stored = {p.stat().st_ino for store in launch.stores() for p in store.rglob("labels.zarr/**/*")}
+    assert {name: results(launch.out / name) for name in cells} == moved
     for name in cells:
+        chunks = [p for p in (launch.out / name).rglob("labels.zarr/**/c/**/*") if p.is_file()]
+        assert chunks and {path.stat().st_ino for path in chunks} <= stored
         files = [path for path in (launch.out / name).rglob("*") if not path.is_dir()]
         assert {"cells.csv", "provenance.json", "picture.png"} <= {path.name for path in files}
         assert any("labels.zarr" in path.parts for path in files)

@@ -16,7 +16,7 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from tests.synthetic import nuclei, write_ome_zarr
 from tests.workflow.conftest import Launches
-from tests.workflow.launch import Launch, Run, results, segment
+from tests.workflow.launch import RAW_TRACE, Launch, Run, results, segment
 
 from terapose.results.earlier import GOING, RECORD, announce
 
@@ -39,7 +39,7 @@ ALL = {
 def launch(launches: Launches, image: Path) -> Launch:
     """A folder in which the workflow ran once."""
     launch = launches("workflow")
-    assert launch.done("--input", image, *CUT).submitted == ALL
+    assert launch.done("--input", image, *CUT, "-c", RAW_TRACE).submitted == ALL
     return launch
 
 
@@ -74,6 +74,20 @@ def test_results_are_complete_and_agree(launch: Launch, voxels: np.ndarray) -> N
     assert {p.name for p in told.iterdir()} == names
     trace = pd.read_csv(told / "trace.txt", sep="\t")
     assert len(trace) == launch.runs[0].tasks and set(trace["exit"]) == {0}
+
+
+def test_tasks_ask_for_what_the_plan_says(launch: Launch) -> None:
+    asked = launch.asked()
+    planned = {n.replace("-", "_").upper(): needs for n, needs in launch.planned().items()}
+    cut = {process for process in ALL if process in planned}
+    assert cut >= {"INTENSITIES", "GRADIENTS_ZY", "COMBINE", "FOLLOW", "MASKS", "EXPORT", "MEASURE"}
+    assert {process: asked[process] for process in cut} == {p: planned[p] for p in cut}
+    # more than the least: each pass of the network for its own tiles
+    assert len({memory for p in cut for memory, _, _ in planned[p]}) > 3
+    # all others for what their label says
+    fixed = {process: asked[process] for process in ("CHECK", "GATHER_YX", "RELABEL")}
+    small, gather = {(3 << 30, 0, 1)}, {(4 << 30, 0, 1)}
+    assert fixed == {"CHECK": small, "GATHER_YX": gather, "RELABEL": gather}
 
 
 def test_same_bytes_as_the_command_and_as_uncut(
