@@ -73,3 +73,14 @@ def test_processes_that_are_started_there(beside: Path) -> None:
 def test_clones_of_other_names_are_no_package(tmp_path: Path) -> None:
     (tmp_path / "clone").symlink_to(ROOT)
     assert python(tmp_path, "import clone, sys; print('terapose' in sys.modules)") == "False\n"
+
+
+def test_a_python_without_packages_is_a_mistake() -> None:
+    command = [sys.executable, "-S", ROOT / "bin" / "terapose.py", "--version"]
+    known = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(command, env=known, capture_output=True, text=True)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr == (
+        f"terapose: {sys.executable}: lacks the package click; "
+        f"allowed: a Python with all packages; run `make setup` in {ROOT}\n"
+    )
