@@ -18,7 +18,8 @@ def test_points_are_those_of_numpy(shape: tuple[int, int, int], share: float) ->
     turned = np.asfortranarray(inside)
     np.testing.assert_array_equal(places_of(turned), cells)
     moved = rng.integers(NOWHERE + 1, -NOWHERE, cells.shape, dtype=np.int32)
-    image = displaced(cells, moved, shape)
+    image, largest = displaced(inside, cells + moved + np.int32([5, 6, 70_000]), (5, 6, 70_000))
+    assert largest == np.abs(moved).max(initial=0)
     expected = np.full((3, *shape), NOWHERE, np.int16)
     expected[(slice(None), *cells.T)] = moved.T
     np.testing.assert_array_equal(image, expected)

@@ -61,8 +61,9 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
     halo = first_halo(plan.diameter.pixels)
     box = plan.around(core, halo)
     field, within = _field(job, box)
-    cells = places_of(within[core.within(box)])
-    starts: NDArray[np.int32] = cells + np.array(core.start, np.int32)
+    inside = within[core.within(box)].copy()
+    starts = places_of(inside)
+    starts += np.array(core.start, np.int32)
     ends, excursion, lost = _walk(job, box, field, within, starts)
     del field, within  # before more is read
     refollowed = 0
@@ -76,8 +77,7 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
                 excursion = max(excursion, far)
                 still.append(some[left])
         lost = np.concatenate(still)
-    displacement = ends - starts
-    largest = int(np.abs(displacement).max(initial=0))
+    written, largest = displaced(inside, ends, core.start)
     if largest > -NOWHERE - 1:
         raise InputError(
             "a point moves farther than a displacement can store",
@@ -92,7 +92,7 @@ def _block(job: Job, name: str, item: int) -> dict[str, Any]:
         "refollowed": refollowed,
         "voxels": len(starts),
         "displacement": largest,
-        "checksum": job.store.write(name, core, displaced(cells, displacement, core.shape)),
+        "checksum": job.store.write(name, core, written),
     }
 
 

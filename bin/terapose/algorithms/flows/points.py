@@ -40,11 +40,20 @@ def _starts_and_ends(displacement, origin, starts, ends):  # type: ignore[no-unt
 
 
 @njit
-def _displaced(cells, displacement, written):  # type: ignore[no-untyped-def]
-    for n in range(len(cells)):
-        z, y, x = cells[n]
-        for axis in range(3):
-            written[axis, z, y, x] = displacement[n, axis]
+def _displaced(inside, ends, origin, written):  # type: ignore[no-untyped-def]
+    depth, height, width = inside.shape
+    n, largest = 0, 0
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                if inside[z, y, x]:
+                    dz, dy = ends[n, 0] - origin[0] - z, ends[n, 1] - origin[1] - y
+                    dx = ends[n, 2] - origin[2] - x
+                    written[0, z, y, x], written[1, z, y, x], written[2, z, y, x] = dz, dy, dx
+                    largest, n = max(largest, abs(dz), abs(dy), abs(dx)), n + 1
+                else:
+                    written[0, z, y, x] = written[1, z, y, x] = written[2, z, y, x] = NOWHERE
+    return largest
 
 
 def places_of(inside: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -55,22 +64,22 @@ def places_of(inside: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 
 def displaced(
-    cells: NDArray[np.int32], displacement: NDArray[np.int32], shape: tuple[int, int, int]
-) -> NDArray[np.int16]:
-    """An image of displacements: (3, Z, Y, X), `NOWHERE` where no point starts.
+    inside: NDArray[np.bool_], ends: NDArray[np.int32], origin: tuple[int, int, int]
+) -> tuple[NDArray[np.int16], int]:
+    """An image of displacements: (3, Z, Y, X), `NOWHERE` where no point starts; and the largest.
 
     Parameters
     ----------
-    cells
-        (N, 3) ZYX in the image.
-    displacement
-        (N, 3) how far each gets.
-    shape
-        Of the image (ZYX).
+    inside
+        (Z, Y, X) voxels from which points start, of a box of the whole image.
+    ends
+        (N, 3) int32 ZYX in the whole image: where each of them ends, in C order of the voxels.
+    origin
+        Where the box starts in the whole image.
     """
-    written = np.full((3, *shape), NOWHERE, np.int16)
-    _displaced(cells, displacement, written)
-    return written
+    written = np.empty((3, *inside.shape), np.int16)
+    largest = _displaced(inside, ends, origin, written)
+    return written, int(largest)
 
 
 def points_in(

@@ -273,9 +273,9 @@ def inspect(where, low, high, norm, factor, before, seen):  # type: ignore[no-un
                 place[a] = cuts[a, at[a] + (corner >> (2 - a) & 1)]
             step(field, shape, origin, planar, place, cell, moved, slopes)
             for a in range(3):
-                along = np.abs(slopes[a])
-                steep[a] = max(steep[a], along.sum())
-                blurred[a] = max(blurred[a], (along * blur).sum())
+                z, y, x = abs(slopes[a, 0]), abs(slopes[a, 1]), abs(slopes[a, 2])
+                steep[a] = max(steep[a], z + y + x)
+                blurred[a] = max(blurred[a], z * blur[0] + y * blur[1] + x * blur[2])
                 hull[0, a], hull[1, a] = min(hull[0, a], moved[a]), max(hull[1, a], moved[a])
             derivative_of(slopes, planar, derivatives[n])
             for k in range(len(before)):

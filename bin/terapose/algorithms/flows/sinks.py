@@ -125,16 +125,10 @@ def _try(where, place, fastest, found, tables, seen):  # type: ignore[no-untyped
 
 
 @njit
-def _find(where, places, rows, marks):  # type: ignore[no-untyped-def]
+def _find(where, places, fastest, rows, marks):  # type: ignore[no-untyped-def]
     """Try where points have come to, once in each voxel; returns how many sinks there are."""
-    field, shape, origin, planar, known = where
-    found, fastest = 0, 0.0
-    for z in range(field.shape[0]):
-        for y in range(field.shape[1]):
-            for x in range(field.shape[2]):
-                for c in range(2 if planar else 3):
-                    fastest = max(fastest, abs(field[z, y, x, c]))
-    fastest *= (max(shape[0], shape[1], shape[2]) - 1.0) / 2.0
+    _, _, origin, _, known = where
+    found = 0
     tried, none = np.zeros(marks.shape, np.bool_), np.zeros((1, 3, 3))
     none[0] = np.eye(3)
     seen = (np.zeros((CORNERS, 3, 3)), np.zeros((2, 3)), np.zeros(3), np.zeros(3), none)
@@ -218,5 +212,7 @@ def find_sinks(
         Whether points move in the plane.
     """
     rows, marks = np.zeros((len(places) + 2, COLUMNS)), np.full(field.shape[:3], -1, np.int32)
-    count = _find((field, shape, origin, planar, known), places, rows, marks)
+    # the longest step along any axis, in voxels
+    fastest = max(float(field.max()), -float(field.min())) * (max(shape) - 1.0) / 2.0
+    count = _find((field, shape, origin, planar, known), places, fastest, rows, marks)
     return Sinks(rows[:count], marks) if count else NONE

@@ -59,6 +59,30 @@ def count_ends(
     return counts
 
 
+@njit
+def _is_highest(counts, z, y, x, deep):  # type: ignore[no-untyped-def]
+    depth, height, width = counts.shape
+    for k in range(max(z - deep, 0), min(z + deep + 1, depth)):
+        for j in range(max(y - PEAK, 0), min(y + PEAK + 1, height)):
+            for i in range(max(x - PEAK, 0), min(x + PEAK + 1, width)):
+                if counts[k, j, i] > counts[z, y, x]:
+                    return False
+    return True
+
+
+@njit
+def _find(counts, deep, seeds):  # type: ignore[no-untyped-def]
+    depth, height, width = counts.shape
+    n = 0
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                if counts[z, y, x] > LEAST_SEED and _is_highest(counts, z, y, x, deep):
+                    seeds[n, 0], seeds[n, 1], seeds[n, 2] = z, y, x
+                    n += 1
+    return n
+
+
 def find_seeds(counts: NDArray[np.int32], *, flat: bool = False) -> NDArray[np.int64]:
     """Voxels of a histogram that are seeds, in C order.
 
@@ -73,12 +97,8 @@ def find_seeds(counts: NDArray[np.int32], *, flat: bool = False) -> NDArray[np.i
     -------
     (N, 3) int64 ZYX, relative to ``counts``.
     """
-    from scipy.ndimage import maximum_filter  # slow to import: who grows seeds need not wait
-
-    width = 2 * PEAK + 1
-    size = (1 if flat else width, width, width)
-    highest = maximum_filter(counts, size=size, mode="constant", cval=0)
-    return np.argwhere((counts == highest) & (counts > LEAST_SEED))
+    seeds = np.empty((int(np.count_nonzero(counts > LEAST_SEED)), 3), np.int64)
+    return seeds[: _find(counts, 0 if flat else PEAK, seeds)].copy()
 
 
 @njit
