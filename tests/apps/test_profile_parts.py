@@ -7,6 +7,7 @@ import pytest
 from terapose.apps.profile.steps import ALL, Step, fit, groups, totals
 from terapose.apps.profile.trace import parse, seconds, size, stage_of
 from terapose.core.errors import InputError
+from terapose.pipeline.graph import SCATTERED
 
 HEADER = "task_id\thash\tname\tstatus\texit\tsubmit\tduration\trealtime\t%cpu\tpeak_rss"
 TASKS = (
@@ -14,8 +15,12 @@ TASKS = (
     ("SEGMENT:PREPARE:FETCH (auto-5b68364e)", "COMPLETED", "2.5s", "26.4 MB"),
     ("SEGMENT:FLOWS:FOLLOW (s 0)", "COMPLETED", "2m 26s", "1 GB"),
     ("SEGMENT:FLOWS:FOLLOW (s 11)", "CACHED", "4s", "1.5 GB"),
-    ("SEGMENT:FLOWS:FOLLOW (s 2)", "FAILED", "9h", "90 GB"),
-    ("SEGMENT:NETWORK:GRADIENTS_YX (s 0)", "COMPLETED", "800ms", "-"),
+    ("SEGMENT:FLOWS:FOLLOW (s 3)", "FAILED", "9h", "90 GB"),
+    ("SEGMENT:NETWORK:GRADIENTS_YX (s yx 0)", "COMPLETED", "800ms", "-"),
+    ("SEGMENT:NETWORK:GRADIENTS_YX (s 2 yx 0)", "COMPLETED", "3s", "1 MB"),
+    ("SEGMENT:NETWORK:GATHER_YX (s gradients-yx)", "COMPLETED", "5s", "2 MB"),
+    ("SEGMENT:FLOWS:GATHER_FOLLOW (s 2 follow)", "COMPLETED", "6s", "3 MB"),
+    ("SEGMENT:FLOWS:SEEDS (s 2)", "COMPLETED", "8s", "4 MB"),
     ("SEGMENT_CELLS:FLOWS:FOLLOW (s 0)", "COMPLETED", "1h", "7 GB"),
     ("SEGMENT:FLOWS:FOLLOW (s 2 0)", "COMPLETED", "7s", "2 GB"),
 )
@@ -33,12 +38,14 @@ TRACE = "\n".join(
 
 
 def test_tasks_of_a_sample_are_added_up() -> None:
-    found = parse(TRACE.splitlines(keepends=True), "trace.txt", ["s", "s 2"])
-    assert found["s"].keys() == {"check", "follow", "gradients-yx"}
+    found = parse(TRACE.splitlines(keepends=True), "trace.txt", ["s", "s 2"], SCATTERED)
+    assert found["s"].keys() == {"check", "follow", "gradients-yx", "gather of yx"}
     follow = found["s"]["follow"]
     assert (follow.number, follow.seconds, follow.memory) == (2, 150.0, 1536 * 2**20)
     assert found["s"]["gradients-yx"].memory == 0
-    assert found["s 2"]["follow"].seconds == 7
+    # a sample whose name ends as that of a task
+    took = {name: tasks.seconds for name, tasks in found["s 2"].items()}
+    assert took == {"gradients-yx": 3, "follow": 7, "gather of follow": 6, "seeds": 8}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +71,7 @@ def test_processes_have_the_names_of_stages() -> None:
 
 def test_a_file_that_is_no_trace_is_refused() -> None:
     with pytest.raises(InputError, match="no trace of Nextflow"):
-        parse(["name\tstatus\n"], "trace.txt", [])
+        parse(["name\tstatus\n"], "trace.txt", [], [])
 
 
 def test_powers_are_found() -> None:

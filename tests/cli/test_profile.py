@@ -48,7 +48,7 @@ def test_steps_are_shown_and_written(runs: Path, tmp_path: Path, command: Terapo
     follow = next(row for row in rows if (row["result"], row["step"]) == ("s", "follow"))
     # both of the trace and of the record
     assert float(follow["task_seconds"]) == 150 and follow["seconds"]
-    assert [row["step"] for row in rows if not row["seconds"]] == ["check"]
+    assert [row["step"] for row in rows if not row["seconds"]] == ["check", "gather of yx"]
 
     numbers = json.loads(files[1].read_text())
     assert len(numbers["steps"]) == len(rows)

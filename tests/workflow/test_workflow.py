@@ -18,6 +18,8 @@ from tests.synthetic import nuclei, write_ome_zarr
 from tests.workflow.conftest import Launches
 from tests.workflow.launch import RAW_TRACE, Launch, Run, results, segment
 
+from terapose.apps.profile.trace import parse, stage_of
+from terapose.pipeline.graph import SCATTERED
 from terapose.results.earlier import GOING, RECORD, announce
 
 pytestmark = pytest.mark.slow
@@ -74,6 +76,10 @@ def test_results_are_complete_and_agree(launch: Launch, voxels: np.ndarray) -> N
     assert {p.name for p in told.iterdir()} == names
     trace = pd.read_csv(told / "trace.txt", sep="\t")
     assert len(trace) == launch.runs[0].tasks and set(trace["exit"]) == {0}
+    # each process of one sample alone is a step of its profile
+    with (told / "trace.txt").open() as lines:
+        known = parse(lines, "trace.txt", ["nuclei"], SCATTERED)["nuclei"]
+    assert {*known} == {stage_of(process) for process in ALL - {"FETCH"}}
 
 
 def test_tasks_ask_for_what_the_plan_says(launch: Launch) -> None:

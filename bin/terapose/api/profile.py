@@ -15,6 +15,7 @@ from typing import Any
 from terapose.apps.profile import trace
 from terapose.apps.profile.steps import Group, Power, Step, groups
 from terapose.core.version import __version__
+from terapose.pipeline.graph import SCATTERED
 from terapose.results.records import complete_record
 from terapose.results.report.writing import samples_in
 
@@ -78,7 +79,7 @@ def _with_trace(steps: list[Step], folder: Path) -> list[Step]:
         return steps
     sample = folder.resolve().name
     with where.open(encoding="utf-8", errors="replace", newline="") as lines:
-        tasks = trace.parse(lines, where, [sample])[sample]
+        tasks = trace.parse(lines, where, [sample], SCATTERED)[sample]
     if not tasks:
         return steps
     first = steps[0]

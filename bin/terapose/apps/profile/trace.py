@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from terapose.core.errors import InputError
@@ -19,6 +19,7 @@ _NAME = re.compile(r"(?:.*:)?(?P<process>\w+)(?: \((?P<tag>.*)\))?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 _PART = re.compile(r"([\d.]+)\s*(ms|[smhd])")
+_GATHER = "gather of "
 _SECOND = "SEGMENT_CELLS"
 """Scope of the second network, whose tasks are those of other results."""
 
@@ -48,7 +49,7 @@ def size(text: str) -> int:
 
 
 def parse(
-    lines: Iterable[str], where: object, samples: Iterable[str]
+    lines: Iterable[str], where: object, samples: Iterable[str], numbered: Collection[str]
 ) -> dict[str, dict[str, Tasks]]:
     """Tasks by sample and by the name of the stage.
 
@@ -60,6 +61,8 @@ def parse(
         The file, for messages.
     samples
         Names of the samples; tasks of others are left out.
+    numbered
+        Names of the stages whose tasks have numbers.
 
     Raises
     ------
@@ -80,10 +83,11 @@ def parse(
         name = _NAME.fullmatch(row["name"] or "")
         if name is None or row["status"] not in _DONE or _SECOND in row["name"]:
             continue
-        sample = _sample(name["tag"] or "", found)
-        if sample is None:
+        stage = stage_of(name["process"])
+        sample = _sample(name["tag"] or "", stage, numbered)
+        if sample not in found:
             continue
-        tasks = found[sample].setdefault(stage_of(name["process"]), Tasks())
+        tasks = found[sample].setdefault(stage, Tasks())
         tasks.number += 1
         tasks.seconds += seconds(row["realtime"] or "")
         tasks.memory = max(tasks.memory, size(row["peak_rss"] or ""))
@@ -104,13 +108,15 @@ def stage_of(process: str) -> str:
     name = process.lower()
     if name.startswith("gradients_"):
         return name.replace("_", "-")
-    return f"gather of {name[7:]}" if name.startswith("gather_") else name
+    return f"{_GATHER}{name[7:]}" if name.startswith("gather_") else name
 
 
-def _sample(tag: str, samples: Iterable[str]) -> str | None:
-    """The sample of a task: its tag, but for the number of the task."""
-    names = set(samples)
-    if tag in names:
-        return tag
-    before, _, number = tag.rpartition(" ")
-    return before if number.isdigit() and before in names else None
+def _sample(tag: str, stage: str, numbered: Collection[str]) -> str:
+    """The sample of a task: its tag without what follows it there, by words.
+
+    That is the number of the task, before it the axis of a pass of the network, and of a gather the
+    name of its stage. A sample's name may end in a number itself.
+    """
+    axis = stage.startswith("gradients-")
+    words = 1 + axis if stage in numbered else int(stage.startswith(_GATHER))
+    return " ".join(tag.split(" ")[: -words or None])
