@@ -89,6 +89,24 @@ def test_what_is_said_changes_none(package: Path) -> None:
     assert {name: stage_key(name, {}, "") for name in STAGES} == keys
 
 
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("io/drivers.py", "the object store refuses, or cannot be reached"),
+        ("stages/plan.py", "choose a work folder on a larger disk"),
+        ("stages/follow.py", "a point moves farther than a displacement can store"),
+        ("stages/relabel.py", "no cells found: the label image and the table are empty"),
+        ("core/amounts.py", "TB"),
+    ],
+)
+def test_a_mended_sentence_changes_none(package: Path, file: str, sentence: str) -> None:
+    before, source = codes(), (package / file).read_text()
+    assert source.count(f'"{sentence}"') == 1
+    (package / file).write_text(source.replace(f'"{sentence}"', f'"{sentence}," "or worse"'))
+    forget()
+    assert codes() == before
+
+
 def test_a_container_with_another_copy_is_refused(package: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(package, copy)

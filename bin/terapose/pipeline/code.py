@@ -3,7 +3,8 @@
 A stage is identified by its module and everything in this package that the module imports, directly
 or not: a mended report leaves what the network has done, a mended kernel does not. Found are the
 imports that are in the source, in functions as well. Of each module counts what it does
-(`terapose.pipeline.normal_form`), so a comment or a docstring may be mended at any time. Left out
+(`terapose.pipeline.normal_form`), so a comment, a docstring or the sentence of an error may be
+mended at any time. Left out
 are modules that say nothing of what comes out: what the parameters are is part of keys and plans.
 The readers of image formats, which `terapose.io.images.opening` chooses, are left out too: a plan
 names the reader that it needs (`reader_of`), so a mended reader of another format changes nothing.
@@ -26,7 +27,7 @@ from terapose.pipeline.normal_form import normal_form
 _ROOT = Path(__file__).parents[1]
 _SILENT = frozenset(
     {
-        *("core.errors", "core.masking", "core.param_faults", "core.param_types"),
+        *("core.amounts", "core.errors", "core.masking", "core.param_faults", "core.param_types"),
         *("core.params", "core.version", "io.images.opening"),
         *("pipeline.code", "pipeline.estimate", "pipeline.graph", "pipeline.normal_form"),
         *("pipeline.peak", "pipeline.stage", "pipeline.state"),

@@ -2,17 +2,19 @@
 
 Left out are comments, docstrings (strings in three double quotes on lines of their own, also those
 of attributes), empty lines, line breaks and indentation in brackets, and the comma that a formatter
-adds at such a break. So code that was only commented or wrapped otherwise keeps its form. Whatever
-else differs counts as a difference, be it quotes or parentheses that are not needed.
+adds at such a break. So code that was only commented or wrapped otherwise keeps its form. Texts in
+what is raised, returned as an error, or logged are empty: no result has them in it. Whatever else
+differs counts as a difference, be it quotes or parentheses that are not needed.
 
-Code of the same form has the same syntax tree: tests compare the two for every module. The tree
-itself would take 200 ms for what one stage imports, in each task, and every version of Python has
-another one; this takes 35 ms, and results outlive an interpreter.
+Code of the same form has the same syntax tree, but for such texts: tests compare the two for every
+module. The tree itself would take 200 ms for what one stage imports, in each task, and every
+version of Python has another one; this takes 35 ms, and results outlive an interpreter.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import chain, islice
 
 _LONG = r'"""(?:[^"\\]|\\.|"(?!""))*"""'
 _SHORT = r'"(?:[^"\\\n]|\\.)*"' + r"|'(?:[^'\\\n]|\\.)*'"
@@ -24,6 +26,10 @@ _TEXTS = re.compile(
 )
 _TEXT = "\0"
 """Replaces a string while lines are joined: source has no such character."""
+_SAYS = re.compile(r"\s*(?:raise\b|return \w*Error\(|(?:log|warnings)\.\w+\()")
+"""A line that only says something."""
+_SAID = re.compile(rf"(?<!\w)\w{{0,2}}{_TEXT}(?: \w{{0,2}}{_TEXT})*")
+"""Strings of such a line, with their prefixes."""
 
 
 def normal_form(source: str) -> str:
@@ -42,9 +48,16 @@ def normal_form(source: str) -> str:
         strings.append(match[0])
         return _TEXT
 
-    found = iter(strings)
     lines = _logical(_TEXTS.sub(apart, source).replace("\\\n", " "))
-    return re.sub(_TEXT, lambda _: next(found), "\n".join(lines))
+    found = iter(strings)
+    for n, line in enumerate(lines):
+        pieces = line.split(_TEXT)
+        own = [*islice(found, len(pieces) - 1), ""]
+        if _SAYS.match(line):
+            lines[n] = _SAID.sub('""', line)
+        else:
+            lines[n] = "".join(chain.from_iterable(zip(pieces, own, strict=True)))
+    return "\n".join(lines)
 
 
 def _logical(source: str) -> list[str]:
