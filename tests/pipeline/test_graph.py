@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.sources import includes
 
+import rerun
 from terapose.core.params import Parameters, check
 from terapose.pipeline.graph import (
     AFTER,
@@ -171,6 +172,15 @@ def test_a_gather_takes_receipts_of_what_was_asked_for() -> None:
         assert gathered(finish, "2d", params) == gathered(finish, "2d", own) == wanted
     assert gathered(match, "2d", Parameters.model_construct()) == ["cell_overlaps"]
     assert gathered(STAGES["relabel"], "3d", check({})) == []
+
+
+def test_what_decides_whose_receipts_a_gather_takes_is_given_to_it() -> None:
+    """Else it would take a stage for one that nobody asked for, and leave its receipts out."""
+    pairs = [(stage, STAGES[name]) for stage in GRAPH for name in stage.gathers]
+    others = [(s, one) for s, one in pairs if one.asked is not s.asked]
+    assert {one.name for _, one in others} >= {"measure", "outlines"}
+    for stage, one in others:
+        assert rerun.deciding(one) <= {*PARAMETERS[stage.command]}, (stage.name, one.name)
 
 
 def test_the_workflow_knows_the_stages() -> None:

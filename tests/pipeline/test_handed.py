@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,18 @@ def test_a_plan_comes_back_as_it_was(image: Path, tiny_model: Path) -> None:
     assert text.isascii() and text.isprintable() and len(text.splitlines()) == 1
     back = Handed.read(text).plan(tiny_model)
     assert back == plan and back.digest == plan.digest
+
+
+def test_a_plan_that_is_handed_on_is_not_made_again(
+    image: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(image, tiny_model)
+    text = Handed(work=plan).text
+    for name in ("plan_of", "open_checked"):
+        monkeypatch.delattr(f"terapose.pipeline.handover.{name}")
+    # nor is the image looked at
+    shutil.rmtree(image)
+    assert Handed.read(text).plan(tiny_model) == plan
 
 
 def test_a_release_that_plans_the_same_hands_on_the_same(

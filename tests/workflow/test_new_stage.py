@@ -193,6 +193,17 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+def test_a_stage_that_follows_a_pattern_is_in_four_files() -> None:
+    """One that comes before the plan or after the results has a process of its own."""
+    texts = {file: [*edits.values()] for file, edits in EDITS.items()}
+    texts |= {file: [file, text] for file, text in NEW.items()}
+    found = {f for f, parts in texts.items() if any("sizes" in part.lower() for part in parts)}
+    assert found == {
+        *("bin/terapose/stages/sizes.py", "bin/terapose/pipeline/graph.py"),
+        *("modules/stages.nf", "modules/phases/labels.nf"),
+    }
+
+
 def test_on_one_machine(copy: Path, image: Path, tmp_path: Path) -> None:
     words = [sys.executable, copy / "bin" / "terapose.py"]
 
