@@ -114,8 +114,8 @@ def stage_of(process: str) -> str:
 def _sample(tag: str, stage: str, numbered: Collection[str]) -> str:
     """The sample of a task: its tag without what follows it there, by words.
 
-    That is the number of the task, before it the axis of a pass of the network, and of a gather the
-    name of its stage. A sample's name may end in a number itself.
+    That is the number of the task, after the axis where it is a pass of the network; and the name
+    of the stage where it is a gather. A sample's name may end in a number itself.
     """
     axis = stage.startswith("gradients-")
     words = 1 + axis if stage in numbered else int(stage.startswith(_GATHER))
