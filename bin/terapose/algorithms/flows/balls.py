@@ -23,6 +23,8 @@ import numpy as np
 
 from terapose.algorithms.flows.proofs import (
     UNIT,
+    blur_of,
+    cuts_of,
     derivative_of,
     index_of,
     inspect,
@@ -64,13 +66,53 @@ _WIDEST = 3.0
 
 
 @njit
+def _inspect_plane(where, low, high, seen):  # type: ignore[no-untyped-def]
+    """Do what `proofs.inspect` does, but for derivatives, for a pixel of a plane; False if unknown.
+
+    Slopes are those between pixels, which is as steep as it gets between them.
+    """
+    field, shape, origin, _, known = where
+    _, hull, _, blurred, _ = seen
+    cuts, blur, z = np.empty((2, 6)), np.zeros(3), np.int64(low[0]) - origin[0]
+    blur_of(shape, high, blur)
+    hull[0], hull[1], blurred[:] = np.inf, -np.inf, 0.0
+    height, width = float(shape[1]), float(shape[2])
+    rows = cuts_of(low[1], high[1], height, cuts[0])
+    columns = cuts_of(low[2], high[2], width, cuts[1])
+    for i in range(rows - 1):
+        y = np.int64(np.floor(index_of((cuts[0, i] + cuts[0, i + 1]) / 2.0, height)))
+        for j in range(columns - 1):
+            x = np.int64(np.floor(index_of((cuts[1, j] + cuts[1, j + 1]) / 2.0, width)))
+            at = y - origin[1], x - origin[2]
+            if not (within(z, known[0]) and within(at[0], known[1]) and within(at[1], known[2])):
+                return False
+            for a in range(1, 3):
+                half = (shape[a] - 1.0) / 2.0
+                f = field[z + 1, at[0] + 1 : at[0] + 3, at[1] + 1 : at[1] + 3, a - 1]
+                f0, f1, f2, f3 = f[0, 0] * half, f[0, 1] * half, f[1, 0] * half, f[1, 1] * half
+                steps = max(abs(f2 - f0), abs(f3 - f1)), max(abs(f1 - f0), abs(f3 - f2))
+                slope = steps[0] * height / (height - 1.0) * blur[1]
+                blurred[a] = max(blurred[a], slope + steps[1] * width / (width - 1.0) * blur[2])
+                for corner in range(4):
+                    v, u = cuts[0, i + corner // 2], cuts[1, j + corner % 2]
+                    q = min(max(index_of(v, height) - y, 0.0), 1.0)
+                    p = min(max(index_of(u, width) - x, 0.0), 1.0)
+                    flow = (1.0 - q) * ((1.0 - p) * f0 + p * f1) + q * ((1.0 - p) * f2 + p * f3)
+                    moved = (v if a == 1 else u) + flow
+                    hull[0, a], hull[1, a] = min(hull[0, a], moved), max(hull[1, a], moved)
+    return True
+
+
+@njit
 def try_box(where, voxel, fastest, row, seen):  # type: ignore[no-untyped-def]
     """Try a whole voxel."""
     shape, planar = where[1], where[3]
     low, high, hull = voxel.copy(), voxel + 1.0, seen[1]
     if planar:
         high[0] = low[0]
-    if inspect(where, low, high, seen[4][0], 0.0, seen[4][:0], seen) < 0:
+        if not _inspect_plane(where, low, high, seen):
+            return False
+    elif inspect(where, low, high, seen[4][0], 0.0, seen[4][:0], seen) < 0:
         return False
     margin = 2.0 * slack(max(shape[0], shape[1], shape[2]), seen[3].max(), fastest)
     for a in range(1 if planar else 0, 3):
@@ -98,7 +140,7 @@ def go(where, steps, place, moved, derivative):  # type: ignore[no-untyped-def]
                 return False
         step(field, shape, origin, planar, at, cell, moved, slopes)
         derivative_of(slopes, planar, next_one)
-        derivative[:] = product(next_one, derivative)
+        product(next_one, derivative.copy(), derivative)
     return True
 
 

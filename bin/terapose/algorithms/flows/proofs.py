@@ -29,7 +29,7 @@ def index_of(v, length):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _cuts(low, high, length, found):  # type: ignore[no-untyped-def]
+def cuts_of(low, high, length, found):  # type: ignore[no-untyped-def]
     """Where a range of positions is cut by cells of the grid, both ends included; how many.
 
     A range is at most three voxels long: so there is room for all.
@@ -114,13 +114,10 @@ def derivative_of(slopes, planar, derivative):  # type: ignore[no-untyped-def]
 
 
 @njit
-def product(a, b):  # type: ignore[no-untyped-def]
-    c = np.zeros((3, 3))
+def product(a, b, c):  # type: ignore[no-untyped-def]
     for i in range(3):
         for j in range(3):
-            for k in range(3):
-                c[i, j] += a[i, k] * b[k, j]
-    return c
+            c[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
 
 
 @njit
@@ -147,25 +144,27 @@ def _determinant(m):  # type: ignore[no-untyped-def]
 
 
 @njit
+def _rest(norm, j, factor, a, b):  # type: ignore[no-untyped-def]
+    total = factor * norm[a, b]
+    for c in range(3):
+        for d in range(3):
+            total -= j[c, a] * norm[c, d] * j[d, b]
+    return total
+
+
+@njit
 def _is_less(norm, j, factor):  # type: ignore[no-untyped-def]
-    """Whether ``J' P J`` is less than ``factor * P``."""
-    rest = np.zeros((3, 3))
-    for a in range(3):
-        for b in range(a + 1):
-            total = factor * norm[a, b]
-            for c in range(3):
-                for d in range(3):
-                    total -= j[c, a] * norm[c, d] * j[d, b]
-            rest[a, b] = total
-    # Cholesky's pivots
-    if not rest[0, 0] > 0.0:
+    """Whether ``J' P J`` is less than ``factor * P``: the pivots of Cholesky's method say so."""
+    first = _rest(norm, j, factor, 0, 0)
+    if not first > 0.0:
         return False
-    m, n = rest[1, 0] / rest[0, 0], rest[2, 0] / rest[0, 0]
-    second = rest[1, 1] - m * rest[1, 0]
+    below, last = _rest(norm, j, factor, 1, 0), _rest(norm, j, factor, 2, 0)
+    m, n = below / first, last / first
+    second = _rest(norm, j, factor, 1, 1) - m * below
     if not second > 0.0:
         return False
-    mixed = rest[2, 1] - n * rest[1, 0]
-    return rest[2, 2] - n * rest[2, 0] - mixed * mixed / second > 0.0
+    mixed = _rest(norm, j, factor, 2, 1) - n * below
+    return _rest(norm, j, factor, 2, 2) - n * last - mixed * mixed / second > 0.0
 
 
 @njit
@@ -242,7 +241,7 @@ def inspect(where, low, high, norm, factor, before, seen):  # type: ignore[no-un
     derivatives, hull, steep, blurred = seen[:4]
     cuts, count = np.zeros((3, 6)), np.ones(3, np.int64)
     cell, place, moved = np.zeros(3, np.int64), np.zeros(3), np.zeros(3)
-    slopes, n = np.zeros((3, 3)), 0
+    slopes, both, n = np.zeros((3, 3)), np.zeros((3, 3)), 0
     steep[:], blurred[:], blur = 0.0, 0.0, np.zeros(3)
     blur_of(shape, high, blur)
     hull[0], hull[1] = np.inf, -np.inf
@@ -252,7 +251,7 @@ def inspect(where, low, high, norm, factor, before, seen):  # type: ignore[no-un
             cuts[0, 0] = cuts[0, 1] = low[0]
             count[0] = 2
         else:
-            count[a] = _cuts(low[a], high[a], float(shape[a]), cuts[a])
+            count[a] = cuts_of(low[a], high[a], float(shape[a]), cuts[a])
     parts = (count[0] - 1) * (count[1] - 1) * (count[2] - 1)
     if 8 * parts > len(derivatives) or 8 * parts * len(before) > _MOST:
         return -1
@@ -279,7 +278,8 @@ def inspect(where, low, high, norm, factor, before, seen):  # type: ignore[no-un
                 hull[0, a], hull[1, a] = min(hull[0, a], moved[a]), max(hull[1, a], moved[a])
             derivative_of(slopes, planar, derivatives[n])
             for k in range(len(before)):
-                if not _is_less(norm, product(derivatives[n], before[k]), factor):
+                product(derivatives[n], before[k], both)
+                if not _is_less(norm, both, factor):
                     return -1
             n += 1
     return n
