@@ -10,8 +10,8 @@ All images are simulated, with a seed: nuclei of 17 pixels, for which the shippe
   without the empty workflow and without the stages' own, as `provenance.json` has it.
 - ``store``: bytes that the stages read and wrote, as the kernel counts them, for each voxel of the
   network's grid: a plane and a volume. Those of the network include the file of weights. As in a
-  run of this size, which holds in memory what leads from flows to labels; as in larger ones, where
-  all of it is in the store; and with `flow_precision` float16.
+  run of this size, which holds in memory flows and what leads from them to labels; as in larger
+  ones, where all of it is in the store; and both with `flow_precision` float16.
 
 Wall times are for an idle machine; a busy one changes processor time little.
 """
@@ -136,6 +136,7 @@ def traffic(folder: Path, edges: tuple[int, int]) -> None:
     plane, volume = masks.Case((1, edges[0], edges[0]), 0.4), masks.Case((edges[1],) * 3)
     ways: dict[str, dict[str, Any]] = {
         "held": {},
+        "held, float16": {"precision": "float16"},
         "in the store": {"held": False},
         "in the store, float16": {"held": False, "precision": "float16"},
     }
