@@ -20,7 +20,7 @@ from scipy import ndimage
 from tests.fields import Labels, balls, to_centres
 from tests.memory import alone, traced_again
 
-from terapose.algorithms.flows.flow_error import flow_errors_2d, flow_errors_3d
+from terapose.algorithms.flows.flow_error import flow_errors_2d, flow_errors_3d, mean
 
 Errors = NDArray[np.float64]
 CPU = torch.device("cpu")
@@ -260,3 +260,10 @@ def test_a_label_that_is_not_there() -> None:
         flow_errors_3d(labels, flows, wanted)
     with pytest.raises(ValueError, match=message):
         flow_errors_2d(labels, flows[:2], wanted, np.array([10]), False)
+
+
+def test_a_mean_has_the_bits_of_numpys() -> None:
+    rng = np.random.default_rng(0)
+    for count in (*range(1, 700), 1000, 4097, 70_001):
+        values = rng.random(count) * 10.0 ** rng.integers(-3, 4, count)
+        assert mean(values) == values.mean(), count
