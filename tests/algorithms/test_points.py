@@ -18,13 +18,14 @@ def test_points_are_those_of_numpy(shape: tuple[int, int, int], share: float) ->
     turned = np.asfortranarray(inside)
     np.testing.assert_array_equal(places_of(turned), cells)
     moved = rng.integers(NOWHERE + 1, -NOWHERE, cells.shape, dtype=np.int32)
-    image, largest = displaced(inside, cells + moved + np.int32([5, 6, 70_000]), (5, 6, 70_000))
+    origin = (5, 6, 70_000)
+    image, largest = displaced(inside, cells + moved + np.array(origin, np.int32), origin)
     assert largest == np.abs(moved).max(initial=0)
     expected = np.full((3, *shape), NOWHERE, np.int16)
     expected[(slice(None), *cells.T)] = moved.T
     np.testing.assert_array_equal(image, expected)
     assert image.dtype == np.int16
-    starts, ends = points_in(image, (5, 6, 70_000))
-    np.testing.assert_array_equal(starts, cells + np.array([5, 6, 70_000]))
+    starts, ends = points_in(image, origin)
+    np.testing.assert_array_equal(starts, cells + np.array(origin))
     np.testing.assert_array_equal(ends, starts + moved)
     assert starts.dtype == ends.dtype == cells.dtype == np.int32

@@ -71,7 +71,7 @@ def run(folder: Path, *words: str, shows_python: bool = True) -> subprocess.Comp
     """Run a command as that user, with nothing in its environment but the clone's commands."""
     tools = [ROOT / ".engine", ROOT / ".venv" / "bin", "/usr/bin", "/bin"]
     env = [f"PATH={':'.join(map(str, tools))}", f"NXF_HOME={folder}/nextflow"]
-    calls = [(READ_ONLY, ROOT), (READ_ONLY, (ROOT / ".venv").resolve())]
+    calls: list[tuple[object, ...]] = [(READ_ONLY, ROOT), (READ_ONLY, (ROOT / ".venv").resolve())]
     if shows_python and (place := hidden(PYTHON)):
         calls.append((SHOWN, PYTHON, folder, place))
     lines = [f"sh -euc '{text}' sh {' '.join(map(str, given))}" for text, *given in calls]

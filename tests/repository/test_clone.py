@@ -76,7 +76,7 @@ def test_clones_of_other_names_are_no_package(tmp_path: Path) -> None:
 
 
 def test_a_python_without_packages_is_a_mistake() -> None:
-    command = [sys.executable, "-S", ROOT / "bin" / "terapose.py", "--version"]
+    command = [sys.executable, "-S", str(ROOT / "bin" / "terapose.py"), "--version"]
     known = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(command, env=known, capture_output=True, text=True)
     assert done.returncode == 2 and not done.stdout
