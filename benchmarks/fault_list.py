@@ -305,7 +305,7 @@ FAULTS = (
     Fault(
         "a point that goes between two places ends in either",
         "algorithms/flows/walk.py",
-        "left % (2 if t < _LATE else 4) == 0",
+        "left % (4 if t < _LATE else 8) == 0",
         "left >= 0",
         (f"{SINKS}points_that_go_between_two_places",),
     ),

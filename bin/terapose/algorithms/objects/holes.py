@@ -4,7 +4,7 @@ In a volume it is `fill_voids` that says what these are. It also fills some voxe
 object's box that touch no other background: a definition of one's own would be another one. In a
 plane holes are just the pixels that cannot be reached from outside through edges of pixels, and
 `_enclosed` finds them at a third of the cost. It need not look at an object without a gap in any
-row: what is enclosed is between two pixels of its row.
+row: what is enclosed has a pixel of the object on both sides in the row.
 """
 
 from __future__ import annotations
