@@ -86,6 +86,9 @@ def test_help_lists_all_commands_and_needs_no_heavy_library() -> None:
     )
     assert done.stdout.endswith("[]\n"), done.stdout
     assert all(f"\n  {name} " in done.stdout for name in PEOPLE)
+    titles = re.findall(r"^([A-Z][a-z ]+):$", done.stdout, re.M)
+    groups = ["Segment", "Look and judge", "Data", "Train", "Cluster"]
+    assert [title for title in titles if title not in ("Options", "Usage")] == groups
     # one of these is of people, too
     hidden = set(STAGES) - set(PEOPLE)
     assert len(hidden) == len(STAGES) - 1

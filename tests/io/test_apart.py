@@ -164,9 +164,9 @@ def test_no_memory_to_start_a_process() -> None:
     apart._end_all()
     packed, process = Packed("jpegxr", _jpeg_xr(), 2**16), os.fork()
     if not process:
-        # enough for what is there already, and for nothing else to start
-        resource.setrlimit(resource.RLIMIT_AS, (2**26, resource.RLIM_INFINITY))
         try:
+            # enough for what is there already, and for nothing else to start
+            resource.setrlimit(resource.RLIMIT_AS, (2**26, resource.RLIM_INFINITY))
             decode_apart(packed)
         except MemoryError:
             os._exit(3)

@@ -143,7 +143,9 @@ def test_packages_are_light() -> None:
     for path in PACKAGE.rglob("__init__.py"):
         if path.parent not in busy:
             assert len(parsed(path).body) == 1 and ast.get_docstring(parsed(path)), path
-    froms = [one for one in parsed(PACKAGE / "__init__.py").body if isinstance(one, ast.ImportFrom)]
+    body = parsed(PACKAGE / "__init__.py").body
+    assert not [one for one in body if isinstance(one, ast.Import)]
+    froms = [one for one in body if isinstance(one, ast.ImportFrom)]
     assert {one.module for one in froms} == {"__future__", "typing", "terapose.core.version"}
 
 

@@ -226,6 +226,7 @@ def test_a_kill_while_the_network_is_fetched(launches: Launches, plane: np.ndarr
     end = time.monotonic() + 60
     while not any(launch.work.glob("*/*/network")) and time.monotonic() < end:
         time.sleep(0.01)
+    assert any(launch.work.glob("*/*/network"))
     started.kill_all()
     again = launch.start(*words, "-resume")
     assert again.wait_for(process="WHOLE"), again.said

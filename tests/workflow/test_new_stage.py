@@ -229,7 +229,6 @@ def test_on_one_machine(copy: Path, image: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "contents.txt").read_text() == f"results: {names}"
 
 
-@pytest.mark.thorough(shorter="tests/workflow/test_new_stage.py::test_on_one_machine")
 def test_in_the_workflow(copy: Path, launches: Launches, voxels: np.ndarray) -> None:
     """What is around the plan is done; stages on the plan are stubs."""
     for name in ("check", "fetch", "plan", "diameter", "contents"):

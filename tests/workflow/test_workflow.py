@@ -108,8 +108,7 @@ def test_same_bytes_as_the_command_and_as_uncut(
 
 
 @pytest.mark.thorough(
-    shorter="tests/workflow/test_inputs.py"
-    "::test_edited_code_invalidates_what_it_computed_and_no_more"
+    shorter="tests/workflow/test_workflow.py::test_a_new_threshold_runs_only_what_it_shapes"
 )
 def test_new_filter_and_new_threshold_run_only_what_they_shape(
     launch: Launch, again: Again, image: Path, undisturbed: tuple[str, bytes]
@@ -288,3 +287,12 @@ def test_labels_in_the_image(launch: Launch, again: Again, image: Path) -> None:
     assert again("--labels_in", "image").submitted == once
     assert (image / "labels/cells").is_dir()
     assert again().submitted == {"CHECK", "PUBLISH"}
+
+
+def test_a_new_threshold_runs_only_what_it_shapes(
+    launch: Launch, again: Again, undisturbed: tuple[str, bytes]
+) -> None:
+    run = again("--cellprob_threshold", 3)
+    assert run.submitted == {"CHECK", *FROM_FOLLOW}
+    assert run.cached == ALL - run.submitted
+    assert results(launch.out / "nuclei") != undisturbed

@@ -23,11 +23,11 @@ from terapose.core.version import __version__
 GROUPS = {
     "Segment": ("segment", "check", "plan", "status"),
     "Look and judge": ("view", "report", "picture", "evaluate", "tune", "verify"),
-    "Work with results": (
-        *("measure", "process", "cut", "attach"),
-        *("pack", "crate", "spatialdata", "npy"),
+    "Data": (
+        *("simulate", "crop", "measure", "process", "cut"),
+        *("attach", "pack", "crate", "spatialdata", "npy"),
     ),
-    "Data and networks": ("simulate", "crop", "train", "fetch"),
+    "Train": ("train", "fetch"),
     "Cluster": ("profile", "clean", "stage"),
 }
 """Commands by what they are for. Each is a module, loaded when it is called; help loads all of them

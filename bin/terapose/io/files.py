@@ -57,8 +57,11 @@ def try_to_write(path: Path) -> None:
     Raises
     ------
     OSError
-        If it cannot be written: rights alone say nothing of a full disk, or of ``/proc``.
+        If it cannot be written: rights alone say nothing of a full disk, or of ``/proc``. Or if the
+        path has a name that is too long.
     """
+    with suppress(FileNotFoundError):
+        path.lstat()
     probe = aside(path)
     try:
         # a new file of its own name: nothing that is there is opened, nor a link followed

@@ -122,11 +122,13 @@ def check_output(output: Path, init: Path | None) -> None:
         )
     check_files([output])
     try:
-        files.try_to_write(output)
+        # what is written beside it has longer names
+        for path in (output, *(beside(output, end) for end in _BESIDE)):
+            files.try_to_write(path)
     except OSError as error:
         raise InputError(
-            "the folder cannot be written to",
-            where=output.parent.resolve(),
+            "the file cannot be written",
+            where=output.parent.resolve() / output.name,
             got=error.strerror or str(error),
             remedy=_ROOM,
         ) from error
