@@ -2,6 +2,7 @@
 // bin/terapose/io/lock.py keeps there. It is made in one step, touched every 20 seconds, and counts for
 // nothing once its process is gone, or has not touched it for 180 seconds.
 
+include { partial_name } from './paths'
 include { refuse } from './refusals'
 
 // Hold a folder until the run is over; returns what ends it. There is nothing to hold in an object
@@ -179,7 +180,7 @@ def beat(file, me) {
 }
 
 def clock(file) {
-    def probe = file.resolveSibling(".${UUID.randomUUID().toString().replace('-', '')}.partial".toString())
+    def probe = file.resolveSibling(partial_name())
     java.nio.file.Files.createFile(probe)
     def now = modified(probe)
     java.nio.file.Files.deleteIfExists(probe)

@@ -1,6 +1,6 @@
 // The folder of results, and those of samples in it.
 
-include { existing } from './paths'
+include { existing ; partial_name } from './paths'
 include { refuse } from './refusals'
 
 // The folder of a sample's results in outdir: its own, or where a project of MCMICRO has its masks.
@@ -74,8 +74,8 @@ def remove_stale(outdir, name, files) {
 // without them. Nextflow would notice when all work is done. Of a folder that cannot be written to CHECK says why.
 def refuse_unlinkable(outdir) {
     def folder = outdir && params.publish_mode.toString() == 'link' ? existing(file(outdir, glob: false)) : null
-    if (folder?.toFile()?.canWrite() && workflow.workDir.toUri().scheme == 'file') {
-        def name = ".${UUID.randomUUID().toString().replace('-', '')}.partial".toString()
+    if (folder && [folder, workflow.workDir].every { place -> place.toUri().scheme == 'file' } && folder.isDirectory() && folder.toFile().canWrite()) {
+        def name = partial_name()
         def fault = fault_of_link(workflow.workDir.resolve(name), folder.resolve(name))
         if (fault) {
             refuse("publish_mode: got link, but there can be no hard links in ${outdir} to files in ${workflow.workDir} (${fault}); allowed: a work folder on the same disk (-work-dir), or copy or move, which copy the results")

@@ -18,6 +18,11 @@ def existing(path) {
     return path.exists() ? path : existing(path.parent)
 }
 
+// A name that nothing has, for a file that is there for a moment.
+def partial_name() {
+    return ".${UUID.randomUUID().toString().replace('-', '')}.partial".toString()
+}
+
 // Whether a path that does not exist can be a pattern.
 def is_pattern(path) {
     return !path.exists() && path.toString() =~ /[*?\[{]/

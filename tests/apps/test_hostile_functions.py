@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.command import EXECUTABLE, Terapose, heeding_ctrl_c
 from tests.synthetic import write_ome_zarr
+from tests.waiting import PATIENCE, wait_until
 
 from terapose.core.errors import InputError
 from terapose.core.params import check
@@ -113,11 +113,10 @@ def test_one_interruption_ends_a_function_that_does_not_return(
         preexec_fn=heeding_ctrl_c,
     )
     try:
-        while not Path("entered").exists():
-            assert running.poll() is None
-            time.sleep(0.05)
+        wait_until(lambda: Path("entered").exists() or running.poll() is not None)
+        assert running.poll() is None
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=PATIENCE)
     finally:
         running.kill()
     assert running.returncode == 130 and b"Traceback" not in said

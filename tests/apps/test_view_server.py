@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.command import EXECUTABLE, Terapose, heeding_ctrl_c
+from tests.waiting import PATIENCE
 
 from terapose.apps.view.opening import Viewer, open_view
 from terapose.core.errors import InputError
@@ -36,7 +37,7 @@ def ask(
 ) -> tuple[int, dict[str, str], bytes]:
     """What a server answers; the path is sent as it is."""
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=PATIENCE)
     try:
         connection.putrequest(method, place.path + path, skip_accept_encoding=True)
         for name, value in headers.items():
@@ -298,7 +299,7 @@ def test_the_command_serves_until_ctrl_c(viewed: Path, tmp_path: Path) -> None:
         # the server answers before the command waits
         assert process.stderr and process.stderr.readline() == "Ctrl-C closes it\n"
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 0

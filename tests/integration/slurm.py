@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.waiting import wait_until
+
 TOOLS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 _SETTINGS = """\
 ClusterName=one
@@ -103,10 +105,8 @@ class Cluster:
     def _start_node(self) -> None:
         """Start the node's daemon, and wait until the node is idle."""
         self.call("slurmd", "-N", socket.gethostname().partition(".")[0])
-        end = time.monotonic() + 60
-        while "idle" not in self.call("sinfo", "-h", "-o", "%T"):
-            assert time.monotonic() < end, (self.folder / "slurmctld.log").read_text()
-            time.sleep(0.5)
+        log = self.folder / "slurmctld.log"
+        wait_until(lambda: "idle" in self.call("sinfo", "-h", "-o", "%T"), log.read_text)
 
     def fail_node(self) -> None:
         """Let the node fail, with all that runs on it, and come back."""

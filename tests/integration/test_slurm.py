@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.asked import only_if_asked
 from tests.integration.slurm import SITE, Cluster, missing, started
+from tests.waiting import wait_until
 from tests.workflow.conftest import (  # noqa: F401
     Launches,
     image,
@@ -93,22 +93,6 @@ def settings(folder: Path, text: str) -> Path:
     return path
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + 120
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.2)
-
-
-def planned(work: Path, stage: str) -> tuple[int, int]:
-    """Bytes and seconds that a task of a stage asks for by the plan's table."""
-    (table,) = work.glob(f"*/*/tasks/{stage}.csv")
-    with table.open() as file:
-        row = next(csv.DictReader(file))
-    return int(row["memory"]), int(row["seconds"])
-
-
 def retried(run: Run, process: str) -> dict[str, str]:
     """Last exit status of each task of a process that is repeated, by its name; none if unknown."""
     ended = r"(?:with an error exit status \((\d+)\)|for an unknown reason)"
@@ -130,15 +114,18 @@ def test_job_arrays(
     scripts = [path.read_text() for path in launch.work.glob("*/*/.command.run")]
     arrays = [text for text in scripts if "#SBATCH --array 0-1" in text]
     assert len(arrays) > 5
+    planned = launch.planned()
     for stage in ("gradients-zx", "masks"):
         # what its tasks ask for, whatever Nextflow knows of them in an array
+        ((memory, _, _),) = planned[stage]
         (asked,) = (text for text in arrays if f"_{stage.upper().replace('-', '_')}_(" in text)
-        assert f"#SBATCH --mem {planned(launch.work, stage)[0] >> 20}M\n" in asked
+        assert f"#SBATCH --mem {memory >> 20}M\n" in asked
     assert results(launch.out / "nuclei") == undisturbed
     # one of an array is repeated by itself, with twice the memory
     assert retried(run, "MASKS") == {"nuclei 1": "137"}
     alone = [text for text in scripts if "_MASKS_(nuclei_1)" in text and text not in arrays]
-    assert {f"#SBATCH --mem {planned(launch.work, 'masks')[0] * 2 >> 20}M"} <= {
+    ((memory, _, _),) = planned["masks"]
+    assert {f"#SBATCH --mem {memory * 2 >> 20}M"} <= {
         line for text in alone for line in text.splitlines()
     }
 
@@ -197,8 +184,8 @@ def test_jobs_that_are_cancelled_too_slow_or_too_large_and_a_node_that_is_draine
     assert asked["FOLLOW"] == {"--mem 953M", "-t 00:01:00", "-t 00:02:00"}
     assert asked["MASKS"] == {"-t 00:10:00", "--mem 762M", "--mem 1525M"}
     # a stage of which nothing is overridden asks for what the plan says
-    memory, seconds = planned(launch.work, "gradients-yx")
-    limit = time.strftime("%H:%M:%S", time.gmtime(min(seconds, 3600)))
+    ((memory, milliseconds, _),) = launch.planned()["gradients-yx"]
+    limit = time.strftime("%H:%M:%S", time.gmtime(min(milliseconds // 1000, 3600)))
     assert asked["GRADIENTS_YX"] == {f"--mem {memory >> 20}M", f"-t {limit}"}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.command import Terapose
 from tests.synthetic import nuclei, write_ome_zarr, write_tiff
+from tests.waiting import PATIENCE
 
 from terapose.core.errors import InputError, shown
 from terapose.io.documents import parse_json
@@ -27,7 +28,7 @@ def in_time() -> Iterator[None]:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(60)
+    signal.alarm(PATIENCE)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 import pytest
 from tests.command import EXECUTABLE, Terapose
 from tests.synthetic import nuclei, write_ome_zarr, write_zarr
+from tests.waiting import PATIENCE, wait_until
 
 from terapose.api.home import Home, laid_out, local_cells
 from terapose.api.runner import segment_file
@@ -167,15 +167,11 @@ def test_a_run_that_is_told_to_end_leaves_nothing_temporary(
                 break
         children = _children(run.pid)
         run.send_signal(signal.SIGTERM)
-        _, rest = run.communicate(timeout=120)
+        _, rest = run.communicate(timeout=PATIENCE)
     assert run.returncode == 143 and "Traceback" not in rest, rest
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {".terapose"}
-    for _ in range(100):
-        if not any(Path(f"/proc/{child}").exists() for child in children):
-            break
-        time.sleep(0.1)
-    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     assert jobs == 1 or len(children) >= 2
 
 

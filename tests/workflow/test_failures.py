@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.synthetic import nuclei, write_tiff
+from tests.waiting import wait_until
 from tests.workflow.conftest import Launches
 from tests.workflow.launch import ROOT, Launch, environment, results, segment
 
@@ -223,10 +223,7 @@ def test_a_kill_while_the_network_is_fetched(launches: Launches, plane: np.ndarr
     started = launch.start(*words)
     assert started.wait_for(process="FETCH")
     # the task has made its folder, and Nextflow does not know of it
-    end = time.monotonic() + 60
-    while not any(launch.work.glob("*/*/network")) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert any(launch.work.glob("*/*/network"))
+    wait_until(lambda: any(launch.work.glob("*/*/network")))
     started.kill_all()
     again = launch.start(*words, "-resume")
     assert again.wait_for(process="WHOLE"), again.said

@@ -4,8 +4,8 @@ A stage is identified by its module and everything in this package that the modu
 or not: a mended report leaves what the network has done, a mended kernel does not. Found are the
 imports that are in the source, in functions as well. Of each module counts what it does
 (`terapose.pipeline.normal_form`), so a comment, a docstring or the sentence of an error may be
-mended at any time. Left out
-are modules that say nothing of what comes out: what the parameters are is part of keys and plans.
+mended at any time. Left out are modules that say nothing of what comes out: what the parameters are
+is part of keys and plans.
 The readers of image formats, which `terapose.io.images.opening` chooses, are left out too: a plan
 names the reader that it needs (`reader_of`), so a mended reader of another format changes nothing.
 

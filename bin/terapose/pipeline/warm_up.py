@@ -44,8 +44,9 @@ def _tables(shape: tuple[int, int, int]) -> None:
 def main() -> None:
     """Run each kernel on a few voxels, with the types that the stages use."""
     shape = (4, 4, 4)
-    cells = places_of(np.ones(shape, bool))
-    starts, _ = points_in(displaced(np.ones(shape, np.bool_), cells, (0, 0, 0))[0], (0, 0, 0))
+    inside = np.ones(shape, bool)
+    written, _ = displaced(inside, places_of(inside), (0, 0, 0))
+    starts, _ = points_in(written, (0, 0, 0))
     planar = scale_flows(np.zeros((2, *shape), np.float32), np.ones(shape, bool), shape)
     # sinks are looked for where there are many points
     many = np.repeat(starts, SAMPLE * LEAST_SAMPLE // len(starts) + 1, axis=0)

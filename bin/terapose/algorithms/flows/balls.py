@@ -69,7 +69,8 @@ _WIDEST = 3.0
 def _inspect_plane(where, low, high, seen):  # type: ignore[no-untyped-def]
     """Do what `proofs.inspect` does, but for derivatives, for a pixel of a plane; False if unknown.
 
-    Slopes are those between pixels, which is as steep as it gets between them.
+    Most sinks of planes are pixels, and this takes a quarter of the time. Slopes are those between
+    pixels, which is as steep as it gets between them.
     """
     field, shape, origin, _, known = where
     _, hull, _, blurred, _ = seen
