@@ -332,3 +332,25 @@ def test_targets_of_the_documentation_are_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {words[0] for _, words in commands("make")}
     assert "demo" in named and named <= targets
+
+
+def test_libraries_that_round_are_those_of_the_stages() -> None:
+    """The table of what depends on the kind of machine."""
+    page = (ROOT / "docs/hpc.md").read_text()
+    table = page.partition("### Machines of several kinds")[2].partition("###")[0]
+    rows = re.findall(r"^\| ([^|]+) \| (PyTorch|NumPy|numba):", table, re.MULTILINE)
+    shown = {
+        (stage.split(" with ")[0].strip(), library.removeprefix("Py").lower())
+        for stages, library in rows
+        for stage in re.split("[,;]", stages)
+    }
+    assert shown == {(stage.command, library) for stage in GRAPH for library in stage.rounds}
+
+
+def test_each_stage_is_in_the_table_of_the_store() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    table = page.partition("## The store")[2].partition("\n\n## ")[0]
+    shown = set(re.findall(r"^\| `([a-z_]+)-(?:<key>|yx`)", table, re.MULTILINE))
+    # these write what relabel names, the converted image, and the results
+    elsewhere = {"export", "convert", "finish"}
+    assert shown == {stage.command for stage in GRAPH} - elsewhere

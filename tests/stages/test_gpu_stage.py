@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.command import EXECUTABLE
 from tests.fields import prepared
 from tests.synthetic import nuclei, write_zarr
 
 from terapose.api.runner import segment_file
+from terapose.core import drivers
 from terapose.core.devices import device_for, turn_of
 from terapose.core.errors import InputError
 from terapose.core.params import check
@@ -93,6 +97,22 @@ def test_without_a_gpu_no_network_runs(
     params = check({"model": str(tiny_model), "use_gpu": True, "anisotropy": 1, **given})
     with pytest.raises(InputError, match=r"^device: this device is not available; got cuda \("):
         segment_file(path, tmp_path / "out", params)
+
+
+@pytest.mark.skipif(drivers._has_driver(), reason="there is the driver of a GPU")
+def test_without_a_driver_it_is_said_before_torch_is_imported(tmp_path: Path) -> None:
+    path = write_zarr(tmp_path / "a.zarr", nuclei((6, 40, 40))[0])
+    words = ["terapose", "segment", path, tmp_path / "out", "--use-gpu"]
+    code = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        f"sys.argv = {list(map(str, words))}; runpy.run_path({str(EXECUTABLE)!r}, None, '__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "terapose: device: this device is not available; got cuda (no GPU driver is installed); "
+        "run without use_gpu, or on a machine with a GPU"
+    )
 
 
 def test_fewer_tiles_at_once_are_another_kind_of_machine(

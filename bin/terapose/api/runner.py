@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from terapose.api.home import Home, home_of, laid_out, local_cells
 from terapose.core.devices import how_many
+from terapose.core.drivers import confirm_driver
 from terapose.core.errors import InputError, shown
 from terapose.core.geometry import Box
 from terapose.core.param_types import refuse_odd_name
@@ -230,9 +231,11 @@ def _segment(
         model_files = resolve_all(params.model, digest=params.model_digest)
         opened, params = find_all(opened, params, model_files)
         opened = opened if part is None else part_of(opened, part)
-        if params.use_gpu and is_sought(identify_all(model_files), params) and not how_many("cuda"):
-            # before cells are measured, on CPUs
-            _confirm_device("cuda")
+        if params.use_gpu:
+            confirm_driver()
+            if is_sought(identify_all(model_files), params) and not how_many("cuda"):
+                # before cells are measured, on CPUs
+                _confirm_device("cuda")
         plan = plan_of(opened, model_files, params)
         _say_diameter(plan)
         store = home.store(plan.digest)
