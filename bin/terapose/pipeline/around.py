@@ -1,7 +1,7 @@
 """The stages before the plan and after the results, on one machine as in the workflow.
 
-Both are found in the description (`terapose.pipeline.graph`); those whose process calls a command
-of people are none of them. What they are given is what a process of the workflow has.
+Both are found in the description (`terapose.pipeline.graph`); stages whose process calls a user
+command are not among them. They get the same inputs as a process of the workflow.
 
 When a stage before the plan runs, **check** has opened the image, has fixed what later stages
 are given and which of them run. So what is found may shape the plan alone, and in the same mode;

@@ -1,13 +1,13 @@
-"""The code that a stage runs: results of other code must not meet, those of the same code may.
+"""The code that a stage runs: results of different code are never combined.
 
 A stage is identified by its module and everything in this package that the module imports, directly
-or not: a mended report leaves what the network has done, a mended kernel does not. Found are the
-imports that are in the source, in functions as well. Of each module counts what it does
-(`terapose.pipeline.normal_form`), so a comment, a docstring or the sentence of an error may be
-mended at any time. Left out are modules that say nothing of what comes out: what the parameters are
-is part of keys and plans.
-The readers of image formats, which `terapose.io.images.opening` chooses, are left out too: a plan
-names the reader that it needs (`reader_of`), so a mended reader of another format changes nothing.
+or not: a change to a report keeps the network's output, a change to a kernel does not. The imports
+that are in the source are found, in functions as well. Only what a module does counts
+(`terapose.pipeline.normal_form`), so a comment, a docstring or the text of an error may be changed
+at any time. Modules that do not affect results are left out: what the parameters are is part of
+keys and plans. The readers of image formats, which `terapose.io.images.opening` chooses, are left
+out too: a plan names the reader that it needs (`reader_of`), so a mended reader of another format
+changes nothing.
 
 What is imported by name at run time alone is not seen, so a stage that looks others' modules up
 (`Stage.implementation`) names them (`Stage.includes`).

@@ -2,11 +2,12 @@
 
 1. A task that compiles takes a minute longer, and **follow** up to 400 MB more than was projected,
    beside others that compile the same. So kernels are compiled where an environment is made, and
-   once more where a run fetches its network: a conda environment has nobody who makes it, and the
-   nodes of a cluster may be of another kind than the machine on which it was made.
-2. That all was compiled is noted by an empty file, in NUMBA_CACHE_DIR or beside the package. Its
-   name is made of all source, numba's version and the processor. The note only saves loading all
-   kernels (two seconds) to see that none is missing.
+   once more where a run fetches its network: nobody does so where Nextflow makes a conda
+   environment, and the nodes of a cluster may be of another kind than the machine on which it was
+   made.
+2. An empty file, in NUMBA_CACHE_DIR or beside the package, records that everything was compiled.
+   Its name is made of all source, numba's version and the processor. The note only saves loading
+   all kernels (two seconds) to see that none is missing.
 3. Where the note cannot be written, kernels are loaded each time: numba then keeps them elsewhere.
    What a NUMBA_CACHE_DIR that cannot be written holds, tasks copy (`terapose.io.compiled`).
 

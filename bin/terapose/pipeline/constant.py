@@ -1,9 +1,9 @@
 """Images with one value in every voxel: nothing can be found in them, so they are refused.
 
-`terapose.stages.percentiles` knows it of every image, when all of it has been read. Of a small one
-it is known before anything is computed: it is read until two values differ, which is at once where
-there is anything to see. A large image that looks empty at first may hold a few cells: only reading
-all of it shows, so it is let pass here.
+`terapose.stages.percentiles` detects this in any image, once all of it has been read. In a small
+one it is detected before anything is computed: the image is read until two values differ, which is
+at once where there is anything to see. A large image that looks empty at first may contain a few
+cells, which only reading all of it would show, so it is accepted here.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ projected (in five volumes of nuclei, real and simulated, the longest way of any
 `terapose.pipeline.graph` says which stage has which.
 
 Where a task would need more than ``max_memory``, blocks and slabs are made smaller
-(`terapose.pipeline.fitting`). So another estimate may be another plan for large images, of which
-all is then computed again: the changelog has to say so.
+(`terapose.pipeline.fitting`). So a changed estimate may change the plan of large images, and then
+everything is computed again: the changelog has to say so.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Cuts whose tasks take no more memory than there is.
+"""Divide the work so that no task takes more memory than ``max_memory``.
 
-The cut that nobody asked for in particular (`terapose.pipeline.layout`) is taken where its
-projection (`terapose.pipeline.estimate`) is not above ``max_memory``. Where it is, blocks get
-smaller, then the rectangles of the network's passes, then its slabs; what a user has given stays.
-Stages that hold a row for each cell of a task, however many blocks it has, get more tasks. What is
-left above the limit is refused, before anything runs.
+The default division (`terapose.pipeline.layout`) is used if its projection
+(`terapose.pipeline.estimate`) is within ``max_memory``. Otherwise blocks get smaller, then the
+rectangles of the network's passes, then its slabs; what a user has given stays. Stages that hold a
+row for each cell of a task, however many blocks it has, get more tasks. What is left above the
+limit is refused, before anything runs.
 
 Nothing here looks at parameters of later stages: another threshold may not cut another way.
 """

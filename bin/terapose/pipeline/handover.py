@@ -1,8 +1,8 @@
 """What **check** hands on to **plan**: the plan itself, or what it is made of.
 
 **check** has opened the image and makes the plan of it, so that nothing is looked up twice. It
-cannot where the network has a URL, for the file is fetched later, once, nor where the diameter or
-other parameters have yet to be found. Then it hands on a draft: the address of the image, the
+cannot do so if the network is a URL, because the file is fetched later, once, nor if the diameter
+or other parameters have yet to be found. Then it hands on a draft: the address of the image, the
 parameters, and what identified the image.
 """
 

@@ -1,6 +1,6 @@
-"""How the work is cut where nobody says: chunks, slabs, rectangles and blocks.
+"""How the work is divided by default: chunks, slabs, rectangles and blocks.
 
-None of it shows in the result. It decides how much memory a task takes, how many files the store
+None of it affects the result. It decides how much memory a task takes, how many files the store
 has, and how often a tile at a cut is run twice.
 """
 

@@ -1,4 +1,5 @@
-"""On what a task runs, as far as that decides how it rounds: results of several kinds do not mix.
+"""The kind of machine a task runs on, as far as that affects rounding: kinds are not mixed
+unnoticed.
 
 Libraries choose their loops by the processor, so the same numbers can differ in their last bits
 elsewhere. A stage names the libraries that it rounds with (`Stage.rounds`), and this module says of

@@ -1,4 +1,4 @@
-"""Source in a normal form: without what changes nothing of what it does.
+"""Source in a normal form: without anything that has no effect on what it does.
 
 Left out are comments, docstrings (strings in three double quotes on lines of their own, also those
 of attributes), empty lines, line breaks and indentation in brackets, and the comma that a formatter

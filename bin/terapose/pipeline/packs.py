@@ -2,7 +2,8 @@
 
 File systems and quotas count files: a terabyte of voxels would be four million chunks for each sum
 of the network's passes. A pack is written as a whole by one task, and dropped by one, so it ends
-wherever a box of theirs does; within these it is as large as whoever adds up sums can hold.
+wherever a box of theirs does; within these it is as large as a task that adds up sums can hold in
+memory.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
 """What is damaged or missing in the store is computed again, and no more than that.
 
-Whoever cannot read something raises a `StoreError` that says what it is. From its name, and from
-which part of it (Z, Y, X) is meant, follows which stage wrote it, and for which items. Their
-markers are removed (`forget`), so that the next run does them again and nothing else; if what they
-read has been dropped meanwhile, that is missing, and is found in the same way, one stage earlier;
-sums of the network's passes all at once, as each pass drops those of the one before.
+Code that cannot read something raises a `StoreError` that names it. The name, and the part of it
+(Z, Y, X), determine which stage wrote it, and for which items. Their markers are removed
+(`forget`), so that the next run does them again and nothing else; if what they read has been
+dropped meanwhile, that is missing, and is found in the same way, one stage earlier; sums of the
+network's passes all at once, as each pass drops those of the one before.
 
 `terapose segment` goes on by itself. The workflow stops, because Nextflow takes the tasks for done;
 ``again/STAGE.TASK`` in the store counts how often a task has been forgotten, and the workflow puts
 that into the store's address, which makes it another task for Nextflow (`modules/tasks.nf`).
 
 What tasks of the workflow leave in their own folders is read here: receipts (`read_receipts`) and
-summaries (`read_summary`). Of a damaged one the task is counted that wrote it, so that ``-resume``
-runs that task again; it finds its marker in the store, and hands out the receipt that is there.
+summaries (`read_summary`). If one is damaged, the task that wrote it is counted, so that
+``-resume`` runs that task again; it finds its marker in the store, and hands out the receipt that
+is there.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ all tasks, each once.
 
 The same bytes on machines of one kind, that is (`terapose.pipeline.machine`): receipts say on which
 a task ran, and a gather warns of several. With ``strict`` it refuses them; and the first task of a
-stage leaves its kind in the store, with which each later one compares itself before it computes. So
-does whoever begins a task: one that another machine has left half done is of both kinds.
+stage leaves its kind in the store, with which each later one compares itself before it computes.
+Each task leaves its kind, too, before it computes: one that another machine has left half done is
+of both kinds.
 """
 
 from __future__ import annotations

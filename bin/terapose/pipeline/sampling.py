@@ -11,9 +11,9 @@
 
 So what is read are tens of boxes, whatever the size of the image, and the same ones for every cut.
 Intensities are percentiles of the sample, also where the run takes those of planes or tiles, or
-what ``channel_merge: gmm`` finds: for the size of cells that is near enough. Of an image that
-cannot be read by region planes are decoded as a whole, once each: of one with large planes only
-that in the middle, and none if that takes more than `MOST` bytes.
+what ``channel_merge: gmm`` finds: for the size of cells that is near enough. If an image cannot be
+read by region, whole planes are decoded, each once; if its planes are large, only the middle one,
+and none if that takes more than `MOST` bytes.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 A U-Net works at one size of cells. Without a ``diameter``, the network is run on a fixed sample of
 the image (`terapose.pipeline.sampling`) at several scales, until it finds cells of the size that
-was assumed (`terapose.algorithms.objects.sizing`). The plan then holds the number, and how it was
-found: the work is that of a number that is given, but the store is another one. It is found on the
-processor in float32 and rounded to three digits, so that tasks, devices and executors do not
-matter. If it cannot be found, the plan is made with the network's own diameter, and a warning says
-what to do.
+was assumed (`terapose.algorithms.objects.sizing`). The plan then contains the diameter, and how it
+was found: the work is the same as if that diameter was given, but the store is a different one. The
+diameter is found on the CPU in float32 and rounded to three digits, so that tasks, devices and
+executors do not matter. If it cannot be found, the plan is made with the network's own diameter,
+and a warning says what to do.
 
 Networks of Cellpose 4 need no diameter, and none is looked for.
 """

@@ -13,8 +13,8 @@ Modules of stages with arrays that the plan alone decides (`Stage.folder`) have 
 
 - ``prepare(plan, store) -> None``: make the arrays; whatever is there stays.
 
-Around these are stages that have no job (`terapose.pipeline.around`). Their process calls a command
-of people, or they are modules of `terapose.stages`, too:
+Around these are stages that have no job (`terapose.pipeline.around`). Their process calls a user
+command, or they are modules of `terapose.stages`, too:
 
 - ``find(image, params, model_files) -> dict``: before the plan; values of parameters, by name. It
   is given its own parameters and those of the plan; it may find those that the plan alone takes

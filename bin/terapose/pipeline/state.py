@@ -2,7 +2,7 @@
 
 A gather leaves a *summary*, a small JSON file that holds a state: names of arrays and tables in the
 store, and a few numbers. A gather returns what it adds (`Added`); `after` adds that to what earlier
-stages said, so a stage is given one state only, and a stage that is left out is not missed. What
+stages said, so a stage is given one state only, and a stage that is left out leaves no gap. What
 was done is kept apart, as the *history*.
 
 This module is no part of what identifies a stage's code (`terapose.pipeline.code`), so a

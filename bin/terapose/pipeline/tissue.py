@@ -1,9 +1,9 @@
 """The part of an image that a mask shows, such as the tissue of a slide.
 
 A mask is an image of any resolution that covers all of the image. What is above 0 in it is
-*tissue*; negative numbers and what is no number are background, as in training labels.
-Voxel ``i`` of an axis of ``n`` voxels is looked up in the mask's voxel ``floor((i + 0.5) * m / n)``
-of ``m``: the one under its centre. A mask of one plane holds for all planes.
+*tissue*; negative numbers and NaN are background, as in training labels. Voxel ``i`` of an axis of
+``n`` voxels is looked up in the mask's voxel ``floor((i + 0.5) * m / n)`` of ``m``: the one under
+its centre. A mask of one plane holds for all planes.
 
 1. The plan finds the box that holds all tissue; only that is segmented. Intensities are measured
    as ever, in the whole image.

@@ -1,4 +1,4 @@
-"""What stages of the graph ask before they run: of the parameters, or of a plan.
+"""Conditions under which stages of the graph run, on the parameters or on a plan.
 
 `terapose.pipeline.stage` has those of most stages. The first ones are given the mode and all
 parameters (`Stage.asked`), the others the plan and a stage's own parameters (`Stage.rounds_where`).

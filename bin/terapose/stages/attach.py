@@ -1,7 +1,7 @@
 """attach: the label images, copied into the image itself (``labels_in: image``).
 
-It runs after the results are complete, which stay as they are, and makes no files of its own. What
-it does in an image, and what it promises whoever reads that, is in
+It runs after the results are complete, leaves them unchanged, and makes no files of its own. What
+it does in an image, and what readers of the image can rely on, is described in
 `terapose.results.in_image.attaching`.
 """
 

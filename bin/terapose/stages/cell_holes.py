@@ -1,8 +1,8 @@
 """cell_holes (mode stitch): the holes of joined cells, in three dimensions.
 
-Joining planes can enclose voxels that no plane encloses. A cell is done by the block in which its
-first voxel is. Its box is known, so what is held is exactly that, however many blocks it crosses:
-the small ones of a block together, each large one by itself.
+Joining planes can enclose voxels that no plane encloses. A cell is processed by the block that
+contains its first voxel. Its box is known, so exactly that is read, however many blocks it crosses:
+the small cells of a block together, each large one separately.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""check: all that can be wrong with a run, before anything is computed.
+"""check: find everything that can be wrong with a run, before anything is computed.
 
-It runs first, and every time: it costs seconds, so that nothing is found out after hours. It
-checks all parameters together, opens the image, looks at the network's file and at the folder for
-the results. What it prints is the line from which the workflow starts a sample: the identity of
-the image and of the network (a changed file must not meet cached tasks), and for each stage its
-parameters as words of a command line, and the plan (`terapose.pipeline.handover`). That holds the
-address of the image, and may hold others (of a mask, a table of markers): it reaches a task on its
-standard input, because Nextflow shows scripts.
+It runs first, and every time: it costs seconds, so that nothing is found out after hours. It checks
+all parameters together, opens the image, looks at the network's file and at the folder for the
+results. What it prints is the line from which the workflow starts a sample: the identity of the
+image and of the network (a changed file must not meet cached tasks), and for each stage its
+parameters as words of a command line, and the plan (`terapose.pipeline.handover`). The plan
+contains the address of the image, and perhaps others (of a mask, a table of markers), so it is
+passed to a task on its standard input: Nextflow shows scripts.
 """
 
 from __future__ import annotations

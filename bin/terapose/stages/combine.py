@@ -2,7 +2,7 @@
 
 dZ = ZX0 + ZY0, dY = YX0 + ZY1, dX = YX1 + ZX1 and the cell probability is the sum of the three
 (sums, not means, as Cellpose has it: thresholds scale accordingly); the passes of ``gradients``
-have added them up already. Planes by themselves have dY, dX and the probability of one pass. Here
+have added them up already. Independent planes have dY, dX and the probability of one pass. Here
 each block
 
 1. reads the sum with a halo of one voxel for resizing and ``int(4 * sigma + 0.5)`` for smoothing;
@@ -11,10 +11,10 @@ each block
    as it is (``flow_scaling: cellpose``): points overshoot the middle of flat cells, which leaves
    rings and stripes. Where Z is squeezed, longer steps would overshoot in their turn, so there dZ
    stays as it is;
-3. smooths the flows with a Gaussian, if asked to;
+3. smooths the flows with a Gaussian, if requested;
 4. writes its block, and nothing beyond it.
 
-Where none of this changes anything (the image's own grid, isotropic Z or planes by themselves, no
+Where none of this changes anything (the image's own grid, isotropic Z or independent planes, no
 smoothing) the sum itself is the result, and nothing is written.
 """
 

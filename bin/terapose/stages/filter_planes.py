@@ -1,8 +1,10 @@
-"""filter_planes (gather, mode stitch): decide which objects of planes stay, before the joining.
+"""filter_planes (gather, mode stitch): decide which objects of planes are kept, before they are
+joined.
 
-As `cellpose.models.CellposeModel.eval` does for a stack that is to be stitched: objects of bad
-flows go and holes are filled plane by plane, but nothing is too small yet. What stays is numbered
-1..N in the order of planes and of first pixels in them.
+As `cellpose.models.CellposeModel.eval` does for a stack that is to be stitched: objects with large
+flow errors are removed and holes are filled, plane by plane; ``min_size`` is applied later, in
+``relabel``. The remaining objects are numbered 1..N in the order of planes and of first pixels in
+them.
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@
    regions that are damaged are exported again. Then the coarse levels are made.
 2. All results are made in a folder aside, in the folder of the results. The label image is copied
    (the file system may share the blocks of both) or, with ``link``, linked; a copy is compared with
-   the checksums as well. Everything else gets a checksum as it is written. Thumbnails are cut
-   out of the image, which has to be the one that was planned, before and after.
-3. The record of an earlier run goes, the results take their places, each by one rename, and the
-   record of the run, ``provenance.json``, comes last: where it exists, the rest is complete.
+   the checksums as well. Everything else gets a checksum as it is written. Thumbnails are cut out
+   of the image; before and after, it has to be the image that was planned.
+3. The record of an earlier run is removed, the results take their places, each by one rename, and
+   the record of the run, ``provenance.json``, comes last: where it exists, the rest is complete.
 
-Until the third step nothing that is there is touched, so damage in the store cannot reach it.
+Before the third step no existing result is touched, so damage in the store cannot affect it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """flow_errors: how far the flows of each object are from those that its mask would have.
 
-Runs only where ``flow_threshold`` asks for it (by itself in modes 2d and stitch, as Cellpose does).
-Each block does the objects whose seed is in it. Let D be how far a point can get: an object is
-within ``D + 5`` of the seed. In a volume objects are independent. In planes the neighbours
-count, because Cellpose takes the gradient of the heat across the border of touching objects
-(`terapose.algorithms.flows.flow_error`): a neighbour's seed is within ``D + 5`` of the voxel that
-touches, and all of the neighbour within another ``D + 5``.
+Runs only if ``flow_threshold`` requires it (by default in modes 2d and stitch, as in Cellpose).
+Each block processes the objects whose seeds it contains. Let D be how far a point can get: an
+object is within ``D + 5`` of the seed. In a volume objects are independent. In planes the
+neighbours count, because Cellpose takes the gradient of the heat across the border of touching
+objects (`terapose.algorithms.flows.flow_error`): a neighbour's seed is within ``D + 5`` of the
+voxel that touches, and all of the neighbour within another ``D + 5``.
 """
 
 from __future__ import annotations

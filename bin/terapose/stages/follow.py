@@ -9,8 +9,8 @@
    what was read is not clipped: it is followed again, from its start, with twice the halo, and
    again. What is around such points is read then, in pieces of the block that are small enough not
    to take more memory than at first, unless the halo is wider than they are.
-3. Each voxel is followed by exactly one block, the one it is in. Written is where it ends, as a
-   displacement (three int16 a voxel); voxels outside of cells hold `NOWHERE`.
+3. Each voxel is followed by exactly one block, the one it is in. Its end point is written as a
+   displacement (three int16 per voxel); voxels outside cells get `NOWHERE`.
 
 The receipt proves the halo: ``max_excursion`` (of any trajectory, in voxels), ``halo`` (that which
 sufficed) and ``refollowed`` (points that needed more than the first guess). The largest

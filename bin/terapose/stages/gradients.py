@@ -2,8 +2,8 @@
 
 For a slab of the pass across axis ``i`` (YX: planes of Z, ZX: planes of Y, ZY: planes of X):
 
-1. read the slab's voxels (with one more voxel on each side where the image is resized),
-   normalise them with what is known of the whole image, make one of several channels if asked to
+1. read the slab's voxels (with one more voxel on each side where the image is resized), normalise
+   them with what is known of the whole image, merge several channels into one if requested
    (`terapose.algorithms.normalize.merge_channels`), resize them to the network's grid as if the
    whole image were resized;
 2. run the network on each plane, on the plane's own tile grid (`terapose.networks.tiling`): planes

@@ -1,4 +1,4 @@
-"""intensities: what the percentiles of the channels in use are made of.
+"""intensities: the statistics from which the percentiles of the channels in use are computed.
 
 Which voxels are counted, and how, depends on ``normalize``: each mode is a module of
 `terapose.intermediates.normalizing`. What a task finds is a table in the store.

@@ -6,7 +6,7 @@ object are within D + 5 of its seed, so the block that holds the seed can see th
 1. the block labels itself and a margin ``reach(D + 5)``: each point that starts there is looked up
    at its end point, which is within D of that;
 2. seeds within 5 of such an end point are grown, in the histogram within 10 of it;
-3. written are the labels of the block alone (provisional IDs), and a table of the objects whose
+3. the labels of the block alone (provisional IDs) are written, and a table of the objects whose
    seed is in the block: each object has exactly one row, from a task that saw all of it;
 4. for these objects the voxels that filling its holes would add are listed with what is under
    them. Which of them are filled depends on filters that come later, so nothing is filled yet.

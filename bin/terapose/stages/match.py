@@ -1,13 +1,13 @@
-"""match (gather): which cell of the second network is whose.
+"""match (gather): which cell of the second network belongs to which nucleus.
 
-1. A nucleus asks for the cell that contains most of it, if that is half of it or more (of equals,
-   the one with the smaller number);
-2. a cell goes to the nucleus that asks for it and has most pixels in it (of equals, the one with
-   the smaller number);
+1. A nucleus selects the cell that contains most of it, if that is at least half of the nucleus (in
+   a tie, the one with the smaller number);
+2. a cell is matched to the nucleus that selected it and has most pixels in it (in a tie, the one
+   with the smaller number);
 3. a nucleus that got no cell is a cell by itself: nothing that was found of the nuclei is lost.
    Cells that got no nucleus are left out.
 
-Written are two lookups, from nucleus to cell and back, and the boxes by block of what the pairs
+Two lookups are written, from nucleus to cell and back, and the boxes by block of what the pairs
 cover. Numbers stay those of the nuclei.
 """
 

@@ -1,8 +1,8 @@
 """measure: intensities and shapes of whole cells, with the columns and formulas of MCQuant.
 
-A cell is done by the block in which the first corner of the box is (``relabel`` has listed them
-by block), and its box is known, so what is read is exactly that, however many blocks it crosses:
-the small cells of a block together, each large one by itself. For what is read together:
+A cell is processed by the block that contains the first corner of its box (``relabel`` has listed
+them by block), and its box is known, so exactly that is read, however many blocks it crosses: the
+small cells of a block together, each large one separately. For what is read together:
 
 1. it goes through in bands of whole planes, or of whole rows where there is one plane: memory does
    not grow with the size of a cell. Sums are added in C order, whatever the bands are;
@@ -13,8 +13,8 @@ the small cells of a block together, each large one by itself. For what is read 
 With ``upscale`` all of this is on level 0: labels as they are exported, and the image at full
 resolution. So a table says what can be measured in the label image beside it.
 
-Written is a table for each task and compartment. Each cell is in one of them, and its row depends
-on nothing but the cell.
+Each task writes a table for each compartment. Each cell is in one of them, and its row depends on
+nothing but the cell.
 """
 
 from __future__ import annotations

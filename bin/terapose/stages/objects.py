@@ -1,9 +1,9 @@
 """objects (gather): one table of all objects, and what the errors of their flows depend on.
 
 The tasks of ``masks`` have seen every object whole, so there is nothing to merge; their tables are
-gone through by windows of numbers, so memory does not grow with the image. Objects of more
-than ``max_size_fraction`` of the image (of their plane, where planes are independent) go before
-anything else is decided, as in `cellpose.dynamics.get_masks_torch`; their IDs are listed.
+gone through by windows of numbers, so memory does not grow with the image. Objects larger than
+``max_size_fraction`` of the image (of their plane, where planes are independent) go before anything
+else is decided, as in `cellpose.dynamics.get_masks_torch`; their IDs are listed.
 
 Cellpose diffuses heat in all objects of a plane for as many rounds as the largest of them needs,
 ``2 * max(height + width + 2)``: that is global too, and found here for each plane. End points and

@@ -2,13 +2,13 @@
 
 Cells are shared out and read as in ``measure``: by the block in which the first corner of a cell's
 box is, with all of the box. Each is traced by itself (`terapose.algorithms.objects.outlines`), so
-what comes out depends on nothing but the cell. A cell in several pieces is one of several polygons;
-pieces of which only corners touch are two.
+what comes out depends on nothing but the cell. A cell in several pieces has several polygons;
+pieces that touch only at corners are separate ones.
 
 Viewers draw outlines on level 0, so that is where they are put (`terapose.core.levels`) if another
 level was segmented: along the edges of the pixels of that level.
 
-Written is a table for each task: the corners of all rings one after another, and for each ring the
+Each task writes a table: the corners of all rings one after another, and for each ring the
 compartment and number of the cell, its polygon, and where it ends.
 """
 

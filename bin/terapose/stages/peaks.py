@@ -3,7 +3,7 @@
 A block's histogram needs every point that ends in it, wherever that starts. How far away that can
 be is known by now: the margin is the largest displacement of all blocks that come so near
 (`terapose.core.geometry.reach`). Seeds are maxima of a 5-wide window, so the histogram is counted
-two voxels beyond the block. Written are the block's histogram (mostly zeros) and its seeds.
+two voxels beyond the block. The block's histogram (mostly zeros) and its seeds are written.
 """
 
 from __future__ import annotations

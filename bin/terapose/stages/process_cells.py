@@ -5,13 +5,13 @@ What functions are, and why the result does not depend on the blocks, is in
 
 1. the function gets the labels with its halo, and the channels that were segmented: what it returns
    are new objects of the block, which get numbers from 1;
-2. written are the numbers of voxels, and a table: the key by which each new object is ordered,
-   its size, box and sums, and what is known of the border.
+2. the numbers of voxels are written, and a table: the key by which each new object is ordered, its
+   size, box and sums, and what is known of the border.
 
-The gather compares what blocks that meet think of their border, joins what continues across it, and
-gives dense IDs: the *IDs* of a block are a lookup from its numbers. Left is what **relabel** would
-leave (`terapose.intermediates.cell_parts`), so later stages are the same. In memory are up to
-430 bytes for each new object of each block.
+The gather compares the labels that neighbouring blocks give to their common border, joins what
+continues across it, and gives dense IDs: the *IDs* of a block are a lookup from its numbers. The
+output has the form of that of **relabel** (`terapose.intermediates.cell_parts`), so later stages
+are the same. Up to 430 bytes are kept in memory for each new object of each block.
 """
 
 from __future__ import annotations

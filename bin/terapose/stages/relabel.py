@@ -1,10 +1,10 @@
-"""relabel (gather): decide which cells stay, and number them.
+"""relabel (gather): decide which cells are kept, and number them.
 
 The tasks of ``masks`` have seen every object whole (in mode stitch ``stitch`` has joined those of
 the planes), so the filters and the filling of holes (`terapose.algorithms.objects.filters`) work on
-tables. What stays is numbered 1..N by position: that of the seed, or of the first voxel where
-planes were joined. Written are a relabel map (`terapose.intermediates.relabel_map`), the table of
-cells, and their boxes by block. Objects are gone through by windows of their numbers
+tables. The remaining cells are numbered 1..N by position: that of the seed, or of the first voxel
+where planes were joined. A relabel map (`terapose.intermediates.relabel_map`), the table of cells,
+and their boxes by block are written. Objects are processed in windows of their numbers
 (`terapose.io.store.long_tables`), so memory does not grow with the image.
 """
 

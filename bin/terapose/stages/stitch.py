@@ -4,12 +4,12 @@
 
 1. IoU of each pair of objects that overlap; below ``stitch_threshold`` it counts as none;
 2. each upper object chooses the lower one(s) it overlaps best, each lower one takes the best of
-   those upper ones, and between equals that whose cell began first. Two lower objects may overlap
-   the same one equally well: they are of one cell, and count as one for the next plane;
+   these upper ones or, in a tie, the one whose cell began first. Two lower objects may overlap the
+   same one equally well: they belong to one cell, and count as one for the next plane;
 3. a lower object without any begins a new cell. Cells are numbered as they begin.
 
-(Cellpose resets its counter after an empty second plane, and then gives numbers twice. Here each
-cell has its own.) Columns of objects add up to columns of cells.
+(Cellpose resets its counter after an empty second plane, and then assigns duplicate numbers. Here
+each cell has its own.) Columns of objects add up to columns of cells.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """whole: all stages of a sample, one after another, in one task.
 
-Starting a task costs more than a second of processor time, and a scheduler's wait besides. So where
-no stage of a plan has several tasks, which is what a small image comes to, the workflow starts one
-task that does what `terapose segment` does: stages run in the order of the graph, in this process.
-What leads from flows to labels is in memory meanwhile (`terapose.io.store.held`), unless all
-intermediates are kept; other arrays, markers and receipts are in the store. The bytes are those of
-a run that is split, and a run that was stopped, or is repeated with other parameters, goes on from
-what is there: the network's flows above all.
+Starting a task costs more than a second of processor time, plus the wait in a scheduler's queue. So
+if no stage of a plan has several tasks, as with a small image, the workflow starts one task that
+does what `terapose segment` does: stages run in the order of the graph, in this process. What leads
+from flows to labels is in memory meanwhile (`terapose.io.store.held`), unless all intermediates are
+kept; other arrays, markers and receipts are in the store. The bytes are those of a run that is
+split, and a run that was stopped, or is repeated with other parameters, goes on from what is there:
+the network's flows above all.
 """
 
 from __future__ import annotations
