@@ -85,7 +85,7 @@ def clear(file) {
 
 def refuse_held(file, holder) {
     def known = ['process', 'host', 'since'].collectEntries { name -> [name, holder?.get(name) ?: '?'] }
-    refuse("${file.parent}: another run is writing here; got process ${known.process} on ${known.host}, since ${known.since}; wait for it, or choose another folder (if it is gone, remove ${file.name})")
+    refuse("${file.parent}: another run is writing here; got process ${known.process} on ${known.host}, since ${known.since}; wait for it, or choose another folder (if that process no longer exists, remove ${file.name})")
 }
 
 // Stop where a folder, a link, a pipe or a device has the name of a file of ours: no run has made it.

@@ -78,7 +78,7 @@ def refuse_unlinkable(outdir) {
         def name = partial_name()
         def fault = fault_of_link(workflow.workDir.resolve(name), folder.resolve(name))
         if (fault) {
-            refuse("publish_mode: got link, but there can be no hard links in ${outdir} to files in ${workflow.workDir} (${fault}); allowed: a work folder on the same disk (-work-dir), or copy or move, which copy the results")
+            refuse("publish_mode: got link, but there can be no hard links in ${outdir} to files in ${workflow.workDir} (${fault}); choose a work folder on the same disk (-work-dir), or copy or move, which also work between disks")
         }
     }
 }

@@ -52,16 +52,16 @@ WORKFLOW: dict[str, Json] = {
         "type": "string",
         "enum": ["copy", "link", "move", "symlink", "rellink"],
         "default": "copy",
-        "description": "How Nextflow publishes results to outdir. With link and move the labels "
-        "are not written twice, but are the same files as those in the store: what damages these "
+        "description": "How Nextflow publishes results to outdir. With link and move, the labels "
+        "are not written twice: results and store share files, so damage to those in the store "
         "damages the results.",
     },
     "single_task": {
         "type": "boolean",
         "default": True,
         "description": "Run all stages of a sample in one task if none of them would have several "
-        "and max_memory suffices: starting a task for each takes longer than the work on a small "
-        "image.",
+        "and max_memory suffices: for a small image, starting a task for each stage takes longer "
+        "than the work itself.",
     },
     "simulate": {
         "type": "string",
@@ -70,8 +70,8 @@ WORKFLOW: dict[str, Json] = {
     },
     "container": {
         "type": "string",
-        "description": "Image in which tasks run, with a profile of a container engine "
-        "(docs/hpc.md).",
+        "description": "Container image in which tasks run, with the profile of a container "
+        "engine (docs/hpc.md).",
     },
     "help": {
         "type": "boolean",
@@ -124,11 +124,11 @@ the result: tasks that use it may be started again, but find their work done and
 Intermediate results that an earlier run has deleted must be computed again. With
 `keep_intermediates` `flows`, the default, every parameter whose last column has **follow** or a
 later stage can be changed without running the network again (`cell_model`, `cell_channels` and
-`cell_diameter` run the second one). A new `flow_scaling` or `flow3d_smooth` may need `all`, because
-the sum of flows that they are applied to is deleted once it has been read; with `none`, every
-change runs the network again. `terapose segment` recomputes what is missing automatically. The
-workflow stops, reports what is missing, and computes it when it is run again with `-resume`, once
-or a few times; without `-resume` it starts from the beginning.
+`cell_diameter` run the second network). A new `flow_scaling` or `flow3d_smooth` may need `all`,
+because the sum of flows that they are applied to is deleted once it has been read; with `none`,
+every change runs the network again. `terapose segment` recomputes what is missing automatically.
+The workflow stops, reports what is missing, and computes it when it is run again with `-resume`,
+which may have to be repeated a few times; without `-resume` it starts from the beginning.
 """
 
 

@@ -251,7 +251,11 @@ def changed(**voxels: Any) -> NDArray[Any]:
         (LABELS.astype(np.float32), {}, "must have whole numbers; got float32"),
         (LABELS[:7], {}, "not have the shape of the image; got .7, 44, 50.*allowed: .8, 44, 50"),
         (LABELS, {"mode": "2d"}, "has cells in several planes, which mode 2d has not; got 1, 2"),
-        (LABELS, {"diameter": 3}, "diameter: is no parameter of measure; allowed: mode, measure,"),
+        (
+            LABELS,
+            {"diameter": 3},
+            "diameter: is not a parameter of measure; allowed: mode, measure,",
+        ),
     ],
 )
 def test_labels_that_are_wrong_are_refused(
@@ -285,12 +289,12 @@ def test_what_touches_at_a_corner_of_blocks_is_one_piece(measure: Measure) -> No
         (
             [feature(square(3, 3, 5), "1"), feature(square(7, 7, 5), "1")],
             {},
-            "has several cells of one number; got 1; give --renumber",
+            "has several cells with the same number; got 1; give --renumber",
         ),
         (
             [feature(square(3, 3, 5)), feature(square(9, 9, 5), "tumour")],
             {},
-            "whose name is no number from 1 to .*; got feature 1, tumour; give --renumber",
+            "whose name is not a number from 1 to .*; got feature 1, tumour; give --renumber",
         ),
         (
             [feature(square(3, 3, 5), "1"), feature(square(60, 3, 5), "2")],
@@ -301,7 +305,7 @@ def test_what_touches_at_a_corner_of_blocks_is_one_piece(measure: Measure) -> No
         (
             [feature([3, 4], "9", type="Point"), feature(square(1, 1, 3), "1", type="Line")],
             {},
-            r"features that are no polygons; got 9 \(Point\), 1 \(Line\); remove",
+            r"features that are not polygons; got 9 \(Point\), 1 \(Line\); remove",
         ),
     ],
 )

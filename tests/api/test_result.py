@@ -126,7 +126,7 @@ def test_a_large_label_image_is_no_array_in_memory(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             convert(labels)
         assert str(caught.value) == (
-            f"{group}/cells/0: this label image is not read into memory as a whole; "
+            f"{group}/cells/0: this label image is too large to be read into memory as a whole; "
             "got shape (2000, 500, 500), 2.0 GB; allowed: 1.1 GB; take slices of it, or "
             "dask.array.from_array(labels)"
         )
@@ -153,7 +153,7 @@ def test_what_there_is_not_is_said(made: Result, tmp_path: Path) -> None:
         made.table(columns=["Volume"])
     with pytest.raises(InputError, match=r"there are no complete results; got no provenance\.json"):
         terapose.open_result(tmp_path)
-    with pytest.raises(InputError, match="opened on a local disk only"):
+    with pytest.raises(InputError, match="only results on a local disk can be opened"):
         terapose.open_result("s3://bucket/folder")
 
 

@@ -114,12 +114,12 @@ def test_what_is_refused(tmp_path: Path, command: Terapose) -> None:
         ("--region", "0:2,90:99,0:9", "--pad", 0): "is not within the image",
         ("--region", "3:2,0:9,0:9"): "is not a region",
         ("--region", "0-2"): "is not a region",
-        ("--margin", 1, "--pad", -1): "is no value of the image's voxels",
-        ("--margin", 1, "--pad", "nan"): "is no value of the image's voxels",
-        ("--margin", 1, "--pad", "1e400"): "is no value of the image's voxels",
-        ("--margin", 1, "--pad", 0.5): "is no value of the image's voxels",
-        ("--pad", 0): "--pad: has no use where all of the image is copied; add --region",
-        ("--margin", 5): "--margin: has no use where all of the image is copied; add --region",
+        ("--margin", 1, "--pad", -1): "cannot be stored in the image's voxels",
+        ("--margin", 1, "--pad", "nan"): "cannot be stored in the image's voxels",
+        ("--margin", 1, "--pad", "1e400"): "cannot be stored in the image's voxels",
+        ("--margin", 1, "--pad", 0.5): "cannot be stored in the image's voxels",
+        ("--pad", 0): "--pad: has no effect when the whole image is copied; add --region",
+        ("--margin", 5): "--margin: has no effect when the whole image is copied; add --region",
         ("--channels", "CD4"): "CD4",
         ("--level", 3): "no such pyramid level",
         ("--margin", -1, "--pad", 0): "is negative",
@@ -175,7 +175,7 @@ def test_labels_stay_labels(tmp_path: Path, command: Terapose) -> None:
     label = {"version": "0.5", "colors": [{"label-value": 1, "rgba": [1, 2, 3, 255]}]}
     about = {**attributes, "image-label": {**label, "source": {"image": "../.."}}}
     group.attrs["ome"] = about
-    assert "64 bits" in command.refuses("crop", labels, tmp_path / "b.zarr", "--pyramid", "mean")
+    assert "64-bit" in command.refuses("crop", labels, tmp_path / "b.zarr", "--pyramid", "mean")
     out = tmp_path / "b.zarr"
     assert command("crop", labels, out, "--region", "20:60,20:60").code == 0
     written = cast(dict[str, Any], zarr.open_group(out, mode="r").attrs["ome"])

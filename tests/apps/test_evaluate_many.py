@@ -303,7 +303,7 @@ def test_options_that_are_wrong(folders: tuple[Path, Path], command: Terapose) -
         (("--diameters", "0"), "above 0 and ascending; got 0; for example 10,20"),
         (("--thresholds", "nan"), "'nan' is not 1 to 20 finite numbers with commas between"),
         (("--voxel-size", "1,inf,1"), "'1,inf,1' is not 3 finite numbers with commas between"),
-        (("--voxel-size", "0,1,1"), "a voxel must have a size"),
+        (("--voxel-size", "0,1,1"), "the voxel size must be above 0"),
         (("--block", "99,99,99"), "there are no seams: the image is one block"),
         (("--thresholds", "1.5"), "thresholds: out of range; got 1.5"),
         (("--picture", folders[0] / "no" / "a.png"), "no: there is no such folder"),

@@ -276,7 +276,7 @@ def test_nothing_at_all(tmp_path: Path, command: Terapose) -> None:
 
 WRONG = {
     "def process(labels, image, block):\n    return 1 / 0\n": "mine.py, line 2: the function fails",
-    "def process(labels, image, block):\n    return labels[1:]\n": "something else than it should",
+    "def process(labels, image, block):\n    return labels[1:]\n": "does not return what it should",
     "def process(labels, image, block):\n    return labels / 2\n": "values of type float64",
     "EACH = 'object'\ndef process(labels, image, block):\n    return labels + 1\n": "outside the",
     "EACH = 'cell'\ndef process(labels, image, block):\n    return labels\n": "EACH is wrong",
@@ -308,7 +308,7 @@ def test_what_is_refused(inputs: Path, command: Terapose) -> None:
         ("--with", "nothing.py"): "cannot be read",
         ("--with", "size", "--set", "least=3"): "has no option least",
         ("--with", "size", "--set", "min=x"): "is of another type",
-        ("--with", "size", "--set", "min"): "is no option",
+        ("--with", "size", "--set", "min"): "is not an option",
         ("--with", "size", "--halo", 2): "has no halo",
         ("--with", "merge"): "needs a table",
         ("--with", "split", "--image", inputs / "small.zarr"): "--image: the function sees no",

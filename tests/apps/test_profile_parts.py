@@ -70,7 +70,7 @@ def test_processes_have_the_names_of_stages() -> None:
 
 
 def test_a_file_that_is_no_trace_is_refused() -> None:
-    with pytest.raises(InputError, match="no trace of Nextflow"):
+    with pytest.raises(InputError, match="not a Nextflow trace"):
         parse(["name\tstatus\n"], "trace.txt", [], [])
 
 

@@ -305,7 +305,7 @@ def test_nothing_is_overwritten_or_mixed_up(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="there is no" if content is None else "not a"):
             prepare(Trainer(SMALL), output, resume=True, overwrite=False)
     Trainer(SMALL).save(tmp_path / "net.checkpoint")
-    with pytest.raises(InputError, match="a training already exists here"):
+    with pytest.raises(InputError, match="a training run already exists here"):
         prepare(Trainer(SMALL), output, resume=False, overwrite=False)
     other = Settings(**{**SMALL.__dict__, "rate": 0.5})
     with pytest.raises(InputError, match=r"other settings; got rate 0.5; allowed: rate 0.002"):
@@ -387,7 +387,7 @@ def test_command(tmp_path: Path) -> None:
     card = output.with_suffix(".md").read_text()
     assert info.digest in card and "| cells | 2 | 2 | 1 | unstated |" in card
     assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="a training already exists here"):
+    with pytest.raises(InputError, match="a training run already exists here"):
         CliRunner().invoke(command, given, catch_exceptions=False)
 
 

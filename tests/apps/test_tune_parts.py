@@ -54,7 +54,7 @@ def test_usual_values_are_allowed_ones(mode: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("niter=1,2", "no parameter that can be tried"),
+        ("niter=1,2", "not a parameter that can be tried"),
         ("min_sise=1", "did you mean min_size?"),
         ("diameter", "has no values"),
         ("diameter=-1", "greater than or equal to 0"),

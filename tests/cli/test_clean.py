@@ -38,7 +38,7 @@ def test_nothing_goes_until_it_is_asked_for(
     said = command("clean", out)
     assert said.code == 0, said.err
     listed, end = said.out.splitlines()
-    assert listed.startswith(f"to go     {store}, ") and end.endswith(
+    assert listed.startswith(f"removable {store}, ") and end.endswith(
         " would be freed: --yes removes it"
     )
     assert tree(out) == before
@@ -233,7 +233,7 @@ def test_cells_of_a_second_network_go_with_their_store(
     (inner / "notes.txt").touch()
     said = command("clean", out)
     assert f"kept      {inner}, " in said.out and "notes.txt, which Terapose" in said.out
-    assert said.out.count("to go     ") == 2
+    assert said.out.count("removable ") == 2
     (inner / "notes.txt").rename(inner / ".terapose" / "notes.txt")
     said = command("clean", out)
     assert f"kept      {inner}, " in said.out and ".terapose/notes.txt, which Terapose" in said.out

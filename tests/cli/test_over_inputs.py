@@ -144,7 +144,7 @@ def test_planes_of_outlines_are_those_of_an_image(
     (tmp_path / "a.geojson").write_text(json.dumps([{"geometry": geometry}]))
     words = ("measure", tmp_path / "image.tif", tmp_path / "a.geojson", tmp_path / "out")
     said = command.refuses(*words, "--renumber", "--jobs", 1)
-    assert "has features that are no polygons" in said
+    assert "has features that are not polygons" in said
 
 
 @pytest.mark.parametrize("name", ["a.geojson", "a.tif"])

@@ -68,7 +68,7 @@ def content(folder: Path) -> dict[Path, bytes]:
         (("view", "out", "--state", "out/cells.csv"), RESULT),
         (("view", "out", "a.zarr", "--state", "a.zarr/zarr.json"), "in the place of an input"),
         (("plan", "a.zarr", "--output", "out/cells.csv"), RESULT),
-        (("plan", "a.zarr", "--output", "out/mine.txt"), "although it is no plan of Terapose"),
+        (("plan", "a.zarr", "--output", "out/mine.txt"), "although it is not a plan of Terapose"),
         (("npy", "out/labels.zarr", "a.zarr/a_seg.npy"), STORE),
         (("fetch", "nuclei-small", "--output", "out/cells.csv", "--overwrite"), RESULT),
         (("fetch", "nuclei-small", "--output", "out/mine.txt"), "already exists"),

@@ -213,7 +213,7 @@ def test_files_of_others_are_kept(tmp_path: Path, image: Path, command: Terapose
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--sweep", "niter=3"), "no parameter that can be tried"),
+        (("--sweep", "niter=3"), "not a parameter that can be tried"),
         (("--sweep", "flow3d_smooth=1"), "mode 3d only"),
         (("--size", "9,9000"), "cannot have this size"),
         (("--time", "all"), "one time point"),

@@ -175,7 +175,7 @@ def test_sources_that_do_not_fit(
     if is_read:
         assert (whole(open_image(tmp_path / "a.h5")) == expected).all()
     else:
-        said = "a part of a virtual dataset has other voxels .*; got part.h5, data: "
+        said = "a source of a virtual dataset lacks voxels .*; got part.h5, data: "
         assert_refused(said, tmp_path / "a.h5")
 
 

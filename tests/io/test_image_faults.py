@@ -104,7 +104,9 @@ def test_broken_ome_xml(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.ome.tif", voxels(5, 33, 47), kind="ome", voxel_size=VOXEL_SIZE)
     content = path.read_bytes()
     path.write_bytes(content.replace(b'PhysicalSizeX="0.25"', b'PhysicalSizeX="0,25"'))
-    assert_refused("OME-XML cannot be used; got image 1: PhysicalSizeX '0,25' is no number", path)
+    assert_refused(
+        "OME-XML cannot be used; got image 1: PhysicalSizeX '0,25' is not a number", path
+    )
     assert open_image(path, axes="ZYX").voxel_size is None
 
 

@@ -77,7 +77,7 @@ def test_a_number_that_another_process_got_is_told_from_the_first(tmp_path: Path
 def test_a_run_elsewhere_holds_as_long_as_it_touches_the_file(tmp_path: Path, content: str) -> None:
     path = tmp_path / lock.NAME
     path.write_text(content)
-    refused(tmp_path, r"if it is gone, remove \.terapose\.lock")
+    refused(tmp_path, r"if that process no longer exists, remove \.terapose\.lock")
     old = time.time() - 2 * lock.PATIENCE
     os.utime(path, (old, old))
     with lock.held(tmp_path):

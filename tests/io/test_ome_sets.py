@@ -111,7 +111,9 @@ def test_two_names_of_one_file(tmp_path: Path, how: str) -> None:
         paths[0].rename(paths[1])
     if how != "link":
         last.rename(paths[0])
-    assert_refused(r"two files of the image are one; got 0.ome.tif and 1.ome.tif, ", paths[0])
+    assert_refused(
+        r"two names in the OME-XML are the same file; got 0.ome.tif and 1.ome.tif, ", paths[0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,9 @@ def test_what_was_swapped_is_damaged(place: Path, kind: str) -> None:
         file.write_bytes(content)
     get = {"document": store.get_json, "table": store.get_table, "blob": store.get}
     for name in ("b/a", "b/b"):
-        with pytest.raises(StoreError, match="is damaged; got another checksum than was written"):
+        with pytest.raises(
+            StoreError, match="is damaged; got a different checksum from the one recorded"
+        ):
             get.get(kind, Store(str(place)).open)(name)
 
 

@@ -90,7 +90,7 @@ def test_chunks_of_other_names(tmp_path: Path, written: Any, said: str | None) -
     if said is None:
         del document["dimension_separator"]
     (path / "0/.zarray").write_text(json.dumps(document))
-    message = f'have other names than its metadata says; .* "dimension_separator": "{written}" into'
+    message = f'are not named as its metadata says; .* "dimension_separator": "{written}" into'
     for address in (path, path / "0"):
         assert_refused(message, address)
 

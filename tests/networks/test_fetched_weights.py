@@ -61,7 +61,7 @@ def test_another_file_under_the_same_url_is_fetched(
     with pytest.raises(InputError, match="cannot be fetched"):
         resolve(url, mark="0123abcd", cache=cache)
     source.write_bytes(weights.read_bytes())
-    with pytest.raises(InputError, match="has changed, or the server cannot be asked"):
+    with pytest.raises(InputError, match="has changed, or the server can no longer be asked"):
         resolve(url, mark="0123abcd", cache=cache)
 
 

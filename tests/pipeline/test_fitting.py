@@ -72,7 +72,7 @@ def test_later_parameters_do_not_cut(plan_of: MakePlan) -> None:
 @pytest.mark.parametrize(
     ("given", "stage", "remedy"),
     [
-        ({"max_memory": 0.2}, "gradients-", "allow more where machines have it"),
+        ({"max_memory": 0.2}, "gradients-", "raise max_memory if the machines have more"),
         ({"block_shape": (640, 1024, 1024)}, "combine", "leave out block_shape"),
         ({"rectangle": 2048, "slab_planes": 64}, "gradients-", "leave out rectangle and slab_pl"),
     ],

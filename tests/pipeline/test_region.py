@@ -229,7 +229,7 @@ def test_a_mask_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_masks_that_do_not_fit(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "m.tif", np.ones((40, 20), np.uint8))
     tifffile.imwrite(tmp_path / "zero.tif", np.zeros((20, 20), np.uint8))
-    with pytest.raises(InputError, match="other proportions than the image; got shape"):
+    with pytest.raises(InputError, match="does not have the proportions of the image; got shape"):
         find_tissue(str(tmp_path / "m.tif"), (1, 80, 80))
     with pytest.raises(InputError, match="shows no tissue"):
         find_tissue(str(tmp_path / "zero.tif"), (1, 80, 80))

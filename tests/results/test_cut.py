@@ -224,7 +224,7 @@ def test_a_part_of_the_cells_and_none(tmp_path: Path, caplog: pytest.LogCaptureF
     np.testing.assert_array_equal(found, naive(slide, (1, 10, 10))[0][:, 3:8, 0])
     made = cut_cells(slide.image, slide.labels, few[:0], tmp_path / "none.zarr", window=10)
     assert made.shape == (3, 0, 10, 10)
-    assert caplog.messages == ["the table has no cells, and the array of thumbnails none"]
+    assert caplog.messages == ["the table has no cells, so the array of thumbnails is empty"]
     made = cut_cells(slide.image, slide.labels, few[:0], tmp_path / "more.zarr")
     assert made.shape == (3, 0, 1, 1)
 

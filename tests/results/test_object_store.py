@@ -318,9 +318,9 @@ WRONG = {
     "foo://b/out": "results cannot be written to addresses of this type",
     "https://user:hushhush@host/out": "https://***@host/out: results cannot be written",
     "s3://key:hushhush@b/out": "s3://***@b/out: addresses of results may not contain credentials",
-    "s3://b/out?sig=hushhush": "is no folder on an object store",
-    "s3://b/../out": "is no folder on an object store",
-    "s3://": "is no folder on an object store",
+    "s3://b/out?sig=hushhush": "is not a folder on an object store",
+    "s3://b/../out": "is not a folder on an object store",
+    "s3://": "is not a folder on an object store",
     "s3:/nowhere/out": "there is no such bucket",
 }
 

@@ -207,7 +207,7 @@ def test_temporary_folders_of_killed_runs_are_found_again(
         first.symlink_to(victim)
         with suppress(KeyboardInterrupt), block() as place:
             assert place != first and os.listdir(victim) == ["precious"]
-            assert "is not a folder of this user" in caplog.text
+            assert "does not belong to this user" in caplog.text
             raise KeyboardInterrupt
         first.unlink()
         (victim / "precious").unlink()

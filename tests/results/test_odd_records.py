@@ -174,11 +174,11 @@ def test_an_odd_record_is_one_sentence_for_every_reader(
 ) -> None:
     spoil(copied, ODD[odd])
     for name, words in READERS.items():
-        fault = "is no complete record of results"
+        fault = "is not a complete record of results"
         if name == "report":
             fault = "does not hold what a report needs"
         assert command.refuses(name, *words).startswith(f"out/{RECORD}: {fault}; got ")
-    with pytest.raises(InputError, match="is no complete record of results"):
+    with pytest.raises(InputError, match="is not a complete record of results"):
         open_result("out")
 
 

@@ -238,7 +238,7 @@ def test_what_is_no_report_stays(volume: Path, made: Path, command: Terapose) ->
     image = made / "volume <i>.zarr"
     (volume / "report.html").write_text("<html>mine")
     for words in (("report", volume), ("segment", image, volume, "--report")):
-        assert "no report of Terapose" in command.refuses(*words)
+        assert "not a report of Terapose" in command.refuses(*words)
     assert (volume / "report.html").read_text() == "<html>mine"
 
 
@@ -300,7 +300,7 @@ def test_odd_records_are_one_sentence(
     part[place[-1]] = value
     path.write_text(json.dumps(sealed(record)))
     said = command.refuses("report", volume)
-    assert "does not hold what a report needs" in said or "is no complete record" in said
+    assert "does not hold what a report needs" in said or "is not a complete record" in said
 
 
 def test_odd_numbers_of_others_are_one_sentence(

@@ -56,7 +56,7 @@ def test_a_crate_describes_what_is_there(results: Path, command: Terapose) -> No
     assert str(results.parent) not in (results / NAME).read_text()
     assert root["license"] == {"@id": licence}
     for odd in ("CC-BY", "s3://bucket/a", "file://a", "https://", "https://a b", "http://a\n"):
-        assert "is no URL" in command.refuses("crate", results, "--license", odd)
+        assert "is not the URL" in command.refuses("crate", results, "--license", odd)
 
 
 def test_all_that_went_in(tmp_path: Path, command: Terapose, tiny_model: Path) -> None:

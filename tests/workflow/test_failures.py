@@ -208,7 +208,7 @@ def cleaned(out: Path, work: Path, *more: str) -> tuple[tuple[list[str], list[st
     """What `terapose clean` keeps and removes, and the stores that are there afterwards."""
     command = (ROOT / "bin" / "terapose.py", "clean", out, "--work", work, *more)
     lines = ask(*command).splitlines()
-    going = [line for line in lines if line.startswith(("to go ", "removed "))]
+    going = [line for line in lines if line.startswith(("removable ", "removed "))]
     stores = {str(path) for path in work.glob("*/*/store")}
     return ([line for line in lines if line.startswith("kept ")], going), stores
 

@@ -239,8 +239,8 @@ def test_hard_links_into_another_file_system_are_refused_at_once(launches: Launc
         assert not run.submitted and not [*Path(other).rglob("*.partial")]
     assert run.last == (
         f"terapose: publish_mode: got link, but there can be no hard links in {other}/out to files "
-        f"in {launch.work} (Invalid cross-device link); allowed: a work folder on the same disk "
-        "(-work-dir), or copy or move, which copy the results"
+        f"in {launch.work} (Invalid cross-device link); choose a work folder on the same disk "
+        "(-work-dir), or copy or move, which also work between disks"
     )
     assert not [*launch.work.rglob("*.partial")]
 

@@ -221,7 +221,7 @@ def _temporary(address: Remote) -> Path:
         folder.mkdir(mode=0o700)
     except FileExistsError:
         other = Path(tempfile.mkdtemp(prefix="terapose-"))
-        log.warning("%s: is not a folder of this user; %s is used in its place", folder, other)
+        log.warning("%s: does not belong to this user; %s is used in its place", folder, other)
         return other
     return folder
 

@@ -88,7 +88,7 @@ class LabelArray:
         """
         if self.nbytes > MOST:
             raise InputError(
-                "this label image is not read into memory as a whole",
+                "this label image is too large to be read into memory as a whole",
                 where="/".join(map(str, self._of)),
                 got=f"shape {self.shape}, {in_bytes(self.nbytes)}",
                 allowed=in_bytes(MOST),

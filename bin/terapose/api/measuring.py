@@ -86,7 +86,7 @@ def measure(
     strange = sorted(set(params) - {*MEASURING, *SELECTION})
     if strange:
         raise InputError(
-            "is no parameter of measure",
+            "is not a parameter of measure",
             where=", ".join(strange),
             allowed=", ".join((*MEASURING, *SELECTION)),
         )

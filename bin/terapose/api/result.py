@@ -307,8 +307,8 @@ def local(folder: str | os.PathLike[str], where: str = "folder") -> Path:
     place = folder_of(address(folder, where, "the path of a folder"))
     if isinstance(place, Remote):
         raise InputError(
-            "results are opened on a local disk only",
+            "only results on a local disk can be opened",
             where=place,
-            remedy="use terapose segment to write results to an object store",
+            remedy="copy them to a local folder first",
         )
     return place

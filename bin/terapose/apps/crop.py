@@ -228,14 +228,14 @@ def checked(image: Image, wanted: Wanted) -> None:
         )
     if wanted.pad is not None and not _fits(wanted.pad, image.dtype):
         raise InputError(
-            "is no value of the image's voxels",
+            "cannot be stored in the image's voxels",
             where="pad",
             got=f"{wanted.pad:g}",
             allowed=f"a value of the type {image.dtype}",
         )
     if wanted.levels == "mean" and image.dtype.name in ("int64", "uint64"):
         raise InputError(
-            "means of numbers of 64 bits are not computed",
+            "means of 64-bit numbers are not computed",
             where="pyramid",
             got=f"voxels of the type {image.dtype}",
             allowed="source, nearest or none",

@@ -190,14 +190,14 @@ _NAME = (
 )
 _REMEDIES = {
     errno.ENOSPC: _ROOM,
-    errno.EROFS: _ROOM,
+    errno.EROFS: "choose a folder that can be written to, and run again",
     errno.EDQUOT: _ROOM,
     errno.EFBIG: "allow larger files (ulimit -f unlimited), or choose another disk, and run again",
     errno.EIO: _DISK,
     errno.ESTALE: _DISK,
     errno.EMFILE: _FILES,
     errno.ENFILE: _FILES,
-    errno.ENAMETOOLONG: "no file has such a name: check what was given",
+    errno.ENAMETOOLONG: "the name is too long for this file system: use a shorter one",
     errno.ENOENT: "it was removed in the meantime, or nothing can be made there: choose another "
     "folder, or run again",
     errno.EEXIST: _NAME,

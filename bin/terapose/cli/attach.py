@@ -19,8 +19,9 @@ def command(results: str, image: str) -> None:
 
     IMAGE is an OME-Zarr image on a local disk or an object store; if it is not given, it is the one
     in provenance.json. labels.zarr is first compared with its checksums, as in terapose verify. Its
-    label images become IMAGE/labels/cells (and nuclei, cytoplasm); label images of these names that
-    Terapose has written there before are replaced, those of others never. RESULTS stays as it is.
+    label images become IMAGE/labels/cells (and nuclei, cytoplasm); label images with these names
+    that Terapose wrote there earlier are replaced, those of other programs never. RESULTS stays as
+    it is.
     """
     from terapose.core.errors import shown
     from terapose.io.remote import folder_of

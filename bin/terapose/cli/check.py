@@ -36,7 +36,7 @@ Example:
     "--second",
     is_flag=True,
     hidden=True,
-    help="Check the run with the second network (cell_model).",
+    help="Check the run of the second network (cell_model).",
 )
 @click.option(
     "--own",

@@ -25,9 +25,9 @@ def command(results: Path, work: Path | None, store: Path | None, yes: bool) -> 
 
     RESULTS is a folder of results, one that contains a folder for each sample, or what terapose
     tune has written. Files of results are compared with their checksums first. With --work, the
-    folders of tasks of the last run go as well, once all samples in it are finished. What is
+    task folders of the last run are removed as well, once all samples in it are finished. What is
     kept, such as the intermediate results of runs that are not finished, is listed with the
-    reason. After this, another threshold or filter runs the network again.
+    reason. Afterwards, changing a threshold or filter runs the network again.
     """
     from terapose.api.clean import clean, left_by
     from terapose.core.amounts import in_bytes
@@ -35,7 +35,7 @@ def command(results: Path, work: Path | None, store: Path | None, yes: bool) -> 
 
     found = (clean if yes else left_by)(results, work, store)
     for one in found:
-        word = "kept" if one.kept else "removed" if yes else "to go"
+        word = "kept" if one.kept else "removed" if yes else "removable"
         count = f" (tasks: {len(one.tasks)})" if one.tasks else ""
         reason = f": {shown(one.kept)}" if one.kept else ""
         size = "" if one.size is None else f", {in_bytes(one.size)}"

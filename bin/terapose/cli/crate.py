@@ -36,10 +36,10 @@ def command(results: Path, licence: str) -> None:
 
     if licence and not re.fullmatch(r"https?://[!-~]+", licence):
         raise InputError(
-            "is no URL of a page",
+            "is not the URL of a page",
             where="license",
             got=licence,
-            allowed="http:// or https://, and signs of ASCII other than spaces",
+            allowed="http:// or https://, and ASCII characters other than spaces",
             remedy="for example https://creativecommons.org/licenses/by/4.0/",
         )
     for folder in folders_in(results):

@@ -46,8 +46,8 @@ _TEXTS = {
 @click.option(
     "--pad",
     type=float,
-    help="Value of voxels beyond the image, which are refused otherwise; a margin then ends at the "
-    "border of the image.",
+    help="Value of voxels beyond the image. Without it, a region beyond the image is refused, and "
+    "a margin ends at the border of the image.",
 )
 @click.option("--channels", help="Numbers from 1 or names, in output order  [default: all]")
 @click.option(
@@ -89,7 +89,7 @@ def command(
         # all of the image: nothing beyond it is padded, and nothing in it can be widened
         refuse_given(
             ("margin", "pad"),
-            "has no use where all of the image is copied",
+            "has no effect when the whole image is copied",
             "add --region or --around, or give both --margin and --pad",
         )
     known = None if around is None else segmented(around, image).of_positions(options, around)

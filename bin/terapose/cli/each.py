@@ -101,8 +101,10 @@ def _sentence(status: int, said: str) -> str:
 Example:
   terapose stage each < lines.txt""",
 )
-@click.option("--apart", is_flag=True, help="Run each command in another process.")
-@click.option("--last", is_flag=True, help="Go on as well after a command whose process is ended.")
+@click.option("--apart", is_flag=True, help="Run each command in its own process.")
+@click.option(
+    "--last", is_flag=True, help="Also continue after a command whose process was killed."
+)
 def _command(apart: bool, last: bool) -> None:
     """Run commands for several samples, one after another.
 

@@ -41,8 +41,8 @@ _NOT_OF_CELLMAP = ("thresholds", "boundary_tolerance", "sizes", "diameters", "bl
     type=click.Choice(["voxels", "position"]),
     default="voxels",
     show_default=True,
-    help="What is compared: voxels with the same number, of images of one shape; or those at the "
-    "same position, by voxel size and translation of both (the nearest voxel).",
+    help="Which voxels are compared: those with the same indices, in images of the same shape; or "
+    "those nearest to the same position, by the voxel sizes and translations of both images.",
 )
 @click.option(
     "--voxel-size",
@@ -64,19 +64,19 @@ _NOT_OF_CELLMAP = ("thresholds", "boundary_tolerance", "sizes", "diameters", "bl
 @click.option(
     "--diameters",
     type=Numbers(*range(1, 21), kind=float),
-    help="Edges in diameters of the disc or ball of the same size instead: micrometres, or pixels "
-    "if the voxel size is not known.",
+    help="The same edges as diameters of a disc or ball of equal size: in micrometres, or in "
+    "pixels if the voxel size is not known.",
 )
 @click.option(
     "--block",
     type=Numbers(3),
-    help="Z,Y,X of the blocks by which PREDICTED was divided, to compare cells at their seams with "
-    "the others.  [default: those of the result]",
+    help="Z,Y,X of the blocks into which PREDICTED was divided, to compare cells at their seams "
+    "with the others.  [default: those of the result]",
 )
 @click.option(
     "--cellmap",
     type=click.Choice(["instance", "semantic"]),
-    help="Score as the CellMap segmentation challenge does instead.",
+    help="Use the scores of the CellMap segmentation challenge instead.",
 )
 @click.option(
     "--json", "report", type=LocalPath(is_file=True), help="Also write the scores to a file."

@@ -25,17 +25,19 @@ Examples:
 @click.option("--digest", help="Expected SHA-256 of the file; for several, separated by commas.")
 @click.option(
     "--mark",
-    help="Which file of the URL is meant, as `terapose check` prints it; for several, separated by "
-    "commas.",
+    help="Which version of the file at the URL is meant, as `terapose check` prints it; for "
+    "several, separated by commas.",
 )
 @click.option(
-    "--output", help="Copy the file here, or into this folder/; default: keep it in the cache."
+    "--output",
+    help="Copy the file to this path, or into this folder if it ends with /; default: keep it in "
+    "the cache.",
 )
 @click.option(
     "--compile",
     "compiles",
     is_flag=True,
-    help="Also compile what stages run, where that has not been done yet: then no task has to.",
+    help="Also compile the code that stages run, unless that has been done: then no task has to.",
 )
 @overwrite_option
 def command(

@@ -74,7 +74,7 @@ class Known(NamedTuple):
                 where=table,
                 got=f"level {level}",
                 allowed=f"level {self.selection.level}, which provenance.json beside it names",
-                remedy="leave out --level, or copy a table that is not of this run elsewhere",
+                remedy="leave out --level; if the table is not from this run, move it elsewhere",
             )
         return chosen
 

@@ -71,7 +71,7 @@ def _refuse_others(output: Path) -> None:
         is_plan = False
     if not is_plan:
         raise InputError(
-            "would be overwritten, although it is no plan of Terapose",
+            "would be overwritten, although it is not a plan of Terapose",
             where=output,
             remedy="choose another name, or move it away",
         )
@@ -110,7 +110,7 @@ Example:
 def stage(model_file: Path, output: Path, store: str, tasks: Path) -> None:
     """Create the store for the plan that terapose check passes on standard input.
 
-    What it passes holds the code that the plan is for, so no option is needed.
+    What it passes includes the digest of the code, so --code is not needed.
     """
     from terapose.pipeline.handover import Handed
 
@@ -130,13 +130,13 @@ commands = {"plan": stage}
 @click.option(
     "--price",
     metavar="FILE|default",
-    help="Also print hours of cores and GPUs, disk, requests and money for the prices in this JSON "
-    "file (docs/cloud.md); default: example prices.",
+    help="Also print core hours, GPU hours, disk space, requests and cost at the prices in this "
+    "JSON file (docs/cloud.md); default: example prices.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="With --price: tasks that run at a time  [default: 100]",
+    help="With --price: number of tasks that run at the same time  [default: 100]",
 )
 @parameters(Parameters.model_fields)
 def command(

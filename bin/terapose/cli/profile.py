@@ -39,9 +39,9 @@ def command(
     """Show the time and memory of each step of RESULTS, and how they grow with the image.
 
     RESULTS are folders of results, or of several samples, of terapose segment or the workflow. The
-    table is about the largest image for each mode and network; the exponents are those of powers
-    of the number of voxels, fitted over all images. If there is a trace of Nextflow in
-    pipeline_info, the time and memory of tasks are shown as it measured them, too.
+    table shows the largest image for each mode and network; the exponents are those of powers of
+    the number of voxels, fitted to all images. If pipeline_info contains a trace of Nextflow, the
+    time and memory that it measured for tasks are shown, too.
     """
     from terapose.api.profile import as_json, profile
     from terapose.apps.profile.plot import plot

@@ -23,8 +23,8 @@ Examples:
 @click.option("--name", help="Name of the sample.  [default: name of the folder]")
 @click.option(
     "--folder",
-    help="Of several samples, the folder of each page as seen from the page of all; {} is the "
-    "name of the sample.  [default: where it is]",
+    help="With several samples: the folder of each page, relative to the page of all samples; {} "
+    "stands for the name of the sample.  [default: where the page is]",
 )
 def command(
     results: Path, image: str, output: Path | None, name: str | None, folder: str | None

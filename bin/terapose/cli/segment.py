@@ -39,7 +39,7 @@ Examples:
 @click.option(
     "--store",
     help="Folder for the intermediate results, local or on an object store, instead of "
-    "OUT/.terapose; of several samples, each has its own folder in it.",
+    "OUT/.terapose; with several samples, each gets its own folder in it.",
 )
 @processes
 @click.option(
@@ -47,8 +47,8 @@ Examples:
     type=click.Choice(["copy", "link"]),
     default="copy",
     show_default=True,
-    help="The label image is a copy of that in the store, or hard links to it: these take no room, "
-    "but what damages the store damages the results.",
+    help="Whether the label image is a copy of that in the store, or consists of hard links to it. "
+    "Links take no disk space, but damage to the store then damages the results.",
 )
 @parameters(Parameters.model_fields)
 def command(
@@ -65,7 +65,7 @@ def command(
 
     IMAGE is OME-Zarr, Zarr, N5, TIFF, OME-TIFF or HDF5: a path, or a URL of Zarr or TIFF. OUT is a
     local folder or one on an object store (s3://bucket/folder, gs://, az://: docs/cloud.md). To
-    continue a run that was interrupted, repeat the command. With --input, as MCMICRO calls it,
+    continue a run that was interrupted, repeat the command. With --input (how MCMICRO calls it)
     cell.ome.tif and the folder qc, with a picture, are written too; measuring intensities is left
     to MCMICRO, and no intermediate results are kept. With --time all, the results of each time
     point go to a separate folder in OUT.

@@ -30,7 +30,7 @@ def _local(_context: click.Context, parameter: click.Parameter, value: str) -> P
         raise InputError(
             "status reads stores on a local disk only",
             where=place,
-            remedy="give the folder of --store; the progress of a run is printed as it goes",
+            remedy="give a local folder; the run itself also prints its progress",
         )
     if not place.is_dir():
         raise click.BadParameter(f"Directory {str(place)!r} does not exist.", param=parameter)
@@ -43,11 +43,12 @@ def command(place: Path) -> None:
     """Show the progress of runs: tasks done, time left, and tasks that have failed.
 
     PLACE is a folder of results of terapose segment, a work folder of Nextflow (-work-dir), or the
-    folder in which Nextflow was started, if it has the work folder. The run is not disturbed. The
-    time left of a stage is an estimate from the tasks that are done, or in passes of the network
-    from parts of tasks; that of the run also uses measured rates for stages that have not begun. Of
-    a task only the last attempt counts: failed; repeated, if it failed and another one waits or
-    runs; or silent, if it has not ended, but has written nothing for an hour or more.
+    folder in which Nextflow was started, if that contains the work folder. The run is not
+    disturbed. The time left for a stage is estimated from the tasks that are done (in passes of the
+    network, from parts of tasks); the time left for the run also uses measured rates for stages
+    that have not begun. Only the last attempt at a task counts. It is listed as failed; as
+    repeated, if it failed and another attempt waits or runs; or as silent, if it has not ended, but
+    has written nothing for an hour or more.
     """
     from terapose.api.failures import failures_in, has_attempts
     from terapose.api.status import find_stores, known

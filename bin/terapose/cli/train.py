@@ -87,7 +87,11 @@ Examples:
     type=click.Choice(["float32", "bfloat16"]),
     help="bfloat16 is faster on processors that support it.  [default: float32]",
 )
-@click.option("--voxel-size", type=Numbers(3, kind=float), help="Z,Y,X of volumes without one.")
+@click.option(
+    "--voxel-size",
+    type=Numbers(3, kind=float),
+    help="Voxel size Z,Y,X in micrometres, for volumes that do not specify it.",
+)
 @click.option(
     "--plane-step",
     type=click.IntRange(1),
@@ -108,7 +112,7 @@ Examples:
     help="Validate on every n-th file of each folder in which no --holdout matches.",
 )
 @click.option("--resume", is_flag=True, help="Continue from OUTPUT's checkpoint.")
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT and what is beside it.")
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT and the files beside it.")
 @click.option(
     "--licence",
     help="Licence of the weights, for the model card.  [default: that of --init, or unstated]",
@@ -134,8 +138,8 @@ def command(
 
     A folder has images/ and labels/ with the same file names, or NAME.tif beside NAME_masks.tif, or
     HDF5 files with raw and label. Images are 2D, or volumes that are cut into planes of three
-    orientations. After each epoch there is a line of scores, the weights in OUTPUT, a picture of
-    the scores and a checkpoint beside it; at the end a model card.
+    orientations. After each epoch a line of scores is printed, the weights are written to OUTPUT,
+    and a plot of the scores and a checkpoint beside it; at the end, a model card is added.
     """
     import torch
 

@@ -39,7 +39,7 @@ Examples:
     multiple=True,
     metavar="NAME=VALUE,...",
     help="Values of diameter, flow3d_smooth, cellprob_threshold, flow_threshold or min_size, once "
-    "for each parameter.  [default: all that the mode has, with usual values]",
+    "for each parameter.  [default: all that apply to the mode, with usual values]",
 )
 @click.option(
     "--regions", type=click.IntRange(1, 50), default=3, show_default=True, help="How many regions."
@@ -47,7 +47,7 @@ Examples:
 @click.option(
     "--size",
     type=Numbers(2, 3),
-    help="Voxels Z,Y,X (or Y,X) of a region.  [default: some dozens of cells]",
+    help="Size Z,Y,X (or Y,X) of a region in voxels.  [default: room for a few dozen cells]",
 )
 @parameters(Parameters.model_fields)
 def command(

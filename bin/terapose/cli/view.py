@@ -31,13 +31,13 @@ _SERVING = ("browser", "host", "port", "state")
     type=click.Choice(("neuroglancer", "napari")),
     default="neuroglancer",
     show_default=True,
-    help="Neuroglancer runs in a browser, napari in another window.",
+    help="Neuroglancer runs in a browser, napari in its own window.",
 )
 @click.option(
     "--color-by",
     metavar="COLUMN",
-    help="Column of the table that gives cells their colours; CellID: each cell another colour.  "
-    "[default: Volume or Area]",
+    help="Column of the table that gives cells their colours; CellID: a different colour for each "
+    "cell.  [default: Volume or Area]",
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to serve.  [default: a free one]")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1, this machine alone]")
@@ -59,9 +59,10 @@ def command(results: Path, image: str, viewer: str, static: Path | None, **optio
     """Look at the results in the folder RESULTS: image, cells coloured by a column, and outlines.
 
     Data are read as needed, whatever the size of the image. Neuroglancer needs the package
-    neuroglancer (terapose[view]) and no network; only this machine can reach it, at an address
-    that is printed, until Ctrl-C. IMAGE is the image that was segmented; if it is not given, it is
-    the one in provenance.json, and if it is -, its address is read from standard input.
+    neuroglancer (terapose[view]) but no internet connection; only this machine can reach it, at an
+    address that is printed, until Ctrl-C. IMAGE is the image that was segmented; if it is not
+    given, it is the one in provenance.json, and if it is -, its address is read from standard
+    input.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if viewer == "napari":

@@ -51,8 +51,8 @@ class Parameters(ImageParameters):
         None,
         ge=0,
         description="Typical diameter of a cell in pixels of Y and X; default, also for auto or 0: "
-        "a U-Net finds it in the image, and takes the one it was trained on if it cannot; networks "
-        "of Cellpose 4 need none.",
+        "a U-Net finds it in the image or, if it cannot, uses that which it was trained with; "
+        "networks of Cellpose 4 need none.",
     )
     tile_overlap: float = Field(
         0.1, ge=0.05, le=0.5, description="Fraction by which neighbouring tiles overlap."
@@ -71,7 +71,8 @@ class Parameters(ImageParameters):
     )
     batch_size: Annotated[Count, Field(ge=1)] = Field(
         None,
-        description="Number of tiles passed to a CPU at once; does not affect the result.",
+        description="Number of tiles passed to the network at once on a CPU; does not affect the "
+        "result.",
     )
     use_gpu: bool = Field(False, description="Run the network on a GPU.")
     normalize: Literal["global", "plane", "tile", "none", "lowhigh"] = Field(
@@ -103,7 +104,7 @@ class Parameters(ImageParameters):
     )
     flow_scaling: Literal["anisotropy", "cellpose"] = Field(
         "anisotropy",
-        description="Divide flows along Z by the anisotropy if it is above 1 (no rings, fewer lost "
+        description="Divide flows along Z by the anisotropy if it is above 1 (avoids rings, lost "
         "voxels and fragments), or leave them unscaled as Cellpose does. No effect in "
         "modes 2d and stitch.",
     )
@@ -125,9 +126,9 @@ class Parameters(ImageParameters):
     follow_tolerance: Annotated[float, Field(ge=0, le=0.01)] = Field(
         0.0,
         description="Stop following the flows from a voxel when a step is shorter than this, in "
-        "voxels; 0: only where it is certain in which voxel it ends, with Cellpose's result. 3e-5 "
-        "is faster where few flows come to rest, but single voxels may then belong to other cells "
-        "(2 of 4 million, in a test).",
+        "voxels; 0: only once it is certain in which voxel it ends, so that the result is that of "
+        "Cellpose. 3e-5 is faster where few flows come to rest, but individual voxels may then "
+        "belong to a different cell (2 of 4 million, in a test).",
     )
     flow_threshold: Annotated[Number, Field(ge=0)] = Field(
         None,
@@ -204,7 +205,7 @@ class Parameters(ImageParameters):
         ("csv", "parquet"),
         min_length=1,
         description="Formats of the cell table: csv, parquet, h5ad (AnnData), geojson (outlines "
-        "for QuPath; planes only), geojson.gz (the same, packed).",
+        "for QuPath; planes only), geojson.gz (the same, compressed).",
     )
     thumbnails: Count = Field(
         None,
@@ -227,14 +228,14 @@ class Parameters(ImageParameters):
     )
     label_files: Literal["auto", "chunks", "shards"] = Field(
         "auto",
-        description="What is a file of the label image: a chunk (chunks), or several, up to 64 MB "
-        "before compression (shards, which fewer programs read); auto: shards instead of more than "
-        "50,000 files.",
+        description="What each file of the label image contains: a chunk (chunks), or several, up "
+        "to 64 MB before compression (shards, which fewer programs read); auto: shards if there "
+        "would be more than 50,000 files.",
     )
     labels_in: Literal["results", "image"] = Field(
         "results",
-        description="Where label images are: in the results only, or also in the OME-Zarr image "
-        "itself, in its group labels (image).",
+        description="Where label images are written: to the results only, or also into the "
+        "OME-Zarr image itself, in its group labels (image).",
     )
     report: bool = Field(
         False,
@@ -256,8 +257,8 @@ class Parameters(ImageParameters):
     max_memory: float = Field(
         8.0,
         gt=0,
-        description="GB of memory that a task may need: blocks, slabs and rectangles that are not "
-        "given are made small enough for it, and stages get more tasks where cells are many.",
+        description="Memory in GB that a task may need: blocks, slabs and rectangles that are not "
+        "given are made small enough for it, and stages get more tasks where there are many cells.",
     )
     max_tasks: Annotated[Count, Field(ge=1)] = Field(
         None,
@@ -268,8 +269,8 @@ class Parameters(ImageParameters):
         None,
         gt=0,
         le=10_000,
-        description="How long a task should take at least, at typical rates, if its stage has "
-        "enough to do; default: as long as starting it (4 to 11 seconds). The profiles of "
+        description="Minutes that a task should take at least, at typical rates, if its stage has "
+        "enough to do; default: as long as starting it takes (4 to 11 seconds). The profiles of "
         "clusters set 2 minutes. max_tasks takes precedence.",
     )
     flow_precision: Literal["float32", "float16"] = Field(

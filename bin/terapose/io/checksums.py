@@ -97,7 +97,7 @@ def unsealed(
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise damaged(where, f"not what was written ({type(error).__name__})", remedy) from error
     if seal != f"{_of_document(document, name):08x}":
-        raise damaged(where, "another checksum than was written", remedy)
+        raise damaged(where, "a different checksum from the one recorded", remedy)
     content: dict[str, Any] = document
     return content
 
@@ -141,7 +141,7 @@ def unframed(data: bytes, name: str, where: object) -> bytes:
     """
     content, seal = data[:-_SIZE], data[-_SIZE:]
     if _seal(content, name) != seal:
-        raise damaged(where, "another checksum than was written")
+        raise damaged(where, "a different checksum from the one recorded")
     return content
 
 

@@ -282,5 +282,6 @@ def in_use(folder: object, holder: dict[str, Any] | None) -> InputError:
         where=folder,
         got=f"process {known.get('process', '?')} on {known.get('host', '?')}, "
         f"since {known.get('since', '?')}",
-        remedy=f"wait for it, or choose another folder (if it is gone, remove {NAME})",
+        remedy="wait for it, or choose another folder (if that process no longer exists, remove "
+        f"{NAME})",
     )

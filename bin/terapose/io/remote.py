@@ -117,7 +117,7 @@ def _refuse_odd(address: str, path: str) -> None:
     wrong = not is_text or _SIGNS.search(path) or {"", ".", ".."} & {bucket, *parts}
     if wrong:
         raise InputError(
-            "is no folder on an object store",
+            "is not a folder on an object store",
             where=address,
             allowed=f"{ALLOWED}; no ? # * [ ] {{ }} \\ and no part that is empty or dots",
         )

@@ -57,7 +57,7 @@ def held(folder: Remote) -> Iterator[Held]:
         if there is None:
             _age(folder, NAME)  # if the bucket has gone, that is what it says
             raise InputError(
-                "the lock of this run was removed, so that another run may write here",
+                "the lock of this run was removed, so another run may have started writing here",
                 where=folder,
                 got=f"no {NAME}",
                 remedy="make sure that no other run writes here, and run again",
@@ -84,8 +84,8 @@ def _take(folder: Remote, me: bytes) -> None:
             point("remote lock: after it is made")
             if folder.create(NAME, me):
                 log.warning(
-                    "%s: this server knows no conditional writes, so that two runs that start at "
-                    "the same time are not kept apart",
+                    "%s: this server does not support conditional writes, so two runs that start "
+                    "at the same time are not kept apart",
                     folder,
                 )
             return

@@ -192,7 +192,7 @@ def _unet_channels(arrays: Mapping[str, Array], path: Path) -> int:
                 f"by its name, the network predicts {predicted}, not flows and a cell probability",
                 where=path,
                 allowed=ALLOWED,
-                remedy="if the name says so wrongly, rename the file",
+                remedy="if the name is wrong, rename the file",
             )
     expected = unet_arrays(shape)
     if lost := [name for name in expected if name not in arrays]:

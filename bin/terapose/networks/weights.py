@@ -138,8 +138,8 @@ def _fetched(url: str, digest: str, mark: str, cache: Path) -> Path:
         there = [path for path in there if path == target]
     elif there:
         log.warning(
-            "%s: the server cannot be asked whether there is another file by now; the one that was "
-            "fetched before is used",
+            "%s: the server cannot be asked whether the file has changed; the one that was fetched "
+            "before is used",
             shown(url),
         )
     if there:
@@ -153,7 +153,7 @@ def _fetched(url: str, digest: str, mark: str, cache: Path) -> Path:
                 _check(partial, digest, url)
             elif which and _mark_now(url) != which:
                 raise InputError(
-                    "the file of the network has changed, or the server cannot be asked any more",
+                    "the file of the network has changed, or the server can no longer be asked",
                     where=url,
                     remedy="run again",
                 )

@@ -135,10 +135,10 @@ def _too_large(least: _Fit, params: Parameters) -> InputError:
     if over == "planes":
         remedy = "allow more, or save the image in tiles or chunks (OME-Zarr, a tiled TIFF)"
     elif given:
-        remedy = f"allow more, or leave out {' and '.join(given)}: then the cut follows the limit"
+        remedy = f"allow more, or leave out {' and '.join(given)}: then pieces are made to fit"
     else:
-        remedy = "allow more where machines have it"
-    pieces = f"in the smallest {'planes' if over == 'planes' else 'pieces'} that it can be cut into"
+        remedy = "raise max_memory if the machines have more"
+    pieces = f"in the smallest {'planes' if over == 'planes' else 'pieces'} that are possible"
     return _refusal(least, params, pieces, remedy)
 
 

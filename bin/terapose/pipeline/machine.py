@@ -1,5 +1,4 @@
-"""The kind of machine a task runs on, as far as that affects rounding: kinds are not mixed
-unnoticed.
+"""The kind of machine a task runs on, as far as that affects rounding: a mixture is noticed.
 
 Libraries choose their loops by the processor, so the same numbers can differ in their last bits
 elsewhere. A stage names the libraries that it rounds with (`Stage.rounds`), and this module says of

@@ -88,7 +88,7 @@ def read_prices(path: Path) -> Prices:
             allowed = ", ".join(known)
             raise InputError("is not a price", where=where, allowed=allowed, remedy=remedy)
         if name in _TEXTS and not isinstance(value, str):
-            raise InputError("is no text", where=where, got=json.dumps(value), allowed="a text")
+            raise InputError("is not text", where=where, got=json.dumps(value), allowed="text")
         if name in _NUMBERS:
             values[name] = _number(value, where)
     if not {*_NUMBERS} - {"start_seconds"} & values.keys():
@@ -102,13 +102,13 @@ def _number(value: object, where: str) -> float:
     """A price, as a number."""
     allowed = "a number, 0 or more"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError("is no number", where=where, got=json.dumps(value), allowed=allowed)
+        raise InputError("is not a number", where=where, got=json.dumps(value), allowed=allowed)
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not (math.isfinite(number) and number >= 0):
-        raise InputError("is no price", where=where, got=value, allowed=allowed)
+        raise InputError("is not a price", where=where, got=value, allowed=allowed)
     return number
 
 

@@ -189,7 +189,7 @@ def _check_proportions(address: str, mask: ZYX, shape: ZYX) -> None:
     fits = fits and abs(mask[1] * factors[2] - shape[1]) <= max(factors[1], factors[2])
     if not fits:
         raise InputError(
-            "the mask has other proportions than the image",
+            "the mask does not have the proportions of the image",
             where=address,
             got=f"shape {mask} (Z, Y, X)",
             allowed=f"those of {shape}, at any resolution, or one plane for all planes",

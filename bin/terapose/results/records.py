@@ -102,7 +102,7 @@ class Record(Part):
 def complete_record(
     folder: Path | Remote,
     shape_of: Callable[[dict[str, Any]], type[Record]] = lambda _record: Record,
-    what: str = "is no complete record of results",
+    what: str = "is not a complete record of results",
 ) -> dict[str, Any]:
     """The record of the complete results of one image.
 

@@ -69,7 +69,7 @@ def write_crate(folder: Path, licence: str = "") -> Path:
             where=folder / CRATE,
             remedy="move it away",
         )
-    record = record_in(folder, "is no complete record of results")
+    record = record_in(folder, "is not a complete record of results")
     document = {
         "@context": "https://w3id.org/ro/crate/1.1/context",
         "@graph": list(_entities(folder, record, licence)),

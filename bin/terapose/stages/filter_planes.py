@@ -1,5 +1,4 @@
-"""filter_planes (gather, mode stitch): decide which objects of planes are kept, before they are
-joined.
+"""filter_planes (gather, mode stitch): decide which objects to keep before they are joined.
 
 As `cellpose.models.CellposeModel.eval` does for a stack that is to be stitched: objects with large
 flow errors are removed and holes are filled, plane by plane; ``min_size`` is applied later, in

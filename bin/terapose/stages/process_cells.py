@@ -230,7 +230,7 @@ def _cells(
             "the function makes cells of several planes, which mode 2d has not",
             where=function.name,
             got=few([*map(str, tall[:10]), *tall[10:]], 10),
-            remedy="give objects of different planes different names",
+            remedy="give objects in different planes different IDs",
         )
     border = at_border(cells, shape, flat=flat)
     return {"id": np.arange(1, count + 1), **cells, "border": border}

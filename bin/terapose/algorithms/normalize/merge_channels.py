@@ -79,11 +79,11 @@ def mixture_ends(histogram: Histogram) -> tuple[float, float]:
     Raises
     ------
     ValueError
-        If there are less than two different intensities above 0.
+        If there are fewer than two different intensities above 0.
     """
     values, counts = _positive(histogram)
     if len(values) < 2:
-        raise ValueError("less than two different intensities above 0")
+        raise ValueError("fewer than two different intensities above 0")
     logarithms = np.log(values)
     means, variances = fit(logarithms, counts)
     order = np.argsort(means)

@@ -171,7 +171,7 @@ def aligned(reference: Voxels, predicted: Voxels, here: Grid, there: Grid) -> Al
         first.append((q - b / 2 - (p - a / 2)) / a - start)
     if any(start == stop for start, stop in zip(starts, stops, strict=True)):
         raise InputError(
-            "the two label images are at different places and have nothing in common",
+            "the two label images are at different positions and do not overlap",
             where="predicted",
             got=_extent(there),
             allowed=_extent(here),

@@ -71,7 +71,7 @@ class Asked:
             )
         size = self.voxel_size
         if size is not None and not all(step > 0 for step in size):
-            raise InputError("a voxel must have a size", where="voxel_size", got=size)
+            raise InputError("the voxel size must be above 0", where="voxel_size", got=size)
 
     def settings(self, voxel_size: Size | None, *, is_plane: bool) -> Settings:
         """Settings for images with voxels of a size."""

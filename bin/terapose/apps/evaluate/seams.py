@@ -65,7 +65,7 @@ def planes_of(
         If a block has no length, or there is a single one.
     """
     if not all(math.isfinite(b) and b > 0 for b in block):
-        raise InputError("blocks must have a length", where="block", got=tuple(block))
+        raise InputError("block lengths must be above 0", where="block", got=tuple(block))
     seams, halfway = [], []
     for length, size, step, start in zip(shape, block, scale, first, strict=True):
         inside = np.array([round(n * size) for n in range(1, math.ceil(length / size))], float)

@@ -73,7 +73,7 @@ def parse(
     missing = [name for name in _NEEDED if name not in (rows.fieldnames or ())]
     if missing:
         raise InputError(
-            "is no trace of Nextflow with all columns that are needed",
+            "is not a Nextflow trace with all columns that are needed",
             where=where,
             got=f"no {', '.join(missing)}",
             remedy="leave trace.fields of Nextflow as it is",

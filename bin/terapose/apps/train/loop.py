@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 _CHECKPOINT = {
     "what": "a checkpoint of terapose train",
-    "remedy": "give --resume the .checkpoint file that an interrupted training left",
+    "remedy": "give --resume the .checkpoint file that an interrupted training run left",
 }
 
 
@@ -208,7 +208,7 @@ class Trainer:
             raise InputError(
                 "there is no checkpoint to continue from",
                 where=path,
-                remedy="leave out --resume; a training that has ended leaves none",
+                remedy="leave out --resume; a training run that has ended leaves none",
             )
         state, theirs = read(path, **_CHECKPOINT)
         self.settings.check_same(theirs, where=path)

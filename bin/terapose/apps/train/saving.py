@@ -156,7 +156,7 @@ def check_free(output: Path, *, overwrite: bool) -> None:
         )
     if present and not overwrite:
         raise InputError(
-            "a training already exists here",
+            "a training run already exists here",
             where=present[0],
             remedy="give --resume to continue it, --overwrite, or another --output",
         )

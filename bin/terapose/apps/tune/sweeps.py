@@ -121,7 +121,7 @@ def _parsed(text: str) -> tuple[str, tuple[float, ...]]:
     if name not in SWEPT:
         near = did_you_mean(name, SWEPT)
         raise InputError(
-            "is no parameter that can be tried" + (f" ({near})" if near else ""),
+            "is not a parameter that can be tried" + (f" ({near})" if near else ""),
             where="sweep",
             got=text,
             allowed=f"NAME=VALUE,VALUE,... with one of {', '.join(SWEPT)}",

@@ -118,7 +118,7 @@ def _mixture(job: Job, histogram: Histogram, channel: int) -> tuple[float, float
         return mixture_ends(histogram)
     except ValueError as error:
         raise InputError(
-            "no two Gaussians can be fitted to the intensities",
+            "two Gaussians cannot be fitted to the intensities",
             where=f"{job.plan.image.address}, channel {channel}",
             got=str(error),
             remedy="leave the channel out, or give channel_merge max or mean",

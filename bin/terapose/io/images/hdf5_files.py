@@ -183,11 +183,11 @@ class Hdf5Files:
             return
         name = os.path.basename(part.item.file.filename)
         raise InputError(
-            "a part of a virtual dataset has other voxels than are read of it, or another type",
+            "a source of a virtual dataset lacks voxels of the dataset, or has another type",
             where=self._address,
             got=f"{name}, {source.dset_name}: {' x '.join(map(str, shape))} {part.item.dtype}",
             allowed=f"a type that {dataset.dtype} can hold, and all voxels that are joined",
-            remedy="write the part again, or make the virtual dataset again from what is there",
+            remedy="write the source again, or the virtual dataset from the sources that exist",
         )
 
     def chunks(self, node: Node) -> tuple[int, ...] | None:

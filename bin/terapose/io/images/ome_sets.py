@@ -177,7 +177,7 @@ def _check_apart(address: str, names: Mapping[str, str | None]) -> None:
         other = known.setdefault(os.path.realpath(path), name)
         if other != name:
             raise InputError(
-                "two files of the image are one",
+                "two names in the OME-XML are the same file",
                 where=address,
                 got=f"{other} and {name}, which are {os.path.basename(path)} here",
                 remedy="give all files of the image their original names, which the OME-XML has",

@@ -283,7 +283,7 @@ def _whole(element: Element, name: str, default: int | None = None) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise ValueError(f"{name} {text!r} is no number") from error
+        raise ValueError(f"{name} {text!r} is not a number") from error
 
 
 def _check_real(element: Element, name: str) -> None:
@@ -291,4 +291,4 @@ def _check_real(element: Element, name: str) -> None:
     try:
         float(text)
     except ValueError as error:
-        raise ValueError(f"{name} {text!r} is no number") from error
+        raise ValueError(f"{name} {text!r} is not a number") from error

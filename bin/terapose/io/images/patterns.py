@@ -70,7 +70,7 @@ def axes_in(address: str) -> str:
             where=address,
             got="{" + wrong[0] + "}",
             allowed="{z}, {c} and {t}",
-            remedy="write * for what makes no difference",
+            remedy="write * for parts of the name that do not matter",
         )
     return "".join(axis for axis in AXES if axis in names)
 

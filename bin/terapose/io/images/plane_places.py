@@ -147,7 +147,7 @@ def _numbers(
     if len(set(numbers)) > 1 and 0 not in numbers and are_plain and _LONE.fullmatch(before[0]):
         names = [os.path.basename(path) for path in paths]
         raise InputError(
-            "dashes in the names of the files may be signs of numbers, or separate them",
+            "dashes in the file names may be minus signs or separators",
             where=address,
             got=few(names, 3),
             remedy=f"name them with {before[0]}-{{z}} if they are separators; else rename the "

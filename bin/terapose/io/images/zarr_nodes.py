@@ -111,7 +111,7 @@ def _check_separator(address: str, array: Any) -> None:
     if first is None or (first.is_dir() if are_nested else "." in first.name):
         return
     raise InputError(
-        "chunks of the array have other names than its metadata says",
+        "chunks of the array are not named as its metadata says",
         where=address,
         got=f"{first.name}{'/' if first.is_dir() else ''}",
         allowed="0/0/0 and so on" if are_nested else "0.0.0 and so on",

@@ -104,7 +104,9 @@ def home_of(image: Image, version: str, voxel_size: VoxelSize | None) -> Home:
     _refuse_other_formats(own, version)
     if own.selection.axes:
         raise _unfit(
-            own, "other axes than its metadata name", remedy="leave out axes, or labels_in"
+            own,
+            "axes that differ from those in its metadata",
+            remedy="leave out axes, or labels_in",
         )
     if (times := own.layout.length("T")) > 1:
         raise InputError(

@@ -157,7 +157,7 @@ class LocalArray(NamedTuple):
         content = os.pread(raw, length, size - length)
         ends = np.frombuffer(unframed(content, f"{self.place}/{file.key}#", where), _PLACE)
         if int(ends[-1]) != size - length:
-            raise damaged(where, "another size than was written")
+            raise damaged(where, "a different size from the one recorded")
         return [0, *ends.tolist()]
 
     def _put(self, file: File, contents: Iterable[bytes]) -> None:

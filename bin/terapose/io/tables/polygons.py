@@ -72,7 +72,7 @@ def read_outlines(path: Path) -> list[Outline]:
     outlines = [_outline(feature, number, faults) for number, feature in kept]
     if faults:
         raise InputError(
-            "has features that are no polygons",
+            "has features that are not polygons",
             where=path,
             got=few(faults, 10),
             remedy="remove them, or export outlines of cells as polygons",

@@ -181,7 +181,7 @@ class Polygons:
                 where=self._path,
                 got=few(outside, 10),
                 allowed=f"{shape} (Z, Y, X)",
-                remedy="remove them, or give the image that they are of",
+                remedy="remove them, or give the image that they belong to",
             )
         return boxes
 
@@ -201,7 +201,7 @@ class Polygons:
                 "has polygons that overlap",
                 where=self._path,
                 got=few(pairs, 10),
-                remedy="move their outlines, or remove one of each two",
+                remedy="move their outlines, or remove one of each pair",
             )
         return labels
 
@@ -245,8 +245,8 @@ def _numbers(outlines: Sequence[Outline], path: Path, *, renumber: bool) -> NDAr
     values, times = np.unique(np.array(numbers, np.int64), return_counts=True)
     doubled = [str(number) for number in values[times > 1].tolist()]
     for what, names in (
-        ("has cells whose name is no number from 1 to 2^32 - 1", without),
-        ("has several cells of one number", doubled),
+        ("has cells whose name is not a number from 1 to 2^32 - 1", without),
+        ("has several cells with the same number", doubled),
     ):
         if names:
             raise InputError(

@@ -151,8 +151,8 @@ def _opened(where: object, about: Segmented, image: str) -> Image:
         raise InputError(
             "the image has changed since it was segmented",
             where=opened.address,
-            remedy="segment it again; or, if only its files are others, name it (terapose attach "
-            "RESULTS IMAGE)",
+            remedy="segment it again; or, if it was only copied or written again with the same "
+            "voxels, give its address (terapose attach RESULTS IMAGE)",
         )
     return opened
 

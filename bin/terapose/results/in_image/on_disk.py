@@ -163,7 +163,7 @@ def _refuse_odd(path: Path, *, is_folder: bool) -> None:
     if stat.S_ISDIR(mode) if is_folder else stat.S_ISREG(mode):
         return
     raise InputError(
-        "nothing else than this is followed or replaced inside an image",
+        "inside an image, only real files and folders are followed or replaced",
         where=path,
         got=kind_of(mode),
         allowed="a folder" if is_folder else "a file",

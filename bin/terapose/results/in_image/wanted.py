@@ -106,7 +106,7 @@ class Wanted:
         """
         if wrong := self.faults(read, keys):
             raise InputError(
-                "the label images changed when they were copied",
+                "the label images changed while they were being copied",
                 where=where,
                 got=f"other checksums of {few(wrong, 5)}",
                 remedy=f"nothing there looks finished; {AGAIN}",

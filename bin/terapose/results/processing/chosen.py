@@ -50,7 +50,7 @@ def packed(params: Parameters) -> Parameters:
     word = f"{name}:{base64.urlsafe_b64encode(zlib.compress(data, 9)).decode()}"
     if len(word) > _LONGEST or len(data) > _UNPACKED:
         raise InputError(
-            "is too long for a function of a run",
+            "is too large to be used as process in a run",
             where=path,
             got=f"{len(data)} bytes, {len(word)} packed",
             allowed=f"{_UNPACKED} bytes, {_LONGEST} packed",
@@ -83,7 +83,7 @@ def options_of(settings: Sequence[str], where: str) -> dict[str, str]:
         name, mark, value = one.partition("=")
         name = name.strip()
         if not mark:
-            raise InputError("is no option", where=where, got=one, allowed="NAME=VALUE")
+            raise InputError("is not an option", where=where, got=one, allowed="NAME=VALUE")
         if name in given:
             raise InputError(
                 "is given twice", where=where, got=name, allowed="one value for each option"

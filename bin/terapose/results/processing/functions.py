@@ -141,7 +141,7 @@ class Function:
 
     def _wrong(self, got: str, allowed: str) -> InputError:
         return InputError(
-            "the function returns something else than it should",
+            "the function does not return what it should",
             where=self.name,
             got=got,
             allowed=allowed,
@@ -280,7 +280,7 @@ def _guarded(name: str, folder: str) -> Iterator[None]:
         raise InputError(
             "the function changes the working folder",
             where=name,
-            remedy="use whole paths in it (os.path.abspath), and run again",
+            remedy="use absolute paths in it (os.path.abspath), and run again",
         )
 
 

@@ -91,7 +91,7 @@ _OF_GIVEN = {
     "few-cells": "Check that the labels are those of this image.",
     "border": "Leave them out of measurements (the column TouchesBorder).",
     "merged": "See the largest cells below, and divide those that are several.",
-    "pieces": "See the smallest cells below, and remove or join those that are no cells.",
+    "pieces": "See the smallest cells below, and remove or join those that are not cells.",
 }
 """What to try if no parameter of a network can be changed, because the labels were given."""
 

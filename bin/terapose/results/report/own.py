@@ -35,7 +35,7 @@ def refuse_others(folder: Path | Remote) -> None:
     for name in sorted(set(NAMES).intersection(names_in(folder))):
         if not is_own(folder, name):
             raise InputError(
-                "would be overwritten, although it is no report of Terapose",
+                "would be overwritten, although it is not a report of Terapose",
                 where=folder / name,
                 remedy="move it away, or choose another folder",
             )

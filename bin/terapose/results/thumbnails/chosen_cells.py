@@ -253,7 +253,7 @@ def _refuse_nameless(path: Path, columns: int, form: Dialect) -> None:
             "has more fields in its rows than columns in its header",
             where=path,
             got=f"{len(row)} fields, {columns} columns",
-            remedy="name all columns, that of the row names, too",
+            remedy="name all columns, including the one with row names",
         )
 
 

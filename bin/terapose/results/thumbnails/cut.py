@@ -349,7 +349,7 @@ def _window(
 ) -> ZYX:
     """(D, W, W), as given or as large as the largest box."""
     if not len(cells):
-        log.warning("the table has no cells, and the array of thumbnails none")
+        log.warning("the table has no cells, so the array of thumbnails is empty")
         window = window or 1
     if window is not None:
         depth, width = (window, window) if isinstance(window, int) else window
@@ -386,7 +386,7 @@ def _check(
             where=mask.image.address,
             got=" x ".join(map(str, mask.shape)),
             allowed=" x ".join(map(str, image.shape)),
-            remedy="write the image with axes that mark these as channels, as OME-TIFF does"
+            remedy="write the image with axes that mark its planes as channels, as OME-TIFF does"
             if image.shape[0] > 1 and mask.shape[0] == 1
             else "give the label image of this image, at full resolution",
         )
