@@ -24,7 +24,7 @@ Examples:
 @click.option(
     "--folder",
     help="With several samples: the folder of each page, relative to the page of all samples; {} "
-    "stands for the name of the sample.  [default: where the page is]",
+    "is the name of the sample.  [default: where the page is]",
 )
 def command(
     results: Path, image: str, output: Path | None, name: str | None, folder: str | None

@@ -1,6 +1,6 @@
 """measure: intensities and shapes of whole cells, with the columns and formulas of MCQuant.
 
-A cell is processed by the block that contains the first corner of its box (``relabel`` has listed
+A cell is processed by the block that contains the first corner of the box (``relabel`` has listed
 them by block), and its box is known, so exactly that is read, however many blocks it crosses: the
 small cells of a block together, each large one separately. For what is read together:
 
