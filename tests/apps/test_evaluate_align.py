@@ -113,7 +113,7 @@ def test_what_cannot_be_placed_is_refused_or_noted(tmp_path: Path) -> None:
     far = write_ome_zarr(tmp_path / "far.zarr", labels, voxel_size=size, translations=[(0, 0, 500)])
     bare = write_ome_zarr(tmp_path / "bare.zarr", labels, unit=None)
     large = write_ome_zarr(tmp_path / "large.zarr", labels, voxel_size=(1, 2, 2))
-    with pytest.raises(InputError, match="at different places and have nothing in common"):
+    with pytest.raises(InputError, match="at different positions and do not overlap"):
         answer(str(here), str(far), BY_POSITION)
     with pytest.raises(InputError, match=r"bare\.zarr: images are compared by position, but"):
         answer(str(here), str(bare), BY_POSITION)

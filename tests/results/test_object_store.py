@@ -82,7 +82,7 @@ def test_a_report_is_sent_with_the_results_and_goes_with_them(
     words: tuple[object, ...] = ("segment", made / "image.zarr", there, "--model", tiny_model)
     words += ("--jobs", 1, "--store", tmp_path / "store", "--cellprob-threshold", -0.5)
     there.write("report_mqc.json", b"mine")
-    assert "no report of Terapose" in command.refuses(*words, "--report")
+    assert "not a report of Terapose" in command.refuses(*words, "--report")
     there.remove(["report_mqc.json"])
     said = command(*words, "--report")
     assert said.code == 0, said.err
